@@ -1,0 +1,191 @@
+"""Arrays over many requests: what an estimator says, what happens, what a router sees and answers.
+
+B queries, M candidates, C categories, D embedding width. NaN stands for what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import NoCandidateError
+from aamc_sdk.types import Pool, Query
+
+Floats = NDArray[np.floating[Any]]
+Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
+
+
+def _optional(function: Callable[[Floats], Floats], array: Floats | None) -> Floats | None:
+    return None if array is None else function(array)
+
+
+@attrs.frozen(eq=False)
+class Estimates:
+    """What an estimator says of queries alone, so it can be cached by their text.
+
+    Attributes:
+        complexity: From 0 (easy) to 1 (hard), ``[B]``.
+        categories: Probability of each category, ``[B, C]``.
+        category_names: The categories' names, C of them.
+        tool_use: Probability that tools are needed, ``[B]``.
+        embedding: The text as a vector, ``[B, D]``, or None.
+        fingerprint: Names the estimator and its weights; two with one fingerprint agree.
+    """
+
+    complexity: Floats
+    categories: Floats
+    category_names: tuple[str, ...]
+    tool_use: Floats
+    embedding: Floats | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    def unknown(cls, size: int) -> Estimates:
+        """Return what is known of ``size`` queries without an estimator: nothing."""
+        nothing = np.full(size, np.nan)
+        return cls(nothing, np.empty((size, 0)), (), nothing)
+
+    def __len__(self) -> int:
+        return len(self.complexity)
+
+    def take(self, rows: Rows) -> Estimates:
+        """Return the estimates of some rows."""
+        return attrs.evolve(
+            self,
+            complexity=self.complexity[rows],
+            categories=self.categories[rows],
+            tool_use=self.tool_use[rows],
+            embedding=_optional(lambda array: array[rows], self.embedding),
+        )
+
+    def aligned(self, names: Sequence[str]) -> Floats:
+        """Return the category probabilities in the order of ``names``, ``[B, len(names)]``; 0 where unheard of."""
+        if tuple(names) == self.category_names:
+            return self.categories
+        result = np.zeros((len(self), len(names)))
+        for column, name in enumerate(names):
+            if name in self.category_names:
+                result[:, column] = self.categories[:, self.category_names.index(name)]
+        return result
+
+
+@attrs.frozen(eq=False)
+class Outcomes:
+    """What happens, or is expected to, for each query and candidate.
+
+    Attributes:
+        quality: From 0 to 1, ``[B, M]``, or None where nothing is known of it.
+        cost_usd: ``[B, M]``.
+        latency_ms: ``[B, M]``.
+    """
+
+    quality: Floats | None
+    cost_usd: Floats
+    latency_ms: Floats
+
+    @property
+    def known_quality(self) -> Floats:
+        """The quality, NaN where there is none."""
+        return np.full_like(self.cost_usd, np.nan) if self.quality is None else self.quality
+
+    def take(self, rows: Rows) -> Outcomes:
+        """Return the outcomes of some rows."""
+        return self._map(lambda array: array[rows])
+
+    def columns(self, candidates: Rows) -> Outcomes:
+        """Return the outcomes of some candidates."""
+        return self._map(lambda array: array[:, candidates])
+
+    def _map(self, function: Callable[[Floats], Floats]) -> Outcomes:
+        return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms))
+
+
+@attrs.frozen(eq=False)
+class RoutingRequest:
+    """All that a router may look at, for a batch of requests.
+
+    Attributes:
+        queries: B of them.
+        estimates: What the estimator says of them.
+        pool: The M candidates.
+        preferences: Quality, cost and latency weights, ``[B, 3]``.
+        expected: What may be known beforehand. Cost counts a lost prompt cache, latency the wait.
+        wait_ms: Time until each candidate could start, ``[B, M]``.
+        mask: Whether a candidate is allowed, ``[B, M]``.
+        masked_why: By reason, where it forbids a candidate, ``[B, M]``.
+        hindsight: What would happen; only privileged routers are given it.
+    """
+
+    queries: Sequence[Query]
+    estimates: Estimates
+    pool: Pool
+    preferences: Floats
+    expected: Outcomes
+    wait_ms: Floats
+    mask: NDArray[np.bool_]
+    masked_why: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
+    hindsight: Outcomes | None = None
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def take(self, rows: NDArray[np.intp]) -> RoutingRequest:
+        """Return some rows of the request; a row may be taken more than once."""
+        return attrs.evolve(
+            self,
+            queries=[self.queries[row] for row in rows],
+            estimates=self.estimates.take(rows),
+            preferences=self.preferences[rows],
+            expected=self.expected.take(rows),
+            wait_ms=self.wait_ms[rows],
+            mask=self.mask[rows],
+            masked_why={why: where[rows] for why, where in self.masked_why.items()},
+            hindsight=None if self.hindsight is None else self.hindsight.take(rows),
+        )
+
+    def with_preference(self, preference: Floats) -> RoutingRequest:
+        """Return the same requests under one preference ``[3]`` or one each ``[B, 3]``."""
+        return attrs.evolve(self, preferences=np.broadcast_to(preference, (len(self), 3)))
+
+    def reasons(self, row: int, candidate: int) -> str:
+        """Return in words why a candidate is masked in a row, ``""`` where it is not."""
+        return ", ".join(why for why, where in self.masked_why.items() if where[row, candidate])
+
+    def check_mask(self) -> None:
+        """Raise where a row has no candidate left.
+
+        Raises:
+            NoCandidateError: Names the first such row and each candidate's reason.
+        """
+        if self.mask.any(axis=1).all():
+            return
+        row = int(np.flatnonzero(~self.mask.any(axis=1))[0])
+        reasons = "; ".join(f"{name}: {self.reasons(row, m)}" for m, name in enumerate(self.pool.names))
+        raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}); relax its needs, budget or length, or widen the pool")
+
+
+@attrs.frozen(eq=False)
+class Scores:
+    """A router's answer for a batch.
+
+    Attributes:
+        utility: The greater the better, ``[B, M]``; masked candidates are ignored.
+        probabilities: Of drawing each candidate, ``[B, M]``, or None to take the greatest utility.
+        propensity_known: Whether ``probabilities`` are exactly those of the draw.
+        spent_usd: What deciding cost, ``[B]`` or one number for each row.
+        spent_ms: How long deciding took beyond computing, ``[B]`` or one number for each row.
+        expected_quality: The router's own prediction, ``[B, M]``, where it has one of its own.
+        notes: What each decision should remember; one mapping a row, or none at all.
+    """
+
+    utility: Floats
+    probabilities: Floats | None = None
+    propensity_known: bool = True
+    spent_usd: Floats | float = 0.0
+    spent_ms: Floats | float = 0.0
+    expected_quality: Floats | None = None
+    notes: Sequence[Mapping[str, Any]] = ()

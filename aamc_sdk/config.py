@@ -1,0 +1,182 @@
+"""Strict configuration: YAML and ``--set`` in, a component's own ``Config`` out.
+
+An option's default, meaning and range stand once, in its class. Nothing is coerced: ``"false"``
+is no bool, 3.7 no int. An unknown key is refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+import yaml
+
+from aamc_sdk.errors import ConfigError, nearest, one_of
+
+T = TypeVar("T")
+
+
+def option(
+    default: Any,
+    meaning: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Return an attrs field: an option with its default, its meaning and unit in a line, and its range."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{attribute.name} must be a finite number, not {value!r}")
+        if choices is not None and value not in choices:
+            raise ConfigError(f"{attribute.name} must be one of {one_of(choices)}, not {value!r}{nearest(str(value), choices)}")
+        if value is None or isinstance(value, str):
+            return
+        if at_least is not None and not value >= at_least:
+            raise ConfigError(f"{attribute.name} must be at least {at_least:g}, not {value!r}")
+        if at_most is not None and not value <= at_most:
+            raise ConfigError(f"{attribute.name} must be at most {at_most:g}, not {value!r}")
+        if above is not None and not value > above:
+            raise ConfigError(f"{attribute.name} must be above {above:g}, not {value!r}")
+
+    metadata = {"meaning": meaning, "choices": choices}
+    if isinstance(default, list | dict | set):
+        return attrs.field(factory=lambda: type(default)(default), validator=check, metadata=metadata)
+    return attrs.field(default=default, validator=check, metadata=metadata)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML where ``1e-4`` is a float and a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(f"key {key!r} stands twice, the second time in line {key_node.start_mark.line + 1}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9]+)|\.[0-9]+(?:[eE][-+]?[0-9]+)?)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Read YAML.
+
+    Raises:
+        ConfigError: It is not YAML; the message says where.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader's child
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "" if line is None else f" in line {line + 1}"
+        raise ConfigError(f"{where} is not valid YAML{place}: {getattr(error, 'problem', error)}") from error
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: It is missing, unreadable, not YAML, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    content = parse_yaml(text, str(path))
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, not {type(content).__name__}")
+    return content
+
+
+def set_option(options: dict[str, Any], assignment: str) -> None:
+    """Apply ``"router.learning_rate=1e-4"`` to nested options, in place.
+
+    Raises:
+        ConfigError: There is no ``=``, or a part of the path is not a section.
+    """
+    path, equals, value = assignment.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set takes KEY=VALUE such as router.learning_rate=1e-4, not {assignment!r}")
+    section = options
+    for key in keys[:-1]:
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {assignment}: {key!r} is not a section")
+    section[keys[-1]] = parse_yaml(value, f"the value of {path}")
+
+
+def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = None, where: str = "") -> T:
+    """Make a component's ``Config`` from a preset and the options on top of it.
+
+    Args:
+        cls: The attrs class.
+        options: What the user set; wins over the preset.
+        preset: A name from ``cls.presets``; one that it does not have changes nothing.
+        where: How messages name the component.
+
+    Raises:
+        ConfigError: An option is unknown, of the wrong type or out of its range.
+    """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
+    known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # an attrs class
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+    presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
+    merged = {**presets.get(preset or "", {}), **options}
+    try:
+        return _converter().structure(merged, cls)
+    except cattrs.BaseValidationError as error:
+        raise ConfigError(f"{where}: {_first_cause(error)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def unstructure(config: Any) -> Any:
+    """Return a ``Config`` as plain values, for YAML and JSON."""
+    return _converter().unstructure(config)
+
+
+def _first_cause(error: BaseException) -> str:
+    inner: BaseException = error
+    names: list[str] = []
+    while isinstance(inner, cattrs.BaseValidationError):
+        inner = inner.exceptions[0]
+        names += [note.name for note in getattr(inner, "__notes__", []) if isinstance(note, cattrs.AttributeValidationNote)]
+    text = str(inner)
+    return text if isinstance(inner, ConfigError) and names and text.startswith(names[-1]) else ": ".join([".".join(names), text]) if names else text
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(bool, lambda value, _: _exactly(value, "true or false", bool))
+    converter.register_structure_hook(int, lambda value, _: _exactly(value, "a whole number", int))
+    converter.register_structure_hook(float, lambda value, _: float(_exactly(value, "a number", int, float)))
+    converter.register_structure_hook(str, lambda value, _: _exactly(value, "text", str))
+    return converter
+
+
+def _exactly(value: Any, wanted: str, *types: type) -> Any:
+    if type(value) not in types:
+        raise ConfigError(f"must be {wanted}, not {value!r}")
+    return value

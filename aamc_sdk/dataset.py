@@ -1,0 +1,124 @@
+"""Queries with what is known of them offline: labels, outcomes, experience."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Estimates, Floats, Outcomes
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Query
+
+
+@attrs.frozen(eq=False)
+class Labels:
+    """What was annotated. Labels train estimators and never reach a router at test time.
+
+    Attributes:
+        complexity: From 0 to 1, ``[B]``, or None.
+        category: A name each, ``[B]``, or None.
+        tool_use: 0 or 1, ``[B]``, or None.
+    """
+
+    complexity: Floats | None = None
+    category: NDArray[np.str_] | None = None
+    tool_use: Floats | None = None
+
+    def take(self, rows: NDArray[np.intp]) -> Labels:
+        """Return the labels of some rows."""
+        columns = (self.complexity, self.category, self.tool_use)
+        return Labels(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]  # same types
+
+
+@attrs.frozen(eq=False)
+class Experience:
+    """A stretch of the log, in its order: what online routers learn from.
+
+    Attributes:
+        position: Where in the log it ends; learning goes on after it.
+        queries: The query of each decision.
+        estimates: What was estimated of them then.
+        decisions: The decisions.
+        attempts: The calls that followed, by decision id.
+        feedback: What was thought of them, in the order in which it came.
+    """
+
+    position: int
+    queries: Sequence[Query]
+    estimates: Estimates
+    decisions: Sequence[Decision]
+    attempts: Sequence[Attempt] = ()
+    feedback: Sequence[Feedback] = ()
+
+
+@attrs.frozen(eq=False)
+class Dataset:
+    """Queries, and whatever else is known of them; every other part is optional.
+
+    Attributes:
+        queries: Q of them.
+        pool: The candidates of the outcomes.
+        outcomes: What each candidate did, ``[Q, M]``.
+        labels: Annotations, for training estimators and for tables by category.
+        references: The right answers, where there are some.
+        experience: Logged decisions, for routers that learn from logs.
+        source: Where it comes from, for reports.
+        cost_note: How costs were come by, where they were not measured.
+    """
+
+    queries: Sequence[Query]
+    pool: Pool | None = None
+    outcomes: Outcomes | None = None
+    labels: Labels = attrs.field(factory=Labels)
+    references: Sequence[str] | None = None
+    experience: Experience | None = None
+    source: str = ""
+    cost_note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def take(self, rows: NDArray[np.intp]) -> Dataset:
+        """Return some rows."""
+        return attrs.evolve(
+            self,
+            queries=[self.queries[row] for row in rows],
+            outcomes=None if self.outcomes is None else self.outcomes.take(rows),
+            labels=self.labels.take(rows),
+            references=None if self.references is None else [self.references[row] for row in rows],
+        )
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether each row's quality and cost are known for every candidate, ``[Q]``."""
+        if self.outcomes is None:
+            return np.ones(len(self), dtype=bool)
+        known = np.isfinite(self.outcomes.known_quality) & np.isfinite(self.outcomes.cost_usd)
+        return np.asarray(known.all(axis=1))
+
+
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+    """Divide rows into train, validation and test by a hash of the seed and the question.
+
+    The same question goes to the same side wherever it stands, so no two sides share one.
+
+    Raises:
+        DataError: A side is left without a row.
+    """
+    normalised = (" ".join(query.text.split()).lower() for query in queries)
+    digests = [hashlib.sha256(f"{seed}/{text}".encode()).digest()[:8] for text in normalised]
+    place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
+    sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
+    for name, rows in sides.items():
+        if not rows.any():
+            raise DataError(f"the {name} split is empty: {len(place)} rows are too few to divide; give more, or name a --test-dataset")
+    return {name: np.flatnonzero(rows) for name, rows in sides.items()}

@@ -1,0 +1,63 @@
+"""The draw: from a router's scores to one candidate, replayable under threads.
+
+The random number of a draw follows from the seed and the decision's id alone, so neither the
+order of requests nor the number of threads changes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats, RoutingRequest, Scores
+from aamc_sdk.errors import PluginError
+
+
+def uniform(seed: int, decision_id: str) -> float:
+    """Return the number in [0, 1) that belongs to a decision."""
+    digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[NDArray[np.intp], Floats]:
+    """Choose a candidate for each row.
+
+    Returns:
+        The chosen candidates ``[B]`` and their propensities ``[B]``: 1 where the greatest utility
+        was taken, NaN where the router does not know them.
+
+    Raises:
+        NoCandidateError: Every candidate of a row is masked.
+        PluginError: The router's scores have the wrong shape or leave nothing to choose.
+    """
+    request.check_mask()
+    if sample and scores.probabilities is not None:
+        return _sample(scores, request.mask, np.array([uniform(seed, decision) for decision in ids]))
+    utility = _checked(scores.utility, request.mask, "utility")
+    chosen = np.where(request.mask, utility, -np.inf).argmax(axis=1)
+    return chosen, np.ones(len(chosen))
+
+
+def _sample(scores: Scores, mask: NDArray[np.bool_], uniforms: Floats) -> tuple[NDArray[np.intp], Floats]:
+    assert scores.probabilities is not None
+    allowed = np.where(mask, _checked(scores.probabilities, mask, "probabilities"), 0.0)
+    totals = allowed.sum(axis=1, keepdims=True)
+    if (allowed < 0).any() or (totals <= 0).any():
+        raise PluginError("a router's probabilities must be at least 0 and leave an allowed candidate possible")
+    probabilities = allowed / totals
+    below = probabilities.cumsum(axis=1) <= uniforms[:, None]
+    last = mask.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
+    chosen = np.minimum(below.sum(axis=1), last)
+    propensity = probabilities[np.arange(len(chosen)), chosen]
+    return chosen, propensity if scores.propensity_known else np.full(len(chosen), np.nan)
+
+
+def _checked(array: Floats, mask: NDArray[np.bool_], name: str) -> Floats:
+    if np.shape(array) != mask.shape:
+        raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
+    if np.isnan(array[mask]).any():
+        raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; does it need an estimator (--estimator tce)?")
+    return array

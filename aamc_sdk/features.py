@@ -1,0 +1,123 @@
+"""What a policy sees: the same in training and serving, and the observation of every environment.
+
+A request becomes features of each query, of each candidate, and of each (query, candidate) pair.
+Candidates are described, never numbered, so a policy built on these features works for pools of
+another size or order and for candidates that it never saw.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
+
+QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
+"""The first features of a query; its category probabilities follow."""
+PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "allowed")
+"""The features of a (query, candidate) pair."""
+CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
+"""The first features of a candidate; its hashed words follow."""
+WORD_BUCKETS = 32
+Array32 = NDArray[np.float32]
+
+
+@attrs.frozen(eq=False)
+class Features:
+    """A request in numbers.
+
+    Attributes:
+        query: ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
+        preference: ``[B, 3]``.
+        pair: ``[B, M, 5]``, see ``PAIR_FEATURES``.
+        candidate: ``[M, 7 + 32]``, see ``CANDIDATE_NUMBERS``.
+        mask: ``[B, M]``.
+    """
+
+    query: Array32
+    preference: Array32
+    pair: Array32
+    candidate: Array32
+    mask: NDArray[np.bool_]
+
+    def flat(self) -> Array32:
+        """Return an observation for each row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then candidate by candidate.
+
+        What describes the candidates is left out: it is the same for every row of a pool.
+        """
+        return np.concatenate((self.query, self.preference, self.pair.reshape(len(self.query), -1)), axis=1)
+
+
+def width(categories: int, candidates: int) -> int:
+    """Return the length of one flat observation."""
+    return len(QUERY_NUMBERS) + categories + 3 + len(PAIR_FEATURES) * candidates
+
+
+def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | None = None) -> Features:
+    """Return the features of a request.
+
+    Args:
+        request: What to encode.
+        reward: Puts expected cost and latency on its scales.
+        categories: The categories that the policy was trained with; the estimates' own when None.
+    """
+    return Features(
+        query=encode_queries(request.queries, request.estimates, categories),
+        preference=np.asarray(request.preferences, dtype=np.float32),
+        pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward),
+        candidate=encode_candidates(request.pool),
+        mask=request.mask,
+    )
+
+
+def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: Sequence[str] | None = None) -> Array32:
+    """Return the features of queries, ``[B, 4 + C]``; an unknown complexity counts as 0.5, other unknowns as 0."""
+    names = estimates.category_names if categories is None else categories
+    tokens = np.array([(q.expected_prompt_tokens, q.expected_output_tokens) for q in queries], dtype=np.float64).reshape(-1, 2)
+    numbers = (np.nan_to_num(estimates.complexity, nan=0.5), np.nan_to_num(estimates.tool_use), *(np.log1p(tokens) / 10).T)
+    return np.column_stack((*numbers, np.nan_to_num(estimates.aligned(names)))).astype(np.float32)
+
+
+def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward) -> Array32:
+    """Return the features of pairs, ``[B, M, 5]``; an unknown quality counts as 0.5, other unknowns as 0."""
+    objectives = reward.vector(expected)
+    pair = np.empty((*mask.shape, len(PAIR_FEATURES)), dtype=np.float32)
+    pair[..., 0] = np.nan_to_num(objectives[..., 0], nan=0.5)
+    pair[..., 1:3] = np.nan_to_num(objectives[..., 1:])
+    pair[..., 3] = np.log1p(wait_ms / 1000)
+    pair[..., 4] = mask
+    return pair
+
+
+def encode_candidates(pool: Pool) -> Array32:
+    """Return the features of a pool's candidates, ``[M, 7 + 32]``."""
+    return np.stack([_describe(candidate) for candidate in pool]).astype(np.float32)
+
+
+def _describe(candidate: Candidate) -> Floats:
+    numbers = np.zeros(len(CANDIDATE_NUMBERS))
+    if isinstance(candidate, ModelSpec):
+        if candidate.prices is not None:
+            numbers[:3] = np.log1p(candidate.prices.input), np.log1p(candidate.prices.output), 1
+        if candidate.latency is not None:
+            numbers[3:6] = np.log1p(candidate.latency.network_ms) / 10, np.log1p(candidate.latency.service_ms) / 10, 1
+        numbers[6] = np.log1p(candidate.context_window or 0) / 10
+    return np.concatenate((numbers, _hash_words(candidate)))
+
+
+def _hash_words(candidate: Candidate) -> Floats:
+    """Return signed feature hashing of the description and abilities, of unit length (Weinberger et al. 2009)."""
+    buckets = np.zeros(WORD_BUCKETS)
+    words = re.findall(r"\w+", candidate.description.lower()) + [f"ability:{ability}" for ability in sorted(candidate.abilities)]
+    for word in words:
+        code = zlib.crc32(word.encode())
+        buckets[code % WORD_BUCKETS] += 1 if code & 0x80000000 else -1
+    length = float(np.linalg.norm(buckets))
+    return buckets / length if length else buckets

@@ -1,0 +1,120 @@
+"""Files are written whole or not at all: to a name of their own first, then moved into place."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from aamc_sdk.errors import CheckpointError, OutputError
+
+T = TypeVar("T")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes ``path``'s place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        OutputError: The folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def plain(value: Any) -> Any:
+    """Return the value in JSON's own types: NaN and infinities are null, arrays lists."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return a JSON document that every reader accepts: no NaN in it."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document whole or not at all."""
+    write_text(path, to_json(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document.
+
+    Raises:
+        CheckpointError: It is missing, truncated or not JSON.
+    """
+    return _read(path, lambda file: json.loads(file.read_text()))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as a compressed npz, whole or not at all."""
+    import numpy as np
+
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Read named arrays; nothing in the file is ever run.
+
+    Raises:
+        CheckpointError: It is missing, truncated or not an npz.
+    """
+    import numpy as np
+
+    def load(file: Path) -> dict[str, Any]:
+        with np.load(file, allow_pickle=False) as saved:
+            return dict(saved)
+
+    return _read(path, load)
+
+
+def _read(path: Path, reader: Callable[[Path], T]) -> T:
+    from zipfile import BadZipFile
+
+    try:
+        return reader(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; train again") from error
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); train again") from error

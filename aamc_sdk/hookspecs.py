@@ -1,0 +1,98 @@
+"""The hooks. Each announces components; what a component does per request is an interface.
+
+A component hook is called once, when plugins are discovered, and returns a list of
+:class:`Component`. It must be quick: a component names its class as a string, so that
+listing what there is imports no implementation.
+
+Two hooks are events. They run after the record is durable, off the request's thread, and
+whatever they raise is logged and goes no further.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import pluggy
+
+if TYPE_CHECKING:
+    from aamc_sdk.types import Decision, Feedback
+
+PROJECT = "aamc"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@attrs.frozen
+class Component:
+    """What a plugin offers: a name, where its class is, and one line about it.
+
+    Attributes:
+        name: The name that users type. For commands a path such as ``"bench bandit"``.
+        target: ``"package.module:Class"``; imported when the component is used.
+        summary: One sentence for ``aamc plugins``.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+
+@hookspec
+def aamc_estimators() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer estimators: classes of :class:`aamc_sdk.interfaces.Estimator`."""
+
+
+@hookspec
+def aamc_routers() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer routers: classes of :class:`aamc_sdk.interfaces.Router`."""
+
+
+@hookspec
+def aamc_environments() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer environments: classes of :class:`aamc_sdk.interfaces.Environment`."""
+
+
+@hookspec
+def aamc_rewards() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer rewards: classes of :class:`aamc_sdk.interfaces.Reward`."""
+
+
+@hookspec
+def aamc_model_pools() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer model pools: functions without arguments that return a :class:`aamc_sdk.types.Pool`."""
+
+
+@hookspec
+def aamc_datasets() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer dataset formats: classes of :class:`aamc_sdk.interfaces.DatasetFormat`."""
+
+
+@hookspec
+def aamc_agents() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer agents: classes of :class:`aamc_sdk.interfaces.Agent`."""
+
+
+@hookspec
+def aamc_orchestrators() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer orchestrators: classes of :class:`aamc_sdk.interfaces.Orchestrator`."""
+
+
+@hookspec
+def aamc_stores() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer stores: classes of :class:`aamc_sdk.interfaces.Store`, chosen by a URL's scheme."""
+
+
+@hookspec
+def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer commands: ``click.Command`` objects, placed by their name's path."""
+
+
+@hookspec
+def aamc_decided(decision: Decision) -> None:
+    """Hear of a decision, after it is in the log."""
+
+
+@hookspec
+def aamc_learned(feedback: Feedback) -> None:
+    """Hear of feedback, after it is in the log and the router has learned from it."""

@@ -1,0 +1,389 @@
+"""What each kind of component does. A plugin author subclasses one of these.
+
+Every part is made as ``Class(config, services)``, where ``config`` is its own ``Config``, and
+keeps what it learned through :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries,
+M candidates, n streams.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gymnasium.vector import VectorEnv
+    from numpy.typing import NDArray
+
+    from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
+    from aamc_sdk.dataset import Dataset, Experience
+    from aamc_sdk.log import Record
+    from aamc_sdk.types import Attempt, Candidate, Decision, Feedback, Pool, Query
+
+
+@attrs.frozen(kw_only=True)
+class NoOptions:
+    """The configuration of a component that has no options."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+class Progress(Protocol):
+    """Where a long job tells how far it is."""
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Report steps done and the figures to show beside them."""
+
+    def say(self, line: str) -> None:
+        """Tell the user something in one line."""
+
+
+class Silence:
+    """A progress that shows nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """What the core lends to every part.
+
+    Attributes:
+        pool: The candidates.
+        reward: The reward that routers, environment and evaluation share.
+        make: Makes another component: ``make(kind, name, options)``.
+        call: Calls a candidate with a prompt and returns its answer, where models can be reached.
+        seed: All randomness follows from it.
+        device: Where torch computes: ``"auto"``, ``"cpu"``, ``"cuda"``.
+    """
+
+    pool: Pool
+    reward: Reward
+    make: Callable[[str, str, Mapping[str, Any]], Any]
+    call: Callable[[Candidate, str], Awaitable[AgentOutput]] | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class Training:
+    """What a part learns from.
+
+    Attributes:
+        dataset: Training rows.
+        validation: Rows for early stopping and choices, none of whose questions are in training.
+        request: The training rows as a router sees them; its expected quality is out of fold.
+        validation_request: The validation rows as a router sees them.
+        env: Where policies practise.
+        folder: Where to keep what makes a stopped training resumable; None not to.
+        resume: Whether to go on from what the folder holds.
+        progress: Where to report.
+    """
+
+    dataset: Dataset
+    validation: Dataset | None = None
+    request: RoutingRequest | None = None
+    validation_request: RoutingRequest | None = None
+    env: Environment | None = None
+    folder: Path | None = None
+    resume: bool = False
+    progress: Progress = attrs.field(factory=Silence)
+
+
+class Part(abc.ABC):
+    """What all components share."""
+
+    Config: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, config: Any, services: Services) -> None:
+        self.config = config
+        self.services = services
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into an existing folder, without the configuration."""
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote; runs no code from it.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or from another kind of part.
+        """
+
+
+class Reward(Part):
+    """Turns outcomes into a vector of objectives, and with a preference into one number."""
+
+    def __init__(self, config: Any = None, services: Services | None = None) -> None:
+        self.config = config
+
+    @abc.abstractmethod
+    def fit(self, outcomes: Outcomes) -> None:
+        """Take scales from training outcomes ``[B, M]``."""
+
+    @abc.abstractmethod
+    def weights(self, preferences: Floats) -> Floats:
+        """Return ``[..., 3]`` preferences as they count, where an objective may be unknown."""
+
+    @abc.abstractmethod
+    def vector(self, outcomes: Outcomes) -> Floats:
+        """Return the objectives of ``[...]`` outcomes as ``[..., 3]``, each about 0 to 1, greater is better."""
+
+    @abc.abstractmethod
+    def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
+        """Return the utility ``[B, M]`` of outcomes under ``[B, 3]`` preferences."""
+
+
+class Estimator(Part):
+    """Describes queries; when it was trained on outcomes, also expects each candidate's quality."""
+
+    @abc.abstractmethod
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        """Describe B queries."""
+
+    def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
+        """Return the expected quality ``[B, M]`` for any pool, or None when not trained on outcomes."""
+        return None
+
+    def out_of_fold(self) -> Floats | None:
+        """Return each training row's expected quality ``[B, M]`` from parts that were not fitted on it."""
+        return None
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Learn; return metrics. Heads without labels are left alone."""
+        return {}
+
+
+class Router(Part):
+    """Scores the candidates for a batch of requests.
+
+    Attributes:
+        privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
+        uses_preference: Whether its scores depend on the preference.
+        samples: Whether decisions are drawn from its probabilities unless it is told otherwise.
+    """
+
+    privileged: ClassVar[bool] = False
+    uses_preference: ClassVar[bool] = True
+
+    @property
+    def samples(self) -> bool:
+        """Whether decisions are drawn from ``probabilities`` rather than by the greatest utility."""
+        return bool(getattr(self.config, "sample", False))
+
+    @abc.abstractmethod
+    def score(self, request: RoutingRequest) -> Scores:
+        """Score the candidates; called from several threads at once."""
+
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        """Score the candidates, for routers that wait for others."""
+        return self.score(request)
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""
+        return {}
+
+    def learn(self, experience: Experience) -> None:
+        """Learn from what happened, in log order, on one thread, while scoring goes on beside it."""
+
+
+class RoutingStreams(Protocol):
+    """The vector environment that :meth:`Environment.vector` returns: Gymnasium's, with its present request.
+
+    ``step``'s info holds ``vector_reward [n, 3]``, ``quality``, ``cost_usd``, ``latency_ms``, ``row``
+    and ``masked`` (whether the action was not allowed), all ``[n]``, of the step just taken.
+    """
+
+    num_envs: int
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start all streams anew."""
+
+    def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Answer the present query of each stream by the candidate chosen for it."""
+
+    def request(self) -> RoutingRequest:
+        """Return the present query of each stream, with hindsight: true expectations."""
+
+
+class Environment(Part):
+    """Where routers are trained and measured.
+
+    Attributes:
+        stationary: Whether an outcome depends on nothing but its query and candidate, so that
+            the table of outcomes says all. Otherwise routers are measured by playing the streams.
+    """
+
+    stationary: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def prepare(self, splits: Mapping[str, Dataset]) -> None:
+        """Take the queries of each split (``train``, ``validation``, ``test``), and what is known of them.
+
+        Raises:
+            DataError: Something that this environment needs is not in the data.
+        """
+
+    @abc.abstractmethod
+    def dataset(self, split: str) -> Dataset:
+        """Return a split with outcomes, so that table learners can be trained."""
+
+    @abc.abstractmethod
+    def vector(
+        self,
+        n: int,
+        split: str,
+        *,
+        request: RoutingRequest | None = None,
+        seed: int = 0,
+        streams: NDArray[np.intp] | None = None,
+        preferences: Floats | None = None,
+    ) -> VectorEnv[Any, Any, Any]:
+        """Return n streams of a split's queries, as :class:`RoutingStreams`.
+
+        Args:
+            n: How many streams.
+            split: Whose queries.
+            request: All rows of the split as a router sees them; made from the truth when None.
+            seed: All randomness follows from it.
+            streams: Which stream each is, ``[n]``: those of one number meet the same queries and luck.
+            preferences: A fixed preference for each, ``[n, 3]``; drawn as configured when None.
+        """
+
+
+class DatasetFormat(Part):
+    """Reads datasets of one format."""
+
+    @abc.abstractmethod
+    def read(self, path: str) -> Dataset | Mapping[str, Dataset]:
+        """Read a dataset, or one that is already divided into ``train``, ``validation`` and ``test``.
+
+        Args:
+            path: What the user wrote after ``FORMAT:``; may be empty where a format needs none.
+
+        Raises:
+            DataError: It is missing, of another format, or has a bad row.
+        """
+
+
+@attrs.frozen
+class AgentOutput:
+    """What an agent, or a called model, answered: content, its cost in USD, and whatever else."""
+
+    content: str
+    cost: float = 0.0
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+class Agent(Part):
+    """Does a piece of work."""
+
+    spec: Candidate
+
+    @abc.abstractmethod
+    async def execute(self, state: Any) -> AgentOutput:
+        """Act on the state of a task."""
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One step of an orchestration.
+
+    Attributes:
+        decision: What was decided, where something was.
+        content: What came of it.
+        cost_usd: What it cost.
+        tokens: How many it took.
+        final: Whether its content is the answer.
+    """
+
+    decision: Decision | None
+    content: str
+    cost_usd: float = 0.0
+    tokens: int = 0
+    final: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """What an orchestration may use up: steps, USD, seconds."""
+
+    steps: int = 10
+    cost_usd: float = float("inf")
+    seconds: float = float("inf")
+
+
+class Orchestrator(Part):
+    """Drives several calls until an answer is ready."""
+
+    @abc.abstractmethod
+    def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
+        """Work on a task, yielding each step as it is done."""
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Learn; return metrics."""
+        return {}
+
+
+class Store(abc.ABC):
+    """The log of decisions, attempts and feedback. All methods may be called from any thread.
+
+    Made as ``Class(url, config)``. A method that writes returns when the record is durable.
+    """
+
+    Config: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, url: str, config: Any) -> None:
+        self.url = url
+        self.config = config
+
+    @abc.abstractmethod
+    def decided(self, records: Sequence[Record]) -> None:
+        """Append decisions with what they were made from; all or none."""
+
+    @abc.abstractmethod
+    def attempted(self, attempt: Attempt) -> None:
+        """Append a call; the same attempt twice counts once."""
+
+    @abc.abstractmethod
+    def judged(self, feedback: Feedback) -> bool:
+        """Append feedback; False where the same was there before.
+
+        Feedback before its decision is kept, and waits.
+
+        Raises:
+            StoreError: The id is known with other content.
+        """
+
+    @abc.abstractmethod
+    def record(self, decision_id: str) -> Record:
+        """Return a decision with what it was made from.
+
+        Raises:
+            UnknownDecisionError: There is none of that id.
+        """
+
+    @abc.abstractmethod
+    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
+        """Return what the log holds after a position, at most ``limit`` entries, in its order."""
+
+    @abc.abstractmethod
+    def pending(self) -> Sequence[Feedback]:
+        """Return the feedback whose decision has not come yet."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections; closing twice does nothing."""

@@ -1,0 +1,210 @@
+"""Discovery: which plugins are installed, and what components they offer.
+
+Every plugin is loaded on its own. One that fails is remembered with its error and left out;
+the others work on. Components are imported when they are used, not when they are listed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+from aamc_sdk import hookspecs
+from aamc_sdk.errors import PluginError, UnknownComponentError, nearest, one_of
+from aamc_sdk.hookspecs import PROJECT, Component
+
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Services
+
+logger = logging.getLogger(__name__)
+
+KINDS = {
+    "estimator": "aamc_estimators",
+    "router": "aamc_routers",
+    "environment": "aamc_environments",
+    "reward": "aamc_rewards",
+    "model_pool": "aamc_model_pools",
+    "dataset": "aamc_datasets",
+    "agent": "aamc_agents",
+    "orchestrator": "aamc_orchestrators",
+    "store": "aamc_stores",
+    "command": "aamc_commands",
+}
+"""Each kind of component and the hook that announces it."""
+
+
+@attrs.frozen
+class Plugin:
+    """An installed plugin: its entry point's name, and the distribution that it came with."""
+
+    name: str
+    distribution: str
+    version: str
+
+
+@attrs.frozen
+class Offer:
+    """A component as some plugin offers it, or a plugin's failure to offer any.
+
+    Attributes:
+        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed as a whole.
+        component: What is offered.
+        plugin: Who offers it.
+        error: Why it cannot be used, or None.
+    """
+
+    kind: str
+    component: Component
+    plugin: Plugin
+    error: str | None = None
+
+
+def _disabled() -> frozenset[str]:
+    names = os.environ.get("AAMC_DISABLE_PLUGINS", "").split(",")
+    return frozenset(name.strip() for name in names if name.strip())
+
+
+class Plugins:
+    """The plugins of one application. Nothing is global: each instance is separate.
+
+    Args:
+        extra: Plugin objects beside the installed ones, by name; for tests and applications.
+        discover: Whether to look for installed plugins.
+    """
+
+    def __init__(self, extra: Mapping[str, object] | None = None, discover: bool = True) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._plugins: dict[object, Plugin] = {}
+        self.offers: list[Offer] = []
+        disabled = _disabled()
+        if discover:
+            for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda found: found.name):
+                if entry_point.name not in disabled and _distribution(entry_point).name not in disabled:
+                    self._add(_distribution(entry_point), entry_point.load)
+        for name, plugin in (extra or {}).items():
+            if name not in disabled:
+                self._add(Plugin(name, name, "0"), lambda plugin=plugin: plugin)
+        self._mark_duplicates()
+
+    def _add(self, plugin: Plugin, load: Any) -> None:
+        try:
+            module = load()
+            self._manager.register(module, name=plugin.name)
+            self._manager.check_pending()
+        except Exception as error:  # a plugin may raise anything; the others must go on
+            self._failed(plugin, "loading", error)
+            return
+        self._plugins[module] = plugin
+        for kind, hook in KINDS.items():
+            self._collect(module, plugin, kind, hook)
+
+    def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            if implementation.plugin is not module:
+                continue
+            try:
+                offered = [_checked(component) for component in implementation.function()]
+            except Exception as error:  # likewise
+                self._failed(plugin, hook, error)
+                continue
+            self.offers.extend(Offer(kind, component, plugin) for component in offered)
+
+    def _failed(self, plugin: Plugin, where: str, error: BaseException) -> None:
+        if self._manager.has_plugin(plugin.name) and where == "loading":
+            self._manager.unregister(name=plugin.name)
+        text = f"{where} failed: {type(error).__name__}: {error}"
+        self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
+
+    def _mark_duplicates(self) -> None:
+        owners: dict[tuple[str, str], list[str]] = {}
+        for offer in self.offers:
+            owners.setdefault((offer.kind, offer.component.name), []).append(offer.plugin.distribution)
+        for position, offer in enumerate(self.offers):
+            names = owners[offer.kind, offer.component.name]
+            if offer.error is None and len(names) > 1:
+                text = f"{offer.kind} {offer.component.name!r} is offered by {' and '.join(names)}; disable one with AAMC_DISABLE_PLUGINS"
+                self.offers[position] = attrs.evolve(offer, error=text)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of a kind's components, in alphabetical order."""
+        return sorted({offer.component.name for offer in self.offers if offer.kind == kind})
+
+    def find(self, kind: str, name: str) -> Offer:
+        """Return a component's offer.
+
+        Raises:
+            UnknownComponentError: Nobody offers it; the message has the nearest name.
+            PluginError: Two distributions offer it.
+        """
+        for offer in self.offers:
+            if (offer.kind, offer.component.name) == (kind, name):
+                if offer.error:
+                    raise PluginError(offer.error)
+                return offer
+        names = self.names(kind)
+        broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
+        raise UnknownComponentError(f"no {kind} is named {name!r}{nearest(name, names)} (there are: {one_of(names)}){broken}")
+
+    def load(self, kind: str, name: str) -> Any:
+        """Import a component and return it.
+
+        Raises:
+            PluginError: Its import fails; the message names the plugin, its distribution and the cause.
+        """
+        offer = self.find(kind, name)
+        module, _, attribute = offer.component.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # an import may raise anything
+            where = f"{kind} {name!r} of {offer.plugin.distribution} ({offer.component.target})"
+            raise PluginError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+
+    def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
+        """Make a component from its options.
+
+        Raises:
+            ConfigError: An option is unknown or wrong.
+        """
+        from aamc_sdk.config import configure
+
+        target = self.load(kind, name)
+        config = configure(target.Config, options or {}, preset=preset, where=name)
+        return target(config, services)
+
+    def tell(self, event: str, **arguments: Any) -> None:
+        """Deliver an event to every plugin; whatever one raises is logged and goes no further."""
+        for implementation in getattr(self._manager.hook, event).get_hookimpls():
+            try:
+                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except Exception:  # an event's hearer may raise anything
+                plugin = self._plugins.get(implementation.plugin)
+                logger.exception("plugin %s failed on %s", plugin.name if plugin else "?", event)
+
+    def __iter__(self) -> Iterator[Offer]:
+        return iter(self.offers)
+
+
+def get_plugin_manager() -> Plugins:
+    """Discover the installed plugins; the application holds the result."""
+    return Plugins()
+
+
+def _distribution(entry_point: metadata.EntryPoint) -> Plugin:
+    found = entry_point.dist
+    return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")
+
+
+def _checked(component: object) -> Component:
+    if not isinstance(component, Component):
+        raise PluginError(f"a component hook returns a list of aamc_sdk.Component, not of {type(component).__name__}")
+    if component.target.count(":") != 1:
+        raise PluginError(f"component {component.name!r} must name its class as 'package.module:Class', not {component.target!r}")
+    return component

@@ -1,0 +1,98 @@
+"""Model pools: the default one, and those that users write in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import cattrs
+
+from aamc_sdk.config import configure, load_yaml, parse_yaml
+from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.types import Candidate, Latency, ModelSpec, Pool, Prices
+
+if TYPE_CHECKING:
+    from aamc_sdk.plugins import Plugins
+
+
+@attrs.frozen(kw_only=True)
+class _Entry:
+    """A candidate as YAML gives it."""
+
+    name: str
+    description: str = ""
+    abilities: list[str] = attrs.field(factory=list)
+    prices: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
+    context_window: int | None = None
+    endpoint: str | None = None
+
+
+def default_pool() -> Pool:
+    """Return seven models from small to very large, at public list prices."""
+    text = resources.files("aamc_sdk").joinpath("default_pool.yaml").read_text(encoding="utf-8")
+    return pool_from(parse_yaml(text, "default_pool.yaml"), "the default pool")
+
+
+def read_pool(path: Path) -> Pool:
+    """Read a pool from a YAML file with a list ``candidates``.
+
+    Raises:
+        PoolError: The file, or a candidate in it, cannot be used.
+    """
+    try:
+        return pool_from(load_yaml(path), str(path))
+    except ConfigError as error:
+        raise PoolError(str(error)) from error
+
+
+def pool_from(content: Mapping[str, Any], where: str) -> Pool:
+    """Make a pool from the content of a pool file.
+
+    Raises:
+        PoolError: A candidate cannot be used; the message names it.
+    """
+    entries = content.get("candidates")
+    if not isinstance(entries, list) or not entries:
+        raise PoolError(f"{where} must have a list 'candidates' with at least one entry that has a name, not {entries!r}")
+    return Pool(_candidate(entry, f"{where}, candidate {n + 1}") for n, entry in enumerate(entries))
+
+
+def _candidate(entry: Any, where: str) -> Candidate:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise PoolError(f"{where} must be a mapping with a 'name', not {entry!r}")
+    try:
+        spec = configure(_Entry, entry, where=f"{where} ({entry['name']})")
+        prices = None if spec.prices is None else configure(Prices, spec.prices, where=f"prices of {spec.name}")
+        latency = None if spec.latency is None else configure(Latency, spec.latency, where=f"latency of {spec.name}")
+    except ConfigError as error:
+        raise PoolError(str(error)) from error
+    fields = attrs.asdict(spec, recurse=False) | {"prices": prices, "latency": latency}
+    return ModelSpec(**fields)
+
+
+def pool_to(pool: Pool) -> dict[str, Any]:
+    """Return the content of a pool file: what ``pool_from`` reads."""
+    entries = []
+    for candidate in pool:
+        entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
+        entries.append({key: value for key, value in entry.items() if value not in (None, "", [])})
+    return {"candidates": entries}
+
+
+def find_pool(name: str, plugins: Plugins) -> Pool:
+    """Return a pool by the name of a component, or from a YAML file.
+
+    Raises:
+        PoolError: The file cannot be used.
+        UnknownComponentError: It is neither.
+    """
+    if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
+        return read_pool(Path(name))
+    pool = plugins.load("model_pool", name)()
+    if not isinstance(pool, Pool):
+        raise PoolError(f"model pool {name!r} must return an aamc_sdk.Pool, not {type(pool).__name__}")
+    return pool

@@ -1,0 +1,101 @@
+"""The default reward: quality as it is, cheapness and quickness on the scales of the training data.
+
+Cheapness is (greatest - cost) / (greatest - least), where greatest and least are those of the
+candidates' mean training costs; quickness likewise. Neither is clipped: the reward is linear, so
+the reward of an expectation is the expected reward.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.errors import CheckpointError, PreferenceError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import Reward
+
+
+@attrs.frozen
+class Scale:
+    """The least and the greatest of the candidates' mean training values; NaN where unknown."""
+
+    least: float = np.nan
+    greatest: float = np.nan
+
+    @classmethod
+    def of(cls, values: Floats) -> Scale:
+        """Return the scale of ``[B, M]`` values: the range of their means by candidate."""
+        known = np.isfinite(values)
+        counts = known.sum(axis=0)
+        if not counts.any():
+            return cls()
+        means = np.where(known, values, 0).sum(axis=0)[counts > 0] / counts[counts > 0]
+        return cls(float(means.min()), float(means.max()))
+
+    @property
+    def known(self) -> bool:
+        """Whether training data gave a value at all."""
+        return bool(np.isfinite(self.least))
+
+    def goodness(self, values: Floats) -> Floats:
+        """Return 1 at the least, 0 at the greatest, linear beyond; 0 everywhere where both are equal."""
+        span = self.greatest - self.least
+        if span <= 0:
+            return np.zeros_like(values)
+        return np.asarray((self.greatest - values) / span)
+
+
+class LinearReward(Reward):
+    """Quality, cheapness and quickness; see the module's description."""
+
+    cost: Scale = Scale()
+    latency: Scale = Scale()
+
+    def fit(self, outcomes: Outcomes) -> None:
+        """Take the scales from training outcomes ``[B, M]``."""
+        self.cost = Scale.of(outcomes.cost_usd)
+        self.latency = Scale.of(outcomes.latency_ms)
+
+    def weights(self, preferences: Floats) -> Floats:
+        """Return the preferences ``[..., 3]`` as they count: latency's weight is dropped where it is unknown.
+
+        Raises:
+            PreferenceError: Nothing but an unknown latency is weighed.
+        """
+        if self.latency.known:
+            return preferences
+        kept = preferences * np.array((1.0, 1.0, 0.0))
+        total = kept.sum(axis=-1, keepdims=True)
+        if (total <= 0).any():
+            raise PreferenceError("the preference weighs nothing but latency, which this data does not have; weigh quality or cost")
+        return np.asarray(kept / total)
+
+    def vector(self, outcomes: Outcomes) -> Floats:
+        """Return quality, cheapness and quickness of ``[...]`` outcomes as ``[..., 3]``; NaN where unknown."""
+        parts = (outcomes.known_quality, self.cost.goodness(outcomes.cost_usd), self.latency.goodness(outcomes.latency_ms))
+        return np.stack(parts, axis=-1)
+
+    def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
+        """Return the preference-weighted reward of ``[B, M]`` outcomes under ``[B, 3]`` preferences."""
+        weights = self.weights(preferences)[:, None, :]
+        terms = np.where(weights > 0, weights * self.vector(outcomes), 0.0)
+        return np.asarray(terms.sum(axis=-1))
+
+    def save(self, folder: Path) -> None:
+        """Write the scales."""
+        write_json(folder / "reward.json", {"cost_usd": attrs.astuple(self.cost), "latency_ms": attrs.astuple(self.latency)})
+
+    def load(self, folder: Path) -> None:
+        """Read the scales.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        saved = read_json(folder / "reward.json")
+        try:
+            self.cost, self.latency = (Scale(*(np.nan if x is None else float(x) for x in saved[key])) for key in ("cost_usd", "latency_ms"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the reward's scales in {folder} cannot be used ({error!r}); train again") from error

@@ -1,0 +1,352 @@
+"""The nouns of the SDK: what is asked, what may be chosen, what was decided, what came of it.
+
+Arrays of many requests are in :mod:`aamc_sdk.batch`, tables of outcomes in
+:mod:`aamc_sdk.dataset`. Prices are USD per million tokens, latencies milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError, nearest, one_of
+
+CHARACTERS_PER_TOKEN = 4
+"""A token's usual length in English; estimates prompt tokens where a request does not count them."""
+DEFAULT_OUTPUT_TOKENS = 256
+"""The answer's length that is assumed where a request does not say."""
+
+
+def _check_text(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise DataError(f"a query's text must be a string, not {type(value).__name__} ({value!r:.80})")
+
+
+def _check_tokens(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is not None and not whole:
+        raise DataError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+
+
+@attrs.frozen
+class Query:
+    """A request's text and what is known with it. Never a label.
+
+    Attributes:
+        text: What is asked.
+        user: Who asks, for personal routing.
+        session: The conversation it belongs to.
+        needs: Abilities that the answer requires, such as ``"tools"`` or ``"vision"``.
+        prompt_tokens: Tokens of the prompt; estimated from the text when None.
+        output_tokens: Tokens that the answer is expected to have; assumed when None.
+        cached_on: The candidate that holds this conversation's prompt cache.
+    """
+
+    text: str = attrs.field(validator=_check_text)
+    user: str | None = None
+    session: str | None = None
+    needs: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    prompt_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
+    output_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
+    cached_on: str | None = None
+
+    @property
+    def expected_prompt_tokens(self) -> int:
+        """The prompt's tokens, at four characters each where they were not counted."""
+        if self.prompt_tokens is not None:
+            return self.prompt_tokens
+        return math.ceil(len(self.text) / CHARACTERS_PER_TOKEN)
+
+    @property
+    def expected_output_tokens(self) -> int:
+        """The answer's tokens, 256 where they are not known."""
+        return DEFAULT_OUTPUT_TOKENS if self.output_tokens is None else self.output_tokens
+
+
+def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise PoolError(f"price {attribute.name} must be USD of at least 0, not {value!r}")
+
+
+@attrs.frozen
+class Prices:
+    """USD per million tokens: of the prompt, of the answer, and of a prompt read from a cache."""
+
+    input: float = attrs.field(validator=_check_price)
+    output: float = attrs.field(validator=_check_price)
+    cached_input: float | None = attrs.field(default=None, validator=_check_price)
+
+
+def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise PoolError(f"{attribute.name} must be milliseconds of at least 0, not {value!r}")
+
+
+@attrs.frozen
+class Latency:
+    """What an unloaded candidate takes, in milliseconds: the way there and back, and the mean service time."""
+
+    network_ms: float = attrs.field(default=0.0, validator=_check_latency)
+    service_ms: float = attrs.field(default=0.0, validator=_check_latency)
+
+    @property
+    def total_ms(self) -> float:
+        """Mean latency without waiting."""
+        return self.network_ms + self.service_ms
+
+
+@attrs.frozen
+class Candidate:
+    """What may be chosen: a model or an agent, known by its name and described in words."""
+
+    name: str
+    description: str = ""
+    abilities: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+
+
+@attrs.frozen
+class ModelSpec(Candidate):
+    """A model that may be chosen.
+
+    Attributes:
+        prices: USD per million tokens, or None where nobody knows (its cost is then NaN).
+        latency: Unloaded latency, or None where nobody knows.
+        context_window: Most tokens of prompt and answer together, or None for no limit.
+        endpoint: Where it is served, for what calls it.
+    """
+
+    prices: Prices | None = None
+    latency: Latency | None = None
+    context_window: int | None = None
+    endpoint: str | None = None
+
+
+def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    return tuple(candidates)
+
+
+@attrs.frozen(eq=False, slots=False)
+class Pool:
+    """The candidates of a request, in a fixed order.
+
+    Raises:
+        PoolError: There is no candidate, or two have one name.
+    """
+
+    candidates: tuple[Candidate, ...] = attrs.field(converter=_as_tuple)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.candidates:
+            raise PoolError("a pool needs at least one candidate, and this one has none")
+        for name in self.names:
+            if not isinstance(name, str) or not name:
+                raise PoolError(f"a candidate's name must be a non-empty string, not {name!r}")
+        if len(set(self.names)) < len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise PoolError(f"each candidate needs a name of its own; twice in the pool: {one_of(twice)}")
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pool) and self.candidates == other.candidates
+
+    def __hash__(self) -> int:
+        return hash(self.candidates)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The candidates' names, in order."""
+        return tuple(candidate.name for candidate in self.candidates)
+
+    def index(self, name: str) -> int:
+        """Return a candidate's position.
+
+        Raises:
+            PoolError: No candidate has that name.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            hint = nearest(name, self.names)
+            raise PoolError(f"the pool has no candidate {name!r}{hint} (it has {one_of(self.names)})") from None
+
+    def subset(self, names: Sequence[str]) -> Pool:
+        """Return a pool of the named candidates, in the order given."""
+        return Pool(self.candidates[self.index(name)] for name in names)
+
+
+@attrs.frozen(init=False)
+class Preference:
+    """Weights of quality, cost and latency, rescaled to sum to one.
+
+    The default weighs the full range of cost as nine points of quality.
+
+    Raises:
+        PreferenceError: A weight is negative or not finite, or all are zero.
+    """
+
+    quality: float
+    cost: float
+    latency: float
+
+    def __init__(self, quality: float = 0.9, cost: float = 0.08, latency: float = 0.02) -> None:
+        given = (quality, cost, latency)
+        try:
+            weights = [float(weight) for weight in given]
+        except (TypeError, ValueError):
+            raise PreferenceError(f"a preference is three numbers (quality, cost, latency), not {given!r}") from None
+        if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+            raise PreferenceError(f"a preference's weights must be finite and at least 0, not {given!r}")
+        total = sum(weights)
+        if total <= 0 or not math.isfinite(total):
+            raise PreferenceError(f"a preference needs a positive, finite sum of weights, not {given!r}")
+        self.__attrs_init__(*(weight / total for weight in weights))
+
+    @classmethod
+    def parse(cls, text: str) -> Preference:
+        """Read ``"0.7,0.2,0.1"``: quality, cost, latency."""
+        parts = text.split(",")
+        try:
+            weights = [float(part) for part in parts]
+        except ValueError:
+            weights = []
+        if len(weights) != 3:
+            raise PreferenceError(f"a preference is three numbers such as 0.9,0.08,0.02, not {text!r}")
+        return cls(*weights)
+
+    @classmethod
+    def of(cls, value: Preference | str | Sequence[float] | None) -> Preference:
+        """Return the preference that a caller gave in any of the usual forms; None is the default."""
+        if value is None:
+            return cls()
+        if isinstance(value, Preference):
+            return value
+        if isinstance(value, str):
+            return cls.parse(value)
+        if not isinstance(value, Sequence | np.ndarray) or len(value) != 3:
+            raise PreferenceError(f"a preference is three numbers (quality, cost, latency), not {value!r}")
+        return cls(*value)
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        """The weights as ``[3]``."""
+        return np.array((self.quality, self.cost, self.latency))
+
+    def __str__(self) -> str:
+        return f"{self.quality:g},{self.cost:g},{self.latency:g}"
+
+
+def new_id() -> str:
+    """Return an id that no other decision or feedback has."""
+    return uuid.uuid4().hex
+
+
+@attrs.frozen
+class Decision:
+    """The candidate drawn for one request.
+
+    Attributes:
+        id: What attempts and feedback name.
+        candidate: The chosen candidate's name.
+        propensity: Probability of that draw; NaN where the router cannot know it.
+        preference: The weights that it was asked for.
+        probabilities: Probability of each candidate, by name; empty where there was no draw.
+        router: The deciding router's name.
+        time: When, in seconds since the epoch.
+        notes: What the router wants remembered, such as what the decision itself cost.
+    """
+
+    id: str
+    candidate: str
+    propensity: float
+    preference: Preference
+    probabilities: Mapping[str, float] = attrs.field(factory=dict)
+    router: str = ""
+    time: float = 0.0
+    notes: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Attempt:
+    """One call that followed a decision; after a fallback its candidate is not the chosen one.
+
+    Attributes:
+        decision_id: The decision that it followed.
+        n: Its number, from 0.
+        candidate: Who was called.
+        cost_usd: What it cost, or NaN.
+        latency_ms: How long it took, or NaN.
+        output_tokens: How long the answer was, or None.
+        error: What went wrong, or None.
+    """
+
+    decision_id: str
+    n: int
+    candidate: str
+    cost_usd: float = math.nan
+    latency_ms: float = math.nan
+    output_tokens: int | None = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Feedback:
+    """What somebody thought of an answer: a quality, or that one candidate beat another.
+
+    Attributes:
+        id: Its own id; by default the decision's id and the source, so each source counts once.
+        decision_id: The decision that it judges.
+        candidate: Who is judged; the served candidate when None.
+        quality: From 0 to 1, or None for a comparison.
+        over: The candidate that it beat, or tied with.
+        tie: Whether the two were equally good.
+        confidence: How sure the source is, from 0 to 1.
+        weight: How much it counts.
+        source: Who says so: ``"explicit"``, ``"implicit"``, a judge's name.
+        time: When, in seconds since the epoch.
+
+    Raises:
+        AamcError: A number is out of its range, or there is neither or both of quality and comparison.
+    """
+
+    decision_id: str
+    quality: float | None = None
+    candidate: str | None = None
+    over: str | None = None
+    tie: bool = False
+    confidence: float = 1.0
+    weight: float = 1.0
+    source: str = "explicit"
+    time: float = 0.0
+    id: str = attrs.field()
+
+    @id.default
+    def _default_id(self) -> str:
+        return f"{self.decision_id}/{self.source}"
+
+    def __attrs_post_init__(self) -> None:
+        if (self.quality is None) == (self.over is None):
+            raise AamcError("feedback gives either a quality or the candidate that was beaten (over), not both or neither")
+        _check_unit("quality", 0.0 if self.quality is None else self.quality)
+        _check_unit("confidence", self.confidence)
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise AamcError(f"weight must be finite and at least 0, not {self.weight!r}")
+        if self.over is not None and self.over == self.candidate:
+            raise AamcError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
+
+
+def _check_unit(name: str, value: object) -> None:
+    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:  # type: ignore[operator]  # a number here
+        raise AamcError(f"{name} must be a number from 0 to 1, not {value!r}")
