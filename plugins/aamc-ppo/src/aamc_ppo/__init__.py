@@ -1,0 +1,1 @@
+"""Router ``ppo``: proximal policy optimisation over candidates, conditioned on the preference."""

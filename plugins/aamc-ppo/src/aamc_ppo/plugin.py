@@ -1,0 +1,12 @@
+"""What this package offers to the SDK."""
+
+from __future__ import annotations
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_routers() -> list[Component]:
+    """Offer the router ``ppo``."""
+    summary = "Preference-conditioned PPO: starts as the plug-in rule and learns what it gets wrong."
+    return [Component("ppo", "aamc_ppo.router:PPORouter", summary)]

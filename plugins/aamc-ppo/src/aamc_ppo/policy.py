@@ -1,0 +1,130 @@
+r"""The policy's and the critic's formulas, once for decisions (numpy) and training (torch).
+
+Every function takes ``xp``, the module whose arrays it is given: ``numpy`` or ``torch``. B rows, M candidates,
+Q query features, E embedding width, F = 5 pair features, K = 3 objectives.
+
+A candidate's worth for objective k is a two-tower product plus a load term, and the preference weighs the objectives:
+
+.. math::
+    c_m &= \mathrm{tower}_c(\text{candidate}_m) \in R^E                                         & (1) \\
+    (q_{bk}, a_{bk}) &= \mathrm{tower}_q(\text{query}_b)_k \in R^{E + F}                        & (2) \\
+    V_k(b, m) &= \langle q_{bk}, c_m \rangle + \langle e_k + a_{bk}, \text{pair}_{bm} \rangle   & (3) \\
+    U(b, m) &= \textstyle\sum_k w_{bk} V_k(b, m), \qquad
+    \pi(m \mid b) \propto \exp(\tau\, U(b, m)) \text{ over the allowed } m                      & (4)
+
+Pair feature k is the expected objective k, so e_k (a unit vector) picks what the plug-in rule maximises. Both
+outputs of the query's tower begin at 0: **the untrained policy is the plug-in rule**, and what is learned is where
+that is wrong. Since V does not see the preference, weighing an objective more never lowers what is chosen of V_k.
+The sums over k are taken before those over m, so a candidate costs E + F multiplications whatever K is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.features import CANDIDATE_NUMBERS, PAIR_FEATURES, QUERY_NUMBERS, WORD_BUCKETS, Array32
+
+Parameters = Mapping[str, Any]
+OBJECTIVES = 3
+PAIR = len(PAIR_FEATURES)
+CANDIDATE = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
+
+
+def query_width(categories: int) -> int:
+    """Return the number of query features."""
+    return len(QUERY_NUMBERS) + categories
+
+
+def initial_policy(rng: np.random.Generator, categories: int, hidden: int, embedding: int, temperature: float) -> dict[str, Array32]:
+    """Return the parameters of a policy that is the plug-in rule."""
+    query = query_width(categories)
+    return {
+        "candidate_w1": _uniform(rng, CANDIDATE, hidden),
+        "candidate_b1": np.zeros(hidden, np.float32),
+        "candidate_w2": _uniform(rng, hidden, embedding),
+        "candidate_b2": np.zeros(embedding, np.float32),
+        "query_w1": _uniform(rng, query, hidden),
+        "query_b1": np.zeros(hidden, np.float32),
+        "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR)), np.float32),
+        "query_b2": np.zeros(OBJECTIVES * (embedding + PAIR), np.float32),
+        "log_temperature": np.array(np.log(temperature), np.float32),
+    }
+
+
+def initial_critic(rng: np.random.Generator, categories: int, hidden: int) -> dict[str, Array32]:
+    """Return the parameters of a critic that expects what the plug-in rule expects."""
+    inputs = query_width(categories) + OBJECTIVES + PAIR
+    return {
+        "critic_w1": _uniform(rng, inputs, hidden),
+        "critic_b1": np.zeros(hidden, np.float32),
+        "critic_w2": np.zeros((hidden, OBJECTIVES), np.float32),
+        "critic_b2": np.zeros(OBJECTIVES, np.float32),
+    }
+
+
+def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:
+    bound = (3 / inputs) ** 0.5  # variance 1 / inputs (LeCun et al. 1998)
+    return rng.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
+
+
+def embed_candidates(p: Parameters, candidate: Any, xp: Any = np) -> Any:
+    """Return equation (1), ``[M, E]``: needed once a pool."""
+    return xp.tanh(candidate @ p["candidate_w1"] + p["candidate_b1"]) @ p["candidate_w2"] + p["candidate_b2"]
+
+
+def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, xp: Any = np) -> Any:
+    """Return equations (2) to (4), U as ``[B, M]``, in the unit of the reward.
+
+    Args:
+        p: The policy's parameters.
+        query: ``[B, Q]``.
+        weights: What each objective counts, ``[B, 3]``.
+        pair: ``[B, M, 5]``.
+        embedded: The candidates by equation (1), ``[M, E]``.
+        xp: ``numpy`` or ``torch``.
+    """
+    hidden = xp.tanh(query @ p["query_w1"] + p["query_b1"])
+    per_objective = (hidden @ p["query_w2"] + p["query_b2"]).reshape(len(query), OBJECTIVES, -1)
+    weighed = (weights[:, :, None] * per_objective).sum(1)
+    width = embedded.shape[1]
+    match = weighed[:, :width] @ embedded.T
+    learned_load = (pair @ weighed[:, width:, None])[:, :, 0]
+    plug_in = (pair[:, :, :OBJECTIVES] @ weights[:, :, None])[:, :, 0]
+    return match + learned_load + plug_in
+
+
+def log_softmax(p: Parameters, utilities: Any, mask: Any, xp: Any = np) -> Any:
+    """Return log probabilities by equation (4), ``[B, M]``; -1e9 or less, so probability 0, where masked."""
+    logits = xp.where(mask, xp.exp(p["log_temperature"]) * utilities, -1e9)
+    shifted = logits - xp.amax(logits, 1)[:, None]
+    return shifted - xp.log(xp.exp(shifted).sum(1))[:, None]
+
+
+def values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -> Any:
+    """Return the critic's values of the objectives, ``[B, 3]``, in reward per step.
+
+    Args:
+        p: The critic's parameters.
+        query: ``[B, Q]``.
+        weights: ``[B, 3]``.
+        pooled: Pair features averaged by the policy's probabilities, ``[B, 5]``: the same for any order of
+            candidates. The first three are what the policy expects to get, so the net only learns the rest.
+        xp: ``numpy`` or ``torch``.
+    """
+    inputs = xp.concatenate((query, weights, pooled), 1)
+    return pooled[:, :OBJECTIVES] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
+
+
+def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:
+    """Return pair features ``[B, M, 5]`` averaged by ``[B, M]`` probabilities, ``[B, 5]``."""
+    return np.asarray((probabilities[:, None, :] @ pair)[:, 0, :], dtype=np.float32)
+
+
+def draw_actions(log_probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return one candidate a row, drawn by the Gumbel-max trick, ``[B]``."""
+    return np.asarray((log_probabilities + rng.gumbel(size=log_probabilities.shape)).argmax(axis=1))

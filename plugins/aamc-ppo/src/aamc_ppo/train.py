@@ -1,0 +1,171 @@
+"""Training ``ppo``: rollouts and updates in turn, with checkpoints from which a stopped training goes on exactly.
+
+Training goes in segments of ``checkpoint_every`` decisions. Each begins with new streams at new preferences, whose
+luck follows from the seed and the segment's number. So a checkpoint between two segments need not hold the
+environment, and a training that was stopped ends with the same parameters, bit by bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+import numpy as np
+import torch
+
+from aamc_ppo.policy import initial_critic, initial_policy
+from aamc_ppo.ppo import Learner
+from aamc_ppo.rollout import Player, draw_preferences
+from aamc_sdk.errors import AamcError, CheckpointError
+from aamc_sdk.features import Array32, encode_candidates
+from aamc_sdk.files import read_arrays, to_json, write_arrays
+from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
+from aamc_sdk.types import Preference
+
+if TYPE_CHECKING:
+    from aamc_ppo.router import PPOConfig
+
+CHECKPOINT = "checkpoint.npz"
+
+
+def train(config: PPOConfig, services: Services, training: Training) -> tuple[dict[str, Array32], tuple[str, ...], dict[str, Any]]:
+    """Return a trained policy, the categories that it knows, and metrics.
+
+    Raises:
+        AamcError: There is no environment to practise in.
+        CheckpointError: Asked to resume, but the checkpoint is damaged or from other options.
+        DataError: The environment's rewards cannot be learned from.
+    """
+    if training.env is None:
+        raise AamcError("ppo learns by practising and needs an environment; name one with --environment")
+    with one_thread():
+        job = Job(config, services, training, training.env)
+        if training.resume:
+            job.restore()
+        job.run()
+    return job.learner.policy(), job.categories, {"steps": job.steps, "curve": job.curve}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, the fastest for nets this small, and set its threads back at the end."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return where to compute: ``auto`` is a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class Job:
+    """One training, from rollout to rollout."""
+
+    def __init__(self, config: PPOConfig, services: Services, training: Training, env: Environment) -> None:
+        self._config = config
+        self._services = services
+        self._training = training
+        self._env = env
+        self._rollouts = -(-config.total_timesteps // config.n_steps)
+        self._segment = max(1, config.checkpoint_every // config.n_steps)
+        self._done = 0
+        self.curve: list[dict[str, float]] = []
+        streams, _ = self._streams(0)
+        present = streams.request()
+        self.categories = tuple(present.estimates.category_names)
+        self._candidate = encode_candidates(present.pool)
+        rng = np.random.default_rng(services.seed)
+        policy = initial_policy(rng, len(self.categories), config.hidden, config.embedding, config.temperature)
+        critic = initial_critic(rng, len(self.categories), config.hidden)
+        self.learner = Learner(config, policy, critic, self._candidate, choose_device(services.device))
+
+    @property
+    def steps(self) -> int:
+        """Decisions made so far."""
+        return self._done * self._config.n_steps
+
+    def run(self) -> None:
+        """Train to the end, leaving a checkpoint after each segment."""
+        self._training.progress.start("ppo", self._rollouts * self._config.n_steps)
+        self._training.progress.advance(self.steps)
+        while self._done < self._rollouts:
+            self._run_segment()
+            self._keep()
+
+    def _run_segment(self) -> None:
+        config = self._config
+        streams, observations = self._streams(self._done)
+        player = Player(streams, observations, self._candidate, self._services.reward)
+        for _ in range(min(self._segment, self._rollouts - self._done)):
+            started = time.perf_counter()
+            rng = self._generator(self._done, "rollout")
+            rollout = player.play(self.learner.policy(), config.n_steps // config.n_streams, rng)
+            remaining = 1 - self._done / self._rollouts if config.learning_rate_schedule == "linear" else 1.0
+            figures = self.learner.update(rollout, config.learning_rate * remaining, rng)
+            self._done += 1
+            mean_reward = float((rollout.view.weights[:-1] * rollout.reward).sum(axis=2).mean())
+            self.curve.append({"step": self.steps, "return": mean_reward, **figures})
+            speed = config.n_steps / (time.perf_counter() - started)
+            self._training.progress.advance(config.n_steps, **{"return": mean_reward, "steps_per_s": speed})
+
+    def _generator(self, rollout: int, purpose: str) -> np.random.Generator:
+        """Return the chance that belongs to a rollout, whatever came before it."""
+        return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
+
+    def _streams(self, rollout: int) -> tuple[RoutingStreams, Array32]:
+        """Return new streams, and their first observations, for the segment that begins with a rollout."""
+        config = self._config
+        rng = self._generator(rollout, "streams")
+        fixed = Preference.parse(config.preference).array
+        preferences = draw_preferences(config.preference_sampling, fixed, config.n_streams, rng)
+        seed = int(rng.integers(2**31))
+        request = self._training.request
+        made = self._env.vector(config.n_streams, "train", request=request, seed=seed, preferences=preferences)
+        streams = cast(RoutingStreams, made)  # every environment's streams are RoutingStreams, by Environment.vector
+        observations, _ = streams.reset(seed=seed)
+        return streams, observations
+
+    def _keep(self) -> None:
+        """Write all that the next segment depends on."""
+        if self._training.folder is None:
+            return
+        about = to_json({"done": self._done, "made_for": self._made_for(), "curve": self.curve})
+        write_arrays(self._training.folder / CHECKPOINT, {**self.learner.state(), "about": np.array(about)})
+
+    def _made_for(self) -> dict[str, Any]:
+        """Return what a checkpoint must agree on, in JSON's own types."""
+        pool = self._services.pool.names
+        return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": list(pool), "categories": list(self.categories)}
+
+    def restore(self) -> None:
+        """Go on from the checkpoint; from the beginning where the training stopped before the first.
+
+        Raises:
+            CheckpointError: It is damaged, or was made with other options, seed, pool or categories.
+        """
+        path = None if self._training.folder is None else self._training.folder / CHECKPOINT
+        if path is None or not path.exists():
+            return
+        arrays = read_arrays(path)
+        try:
+            about = json.loads(str(arrays.pop("about")))
+            done, made_for, curve = int(about["done"]), about["made_for"], list(about["curve"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
+        for key, value in self._made_for().items():
+            if made_for.get(key) != value:
+                raise CheckpointError(
+                    f"{path} was made with other {key}: {made_for.get(key)!r} and not {value!r}; resume with the same or train anew"
+                )
+        self.learner.restore(arrays, path)
+        self._done, self.curve = done, curve
