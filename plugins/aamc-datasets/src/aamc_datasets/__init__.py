@@ -1,0 +1,1 @@
+"""Datasets of the AAMC SDK: formats ``synthetic``, ``outcomes`` and ``llmrouter``, command ``data generate``."""
