@@ -1,0 +1,76 @@
+"""95% intervals by resampling, many resamples at a time.
+
+A resample is a row of weights: how often each unit was drawn. Means over a resample are then a
+matrix product, and the plain figure is the resample in which every unit counts once, so that
+figure and interval come from the same code. A unit is a row of a table; of a simulation it is a
+stream, because the queries of one stream share a queue (the clustered bootstrap).
+
+Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats
+
+BLOCK = 100
+"""Resamples that :meth:`Resampling.percentile` sorts out at a time, which bounds its memory."""
+
+
+@attrs.frozen(eq=False)
+class Resampling:
+    """Resamples of Q values in U units.
+
+    Attributes:
+        weights: How often each unit was drawn, ``[B, U]``.
+        unit: The unit that each value belongs to, ``[Q]``.
+    """
+
+    weights: Floats
+    unit: NDArray[np.integer[Any]]
+
+    @classmethod
+    def once(cls, unit: NDArray[np.integer[Any]]) -> Resampling:
+        """Return the one resample in which every unit counts once: the data itself."""
+        return cls(np.ones((1, int(unit.max()) + 1)), unit)
+
+    @classmethod
+    def bootstrap(cls, unit: NDArray[np.integer[Any]], resamples: int, seed: int) -> Resampling:
+        """Return resamples that draw as many units as there are, with replacement."""
+        units = int(unit.max()) + 1
+        rng = np.random.default_rng(seed)
+        weights = np.empty((resamples, units))
+        for row in weights:
+            row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
+        return cls(weights, unit)
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
+        sums = np.zeros((self.weights.shape[1], values.shape[1]))
+        np.add.at(sums, self.unit, values)
+        return np.asarray(self.weights @ sums / (self.weights @ np.bincount(self.unit))[:, None])
+
+    def percentile(self, values: Floats, share: float) -> Floats:
+        """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
+        order = values.argsort()
+        ordered, unit = values[order], self.unit[order]
+        starts = range(0, len(self.weights), BLOCK)
+        return np.concatenate([_interpolated(ordered, self.weights[start : start + BLOCK, unit].cumsum(axis=1), share) for start in starts])
+
+
+def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
+    """Return the quantile of resamples, given by how often the first values came: ``[B, Q]``."""
+    rank = share * (counts[:, -1:] - 1)
+    below = ordered[(counts <= np.floor(rank)).sum(axis=1)]
+    above = ordered[(counts <= np.ceil(rank)).sum(axis=1)]
+    return np.asarray(below + (above - below) * (rank[:, 0] % 1))
+
+
+def interval(figures: Floats) -> list[float]:
+    """Return the bounds between which 95% of the resampled figures ``[B]`` lie."""
+    return [float(bound) for bound in np.quantile(figures, (0.025, 0.975))]

@@ -1,0 +1,86 @@
+"""The cost-quality frontier of a router: its hull, and two figures read from it.
+
+Whoever has two routers can send a share of the queries to one and the rest to the other, so every
+point between two reachable points is reachable, and the frontier is the concave, non-decreasing
+hull. Sending everything to the cheapest candidate is always possible: its point belongs to every hull.
+
+All functions take ``[..., K]`` points and work on many sets of points at once.
+
+Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (AIQ, section 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.comparison import Integers
+
+
+def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
+    """Return the vertices of the concave, non-decreasing hull, from the cheapest point up.
+
+    Args:
+        cost: ``[..., K]``.
+        quality: ``[..., K]``.
+
+    Returns:
+        Costs and qualities ``[..., K]``; the last vertex is repeated as often as needed.
+    """
+    corner: Integers = np.lexsort((-quality, cost), axis=-1)[..., :1]
+    vertices = [(_at(cost, corner), _at(quality, corner))]
+    for _ in range(cost.shape[-1] - 1):
+        corner = _next_corner(cost, quality, corner)
+        vertices.append((_at(cost, corner), _at(quality, corner)))
+    costs, qualities = zip(*vertices, strict=True)
+    return np.concatenate(costs, axis=-1), np.concatenate(qualities, axis=-1)
+
+
+def _next_corner(cost: Floats, quality: Floats, corner: Integers) -> Integers:
+    """Walk up the steepest way, as in Jarvis's march; stay where every way leads down."""
+    run, rise = cost - _at(cost, corner), quality - _at(quality, corner)
+    ahead = (run > 0) & (rise > 0)
+    slope = np.divide(rise, run, out=np.full(run.shape, -np.inf), where=ahead)
+    steepest = slope.max(axis=-1, keepdims=True)
+    farthest = np.where(ahead & (slope == steepest), run, -np.inf).argmax(axis=-1)[..., None]
+    return np.where(ahead.any(axis=-1, keepdims=True), farthest, corner)
+
+
+def _at(values: Floats, position: Integers) -> Floats:
+    return np.take_along_axis(values, position, axis=-1)
+
+
+def aiq(cost: Floats, quality: Floats, least: Floats, greatest: Floats) -> Floats:
+    """Return the average of the hull's quality over a range of costs (AIQ), ``[...]``.
+
+    Args:
+        cost: ``[..., K]``; one point must cost no more than ``least``.
+        quality: ``[..., K]``.
+        least: The range's lower end ``[...]``: the cheapest candidate's mean cost.
+        greatest: Its upper end ``[...]``: the dearest candidate's. Beyond its last vertex the hull is level.
+
+    Returns:
+        NaN where the range is empty.
+    """
+    x, y = hull(cost, quality)
+    last = np.maximum(x[..., -1:], greatest[..., None])
+    x, y = np.concatenate((x, last), axis=-1), np.concatenate((y, y[..., -1:]), axis=-1)
+    run = np.diff(x)
+    slope = np.divide(np.diff(y), run, out=np.zeros_like(run), where=run > 0)
+    inside = np.clip(x, least[..., None], greatest[..., None])
+    start, end = inside[..., :-1], inside[..., 1:]
+    middle = y[..., :-1] + slope * ((start + end) / 2 - x[..., :-1])
+    area, width = (middle * (end - start)).sum(axis=-1), greatest - least
+    return np.asarray(np.divide(area, width, out=np.full(np.shape(width), np.nan), where=width > 0))
+
+
+def cost_at_quality(cost: Floats, quality: Floats, target: float) -> float:
+    """Return the least cost on the hull of ``[K]`` points with at least the target quality; NaN where none has it."""
+    x, y = hull(cost, quality)
+    if y[-1] < target:
+        return float("nan")
+    after = int((y >= target).argmax())
+    if after == 0:
+        return float(x[0])
+    share = (target - y[after - 1]) / (y[after] - y[after - 1])
+    return float(x[after - 1] + share * (x[after] - x[after - 1]))

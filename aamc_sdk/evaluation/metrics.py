@@ -1,0 +1,132 @@
+"""From a comparison to ``metrics.json``: every key, null where a metric does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.evaluation.frontier import cost_at_quality
+from aamc_sdk.evaluation.preferences import HEADLINE, SWEEP
+from aamc_sdk.evaluation.statistics import Candidates, Realised, statistics
+from aamc_sdk.files import plain
+from aamc_sdk.interfaces import Reward
+
+SCHEMA = 1
+REFERENCE = "llm-only"
+"""The router whose cost and latency are efficiency's units."""
+QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
+"""The shares of the best candidate's quality whose cost is reported."""
+NOT_YET = ("pgr", "apgr", "cpt50", "cpt80", "arena_score", "hypervolume", "sparsity", "worst_regret", "brier", "ece")
+"""Keys that are part of the format and that nothing computes so far."""
+
+
+def metrics(
+    comparison: Comparison,
+    reward: Reward,
+    *,
+    source: str = "",
+    cost_note: str = "",
+    success_threshold: float = 0.5,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``.
+
+    Args:
+        comparison: What the routers did.
+        reward: The reward they were compared by.
+        source: Where the queries come from.
+        cost_note: How costs were come by, where they were not measured.
+        success_threshold: The least quality that counts as success.
+        resamples: Bootstrap resamples behind each interval.
+        seed: The resamples follow from it.
+    """
+    names = comparison.routers.tolist()
+    realised = {name: Realised.of(comparison, r, reward, success_threshold) for r, name in enumerate(names)}
+    price_of_time = _price_of_time(realised.get(REFERENCE))
+    data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
+    candidates, resampled_candidates = Candidates.of(comparison, data), Candidates.of(comparison, resampled)
+    routers = {}
+    for r, (name, router) in enumerate(realised.items()):
+        figures = statistics(router, candidates, data, price_of_time)
+        spread = statistics(router, resampled_candidates, resampled, price_of_time)
+        routers[name] = {
+            **{metric: values[0] for metric, values in figures.items()},
+            "decision_cost_usd": comparison.spent_usd[r, HEADLINE].mean(),
+            "ci95": {metric: _interval(values) for metric, values in spread.items()},
+            "per_category": _per_category(router, comparison),
+            "model_share": _model_share(comparison, r),
+            "missing": int(comparison.missing),
+            "frontier": _frontier(router, comparison.preferences),
+            "cost_at_quality": _cost_at_quality(router, candidates),
+            **dict.fromkeys(NOT_YET),
+        }
+    about = {
+        "source": source,
+        "queries": len(comparison.queries),
+        "models": comparison.candidates,
+        "preference": comparison.preferences[HEADLINE],
+        "cost_note": cost_note,
+    }
+    document: dict[str, Any] = plain({"schema": SCHEMA, "data": about, "routers": routers})
+    return document
+
+
+def _price_of_time(reference: Realised | None) -> tuple[float, float]:
+    """Return efficiency's alpha per USD and beta per ms: cost and latency of the reference count half each."""
+    if reference is None:
+        return np.nan, np.nan
+    cost, latency = (float(values[HEADLINE].mean()) for values in (reference.outcomes.cost_usd, reference.outcomes.latency_ms))
+    if np.isnan(latency):
+        return (1 / cost if cost > 0 else np.nan), 0.0
+    return (0.5 / cost, 0.5 / latency) if cost > 0 and latency > 0 else (np.nan, np.nan)
+
+
+def _interval(figures: Floats) -> list[float] | None:
+    return None if np.isnan(figures).any() else interval(figures)
+
+
+def _per_category(router: Realised, comparison: Comparison) -> Mapping[str, Any]:
+    table = {}
+    for category in np.unique(comparison.category).tolist():
+        rows = comparison.category == category
+        table[category] = {
+            "n": int(rows.sum()),
+            "success_rate": router.success[rows].mean(),
+            "mean_quality": router.outcomes.known_quality[HEADLINE, rows].mean(),
+            "mean_cost_usd": router.outcomes.cost_usd[HEADLINE, rows].mean(),
+        }
+    return table
+
+
+def _model_share(comparison: Comparison, router: int) -> Mapping[str, float]:
+    counts = np.bincount(comparison.chosen[router, HEADLINE], minlength=len(comparison.candidates))
+    return dict(zip(comparison.candidates.tolist(), counts / counts.sum(), strict=True))
+
+
+def _frontier(router: Realised, preferences: Floats) -> list[Mapping[str, Any]]:
+    means = {
+        "mean_quality": router.outcomes.known_quality,
+        "mean_cost_usd": router.outcomes.cost_usd,
+        "mean_latency_ms": router.outcomes.latency_ms,
+    }
+    columns = {name: values[SWEEP].mean(axis=1) for name, values in means.items()}
+    return [
+        {"preference": preference, **{name: column[point] for name, column in columns.items()}} for point, preference in enumerate(preferences[SWEEP])
+    ]
+
+
+def _cost_at_quality(router: Realised, candidates: Candidates) -> Mapping[str, float]:
+    """Return the least cost on the hull that reaches each share of the best candidate's quality, as a share of its cost."""
+    best = np.lexsort((candidates.cost_usd[0], -candidates.quality[0]))[0]
+    best_cost, best_quality = candidates.cost_usd[0, best], candidates.quality[0, best]
+    if best_cost <= 0:
+        return dict.fromkeys(QUALITY_SHARES, np.nan)
+    sweep = (values[SWEEP].mean(axis=1)[None] for values in (router.outcomes.cost_usd, router.outcomes.known_quality))
+    cost, quality = candidates.with_cheapest(*sweep)
+    return {share: cost_at_quality(cost[0], quality[0], float(share) * best_quality) / best_cost for share in QUALITY_SHARES}

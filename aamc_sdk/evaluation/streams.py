@@ -1,0 +1,116 @@
+"""The comparison in an environment where a decision changes what comes after it: routers play streams of queries.
+
+Draws come from the ids ``<seed>/<preference>/<position>``, so they repeat, and routers share their luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from aamc_sdk.batch import Floats, RoutingRequest
+from aamc_sdk.dataset import text_hash
+from aamc_sdk.draw import draw
+from aamc_sdk.evaluation.answers import Answers, comparison_of, decision_ids, visible
+from aamc_sdk.evaluation.comparison import Comparison, Integers, Names
+from aamc_sdk.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
+from aamc_sdk.interfaces import Environment, Progress, Reward, Router, RoutingStreams, Silence
+from aamc_sdk.types import Preference
+
+
+def compare_streams(
+    routers: Mapping[str, Router],
+    env: Environment,
+    split: str,
+    request: RoutingRequest,
+    *,
+    reward: Reward,
+    headline: Preference,
+    seed: int,
+    categories: Sequence[str] | Names,
+    candidate_means: Floats,
+    progress: Progress | None = None,
+    streams: int = 64,
+    steps: int = 48,
+) -> Comparison:
+    """Compare routers in an environment where a decision changes what comes after it.
+
+    Every router plays each preference in ``streams`` streams of ``steps`` queries. Streams of one
+    number meet the same queries and luck under every router and preference; Q is streams x steps,
+    the streams of a step beside each other.
+
+    Args:
+        routers: By name, R of them.
+        env: Where they play.
+        split: Whose queries.
+        request: All rows of the split as a router sees them.
+        reward: The reward that the routers were trained for.
+        headline: The preference of the headline columns.
+        seed: The streams and the draws follow from it.
+        categories: A name for each row of the split.
+        candidate_means: Training means of quality, cost and latency, ``[M, 3]``.
+        progress: Where to report.
+        streams: Streams for each preference.
+        steps: Queries in each stream.
+
+    Raises:
+        PreferenceError: The preference weighs nothing but a latency that is not known.
+    """
+    points = evaluation_points(headline, latency_counts(reward))
+    progress = progress or Silence()
+    progress.start("Comparing", len(routers) * steps)
+    served = np.zeros((steps, streams), dtype=np.intp)
+    played = {}
+    for name, router in routers.items():
+        alone = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
+        asked = points[:1] if alone else points
+        vector = env.vector(
+            len(asked) * streams,
+            split,
+            request=request,
+            seed=seed,
+            streams=np.tile(np.arange(streams), len(asked)),
+            preferences=np.repeat(asked, streams, axis=0),
+        )
+        played[name] = _play_streams(router, cast(RoutingStreams, vector), len(asked), len(request.pool), served, seed, progress)
+        vector.close()
+    texts = np.array([text_hash(query.text) for query in request.queries])
+    return comparison_of(
+        played,
+        request,
+        points,
+        reward=reward,
+        candidate_means=candidate_means,
+        queries=texts[served.ravel()],
+        category=np.asarray(categories, dtype=np.str_)[served.ravel()],
+        stream=np.tile(np.arange(streams), steps),
+    )
+
+
+def _play_streams(router: Router, vector: RoutingStreams, points: int, candidates: int, served: Integers, seed: int, progress: Progress) -> Answers:
+    """Play all streams to their end; note in ``served [steps, streams]`` which row each query was."""
+    steps, streams = served.shape
+    played = Answers.empty(points, served.size, candidates, streams=True)
+    assert played.outcomes is not None
+    assert played.outcomes.quality is not None
+    quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
+    point = np.repeat(np.arange(points), streams)
+    vector.reset(seed=seed)
+    for step in range(steps):
+        now = slice(step * streams, (step + 1) * streams)
+        request = vector.request()
+        request = visible(router, request, request.hindsight)
+        scores = router.score(request)
+        ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
+        chosen = draw(scores, request, router.samples, seed, ids)[0]
+        info = vector.step(chosen)[4]
+        played.record_scores(now, scores, request, quality_alone)
+        played.chosen[:, now] = chosen.reshape(points, streams)
+        played.spent_usd[:, now] = np.broadcast_to(scores.spent_usd, len(chosen)).reshape(points, streams)
+        for kept, name in ((played.outcomes.quality, "quality"), (played.outcomes.cost_usd, "cost_usd"), (played.outcomes.latency_ms, "latency_ms")):
+            kept[:, now] = info[name].reshape(points, streams)
+        served[step] = info["row"][:streams]
+        progress.advance(1)
+    return played

@@ -1,0 +1,109 @@
+"""The comparison on a table of outcomes: every router answers its queries at every preference.
+
+Draws come from the ids ``<seed>/<preference>/<position>``, so they repeat, and routers share their luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
+from aamc_sdk.dataset import text_hash
+from aamc_sdk.draw import draw
+from aamc_sdk.errors import DataError
+from aamc_sdk.evaluation.answers import Answers, comparison_of, decision_ids, visible
+from aamc_sdk.evaluation.comparison import Comparison, Names
+from aamc_sdk.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
+from aamc_sdk.interfaces import Progress, Reward, Router, Silence
+from aamc_sdk.types import Preference
+
+CHUNK = 4096
+"""Most rows that a router scores at a time, which bounds its memory."""
+
+
+def compare_table(
+    routers: Mapping[str, Router],
+    request: RoutingRequest,
+    outcomes: Outcomes,
+    *,
+    reward: Reward,
+    headline: Preference,
+    seed: int,
+    categories: Sequence[str] | Names,
+    candidate_means: Floats,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare routers on a table of outcomes.
+
+    Args:
+        routers: By name, R of them.
+        request: The table's queries as a router sees them, Q rows.
+        outcomes: What each candidate did, ``[Q, M]``. A row with a missing cell is left out for all routers.
+        reward: The reward that the routers were trained for.
+        headline: The preference of the headline columns.
+        seed: Draws follow from it.
+        categories: A name each, ``[Q]``.
+        candidate_means: Training means of quality, cost and latency, ``[M, 3]``.
+        progress: Where to report.
+
+    Raises:
+        DataError: No row is complete.
+        PreferenceError: The preference weighs nothing but a latency that is not known.
+    """
+    known = _complete(outcomes)
+    rows = np.flatnonzero(known)
+    if not rows.size:
+        raise DataError("no test query has quality and cost of every candidate; give outcomes without gaps, or a smaller pool")
+    request, outcomes = request.take(rows), outcomes.take(rows)
+    points = evaluation_points(headline, latency_counts(reward, outcomes))
+    progress = progress or Silence()
+    progress.start("Comparing", len(routers) * len(rows))
+    played = {name: _answer_table(router, request, outcomes, points, seed, progress) for name, router in routers.items()}
+    return comparison_of(
+        played,
+        request,
+        points,
+        reward=reward,
+        candidate_means=candidate_means,
+        queries=np.array([text_hash(query.text) for query in request.queries]),
+        category=np.asarray(categories, dtype=np.str_)[rows],
+        stream=np.arange(len(rows)),
+        outcomes=outcomes,
+        missing=int((~known).sum()),
+    )
+
+
+def _complete(outcomes: Outcomes) -> NDArray[np.bool_]:
+    """Return whether a row has no missing cell, ``[Q]``; a latency that no row has is not missing but unknown."""
+    latency = np.isfinite(outcomes.latency_ms)
+    known = np.isfinite(outcomes.known_quality) & np.isfinite(outcomes.cost_usd) & (latency | ~latency.any())
+    return np.asarray(known.all(axis=1))
+
+
+def _answer_table(router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress) -> Answers:
+    played = Answers.empty(len(points), len(request), len(request.pool))
+    for start in range(0, len(request), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(request)))
+        part = visible(router, request.take(rows), outcomes.take(rows))
+        for alike in _alike(points, router):
+            seen = part.with_preference(points[alike[0]])
+            scores = router.score(seen)
+            if QUALITY_ALONE in alike:
+                played.record_scores(rows, scores, seen)
+            for point in alike:
+                ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
+                played.chosen[point, rows] = draw(scores, seen, router.samples, seed, ids)[0]
+                played.spent_usd[point, rows] = scores.spent_usd
+        progress.advance(len(rows))
+    return played
+
+
+def _alike(points: Floats, router: Router) -> list[NDArray[np.intp]]:
+    """Return groups of points that the router scores alike: equal ones, or all where it does not look at them."""
+    if not router.uses_preference:
+        return [np.arange(len(points))]
+    _, group = np.unique(points, axis=0, return_inverse=True)
+    return [np.flatnonzero(group.ravel() == g) for g in range(group.max() + 1)]
