@@ -109,7 +109,8 @@ def text_hash(text: str) -> str:
 def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
     """Divide rows into train, validation and test by a hash of the seed and the question.
 
-    The same question goes to the same side wherever it stands, so no two sides share one.
+    The same question goes to the same side wherever it stands, so no two sides share one. A side
+    whose share is 0 gets no rows.
 
     Raises:
         DataError: A side is left without a row.
@@ -118,7 +119,8 @@ def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, tes
     digests = [hashlib.sha256(f"{seed}/{text}".encode()).digest()[:8] for text in normalised]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
+    shares = {"train": 1.0, "validation": validation, "test": test}
     for name, rows in sides.items():
-        if not rows.any():
+        if shares[name] > 0 and not rows.any():
             raise DataError(f"the {name} split is empty: {len(place)} rows are too few to divide; give more, or name a --test-dataset")
     return {name: np.flatnonzero(rows) for name, rows in sides.items()}

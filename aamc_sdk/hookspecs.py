@@ -4,8 +4,8 @@ A component hook is called once, when plugins are discovered, and returns a list
 :class:`Component`. It must be quick: a component names its class as a string, so that
 listing what there is imports no implementation.
 
-Two hooks are events. They run after the record is durable, off the request's thread, and
-whatever they raise is logged and goes no further.
+The other hooks are events. They run after what they tell of is durable, off the request's
+thread, and whatever they raise is logged and goes no further.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import attrs
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aamc_sdk.types import Decision, Feedback
 
 PROJECT = "aamc"
@@ -96,3 +98,8 @@ def aamc_decided(decision: Decision) -> None:
 @hookspec
 def aamc_learned(feedback: Feedback) -> None:
     """Hear of feedback, after it is in the log and the router has learned from it."""
+
+
+@hookspec
+def aamc_run_finished(folder: Path) -> None:
+    """Hear that a run's folder is complete: ``metrics.json`` and ``decisions.npz`` are written."""

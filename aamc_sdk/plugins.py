@@ -197,6 +197,24 @@ def get_plugin_manager() -> Plugins:
     return Plugins()
 
 
+def describe_options(target: Any) -> list[dict[str, Any]]:
+    """Return a component's options: name, type, default, meaning, and what each preset sets instead."""
+    config = getattr(target, "Config", None)
+    if config is None:
+        return []
+    defaults, presets = config(), getattr(config, "presets", {})
+    return [
+        {
+            "name": field.name,
+            "type": str(field.type).replace("typing.", ""),
+            "default": getattr(defaults, field.name),
+            "meaning": field.metadata.get("meaning", ""),
+            "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
+        }
+        for field in attrs.fields(config)
+    ]
+
+
 def _distribution(entry_point: metadata.EntryPoint) -> Plugin:
     found = entry_point.dist
     return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")

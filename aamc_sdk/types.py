@@ -35,6 +35,13 @@ def _check_tokens(query: Query, attribute: attrs.Attribute[Any], value: object) 
         raise DataError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
 
 
+def _as_names(values: Iterable[str]) -> frozenset[str]:
+    names = frozenset(values)
+    if isinstance(values, str) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"abilities and needs are lists of names such as ['tools'], not {values!r}")
+    return names
+
+
 @attrs.frozen
 class Query:
     """A request's text and what is known with it. Never a label.
@@ -52,7 +59,7 @@ class Query:
     text: str = attrs.field(validator=_check_text)
     user: str | None = None
     session: str | None = None
-    needs: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    needs: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
     prompt_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
     output_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
     cached_on: str | None = None
@@ -108,7 +115,7 @@ class Candidate:
 
     name: str
     description: str = ""
-    abilities: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    abilities: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
 
 
 @attrs.frozen
@@ -284,7 +291,7 @@ class Attempt:
     Attributes:
         decision_id: The decision that it followed.
         n: Its number, from 0.
-        candidate: Who was called.
+        candidate: Who was called; ``""`` for the chosen one, which the log fills in.
         cost_usd: What it cost, or NaN.
         latency_ms: How long it took, or NaN.
         output_tokens: How long the answer was, or None.

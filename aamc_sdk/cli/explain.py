@@ -1,0 +1,26 @@
+"""``aamc explain``: why a decision of the log was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON
+
+
+@click.command()
+@click.argument("decision_id", metavar="ID")
+@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose router; runs/latest by default.")
+@click.option("--store", metavar="URL", help="The log; the run's own by default.")
+@JSON
+@click.pass_context
+def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, as_json: bool) -> None:
+    """Say why the decision ID was made."""
+    from aamc_sdk.cli.output import show_explanation
+    from aamc_sdk.meta_controller import MetaController
+
+    with MetaController.load(run, store=store, plugins=plugins_of(ctx)) as controller:
+        explanation = controller.explain(decision_id)
+    show_explanation(explanation, as_json)

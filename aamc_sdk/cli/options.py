@@ -1,0 +1,106 @@
+"""The options that several commands share, and what they make of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from aamc_sdk.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
+OUT = click.option("--out", type=click.Path(path_type=Path), help="The folder to write; by default a new one under runs/.")
+RESUME = click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
+PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency; 0.9,0.08,0.02 by default.")
+
+_EXPERIMENT = (
+    click.option("--router", metavar="NAME|FOLDER", help="The router in question, or its checkpoint."),
+    click.option("--estimator", metavar="NAME|FOLDER", help="What describes queries, or its checkpoint."),
+    click.option("--environment", metavar="NAME", help="Where to train and measure; the data decides by default."),
+    click.option("--pool", metavar="NAME|FILE", help="The candidates; by default the data's own, or the default pool."),
+    click.option("--reward", metavar="NAME", help="The reward; linear by default."),
+    click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default."),
+    click.option("--test-dataset", metavar="FORMAT:PATH", help="What to test on; a fifth of the data by default."),
+    PREFERENCE,
+    click.option("--config", "configs", multiple=True, type=click.Path(path_type=Path), help="A YAML file of options; of several, later ones win."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4."),
+    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Where options start from; quick by default."),
+    click.option("--seed", type=int, help="All randomness follows from it; 0 by default."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where torch computes."),
+)
+
+
+def experiment_options(function: F) -> F:
+    """Add the options that say what an experiment is made of."""
+    for option in reversed(_EXPERIMENT):
+        function = option(function)
+    return function
+
+
+def gather(configs: tuple[Path, ...], assignments: tuple[str, ...], routers: str | None = None, **given: Any) -> Settings:
+    """Return settings: the files', then the command line's, then ``--set``'s.
+
+    A component that the command line names anew loses the options that the file gave another one.
+    """
+    from aamc_sdk.config import load_yaml, set_option
+    from aamc_sdk.settings import read_settings
+
+    content: dict[str, Any] = {}
+    for config in configs:
+        content |= load_yaml(config)
+    for key, value in given.items():
+        if value is not None:
+            content[key] = _renamed(content.get(key), value)
+    if routers is not None:
+        named = content.get("routers")
+        content["routers"] = {name: (named or {}).get(name) if isinstance(named, dict) else None for name in split_names(routers)}
+    for assignment in assignments:
+        _open_section(content, assignment.split("=")[0].split("."))
+        set_option(content, assignment)
+    return read_settings(content)
+
+
+def _renamed(before: Any, name: Any) -> Any:
+    return {**before, "name": name} if isinstance(before, dict) and before.get("name") == name else name
+
+
+def _open_section(content: dict[str, Any], keys: list[str]) -> None:
+    """Turn ``router: ppo`` into ``router: {name: ppo}`` where an option of it is about to be set."""
+    defaults = {"router": "ppo", "dataset": "synthetic", "reward": "linear"}
+    section, key = content, keys[0]
+    if key == "routers" and len(keys) > 2:
+        if isinstance(content.get("routers"), list):
+            content["routers"] = dict.fromkeys(content["routers"])
+        section, key = content.setdefault("routers", {}), keys[1]
+        if section.get(key) is None:
+            section[key] = {}
+        return
+    if len(keys) > 1 and not isinstance(section.get(key), dict):
+        name = section.get(key, defaults.get(key))
+        section[key] = {} if name is None else {"name": name}
+
+
+def split_names(names: str) -> list[str]:
+    """Return the names of ``A,B``.
+
+    Raises:
+        click.UsageError: There is none.
+    """
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise click.UsageError(f"--routers takes names such as greedy,oracle, not {names!r}")
+    return found
+
+
+def new_folder(router: str, runs: Path = Path("runs")) -> Path:
+    """Return a name under ``runs`` that no folder has: the time and the router."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(router).name}"
+    folder, n = runs / stem, 2
+    while folder.exists():
+        folder, n = runs / f"{stem}-{n}", n + 1
+    return folder

@@ -1,0 +1,95 @@
+"""``aamc plugins``: what is installed, what it offers, and whether it keeps its contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON
+
+
+@click.group(invoke_without_command=True)
+@JSON
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool) -> None:
+    """List, show and check plugins."""
+    if ctx.invoked_subcommand is not None:
+        return
+    offers = sorted(plugins_of(ctx), key=lambda offer: (offer.kind, offer.component.name))
+    if as_json:
+        import json
+
+        rows = [
+            {
+                "kind": offer.kind,
+                "name": offer.component.name,
+                "distribution": offer.plugin.distribution,
+                "version": offer.plugin.version,
+                "summary": offer.component.summary,
+                "error": offer.error,
+            }
+            for offer in offers
+        ]
+        click.echo(json.dumps({"schema": 1, "plugins": rows}))
+        return
+    _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
+
+
+def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
+    """Print rows as columns; plain, since a table library would take longer to import than the listing takes."""
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
+
+
+@plugins.command()
+@click.argument("kind")
+@click.argument("name")
+@JSON
+@click.pass_context
+def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
+    """Show a component's options, their defaults and what they mean."""
+    from aamc_sdk.plugins import describe_options
+
+    found = plugins_of(ctx)
+    offer = found.find(kind, name)
+    options = describe_options(found.load(kind, name))
+    if as_json:
+        from aamc_sdk.cli.output import write_json_line
+
+        about = {"schema": 1, "kind": kind, "name": name, "distribution": offer.plugin.distribution, "summary": offer.component.summary}
+        write_json_line(about | {"options": options})
+        return
+    click.echo(f"{kind} {name} ({offer.plugin.distribution} {offer.plugin.version}): {offer.component.summary}")
+    for option in options:
+        click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{_presets(option['presets'])}\n      {option['meaning']}")
+
+
+def _presets(presets: dict[str, Any]) -> str:
+    return "".join(f"; {preset}: {value!r}" for preset, value in presets.items())
+
+
+@plugins.command()
+@click.argument("distribution")
+@JSON
+@click.pass_context
+def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
+    """Run the conformance kit on each component of a distribution."""
+    from aamc_sdk.testing import check_distribution
+
+    findings = check_distribution(distribution, plugins_of(ctx))
+    failed = [finding for finding in findings if not finding.passed]
+    if as_json:
+        from aamc_sdk.cli.output import write_json_line
+
+        rows = [{"component": f.component, "check": f.check, "passed": f.passed, "message": f.message} for f in findings]
+        write_json_line({"schema": 1, "distribution": distribution, "findings": rows})
+    else:
+        for finding in findings:
+            click.echo(
+                f"{'ok  ' if finding.passed else 'FAIL'}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else "")
+            )
+        click.echo(f"{len(findings) - len(failed)} passed, {len(failed)} failed", err=True)
+    ctx.exit(1 if failed else 0)

@@ -1,0 +1,80 @@
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Terminal:
+    """A bar a stage, with the figures that the stage reports beside it; a context manager."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+        self._bars = Progress(*columns, console=Console(stderr=True))
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Terminal:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._task = self._bars.add_task(what, total=total, figures="")
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Move the bar and show the newest figures."""
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+            if figures:
+                self._bars.update(self._task, figures=_figures(figures))
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(line, markup=False, highlight=False)
+
+
+class Lines:
+    """Plain lines for logs: each stage's start and, every ten seconds, how far it is; a context manager."""
+
+    def __init__(self) -> None:
+        self._what, self._total, self._done, self._last = "", 0, 0, 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.stderr.flush()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._what, self._total, self._done, self._last = what, total, 0, time.monotonic()
+        self.say(f"{what} ...")
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Count, and report at most every ten seconds."""
+        self._done += steps
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self.say(f"{self._what}: {self._done}/{self._total} {_figures(figures)}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=sys.stderr)  # noqa: T201  # progress goes to standard error
+
+
+def progress() -> Terminal | Lines:
+    """Return the progress that suits standard error."""
+    return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def _figures(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:,.4g}" for name, value in figures.items())

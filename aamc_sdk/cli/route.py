@@ -1,0 +1,32 @@
+"""``aamc route``: one decision, explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON, PREFERENCE
+
+
+@click.command()
+@click.argument("text")
+@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose router; runs/latest by default.")
+@PREFERENCE
+@JSON
+@click.pass_context
+def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_json: bool) -> None:
+    """Decide who should answer TEXT, and say why.
+
+    Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
+    """
+    from aamc_sdk.cli.output import show_explanation
+    from aamc_sdk.meta_controller import MetaController
+    from aamc_sdk.types import Preference
+
+    wanted = None if preference is None else Preference.parse(preference)
+    with MetaController.load(run, plugins=plugins_of(ctx)) as controller:
+        decision = controller.route(text, preference=wanted)
+        explanation = controller.explain(decision.id)
+    show_explanation(explanation, as_json)

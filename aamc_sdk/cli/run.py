@@ -1,0 +1,76 @@
+"""``aamc run``: from data to a comparison, a report and a router that answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options, gather, new_folder
+
+if TYPE_CHECKING:
+    from aamc_sdk.experiment import Experiment
+    from aamc_sdk.interfaces import Progress
+
+
+@click.command()
+@experiment_options
+@click.option("--routers", metavar="A,B,...", help="What to compare with; every baseline by default.")
+@OUT
+@RESUME
+@JSON
+@click.pass_context
+def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
+    """Train what needs training, compare with every baseline, and report.
+
+    Example: aamc run --router ppo --estimator tce
+    """
+    from aamc_sdk.cli.output import show_metrics
+    from aamc_sdk.cli.progress import progress
+    from aamc_sdk.runs import point_latest
+
+    with progress() as shown:
+        experiment = open_experiment(ctx, "comparison", out, resume, given, shown)
+        metrics = complete(experiment, "run")
+        folder = experiment.run.folder
+        point_latest(folder)
+        plugins_of(ctx).tell("aamc_run_finished", folder=folder)
+    show_metrics(metrics, experiment.router_name, as_json)
+    report = folder / "report.html"
+    click.echo(f"\nEverything is in {folder}" + (f"; open {report}" if report.exists() else ""), err=True)
+
+
+def open_experiment(ctx: click.Context, goal: str, out: Path | None, resume: Path | None, given: dict[str, Any], shown: Progress) -> Experiment:
+    """Return the experiment that the options name, new or interrupted.
+
+    Raises:
+        click.UsageError: ``--resume`` comes with options that would change the run.
+        OutputError: ``--out`` names a folder with another run in it.
+    """
+    from aamc_sdk.errors import OutputError
+    from aamc_sdk.experiment import Experiment
+
+    if resume is not None:
+        if out is not None or any(value not in (None, ()) for value in given.values()):
+            raise click.UsageError("--resume goes on with a run as it was begun; leave the other options out")
+        return Experiment.resume(resume, plugins_of(ctx), shown)
+    settings = gather(**given)
+    if out is not None and (out / "run.yaml").exists():
+        raise OutputError(f"{out} holds a run already; go on with it by --resume {out}, or choose another folder")
+    return Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+
+
+def complete(experiment: Experiment, command: str) -> dict[str, Any]:
+    """Complete an experiment.
+
+    Raises:
+        Interrupted: The user stopped it; the message says how to go on.
+    """
+    from aamc_sdk.errors import Interrupted
+
+    try:
+        return experiment.complete()
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; go on with: aamc {command} --resume {experiment.run.folder}") from None

@@ -1,0 +1,185 @@
+"""An experiment: data, estimator, requests, routers, comparison. This is what ``aamc run`` does.
+
+The order matters. The estimator is trained first; routers are then trained on its out-of-fold
+expectations, never on in-sample ones, so that they meet the same errors as in service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.batch import Floats, RoutingRequest
+from aamc_sdk.config import configure, unstructure
+from aamc_sdk.files import read_arrays, read_json, write_arrays
+from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
+from aamc_sdk.measure import describe, measure
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.requests import build_request
+from aamc_sdk.runs import Run, find_checkpoint, is_complete, load_part, part_name, save_part
+from aamc_sdk.settings import Choice, Settings
+from aamc_sdk.splits import SPLITS, split_hash
+from aamc_sdk.world import World, make_world, training_means
+
+
+class Experiment:
+    """One experiment and its folder.
+
+    Args:
+        settings: What it is made of.
+        plugins: Where its components come from.
+        folder: Where everything goes.
+        progress: Where to report.
+        goal: How far it goes: ``"estimator"``, ``"router"`` or ``"comparison"``.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, goal: str = "comparison") -> None:
+        self.goal = goal
+        self.settings = settings
+        self.plugins = plugins
+        self.run = Run(folder)
+        self.progress = progress
+        self.router_name = part_name(settings.router.name, "router")
+
+    def compared(self) -> dict[str, Choice]:
+        """Return every router that is trained, the one in question first."""
+        if self.goal == "estimator":
+            return {}
+        if self.goal == "router":
+            return {self.router_name: self.settings.router}
+        return {self.router_name: self.settings.router} | {name: choice for name, choice in self.settings.routers.items() if name != self.router_name}
+
+    @classmethod
+    def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
+        """Return an experiment that was begun before."""
+        run = Run.open(folder)
+        return cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]))
+
+    def complete(self) -> dict[str, Any]:
+        """Go through all stages up to the goal; what was finished before is read, not done again.
+
+        Returns:
+            The comparison's metrics, or what the last training returned.
+        """
+        world = self.begin()
+        estimator = self.estimator(world)
+        if self.goal == "estimator":
+            return _training_of(self.run.folder / "estimator")
+        requests = self.requests(world, estimator)
+        routers = {name: self.router(name, choice, world, requests) for name, choice in self.compared().items()}
+        if self.goal == "router":
+            return _training_of(self.run.folder / "routers" / self.router_name)
+        return self.compare(world, routers, requests)
+
+    def begin(self) -> World:
+        """Read the data, set up the environment and the reward, and write ``run.yaml``."""
+        choices = self.compared()
+        for name in choices:  # before anything takes time
+            self._config("router", choices[name])
+        world = make_world(self.settings, self.plugins)
+        train = world.splits["train"]
+        details = {
+            "router": self.router_name,
+            "goal": self.goal,
+            "resolved": self._resolved(choices, world.env),
+            "source": train.source,
+            "cost_note": train.cost_note,
+            "splits": {name: {"queries": len(split), "sha256": split_hash(split)} for name, split in world.splits.items()},
+        }
+        self.run.begin(self.settings, world.services.pool, world.services.reward, details)
+        self.run.write_candidate_means(training_means(train))
+        return world
+
+    def _config(self, kind: str, choice: Choice) -> Any:
+        if (folder := find_checkpoint(choice.name, kind)) is not None:
+            return read_json(folder / "component.json").get("config")
+        return unstructure(configure(self.plugins.load(kind, choice.name).Config, choice.options, preset=self.settings.preset, where=choice.name))
+
+    def _resolved(self, choices: Mapping[str, Choice], env: Environment) -> dict[str, Any]:
+        estimator = self.settings.estimator
+        return {
+            "estimator": None if estimator is None else self._config("estimator", estimator),
+            "environment": unstructure(env.config),
+            "routers": {name: self._config("router", choice) for name, choice in choices.items()},
+        }
+
+    def estimator(self, world: World) -> Estimator | None:
+        """Return the trained estimator: a checkpoint's, this folder's own, or one trained now."""
+        choice = self.settings.estimator
+        if choice is None:
+            return None
+        folder = self.run.folder / "estimator"
+        given = find_checkpoint(choice.name, "estimator")
+        if is_complete(folder):
+            return load_part(folder, "estimator", self.plugins, world.services)  # type: ignore[no-any-return]  # of that kind
+        if given is not None:
+            part: Estimator = load_part(given, "estimator", self.plugins, world.services)
+            save_part(folder, "estimator", part_name(choice.name, "estimator"), part, self.plugins, _training_of(given))
+            return part
+        part = self.plugins.make("estimator", choice.name, world.services, choice.options, self.settings.preset)
+        metrics = part.train(self._training(world, folder))
+        if (expected := part.out_of_fold()) is not None:
+            write_arrays(folder / "out_of_fold.npz", {"quality": expected, "split": np.array(split_hash(world.splits["train"]))})
+        save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
+        return part
+
+    def out_of_fold(self, world: World) -> Floats | None:
+        """Return what the estimator expected of the training rows before it saw their outcomes, ``[Q, M]``."""
+        path = self.run.folder / "estimator" / "out_of_fold.npz"
+        if not path.exists():
+            return None
+        saved = read_arrays(path)
+        same = str(saved["split"]) == split_hash(world.splits["train"])
+        return saved["quality"] if same and saved["quality"].shape[1] == len(world.services.pool) else None
+
+    def requests(self, world: World, estimator: Estimator | None) -> dict[str, RoutingRequest]:
+        """Return each split's rows as a router sees them; training rows with out-of-fold quality."""
+        pool, preference = world.services.pool, self.settings.preference.array
+        requests = {}
+        for name in SPLITS:
+            queries = world.splits[name].queries
+            estimates, quality = describe(estimator, queries, pool)
+            if name == "train" and (unseen := self.out_of_fold(world)) is not None:
+                quality = unseen
+            requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality)
+        return requests
+
+    def router(self, name: str, choice: Choice, world: World, requests: Mapping[str, RoutingRequest]) -> Router:
+        """Return a trained router: a checkpoint's, this folder's own, or one trained now."""
+        folder = self.run.folder / "routers" / name
+        given = find_checkpoint(choice.name, "router")
+        if is_complete(folder):
+            return load_part(folder, "router", self.plugins, world.services)  # type: ignore[no-any-return]  # of that kind
+        if given is not None:
+            part: Router = load_part(given, "router", self.plugins, world.services)
+            metrics: Mapping[str, Any] = _training_of(given)
+        else:
+            part = self.plugins.make("router", choice.name, world.services, choice.options, self.settings.preset)
+            metrics = part.train(self._training(world, folder, requests))
+        save_part(folder, "router", part_name(choice.name, "router"), part, self.plugins, metrics)
+        return part
+
+    def compare(self, world: World, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
+        """Measure the routers on the test split, write what came of it, and return the metrics."""
+        means, settings = self.run.candidate_means, self.settings
+        return measure(self.run.folder, world, routers, requests["test"], means, settings.preference, settings.seed, self.progress)
+
+    def _training(self, world: World, folder: Path, requests: Mapping[str, RoutingRequest] | None = None) -> Training:
+        return Training(
+            dataset=world.splits["train"],
+            validation=world.splits["validation"],
+            request=None if requests is None else requests["train"],
+            validation_request=None if requests is None else requests["validation"],
+            env=world.env,
+            folder=folder / "resume",
+            resume=(folder / "resume").is_dir(),
+            progress=self.progress,
+        )
+
+
+def _training_of(folder: Path) -> dict[str, Any]:
+    path = folder / "training.json"
+    return dict(read_json(path)) if path.exists() else {}

@@ -1,0 +1,255 @@
+"""A run's folder: what is written there, and how it is read again.
+
+A part's folder is complete when it has a ``component.json``, which is written last; what was
+interrupted before that is trained again, or goes on, with ``--resume``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import load_yaml, unstructure
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, one_of
+from aamc_sdk.files import plain, read_json, write_json, write_text
+from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.pools import pool_from, pool_to
+from aamc_sdk.settings import Settings, read_settings
+from aamc_sdk.types import Pool
+
+COMPONENT = "component.json"
+VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "gymnasium", "scikit-learn")
+
+
+def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, training: Mapping[str, Any]) -> None:
+    """Write a trained part, what it was made from, and what its training returned."""
+    make_folder(folder)
+    part.save(folder)
+    write_json(folder / "training.json", training)
+    plugin = plugins.find(kind, name).plugin
+    about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
+    write_json(folder / COMPONENT, about | {"config": unstructure(part.config)})
+
+
+def load_part(folder: Path, kind: str, plugins: Plugins, services: Services) -> Any:
+    """Make a part from its folder.
+
+    Raises:
+        CheckpointError: The folder is incomplete, damaged, or holds a part of another kind.
+    """
+    about = _about(folder, kind)
+    try:
+        part = plugins.make(kind, about["name"], services, about.get("config"))
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}: {error}") from error
+    part.load(folder)
+    return part
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a part's folder was written to its end."""
+    return (folder / COMPONENT).is_file()
+
+
+def find_checkpoint(name: str, kind: str) -> Path | None:
+    """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
+
+    A run's folder stands for its own router or estimator.
+
+    Raises:
+        CheckpointError: It is a folder without a checkpoint.
+    """
+    folder = Path(name)
+    if is_complete(folder):
+        return folder
+    if (folder / "run.yaml").is_file():
+        return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
+    if folder.is_dir() or "/" in name:
+        raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
+    return None
+
+
+def part_name(name: str, kind: str) -> str:
+    """Return the component's name of a choice, which may be a checkpoint's folder."""
+    folder = find_checkpoint(name, kind)
+    return name if folder is None else str(_about(folder, kind)["name"])
+
+
+def _about(folder: Path, kind: str) -> dict[str, Any]:
+    about = read_json(folder / COMPONENT)
+    if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
+        raise CheckpointError(f"{folder} does not hold a checkpoint of kind {kind}; its {COMPONENT} says otherwise")
+    return about
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
+
+
+class Run:
+    """A run's folder.
+
+    Args:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Return a finished run, or one that was at least begun.
+
+        Raises:
+            CheckpointError: There is none; the message has the command that makes one.
+        """
+        path = Path(folder)
+        if not (path / "run.yaml").is_file():
+            raise CheckpointError(f"{folder} is not a run's folder; make a run with: aamc run --router ppo --estimator tce")
+        return cls(path.resolve())
+
+    def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any]) -> None:
+        """Write what the run is made of, before anything is trained."""
+        make_folder(self.folder)
+        reward.save(self.folder)
+        write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
+        content = {"schema": 1, "settings": settings.plain(), **details, "versions": _versions()}
+        write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What ``run.yaml`` holds."""
+        try:
+            content = load_yaml(self.folder / "run.yaml")
+        except ConfigError as error:
+            raise CheckpointError(f"{self.folder} cannot be read: {error}") from error
+        if content.get("schema") != 1 or not isinstance(content.get("settings"), dict) or not {"router", "goal"} <= content.keys():
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is not a run of schema 1; it was damaged, or made by another version")
+        return content
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the run was made from."""
+        try:
+            return read_settings(self.content["settings"])
+        except ConfigError as error:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return pool_from(load_yaml(self.folder / "pool.yaml"), str(self.folder / "pool.yaml"))
+
+    @property
+    def router_name(self) -> str:
+        """The name of the router that the run is about."""
+        return str(self.content["router"])
+
+    @property
+    def router_names(self) -> list[str]:
+        """The routers that the run holds, in the order of its comparison."""
+        found = [path.parent.name for path in sorted((self.folder / "routers").glob(f"*/{COMPONENT}"))]
+        order = [self.router_name, *self.settings.routers]
+        return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+    @property
+    def store_url(self) -> str:
+        """Where its decisions are logged."""
+        return f"sqlite:{self.folder / 'log.db'}"
+
+    def services(self, plugins: Plugins) -> Services:
+        """Return what the run's parts are made with, its reward's scales included."""
+        reward = plugins.make("reward", self.settings.reward.name, bare_services(self.pool, plugins, self.settings), self.settings.reward.options)
+        reward.load(self.folder)
+        return services(self.pool, reward, plugins, self.settings)
+
+    def estimator(self, plugins: Plugins, lent: Services) -> Estimator | None:
+        """Return the run's estimator, or None where it has none."""
+        if self.settings.estimator is None:
+            return None
+        part: Estimator = load_part(self.folder / "estimator", "estimator", plugins, lent)
+        return part
+
+    def router(self, plugins: Plugins, lent: Services, name: str | None = None) -> Router:
+        """Return one of the run's routers, by default the one it is about.
+
+        Raises:
+            CheckpointError: It does not hold that router.
+        """
+        wanted = self.router_name if name is None else name
+        if not is_complete(self.folder / "routers" / wanted):
+            raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
+        part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, lent)
+        return part
+
+    @property
+    def candidate_means(self) -> Floats:
+        """The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
+        saved = read_json(self.folder / "candidates.json")
+        rows = [[np.nan if number is None else number for number in saved[name]] for name in self.pool.names]
+        return np.array(rows, dtype=np.float64)
+
+    def write_candidate_means(self, means: Floats) -> None:
+        """Keep the candidates' mean training quality, cost and latency ``[M, 3]``."""
+        write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
+
+
+def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:
+    """Return services for making the reward itself."""
+    from aamc_sdk.rewards import LinearReward
+
+    return services(pool, LinearReward(), plugins, settings)
+
+
+def services(pool: Pool, reward: Reward, plugins: Plugins, settings: Settings) -> Services:
+    """Return what parts are made with; the parts that they make start from the same preset."""
+
+    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+        return plugins.make(kind, name, lent, options, settings.preset)
+
+    lent = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
+    return lent
+
+
+def point_latest(folder: Path, runs: Path = Path("runs")) -> None:
+    """Make ``runs/latest`` name a run's folder, wherever that is.
+
+    Raises:
+        OutputError: The link cannot be made.
+    """
+    make_folder(runs)
+    link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(folder, runs))
+        temporary.replace(link)
+    except OSError as error:
+        raise OutputError(f"cannot make {link} name the newest run: {error.strerror or error}; move it away") from error
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

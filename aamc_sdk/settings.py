@@ -1,0 +1,165 @@
+"""What an experiment is made of: from a YAML file, ``--set`` and the command line's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from aamc_sdk.config import configure
+from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.types import Preference
+
+PRESETS = ("quick", "full", "paper")
+COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
+"""What a router is compared with unless the user says otherwise."""
+
+
+@attrs.frozen
+class Choice:
+    """A component by its name, with the options that the user set."""
+
+    name: str
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Choice:
+        """Read ``ppo`` or ``{name: ppo, learning_rate: 1e-4}``.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        if isinstance(value, Choice):
+            return value
+        if isinstance(value, str) and value:
+            return cls(value)
+        if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+            return cls(value["name"], {key: option for key, option in value.items() if key != "name"})
+        raise ConfigError(f"{where} must be a name, or options with a 'name', not {value!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return what :meth:`of` reads."""
+        return {"name": self.name, **self.options}
+
+
+@attrs.frozen
+class Source(Choice):
+    """A dataset: a format's name, a path, and the format's options."""
+
+    path: str = ""
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Source:
+        """Read ``llmrouter:PATH``, or ``{name: llmrouter, path: PATH, output_tokens: 128}``."""
+        if isinstance(value, Source):
+            return value
+        if isinstance(value, str):
+            name, _, path = value.partition(":")
+            return cls(Choice.of(name, where).name, {}, path)
+        choice = Choice.of(value, where)
+        options = dict(choice.options)
+        path = options.pop("path", "")
+        if not isinstance(path, str):
+            raise ConfigError(f"{where}: path must be text, not {path!r}")
+        name, _, given = choice.name.partition(":")
+        return cls(name, options, path or given)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what :meth:`of` reads."""
+        return {"name": self.name, "path": self.path, **self.options}
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.path}" if self.path else self.name
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that an experiment's result follows from.
+
+    Attributes:
+        router: The router in question.
+        estimator: What describes queries; None for none.
+        environment: Where routers are trained and measured; None to let the data decide.
+        pool: A pool's name or YAML file; None for the data's own, or the default one.
+        reward: The reward.
+        dataset: The queries, perhaps with outcomes.
+        test_dataset: What to test on; None to set a fifth of ``dataset`` aside.
+        routers: What to compare with, by the name that tables give it.
+        preference: The headline's preference.
+        preset: Which of the components' presets to start from.
+        seed: All randomness follows from it.
+        device: Where torch computes.
+    """
+
+    router: Choice
+    estimator: Choice | None = None
+    environment: Choice | None = None
+    pool: str | None = None
+    reward: Choice = Choice("linear")
+    dataset: Source = Source("synthetic")
+    test_dataset: Source | None = None
+    routers: Mapping[str, Choice] = attrs.field(factory=lambda: {name: Choice(name) for name in COMPARED})
+    preference: Preference = attrs.field(factory=Preference)
+    preset: str = "quick"
+    seed: int = 0
+    device: str = "auto"
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as :func:`read_settings` reads them."""
+        choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
+        return choices | {"routers": {name: choice.plain() for name, choice in self.routers.items()}, "preference": str(self.preference)}
+
+
+@attrs.frozen(kw_only=True)
+class _Given:
+    """The keys of a configuration file."""
+
+    router: Any = "ppo"
+    estimator: Any = None
+    environment: Any = None
+    pool: str | None = None
+    reward: Any = "linear"
+    dataset: Any = "synthetic"
+    test_dataset: Any = None
+    routers: Any = None
+    preference: Any = None
+    preset: str = "quick"
+    seed: int = 0
+    device: str = "auto"
+
+
+def read_settings(content: Mapping[str, Any]) -> Settings:
+    """Make settings from a configuration file's content.
+
+    Raises:
+        ConfigError: A key is unknown, or its value cannot be used.
+        PreferenceError: The preference is none.
+    """
+    given = configure(_Given, content, where="the configuration")
+    if given.preset not in PRESETS:
+        raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {given.preset!r}")
+    if given.seed < 0:
+        raise ConfigError(f"seed must be at least 0, not {given.seed}")
+    return Settings(
+        router=Choice.of(given.router, "router"),
+        estimator=None if given.estimator is None else Choice.of(given.estimator, "estimator"),
+        environment=None if given.environment is None else Choice.of(given.environment, "environment"),
+        pool=given.pool,
+        reward=Choice.of(given.reward, "reward"),
+        dataset=Source.of(given.dataset, "dataset"),
+        test_dataset=None if given.test_dataset is None else Source.of(given.test_dataset, "test_dataset"),
+        routers=_routers(list(COMPARED) if given.routers is None else given.routers),
+        preference=Preference.of(given.preference),
+        preset=given.preset,
+        seed=given.seed,
+        device=given.device,
+    )
+
+
+def _routers(value: Any) -> dict[str, Choice]:
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return {name: Choice(name) for name in value}
+    if isinstance(value, Mapping) and all(options is None or isinstance(options, Mapping) for options in value.values()):
+        return {str(name): Choice.of({"name": str(name), **(options or {})}, f"routers: {name}") for name, options in value.items()}
+    raise ConfigError(f"routers must be names, each with its options, not {value!r}")

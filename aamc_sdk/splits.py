@@ -1,0 +1,95 @@
+"""From settings to the three splits: reading, dividing, and fitting tables to one pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import attrs
+
+from aamc_sdk.dataset import Dataset, split_rows, text_hash
+from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.interfaces import DatasetFormat
+from aamc_sdk.settings import Settings, Source
+from aamc_sdk.types import Pool
+
+SPLITS = ("train", "validation", "test")
+
+
+def read_splits(settings: Settings, formats: Mapping[str, DatasetFormat]) -> dict[str, Dataset]:
+    """Read the training, validation and test rows.
+
+    Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question;
+    with one, 90/10 into training and validation.
+
+    Args:
+        settings: Names the datasets.
+        formats: A reader for each of ``settings``' sources, by the source's name.
+
+    Raises:
+        DataError: There is nothing to read, or too little to divide.
+    """
+    test = None if settings.test_dataset is None else read_whole(settings.test_dataset, formats)
+    splits = _divide(_read(settings.dataset, formats), settings.seed, whole_test=test is not None)
+    if test is not None:
+        splits["test"] = test
+    for name, split in splits.items():
+        if not len(split):
+            raise DataError(f"the {name} split of {settings.dataset} is empty; give it rows")
+    return splits
+
+
+def read_whole(source: Source, formats: Mapping[str, DatasetFormat]) -> Dataset:
+    """Read a dataset to test on: all of its rows, or its own test split where it has one."""
+    read = _read(source, formats)
+    return read if isinstance(read, Dataset) else read["test"]
+
+
+def _read(source: Source, formats: Mapping[str, DatasetFormat]) -> Dataset | dict[str, Dataset]:
+    read = formats[source.name].read(source.path)
+    if isinstance(read, Dataset):
+        if not len(read):
+            raise DataError(f"{source} has no rows")
+        return read
+    missing = [name for name in SPLITS if name not in read]
+    if missing:
+        raise DataError(f"{source} lacks the split {one_of(missing)}")
+    return dict(read)
+
+
+def _divide(read: Dataset | dict[str, Dataset], seed: int, whole_test: bool) -> dict[str, Dataset]:
+    if not isinstance(read, Dataset):
+        return {name: read[name] for name in SPLITS}
+    rows = split_rows(read.queries, seed, test=0.0 if whole_test else 0.2)
+    return {name: read.take(rows[name]) for name in SPLITS}
+
+
+def fit_to_pool(dataset: Dataset, pool: Pool) -> Dataset:
+    """Return a table of outcomes with its columns in a pool's order, and no other columns.
+
+    Raises:
+        DataError: The table lacks a candidate of the pool.
+    """
+    if dataset.outcomes is None or dataset.pool is None:
+        return dataset
+    lacking = [name for name in pool.names if name not in dataset.pool.names]
+    if lacking:
+        raise DataError(f"{dataset.source} has no outcomes for {one_of(lacking)} (it has: {one_of(dataset.pool.names)}); use the same candidates")
+    columns = [dataset.pool.index(name) for name in pool.names]
+    return attrs.evolve(dataset, pool=pool, outcomes=dataset.outcomes.columns(columns))
+
+
+def check_same_candidates(test: Dataset, pool: Pool) -> None:
+    """Raise where a test table has a candidate that training has not.
+
+    Raises:
+        DataError: Names the candidates.
+    """
+    strangers = [] if test.pool is None else [name for name in test.pool.names if name not in pool.names]
+    if strangers:
+        raise DataError(f"{test.source} has outcomes of {one_of(strangers)}, which the training data has not; leave them out, or add them there")
+
+
+def split_hash(dataset: Dataset) -> str:
+    """Return the SHA-256 that names a split: of its questions, in order."""
+    return hashlib.sha256("".join(text_hash(query.text) for query in dataset.queries).encode()).hexdigest()

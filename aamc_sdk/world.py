@@ -1,0 +1,80 @@
+"""Where an experiment takes place: data, pool, reward and environment, as settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.dataset import Dataset
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import DatasetFormat, Environment, Services
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.pools import find_pool
+from aamc_sdk.runs import bare_services, services
+from aamc_sdk.settings import Choice, Settings
+from aamc_sdk.splits import SPLITS, check_same_candidates, fit_to_pool, read_splits
+from aamc_sdk.types import Pool
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """Where an experiment takes place: the splits with their outcomes, and what parts are made with."""
+
+    env: Environment
+    splits: Mapping[str, Dataset]
+    services: Services
+
+
+def make_world(settings: Settings, plugins: Plugins) -> World:
+    """Read the data and set up pool, reward and environment, as settings say.
+
+    Raises:
+        DataError: The data cannot be used, or not with this environment.
+    """
+    named = find_pool(settings.pool or "default", plugins)
+    splits = read_splits(settings, dataset_formats(settings, plugins, bare_services(named, plugins, settings)))
+    pool = choose_pool(settings, splits["train"], named)
+    check_same_candidates(splits["test"], splits["train"].pool or pool)
+    reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
+    lent = services(pool, reward, plugins, settings)
+    env = make_environment(settings, splits["train"], plugins, lent)
+    env.prepare({name: fit_to_pool(split, pool) for name, split in splits.items()})
+    with_outcomes = {name: env.dataset(name) for name in SPLITS}
+    if with_outcomes["train"].outcomes is None:
+        raise DataError(f"environment {type(env).__name__} gives no outcomes to train on")
+    reward.fit(with_outcomes["train"].outcomes)
+    return World(env=env, splits=with_outcomes, services=lent)
+
+
+def dataset_formats(settings: Settings, plugins: Plugins, lent: Services) -> dict[str, DatasetFormat]:
+    """Return a reader for each of the settings' datasets, by the format's name."""
+    sources = [settings.dataset] + ([settings.test_dataset] if settings.test_dataset else [])
+    return {source.name: plugins.make("dataset", source.name, lent, source.options, settings.preset) for source in sources}
+
+
+def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
+    """Return the candidates: those that the user named, else the data's own, else the default ones."""
+    return named if settings.pool is not None or train.pool is None else train.pool
+
+
+def make_environment(settings: Settings, train: Dataset, plugins: Plugins, lent: Services) -> Environment:
+    """Return the environment that the user named, else the one that fits the data."""
+    choice = settings.environment or Choice("queue" if train.outcomes is None else "replay")
+    env: Environment = plugins.make("environment", choice.name, lent, choice.options, settings.preset)
+    return env
+
+
+def training_means(train: Dataset) -> Floats:
+    """Return each candidate's mean quality, cost and latency over the known training cells, ``[M, 3]``."""
+    assert train.outcomes is not None
+    columns = (train.outcomes.known_quality, train.outcomes.cost_usd, train.outcomes.latency_ms)
+    return np.stack([_known_mean(column) for column in columns], axis=1)
+
+
+def _known_mean(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))
