@@ -1,0 +1,30 @@
+"""The conformance kit: what every component of a kind must do, checked in a tiny world of its own.
+
+``aamc plugins check DISTRIBUTION`` prints what :func:`check_distribution` finds. In a plugin's own
+tests one line checks a component, training included::
+
+    assert_conforms("router", "acme-threshold", get_plugin_manager())
+"""
+
+from aamc_sdk.testing.datasets import require_consistent
+from aamc_sdk.testing.findings import Finding
+from aamc_sdk.testing.kit import assert_conforms, check_component, check_distribution, checks_of
+from aamc_sdk.testing.streams import TableEnvironment
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.testing.world import POOL, estimates_of, make_dataset, make_request, make_reward
+
+__all__ = [
+    "POOL",
+    "Finding",
+    "Subject",
+    "TableEnvironment",
+    "assert_conforms",
+    "check_component",
+    "check_distribution",
+    "checks_of",
+    "estimates_of",
+    "make_dataset",
+    "make_request",
+    "make_reward",
+    "require_consistent",
+]

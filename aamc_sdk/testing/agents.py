@@ -1,0 +1,48 @@
+"""Checks of agents and orchestrators."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+
+from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import OPTION_CHECKS
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.types import Candidate, Query
+
+_SECONDS = 30.0
+
+
+def check_an_agent_is_a_candidate(subject: Subject) -> None:
+    """An agent says what it is, and acts asynchronously."""
+    agent = subject.make()
+    require(isinstance(getattr(agent, "spec", None), Candidate), "an agent's spec must be an aamc_sdk.Candidate")
+    require(inspect.iscoroutinefunction(agent.execute), "execute must be a coroutine function (async def)")
+
+
+def _steps(subject: Subject, budget: Budget) -> list[Step]:
+    async def collect() -> list[Step]:
+        return [step async for step in subject.make().run(Query("What is two and two?"), budget)]
+
+    return asyncio.run(asyncio.wait_for(collect(), _SECONDS))
+
+
+def check_steps_lead_to_an_answer(subject: Subject) -> None:
+    """Every step is a Step with a cost; the last one, and no other, is final."""
+    steps = _steps(subject, Budget(steps=4))
+    require(steps and all(isinstance(step, Step) for step in steps), "run must yield aamc_sdk.interfaces.Step objects, at least one")
+    require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "the last step, and no other, must be final")
+    require(all(math.isfinite(step.cost_usd) and step.cost_usd >= 0 for step in steps), "each step's cost must be USD of at least 0")
+
+
+def check_the_budget_is_kept(subject: Subject) -> None:
+    """An orchestration takes no more steps than it is given."""
+    for most in (1, 2):
+        taken = len(_steps(subject, Budget(steps=most)))
+        require(taken <= most, f"{taken} steps were taken with a budget of {most}")
+
+
+AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate)
+ORCHESTRATOR_CHECKS = (*OPTION_CHECKS, check_steps_lead_to_an_answer, check_the_budget_is_kept)

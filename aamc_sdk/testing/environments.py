@@ -1,0 +1,139 @@
+"""Checks of environments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.features import encode
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import OPTION_CHECKS
+from aamc_sdk.testing.subject import Subject, equal
+from aamc_sdk.testing.world import POOL, make_request
+
+_STREAMS, _STEPS = 8, 20
+_INFO = ("vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked")
+
+
+def _prepared(subject: Subject) -> Any:
+    environment = subject.make()
+    environment.prepare({"train": subject.train_set, "validation": subject.validation_set, "test": subject.test_set})
+    return environment
+
+
+def _streams(subject: Subject, **arguments: Any) -> Any:
+    request = make_request(subject.train_set)
+    return _prepared(subject).vector(_STREAMS, "train", request=request, **arguments)
+
+
+def _allowed(streams: Any) -> Any:
+    """Return an allowed action for each stream, another from step to step."""
+    return streams.request().mask.argmax(axis=1)
+
+
+def check_a_split_becomes_a_table(subject: Subject) -> None:
+    """``dataset`` returns the split's queries with outcomes for each candidate."""
+    dataset = _prepared(subject).dataset("train")
+    require(list(dataset.queries) == list(subject.train_set.queries), "dataset must have the split's queries, in their order")
+    require(dataset.outcomes is not None, "dataset must have outcomes, for learners of tables")
+    quality = dataset.outcomes.known_quality
+    require(quality.shape == (len(dataset), len(POOL)), f"outcomes must be {(len(dataset), len(POOL))}, not {quality.shape}")
+    known = quality[np.isfinite(quality)]
+    require(((known >= 0) & (known <= 1)).all(), "quality must lie in 0 to 1")
+
+
+def check_shapes_of_a_step(subject: Subject) -> None:
+    """Observations, rewards and the info of a step have a row a stream; streams never terminate."""
+    streams = _streams(subject)
+    require(streams.num_envs == _STREAMS, f"num_envs must be {_STREAMS}, not {streams.num_envs}")
+    observation, _ = streams.reset(seed=0)
+    for _ in range(_STEPS):
+        _require_observation(subject, streams, observation)
+        observation, reward, terminated, truncated, info = streams.step(_allowed(streams))
+        for name, array in {"reward": reward, "terminated": terminated, "truncated": truncated}.items():
+            require(np.shape(array) == (_STREAMS,), f"{name} must be ({_STREAMS},), not {np.shape(array)}")
+        require(np.isfinite(reward).all(), "reward must be finite")
+        require(not np.any(terminated), "streams never terminate, they are only truncated")
+        _require_info(info)
+
+
+def _require_observation(subject: Subject, streams: Any, observation: Floats) -> None:
+    expected = encode(streams.request(), subject.reward).flat()
+    require(observation.dtype == np.float32, f"observations must be float32, not {observation.dtype}")
+    require(equal(observation, expected, 1e-4), "observations must be features.encode(request()).flat()")
+
+
+def _require_info(info: dict[str, Any]) -> None:
+    for name in _INFO:
+        require(name in info, f"info lacks {name!r}")
+        shape = (_STREAMS, 3) if name == "vector_reward" else (_STREAMS,)
+        require(np.shape(info[name]) == shape, f"info[{name!r}] must be {shape}, not {np.shape(info[name])}")
+
+
+def check_the_same_seed_gives_the_same_trajectory(subject: Subject) -> None:
+    """Two runs from one seed see and earn the same."""
+    first, second = (_trajectory(_streams(subject, seed=3)) for _ in range(2))
+    require(equal(first, second), "two runs from one seed differ")
+
+
+def _trajectory(streams: Any) -> Floats:
+    """Return observations and rewards of all steps, ``[steps, n, width + 1]``."""
+    seen = []
+    observation, _ = streams.reset(seed=7)
+    for _ in range(_STEPS):
+        observation, reward, *_ = streams.step(_allowed(streams))
+        seen.append(np.column_stack((observation, reward)))
+    return np.stack(seen)
+
+
+def check_streams_of_one_number_have_one_luck(subject: Subject) -> None:
+    """Streams of the same number meet the same queries, and the same actions have the same outcomes."""
+    numbers = np.arange(_STREAMS) // 2
+    preferences = np.tile((1.0, 0.0, 0.0), (_STREAMS, 1))
+    seen = _trajectory(_streams(subject, seed=1, streams=numbers, preferences=preferences))
+    require(equal(seen[:, ::2], seen[:, 1::2]), "two streams of one number differ under the same actions")
+
+
+def check_given_preferences_are_kept(subject: Subject) -> None:
+    """A preference that is given for each stream stays."""
+    preferences = np.random.default_rng(0).dirichlet((1, 1, 1), _STREAMS)
+    streams = _streams(subject, preferences=preferences)
+    streams.reset(seed=0)
+    for _ in range(3):
+        require(equal(streams.request().preferences, preferences), "vector(preferences=...) is not what request() has")
+        streams.step(_allowed(streams))
+
+
+def check_masked_actions_are_reported(subject: Subject) -> None:
+    """``info["masked"]`` says which actions were not allowed."""
+    streams = _streams(subject)
+    streams.reset(seed=0)
+    for step in range(_STEPS):
+        mask = streams.request().mask
+        actions = np.full(_STREAMS, step % mask.shape[1])
+        info = streams.step(actions)[-1]
+        require(np.array_equal(info["masked"], ~mask[:, step % mask.shape[1]]), "info['masked'] must say which actions were not allowed")
+
+
+def check_requests_have_hindsight(subject: Subject) -> None:
+    """``request`` returns a row a stream, an allowed candidate in each, and what would happen."""
+    streams = _streams(subject)
+    streams.reset(seed=0)
+    request = streams.request()
+    require(len(request) == _STREAMS, f"request must have {_STREAMS} rows, not {len(request)}")
+    require(request.mask.any(axis=1).all(), "each row of request needs an allowed candidate")
+    require(request.hindsight is not None, "request must have hindsight, for privileged routers")
+
+
+CHECKS = (
+    *OPTION_CHECKS,
+    check_a_split_becomes_a_table,
+    check_shapes_of_a_step,
+    check_the_same_seed_gives_the_same_trajectory,
+    check_streams_of_one_number_have_one_luck,
+    check_given_preferences_are_kept,
+    check_masked_actions_are_reported,
+    check_requests_have_hindsight,
+)

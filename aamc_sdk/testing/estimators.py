@@ -1,0 +1,127 @@
+"""Checks of estimators."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, from_threads
+from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
+from aamc_sdk.testing.world import NEWCOMER, POOL
+from aamc_sdk.types import Pool
+
+
+def _same(left: Estimates, right: Estimates, tolerance: float = 1e-5) -> bool:
+    numbers = ("complexity", "categories", "tool_use", "embedding")
+    return left.category_names == right.category_names and all(equal(getattr(left, n), getattr(right, n), tolerance) for n in numbers)
+
+
+def _require_unit(name: str, values: Floats, shape: tuple[int, ...]) -> None:
+    require(np.shape(values) == shape, f"{name} must be {shape}, not {np.shape(values)}")
+    known = values[np.isfinite(values)]
+    require(not np.isinf(values).any() and ((known >= 0) & (known <= 1)).all(), f"{name} must lie in 0 to 1, or be NaN where unknown")
+
+
+def _require_estimates(estimates: Estimates, rows: int) -> None:
+    require(isinstance(estimates, Estimates), f"estimate must return aamc_sdk.Estimates, not {type(estimates).__name__}")
+    _require_unit("complexity", estimates.complexity, (rows,))
+    _require_unit("tool_use", estimates.tool_use, (rows,))
+    _require_unit("categories", estimates.categories, (rows, len(estimates.category_names)))
+    sums = estimates.categories.sum(axis=1)
+    one = np.isclose(sums, 1, atol=1e-4) | np.isnan(sums)
+    require(not estimates.category_names or one.all(), "the categories' probabilities must sum to 1 in each row, or be NaN")
+    if estimates.embedding is not None:
+        require(np.shape(estimates.embedding)[:1] == (rows,) and estimates.embedding.ndim == 2, "embedding must be [B, D]")
+        require(np.isfinite(estimates.embedding).all(), "embedding must be finite")
+
+
+def check_shapes_and_ranges(subject: Subject) -> None:
+    """Estimates have a row a query, lie in their ranges, and probabilities sum to one."""
+    estimates = subject.trained.estimate(subject.test_set.queries)
+    _require_estimates(estimates, len(subject.test_set))
+    require(estimates.fingerprint, "fingerprint must name the estimator and its weights")
+
+
+def check_quality_for_any_pool(subject: Subject) -> None:
+    """Expected quality, where there is one, follows the pool's order and covers candidates never seen."""
+    estimates = subject.trained.estimate(subject.test_set.queries)
+    straight = subject.trained.quality(estimates, POOL)
+    if straight is None:
+        return
+    rows = len(subject.test_set)
+    _require_unit("quality", straight, (rows, len(POOL)))
+    order = [2, 0, 3, 1]
+    permuted = subject.trained.quality(estimates, Pool(POOL.candidates[m] for m in order))
+    require(equal(permuted, straight[:, order], 1e-5), "the order of the pool changes the expected quality")
+    grown = subject.trained.quality(estimates, Pool((NEWCOMER, *POOL.candidates)))
+    _require_unit("quality of a grown pool", grown, (rows, len(POOL) + 1))
+
+
+def check_out_of_fold_quality(subject: Subject) -> None:
+    """Out-of-fold quality, where there is one, has a row for each training row."""
+    quality = subject.trained.out_of_fold()
+    if quality is not None:
+        _require_unit("out_of_fold", quality, (TRAIN_ROWS, len(POOL)))
+
+
+def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
+    """What is said of a text does not depend on its batch, so it can be cached; an empty batch is fine."""
+    queries = subject.test_set.queries
+    together = subject.trained.estimate(queries)
+    for row, query in enumerate(queries):
+        alone = subject.trained.estimate([query])
+        require(_same(alone, together.take(slice(row, row + 1)), 1e-4), f"query {row} is described otherwise alone than in its batch")
+    none = subject.trained.estimate([])
+    _require_estimates(none, 0)
+    quality = subject.trained.quality(none, POOL)
+    require(quality is None or np.shape(quality) == (0, len(POOL)), "the quality of no queries must be [0, M]")
+
+
+def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
+    """Training again from the same seed changes nothing."""
+    again = subject.make()
+    again.train(subject.training())
+    queries = subject.test_set.queries
+    require(_same(subject.trained.estimate(queries), again.estimate(queries)), "two trainings with one seed differ")
+
+
+def check_save_and_load(subject: Subject) -> None:
+    """A fresh estimator that loads what was saved says the same, under the same fingerprint."""
+    queries = subject.test_set.queries
+    fresh = subject.reloaded(subject.trained)
+    before, after = subject.trained.estimate(queries), fresh.estimate(queries)
+    require(_same(before, after), "the loaded estimator says something else")
+    require(before.fingerprint == after.fingerprint, "the loaded estimator has another fingerprint")
+    require(equal(subject.trained.quality(before, POOL), fresh.quality(after, POOL), 1e-5), "the loaded estimator expects another quality")
+
+
+def check_estimating_from_several_threads(subject: Subject) -> None:
+    """Estimating from several threads at once gives what one thread gives."""
+    queries = subject.test_set.queries
+    alone = subject.trained.estimate(queries)
+    require(all(_same(alone, said) for said in from_threads(lambda: subject.trained.estimate(queries))), "threads disturb each other")
+
+
+def check_training_without_outcomes(subject: Subject) -> None:
+    """A dataset with labels but no outcomes trains what it can."""
+    training = subject.training()
+    dataset, validation = (attrs.evolve(part, outcomes=None) for part in (subject.train_set, subject.validation_set))
+    part = subject.make()
+    part.train(attrs.evolve(training, dataset=dataset, validation=validation, request=None, validation_request=None, env=None))
+    _require_estimates(part.estimate(subject.test_set.queries), len(subject.test_set))
+
+
+CHECKS = (
+    *OPTION_CHECKS,
+    *LEARNER_CHECKS,
+    check_shapes_and_ranges,
+    check_quality_for_any_pool,
+    check_out_of_fold_quality,
+    check_a_batch_of_one_and_of_none,
+    check_the_same_seed_gives_the_same_result,
+    check_save_and_load,
+    check_estimating_from_several_threads,
+    check_training_without_outcomes,
+)

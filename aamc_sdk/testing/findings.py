@@ -1,0 +1,49 @@
+"""What the kit finds: one line a check, passed or not, and how a check is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Finding:
+    """The result of one check of one component.
+
+    Attributes:
+        component: Kind and name, such as ``"router ppo"``.
+        check: What was checked, in words.
+        passed: Whether it holds.
+        message: What was wrong, ``""`` where nothing was.
+    """
+
+    component: str
+    check: str
+    passed: bool
+    message: str = ""
+
+
+def require(condition: object, message: str) -> None:
+    """Raise AssertionError with the message unless the condition holds; unlike ``assert``, also under ``python -O``."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T) -> list[Finding]:
+    """Run each check on its own; one that fails does not keep the others from running."""
+    return [_run(component, check, subject) for check in checks]
+
+
+def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:
+    words = check.__name__.removeprefix("check_").replace("_", " ")
+    try:
+        check(subject)
+    except AssertionError as error:
+        return Finding(component, words, False, str(error))
+    except Exception as error:  # a component under test may raise anything
+        return Finding(component, words, False, f"{type(error).__name__}: {error}")
+    return Finding(component, words, True)

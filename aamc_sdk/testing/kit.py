@@ -1,0 +1,100 @@
+"""The kit's entry: check a component, or all that a distribution offers."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from aamc_sdk.errors import PluginError, nearest, one_of
+from aamc_sdk.hookspecs import PROJECT
+from aamc_sdk.plugins import KINDS, Plugins
+from aamc_sdk.testing.findings import Finding, require, run_checks
+from aamc_sdk.testing.subject import Subject
+
+_HOMES = {
+    "estimator": ("estimators", "CHECKS"),
+    "router": ("routers", "CHECKS"),
+    "environment": ("environments", "CHECKS"),
+    "reward": ("rewards", "CHECKS"),
+    "model_pool": ("pools", "CHECKS"),
+    "dataset": ("datasets", "CHECKS"),
+    "agent": ("agents", "AGENT_CHECKS"),
+    "orchestrator": ("agents", "ORCHESTRATOR_CHECKS"),
+    "store": ("stores", "CHECKS"),
+    "command": ("commands", "CHECKS"),
+}
+_HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas")
+
+
+def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
+    """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError."""
+    if kind not in KINDS:
+        raise PluginError(f"there is no kind of component named {kind!r}{nearest(kind, KINDS)} (there are: {one_of(KINDS)})")
+    module, name = _HOMES[kind]
+    checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.{module}"), name)
+    return checks
+
+
+def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> list[Finding]:
+    """Run every check of a component's kind.
+
+    Args:
+        kind: One of ``aamc_sdk.plugins.KINDS``.
+        name: The component's name.
+        plugins: Where it is found.
+        options: Its options on top of preset ``quick``, for instance to shorten training.
+
+    Raises:
+        UnknownComponentError: Nobody offers it.
+    """
+    plugins.find(kind, name)
+    label = f"{kind} {name}"
+    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins))
+    if not loading[0].passed:
+        return loading
+    return loading + run_checks(label, checks_of(kind), Subject(kind, name, plugins, options))
+
+
+def check_it_loads(subject: Subject) -> None:
+    """The component's module imports, and has what its target names."""
+    require(subject.target is not None, "the target is None")
+
+
+def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
+    """Raise AssertionError with every finding against a component; the one-line test of a plugin's author."""
+    failed = [finding for finding in check_component(kind, name, plugins, options) if not finding.passed]
+    require(not failed, "\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed))
+
+
+def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
+    """Check everything that an installed distribution offers.
+
+    Raises:
+        PluginError: No plugin of that distribution is installed.
+    """
+    offers = [offer for offer in plugins if offer.plugin.distribution == distribution]
+    if not offers:
+        names = {offer.plugin.distribution for offer in plugins}
+        raise PluginError(f"no plugin of distribution {distribution!r} is installed{nearest(distribution, names)} (there are: {one_of(names)})")
+    findings = []
+    for name in sorted({offer.plugin.name for offer in offers}):
+        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name)
+    for offer in offers:
+        if offer.error is None:
+            findings += check_component(offer.kind, offer.component.name, plugins)
+        else:
+            findings.append(Finding(f"{offer.kind} {offer.component.name}", "can be used", False, offer.error))
+    return findings
+
+
+def check_announcing_is_light(plugin: str) -> None:
+    """Importing the plugin's module loads no heavy library, so that listing plugins stays quick."""
+    for entry_point in metadata.entry_points(group=PROJECT, name=plugin):
+        program = f"import sys, {entry_point.module}; print(*sorted(set({_HEAVY!r}) & set(sys.modules)))"
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603  # our own program
+        require(ended.returncode == 0, f"importing {entry_point.module} fails: {ended.stderr.strip()[-300:]}")
+        require(not ended.stdout.strip(), f"importing {entry_point.module} loads {ended.stdout.strip()}; import it where it is used")

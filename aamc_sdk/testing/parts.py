@@ -1,0 +1,124 @@
+"""Checks that every component with options, and every one that is trained and saved, must pass."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_sdk import interfaces
+from aamc_sdk.config import configure
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import to_json
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.subject import Subject
+
+INTERFACES: Mapping[str, type[Any]] = {
+    "estimator": interfaces.Estimator,
+    "router": interfaces.Router,
+    "environment": interfaces.Environment,
+    "reward": interfaces.Reward,
+    "dataset": interfaces.DatasetFormat,
+    "agent": interfaces.Agent,
+    "orchestrator": interfaces.Orchestrator,
+    "store": interfaces.Store,
+}
+"""The base class of each kind that has one."""
+
+_RUNS_CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}
+_CHECKED = {".json", ".npz", ".safetensors"}
+_THREADS = 8
+
+
+def check_is_a_class_of_its_kind(subject: Subject) -> None:
+    """The component's target is a class that fills the interface."""
+    base = INTERFACES[subject.kind]
+    require(isinstance(subject.target, type), f"the target must be a class, not {subject.target!r}")
+    require(issubclass(subject.target, base), f"{subject.target.__qualname__} must derive from aamc_sdk.{base.__name__}")
+    missing = sorted(getattr(subject.target, "__abstractmethods__", ()))
+    require(not missing, f"{subject.target.__qualname__} lacks {', '.join(missing)}")
+
+
+def check_options_have_defaults_and_meanings(subject: Subject) -> None:
+    """Every option has a default and a line that says what it means; every preset is valid."""
+    config = subject.target.Config
+    require(attrs.has(config), f"Config must be an attrs class, not {config!r}")
+    for field in attrs.fields(config):
+        require(field.default is not attrs.NOTHING, f"option {field.name} has no default")
+        require(field.metadata.get("meaning"), f"option {field.name} has no meaning; declare it with aamc_sdk.option")
+    for preset in (None, *getattr(config, "presets", {})):
+        configure(config, {}, preset=preset, where=f"preset {preset}" if preset else "defaults")
+
+
+def check_unknown_options_are_refused(subject: Subject) -> None:
+    """An option that does not exist is an error, not ignored."""
+    try:
+        configure(subject.target.Config, {"no_such_option": 1}, where=subject.name)
+    except ValueError:
+        return
+    raise AssertionError("Config accepts an option that it does not have")
+
+
+def check_training_returns_metrics(subject: Subject) -> None:
+    """``train`` returns a mapping that JSON can hold; ``"curve"`` is a list of mappings with a step."""
+    _ = subject.trained
+    metrics = subject.metrics
+    require(isinstance(metrics, Mapping), f"train must return a mapping of metrics, not {type(metrics).__name__}")
+    to_json(metrics)
+    curve = metrics.get("curve", [])
+    require(all(isinstance(point, Mapping) for point in curve), "metrics['curve'] must be a list of mappings")
+
+
+def check_checkpoints_run_no_code(subject: Subject) -> None:
+    """Nothing that is saved can run code when it is read."""
+    with _saved(subject) as folder:
+        risky = [file.name for file in _files(folder) if file.suffix in _RUNS_CODE]
+    require(not risky, f"save JSON, npz or safetensors instead of {', '.join(risky)}, which can run code when loaded")
+
+
+def check_damaged_checkpoints_are_refused(subject: Subject) -> None:
+    """A file that was cut off, or is missing, is a CheckpointError."""
+    with _saved(subject) as folder:
+        for file in [file for file in _files(folder) if file.suffix in _CHECKED]:
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2])
+            _must_refuse(subject, folder, f"{file.name} cut in half")
+            file.unlink()
+            _must_refuse(subject, folder, f"{file.name} missing")
+            file.write_bytes(content)
+
+
+@contextmanager
+def _saved(subject: Subject) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        subject.trained.save(Path(folder))
+        yield Path(folder)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _must_refuse(subject: Subject, folder: Path, damage: str) -> None:
+    try:
+        subject.make().load(folder)
+    except CheckpointError:
+        return
+    except Exception as error:
+        raise AssertionError(f"load with {damage} must raise CheckpointError, not {type(error).__name__}: {error}") from error
+    raise AssertionError(f"load with {damage} must raise CheckpointError, but went on as if nothing were wrong")
+
+
+def from_threads(function: Callable[[], Any]) -> list[Any]:
+    """Return the results of calling a function from several threads at once."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return [job.result() for job in [threads.submit(function) for _ in range(_THREADS)]]
+
+
+OPTION_CHECKS = (check_is_a_class_of_its_kind, check_options_have_defaults_and_meanings, check_unknown_options_are_refused)
+LEARNER_CHECKS = (check_training_returns_metrics, check_checkpoints_run_no_code, check_damaged_checkpoints_are_refused)

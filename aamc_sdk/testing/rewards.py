@@ -1,0 +1,97 @@
+"""Checks of rewards."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import OPTION_CHECKS
+from aamc_sdk.testing.subject import Subject, equal
+
+_PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
+
+
+def _outcomes(subject: Subject) -> Outcomes:
+    assert subject.test_set.outcomes is not None
+    return subject.test_set.outcomes
+
+
+def _fitted(subject: Subject) -> Reward:
+    reward: Reward = subject.make()
+    assert subject.train_set.outcomes is not None
+    reward.fit(subject.train_set.outcomes)
+    return reward
+
+
+def _scalars(reward: Reward, outcomes: Outcomes) -> Floats:
+    """Return the scalars under each of the preferences, ``[4, B, M]``."""
+    rows = len(outcomes.cost_usd)
+    return np.stack([reward.scalar(outcomes, np.tile(preference, (rows, 1))) for preference in _PREFERENCES])
+
+
+def check_shapes(subject: Subject) -> None:
+    """Known outcomes have three finite objectives each, and one finite number under a preference."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    shape = outcomes.cost_usd.shape
+    vector = reward.vector(outcomes)
+    require(vector.shape == (*shape, 3), f"vector must be {(*shape, 3)}, not {vector.shape}")
+    scalars = _scalars(reward, outcomes)
+    require(scalars.shape[1:] == shape, f"scalar must be {shape}, not {scalars.shape[1:]}")
+    require(np.isfinite(vector).all() and np.isfinite(scalars).all(), "the reward of known outcomes must be finite")
+
+
+def check_no_rows(subject: Subject) -> None:
+    """An empty batch has an empty reward."""
+    nothing = _outcomes(subject).take(slice(0, 0))
+    require(_scalars(_fitted(subject), nothing).size == 0, "the reward of no outcomes must be empty")
+
+
+def check_weights_stay_on_the_simplex(subject: Subject) -> None:
+    """The weights that count are at least 0 and sum to 1."""
+    weights = _fitted(subject).weights(_PREFERENCES)
+    require((weights >= 0).all() and equal(weights.sum(axis=-1), np.ones(len(_PREFERENCES))), "weights must be at least 0 and sum to 1")
+
+
+def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
+    """Higher quality, lower cost and lower latency never lower the reward."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    before = _scalars(reward, outcomes)
+    improved = {
+        "higher quality": attrs.evolve(outcomes, quality=0.5 * outcomes.known_quality + 0.5),
+        "lower cost": attrs.evolve(outcomes, cost_usd=0.5 * outcomes.cost_usd),
+        "lower latency": attrs.evolve(outcomes, latency_ms=0.5 * outcomes.latency_ms),
+    }
+    for what, better in improved.items():
+        require((_scalars(reward, better) >= before - 1e-12).all(), f"{what} lowers the reward")
+
+
+def check_unknown_outcomes(subject: Subject) -> None:
+    """An unknown objective is NaN, leaves other outcomes alone, and matters only where it is weighed."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    quality = outcomes.known_quality.copy()
+    quality[0, 0] = np.nan
+    partly = attrs.evolve(outcomes, quality=quality)
+    require(np.isnan(reward.vector(partly)[0, 0, 0]), "the objective of an unknown quality must be NaN")
+    before, after = _scalars(reward, outcomes), _scalars(reward, partly)
+    require(equal(before[:, 1:], after[:, 1:]), "one unknown quality changes other rows")
+    require(np.isfinite(after[3]).all(), "an unknown quality must not matter where quality has no weight")
+
+
+def check_save_and_load(subject: Subject) -> None:
+    """A fresh reward that loads what was saved gives the same."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    require(equal(_scalars(reward, outcomes), _scalars(subject.reloaded(reward), outcomes)), "the loaded reward differs")
+
+
+CHECKS = (
+    *OPTION_CHECKS,
+    check_shapes,
+    check_no_rows,
+    check_weights_stay_on_the_simplex,
+    check_better_outcomes_are_never_worth_less,
+    check_unknown_outcomes,
+    check_save_and_load,
+)

@@ -1,0 +1,185 @@
+"""Checks of routers."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest, Scores
+from aamc_sdk.dataset import Dataset, Experience
+from aamc_sdk.draw import draw
+from aamc_sdk.errors import AamcError
+from aamc_sdk.interfaces import Router
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, from_threads
+from aamc_sdk.testing.subject import Subject, equal
+from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Pool, Preference
+
+
+def _request(subject: Subject, dataset: Dataset | None = None, pool: Pool = POOL) -> RoutingRequest:
+    return make_request(subject.test_set if dataset is None else dataset, pool, hindsight=subject.target.privileged)
+
+
+def _same(left: Scores, right: Scores, tolerance: float = 1e-6) -> bool:
+    """Return whether two scores agree in what decides: utility and probabilities."""
+    return equal(left.utility, right.utility, tolerance) and equal(left.probabilities, right.probabilities, tolerance)
+
+
+def _ids(request: RoutingRequest) -> list[str]:
+    return [f"0/0/{row}" for row in range(len(request))]
+
+
+def check_shapes(subject: Subject) -> None:
+    """Scores have a row a query and a column a candidate, and no NaN where a candidate is allowed."""
+    _require_shapes(subject.trained.score(_request(subject)), _request(subject))
+
+
+def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
+    rows, shape = len(request), request.mask.shape
+    require(isinstance(scores, Scores), f"score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    require(np.shape(scores.utility) == shape, f"utility must be {shape}, not {np.shape(scores.utility)}")
+    require(not np.isnan(scores.utility[request.mask]).any(), "utility is NaN where a candidate is allowed")
+    if scores.probabilities is not None:
+        require(np.shape(scores.probabilities) == shape, f"probabilities must be {shape}, not {np.shape(scores.probabilities)}")
+        require((scores.probabilities >= 0).all(), "probabilities must not be negative or NaN")
+        allowed = np.where(request.mask, scores.probabilities, 0.0).sum(axis=1)
+        require((allowed > 0).all(), "probabilities must leave some allowed candidate possible")
+    if scores.expected_quality is not None:
+        require(np.shape(scores.expected_quality) == shape, f"expected_quality must be {shape}, not {np.shape(scores.expected_quality)}")
+    for name in ("spent_usd", "spent_ms"):
+        spent = np.asarray(getattr(scores, name))
+        require(spent.shape in ((), (rows,)), f"{name} must be one number or ({rows},), not {spent.shape}")
+        require((spent >= 0).all(), f"{name} must be at least 0")
+    require(len(scores.notes) in (0, rows), f"notes must be empty or one a row, not {len(scores.notes)} for {rows} rows")
+
+
+def check_masks(subject: Subject) -> None:
+    """A masked candidate is never drawn, whichever candidates are masked."""
+    request = _request(subject)
+    for only in range(len(POOL)):
+        mask = np.zeros_like(request.mask)
+        mask[:, only] = True
+        _require_allowed(subject, attrs.evolve(request, mask=mask))
+    for seed in range(5):
+        mask = np.random.default_rng(seed).random(request.mask.shape) < 0.5
+        mask[np.arange(len(mask)), np.arange(len(mask)) % len(POOL)] = True
+        _require_allowed(subject, attrs.evolve(request, mask=mask))
+
+
+def _require_allowed(subject: Subject, request: RoutingRequest) -> None:
+    scores = subject.trained.score(request)
+    for sample in (False, True):
+        chosen, _ = draw(scores, request, sample, 0, _ids(request))
+        require(request.mask[np.arange(len(request)), chosen].all(), "a masked candidate was drawn")
+
+
+def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
+    """Training and scoring again from the same seed changes nothing."""
+    again = subject.make()
+    again.train(subject.training())
+    request = _request(subject)
+    require(_same(subject.trained.score(request), again.score(request)), "two trainings with one seed score differently")
+    require(_same(again.score(request), again.score(request)), "scoring the same request twice gives two results")
+
+
+def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
+    """A row's scores do not depend on the batch that it comes in, and an empty batch has none."""
+    request = _request(subject)
+    scores = subject.trained.score(request)
+    for row in range(len(request)):
+        alone = subject.trained.score(request.take(np.array([row])))
+        require(equal(alone.utility[0], scores.utility[row], 1e-5), f"row {row} has another utility alone than in its batch")
+    none = request.take(np.empty(0, dtype=np.intp))
+    _require_shapes(subject.trained.score(none), none)
+
+
+def check_permuted_candidates(subject: Subject) -> None:
+    """Scores belong to candidates, not to their position in the pool."""
+    order = [2, 0, 3, 1]
+    straight = subject.trained.score(_request(subject))
+    permuted = subject.trained.score(_request(subject, pool=Pool(POOL.candidates[m] for m in order)))
+    require(equal(permuted.utility, straight.utility[:, order], 1e-5), "the order of the pool changes the utilities")
+    if straight.probabilities is not None:
+        require(equal(permuted.probabilities, straight.probabilities[:, order], 1e-5), "the order of the pool changes the probabilities")
+
+
+def check_unseen_and_missing_candidates(subject: Subject) -> None:
+    """A pool that grew, shrank or has a single candidate is routed to."""
+    grown = Pool((NEWCOMER, *POOL.candidates))
+    for pool in (grown, POOL.subset(["LLM-XLarge", "SLM-Medium"]), POOL.subset(["LLM-XLarge"])):
+        request = _request(subject, pool=pool)
+        _require_shapes(subject.trained.score(request), request)
+
+
+def check_save_and_load(subject: Subject) -> None:
+    """A fresh router that loads what was saved scores the same."""
+    request = _request(subject)
+    require(_same(subject.trained.score(request), subject.reloaded(subject.trained).score(request)), "the loaded router scores differently")
+
+
+def check_scoring_from_several_threads(subject: Subject) -> None:
+    """Scoring from several threads at once gives what one thread gives."""
+    request = _request(subject)
+    alone = subject.trained.score(request)
+    require(all(_same(alone, scores) for scores in from_threads(lambda: subject.trained.score(request))), "threads disturb each other")
+
+
+def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:
+    """Without estimates a router decides, or raises an AamcError that says what it needs."""
+    request = _request(subject)
+    nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
+    bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
+    try:
+        draw(subject.trained.score(bare), bare, subject.trained.samples, 0, _ids(bare))
+    except AamcError as error:
+        require(str(error), "the error has no message")
+
+
+def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
+    """A router that says it does not use the preference scores alike under every one."""
+    request = _request(subject)
+    first, second = (subject.trained.score(request.with_preference(np.array(corner))) for corner in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
+    require(subject.target.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
+
+
+def check_learning_survives_a_save(subject: Subject) -> None:
+    """Learning on after a save and a load gives what learning in one go gives."""
+    if subject.target.learn is Router.learn:
+        return
+    first, second = _experience(0), _experience(8)
+    whole, halved = subject.reloaded(subject.trained), subject.reloaded(subject.trained)
+    whole.learn(first)
+    whole.learn(second)
+    halved.learn(first)
+    halved = subject.reloaded(halved)
+    halved.learn(second)
+    request = _request(subject)
+    _require_shapes(whole.score(request), request)
+    require(_same(whole.score(request), halved.score(request)), "a save and a load between two lessons change what was learned")
+
+
+def _experience(first: int) -> Experience:
+    dataset = make_dataset(8, first=3000 + first)
+    assert dataset.outcomes is not None
+    decisions = [Decision(f"{first + row}", POOL.names[row % len(POOL)], 0.25, Preference()) for row in range(8)]
+    quality = dataset.outcomes.known_quality
+    feedback = [Feedback(decision_id=decision.id, quality=float(quality[row, row % len(POOL)])) for row, decision in enumerate(decisions)]
+    return Experience(2 * (first + 8), dataset.queries, estimates_of(dataset), decisions, (), feedback)
+
+
+CHECKS = (
+    *OPTION_CHECKS,
+    *LEARNER_CHECKS,
+    check_shapes,
+    check_masks,
+    check_the_same_seed_gives_the_same_result,
+    check_a_batch_of_one_and_of_none,
+    check_permuted_candidates,
+    check_unseen_and_missing_candidates,
+    check_save_and_load,
+    check_scoring_from_several_threads,
+    check_without_an_estimator_it_works_or_says_so,
+    check_uses_preference_is_true_where_it_matters,
+    check_learning_survives_a_save,
+)

@@ -1,0 +1,98 @@
+"""The component under test, and how the kit makes and trains it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.config import configure
+from aamc_sdk.interfaces import AgentOutput, Router, Services, Training
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing.streams import TableEnvironment
+from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.types import Candidate
+
+TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
+
+
+async def answer(candidate: Candidate, prompt: str) -> AgentOutput:
+    """Answer any prompt, in place of a model that could be reached."""
+    return AgentOutput(f"{candidate.name} says yes", cost=0.001, metadata={"tokens": len(prompt)})
+
+
+class Subject:
+    """A component under test.
+
+    Args:
+        kind: Its kind, one of ``aamc_sdk.plugins.KINDS``.
+        name: Its name.
+        plugins: Where it, and the components that it takes as options, are found.
+        options: Its options on top of preset ``quick``, for instance to shorten training.
+    """
+
+    def __init__(self, kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.plugins = plugins
+        self.options = options or {}
+        self.train_set = make_dataset(TRAIN_ROWS)
+        self.validation_set = make_dataset(VALIDATION_ROWS, first=1000)
+        self.test_set = make_dataset(TEST_ROWS, first=2000)
+        self.reward = make_reward(self.train_set)
+
+    @cached_property
+    def target(self) -> Any:
+        """The class, or the pool's function or the command."""
+        return self.plugins.load(self.kind, self.name)
+
+    def services(self, seed: int = 0) -> Services:
+        """Return what the core would lend to the part."""
+
+        def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+            return self.plugins.make(kind, name, self.services(seed), options)
+
+        return Services(pool=POOL, reward=self.reward, make=make, call=answer, seed=seed, device="cpu")
+
+    def make(self, seed: int = 0) -> Any:
+        """Return a fresh, untrained part."""
+        return self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
+
+    @cached_property
+    def trained(self) -> Any:
+        """The part after training; checks share it, so they must not change it."""
+        part = self.make()
+        self.metrics = part.train(self.training())
+        return part
+
+    def training(self) -> Training:
+        """Return what the part is trained with."""
+        environment = TableEnvironment(None, self.services())
+        environment.prepare({"train": self.train_set, "validation": self.validation_set, "test": self.test_set})
+        privileged = isinstance(self.target, type) and issubclass(self.target, Router) and self.target.privileged
+        return Training(
+            dataset=self.train_set,
+            validation=self.validation_set,
+            request=make_request(self.train_set, hindsight=privileged),
+            validation_request=make_request(self.validation_set, hindsight=privileged),
+            env=environment,
+        )
+
+    def reloaded(self, part: Any) -> Any:
+        """Return a fresh part that loaded what ``part`` saved."""
+        with tempfile.TemporaryDirectory() as folder:
+            part.save(Path(folder))
+            fresh = self.make()
+            fresh.load(Path(folder))
+        return fresh
+
+
+def equal(left: Any, right: Any, tolerance: float = 1e-6) -> bool:
+    """Return whether two results hold the same numbers, NaN equal to NaN; both may be None."""
+    if left is None or right is None:
+        return left is right
+    return np.shape(left) == np.shape(right) and bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))

@@ -1,0 +1,115 @@
+"""A tiny world to check components in: a pool, queries with labels and outcomes, estimates, requests.
+
+It needs no files, is the same everywhere, and is learnable: harder queries succeed less often, and
+dearer candidates succeed more often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
+from aamc_sdk.dataset import Dataset, Labels
+from aamc_sdk.requests import build_request, expected_cost, expected_latency
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
+
+POOL = Pool(
+    [
+        ModelSpec("SLM-Tiny", "A tiny model for easy requests.", prices=Prices(0.05, 0.05), latency=Latency(20, 100)),
+        ModelSpec("SLM-Medium", "A balanced small model.", prices=Prices(0.15, 0.6), latency=Latency(30, 300)),
+        ModelSpec("LLM-Code", "Strong in code.", frozenset({"code", "tools"}), Prices(0.8, 0.8), Latency(30, 500), 4096),
+        ModelSpec("LLM-XLarge", "The largest model.", frozenset({"code", "tools"}), Prices(10, 40), Latency(50, 1500)),
+    ]
+)
+"""Four candidates, two of which have tools, one of which has a short context window."""
+
+NEWCOMER = ModelSpec("Newcomer", "A model that nobody was trained on.", frozenset({"code"}), Prices(1, 2), Latency(30, 600))
+"""A candidate that is not in ``POOL``."""
+
+_SKILL = {"SLM-Tiny": 0.45, "SLM-Medium": 0.7, "LLM-Code": 0.8, "LLM-XLarge": 1.0, "Newcomer": 0.75}
+_TEMPLATES = {
+    "chat": "Good morning number {n}, how are you",
+    "code": "Write a Python function that sorts list {n}",
+    "math": "Prove that equation {n} has exactly one solution",
+}
+CATEGORIES = tuple(_TEMPLATES)
+"""The categories of the queries, C of them."""
+EMBEDDING_WIDTH = 8
+
+
+def make_dataset(size: int, first: int = 0) -> Dataset:
+    """Return ``size`` labelled queries with outcomes; ``first`` sets datasets apart, so that none share a question."""
+    numbers = np.arange(first, first + size)
+    category = np.array(CATEGORIES)[numbers % len(CATEGORIES)]
+    complexity = (numbers * 0.37) % 1.0
+    tool_use = (numbers % 4 == 0).astype(float)
+    queries = [
+        Query(_text(str(name), int(n)), needs=frozenset({"tools"} if tool else ()), output_tokens=64 + int(n) % 64)
+        for name, n, tool in zip(category, numbers, tool_use, strict=True)
+    ]
+    labels = Labels(complexity=complexity, category=category, tool_use=tool_use)
+    return Dataset(queries, POOL, _outcomes(queries, complexity, numbers), labels, source="aamc_sdk.testing")
+
+
+def _text(category: str, n: int) -> str:
+    return _TEMPLATES[category].format(n=n) + ", please" * (n % 5)
+
+
+def _outcomes(queries: Sequence[Query], complexity: Floats, numbers: NDArray[np.int_]) -> Outcomes:
+    luck = np.stack([np.random.default_rng(int(n)).random(len(POOL)) for n in numbers])
+    quality = (luck < _success(complexity, POOL)).astype(float)
+    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + luck))
+
+
+def _success(complexity: Floats, pool: Pool) -> Floats:
+    skill = np.array([_SKILL[name] for name in pool.names])
+    return np.clip(skill - 0.6 * complexity[:, None] * (1.05 - skill), 0.0, 1.0)
+
+
+def estimates_of(dataset: Dataset) -> Estimates:
+    """Return what a fair estimator would say of a dataset's queries: its labels, softened."""
+    labels = dataset.labels
+    assert labels.complexity is not None
+    assert labels.category is not None
+    assert labels.tool_use is not None
+    one_hot = labels.category[:, None] == np.array(CATEGORIES)
+    numbers = np.column_stack((labels.complexity, labels.tool_use, one_hot))
+    mixing = np.random.default_rng(0).normal(size=(numbers.shape[1], EMBEDDING_WIDTH))
+    return Estimates(
+        complexity=labels.complexity,
+        categories=0.1 + 0.7 * one_hot,
+        category_names=CATEGORIES,
+        tool_use=0.1 + 0.8 * labels.tool_use,
+        embedding=(numbers @ mixing).astype(np.float32),
+        fingerprint="aamc_sdk.testing",
+    )
+
+
+def make_request(dataset: Dataset, pool: Pool = POOL, *, hindsight: bool = False) -> RoutingRequest:
+    """Return a dataset's rows as a router sees them, under the corners and the middle of the preferences in turn.
+
+    Args:
+        dataset: From :func:`make_dataset`.
+        pool: Any candidates out of ``POOL`` and ``NEWCOMER``, in any order.
+        hindsight: Whether to add what would happen, as privileged routers are given it.
+    """
+    preferences = np.array([Preference().array, (0.6, 0.4, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
+    estimates = estimates_of(dataset)
+    rows = len(dataset)
+    request = build_request(
+        dataset.queries, pool, preferences[np.arange(rows) % 4], estimates=estimates, quality=_success(estimates.complexity, pool)
+    )
+    return attrs.evolve(request, hindsight=request.expected) if hindsight else request
+
+
+def make_reward(dataset: Dataset) -> LinearReward:
+    """Return the default reward on the scales of a dataset."""
+    reward = LinearReward()
+    assert dataset.outcomes is not None
+    reward.fit(dataset.outcomes)
+    return reward
