@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import attrs
 import cattrs
@@ -20,6 +20,7 @@ import yaml
 from aamc_sdk.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
+_LISTS = (list, tuple, Sequence)
 
 
 def option(
@@ -59,9 +60,12 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict | set):
+                raise ConfigError(f"a key must be a plain value, and in line {line} it is {key!r}")
             if key in seen:
-                raise ConfigError(f"key {key!r} stands twice, the second time in line {key_node.start_mark.line + 1}")
+                raise ConfigError(f"key {key!r} stands twice, the second time in line {line}")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -81,10 +85,12 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader's child
-    except yaml.YAMLError as error:
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-13-45 is a ValueError
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" in line {line + 1}"
-        raise ConfigError(f"{where} is not valid YAML{place}: {getattr(error, 'problem', error)}") from error
+        raise ConfigError(f"{where} is not valid YAML{place}: {getattr(error, 'problem', None) or ' '.join(str(error).split())}") from error
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -141,6 +147,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     for key in options:
         if key not in known:
             raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+    _check_lists(cls, options, where)
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     merged = {**presets.get(preset or "", {}), **options}
     try:
@@ -149,6 +156,13 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {_first_cause(error)}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_lists(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
+    hints = get_type_hints(cls)
+    for key, value in options.items():
+        if get_origin(hints[key]) in _LISTS and not isinstance(value, list | tuple):  # a text's letters are no list
+            raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
 
 
 def unstructure(config: Any) -> Any:

@@ -103,7 +103,7 @@ class Dataset:
 
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
@@ -116,7 +116,7 @@ def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, tes
         DataError: A side is left without a row.
     """
     normalised = (" ".join(query.text.split()).lower() for query in queries)
-    digests = [hashlib.sha256(f"{seed}/{text}".encode()).digest()[:8] for text in normalised]
+    digests = [hashlib.sha256(f"{seed}/{text}".encode(errors="surrogatepass")).digest()[:8] for text in normalised]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
     shares = {"train": 1.0, "validation": validation, "test": test}

@@ -37,17 +37,27 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     if sample and scores.probabilities is not None:
         return _sample(scores, request.mask, np.array([uniform(seed, decision) for decision in ids]))
     utility = _checked(scores.utility, request.mask, "utility")
-    chosen = np.where(request.mask, utility, -np.inf).argmax(axis=1)
+    lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
+    chosen = np.where(request.mask, np.maximum(utility, lowest), -np.inf).argmax(axis=1)
     return chosen, np.ones(len(chosen))
+
+
+def allowed_probabilities(probabilities: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Return the probabilities ``[B, M]`` of the draw: masked candidates have none, the others share all.
+
+    Raises:
+        PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
+    """
+    allowed = np.where(mask, _checked(probabilities, mask, "probabilities"), 0.0)
+    totals = allowed.sum(axis=1, keepdims=True)
+    if (allowed < 0).any() or (totals <= 0).any() or np.isinf(totals).any():
+        raise PluginError("a router's probabilities must be finite, at least 0, and leave an allowed candidate possible")
+    return np.asarray(allowed / totals)
 
 
 def _sample(scores: Scores, mask: NDArray[np.bool_], uniforms: Floats) -> tuple[NDArray[np.intp], Floats]:
     assert scores.probabilities is not None
-    allowed = np.where(mask, _checked(scores.probabilities, mask, "probabilities"), 0.0)
-    totals = allowed.sum(axis=1, keepdims=True)
-    if (allowed < 0).any() or (totals <= 0).any():
-        raise PluginError("a router's probabilities must be at least 0 and leave an allowed candidate possible")
-    probabilities = allowed / totals
+    probabilities = allowed_probabilities(scores.probabilities, mask)
     below = probabilities.cumsum(axis=1) <= uniforms[:, None]
     last = mask.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
     chosen = np.minimum(below.sum(axis=1), last)
@@ -58,6 +68,6 @@ def _sample(scores: Scores, mask: NDArray[np.bool_], uniforms: Floats) -> tuple[
 def _checked(array: Floats, mask: NDArray[np.bool_], name: str) -> Floats:
     if np.shape(array) != mask.shape:
         raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
-    if np.isnan(array[mask]).any():
+    if np.isnan(np.asarray(array)[mask]).any():
         raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; does it need an estimator (--estimator tce)?")
     return array

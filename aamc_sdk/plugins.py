@@ -48,6 +48,11 @@ class Plugin:
     distribution: str
     version: str
 
+    @property
+    def key(self) -> str:
+        """What no other plugin is called: two distributions may use one name."""
+        return f"{self.distribution}/{self.name}"
+
 
 @attrs.frozen
 class Offer:
@@ -97,9 +102,9 @@ class Plugins:
     def _add(self, plugin: Plugin, load: Any) -> None:
         try:
             module = load()
-            self._manager.register(module, name=plugin.name)
+            self._manager.register(module, name=plugin.key)
             self._manager.check_pending()
-        except Exception as error:  # a plugin may raise anything; the others must go on
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; the others must go on
             self._failed(plugin, "loading", error)
             return
         self._plugins[module] = plugin
@@ -118,8 +123,8 @@ class Plugins:
             self.offers.extend(Offer(kind, component, plugin) for component in offered)
 
     def _failed(self, plugin: Plugin, where: str, error: BaseException) -> None:
-        if self._manager.has_plugin(plugin.name) and where == "loading":
-            self._manager.unregister(name=plugin.name)
+        if self._manager.has_plugin(plugin.key) and where == "loading":
+            self._manager.unregister(name=plugin.key)
         text = f"{where} failed: {type(error).__name__}: {error}"
         self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
 
@@ -163,7 +168,7 @@ class Plugins:
         module, _, attribute = offer.component.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # an import may raise anything
+        except (Exception, SystemExit) as error:  # an import may raise anything
             where = f"{kind} {name!r} of {offer.plugin.distribution} ({offer.component.target})"
             raise PluginError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -118,6 +118,11 @@ class Candidate:
     abilities: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
 
 
+def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value <= 0:
+        raise PoolError(f"the context window of {spec.name!r} must be at least 1 token, not {value!r}")
+
+
 @attrs.frozen
 class ModelSpec(Candidate):
     """A model that may be chosen.
@@ -131,7 +136,7 @@ class ModelSpec(Candidate):
 
     prices: Prices | None = None
     latency: Latency | None = None
-    context_window: int | None = None
+    context_window: int | None = attrs.field(default=None, validator=_check_window)
     endpoint: str | None = None
 
 
