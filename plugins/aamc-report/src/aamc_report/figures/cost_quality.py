@@ -1,0 +1,79 @@
+"""The cost-quality plane: every router's frontier, the candidates, and what mixing them at random gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.frontier import hull
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aamc_report.data import Results
+from aamc_report.formats import dollars
+from aamc_report.labels import Label, place_labels
+from aamc_report.render import tip
+from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, wide
+
+CAPTION = (
+    "Up and to the left is better. Large markers: the preference above, with 95% intervals. Small dots: the same router as cost counts for more or less; "
+    "solid lines: their concave hull. Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
+)
+
+
+def draw(results: Results) -> Figure:
+    """Draw the plane; its cost axis is logarithmic where costs differ much."""
+    figure = new_figure(4.9)
+    axes = figure.subplots()
+    axes.set_xlabel("mean cost of a query, USD")
+    axes.set_ylabel("mean quality")
+    points = {router: np.array([[results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")]]) for router in results.routers}
+    every = np.concatenate((results.candidate_points, *points.values(), *(results.frontier(router) for router in results.routers)))
+    if wide(every[:, 0]):
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter("")
+    axes.xaxis.set_major_formatter(lambda value, _: dollars(value))
+    axes.margins(0.08)
+    _draw_candidates(axes, results.candidate_points)
+    for router, look in looks(results).items():
+        _draw_router(axes, results, router, look)
+    place_labels(axes, _labels(results, points), [(x, y) for x, y in every.tolist() if np.isfinite((x, y)).all()])
+    return figure
+
+
+def _draw_candidates(axes: Axes, points: Floats) -> None:
+    known = points[np.isfinite(points).all(axis=1)]
+    if not len(known):
+        return
+    corners = np.stack(hull(*known.T), axis=1)
+    # Straight in cost, hence curved on a logarithmic axis.
+    line = np.concatenate([np.linspace(start, end, 40) for start, end in zip(corners[:-1], corners[1:], strict=True)] or [corners])
+    axes.plot(*line.T, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.plot(*known.T, "D", color=MUTED, markersize=4, markerfacecolor=PAPER, markeredgewidth=1)
+
+
+def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> None:
+    cost, quality = results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")
+    frontier = results.frontier(router)
+    front = 4 if look.emphasised else 3
+    if len(np.unique(frontier, axis=0)) > 1:
+        axes.plot(*hull(*frontier.T), color=look.colour, linewidth=2.4 if look.emphasised else 1.1, zorder=front)
+        axes.plot(*frontier.T, "o", color=look.colour, markersize=3 if look.emphasised else 2, alpha=0.7, zorder=front)
+    for bounds, across in ((results.interval(router, "mean_cost_usd"), False), (results.interval(router, "mean_quality"), True)):
+        place = ((cost, cost), bounds) if across else (bounds, (quality, quality))
+        axes.plot(*place, color=look.colour, linewidth=1, alpha=0.9, zorder=front)
+    size = 9 if look.emphasised else 6.5
+    (marker,) = axes.plot(cost, quality, look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=front + 2)
+    tip(marker, f"{router}: quality {quality:.3f} at {dollars(cost)}")
+
+
+def _labels(results: Results, points: dict[str, Floats]) -> list[Label]:
+    """Return the labels, the headline's first: the first ones get the best places."""
+    routers = sorted(looks(results).items(), key=lambda item: not item[1].emphasised)
+    labels = [
+        Label(x=x, y=y, text=short(router), colour=look.colour if look.emphasised else INK, weight="bold" if look.emphasised else "normal")
+        for router, look in routers
+        for x, y in points[router].tolist()
+    ]
+    candidates = zip(results.decisions.candidates.tolist(), results.candidate_points.tolist(), strict=True)
+    labels += [Label(x=x, y=y, text=short(name), colour=MUTED, size=7) for name, (x, y) in candidates]
+    return [label for label in labels if np.isfinite((label.x, label.y)).all()]

@@ -1,0 +1,64 @@
+"""Which models each router chose, as stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+from aamc_sdk.batch import Floats
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from aamc_report.data import Results
+from aamc_report.formats import percent
+from aamc_report.render import tip
+from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short
+
+CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the dearest (light)."
+MOST_MODELS = 12
+"""More models than this are told apart only as far as they are chosen most."""
+REST = "all others"
+
+
+def draw(results: Results) -> Figure | None:
+    """Draw each router's shares."""
+    shares, colours = _shares(results)
+    figure = new_figure(0.9 + 0.26 * len(results.routers) + 0.18 * (len(colours) // 4))
+    axes = figure.subplots()
+    left = np.zeros(len(results.routers))
+    for model, colour in colours.items():
+        bars = axes.barh(np.arange(len(left)), shares[model], left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=short(model))
+        for bar, router, share in zip(bars, results.routers, shares[model], strict=True):
+            tip(bar, f"{router}: {percent(share)} {model}")
+        _write_shares(axes, shares[model], left, colour)
+        left += shares[model]
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    name_rows(axes, list(results.routers), results.headline)
+    figure.legend(loc="outside upper left", ncols=4, fontsize=7.5, handlelength=1, handleheight=1)
+    return figure
+
+
+def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
+    """Return the shares ``[R]`` and the colour of each model, from the cheapest to the dearest, the seldom chosen ones as one."""
+    models = results.decisions.candidates.tolist()
+    table = np.array([[results.model_share(router, model) for model in models] for router in results.routers])
+    order = np.argsort(np.nan_to_num(results.decisions.candidate_means[:, 1], nan=np.inf), kind="stable")
+    kept = set(np.argsort(-table.sum(axis=0), kind="stable")[:MOST_MODELS])
+    order = [m for m in order if m in kept]
+    colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.95, len(order)))
+    shares = {models[m]: table[:, m] for m in order}
+    named = {models[m]: to_hex(colour) for m, colour in zip(order, colours, strict=True)}
+    if len(kept) < len(models):
+        shares[REST] = 1 - sum(shares.values())
+        named[REST] = MUTED
+    return shares, named
+
+
+def _write_shares(axes: Axes, shares: Floats, left: Floats, colour: str) -> None:
+    for row, (share, start) in enumerate(zip(shares, left, strict=True)):
+        if share >= 0.06:
+            axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=on_colour(colour))

@@ -1,0 +1,64 @@
+"""From figures to bytes: pictures of their own, and SVG elements for a page. The same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from aamc_report.style import GRID, INK, MUTED, PAPER, short
+
+THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+"""What stands for the neutral colours in a page."""
+_TIP = "tip "
+
+
+def tip(artist: Artist, text: str) -> None:
+    """Show a text when the mouse rests on an artist of a page's figure."""
+    artist.set_gid(_TIP + short(text, 200))
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure on white."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return file.getvalue()
+
+
+def to_svg(figure: Figure, name: str, title: str) -> str:
+    """Return a figure as an SVG element: its ids begin with ``name``, its neutral colours are the page's, it holds no address."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    root = ElementTree.fromstring(file.getvalue())  # noqa: S314  # matplotlib wrote it
+    for element in list(root.iter()):
+        element.tag = _local(element.tag)
+        identity = element.attrib.pop("id", "")
+        element.attrib = {_local(key): _adapt(value, name) for key, value in element.attrib.items()}
+        if identity.startswith(_TIP):
+            _add_title(element, identity.removeprefix(_TIP))
+        elif identity:
+            element.set("id", f"{name}-{identity}")
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(name: str) -> str:
+    """Return a name without its namespace, which HTML knows."""
+    return name.rpartition("}")[2]
+
+
+def _adapt(value: str, name: str) -> str:
+    """Return an attribute that refers to this figure's ids and to the page's colours."""
+    value = re.sub(r"^#(?![0-9a-f]{6}$)|(?<=url\()#", f"#{name}-", value)
+    for colour, variable in THEME.items():
+        value = value.replace(colour, variable)
+    return value
+
+
+def _add_title(element: ElementTree.Element, text: str) -> None:
+    title = ElementTree.Element("title")
+    title.text = text
+    element.insert(0, title)

@@ -1,0 +1,117 @@
+"""How figures look: one colour and marker for a router everywhere, readable in the dark, the same bytes every time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from aamc_report.data import Results
+
+INK, MUTED, GRID, PAPER = "#20242c", "#6a7280", "#dfe2e7", "#fffffe"
+"""The neutral colours; a page replaces them by its own, light or dark."""
+HEADLINE = "#d55e00"
+OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED, "#d6c400", INK)
+"""The palette of Okabe and Ito (2008), told apart by colour-blind people too; its yellow darkened for white paper."""
+MARKERS = "osD^vPX<>hpd"
+WIDTH = 8.6
+"""Every figure's width in inches."""
+
+_SETTINGS = {
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.axisbelow": True,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "none",
+    "font.size": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aamc",
+    "text.color": INK,
+    "text.parse_math": False,  # names may hold dollar signs
+    "xtick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": GRID,
+    "ytick.labelcolor": INK,
+}
+
+
+@attrs.frozen
+class Look:
+    """How a router is drawn."""
+
+    colour: str
+    marker: str
+    emphasised: bool = False
+
+
+def looks(results: Results) -> Mapping[str, Look]:
+    """Return each router's look, in the order of the comparison, from which it follows."""
+    others = [router for router in results.routers if router != results.headline]
+    found = {router: Look(OTHERS[n % len(OTHERS)], MARKERS[(n + 1) % len(MARKERS)]) for n, router in enumerate(others)}
+    found[results.headline] = Look(HEADLINE, MARKERS[0], emphasised=True)
+    return {router: found[router] for router in results.routers}
+
+
+def on_colour(background: str) -> str:
+    """Return black or white, whichever is easier to read on a colour (by its luma, ITU-R BT.601)."""
+    return "#000000" if np.dot(to_rgb(background), (0.299, 0.587, 0.114)) > 0.5 else "#ffffff"
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this style; a letter that the font lacks is no cause for a warning."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # a user's matplotlibrc must not change the report
+        mpl.rcParams.update(_SETTINGS)
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure of the common width; ``height`` is in inches."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def short(name: str, most: int = 24) -> str:
+    """Return a name that fits a figure: cut where it is long, without control characters."""
+    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return printable if len(printable) <= most else printable[: most - 1] + "…"
+
+
+def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
+    """Write one router a row, from the top down, the headline's in bold."""
+    axes.set_yticks(np.arange(len(routers)), [short(router) for router in routers])
+    axes.set_ylim(len(routers) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    for label, router in zip(axes.get_yticklabels(), routers, strict=True):
+        label.set_fontweight("bold" if router == headline else "normal")
+
+
+def wide(values: Any) -> bool:
+    """Whether values call for a logarithmic axis: all positive, and the greatest at least twenty times the least."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    return bool(len(known) and known.min() > 0 and known.max() >= 20 * known.min())

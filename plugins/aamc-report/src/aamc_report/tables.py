@@ -1,0 +1,124 @@
+"""The tables of the page: rows of cells, each with the number that it shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from aamc_report.data import Results
+from aamc_report.formats import Format, aligned, fixed, milliseconds, percent
+
+
+@attrs.frozen
+class Column:
+    """A column of the comparison.
+
+    Attributes:
+        metric: Its key in ``metrics.json``.
+        title: What stands above it.
+        unit: What its numbers count, or nothing.
+        meaning: What it says, in a sentence.
+    """
+
+    metric: str
+    title: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("success_rate", "Success rate", "", "Share of queries with a quality of at least one half."),
+    Column("mean_quality", "Mean quality", "0 to 1", "Mean quality of the answers."),
+    Column("mean_cost_usd", "Mean cost", "USD", "Mean cost of a query, with what deciding cost."),
+    Column("mean_latency_ms", "Mean latency", "ms", "Mean time from request to answer."),
+    Column("p95_latency_ms", "95th percentile", "ms", "Latency that 95% of the queries stay below."),
+    Column("efficiency", "Efficiency", "", "Success rate over cost and latency, each in units of llm-only's."),
+    Column("expected_utility", "Expected utility", "", "Mean reward over all preferences, each at its own."),
+    Column("aiq", "AIQ", "", "Mean quality of the cost-quality hull from the cheapest candidate's cost to the dearest's."),
+)
+
+
+@attrs.frozen
+class Cell:
+    """A number, as it is sorted by, and as it reads; with its interval, where it has one."""
+
+    value: float
+    text: str
+    interval: str = ""
+
+    @property
+    def sort_key(self) -> str:
+        """The number for scripts, empty where it is unknown."""
+        return repr(self.value) if math.isfinite(self.value) else ""
+
+
+@attrs.frozen
+class Row:
+    """A row: its name, its cells, and whether it is the headline's."""
+
+    name: str
+    cells: Sequence[Cell]
+    emphasised: bool = False
+
+
+def comparison_rows(results: Results) -> list[Row]:
+    """Return a row for each router, with a cell for each of ``COLUMNS``."""
+    formats = [_format(results, column.metric) for column in COLUMNS]
+    return [
+        Row(
+            router,
+            [_cell(results, router, column.metric, write) for column, write in zip(COLUMNS, formats, strict=True)],
+            router == results.headline,
+        )
+        for router in results.routers
+    ]
+
+
+def _format(results: Results, metric: str) -> Format:
+    if metric == "mean_cost_usd":
+        return aligned((results.value(router, metric) for router in results.routers), digits=3)
+    if metric == "efficiency":
+        return aligned((results.value(router, metric) for router in results.routers), digits=3)
+    return {"success_rate": percent, "mean_latency_ms": milliseconds, "p95_latency_ms": milliseconds}.get(metric, fixed(3))
+
+
+def _cell(results: Results, router: str, metric: str, write: Format) -> Cell:
+    value, (low, high) = results.value(router, metric), results.interval(router, metric)
+    interval = f"{write(low).rstrip('%')}–{write(high)}" if math.isfinite(low) and math.isfinite(high) else ""
+    return Cell(value, write(value), interval)
+
+
+def category_rows(results: Results) -> list[Row]:
+    """Return a row for each category: its number of queries, and each router's success rate."""
+    return [
+        Row(name, [Cell(count, f"{count:,}"), *(_share(results.category_value(router, name, "success_rate")) for router in results.routers)])
+        for name, count in results.categories.items()
+    ]
+
+
+def model_rows(results: Results) -> list[Row]:
+    """Return a row for each candidate that the pool has: how often each router chose it."""
+    return [
+        Row(name, [_share(results.model_share(router, name)) for router in results.routers])
+        for name in results.decisions.candidates.tolist()
+    ]
+
+
+def _share(value: float) -> Cell:
+    return Cell(value, percent(value))
+
+
+def summary(results: Results, baseline: str = "llm-only") -> str:
+    """Return in a sentence how the headline compares with always asking the strongest model; nothing where it cannot."""
+    if baseline not in results.routers or baseline == results.headline or not results.known("success_rate"):
+        return ""
+    ours, theirs = results.value(results.headline, "success_rate"), results.value(baseline, "success_rate")
+    points = 100 * (ours - theirs)
+    parts = [f"{abs(points):.1f} points {'more' if points >= 0 else 'fewer'} than {baseline}"]
+    for metric, noun in (("mean_cost_usd", "cost"), ("mean_latency_ms", "latency")):
+        spent, usual = results.value(results.headline, metric), results.value(baseline, metric)
+        if math.isfinite(spent) and usual > 0:
+            parts.append(f"{abs(spent / usual - 1):.0%} {'lower' if spent < usual else 'higher'} {noun}")
+    return f"{results.headline} succeeds on {percent(ours)} of the queries: {', '.join(parts)}."

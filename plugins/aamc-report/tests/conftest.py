@@ -1,0 +1,121 @@
+"""A run's folder as the core writes it, small and made up, in every form that a report must bear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.files import write_json, write_text
+from aamc_sdk.settings import read_settings
+
+ROUTERS = ("ppo", "llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
+CANDIDATES = ("SLM-Tiny", "SLM-Small", "SLM-Medium", "LLM-Code", "LLM-Tools", "LLM-Large", "LLM-XLarge")
+CATEGORIES = ("code", "math", "facts", "writing", "tools", "chat", "science", "summary")
+PREFERENCES, QUERIES = 43, 240
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Return a function that writes a run's folder and returns it."""
+
+    def make(
+        routers: tuple[str, ...] = ROUTERS,
+        candidates: tuple[str, ...] = CANDIDATES,
+        categories: tuple[str, ...] = CATEGORIES,
+        streams: bool = False,
+        latency: bool = True,
+        curves: bool = True,
+    ) -> Path:
+        folder = tmp_path / "run"
+        comparison = _comparison(routers, candidates, categories, streams, latency)
+        settings = read_settings({"router": routers[0], "estimator": "tce", "seed": 7})
+        content = {"schema": 1, "settings": settings.plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
+        write_text(folder / "run.yaml", yaml.safe_dump(content))
+        comparison.save(folder / "decisions.npz")
+        write_json(folder / "metrics.json", _metrics(comparison))
+        if curves:
+            curve = [{"step": 1024 * n, "mean_return": 1 - 1 / n, "entropy": 1 / n} for n in range(1, 40)]
+            write_json(folder / "routers" / "ppo" / "training.json", {"curve": curve, "seconds": 61.0})
+            write_json(folder / "estimator" / "training.json", {"curve": [{"epoch": n, "loss": 0.9**n, "validation_loss": 0.92**n} for n in range(9)]})
+        return folder
+
+    return make
+
+
+def _comparison(routers: tuple[str, ...], candidates: tuple[str, ...], categories: tuple[str, ...], streams: bool, latency: bool) -> Comparison:
+    generator = np.random.default_rng(0)
+    shape, m = (len(routers), PREFERENCES, QUERIES), len(candidates)
+    ability = np.linspace(0.66, 0.94, m)
+    costs = np.geomspace(2e-5, 0.02, m)
+    means = np.column_stack((ability, costs, np.geomspace(300, 3000, m) if latency else np.full(m, np.nan)))
+    thrift = np.concatenate(([0.3], np.linspace(0, 1, PREFERENCES - 1)))
+    centre = (m - 1) * (1 - thrift[None, :, None] ** (0.4 + 0.3 * np.arange(len(routers))[:, None, None]))
+    chosen = np.clip(np.rint(centre + generator.normal(0, 0.9, shape)), 0, m - 1).astype(np.int16)
+    table = {
+        "quality": (generator.random((QUERIES, m)) < ability).astype(float),
+        "cost_usd": costs * generator.gamma(4, 0.25, (QUERIES, m)),
+        "latency_ms": means[:, 2] * generator.gamma(3, 1 / 3, (QUERIES, m)),
+    }
+    place = (np.arange(QUERIES), chosen)
+    played = {name: values[place] for name, values in table.items()} if streams else table
+    return Comparison(
+        routers=np.array(routers),
+        preferences=np.tile((0.9, 0.08, 0.02), (PREFERENCES, 1)),
+        queries=np.array([f"{n:064x}" for n in range(QUERIES)]),
+        category=np.array([categories[n % len(categories)] for n in range(QUERIES)]),
+        candidates=np.array(candidates),
+        candidate_means=means,
+        scales=np.array(((costs[0], costs[-1]), (300.0, 3000.0))),
+        chosen=chosen,
+        spent_usd=np.zeros(shape),
+        expected_quality=np.full((len(routers), QUERIES, m), np.nan),
+        utility=np.zeros((len(routers), QUERIES, m)),
+        stream=np.arange(QUERIES),
+        missing=np.array(3),
+        **played,
+    )
+
+
+def _metrics(comparison: Comparison) -> dict[str, Any]:
+    data = {
+        "source": "synthetic, queue simulator",
+        "queries": len(comparison.queries),
+        "models": comparison.candidates,
+        "preference": [0.9, 0.08, 0.02],
+        "cost_note": "prices times counted tokens.",
+    }
+    return {"schema": 1, "data": data, "routers": {name: _router(comparison, r) for r, name in enumerate(comparison.routers.tolist())}}
+
+
+def _router(comparison: Comparison, r: int) -> dict[str, Any]:
+    outcomes = comparison.realised(r)
+    quality, cost, latency = outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms
+    success = (quality[0] >= 0.5).mean()
+    figures = {
+        "success_rate": success,
+        "mean_quality": quality[0].mean(),
+        "mean_cost_usd": cost[0].mean(),
+        "mean_latency_ms": latency[0].mean(),
+        "p95_latency_ms": np.quantile(latency[0], 0.95),
+        "efficiency": success / (cost[0].mean() / 0.02),
+        "expected_utility": 0.8,
+        "aiq": 0.87,
+    }
+    groups = {str(name): comparison.category == name for name in np.unique(comparison.category)}
+    return {
+        **figures,
+        "mean_reward": None,
+        "ci95": {name: [0.96 * value, 1.04 * value] if np.isfinite(value) else None for name, value in figures.items()},
+        "per_category": {name: {"n": rows.sum(), "success_rate": (quality[0][rows] >= 0.5).mean()} for name, rows in groups.items()},
+        "model_share": {name: (comparison.chosen[r, 0] == m).mean() for m, name in enumerate(comparison.candidates.tolist())},
+        "missing": 3,
+        "frontier": [{"preference": [1, 0, 0], "mean_quality": q.mean(), "mean_cost_usd": c.mean(), "mean_latency_ms": None}
+                     for q, c in zip(quality[1:22], cost[1:22], strict=True)],
+    }  # fmt: skip
