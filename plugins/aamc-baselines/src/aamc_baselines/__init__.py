@@ -1,0 +1,1 @@
+"""Routers that any new one must be shown beside."""

@@ -1,0 +1,47 @@
+"""The greatest utility: by what is expected, and by what will happen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aamc_baselines.means import MeansRouter, fill_unknown
+from aamc_sdk.batch import RoutingRequest, Scores
+from aamc_sdk.errors import EstimatesError
+from aamc_sdk.interfaces import Router
+
+
+class Greedy(MeansRouter):
+    """The greatest expected utility: the estimator's quality put into the reward, nothing learned by itself.
+
+    Only costs and latencies that a request cannot know, for want of prices or figures, come from training means.
+    """
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the expected utility.
+
+        Raises:
+            EstimatesError: The estimator expects no quality.
+        """
+        if np.isnan(request.expected.known_quality).any():
+            raise EstimatesError(
+                "greedy needs each candidate's expected quality, and there is none; use an estimator trained on outcomes (--estimator tce)"
+            )
+        expected = fill_unknown(request.expected, self.means.by_candidate(request.pool))
+        return Scores(self.services.reward.scalar(expected, request.preferences))
+
+
+class Oracle(Router):
+    """The greatest utility in hindsight. Under load it is myopic: it does not see who waits behind a request."""
+
+    privileged = True
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the utility of what will happen.
+
+        Raises:
+            EstimatesError: There is no hindsight, as in production.
+        """
+        if request.hindsight is None:
+            raise EstimatesError("oracle needs to know what will happen, which only an evaluation does; choose another router")
+        utility = self.services.reward.scalar(request.hindsight, request.preferences)
+        return Scores(utility, expected_quality=request.hindsight.known_quality)

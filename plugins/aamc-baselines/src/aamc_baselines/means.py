@@ -1,0 +1,130 @@
+"""What training data says of each candidate on average, kept by name so that pools may change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.errors import CheckpointError, DataError
+from aamc_sdk.files import read_arrays, write_arrays
+from aamc_sdk.interfaces import Router, Services, Training
+from aamc_sdk.requests import expected_cost, token_counts
+from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Pool, Query
+
+FILE = "means.npz"
+
+
+@attrs.frozen(eq=False)
+class TrainingMeans:
+    """Mean outcomes of the candidates that training data knows.
+
+    Attributes:
+        names: The candidates.
+        outcomes: Their mean quality, cost in USD and latency in ms, ``[len(names), 3]``; NaN where unknown.
+        tokens: Mean prompt and answer tokens of a query.
+    """
+
+    names: tuple[str, ...] = ()
+    outcomes: Floats = attrs.field(factory=lambda: np.empty((0, 3)))
+    tokens: tuple[float, float] = (DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS)
+
+    @classmethod
+    def of(cls, training: Training, services: Services) -> TrainingMeans:
+        """Take the means of a training table.
+
+        Raises:
+            DataError: The dataset has no outcomes.
+        """
+        dataset = training.dataset
+        if dataset.outcomes is None:
+            raise DataError("this router learns from outcomes, and the training data has none; use an environment or dataset that gives them")
+        table = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
+        prompt, output = token_counts(dataset.queries).mean(axis=0)
+        pool = dataset.pool or services.pool
+        return cls(pool.names, np.column_stack([_mean_of_known(values) for values in table]), (float(prompt), float(output)))
+
+    def by_candidate(self, pool: Pool) -> Floats:
+        """Return mean quality, cost and latency of a pool's candidates, ``[M, 3]``; NaN for one never seen."""
+        means = np.full((len(pool), 3), np.nan)
+        for m, name in enumerate(pool.names):
+            if name in self.names:
+                means[m] = self.outcomes[self.names.index(name)]
+        return means
+
+    def price_level(self, pool: Pool) -> Floats:
+        """Return each candidate's mean cost in USD at equal token counts, ``[M]``.
+
+        That is its price of the mean training query, whatever length its own answers had; for one
+        without prices the cost that was measured, NaN if there is none either.
+        """
+        prompt, output = (round(tokens) for tokens in self.tokens)
+        level = expected_cost([Query("", prompt_tokens=prompt, output_tokens=output)], pool)[0]
+        return np.where(np.isnan(level), self.by_candidate(pool)[:, 1], level)
+
+    def save(self, folder: Path) -> None:
+        """Write an npz."""
+        names = np.array(self.names, dtype=np.str_)
+        write_arrays(folder / FILE, {"names": names, "outcomes": self.outcomes, "tokens": np.array(self.tokens)})
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingMeans:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        saved = read_arrays(folder / FILE)
+        if not {"names", "outcomes", "tokens"} <= set(saved) or saved["outcomes"].shape != (len(saved["names"]), 3):
+            raise CheckpointError(f"{folder / FILE} does not hold a candidate's means; train again")
+        prompt, output = saved["tokens"].tolist()
+        return cls(tuple(saved["names"].tolist()), saved["outcomes"], (prompt, output))
+
+
+def _mean_of_known(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
+
+
+def fill_unknown(expected: Outcomes, means: Floats) -> Outcomes:
+    """Replace what a request cannot know of cost and latency by the candidates' training means ``[M, 3]``.
+
+    What training never saw either counts as the worst of its row, so that it is not chosen for its ignorance.
+    """
+    return Outcomes(expected.quality, _filled(expected.cost_usd, means[:, 1]), _filled(expected.latency_ms, means[:, 2]))
+
+
+def _filled(values: Floats, means: Floats) -> Floats:
+    likely = np.where(np.isnan(values), means, values)
+    worst = np.where(np.isnan(likely), 0.0, likely).max(axis=1, keepdims=True, initial=0.0)
+    return np.where(np.isnan(likely), worst, likely)
+
+
+class MeansRouter(Router):
+    """A router that knows the training means; before training it knows none."""
+
+    def __init__(self, config: Any, services: Services) -> None:
+        super().__init__(config, services)
+        self.means = TrainingMeans()
+
+    def train(self, training: Training) -> dict[str, Any]:
+        """Take the candidates' means."""
+        self.means = TrainingMeans.of(training, self.services)
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write the means."""
+        self.means.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the means.
+
+        Raises:
+            CheckpointError: They are missing or damaged.
+        """
+        self.means = TrainingMeans.load(folder)
