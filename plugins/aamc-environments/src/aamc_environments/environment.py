@@ -1,0 +1,110 @@
+"""What both environments share: options, splits, and the script of their streams."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_environments.noise import blur
+from aamc_environments.preferences import KINDS, Preferences
+from aamc_environments.streams import Script, Streams
+from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError, nearest, one_of
+
+
+@attrs.frozen(kw_only=True)
+class StreamOptions:
+    """How streams are played."""
+
+    preferences: str = option("dirichlet", "where preferences come from when a caller gives none", choices=KINDS)
+    preference: str = option("0.9,0.08,0.02", "the weights (quality, cost, latency) of preferences: fixed")
+    preference_per: str = option("step", "how often a preference is drawn", choices=("step", "stream"))
+    horizon: int | None = option(None, "steps after which a stream is truncated; none: never", at_least=1)
+    noise: float = option(0.0, "standard deviation of an error added to estimates and expected quality", at_least=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        Preference.parse(self.preference)
+
+
+class StreamEnvironment(Environment):
+    """An environment that plays streams of a split's queries."""
+
+    config: StreamOptions
+
+    def prepare(self, splits: Mapping[str, Dataset]) -> None:
+        """Take the queries of each split."""
+        self._splits = dict(splits)
+
+    def vector(
+        self,
+        n: int,
+        split: str,
+        *,
+        request: RoutingRequest | None = None,
+        seed: int = 0,
+        streams: NDArray[np.intp] | None = None,
+        preferences: Floats | None = None,
+    ) -> Streams:
+        """Return n streams of a split's queries; see :meth:`aamc_sdk.interfaces.Environment.vector`.
+
+        Raises:
+            DataError: The request has other rows than the split, or streams or preferences other than n.
+        """
+        dataset = self._split(split)
+        numbers = np.arange(n) if streams is None else np.asarray(streams)
+        if numbers.shape != (n,):
+            raise DataError(f"{n} streams need {n} stream numbers, not an array of shape {numbers.shape}")
+        if preferences is not None and preferences.shape != (n, 3):
+            raise DataError(f"{n} streams need preferences of shape {(n, 3)}, not {preferences.shape}")
+        if request is None:
+            request = self._true_request(split)
+        elif len(request) != len(dataset):
+            raise DataError(f"the request has {len(request)} rows and the split {split!r} has {len(dataset)}; build it from the split's queries")
+        config = self.config
+        script = Script(
+            request=blur(request, config.noise, np.random.default_rng((seed, len(request)))),
+            rows=np.flatnonzero(dataset.complete),
+            reward=self.services.reward,
+            streams=numbers,
+            seed=seed,
+            preferences=Preferences(preferences, config.preferences, config.preference, config.preference_per, seed, numbers),
+            horizon=config.horizon,
+        )
+        return self._play(split, script)
+
+    def _split(self, name: str) -> Dataset:
+        """Return a split.
+
+        Raises:
+            DataError: :meth:`prepare` was given no such split.
+        """
+        if name not in self._splits:
+            raise DataError(f"there is no split {name!r}{nearest(name, self._splits)} (there are: {one_of(self._splits)})")
+        return self._splits[name]
+
+    @abc.abstractmethod
+    def _true_request(self, split: str) -> RoutingRequest:
+        """Return all rows of a split as a perfect estimator would describe them."""
+
+    @abc.abstractmethod
+    def _play(self, split: str, script: Script) -> Streams:
+        """Return streams that follow a script."""
+
+
+def labelled(dataset: Dataset, categories: tuple[str, ...]) -> Estimates:
+    """Return labels as estimates; NaN, and no category's probability, where there is no label."""
+    labels = dataset.labels
+    unknown = np.full(len(dataset), np.nan)
+    names = np.full(len(dataset), "") if labels.category is None else labels.category
+    return Estimates(
+        complexity=unknown if labels.complexity is None else labels.complexity.astype(np.float64),
+        categories=(names[:, None] == np.array(categories or ("",))[None, : len(categories)]).astype(np.float64),
+        category_names=categories,
+        tool_use=unknown if labels.tool_use is None else labels.tool_use.astype(np.float64),
+        fingerprint="labels",
+    )

@@ -1,0 +1,87 @@
+"""Events on a schedule: what changes in the pool while streams run."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk import Pool, option
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import ConfigError
+
+KINDS = ("drift", "price", "down", "up", "join")
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happens to a candidate at a step of every stream."""
+
+    at: int = option(0, "the step of a stream at which it happens, counted from 0", at_least=0)
+    candidate: str = option("", "whom it happens to")
+    kind: str = option("down", "drift: its quality changes; price: its prices do; down and up: it goes and returns; join: it is new", choices=KINDS)
+    shift: float = option(0.0, "drift: how far its success moves, in log-odds")
+    over: int = option(0, "drift: steps that the move takes; 0: at once", at_least=0)
+    factor: float = option(1.0, "price: its prices become this multiple of the list price", at_least=0.0)
+
+
+@attrs.frozen(eq=False)
+class Conditions:
+    """What holds between two events: price multiples ``[M]`` and who can be reached ``[M]``."""
+
+    price: Floats
+    available: NDArray[np.bool_]
+
+
+class Schedule:
+    """The events of a stream, in order.
+
+    Raises:
+        PoolError: An event names a candidate that the pool does not have.
+        ConfigError: A candidate joins after something else happened to it, or comes up without having been down.
+    """
+
+    def __init__(self, events: Sequence[Event], pool: Pool) -> None:
+        self._events = sorted(events, key=lambda event: event.at)
+        self._pool = pool
+        self._drifts = [(event, pool.index(event.candidate)) for event in self._events if event.kind == "drift"]
+        self._starts = sorted({0, *(event.at for event in self._events if event.kind != "drift")})
+        self.conditions = self._all_conditions()
+
+    def phase(self, step: int) -> int:
+        """Return which of the ``conditions`` hold at a step."""
+        return bisect_right(self._starts, step) - 1
+
+    def drift(self, step: int) -> Floats:
+        """Return how far each candidate's success has moved, in log-odds, ``[M]``."""
+        moved = np.zeros(len(self._pool))
+        for event, m in self._drifts:
+            if step >= event.at:
+                moved[m] += event.shift * min(1.0, (step - event.at + 1) / (event.over + 1))
+        return moved
+
+    def _all_conditions(self) -> list[Conditions]:
+        available = np.ones(len(self._pool), dtype=bool)
+        for event in self._events:
+            available[self._pool.index(event.candidate)] &= event.kind != "join"
+        price = np.ones(len(self._pool))
+        found = []
+        for start in self._starts:
+            for event in (event for event in self._events if event.at == start):
+                self._apply(event, price, available)
+            found.append(Conditions(price.copy(), available.copy()))
+        return found
+
+    def _apply(self, event: Event, price: Floats, available: NDArray[np.bool_]) -> None:
+        m = self._pool.index(event.candidate)
+        if event.kind == "price":
+            price[m] = event.factor
+        elif event.kind in ("up", "join"):
+            if available[m]:
+                raise ConfigError(f"events: {event.candidate!r} cannot {event.kind} at {event.at}: it is there already")
+            available[m] = True
+        elif event.kind == "down":
+            available[m] = False

@@ -1,0 +1,72 @@
+"""Observations of a split's rows: features that stay are computed once, waiting and preferences are added a step."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk import Outcomes, Reward, RoutingRequest
+from aamc_sdk.batch import Floats
+from aamc_sdk.features import PAIR_FEATURES, Array32, encode, encode_pairs
+
+_QUALITY, _CHEAPNESS, _QUICKNESS, _LOG_WAIT, _ALLOWED = range(len(PAIR_FEATURES))
+
+
+class Observer:
+    """Encodes rows of a request as :meth:`aamc_sdk.features.Features.flat` would.
+
+    Args:
+        request: All Q rows of a split, as a router sees them without waiting.
+        reward: Puts cost and latency on its scales.
+    """
+
+    def __init__(self, request: RoutingRequest, reward: Reward) -> None:
+        features = encode(request, reward)
+        self._flat = features.flat()
+        self._first = features.query.shape[1]
+        self._expected = request.expected
+        self._mask = request.mask
+        self._reward = reward
+        self._lost_per_ms = _quickness_lost(request.expected, reward)
+
+    @property
+    def width(self) -> int:
+        """Length of one observation."""
+        return int(self._flat.shape[1])
+
+    def observe(self, rows: NDArray[np.intp], preferences: Floats, wait_ms: Floats | None) -> Array32:
+        """Return observations ``[n, width]`` of rows ``[n]`` under preferences ``[n, 3]`` and waits ``[n, M]``."""
+        observation = self._flat.take(rows, axis=0)
+        observation[:, self._first : self._first + 3] = preferences
+        if wait_ms is not None:
+            pair = observation[:, self._first + 3 :].reshape(*wait_ms.shape, len(PAIR_FEATURES))
+            self._add_wait(pair, rows, wait_ms)
+        return observation
+
+    def _add_wait(self, pair: Array32, rows: NDArray[np.intp], wait_ms: Floats) -> None:
+        if self._lost_per_ms is None:
+            expected = self._expected.take(rows)
+            expected = attrs.evolve(expected, latency_ms=expected.latency_ms + wait_ms)
+            pair[...] = encode_pairs(expected, wait_ms, self._mask[rows], self._reward)
+            return
+        pair[..., _QUICKNESS] -= self._lost_per_ms * wait_ms
+        pair[..., _LOG_WAIT] = np.log(1 + wait_ms / 1000)
+
+
+def _quickness_lost(expected: Outcomes, reward: Reward) -> float | None:
+    """Return the quickness that a millisecond costs if it is the same everywhere, as the default reward has it, else None.
+
+    Knowing it spares a call of the reward for every step's waits.
+    """
+    waits = np.array([0.0, 1.0, 1e3, 1e5, 1e7])[:, None, None]
+    first = expected.take(slice(0, 1))
+    shape = np.broadcast_shapes(waits.shape, first.cost_usd[None].shape)
+    later = Outcomes(
+        None if first.quality is None else np.broadcast_to(first.quality, shape), np.broadcast_to(first.cost_usd, shape), first.latency_ms + waits
+    )
+    objectives = np.nan_to_num(reward.vector(later))
+    per_ms = (objectives[0] - objectives[1:])[..., 2] / waits[1:, :, 0][:, :, None]
+    slope = float(per_ms[-1, 0, 0])
+    only_quickness = np.array_equal(objectives[0, ..., :2], objectives[-1, ..., :2])
+    return slope if only_quickness and np.allclose(per_ms, slope, rtol=1e-6, atol=1e-12) else None

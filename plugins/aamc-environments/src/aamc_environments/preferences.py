@@ -1,0 +1,61 @@
+"""Where the preferences of streams come from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_environments.luck import Luck
+from aamc_sdk import Preference
+from aamc_sdk.batch import Floats
+
+KINDS = ("dirichlet", "uniform", "fixed", "corners")
+"""Even over the simplex; three uniform weights rescaled; always the same; one objective alone."""
+PURPOSE = 1
+
+
+def draw(kind: str, exponentials: Floats) -> Floats:
+    """Return preferences ``[n, 3]`` from standard exponentials ``[3, n]``.
+
+    Exponentials over their sum are Dirichlet(1, 1, 1); 1 - exp(-e) is uniform; each of three is
+    equally likely to be the greatest.
+    """
+    if kind == "corners":
+        return np.asarray(np.eye(3)[exponentials.argmax(axis=0)])
+    weights = -np.expm1(-exponentials) if kind == "uniform" else exponentials
+    return np.asarray((weights / weights.sum(axis=0)).T)
+
+
+class Preferences:
+    """The preferences of n streams: given, fixed, or drawn once a stream or once a step.
+
+    Args:
+        given: What the caller wants, ``[n, 3]``, or None for what is configured.
+        kind: One of ``KINDS``.
+        fixed: The preference of kind ``"fixed"``, as text.
+        per: ``"step"`` or ``"stream"``.
+        seed: Draws follow from it.
+        streams: Each stream's number, ``[n]``.
+    """
+
+    def __init__(self, given: Floats | None, kind: str, fixed: str, per: str, seed: int, streams: NDArray[np.intp]) -> None:
+        if given is None and kind == "fixed":
+            given = Preference.parse(fixed).array
+        self._given = None if given is None else np.broadcast_to(np.asarray(given, dtype=np.float64), (len(streams), 3))
+        self._kind = kind
+        self._per = per
+        self._streams = streams
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Draw from a new seed."""
+        self._luck = Luck(seed, PURPOSE, self._streams, exponentials=3)
+
+    def begin(self) -> None:
+        """Start all streams anew."""
+        self.present = draw(self._kind, self._luck.next()[0]) if self._given is None else self._given
+
+    def advance(self) -> None:
+        """Go on to the next step."""
+        if self._given is None and self._per == "step":
+            self.begin()

@@ -1,0 +1,107 @@
+"""Environment ``queue``: a simulated pool of models under load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
+from aamc_environments.events import Event, Schedule
+from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
+from aamc_environments.streams import Script
+from aamc_environments.world import read_world, sigmoid
+from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
+from aamc_sdk.errors import DataError
+from aamc_sdk.requests import build_request
+
+
+@attrs.frozen(kw_only=True)
+class QueueOptions(StreamOptions):
+    """How the simulator is set up."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    world: str = option("default", "what candidates can do: default, or a YAML file")
+    load: float = option(0.6, "utilisation of the slowest candidate if it took every query", above=0.0)
+    arrival_rate: float | None = option(None, "queries per second and stream; none: follows from load", above=0.0)
+    burst: float = option(1.0, "arrival rate within bursts as a multiple of that between them; 1: no bursts", at_least=1.0)
+    burst_share: float = option(0.2, "share of queries that come in bursts", at_least=0.0, at_most=0.9)
+    burst_length: float = option(20.0, "mean queries of a burst", at_least=1.0)
+    events: list[Event] = option([], "what changes on the way: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
+
+
+class QueueEnvironment(StreamEnvironment):
+    """A simulated pool of models under load; each candidate is an M/M/1 queue in each stream.
+
+    Needs queries labelled with complexity, category and tool use.
+    """
+
+    Config = QueueOptions
+    stationary = False
+    config: QueueOptions
+
+    def __init__(self, config: QueueOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self._world = read_world(config.world)
+        self._skills = self._world.skills(services.pool)
+        self._speeds = Speeds.of(services.pool)
+        self._schedule = Schedule(config.events, services.pool)
+
+    def prepare(self, splits: Mapping[str, Dataset]) -> None:
+        """Take labelled queries.
+
+        Raises:
+            DataError: A label is missing, or a category is not in the world.
+        """
+        super().prepare(splits)
+        self._truths = {name: self._true(name, dataset) for name, dataset in splits.items()}
+
+    def dataset(self, split: str) -> Dataset:
+        """Return a split with an outcome of each candidate, sampled without load.
+
+        All candidates share a row's luck, as they do in the streams: what fails with a weak
+        candidate may succeed with a strong one, hardly the other way round.
+        """
+        truth = self._truths[split]
+        dataset = self._split(split)
+        generator = np.random.default_rng((self.services.seed, *split.encode()))
+        success, length = generator.random((2, len(dataset), 1))
+        service = generator.standard_exponential((len(dataset), 1))
+        outcomes = Outcomes(
+            quality=(success < sigmoid(truth.log_odds)).astype(np.float64),
+            cost_usd=truth.prompt_usd + truth.answer_usd * (0.5 + length),
+            latency_ms=self._speeds.network_ms + service * self._speeds.service_ms,
+        )
+        return attrs.evolve(dataset, pool=self.services.pool, outcomes=outcomes, cost_note="list prices times simulated tokens")
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """When queries come, by the options."""
+        rate = self.config.arrival_rate or 1000 * self.config.load / max(self._speeds.service_ms.max(), 1e-9)
+        return Arrivals(per_second=rate, burst=self.config.burst, share=self.config.burst_share, length=self.config.burst_length)
+
+    def _true(self, name: str, dataset: Dataset) -> Truth:
+        labels = dataset.labels
+        if labels.complexity is None or labels.category is None or labels.tool_use is None:
+            wanted = "labels of complexity, category and tool use"
+            raise DataError(f"environment queue needs {wanted}, and the {name} split lacks some; with outcomes, use --environment replay")
+        category = self._skills.index([str(category) for category in labels.category])
+        log_odds = self._skills.of(labels.complexity, category, labels.tool_use)
+        request = build_request(dataset.queries, self.services.pool, Preference().array)
+        return Truth.of(request, log_odds, self._world.output_tokens(labels.complexity))
+
+    def _true_request(self, split: str) -> RoutingRequest:
+        dataset = self._split(split)
+        return build_request(
+            dataset.queries,
+            self.services.pool,
+            Preference().array,
+            estimates=labelled(dataset, self._skills.categories),
+            quality=sigmoid(self._truths[split].log_odds),
+        )
+
+    def _play(self, split: str, script: Script) -> QueueStreams:
+        return QueueStreams(script, self._truths[split], self.arrivals, self._schedule)

@@ -1,0 +1,168 @@
+"""Streams under load: each candidate is a first-come-first-served M/M/1 queue in each stream.
+
+Between arrivals a queue works off its backlog (Lindley's recursion): with W the wait of a query,
+S its service and A the time to the next arrival, the next one waits max(0, W + S - A). S is
+exponential with the candidate's mean service time, A with the mean gap between arrivals.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_environments.events import Conditions, Schedule
+from aamc_environments.streams import Script, Streams
+from aamc_environments.world import sigmoid
+from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import PoolError
+from aamc_sdk.requests import expected_cost, token_counts
+
+QUERY, SUCCESS, LENGTH, BURST = range(4)
+"""What each of a step's uniforms decides."""
+
+
+@attrs.frozen(eq=False)
+class Speeds:
+    """The candidates' mean latencies in milliseconds, ``[M]`` each."""
+
+    network_ms: Floats
+    service_ms: Floats
+
+    @classmethod
+    def of(cls, pool: Pool) -> Speeds:
+        """Read them from the candidates' specifications.
+
+        Raises:
+            PoolError: A candidate has no latency or no prices.
+        """
+        found = []
+        for candidate in pool:
+            if not isinstance(candidate, ModelSpec) or candidate.latency is None or candidate.prices is None:
+                lacking = f"and {candidate.name!r} lacks some; give them in the pool's file"
+                raise PoolError(f"environment queue needs prices and latency of every candidate, {lacking}")
+            found.append((candidate.latency.network_ms, candidate.latency.service_ms))
+        return cls(*np.array(found).T)
+
+
+@attrs.frozen(eq=False)
+class Truth:
+    """What is true of a split's rows, ``[Q, M]`` each: log-odds of success, USD of the prompt and of an answer of mean length."""
+
+    log_odds: Floats
+    prompt_usd: Floats
+    answer_usd: Floats
+
+    @classmethod
+    def of(cls, request: RoutingRequest, log_odds: Floats, output_tokens: Floats) -> Truth:
+        """Price true token counts ``[Q]``; a query that says its own answer's length has that."""
+        prices = np.array([c.prices.output for c in request.pool if isinstance(c, ModelSpec) and c.prices is not None]) / 1e6
+        assumed = token_counts(request.queries)[:, 1]
+        own = np.array([query.output_tokens is not None for query in request.queries])
+        prompt = expected_cost(request.queries, request.pool) - np.outer(assumed, prices)
+        return cls(log_odds, prompt, np.outer(np.where(own, assumed, output_tokens), prices))
+
+    def take(self, rows: NDArray[np.intp]) -> Truth:
+        """Return some rows."""
+        return Truth(self.log_odds[rows], self.prompt_usd[rows], self.answer_usd[rows])
+
+
+@attrs.frozen(kw_only=True)
+class Arrivals:
+    """When queries come.
+
+    Attributes:
+        per_second: Mean arrival rate of a stream.
+        burst: Arrival rate within bursts as a multiple of that between them; 1 for a Poisson process.
+        share: Share of queries that come in bursts.
+        length: Mean queries of a burst.
+    """
+
+    per_second: float
+    burst: float = 1.0
+    share: float = 0.2
+    length: float = 20.0
+
+    @property
+    def calm_gap_ms(self) -> float:
+        """Mean gap between bursts: the mean over all queries is ``1000 / per_second``."""
+        return 1000 / self.per_second / (self.share / self.burst + 1 - self.share)
+
+    def change(self, bursting: NDArray[np.bool_], uniforms: Floats) -> NDArray[np.bool_]:
+        """Return which streams ``[n]`` are in a burst at their next query."""
+        leave = 1 / self.length
+        enter = leave * self.share / (1 - self.share)
+        return bursting ^ (uniforms < np.where(bursting, leave, enter))
+
+
+class QueueStreams(Streams):
+    """Streams whose candidates are queues.
+
+    Args:
+        script: What any streams are made from.
+        truth: What is true of the split's rows.
+        arrivals: When queries come.
+        schedule: What changes on the way.
+    """
+
+    def __init__(self, script: Script, truth: Truth, arrivals: Arrivals, schedule: Schedule) -> None:
+        self._speeds = Speeds.of(script.request.pool)
+        self._truth = truth
+        self._arrivals = arrivals
+        self._schedule = schedule
+        self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
+        self._phase = 0
+        self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
+        super().__init__(attrs.evolve(script, request=self._scenes[0]))
+
+    def _begin(self) -> None:
+        self._backlog_ms = np.zeros((self.num_envs, len(self.staged.pool)), dtype=np.float32)
+        self._bursting = np.zeros(self.num_envs, dtype=bool)
+
+    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
+        self._follow_schedule()
+        gap, self._service = exponentials
+        self._uniforms = uniforms
+        gap_ms = gap * self._arrivals.calm_gap_ms
+        if self._arrivals.burst != 1:
+            self._bursting = self._arrivals.change(self._bursting, uniforms[BURST])
+            gap_ms = np.where(self._bursting, gap_ms / self._arrivals.burst, gap_ms)
+        self._backlog_ms -= gap_ms[:, None].astype(np.float32)
+        np.maximum(self._backlog_ms, 0, out=self._backlog_ms)
+
+    def _follow_schedule(self) -> None:
+        self._drift = self._schedule.drift(self.clock)
+        phase = self._schedule.phase(self.clock)
+        if phase != self._phase:
+            self._phase = phase
+            self._stage(self._scenes[phase])
+
+    def _wait(self) -> Floats:
+        return self._backlog_ms
+
+    def _hindsight(self) -> Outcomes:
+        truth = self._truth.take(self.row)
+        cost = (truth.prompt_usd + truth.answer_usd) * self._schedule.conditions[self._phase].price
+        return Outcomes(sigmoid(truth.log_odds + self._drift), cost, self._unloaded_ms + self._backlog_ms)
+
+    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
+        cell = self.row.take(streams) * len(self.staged.pool) + actions
+        _, success, length, _ = self._uniforms.take(streams, axis=1)
+        quality = success < sigmoid(self._truth.log_odds.take(cell) + self._drift.take(actions))
+        cost = self._truth.prompt_usd.take(cell) + self._truth.answer_usd.take(cell) * (0.5 + length)
+        cost *= self._schedule.conditions[self._phase].price.take(actions)
+        service_ms = self._service.take(streams) * self._speeds.service_ms.take(actions)
+        queue = streams * len(self.staged.pool) + actions
+        backlog_ms = self._backlog_ms.reshape(-1)
+        latency_ms = backlog_ms.take(queue) + service_ms + self._speeds.network_ms.take(actions)
+        backlog_ms[queue] += service_ms
+        return Outcomes(quality.astype(np.float64), cost, latency_ms)
+
+
+def _under(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:
+    """Return what routers see of all rows under some conditions."""
+    expected = attrs.evolve(request.expected, cost_usd=request.expected.cost_usd * conditions.price)
+    absent = np.broadcast_to(~conditions.available, request.mask.shape)
+    why = {**request.masked_why, "unavailable": absent} if absent.any() else request.masked_why
+    return attrs.evolve(request, expected=expected, mask=request.mask & ~absent, masked_why=why)

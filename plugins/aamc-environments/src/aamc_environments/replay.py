@@ -1,0 +1,91 @@
+"""Environment ``replay``: outcomes come from a dataset's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
+from aamc_environments.streams import Script, Streams
+from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError
+from aamc_sdk.requests import build_request
+
+
+@attrs.frozen(kw_only=True)
+class ReplayOptions(StreamOptions):
+    """How a table is replayed."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+class ReplayStreams(Streams):
+    """Streams whose outcomes stand in a table.
+
+    Args:
+        script: What any streams are made from.
+        outcomes: The table, ``[Q, M]``.
+    """
+
+    def __init__(self, script: Script, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+        super().__init__(script)
+
+    def _begin(self) -> None:
+        """Nothing is under way at the start."""
+
+    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
+        """Nothing but the query's row is drawn."""
+
+    def _wait(self) -> None:
+        return None
+
+    def _hindsight(self) -> Outcomes:
+        return self._outcomes.take(self.row)
+
+    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
+        rows = self.row[streams]
+        table = self._outcomes
+        return Outcomes(table.known_quality[rows, actions], table.cost_usd[rows, actions], table.latency_ms[rows, actions])
+
+
+class ReplayEnvironment(StreamEnvironment):
+    """Outcomes come from a dataset's table; rows with a missing cell are not drawn."""
+
+    Config = ReplayOptions
+    stationary = True
+
+    def prepare(self, splits: Mapping[str, Dataset]) -> None:
+        """Take tables of outcomes.
+
+        Raises:
+            DataError: A split has none, or they are not of this pool's candidates.
+        """
+        names = self.services.pool.names
+        for name, dataset in splits.items():
+            if dataset.outcomes is None or dataset.outcomes.quality is None:
+                raise DataError(f"environment replay needs outcomes, and the {name} split has none; use --environment queue for labelled queries")
+            foreign = dataset.pool is not None and dataset.pool.names != names
+            if foreign or dataset.outcomes.cost_usd.shape != (len(dataset), len(names)):
+                raise DataError(f"the {name} split's outcomes must be of the pool's candidates, in its order: {', '.join(names)}")
+        super().prepare(splits)
+
+    def dataset(self, split: str) -> Dataset:
+        """Return a split as it was given."""
+        return self._split(split)
+
+    def _true_request(self, split: str) -> RoutingRequest:
+        dataset = self._split(split)
+        labels = dataset.labels.category
+        categories = () if labels is None else tuple(sorted({str(category) for category in labels}))
+        return build_request(dataset.queries, self.services.pool, Preference().array, estimates=labelled(dataset, categories))
+
+    def _play(self, split: str, script: Script) -> ReplayStreams:
+        outcomes = self._split(split).outcomes
+        assert outcomes is not None  # checked by prepare
+        return ReplayStreams(script, outcomes)

@@ -1,0 +1,68 @@
+"""The vectorised streams as a ``VecEnv`` of Stable-Baselines3 (install ``aamc-environments[sb3]``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from aamc_environments.streams import Streams
+from aamc_sdk.features import Array32
+
+
+class StreamsVecEnv(VecEnv):
+    """Lets Stable-Baselines3 train on thousands of streams at once.
+
+    Args:
+        streams: What :meth:`aamc_sdk.interfaces.Environment.vector` returns.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self.streams = streams
+        super().__init__(streams.num_envs, streams.single_observation_space, streams.single_action_space)
+
+    def reset(self) -> Array32:
+        """Start all streams anew."""
+        seed = self._seeds[0]
+        self._reset_seeds()
+        return self.streams.reset(seed=seed)[0]
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions for the coming step."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Make the step; infos hold the vector reward, and what an ended stream would have seen."""
+        observations, rewards, _, truncations, info = self.streams.step(self._actions)
+        infos: list[dict[str, Any]] = [{"vector_reward": reward} for reward in info["vector_reward"]]
+        if truncations.any():
+            for end, final in zip(infos, info["final_obs"], strict=True):
+                end |= {"terminal_observation": final, "TimeLimit.truncated": True}
+        return observations, rewards.astype(np.float32), truncations, infos
+
+    def close(self) -> None:
+        """Close the streams."""
+        self.streams.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute, the same for all streams."""
+        return [getattr(self.streams, attr_name)] * len(self._chosen(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of all streams."""
+        setattr(self.streams, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method of the streams once; its result stands for each."""
+        result = getattr(self.streams, method_name)(*method_args, **method_kwargs)
+        return [result] * len(self._chosen(indices))
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Say that no stream is wrapped."""
+        return [False] * len(self._chosen(indices))
+
+    def _chosen(self, indices: Any) -> Sequence[int]:
+        return list(self._get_indices(indices))

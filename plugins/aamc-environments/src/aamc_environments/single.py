@@ -1,0 +1,108 @@
+"""The simulator as a single ``gymnasium.Env``: a view of one stream, without a dataset.
+
+Queries come from the world's own distribution and the reward is fitted to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from aamc_environments.queue import QueueEnvironment, QueueOptions
+from aamc_environments.sampling import sample_queries
+from aamc_environments.streams import GREATEST, Streams
+from aamc_environments.world import read_world
+from aamc_sdk import Pool, Services
+from aamc_sdk.config import configure
+from aamc_sdk.errors import PluginError
+from aamc_sdk.features import Array32
+from aamc_sdk.pools import default_pool
+from aamc_sdk.rewards import LinearReward
+
+SPLIT = "train"
+
+
+def standalone(pool: Pool | None = None, queries: int = 4096, seed: int = 0, **options: Any) -> QueueEnvironment:
+    """Return the simulator with queries of its own, as split ``"train"``, and the default reward fitted to them.
+
+    Args:
+        pool: The candidates; the default pool when None.
+        queries: How many distinct queries there are.
+        seed: The queries follow from it.
+        options: Options of environment ``queue``.
+
+    Raises:
+        ConfigError: An option is unknown or wrong.
+    """
+    config = configure(QueueOptions, options, where="queue")
+    reward = LinearReward()
+    environment = QueueEnvironment(config, Services(pool=pool or default_pool(), reward=reward, make=_nothing, seed=seed))
+    environment.prepare({SPLIT: sample_queries(read_world(config.world), queries, seed)})
+    outcomes = environment.dataset(SPLIT).outcomes
+    assert outcomes is not None  # sampled just now
+    reward.fit(outcomes)
+    return environment
+
+
+def _nothing(kind: str, name: str, options: Any) -> Any:
+    raise PluginError(f"a standalone simulator makes no other components, not {kind} {name!r}")
+
+
+def make_streams(num_envs: int = 1, **options: Any) -> Streams:
+    """Return the natively vectorised simulator, for ``gymnasium.make_vec``."""
+    return standalone(**options).vector(num_envs, SPLIT)
+
+
+class QueueEnv(gymnasium.Env[Array32, np.int64]):
+    """One stream of the simulator; its reward is the preference-weighted one.
+
+    Args:
+        options: What :func:`standalone` takes.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
+
+    def __init__(self, **options: Any) -> None:
+        self.streams = make_streams(1, **options)
+        self.observation_space = self.streams.single_observation_space
+        self.action_space = self.streams.single_action_space
+        self._seeded = False
+        self._begun: Array32 | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
+        """Begin anew; without a seed the luck goes on where it was."""
+        super().reset(seed=seed)
+        if seed is None and self._begun is not None:
+            observation, self._begun = self._begun, None
+            return observation, {}
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**31))
+        self._seeded = True
+        self._begun = None
+        return self.streams.reset(seed=seed)[0][0], {}
+
+    def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
+        """Answer the present query by a candidate."""
+        observations, rewards, _, truncations, infos = self.streams.step(np.array([action]))
+        observation = observations[0]
+        if truncations[0]:
+            self._begun = observation
+            observation = infos.pop("final_obs")[0]
+            del infos["_final_obs"]
+        return observation, float(rewards[0]), False, bool(truncations[0]), {key: values[0] for key, values in infos.items()}
+
+
+class MOQueueEnv(QueueEnv):
+    """One stream of the simulator with the vector reward (quality, cheapness, quickness), as MO-Gymnasium has it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        bound = np.full(3, GREATEST, dtype=np.float32)
+        self.reward_space = gymnasium.spaces.Box(-bound, bound)
+
+    def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
+        """Answer the present query by a candidate."""
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, info["vector_reward"].astype(np.float32), terminated, truncated, info

@@ -1,0 +1,190 @@
+"""Streams of queries, natively vectorised: thousands are stepped in numpy arrays at once.
+
+A stream never terminates; it is truncated at its horizon, all streams at once, and begins anew in
+the same step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` holds what would have been seen.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import attrs
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from aamc_environments.luck import Luck
+from aamc_environments.observer import Observer
+from aamc_environments.preferences import Preferences
+from aamc_sdk import Outcomes, Reward, RoutingRequest
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError
+from aamc_sdk.features import Array32
+
+GREATEST = 1e6
+"""Bound of observations: a stable queue stays far below."""
+PURPOSE = 0
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Script:
+    """What any streams are made from.
+
+    Attributes:
+        request: All Q rows of a split, as a router sees them without waiting.
+        rows: Those that queries are drawn from.
+        reward: What makes rewards of outcomes.
+        streams: Each stream's number, ``[n]``.
+        seed: All randomness follows from it.
+        preferences: Where preferences come from.
+        horizon: Steps after which a stream is truncated, or None.
+    """
+
+    request: RoutingRequest
+    rows: NDArray[np.intp]
+    reward: Reward
+    streams: NDArray[np.intp]
+    seed: int
+    preferences: Preferences
+    horizon: int | None
+
+
+class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
+    """n streams of a split's queries; see :class:`aamc_sdk.interfaces.RoutingStreams`.
+
+    Raises:
+        DataError: There is no row to draw queries from.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
+
+    def __init__(self, script: Script) -> None:
+        if not len(script.rows):
+            raise DataError("the split has no complete row, so streams have no query to draw; give rows with every candidate's quality and cost")
+        self.num_envs = len(script.streams)
+        self.script = script
+        self._seed: int | None = script.seed
+        self._every = np.arange(self.num_envs)
+        self._stage(script.request)
+        bound = np.full(self.observer.width, GREATEST, dtype=np.float32)
+        self.single_observation_space = gymnasium.spaces.Box(-bound, bound)
+        self.single_action_space = gymnasium.spaces.Discrete(len(script.request.pool))
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, self.num_envs)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
+        """Start all streams anew; without a seed the luck goes on where it was."""
+        super().reset(seed=seed)
+        seed = self._seed if seed is None else seed
+        if seed is not None:
+            self._luck = Luck(seed, PURPOSE, self.script.streams, exponentials=2, uniforms=4)
+            self.script.preferences.seed(seed)
+            self._seed = None
+        self._start()
+        return self._observe(), {}
+
+    def step(self, actions: NDArray[Any]) -> tuple[Array32, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Answer the present query of each stream by the candidate chosen for it, ``[n]``.
+
+        The reward is the preference-weighted one. An action that is not allowed serves nobody and
+        counts as the worst allowed outcome: a failure at the greatest expected cost and latency.
+        """
+        outcomes, masked = self._answer(np.asarray(actions, dtype=np.intp))
+        vector = self.script.reward.vector(outcomes)
+        weights = self.script.reward.weights(self.script.preferences.present)
+        rewards = np.where(weights > 0, weights * vector, 0.0).sum(axis=1)
+        info: dict[str, Any] = {
+            "vector_reward": vector,
+            "quality": outcomes.quality,
+            "cost_usd": outcomes.cost_usd,
+            "latency_ms": outcomes.latency_ms,
+            "row": self.row,
+            "masked": masked,
+        }
+        self.clock += 1
+        self.script.preferences.advance()
+        self._arrive()
+        observation = self._observe()
+        ends = self.clock == self.script.horizon
+        if ends:
+            info |= {"final_obs": _objects(observation), "_final_obs": np.ones(self.num_envs, dtype=bool)}
+            self._start()
+            observation = self._observe()
+        return observation, rewards, np.zeros(self.num_envs, dtype=bool), np.full(self.num_envs, ends), info
+
+    def request(self) -> RoutingRequest:
+        """Return the present query of each stream, with its preference, waits and hindsight."""
+        request = self.staged.take(self.row).with_preference(self.script.preferences.present)
+        wait = self._wait()
+        waits = np.zeros(request.mask.shape) if wait is None else wait.astype(np.float64)
+        expected = attrs.evolve(request.expected, latency_ms=request.expected.latency_ms + waits)
+        return attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
+
+    def _stage(self, request: RoutingRequest) -> None:
+        """Take what routers see of all rows, until an event changes it."""
+        self.staged = request
+        self.observer = Observer(request, self.script.reward)
+        self._allowed = request.mask.ravel()
+
+    def _start(self) -> None:
+        self.clock = 0
+        self.script.preferences.begin()
+        self._begin()
+        self._arrive()
+
+    def _arrive(self) -> None:
+        exponentials, uniforms = self._luck.next()
+        self.row = self.script.rows[(uniforms[0] * len(self.script.rows)).astype(np.intp)]
+        self._prepare(exponentials, uniforms)
+
+    def _observe(self) -> Array32:
+        return self.observer.observe(self.row, self.script.preferences.present, self._wait())
+
+    def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
+        masked = ~self._allowed.take(self.row * len(self.staged.pool) + actions)
+        if not masked.any():
+            return self._serve(self._every, actions), masked
+        served = self._serve(np.flatnonzero(~masked), actions[~masked])
+        worst = _worst(self._hindsight().take(masked), self.staged.mask[self.row[masked]])
+        mixed = []
+        for good, bad in zip((served.known_quality, served.cost_usd, served.latency_ms), worst, strict=True):
+            column = np.empty(self.num_envs)
+            column[~masked], column[masked] = good, bad
+            mixed.append(column)
+        return Outcomes(*mixed), masked
+
+    @abc.abstractmethod
+    def _begin(self) -> None:
+        """Start all streams anew."""
+
+    @abc.abstractmethod
+    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
+        """Let the next queries arrive, with this step's luck, ``[2, n]`` and ``[4, n]``."""
+
+    @abc.abstractmethod
+    def _wait(self) -> Floats | None:
+        """Return how long the present query would wait for each candidate, ``[n, M]``, or None where nobody waits."""
+
+    @abc.abstractmethod
+    def _hindsight(self) -> Outcomes:
+        """Return the true expectations of the present queries, ``[n, M]``, waiting included."""
+
+    @abc.abstractmethod
+    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
+        """Let candidates answer in some streams; return what happens there, ``[len(streams)]`` each."""
+
+
+def _worst(hindsight: Outcomes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """Return failure at the greatest cost and latency among allowed candidates, or among all where none is."""
+    allowed = mask | ~mask.any(axis=1, keepdims=True)
+    cost, latency = (np.where(allowed, values, -np.inf).max(axis=1) for values in (hindsight.cost_usd, hindsight.latency_ms))
+    return np.zeros(len(mask)), cost, latency
+
+
+def _objects(observations: Array32) -> NDArray[np.object_]:
+    """Return an object array with one observation each, as Gymnasium's wrappers expect ``final_obs``."""
+    objects = np.empty(len(observations), dtype=object)
+    objects[:] = list(observations)
+    return objects

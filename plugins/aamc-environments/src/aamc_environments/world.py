@@ -1,0 +1,167 @@
+"""The world: how well each candidate does, by category, complexity and need of tools.
+
+The log-odds of success are
+
+    logit(success[m, k]) - slope[m] (complexity - 1/2) + tools[m] [tools are needed]
+
+where ``success`` is the performance matrix: the chance at complexity 1/2 without tools. An
+answer's mean length grows linearly from easy to hard queries.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk import Candidate, ModelSpec, Pool, option
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import configure, load_yaml, parse_yaml
+from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Category:
+    """A kind of query, and how queries of it are when none are given."""
+
+    share: float = option(1.0, "how frequent it is, relative to the others", at_least=0.0)
+    complexity: float = option(0.5, "mean complexity", above=0.0, at_most=0.99)
+    tool_use: float = option(0.0, "share of queries that need tools", at_least=0.0, at_most=1.0)
+
+
+def _check_success(skill: Skill, attribute: attrs.Attribute[Any], value: dict[str, float]) -> None:
+    for category, chance in value.items():
+        if not 0 < chance < 1:
+            raise ConfigError(f"the chance of success in {category!r} must be between 0 and 1, both excluded, not {chance!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Skill:
+    """What a candidate can do."""
+
+    success: dict[str, float] = attrs.field(validator=_check_success)
+    slope: float = option(3.0, "log-odds of success lost from the easiest to the hardest query")
+    tools: float | None = option(None, "change of the log-odds where tools are needed; none: by the ability 'tools' and tool_penalty")
+    price: float | None = option(None, "USD per million output tokens; makes it a rung of the ladder for unknown candidates", above=0.0)
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """Skills by candidate's name and category."""
+
+    categories: dict[str, Category]
+    candidates: dict[str, Skill]
+    tool_penalty: float = option(3.0, "log-odds of success lost where tools are needed and the candidate has none", at_least=0.0)
+    easy_tokens: float = option(128.0, "mean output tokens at complexity 0", above=0.0)
+    hard_tokens: float = option(384.0, "mean output tokens at complexity 1", above=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.categories or not self.candidates:
+            raise ConfigError("a world needs at least one category and one candidate")
+        if not sum(category.share for category in self.categories.values()) > 0:
+            raise ConfigError("at least one category needs a positive share")
+        for name, skill in self.candidates.items():
+            if set(skill.success) != set(self.categories):
+                wanted, given = one_of(self.categories), one_of(skill.success)
+                raise ConfigError(f"{name} must have a chance of success for each category ({wanted}), not for {given}")
+
+    def skills(self, pool: Pool) -> Skills:
+        """Return the skills of a pool's candidates.
+
+        One that the world does not know is placed by its output price on the ladder of those that
+        have a price here: log-odds and slope are interpolated in the logarithm of the price.
+
+        Raises:
+            ConfigError: A candidate is unknown and has no price, or there is no ladder.
+        """
+        rows = [self._skill(candidate) for candidate in pool]
+        tools = [-self.tool_penalty if "tools" not in c.abilities else 0.0 for c in pool]
+        for m, candidate in enumerate(pool):
+            own = self.candidates[candidate.name].tools if candidate.name in self.candidates else None
+            tools[m] = tools[m] if own is None else own
+        return Skills(tuple(self.categories), np.array([row[:-1] for row in rows]), np.array([row[-1] for row in rows]), np.array(tools))
+
+    def output_tokens(self, complexity: Floats) -> Floats:
+        """Return the mean length of an answer, ``[B]``."""
+        return np.asarray(self.easy_tokens + complexity * (self.hard_tokens - self.easy_tokens))
+
+    def _skill(self, candidate: Candidate) -> Floats:
+        """Return log-odds by category and the slope, ``[K + 1]``."""
+        if candidate.name in self.candidates:
+            return self._row(self.candidates[candidate.name])
+        ladder = sorted((skill.price, name) for name, skill in self.candidates.items() if skill.price is not None)
+        price = candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices else None
+        if not ladder or not price:
+            hint = nearest(candidate.name, self.candidates)
+            raise ConfigError(f"the world knows no candidate {candidate.name!r}{hint}, and cannot place it by price; add it to the world's file")
+        logger.warning("the world does not know %s: its skill follows from its price", candidate.name)
+        rungs = np.log([rung for rung, _ in ladder])
+        skills = np.array([self._row(self.candidates[name]) for _, name in ladder])
+        return np.array([np.interp(np.log(price), rungs, column) for column in skills.T])
+
+    def _row(self, skill: Skill) -> Floats:
+        chances = np.array([skill.success[category] for category in self.categories])
+        return np.append(np.log(chances / (1 - chances)), skill.slope)
+
+
+@attrs.frozen(eq=False)
+class Skills:
+    """A world's skills for the M candidates of a pool.
+
+    Attributes:
+        categories: K names.
+        log_odds: Of success at complexity 1/2 without tools, ``[M, K]``.
+        slope: Log-odds lost from the easiest to the hardest query, ``[M]``.
+        tools: Change of the log-odds where tools are needed, ``[M]``.
+    """
+
+    categories: tuple[str, ...]
+    log_odds: Floats
+    slope: Floats
+    tools: Floats
+
+    def of(self, complexity: Floats, category: NDArray[np.intp], tool_use: Floats) -> Floats:
+        """Return the log-odds of success ``[B, M]`` of B queries."""
+        return np.asarray(self.log_odds.T[category] - np.outer(complexity - 0.5, self.slope) + np.outer(tool_use, self.tools))
+
+    def success_probability(self, complexity: Floats, category: NDArray[np.intp], tool_use: Floats) -> Floats:
+        """Return the chance of success ``[B, M]``."""
+        return sigmoid(self.of(complexity, category, tool_use))
+
+    def index(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the categories' numbers.
+
+        Raises:
+            DataError: The world has no such category.
+        """
+        numbers = {name: number for number, name in enumerate(self.categories)}
+        unknown = sorted(set(names) - numbers.keys())
+        if unknown:
+            hint = nearest(unknown[0], numbers)
+            raise DataError(f"the world has no category {unknown[0]!r}{hint} (it has {one_of(numbers)}); give a world of your own with world: FILE")
+        return np.array([numbers[name] for name in names], dtype=np.intp)
+
+
+def sigmoid(log_odds: Floats) -> Floats:
+    """Return the probability of log-odds."""
+    return np.asarray(1 / (1 + np.exp(-log_odds)))
+
+
+def read_world(name: str) -> World:
+    """Return the ``"default"`` world, or one from a YAML file.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+    if name == "default":
+        text = resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8")
+        return configure(World, parse_yaml(text, "default_world.yaml"), where="the default world")
+    return configure(World, load_yaml(Path(name)), where=name)
