@@ -359,13 +359,13 @@ class Store(abc.ABC):
         """Append a call; the same attempt twice counts once."""
 
     @abc.abstractmethod
-    def judged(self, feedback: Feedback) -> bool:
-        """Append feedback; False where the same was there before.
+    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
+        """Append feedback, and the call that came with it, both or none; False where the same feedback was there before.
 
         Feedback before its decision is kept, and waits.
 
         Raises:
-            StoreError: The id is known with other content.
+            StoreError: The id is known with other content, or the decision had no such candidate.
         """
 
     @abc.abstractmethod
@@ -378,7 +378,10 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return what the log holds after a position, at most ``limit`` entries, in its order."""
+        """Return what the log holds after a position, at most ``limit`` entries, in its order.
+
+        Feedback and attempts that do not say whom they are about come with the candidate that served.
+        """
 
     @abc.abstractmethod
     def pending(self) -> Sequence[Feedback]:

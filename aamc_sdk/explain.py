@@ -1,0 +1,248 @@
+"""Why a decision was made, computed from its record when somebody asks.
+
+The router scores the recorded request again, so an explanation speaks of what the router knows
+now; where that differs from what it drew then, it says so. A store that keeps no prompts gives
+routers that read the text an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
+from aamc_sdk.errors import PreferenceError
+from aamc_sdk.explain_words import OBJECTIVES, in_words
+from aamc_sdk.files import plain
+from aamc_sdk.interfaces import Reward, Router
+from aamc_sdk.log import Record
+from aamc_sdk.types import Candidate, Pool, Preference
+
+GRID = 32
+"""Points along each segment at which the runner-up is tried before bisection."""
+BISECTIONS = 16
+"""Halvings of the grid's step: a flip is found to within 1 / (32 * 2^16) of its segment."""
+_DIGITS = (3, 4, 6)
+Wins = Callable[[Floats], NDArray[np.bool_]]
+"""Whether the runner-up wins at each of ``[n, 3]`` preferences."""
+
+
+@attrs.frozen
+class View:
+    """A candidate as the router saw it; figures are NaN where unknown.
+
+    Attributes:
+        name: Its name.
+        quality: Expected quality.
+        cost_usd: Expected cost in USD.
+        latency_ms: Expected latency in ms, with waiting.
+        utility: The router's own score, NaN where it was not allowed.
+        contributions: Weight times reward of each objective, by name; their sum is the plug-in utility.
+        masked_why: Why it was not allowed, or None.
+    """
+
+    name: str
+    quality: float
+    cost_usd: float
+    latency_ms: float
+    utility: float
+    contributions: Mapping[str, float]
+    masked_why: str | None
+
+
+@attrs.frozen
+class Explanation:
+    """Why a decision was made.
+
+    Attributes:
+        record: The decision and what it was made from.
+        candidates: What the router saw of each.
+        greatest: Who has the greatest utility now.
+        runner_up: Who came next to the chosen one, or None where nobody else was allowed.
+        lost_on: The objective on which the runner-up lost most, or None where it lost on none.
+        flip_preference: The preference nearest to the given one, toward a corner, at which the runner-up has the greatest utility.
+    """
+
+    record: Record
+    candidates: tuple[View, ...]
+    greatest: str
+    runner_up: str | None
+    lost_on: str | None
+    flip_preference: Preference | None
+
+    def view(self, name: str) -> View:
+        """Return a candidate's view."""
+        return next(view for view in self.candidates if view.name == name)
+
+    @property
+    def why(self) -> str:
+        """The explanation in words."""
+        return in_words(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that ``aamc route --json`` prints: JSON's own types, null where unknown."""
+        decision, estimates, flip = self.record.decision, self.record.estimates, self.flip_preference
+        document = {
+            "schema": 1,
+            "id": decision.id,
+            "candidate": decision.candidate,
+            "propensity": decision.propensity,
+            "preference": decision.preference.array,
+            "estimates": {
+                "complexity": estimates.complexity[0],
+                "categories": dict(zip(estimates.category_names, estimates.categories[0], strict=True)),
+                "tool_use": estimates.tool_use[0],
+            },
+            "candidates": [attrs.asdict(view) for view in self.candidates],
+            "runner_up": self.runner_up,
+            "lost_on": self.lost_on,
+            "flip_preference": None if flip is None else flip.array,
+            "why": self.why,
+        }
+        return dict(plain(document))
+
+
+def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Explanation:
+    """Explain a decision.
+
+    Args:
+        record: The decision and what it was made from.
+        router: Who made it.
+        reward: What it was made by.
+        pool: Describes the candidates; one that has left it is known by its name alone.
+    """
+    request = request_of(record, pool)
+    utility, expected = _scored(router, request)
+    parts = np.nan_to_num(_contributions(reward, expected, request.preferences))
+    chosen = record.candidates.index(record.decision.candidate)
+    runner_up = _runner_up(utility, chosen)
+    flip = None
+    if runner_up is not None and router.uses_preference and utility.argmax() != runner_up:
+        flip = _flip(router, reward, request, runner_up)
+    return Explanation(
+        record=record,
+        candidates=tuple(_view(record, m, utility, expected, parts) for m in range(len(record.candidates))),
+        greatest=record.candidates[int(utility.argmax())],
+        runner_up=None if runner_up is None else record.candidates[runner_up],
+        lost_on=None if runner_up is None else _lost_on(parts[chosen] - parts[runner_up]),
+        flip_preference=flip,
+    )
+
+
+def request_of(record: Record, pool: Pool) -> RoutingRequest:
+    """Return the recorded request, one row, as the router saw it."""
+    known = {candidate.name: candidate for candidate in pool}
+    reasons = set(record.masked_why.values())
+    return RoutingRequest(
+        queries=[record.query],
+        estimates=record.estimates,
+        pool=Pool(known.get(name, Candidate(name)) for name in record.candidates),
+        preferences=record.decision.preference.array[None],
+        expected=record.expected,
+        wait_ms=record.wait_ms,
+        mask=np.array([[name not in record.masked_why for name in record.candidates]]),
+        masked_why={why: np.array([[record.masked_why.get(name) == why for name in record.candidates]]) for why in reasons},
+    )
+
+
+def _scored(router: Router, request: RoutingRequest) -> tuple[Floats, Outcomes]:
+    """Return the utilities ``[M]``, and the expected outcomes with the router's own quality where it has one."""
+    scores = router.score(request)
+    expected = request.expected
+    if scores.expected_quality is not None:
+        expected = attrs.evolve(expected, quality=scores.expected_quality)
+    return _comparable(scores.utility, request)[0], expected
+
+
+def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
+    """Return utilities whose greatest is the one that a draw would take."""
+    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
+
+
+def _contributions(reward: Reward, expected: Outcomes, preferences: Floats) -> Floats:
+    """Return weight times reward of each candidate and objective, ``[M, 3]``; NaN where unknown."""
+    return np.asarray(reward.weights(preferences)[0] * reward.vector(expected)[0])
+
+
+def _runner_up(utility: Floats, chosen: int) -> int | None:
+    others = utility.copy()
+    others[chosen] = -np.inf
+    best = int(others.argmax())
+    return best if np.isfinite(others[best]) else None
+
+
+def _lost_on(differences: Floats) -> str | None:
+    """Return the objective on which the chosen candidate is furthest ahead, from differences ``[3]``."""
+    most = int(differences.argmax())
+    return OBJECTIVES[most] if differences[most] > 0 else None
+
+
+def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Floats) -> View:
+    name = record.candidates[m]
+    return View(
+        name=name,
+        quality=float(expected.known_quality[0, m]),
+        cost_usd=float(expected.cost_usd[0, m]),
+        latency_ms=float(expected.latency_ms[0, m]),
+        utility=float(utility[m]) if np.isfinite(utility[m]) else np.nan,
+        contributions=dict(zip(OBJECTIVES, parts[m].tolist(), strict=True)),
+        masked_why=record.masked_why.get(name),
+    )
+
+
+def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
+    """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
+
+    Looked for on the segments from the given preference to the simplex's corners: on a grid
+    first, then by bisection between the last loss and the first win. What is returned wins.
+    """
+    start = request.preferences[0]
+    corners = [corner for corner in np.eye(3) if _weighable(reward, corner) and np.abs(corner - start).sum() > 0]
+
+    def wins(preferences: Floats) -> NDArray[np.bool_]:
+        rows = request.take(np.zeros(len(preferences), dtype=np.intp)).with_preference(preferences)
+        return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
+
+    found = [point for corner in corners if (point := _first_win(start, corner, wins)) is not None]
+    if not found:
+        return None
+    nearest = min(found, key=lambda point: float(np.abs(point - start).sum()))
+    return _rounded(nearest, wins)
+
+
+def _first_win(start: Floats, corner: Floats, wins: Wins) -> Floats | None:
+    """Return the first point of a segment at which the runner-up wins, or None where it nowhere does."""
+
+    def at(t: Floats) -> Floats:
+        return np.asarray(start + np.reshape(t, (-1, 1)) * (corner - start))
+
+    grid = np.arange(1, GRID + 1) / GRID
+    won = wins(at(grid))
+    if not won.any():
+        return None
+    high = grid[won.argmax()]
+    low = high - 1 / GRID
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if wins(at(middle))[0] else (middle, high)
+    return np.asarray(at(high)[0])
+
+
+def _rounded(point: Floats, wins: Wins) -> Preference | None:
+    """Return the point with as few digits as let the runner-up still win."""
+    candidates = [Preference(*np.round(point, digits)) for digits in _DIGITS] + [Preference(*point)]
+    won = wins(np.stack([candidate.array for candidate in candidates]))
+    return candidates[int(won.argmax())] if won.any() else None
+
+
+def _weighable(reward: Reward, corner: Floats) -> bool:
+    """Whether the reward can weigh nothing but one objective: not one that the data does not have."""
+    try:
+        reward.weights(corner)
+    except PreferenceError:
+        return False
+    return True

@@ -1,0 +1,379 @@
+"""MetaController: what applications embed. It routes, logs, hears feedback and explains."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Floats, RoutingRequest, Scores
+from aamc_sdk.deciding import decide
+from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError
+from aamc_sdk.interfaces import Estimator, Reward, Router, Store
+from aamc_sdk.learner import Learner, learns
+from aamc_sdk.log import records
+from aamc_sdk.requests import build_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_id
+
+if TYPE_CHECKING:
+    from aamc_sdk.explain import Explanation
+    from aamc_sdk.plugins import Plugins
+
+T = TypeVar("T")
+PreferenceLike = Preference | str | Sequence[float] | None
+TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
+"""What a reward's scales are taken from where there are no training data."""
+_THREADS = 32
+"""Calls of the asynchronous face that may be at work at once; most of the time they wait for the log."""
+
+
+class MetaController:
+    """Decides, per request, which candidate should do the work.
+
+    Safe to use from any thread and inside a running event loop. A context manager; it owns its
+    store and closes it.
+
+    Args:
+        pool: The candidates.
+        reward: Turns outcomes and a preference into utility.
+        router: Who decides.
+        store: The log; decisions are durable there before they are returned.
+        estimator: Describes queries, for routers that look at that.
+        preference: Of requests that give none.
+        seed: Draws follow from it and the decisions' ids.
+        plugins: Who hears of events; nobody when None.
+        router_name: What decisions call the router.
+
+    Raises:
+        ConfigError: The router is privileged: it needs to know outcomes in advance.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        reward: Reward,
+        router: Router,
+        store: Store,
+        estimator: Estimator | None = None,
+        preference: PreferenceLike = None,
+        seed: int = 0,
+        plugins: Plugins | None = None,
+        router_name: str = "",
+    ) -> None:
+        if router.privileged:
+            store.close()
+            name = router_name or type(router).__name__
+            raise ConfigError(f"router {name!r} must know outcomes in advance: it is a yardstick and cannot decide requests; choose another")
+        self.pool = pool
+        self.reward = reward
+        self.router = router
+        self.store = store
+        self.estimator = estimator
+        self.preference = Preference.of(preference)
+        self.seed = seed
+        self.router_name = router_name
+        self._plugins = plugins
+        self._closed = False
+        self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
+        self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
+        self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        router: str | None = None,
+        store: str | None = None,
+        seed: int | None = None,
+        plugins: Plugins | None = None,
+    ) -> MetaController:
+        """Return a controller with what a run trained.
+
+        Args:
+            run: The run's folder.
+            router: Which of its routers; the one that it is about when None.
+            store: The log's URL; ``log.db`` in the run's folder when None.
+            seed: Draws follow from it; the run's own when None.
+            plugins: The installed ones when None.
+
+        Raises:
+            CheckpointError: There is no such run, or it is damaged.
+            StoreError: The log cannot be opened.
+        """
+        from aamc_sdk.plugins import get_plugin_manager
+        from aamc_sdk.runs import Run
+        from aamc_sdk.stores import open_store
+
+        opened, plugins = Run.open(run), plugins or get_plugin_manager()
+        lent = opened.services(plugins)
+        return cls(
+            pool=opened.pool,
+            reward=lent.reward,
+            router=opened.router(plugins, lent, router),
+            estimator=opened.estimator(plugins, lent),
+            store=open_store(store or opened.store_url, plugins),
+            preference=opened.settings.preference,
+            seed=opened.settings.seed if seed is None else seed,
+            plugins=plugins,
+            router_name=router or opened.router_name,
+        )
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        router: str | Mapping[str, Any],
+        estimator: str | Mapping[str, Any] | None = None,
+        pool: str | Pool = "default",
+        reward: str | Mapping[str, Any] = "linear",
+        store: str = "memory:",
+        preference: PreferenceLike = None,
+        seed: int = 0,
+        plugins: Plugins | None = None,
+    ) -> MetaController:
+        """Return a controller of untrained parts; the reward's scales come from the pool's own figures.
+
+        Args:
+            router: A router's name, or its options with a ``name``.
+            estimator: Likewise; None for none.
+            pool: A pool, its name or its YAML file.
+            reward: A reward's name, or its options with a ``name``.
+            store: The log's URL.
+            preference: Of requests that give none.
+            seed: All randomness follows from it.
+            plugins: The installed ones when None.
+        """
+        from aamc_sdk.plugins import get_plugin_manager
+        from aamc_sdk.pools import find_pool
+        from aamc_sdk.runs import bare_services, services
+        from aamc_sdk.settings import read_settings
+        from aamc_sdk.stores import open_store
+
+        plugins = plugins or get_plugin_manager()
+        settings = read_settings({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
+        candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
+        made: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
+        made.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
+        lent = services(candidates, made, plugins, settings)
+        described_by = settings.estimator
+        return cls(
+            pool=candidates,
+            reward=made,
+            router=lent.make("router", settings.router.name, settings.router.options),
+            estimator=None if described_by is None else lent.make("estimator", described_by.name, described_by.options),
+            store=open_store(store, plugins),
+            preference=settings.preference,
+            seed=settings.seed,
+            plugins=plugins,
+            router_name=settings.router.name,
+        )
+
+    def route(
+        self,
+        query: str | Query,
+        preference: PreferenceLike = None,
+        *,
+        user: str | None = None,
+        session: str | None = None,
+        needs: Collection[str] = (),
+        unavailable: Collection[str] = (),
+        budget_usd: float | None = None,
+        decision_id: str | None = None,
+    ) -> Decision:
+        """Decide one request; the decision is in the log when this returns.
+
+        Args:
+            query: What is asked.
+            preference: Weights of quality, cost and latency; the controller's own when None.
+            user: Who asks.
+            session: The conversation that it belongs to.
+            needs: Abilities that the answer requires.
+            unavailable: Names of candidates that are down.
+            budget_usd: Most that the answer may be expected to cost.
+            decision_id: Names the decision; a new id when None. The same request under the same id
+                draws the same candidate.
+
+        Raises:
+            NoCandidateError: Nothing is left to choose; the message gives each candidate's reason.
+            PreferenceError: The preference cannot be used.
+            StoreError: The decision could not be logged, or its id is taken.
+        """
+        one = _query(query, user, session, needs)
+        ids = None if decision_id is None else [decision_id]
+        return self.route_batch([one], preference, unavailable=unavailable, budget_usd=budget_usd, ids=ids)[0]
+
+    def route_batch(
+        self,
+        queries: Sequence[str | Query],
+        preference: PreferenceLike | Floats = None,
+        *,
+        unavailable: Collection[str] = (),
+        budget_usd: float | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> list[Decision]:
+        """Decide many requests at once, all or none.
+
+        Args:
+            queries: B of them.
+            preference: One for all, or an array ``[B, 3]``.
+            unavailable: As for :meth:`route`.
+            budget_usd: As for :meth:`route`.
+            ids: The decisions' ids, B of them; new ones when None.
+        """
+        if not queries:
+            return []
+        request = self._request(queries, preference, unavailable, budget_usd)
+        return self._decide(request, self.router.score(request), ids)
+
+    async def aroute(
+        self,
+        query: str | Query,
+        preference: PreferenceLike = None,
+        *,
+        user: str | None = None,
+        session: str | None = None,
+        needs: Collection[str] = (),
+        unavailable: Collection[str] = (),
+        budget_usd: float | None = None,
+        decision_id: str | None = None,
+    ) -> Decision:
+        """Decide one request as :meth:`route` does, without holding up the event loop."""
+        one = _query(query, user, session, needs)
+        ids = None if decision_id is None else [decision_id]
+        request = await self._aside(self._request, [one], preference, unavailable, budget_usd)
+        scores = await self.router.ascore(request)
+        return (await self._aside(self._decide, request, scores, ids))[0]
+
+    def feedback(
+        self,
+        decision_id: str,
+        *,
+        cost_usd: float | None = None,
+        latency_ms: float | None = None,
+        output_tokens: int | None = None,
+        **judgement: Any,
+    ) -> bool:
+        """Say what came of a decision; it is in the log when this returns.
+
+        Args:
+            decision_id: The decision; one that has not come yet is waited for.
+            cost_usd: What the call cost. With ``latency_ms`` and ``output_tokens`` it is logged as the call that was judged.
+            latency_ms: How long the call took.
+            output_tokens: How long the answer was.
+            **judgement: The fields of :class:`aamc_sdk.types.Feedback`: ``quality`` or ``over``, and ``candidate``,
+                ``tie``, ``confidence``, ``weight``, ``source``, ``id``.
+
+        Returns:
+            Whether it is new; the same feedback a second time counts for nothing.
+
+        Raises:
+            AamcError: A number is out of its range.
+            StoreError: Its id is known with other content, or the decision had no such candidate.
+        """
+        feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
+        new = self.store.judged(feedback, _attempt(feedback, cost_usd, latency_ms, output_tokens))
+        if self.learner is not None:
+            self.learner.wake()
+        elif new:
+            self._tell_learned(feedback)
+        return new
+
+    async def afeedback(self, decision_id: str, **fields: Any) -> bool:
+        """Say what came of a decision as :meth:`feedback` does, without holding up the event loop."""
+        return await self._aside(self.feedback, decision_id, **fields)
+
+    def explain(self, decision_id: str) -> Explanation:
+        """Say why a decision was made, and what would have changed it.
+
+        Raises:
+            UnknownDecisionError: The log has none of that id.
+        """
+        from aamc_sdk.explain import explain
+
+        return explain(self.store.record(decision_id), self.router, self.reward, self.pool)
+
+    def close(self) -> None:
+        """Finish learning, deliver the events and close the store; closing twice does nothing."""
+        self._closed = True
+        if self.learner is not None:
+            self.learner.close()
+        self._workers.shutdown()
+        self._events.shutdown()
+        self.store.close()
+
+    def __enter__(self) -> MetaController:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _request(
+        self, queries: Sequence[str | Query], preference: PreferenceLike | Floats, unavailable: Collection[str], budget_usd: float | None
+    ) -> RoutingRequest:
+        asked = [_query(query) for query in queries]
+        estimates = None if self.estimator is None else self.estimator.estimate(asked)
+        quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
+        down = np.zeros(len(self.pool), dtype=bool)
+        down[[self.pool.index(name) for name in unavailable]] = True
+        weights = self._weights(preference, len(asked))
+        request = build_request(asked, self.pool, weights, estimates=estimates, quality=quality, unavailable=down, budget_usd=budget_usd)
+        request.check_mask()
+        return request
+
+    def _weights(self, preference: PreferenceLike | Floats, rows: int) -> Floats:
+        """Return one preference ``[3]``, or one each ``[rows, 3]``."""
+        if isinstance(preference, np.ndarray) and preference.ndim == 2:
+            if len(preference) != rows:
+                raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")
+            return np.stack([Preference.of(row).array for row in preference])
+        return self.preference.array if preference is None else Preference.of(preference).array  # type: ignore[arg-type]  # of() refuses what it cannot read
+
+    def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
+        names = [new_id() for _ in request.queries] if ids is None else ids
+        decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
+        self.store.decided(records(decisions, request))
+        for decision in decisions:
+            self._tell("aamc_decided", decision=decision)
+        return decisions
+
+    def _tell(self, event: str, **arguments: Any) -> None:
+        if self._plugins is not None:
+            self._events.submit(self._plugins.tell, event, **arguments)
+
+    def _tell_learned(self, feedback: Feedback) -> None:
+        self._tell("aamc_learned", feedback=feedback)
+
+    async def _aside(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+        """Do blocking work on a thread of the controller's own."""
+        if self._closed:
+            raise StoreError("the controller is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
+
+
+def _query(query: str | Query, user: str | None = None, session: str | None = None, needs: Collection[str] = ()) -> Query:
+    """Return a query with what was given beside it."""
+    asked = query if isinstance(query, Query) else Query(query)
+    needed = {needs} if isinstance(needs, str) else needs
+    return attrs.evolve(asked, user=user or asked.user, session=session or asked.session, needs=asked.needs | set(needed))
+
+
+def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
+    """Return the call whose figures came with feedback, or None where none came."""
+    figures = {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens}
+    given = {name: value for name, value in figures.items() if value is not None}
+    if not given:
+        return None
+    for name, value in given.items():
+        if isinstance(value, bool) or not (math.isfinite(value) and value >= 0):
+            raise DataError(f"{name} must be a finite number of at least 0, not {value!r}")
+    return Attempt(feedback.decision_id, 0, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type

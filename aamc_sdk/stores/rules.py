@@ -1,0 +1,106 @@
+"""The log's rules, the same for every store that keeps its entries in a ledger.
+
+An entry has an id: the same id with the same content counts once, with other content it is
+refused. What names a decision that has not come waits, and gets its place right after it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from aamc_sdk.errors import StoreError, nearest, one_of
+from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row
+
+logger = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """A log's storage, as these rules need it. Only one thread at a time uses it."""
+
+    def find(self, kind: str, entry_id: str) -> Row | None:
+        """Return the entry of that kind and id, whether it has its place or waits."""
+
+    def history(self, decision_id: str) -> Sequence[Row]:
+        """Return a decision and the attempts that have followed it, in log order; nothing before it has come."""
+
+    def waiting(self, decision_id: str) -> Sequence[Row]:
+        """Return what waits for a decision, in the order in which it came."""
+
+    def place(self, row: Row) -> None:
+        """Give an entry the log's next position, whether it is new or waited."""
+
+    def hold(self, row: Row) -> None:
+        """Keep a new entry without a position."""
+
+
+def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
+    """Append entries, all or none; return which of them are new.
+
+    Everything is checked before anything is written, so a refusal leaves the ledger as it was.
+
+    Raises:
+        StoreError: An id is known with other content, or an entry does not fit its decision.
+    """
+    if len({(row.kind, row.id) for row in rows}) < len(rows):
+        raise StoreError("two entries of one batch have the same id; give each an id of its own")
+    new = [_is_new(ledger, row) for row in rows]
+    fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
+    for row in fresh:
+        _check(row, ledger.history(row.decision_id))
+    for row in fresh:
+        _append(ledger, row)
+    return new
+
+
+def _is_new(ledger: Ledger, row: Row) -> bool:
+    known = ledger.find(row.kind, row.id)
+    if known is not None and known.content != row.content:
+        raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one an id of its own")
+    return known is None
+
+
+def _check(row: Row, history: Sequence[Row]) -> None:
+    if row.kind == DECISION or not history:
+        return
+    known = json.loads(history[0].content)["candidates"]
+    loser = json.loads(row.content).get("over")
+    for name in (row.candidate, loser):
+        if name and name not in known:
+            raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
+    if loser and loser == _whom(row, history):
+        raise StoreError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
+
+
+def _append(ledger: Ledger, row: Row) -> None:
+    history = ledger.history(row.decision_id)
+    if row.kind == DECISION:
+        ledger.place(row)
+        for waited in ledger.waiting(row.id):
+            _release(ledger, waited)
+    elif history:
+        ledger.place(attrs.evolve(row, candidate=_whom(row, history)))
+    else:
+        ledger.hold(row)
+
+
+def _release(ledger: Ledger, row: Row) -> None:
+    history = ledger.history(row.decision_id)
+    try:
+        _check(row, history)
+    except StoreError as error:  # the decision itself is right, so it must not fail; this stays listed as pending
+        logger.warning("%s %s goes on waiting: %s", row.kind, row.id, error)
+    else:
+        ledger.place(attrs.evolve(row, candidate=_whom(row, history)))
+
+
+def _whom(row: Row, history: Sequence[Row]) -> str:
+    """Return whom an entry is about: for feedback the candidate that served, for an attempt the chosen one."""
+    served = [past.candidate for past in history if past.kind == ATTEMPT and json.loads(past.content)["error"] is None]
+    if row.candidate:
+        return row.candidate
+    return served[-1] if served and row.kind == FEEDBACK else history[0].candidate
