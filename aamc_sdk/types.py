@@ -27,6 +27,10 @@ DEFAULT_OUTPUT_TOKENS = 256
 def _check_text(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str):
         raise DataError(f"a query's text must be a string, not {type(value).__name__} ({value!r:.80})")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"a query's text must be valid Unicode, without half a surrogate pair ({error.reason} at {error.start})") from error
 
 
 def _check_tokens(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:

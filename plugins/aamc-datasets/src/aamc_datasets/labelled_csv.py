@@ -20,12 +20,12 @@ def write_labelled(path: Path, dataset: Dataset) -> None:
     """Write a dataset that has all three labels, whole or not at all.
 
     Raises:
+        DataError: A label is missing.
         OutputError: The folder cannot be written.
     """
     labels = dataset.labels
-    assert labels.complexity is not None
-    assert labels.category is not None
-    assert labels.tool_use is not None
+    if labels.complexity is None or labels.category is None or labels.tool_use is None:
+        raise DataError("only a dataset with complexity, category and tool_use can be written as labelled CSV")
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -41,7 +41,7 @@ def read_labelled(path: Path) -> Dataset:
         DataError: The file is missing, is no such CSV, or has a bad row; the message names the line.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = _rows(path, file)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a CSV file in UTF-8") from error
@@ -61,7 +61,7 @@ def _rows(path: Path, file: io.TextIOBase) -> list[tuple[str, float, str, float]
                 raise DataError(f"{path} has no column {column!r}{nearest(column, header)}; its header must be {','.join(COLUMNS)}")
         return [_row(row, f"{path}, line {reader.line_num}") for row in reader]
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}, is not valid CSV: {error}") from error
+        raise DataError(f"{path}, line {reader.reader.line_num}, is not valid CSV: {error}") from error
 
 
 def _row(row: dict[str | None, str | None], where: str) -> tuple[str, float, str, float]:

@@ -1,0 +1,142 @@
+"""Dataset format ``llmrouter``: ``outcomes.json`` and ``llm_candidates.json`` of the LLMRouter project.
+
+The files have scores and prices but no token counts, so costs are reckoned: price times tokens.
+Latencies are not known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_datasets.recognition import existing, hint
+from aamc_sdk import Dataset, DatasetFormat, Labels, Outcomes, Pool, Query, option
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.pools import pool_from
+from aamc_sdk.requests import expected_cost
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
+
+ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
+
+
+@attrs.frozen(kw_only=True)
+class LLMRouterConfig:
+    """What costs assume."""
+
+    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "length of a prompt's token, in characters", above=0)
+    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "tokens that every answer is taken to have", at_least=0)
+
+
+class LLMRouter(DatasetFormat):
+    """Scores of LLMRouter's candidates; a question's task is its category."""
+
+    Config = LLMRouterConfig
+    config: LLMRouterConfig
+
+    def read(self, path: str) -> Dataset:
+        """Read the folder of the two files.
+
+        Raises:
+            DataError: A file is missing, of another format, or has a bad entry; the message names it.
+        """
+        folder = existing(path, f"folder with {ROWS_FILE} and {CANDIDATES_FILE}")
+        for name in (ROWS_FILE, CANDIDATES_FILE):
+            if not (folder / name).is_file():
+                raise DataError(f"{folder} has no {name}, as format llmrouter needs{hint(folder)}")
+        pool = _pool(folder / CANDIDATES_FILE)
+        file = folder / ROWS_FILE
+        rows = _rows(file)
+        queries = [self._query(row["question"]) for row in rows]
+        quality = _quality(file, rows, pool)
+        cost = np.where(np.isnan(quality), np.nan, expected_cost(queries, pool))
+        return Dataset(
+            queries,
+            pool=pool,
+            outcomes=Outcomes(quality, cost, np.full_like(quality, np.nan)),
+            labels=Labels(category=np.array([row["task_name"] for row in rows])),
+            source=str(folder),
+            cost_note=(
+                f"price times tokens; prompt tokens are estimated at {self.config.characters_per_token:g} characters each, "
+                f"and every answer is taken to have {self.config.output_tokens} output tokens"
+            ),
+        )
+
+    def _query(self, text: str) -> Query:
+        """Return a query whose expected tokens are those that its costs assume."""
+        per_token, output = self.config.characters_per_token, self.config.output_tokens
+        return Query(
+            text,
+            prompt_tokens=None if per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / per_token),
+            output_tokens=None if output == DEFAULT_OUTPUT_TOKENS else output,
+        )
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not valid JSON ({error}); it may be cut off") from error
+
+
+def _pool(file: Path) -> Pool:
+    content = _read(file)
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{file} must be an object with a candidate for each key, not {content!r:.80}")
+    try:
+        return pool_from({"candidates": [_candidate(name, entry, file) for name, entry in content.items()]}, str(file))
+    except PoolError as error:
+        raise DataError(str(error)) from error
+
+
+def _candidate(name: str, entry: Any, file: Path) -> dict[str, Any]:
+    """Return a candidate as pool files give it."""
+    if not isinstance(entry, dict):
+        raise DataError(f"{file}: candidate {name!r} must be an object, not {entry!r:.80}")
+    for key in ("input_price", "output_price"):
+        if entry.get(key) is None:
+            raise DataError(f"{file}: candidate {name!r} has no {key!r}{nearest(key, entry)}; give USD per million tokens")
+    size = f"Size {entry['size']}." if entry.get("size") else ""
+    return {
+        "name": name,
+        "description": f"{entry.get('feature') or ''} {size}".strip(),
+        "prices": {"input": entry["input_price"], "output": entry["output_price"]},
+    }
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    content = _read(file)
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{file} must be a list with at least one question, not {content!r:.80}")
+    for number, row in enumerate(content, start=1):
+        where = f"{file}, entry {number}"
+        if not isinstance(row, dict):
+            raise DataError(f"{where} must be an object, not {row!r:.80}")
+        for key, kind in (("question", str), ("task_name", str), ("scores", dict)):
+            if not isinstance(row.get(key), kind) or not row[key]:
+                wanted = "a text" if kind is str else "an object of scores by candidate"
+                raise DataError(f"{where}: {key!r} must be {wanted} that is not empty, not {row.get(key)!r:.80}{nearest(key, set(row) - {key})}")
+    return content
+
+
+def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Floats:
+    """Return the scores ``[Q, M]``, NaN where a question has none of a candidate."""
+    columns = {name: column for column, name in enumerate(pool.names)}
+    quality = np.full((len(rows), len(pool)), np.nan)
+    for number, row in enumerate(rows):
+        for name, score in row["scores"].items():
+            where = f"{file}, entry {number + 1}"
+            if name not in columns:
+                raise DataError(f"{where}: {CANDIDATES_FILE} has no candidate {name!r}{nearest(name, columns)} (it has {one_of(columns)})")
+            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise DataError(f"{where}: the score of {name!r} must be a number from 0 to 1, not {score!r:.80}")
+            quality[number, columns[name]] = score
+    return quality

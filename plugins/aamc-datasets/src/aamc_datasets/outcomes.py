@@ -1,0 +1,179 @@
+"""Dataset format ``outcomes``, the native one: what each candidate did on each query.
+
+A folder holds ``outcomes.jsonl`` (or ``outcomes.parquet``) and, where costs are not all measured,
+``pool.yaml`` with the candidates. A line is
+
+    {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340}}}
+
+A candidate that a line leaves out, or whose quality is null, is unknown there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from aamc_datasets.outcome_rows import Row, parse_rows
+from aamc_datasets.recognition import existing, hint
+from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.files import to_json, write_text
+from aamc_sdk.pools import pool_to, read_pool
+from aamc_sdk.requests import expected_cost
+
+ROWS_FILE, POOL_FILE = "outcomes.jsonl", "pool.yaml"
+SUFFIXES = (".jsonl", ".parquet")
+
+
+class OutcomesFormat(DatasetFormat):
+    """Measured outcomes, as JSON lines or Parquet."""
+
+    def read(self, path: str) -> Dataset:
+        """Read a file of outcomes, or a folder that has one.
+
+        Raises:
+            DataError: It is missing, of another format, or has a bad row; the message names the line.
+        """
+        file = find_rows(existing(path, "folder with outcomes.jsonl, or a .jsonl or .parquet file"))
+        rows = list(parse_rows(file))
+        if not rows:
+            raise DataError(f"{file} is empty; give at least one line with a query and its outcomes")
+        pool = _pool(file, rows)
+        outcomes, cost_note = _table(rows, pool)
+        references = [row.reference or "" for row in rows]
+        return Dataset(
+            [row.query for row in rows],
+            pool=pool,
+            outcomes=outcomes,
+            labels=_labels(rows),
+            references=references if any(references) else None,
+            source=str(file),
+            cost_note=cost_note,
+        )
+
+
+def find_rows(place: Path) -> Path:
+    """Return the file of rows that a path names.
+
+    Raises:
+        DataError: It is of another format, or a folder with no such file or several.
+    """
+    if place.is_file():
+        if place.suffix not in SUFFIXES:
+            raise DataError(f"{place} is neither .jsonl nor .parquet, as format outcomes reads{hint(place)}")
+        return place
+    named = [place / f"outcomes{suffix}" for suffix in SUFFIXES if (place / f"outcomes{suffix}").is_file()]
+    found = named[:1] or sorted(file for suffix in SUFFIXES for file in place.glob(f"*{suffix}"))
+    if not found:
+        raise DataError(f"{place} has no outcomes.jsonl, nor another .jsonl or .parquet file{hint(place)}")
+    if len(found) > 1:
+        raise DataError(f"{place} has several files of rows ({one_of(file.name for file in found)}); name one of them, or call it {ROWS_FILE}")
+    return found[0]
+
+
+def _pool(file: Path, rows: Sequence[Row]) -> Pool:
+    """Return the candidates of ``pool.yaml``, else those that the rows name, in order of appearance."""
+    named: dict[str, str] = {}
+    for row in rows:
+        for name in row.cells:
+            named.setdefault(name, row.place)
+    beside = file.parent / POOL_FILE
+    if not beside.is_file():
+        try:
+            return Pool(ModelSpec(name) for name in named)
+        except PoolError as error:
+            raise DataError(f"{file}: {error}") from error
+    pool = read_pool(beside)
+    for name, place in named.items():
+        if name not in pool.names:
+            raise DataError(f"{place}: {beside} has no candidate {name!r}{nearest(name, pool.names)} (it has {one_of(pool.names)})")
+    for name in pool.names:
+        if name not in named:
+            raise DataError(f"candidate {name!r} of {beside} has no outcome in {file}; add its outcomes, or take it out of the pool")
+    return pool
+
+
+def _table(rows: Sequence[Row], pool: Pool) -> tuple[Outcomes, str]:
+    """Return the outcomes ``[Q, M]``, and how the costs that nobody measured were come by."""
+    columns = {name: column for column, name in enumerate(pool.names)}
+    table = np.full((3, len(rows), len(pool)), np.nan)
+    for number, row in enumerate(rows):
+        for name, cell in row.cells.items():
+            table[:, number, columns[name]] = cell
+    quality, cost, latency = table
+    unpriced = np.isfinite(quality) & np.isnan(cost)
+    if not unpriced.any():
+        return Outcomes(quality, cost, latency), ""
+    prices = expected_cost([row.query for row in rows], pool)
+    unknown = np.argwhere(unpriced & np.isnan(prices))
+    if len(unknown):
+        number, name = unknown[0][0], pool.names[unknown[0][1]]
+        raise DataError(f"{rows[number].place}: candidate {name!r} has no cost_usd, and no prices in {POOL_FILE} to reckon it from")
+    note = (
+        f"{unpriced.sum()} of {np.isfinite(quality).sum()} costs were not measured and are prices times tokens; "
+        "tokens that a row does not give are estimated, the prompt's at 4 characters each, the answer's at 256"
+    )
+    return Outcomes(quality, np.where(unpriced, prices, cost), latency), note
+
+
+def _labels(rows: Sequence[Row]) -> Labels:
+    """Return what is labelled: NaN, or no category, where only other rows have a label."""
+    complexity = np.array([row.complexity for row in rows])
+    tool_use = np.array([row.tool_use for row in rows])
+    category = np.array([row.category or "" for row in rows])
+    return Labels(
+        complexity=complexity if np.isfinite(complexity).any() else None,
+        category=category if (category != "").any() else None,
+        tool_use=tool_use if np.isfinite(tool_use).any() else None,
+    )
+
+
+def write_outcomes(dataset: Dataset, folder: Path) -> None:
+    """Write a dataset with outcomes as ``outcomes.jsonl`` and ``pool.yaml``, each whole or not at all.
+
+    Raises:
+        DataError: The dataset has no outcomes.
+        OutputError: The folder cannot be written.
+    """
+    if dataset.outcomes is None or dataset.pool is None:
+        raise DataError("only a dataset with outcomes and a pool can be written in the native format")
+    lines = "".join(to_json(line) + "\n" for line in _lines(dataset, dataset.outcomes, dataset.pool))
+    write_text(folder / POOL_FILE, yaml.safe_dump(pool_to(dataset.pool), sort_keys=False))
+    write_text(folder / ROWS_FILE, lines)
+
+
+def _lines(dataset: Dataset, outcomes: Outcomes, pool: Pool) -> Iterable[dict[str, object]]:
+    labels = dataset.labels
+    table = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms), axis=-1)
+    for row, query in enumerate(dataset.queries):
+        cells = {name: _cell(table[row, column]) for column, name in enumerate(pool.names)}
+        line = {
+            "query": query.text,
+            "user": query.user,
+            "session": query.session,
+            "needs": sorted(query.needs),
+            "prompt_tokens": query.prompt_tokens,
+            "output_tokens": query.output_tokens,
+            "category": None if labels.category is None else str(labels.category[row]),
+            "complexity": None if labels.complexity is None else _number(labels.complexity[row]),
+            "tool_use": None if labels.tool_use is None else _number(labels.tool_use[row]),
+            "reference": None if dataset.references is None else dataset.references[row],
+        }
+        known = {key: value for key, value in line.items() if value not in (None, "", [])}
+        yield {**known, "outcomes": {name: cell for name, cell in cells.items() if cell}}
+
+
+def _cell(figures: Floats) -> dict[str, float | None]:
+    """Return a cell's known figures, nothing where none is known."""
+    named = {name: _number(figure) for name, figure in zip(("quality", "cost_usd", "latency_ms"), figures, strict=True)}
+    if all(figure is None for figure in named.values()):
+        return {}
+    return {name: figure for name, figure in named.items() if name == "quality" or figure is not None}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

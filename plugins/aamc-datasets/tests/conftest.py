@@ -1,0 +1,30 @@
+"""Fixtures of this package's tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aamc_sdk import Services
+from aamc_sdk.pools import default_pool
+from aamc_sdk.rewards import LinearReward
+
+
+@pytest.fixture
+def services() -> Services:
+    def make(kind: str, name: str, options: object) -> object:
+        raise AssertionError(f"no dataset makes a {kind}")
+
+    return Services(pool=default_pool(), reward=LinearReward(), make=make, seed=3)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Write a file of the test's own folder."""
+
+    def write(name: str, content: str) -> Path:
+        path = tmp_path / name
+        path.write_text(content, encoding="utf-8")
+        return path
+
+    return write
