@@ -10,7 +10,7 @@ from aamc_sdk.pools import default_pool
 from aamc_sdk.rewards import LinearReward
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def services() -> Services:
     def make(kind: str, name: str, options: object) -> object:
         raise AssertionError(f"no dataset makes a {kind}")

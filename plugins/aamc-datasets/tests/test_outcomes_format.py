@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
 from aamc_datasets.outcomes import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
@@ -224,10 +224,10 @@ def datasets(draw: st.DrawFn) -> Dataset:
 
 @settings(max_examples=40, deadline=None)
 @given(datasets())
-def test_a_dataset_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> None:
+def test_a_dataset_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, services: Services, dataset: Dataset) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     write_outcomes(dataset, folder)
-    assert_same(dataset, OutcomesFormat(OutcomesFormat.Config(), None).read(str(folder)))
+    assert_same(dataset, OutcomesFormat(OutcomesFormat.Config(), services).read(str(folder)))
 
 
 def test_unknown_cells_stay_unknown(tmp_path: Path, reader: OutcomesFormat) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from aamc_datasets.labelled_csv import read_labelled, write_labelled
 from aamc_datasets.synthetic import FILES, Synthetic, SyntheticConfig, generate, split_of
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # it ships no types
+from sklearn.linear_model import LogisticRegression, Ridge  # type: ignore[import-untyped]  # likewise
 
 from aamc_sdk import Dataset, Query, Services
 from aamc_sdk.config import configure
