@@ -149,6 +149,8 @@ class Plugins:
             UnknownComponentError: Nobody offers it; the message has the nearest name.
             PluginError: Two distributions offer it.
         """
+        if kind not in KINDS:
+            raise UnknownComponentError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (there are: {one_of(KINDS)})")
         for offer in self.offers:
             if (offer.kind, offer.component.name) == (kind, name):
                 if offer.error:
@@ -211,7 +213,7 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": field.name,
-            "type": str(field.type).replace("typing.", ""),
+            "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
             "default": getattr(defaults, field.name),
             "meaning": field.metadata.get("meaning", ""),
             "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},

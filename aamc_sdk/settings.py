@@ -80,7 +80,7 @@ class Settings:
     Attributes:
         router: The router in question.
         estimator: What describes queries; None for none.
-        environment: Where routers are trained and measured; None to let the data decide.
+        environment: Where routers are trained and measured; an empty name lets the data decide.
         pool: A pool's name or YAML file; None for the data's own, or the default one.
         reward: The reward.
         dataset: The queries, perhaps with outcomes.
@@ -94,7 +94,7 @@ class Settings:
 
     router: Choice
     estimator: Choice | None = None
-    environment: Choice | None = None
+    environment: Choice = Choice("")
     pool: str | None = None
     reward: Choice = Choice("linear")
     dataset: Source = Source("synthetic")
@@ -144,7 +144,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
     return Settings(
         router=Choice.of(given.router, "router"),
         estimator=None if given.estimator is None else Choice.of(given.estimator, "estimator"),
-        environment=None if given.environment is None else Choice.of(given.environment, "environment"),
+        environment=_environment(given.environment),
         pool=given.pool,
         reward=Choice.of(given.reward, "reward"),
         dataset=Source.of(given.dataset, "dataset"),
@@ -155,6 +155,15 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         seed=given.seed,
         device=given.device,
     )
+
+
+def _environment(value: Any) -> Choice:
+    """Read an environment; options without a name go to the one that the data decides on."""
+    if value is None or value == "":
+        return Choice("")
+    if isinstance(value, Mapping) and not value.get("name"):
+        return Choice("", {str(key): option for key, option in value.items() if key != "name"})
+    return Choice.of(value, "environment")
 
 
 def _routers(value: Any) -> dict[str, Choice]:

@@ -14,7 +14,7 @@ from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.runs import bare_services, services
-from aamc_sdk.settings import Choice, Settings
+from aamc_sdk.settings import Settings
 from aamc_sdk.splits import SPLITS, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool
 
@@ -62,8 +62,8 @@ def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
 
 def make_environment(settings: Settings, train: Dataset, plugins: Plugins, lent: Services) -> Environment:
     """Return the environment that the user named, else the one that fits the data."""
-    choice = settings.environment or Choice("queue" if train.outcomes is None else "replay")
-    env: Environment = plugins.make("environment", choice.name, lent, choice.options, settings.preset)
+    name = settings.environment.name or ("queue" if train.outcomes is None else "replay")
+    env: Environment = plugins.make("environment", name, lent, settings.environment.options, settings.preset)
     return env
 
 

@@ -27,14 +27,14 @@ def evaluate(
     """
     from aamc_sdk.cli.output import show_metrics
     from aamc_sdk.cli.progress import progress
-    from aamc_sdk.evaluate import evaluate_run
+    from aamc_sdk.measure import measure_run
     from aamc_sdk.runs import Run
     from aamc_sdk.settings import Source
     from aamc_sdk.types import Preference
 
     opened = Run.open(run)
     with progress() as shown:
-        metrics = evaluate_run(
+        metrics = measure_run(
             opened,
             plugins_of(ctx),
             shown,

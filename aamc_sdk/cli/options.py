@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aamc_sdk.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_NAMES = {"router": "ppo", "dataset": "synthetic", "reward": "linear"}
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="The folder to write; by default a new one under runs/.")
 RESUME = click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
@@ -71,18 +72,16 @@ def _renamed(before: Any, name: Any) -> Any:
 
 def _open_section(content: dict[str, Any], keys: list[str]) -> None:
     """Turn ``router: ppo`` into ``router: {name: ppo}`` where an option of it is about to be set."""
-    defaults = {"router": "ppo", "dataset": "synthetic", "reward": "linear"}
-    section, key = content, keys[0]
-    if key == "routers" and len(keys) > 2:
-        if isinstance(content.get("routers"), list):
-            content["routers"] = dict.fromkeys(content["routers"])
-        section, key = content.setdefault("routers", {}), keys[1]
-        if section.get(key) is None:
-            section[key] = {}
-        return
-    if len(keys) > 1 and not isinstance(section.get(key), dict):
-        name = section.get(key, defaults.get(key))
-        section[key] = {} if name is None else {"name": name}
+    from aamc_sdk.settings import COMPARED
+
+    section = keys[0]
+    if section == "routers":
+        named = content.get("routers", COMPARED)
+        content["routers"] = named if isinstance(named, dict) else dict.fromkeys(named)
+        if len(keys) > 2 and content["routers"].get(keys[1]) is None:
+            content["routers"][keys[1]] = {}
+    elif len(keys) > 1 and not isinstance(content.get(section), dict):
+        content[section] = {"name": content.get(section) or DEFAULT_NAMES.get(section, "")}
 
 
 def split_names(names: str) -> list[str]:

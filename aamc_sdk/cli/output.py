@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aamc_sdk.files import to_json
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 COLUMNS = (
-    ("success_rate", "success", "{:.1%}"),
-    ("mean_cost_usd", "cost (USD)", "{:.6f}"),
-    ("mean_latency_ms", "latency (ms)", "{:,.0f}"),
-    ("efficiency", "efficiency", "{:.2f}"),
-    ("mean_reward", "reward", "{:.3f}"),
-    ("aiq", "AIQ", "{:.3f}"),
-    ("expected_utility", "expected utility", "{:.3f}"),
+    ("success_rate", "success, %", 100, ".1f"),
+    ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
+    ("mean_latency_ms", "latency, ms", 1, ",.0f"),
+    ("efficiency", "efficiency", 1, ".2f"),
+    ("mean_reward", "reward", 1, ".3f"),
+    ("aiq", "AIQ", 1, ".3f"),
+    ("expected_utility", "utility", 1, ".3f"),
 )
+"""Each column's metric, heading, factor and format."""
+PIPE_WIDTH = 120
+"""Columns of text where standard output is no terminal."""
 
 
 def write_json_line(document: Any) -> None:
@@ -30,31 +36,39 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     if as_json:
         write_json_line(metrics)
         return
-    from rich.console import Console
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     data = metrics["data"]
-    title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {_weights(data['preference'])}"
-    table = Table(title=title, title_justify="left", caption=data.get("cost_note") or None, caption_justify="left")
-    table.add_column("router")
-    for _, heading, _ in COLUMNS:
-        table.add_column(heading, justify="right")
+    weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
+    title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
+    note = data.get("cost_note") or None
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
+    table.add_column("router", no_wrap=True)
+    for _, heading, _, _ in COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, row in metrics["routers"].items():
-        cells = [_cell(row, key, form) for key, _, form in COLUMNS]
+        cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
-    Console().print(table)
+    _console().print(table)
 
 
-def _weights(preference: list[float]) -> str:
-    return ",".join(f"{weight:g}" for weight in preference)
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def _cell(row: Mapping[str, Any], key: str, form: str) -> str:
+def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str:
     value, interval = row.get(key), (row.get("ci95") or {}).get(key)
     if value is None:
         return "-"
-    text = form.format(value)
-    return text if interval is None or None in interval else f"{text}\n[dim]{form.format(interval[0])} .. {form.format(interval[1])}[/]"
+    text = format(factor * value, form)
+    if interval is None or None in interval:
+        return text
+    low, high = (format(factor * bound, form) for bound in interval)
+    return f"{text}\n[dim]{low}..{high}[/]"
 
 
 def show_explanation(explanation: Any, as_json: bool) -> None:
@@ -63,7 +77,6 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     if as_json:
         write_json_line(document)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{document['candidate']} should answer", title_justify="left")
@@ -73,7 +86,7 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     for row in document["candidates"]:
         cells = ["-" if row[key] is None else form.format(row[key]) for key, form in forms]
         table.add_row(row["name"], *cells, row["masked_why"] or "", style="bold" if row["name"] == document["candidate"] else None)
-    console = Console()
+    console = _console()
     console.print(table)
     console.print(document["why"], markup=False, highlight=False)
     console.print(f"decision {document['id']}", style="dim", highlight=False)

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import Tiny
+
+from aamc_sdk import builtin, hookimpl
+from aamc_sdk.cli import main
+from aamc_sdk.plugins import Plugins
+
+RUN = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected,seer"]
+
+
+class Broken:
+    """A plugin that offers nonsense."""
+
+    @hookimpl
+    def aamc_routers(self):
+        raise ValueError("cannot say")
+
+
+@pytest.fixture
+def aamc(tmp_path, monkeypatch, capsys):
+    """Run the command line in an empty folder; return exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "tiny": Tiny(), "broken": Broken()}, discover=False))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_run_prints_one_json_document_and_names_the_newest_run(aamc) -> None:
+    status, out, err = aamc(*RUN, "--json")
+    assert status == 0, err
+    assert json.loads(out) == json.loads(Path("runs/latest/metrics.json").read_text())
+    assert "Everything is in runs/" in err
+
+
+def test_run_prints_a_table_for_people(aamc) -> None:
+    status, out, _ = aamc(*RUN)
+    assert status == 0
+    assert "best-expected" in out
+    assert "success" in out
+
+
+def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
+    aamc(*RUN)
+    status, out, err = aamc("route", "Write a Python function to sort a list", "--preference", "0.7,0.2,0.1", "--json")
+    assert status == 0, err
+    routed = json.loads(out)
+    assert routed.keys() >= {
+        "schema",
+        "id",
+        "candidate",
+        "propensity",
+        "preference",
+        "estimates",
+        "candidates",
+        "runner_up",
+        "flip_preference",
+        "why",
+    }
+    assert routed["preference"] == pytest.approx([0.7, 0.2, 0.1])
+    assert len(routed["candidates"]) == 4
+    assert all(row.keys() >= {"name", "quality", "cost_usd", "latency_ms", "utility", "masked_why"} for row in routed["candidates"])
+    assert json.loads(aamc("explain", routed["id"], "--json")[1]) == routed
+    first = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
+    again = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
+    assert (first["new"], again["new"]) == (True, False)
+
+
+def test_the_same_feedback_id_with_another_quality_is_refused(aamc) -> None:
+    aamc(*RUN)
+    decision = json.loads(aamc("route", "hello", "--json")[1])["id"]
+    aamc("feedback", "add", decision, "--quality", "1")
+    status, _, err = aamc("feedback", "add", decision, "--quality", "0")
+    assert status == 1
+    assert decision in err
+
+
+def test_evaluate_repeats_the_runs_own_table(aamc) -> None:
+    expected = json.loads(aamc(*RUN, "--json")[1])
+    status, out, err = aamc("evaluate", "--json")
+    assert status == 0, err
+    assert json.loads(out) == expected
+
+
+def test_evaluate_elsewhere_for_some_routers(aamc) -> None:
+    aamc(*RUN)
+    status, out, err = aamc(
+        "evaluate", "runs/latest", "--dataset", "tiny:60", "--routers", "seer", "--preference", "0,1,0", "--out", "there", "--json"
+    )
+    assert status == 0, err
+    metrics = json.loads(out)
+    assert list(metrics["routers"]) == ["seer"]
+    assert metrics["data"]["queries"] == 60
+    assert metrics["data"]["preference"] == [0, 1, 0]
+    assert json.loads(Path("there/metrics.json").read_text()) == metrics
+
+
+def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
+    status, out, err = aamc(
+        "train", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny", "--out", "kept", "--json"
+    )
+    assert status == 0, err
+    document = json.loads(out)
+    assert document.keys() == {"schema", "out", "seconds", "steps", "metrics"}
+    assert (document["steps"], document["out"]) == (3, "kept")
+    assert not Path("kept/metrics.json").exists()
+    assert aamc("run", "--router", "kept", "--estimator", "kept", *RUN[5:])[0] == 0
+
+
+def test_train_needs_to_be_told_what(aamc) -> None:
+    status, _, err = aamc("train")
+    assert status == 2
+    assert "--router NAME" in err
+
+
+def test_resume_takes_no_other_options(aamc) -> None:
+    aamc(*RUN)
+    status, _, err = aamc("run", "--resume", "runs/latest", "--seed", "3")
+    assert status == 2
+    assert "leave the other options out" in err
+    assert aamc("run", "--resume", "runs/latest")[0] == 0
+
+
+def test_an_existing_run_is_not_written_over(aamc) -> None:
+    aamc(*RUN, "--out", "here")
+    before = Path("here/metrics.json").read_bytes()
+    status, _, err = aamc(*RUN, "--out", "here", "--seed", "1")
+    assert status == 1
+    assert "--resume here" in err
+    assert Path("here/metrics.json").read_bytes() == before
+
+
+def test_an_interrupt_says_how_to_go_on(aamc, monkeypatch) -> None:
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tiny.TinyRouter.train", stop)
+    status, out, err = aamc(*RUN, "--out", "here")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1] == "aamc: interrupted; go on with: aamc run --resume here"
+
+
+def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
+    rows = json.loads(aamc("plugins", "--json")[1])["plugins"]
+    assert {row["name"] for row in rows if row["kind"] == "router"} == {"favourite", "best-expected", "seer"}
+    (broken,) = [row for row in rows if row["error"]]
+    assert broken["distribution"] == "broken"
+    assert "cannot say" in broken["error"]
+    assert "ERROR" in aamc("plugins")[1]
+
+
+def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
+    status, out, _ = aamc("plugins", "show", "router", "favourite", "--json")
+    assert status == 0
+    (option,) = json.loads(out)["options"]
+    assert option == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}}
+    assert "The candidate's number." in aamc("plugins", "show", "router", "favourite")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["rnu"], 2, "did you mean 'run'"),
+        (["run", "--router", "favorite"], 2, "did you mean 'favourite'"),
+        (["run", "--router", "favourite", "--set", "router.favorite=1"], 2, "did you mean 'favourite'"),
+        (["run", "--router", "favourite", "--set", "router.favourite"], 2, "KEY=VALUE"),
+        (["run", "--router", "favourite", "--set", "router.favourite=1.5"], 2, "whole number"),
+        (["run", "--router", "favourite", "--preference", "1,2"], 2, "three numbers"),
+        (["run", "--router", "favourite", "--preference=-1,1,1"], 2, "at least 0"),
+        (["run", "--router", "favourite", "--preference", "0,0,0"], 2, "positive"),
+        (["run", "--router", "favourite", "--routers", ","], 2, "--routers takes names"),
+        (["run", "--router", "favourite", "--preset", "fast"], 2, "preset"),
+        (["run", "--router", "favourite", "--config", "missing.yaml"], 2, "missing.yaml"),
+        (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
+        (["evaluate"], 1, "aamc run"),
+        (["evaluate", "missing"], 1, "aamc run"),
+        (["route", "hello"], 1, "aamc run"),
+        (["explain", "x"], 1, "aamc run"),
+        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 1, "from 0 to 1"),
+        (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
+        (["plugins", "show", "router", "nobody"], 2, "no router is named 'nobody'"),
+        (["plugins", "show", "rooter", "nobody"], 2, "did you mean 'router'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_has_its_exit_status(aamc, arguments, status, words) -> None:
+    left, out, err = aamc(*arguments)
+    assert (left, out) == (status, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_unexpected_error_is_one_line_and_debug_shows_where(aamc, monkeypatch) -> None:
+    monkeypatch.setattr("tiny.TinyRouter.train", lambda *arguments: 1 / 0)
+    status, _, err = aamc(*RUN)
+    assert status == 1
+    assert "ZeroDivisionError" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert "Traceback" in aamc("--debug", *RUN)[2]
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    program = [sys.executable, "-m", "aamc_sdk.cli", "plugins"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.wait()
+    process.stderr.close()
+
+
+LIST_MODULES = """
+import sys
+from aamc_sdk.cli import main
+try:
+    main({arguments!r})
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["plugins"], ["plugins", "--json"]])
+def test_a_quick_command_imports_nothing_heavy(arguments) -> None:
+    done = subprocess.run([sys.executable, "-c", LIST_MODULES.format(arguments=arguments)], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"torch", "transformers", "gymnasium", "numpy", "sklearn", "matplotlib", "rich", "cattrs"}

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+
+import attrs
+import numpy as np
+import pytest
+from tiny import Tiny, TinyRouter
+
+from aamc_sdk import Query
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, OutputError, UnknownComponentError
+from aamc_sdk.experiment import Experiment
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.measure import measure_run
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.runs import Run, find_checkpoint, point_latest
+from aamc_sdk.settings import Source, read_settings
+
+LARGE = "{name: LLM-XLarge, abilities: [tools], prices: {input: 1, output: 1}}"
+CONTENT = {
+    "router": "favourite",
+    "estimator": "means",
+    "environment": "table",
+    "dataset": "tiny:200",
+    "routers": ["best-expected", "seer"],
+}
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    from aamc_sdk import builtin
+
+    return Plugins(extra={"core": builtin, "tiny": Tiny()}, discover=False)
+
+
+@pytest.fixture
+def experiment(tmp_path, plugins):
+    def make(goal: str = "comparison", folder: str = "run", **changes) -> Experiment:
+        return Experiment(read_settings(CONTENT | changes), plugins, tmp_path / folder, Silence(), goal)
+
+    return make
+
+
+def test_a_run_leaves_everything_that_the_design_names(experiment) -> None:
+    made = experiment()
+    metrics = made.complete()
+    folder = made.run.folder
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"run.yaml", "pool.yaml", "reward.json", "metrics.json", "decisions.npz", "estimator/component.json"} <= names
+    assert {f"routers/{name}/{file}" for name in ("favourite", "best-expected", "seer") for file in ("component.json", "training.json")} <= names
+    assert json.loads((folder / "metrics.json").read_text())["routers"].keys() == metrics["routers"].keys()
+    assert list(metrics["routers"]) == ["favourite", "best-expected", "seer"]
+
+
+def test_the_metrics_are_those_of_the_saved_decisions(experiment) -> None:
+    made = experiment()
+    metrics = made.complete()
+    with np.load(made.run.folder / "decisions.npz") as saved:
+        arrays = dict(saved)
+    rows = np.arange(len(arrays["queries"]))
+    for r, name in enumerate(arrays["routers"]):
+        quality = arrays["quality"][rows, arrays["chosen"][r, 0]]
+        cost = arrays["cost_usd"][rows, arrays["chosen"][r, 0]] + arrays["spent_usd"][r, 0]
+        assert metrics["routers"][str(name)]["success_rate"] == pytest.approx((quality >= 0.5).mean())
+        assert metrics["routers"][str(name)]["mean_cost_usd"] == pytest.approx(cost.mean())
+
+
+def test_hindsight_is_only_for_the_privileged_and_is_an_upper_bound(experiment) -> None:
+    metrics = experiment().complete()["routers"]
+    assert metrics["seer"]["mean_reward"] >= max(metrics[name]["mean_reward"] for name in ("favourite", "best-expected"))
+    assert metrics["seer"]["mean_reward"] > metrics["favourite"]["mean_reward"]
+
+
+def test_routers_are_trained_on_out_of_fold_quality(experiment) -> None:
+    made = experiment(goal="router")
+    assert made.complete()["expected"] == 0.5
+
+
+def test_an_estimator_alone_can_be_trained(experiment) -> None:
+    made = experiment(goal="estimator")
+    assert made.complete() == {"rows": len(made.begin().splits["train"])}
+    assert not (made.run.folder / "routers").exists()
+
+
+def test_a_presets_options_reach_the_router_and_the_users_win(experiment) -> None:
+    made = experiment(preset="full")
+    made.begin()
+    assert made.run.content["resolved"]["routers"]["favourite"]["favourite"] == 1
+    other = experiment(preset="full", router={"name": "favourite", "favourite": 2}, folder="other")
+    other.begin()
+    assert other.run.content["resolved"]["routers"]["favourite"]["favourite"] == 2
+
+
+def test_the_same_seed_gives_the_same_table(experiment) -> None:
+    assert experiment().complete() == experiment(folder="again").complete()
+
+
+def test_a_finished_part_is_not_trained_again_on_resume(experiment, plugins) -> None:
+    made = experiment()
+    expected = made.complete()
+    (made.run.folder / "metrics.json").unlink()
+    marked = made.run.folder / "routers" / "favourite" / "training.json"
+    marked.write_text('{"steps": 99}')
+    resumed = Experiment.resume(made.run.folder, plugins, Silence())
+    assert resumed.complete() == expected
+    assert json.loads(marked.read_text()) == {"steps": 99}
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(experiment, plugins, monkeypatch) -> None:
+    expected = experiment(folder="uninterrupted").complete()
+    stopped = experiment()
+    with monkeypatch.context() as patch:
+        patch.setattr(TinyRouter, "score", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.complete()
+    assert not (stopped.run.folder / "metrics.json").exists()
+    assert Experiment.resume(stopped.run.folder, plugins, Silence()).complete() == expected
+
+
+def test_a_part_that_was_interrupted_in_training_leaves_no_checkpoint(experiment, monkeypatch) -> None:
+    stopped = experiment()
+    monkeypatch.setattr(TinyRouter, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.complete()
+    assert not (stopped.run.folder / "routers" / "favourite").exists()
+    assert (stopped.run.folder / "estimator" / "component.json").exists()
+
+
+def stop(*arguments) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_checkpoint_is_used_instead_of_training(experiment) -> None:
+    first = experiment(router={"name": "favourite", "favourite": 3})
+    first.complete()
+    second = experiment(folder="second", router=str(first.run.folder), estimator=str(first.run.folder / "estimator"))
+    assert second.router_name == "favourite"
+    metrics = second.complete()
+    assert metrics["routers"]["favourite"]["model_share"]["LLM-XLarge"] > 0
+    assert second.run.router_names == ["favourite", "best-expected", "seer"]
+
+
+def test_two_variants_of_one_router_are_compared_under_their_own_names(experiment) -> None:
+    metrics = experiment(routers={"second": {"name": "favourite", "favourite": 1}, "third": {"name": "favourite", "favourite": 3}}).complete()
+    assert list(metrics["routers"]) == ["favourite", "second", "third"]
+    assert metrics["routers"]["second"]["mean_cost_usd"] < metrics["routers"]["third"]["mean_cost_usd"]
+
+
+def test_a_pool_may_leave_candidates_out(experiment, tmp_path) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(f"candidates: [{LARGE}, {{name: SLM-Tiny, prices: {{input: 1, output: 1}}}}]")
+    metrics = experiment(pool=str(pool), estimator=None, routers=["seer"]).complete()
+    assert metrics["data"]["models"] == ["LLM-XLarge", "SLM-Tiny"]
+
+
+def test_a_pool_of_one_routes_to_it(experiment, tmp_path) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(f"candidates: [{LARGE}]")
+    metrics = experiment(pool=str(pool), routers=["seer"]).complete()
+    assert metrics["routers"]["favourite"]["model_share"] == {"LLM-XLarge": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"router": "favorite"}, UnknownComponentError, "did you mean 'favourite'"),
+        ({"estimator": "men"}, UnknownComponentError, "no estimator"),
+        ({"router": {"name": "favourite", "favorite": 1}}, ConfigError, "did you mean 'favourite'"),
+        ({"router": {"name": "favourite", "favourite": -1}}, ConfigError, "at least 0"),
+        ({"router": {"name": "favourite", "favourite": "x"}}, ConfigError, "whole number"),
+        ({"routers": ["nobody"]}, UnknownComponentError, "no router"),
+        ({"dataset": "tony"}, UnknownComponentError, "did you mean 'tiny'"),
+        ({"environment": "tabel"}, UnknownComponentError, "did you mean 'table'"),
+        ({"dataset": "tiny:1"}, DataError, "too few"),
+        ({"pool": "defualt"}, UnknownComponentError, "did you mean 'default'"),
+        ({"pool": "default"}, DataError, "no outcomes for"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(experiment, tmp_path, changes, error, message) -> None:
+    def run() -> None:
+        experiment(**changes).complete()
+
+    with pytest.raises(error, match=message):
+        run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(experiment, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="--out"):
+        experiment(folder="file/run").complete()
+
+
+def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tmp_path) -> None:
+    made = experiment()
+    expected = made.complete()
+    before = {path: path.stat().st_mtime_ns for path in made.run.folder.rglob("*")}
+    run = Run.open(made.run.folder)
+    again = measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+    assert again == expected
+    other = measure_run(
+        run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of("tiny:50", ""), out=tmp_path / "o"
+    )
+    assert other["data"]["queries"] == 50
+    assert list(other["routers"]) == ["seer"]
+    assert (tmp_path / "o" / "decisions.npz").exists()
+    assert before == {path: path.stat().st_mtime_ns for path in made.run.folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "file", ["reward.json", "pool.yaml", "run.yaml", "estimator/means.json", "routers/favourite/component.json", "candidates.json"]
+)
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_run_is_a_one_line_error(experiment, plugins, file, damage) -> None:
+    made = experiment()
+    made.complete()
+    path = made.run.folder / file
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+    def evaluate() -> None:
+        run = Run.open(made.run.folder)
+        measure_run(run, plugins, Silence(), names=["favourite"], preference=run.settings.preference)
+
+    with pytest.raises(AamcError) as caught:
+        evaluate()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_router_that_the_run_does_not_hold_is_named(experiment, plugins) -> None:
+    made = experiment()
+    made.complete()
+    run = Run.open(made.run.folder)
+    with pytest.raises(CheckpointError, match=r"no router 'oracle' \(it holds: best-expected, favourite, seer\)"):
+        measure_run(run, plugins, Silence(), names=["oracle"], preference=run.settings.preference)
+
+
+def test_a_folder_without_a_run_names_the_command_that_makes_one(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="aamc run"):
+        Run.open(tmp_path)
+
+
+def test_a_name_is_no_checkpoint_and_a_folder_without_one_is_an_error(tmp_path) -> None:
+    assert find_checkpoint("ppo", "router") is None
+    with pytest.raises(CheckpointError, match="holds no router checkpoint"):
+        find_checkpoint(str(tmp_path), "router")
+
+
+def test_latest_names_the_newest_run(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        point_latest(tmp_path / name, runs)
+        assert (runs / "latest").resolve() == tmp_path / name
+
+
+def test_the_query_of_a_run_is_named_by_its_hash_alone(experiment) -> None:
+    made = experiment()
+    made.complete()
+    text = make_text(made)
+    assert all(text.encode() not in path.read_bytes() for path in made.run.folder.rglob("*") if path.is_file())
+
+
+def make_text(made: Experiment) -> str:
+    query: Query = made.begin().splits["test"].queries[0]
+    return query.text
+
+
+def test_settings_of_an_evaluation_are_the_runs_own_but_for_what_was_asked(experiment, plugins, tmp_path) -> None:
+    made = experiment()
+    made.complete()
+    run = Run.open(made.run.folder)
+    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of("tiny:50", ""), out=tmp_path / "o")
+    changed = attrs.evolve(run.settings, dataset=Source.of("tiny:50", ""))
+    assert Run.open(tmp_path / "o").settings == changed

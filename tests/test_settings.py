@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from aamc_sdk.cli.options import gather
+from aamc_sdk.errors import ConfigError, PreferenceError
+from aamc_sdk.settings import COMPARED, Choice, Settings, Source, read_settings
+
+
+def test_defaults_compare_ppo_with_every_baseline_on_synthetic_queries() -> None:
+    settings = read_settings({})
+    assert settings.router == Choice("ppo")
+    assert settings.dataset == Source("synthetic")
+    assert tuple(settings.routers) == COMPARED
+    assert settings.preset == "quick"
+
+
+def test_settings_are_read_back_as_they_were_written() -> None:
+    settings = read_settings(
+        {
+            "router": {"name": "ppo", "learning_rate": 1e-3},
+            "estimator": "tce",
+            "environment": {"load": 0.9},
+            "dataset": {"name": "llmrouter", "path": "somewhere", "output_tokens": 128},
+            "test_dataset": "outcomes:other",
+            "routers": {"rule": {"easy": 0.2}, "twin": {"name": "greedy"}},
+            "preference": "0.7,0.2,0.1",
+            "seed": 7,
+        }
+    )
+    assert read_settings(settings.plain()) == settings
+    assert settings.routers["twin"] == Choice("greedy")
+
+
+def test_a_file_gives_way_to_options_and_they_to_set(tmp_path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("router: {name: ppo, gamma: 0.5}\nseed: 3\n")
+    settings = gather((file,), ("router.gamma=0.25",), router=None, seed=4)
+    assert settings.router == Choice("ppo", {"gamma": 0.25})
+    assert settings.seed == 4
+
+
+def test_a_router_named_anew_loses_the_options_of_another(tmp_path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("router: {name: ppo, gamma: 0.5}\n")
+    assert gather((file,), (), router="greedy").router == Choice("greedy")
+    assert gather((file,), (), router="ppo").router == Choice("ppo", {"gamma": 0.5})
+
+
+def test_later_files_win(tmp_path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("seed: 1\npreset: full\n")
+    second.write_text("seed: 2\n")
+    settings = gather((first, second), ())
+    assert (settings.seed, settings.preset) == (2, "full")
+
+
+def test_set_reaches_one_of_the_compared_routers_and_keeps_the_others() -> None:
+    settings = gather((), ("routers.rule.easy=0.2",))
+    assert settings.routers["rule"] == Choice("rule", {"easy": 0.2})
+    assert tuple(settings.routers) == COMPARED
+
+
+def test_set_gives_options_to_the_environment_that_the_data_decides_on() -> None:
+    assert gather((), ("environment.load=0.9",)).environment == Choice("", {"load": 0.9})
+
+
+def test_set_gives_options_to_a_dataset_with_a_path() -> None:
+    settings = gather((), ("dataset.output_tokens=128",), dataset="llmrouter:some/path")
+    assert settings.dataset == Source("llmrouter", {"output_tokens": 128}, "some/path")
+    assert str(settings.dataset) == "llmrouter:some/path"
+
+
+def test_routers_keep_the_options_that_the_file_gave_them(tmp_path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("routers: {rule: {easy: 0.2}, random: }\n")
+    assert gather((file,), (), routers="rule,oracle").routers == {"rule": Choice("rule", {"easy": 0.2}), "oracle": Choice("oracle")}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"ruter": "ppo"}, "did you mean 'router'"),
+        ({"router": 3}, "router must be a name"),
+        ({"router": {"gamma": 1}}, "router must be a name"),
+        ({"preset": "fast"}, "preset must be one of full, paper, quick"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 1.5}, "a whole number"),
+        ({"routers": "ppo"}, "routers must be names"),
+        ({"dataset": {"name": "outcomes", "path": 3}}, "path must be text"),
+    ],
+)
+def test_bad_settings_say_what_is_wrong(content, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_settings(content)
+
+
+@pytest.mark.parametrize("preference", ["1,2", "a,b,c", "-1,1,1", "0,0,0", "nan,1,1"])
+def test_a_bad_preference_is_refused(preference) -> None:
+    with pytest.raises(PreferenceError):
+        read_settings({"preference": preference})
+
+
+def test_plain_settings_hold_no_objects() -> None:
+    plain = Settings(router=Choice("ppo")).plain()
+    assert plain["router"] == {"name": "ppo"}
+    assert plain["preference"] == "0.9,0.08,0.02"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
+from aamc_sdk.dataset import split_rows
+from aamc_sdk.errors import DataError
+from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.splits import check_same_candidates, fit_to_pool, read_splits, split_hash
+
+QUERIES = [Query(f"question {n}") for n in range(1000)]
+
+
+class Given:
+    """A format that returns what it was given."""
+
+    def __init__(self, read):
+        self._read = read
+
+    def read(self, path):
+        return self._read
+
+
+def table(names: str, rows: int = 2) -> Dataset:
+    values = np.arange(rows * len(names), dtype=float).reshape(rows, len(names)) / 10
+    return Dataset(QUERIES[:rows], Pool(Candidate(name) for name in names), Outcomes(values, values, values), source="table")
+
+
+def test_shares_are_seventy_ten_twenty_and_every_row_is_on_one_side() -> None:
+    rows = split_rows(QUERIES, seed=0)
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(1000))
+    assert len(rows["train"]) == pytest.approx(700, abs=50)
+    assert len(rows["validation"]) == pytest.approx(100, abs=35)
+    assert len(rows["test"]) == pytest.approx(200, abs=45)
+
+
+def test_a_question_stays_on_its_side_whatever_stands_beside_it() -> None:
+    alone = split_rows(QUERIES[:500], seed=3)
+    among = split_rows(QUERIES, seed=3)
+    for side, rows in alone.items():
+        assert set(rows) <= set(among[side])
+
+
+def test_repeated_questions_are_never_on_two_sides() -> None:
+    rows = split_rows([Query(f"Question  {n % 100}".lower() if n % 2 else f"question {n % 100}") for n in range(600)], seed=1)
+    sides = [{n % 100 for n in side} for side in rows.values()]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+
+
+def test_another_seed_divides_otherwise() -> None:
+    assert set(split_rows(QUERIES, 0)["test"]) != set(split_rows(QUERIES, 1)["test"])
+
+
+def test_too_few_rows_to_divide_is_an_error() -> None:
+    with pytest.raises(DataError, match="too few to divide"):
+        split_rows(QUERIES[:1], seed=0)
+
+
+def test_with_a_test_dataset_the_data_is_all_for_training() -> None:
+    settings = read_settings({"dataset": "a", "test_dataset": "b"})
+    splits = read_splits(settings, {"a": Given(Dataset(QUERIES)), "b": Given(Dataset([Query("other")]))})
+    assert [query.text for query in splits["test"].queries] == ["other"]
+    assert len(splits["train"]) + len(splits["validation"]) == 1000
+
+
+def test_a_divided_dataset_stays_as_it_is() -> None:
+    parts = {name: Dataset([Query(name)]) for name in ("train", "validation", "test")}
+    splits = read_splits(read_settings({"dataset": "a"}), {"a": Given(parts)})
+    assert {name: split.queries[0].text for name, split in splits.items()} == {name: name for name in parts}
+
+
+def test_an_empty_dataset_is_an_error() -> None:
+    with pytest.raises(DataError, match="no rows"):
+        read_splits(read_settings({"dataset": "a"}), {"a": Given(Dataset([]))})
+
+
+def test_a_table_is_brought_into_the_pools_order() -> None:
+    fitted = fit_to_pool(table("abc"), Pool([Candidate("c"), Candidate("a")]))
+    assert fitted.outcomes is not None
+    np.testing.assert_array_equal(fitted.outcomes.cost_usd, [[0.2, 0.0], [0.5, 0.3]])
+
+
+def test_a_table_without_one_of_the_candidates_is_refused() -> None:
+    with pytest.raises(DataError, match="no outcomes for d"):
+        fit_to_pool(table("abc"), Pool([Candidate("d")]))
+
+
+def test_a_test_table_with_a_stranger_is_refused() -> None:
+    with pytest.raises(DataError, match="outcomes of c"):
+        check_same_candidates(table("abc"), Pool([Candidate("a"), Candidate("b")]))
+
+
+def test_a_splits_hash_follows_its_questions_and_their_order() -> None:
+    assert split_hash(Dataset(QUERIES[:3])) == split_hash(Dataset(QUERIES[:3]))
+    assert split_hash(Dataset(QUERIES[:3])) != split_hash(Dataset(QUERIES[2::-1]))
+
+
+def test_a_source_reads_its_format_and_path() -> None:
+    assert Source.of("outcomes:a:b", "x").path == "a:b"
