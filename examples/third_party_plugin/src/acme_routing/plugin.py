@@ -1,0 +1,17 @@
+"""What this package offers to the AAMC SDK."""
+
+from __future__ import annotations
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_routers() -> list[Component]:
+    """Offer the router."""
+    return [Component("acme-length", "acme_routing.router:LengthRouter", "Long prompts to the dearest candidate, short ones to the cheapest.")]
+
+
+@hookimpl
+def aamc_model_pools() -> list[Component]:
+    """Offer the pool."""
+    return [Component("acme-two-tier", "acme_routing.pool:two_tier", "A small and a large model.")]
