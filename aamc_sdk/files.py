@@ -103,7 +103,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     import numpy as np
 
     def load(file: Path) -> dict[str, Any]:
-        with np.load(file, allow_pickle=False) as saved:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
             return dict(saved)
 
     return _read(path, load)

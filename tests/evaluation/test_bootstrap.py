@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval
+
+
+def test_counting_every_unit_once_gives_the_plain_figures() -> None:
+    values = np.random.default_rng(0).exponential(size=(101, 2))
+    data = Resampling.once(np.arange(101))
+    np.testing.assert_allclose(data.means(values), values.mean(axis=0)[None])
+    np.testing.assert_allclose(data.percentile(values[:, 0], 0.95), [np.percentile(values[:, 0], 95)])
+
+
+def test_weights_count_as_repetitions() -> None:
+    values, weights = np.array([3.0, 1.0, 2.0, 5.0]), np.array([[2.0, 0, 1, 1], [0, 0, 0, 4]])
+    resampling = Resampling(weights, np.arange(4))
+    repeated = [[3, 3, 2, 5], [5, 5, 5, 5]]
+    np.testing.assert_allclose(resampling.means(values[:, None])[:, 0], np.mean(repeated, axis=1))
+    np.testing.assert_allclose(resampling.percentile(values, 0.4), np.percentile(repeated, 40, axis=1))
+
+
+def test_a_unit_brings_all_its_values() -> None:
+    resampling = Resampling(np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 0]))
+    values = np.array([1.0, 10.0, 3.0])
+    np.testing.assert_allclose(resampling.means(values[:, None])[:, 0], [2.0, 14 / 3])
+    np.testing.assert_allclose(resampling.percentile(values, 0.5), [2.0, 3.0])
+
+
+def test_a_resample_draws_as_many_units_as_there_are_and_the_seed_says_which() -> None:
+    unit = np.arange(30)
+    first, again, other = (Resampling.bootstrap(unit, 2 * BLOCK + 1, seed).weights for seed in (1, 1, 2))
+    assert first.shape == (2 * BLOCK + 1, 30)
+    assert (first.sum(axis=1) == 30).all()
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_the_interval_of_a_mean_is_two_standard_errors_wide_on_each_side() -> None:
+    values = np.random.default_rng(1).normal(size=(1000, 1))
+    low, high = interval(Resampling.bootstrap(np.arange(1000), 4000, 0).means(values)[:, 0])
+    error = values.std() / np.sqrt(1000)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+    assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.1 * error)
+
+
+def test_values_that_rise_and_fall_together_widen_the_interval() -> None:
+    values = np.repeat(np.random.default_rng(2).normal(size=50), 20)
+    apart = interval(Resampling.bootstrap(np.arange(1000), 1000, 0).means(values[:, None])[:, 0])
+    together = interval(Resampling.bootstrap(np.repeat(np.arange(50), 20), 1000, 0).means(values[:, None])[:, 0])
+    assert (together[1] - together[0]) / (apart[1] - apart[0]) == pytest.approx(np.sqrt(20), rel=0.25)

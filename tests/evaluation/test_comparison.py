@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.evaluation import Comparison
+
+
+def test_a_comparison_comes_back_as_it_was_saved(table: Any, routers: Any, tmp_path: Path) -> None:
+    comparison = table.compare({"greedy": routers.Greedy(routers.options, table.services)})
+    comparison.save(tmp_path / "decisions.npz")
+    loaded = Comparison.load(tmp_path / "decisions.npz")
+    for field in attrs.fields(Comparison):
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(comparison, field.name))
+
+
+def test_a_truncated_file_is_a_one_line_error(table: Any, routers: Any, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.npz"
+    table.compare({"greedy": routers.Greedy(routers.options, table.services)}).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="damaged"):
+        Comparison.load(path)
+
+
+def test_some_other_npz_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", routers=np.array(["a"]))
+    with pytest.raises(CheckpointError, match="lacks preferences, queries"):
+        Comparison.load(tmp_path / "other.npz")
+
+
+def test_what_deciding_cost_is_part_of_the_realised_cost(table: Any, routers: Any) -> None:
+    router = routers.Always(routers.options, table.services)
+    router.spent_usd = 0.25
+    comparison = table.compare({"always": router})
+    np.testing.assert_allclose(comparison.realised(0).cost_usd, 1.25)
+    np.testing.assert_array_equal(comparison.cost_usd, table.outcomes.cost_usd)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aamc_sdk.evaluation import metrics
+from aamc_sdk.evaluation.preferences import LATTICE
+from aamc_sdk.types import Preference
+
+KEYS = {
+    *("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward"),
+    *("decision_cost_usd", "ci95", "per_category", "model_share", "missing", "frontier", "cost_at_quality", "aiq"),
+    *("pgr", "apgr", "cpt50", "cpt80", "arena_score", "hypervolume", "expected_utility", "sparsity", "worst_regret", "brier", "ece"),
+}
+
+
+@pytest.fixture
+def compared(table: Any, routers: Any) -> dict[str, Any]:
+    large = routers.Always(routers.options, table.services)
+    large.candidate = 1
+    everyone = {
+        "llm-only": large,
+        "small": routers.Always(routers.options, table.services),
+        "greedy": routers.Greedy(routers.options, table.services),
+    }
+    return metrics(table.compare(everyone, headline=Preference(0.5, 0.5, 0)), table.reward, source="by hand", cost_note="made up")
+
+
+def test_every_key_of_the_format_is_there(compared: dict[str, Any]) -> None:
+    assert compared["schema"] == 1
+    expected = {"source": "by hand", "queries": 4, "models": ["m0", "m1"], "preference": [0.5, 0.5, 0.0], "cost_note": "made up"}
+    assert compared["data"] == expected
+    for figures in compared["routers"].values():
+        assert set(figures) == KEYS
+        assert len(figures["frontier"]) == 21
+    json.dumps(compared, allow_nan=False)
+
+
+def test_the_large_candidates_figures_by_hand(compared: dict[str, Any]) -> None:
+    large = compared["routers"]["llm-only"]
+    assert large["success_rate"] == pytest.approx(3 / 4)
+    assert large["mean_quality"] == pytest.approx(2.6 / 4)
+    assert large["mean_cost_usd"] == pytest.approx(10)
+    assert large["mean_latency_ms"] == pytest.approx(300)
+    assert large["p95_latency_ms"] == pytest.approx(np.percentile([200, 200, 200, 600], 95))
+    assert large["mean_reward"] == pytest.approx(0.5 * 0.65 + 0.5 * 0)
+    assert large["efficiency"] == pytest.approx(3 / 4)
+    assert large["model_share"] == {"m0": 0, "m1": 1}
+    assert large["per_category"]["odd"] == pytest.approx({"n": 2, "success_rate": 0.5, "mean_quality": 0.5, "mean_cost_usd": 10})
+
+
+def test_efficiency_weighs_cost_and_latency_in_units_of_the_large_one(compared: dict[str, Any]) -> None:
+    small = compared["routers"]["small"]
+    assert small["efficiency"] == pytest.approx(0.25 / (0.5 * 1 / 10 + 0.5 * 100 / 300))
+
+
+def test_a_fixed_candidates_frontier_is_the_line_from_the_cheapest(compared: dict[str, Any]) -> None:
+    large, small = compared["routers"]["llm-only"], compared["routers"]["small"]
+    assert large["aiq"] == pytest.approx((0.35 + 0.65) / 2)
+    assert small["aiq"] == pytest.approx(0.35)
+    assert small["cost_at_quality"] == dict.fromkeys(("0.90", "0.95", "0.97", "0.99", "1.00"))
+    share = (0.9 * 0.65 - 0.35) / (0.65 - 0.35)
+    assert large["cost_at_quality"]["0.90"] == pytest.approx((1 + share * 9) / 10)
+    assert large["cost_at_quality"]["1.00"] == pytest.approx(1)
+
+
+def test_choosing_well_gives_the_best_quality_at_part_of_its_cost(compared: dict[str, Any]) -> None:
+    greedy = compared["routers"]["greedy"]
+    assert greedy["frontier"][0]["mean_quality"] == pytest.approx(2.6 / 4)
+    assert greedy["frontier"][0]["mean_cost_usd"] == pytest.approx((1 + 10 + 10 + 1) / 4)
+    assert greedy["cost_at_quality"]["1.00"] == pytest.approx(0.55)
+
+
+def test_expected_utility_is_the_mean_over_the_lattice(table: Any, routers: Any) -> None:
+    comparison = table.compare({"small": routers.Always(routers.options, table.services)})
+    weights = comparison.preferences[LATTICE]
+    by_hand = (weights @ [0.35, 1, 1]).mean()
+    assert metrics(comparison, table.reward)["routers"]["small"]["expected_utility"] == pytest.approx(by_hand)
+
+
+def test_without_the_reference_router_there_is_no_efficiency(table: Any, routers: Any) -> None:
+    figures = metrics(table.compare({"small": routers.Always(routers.options, table.services)}), table.reward)["routers"]["small"]
+    assert figures["efficiency"] is None
+    assert figures["ci95"]["efficiency"] is None
+
+
+def test_where_latency_is_unknown_efficiency_counts_cost_alone(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, 1], [0, 1]], [[1, 4], [1, 4]])
+    large = routers.Always(routers.options, table.services)
+    large.candidate = 1
+    everyone = {"llm-only": large, "small": routers.Always(routers.options, table.services)}
+    result = metrics(table.compare(everyone), table.reward)
+    small = result["routers"]["small"]
+    assert result["data"]["preference"] == pytest.approx([0.9 / 0.98, 0.08 / 0.98, 0])
+    assert small["efficiency"] == pytest.approx(0.5 / (1 / 4))
+    assert small["mean_latency_ms"] is None
+    assert small["p95_latency_ms"] is None
+    assert small["ci95"]["mean_latency_ms"] is None
+    assert small["frontier"][0]["mean_latency_ms"] is None
+    assert small["mean_reward"] == pytest.approx((0.9 * 0.5 + 0.08) / 0.98)
+
+
+def test_the_cost_of_deciding_is_part_of_the_cost(table: Any, routers: Any) -> None:
+    router = routers.Always(routers.options, table.services)
+    router.spent_usd = 0.5
+    figures = metrics(table.compare({"small": router}), table.reward)["routers"]["small"]
+    assert figures["decision_cost_usd"] == pytest.approx(0.5)
+    assert figures["mean_cost_usd"] == pytest.approx(1.5)
+
+
+def test_success_is_a_quality_of_at_least_the_threshold(table: Any, routers: Any) -> None:
+    comparison = table.compare({"small": routers.Always(routers.options, table.services)})
+    rates = [metrics(comparison, table.reward, success_threshold=at)["routers"]["small"]["success_rate"] for at in (0.4, 0.41, 1.0)]
+    assert rates == [0.5, 0.25, 0.25]
+
+
+def test_a_pool_of_one_has_figures_but_no_frontier(make_table: Any, routers: Any) -> None:
+    table = make_table([[1], [0]], [[2], [2]], [[5], [5]])
+    figures = metrics(table.compare({"llm-only": routers.Always(routers.options, table.services)}), table.reward)["routers"]["llm-only"]
+    assert figures["success_rate"] == 0.5
+    assert figures["aiq"] is None
+    assert figures["cost_at_quality"]["1.00"] == 1
+
+
+def test_intervals_hold_the_figure_and_follow_from_the_seed(large_table: Any, routers: Any) -> None:
+    everyone = {
+        "greedy": routers.Greedy(routers.options, large_table.services),
+        "llm-only": routers.Always(routers.options, large_table.services),
+    }
+    comparison = large_table.compare(everyone)
+    first, again, other = (metrics(comparison, large_table.reward, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    for figures in first["routers"].values():
+        for metric, (low, high) in figures["ci95"].items():
+            assert low <= figures[metric] <= high, metric
