@@ -26,7 +26,7 @@ GRID = 32
 """Points along each segment at which the runner-up is tried before bisection."""
 BISECTIONS = 16
 """Halvings of the grid's step: a flip is found to within 1 / (32 * 2^16) of its segment."""
-_DIGITS = (3, 4, 6)
+_DIGITS = (3, 4)
 Wins = Callable[[Floats], NDArray[np.bool_]]
 """Whether the runner-up wins at each of ``[n, 3]`` preferences."""
 
@@ -211,7 +211,7 @@ def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: in
     if not found:
         return None
     nearest = min(found, key=lambda point: float(np.abs(point - start).sum()))
-    return _rounded(nearest, wins)
+    return _rounded(start, nearest, wins)
 
 
 def _first_win(start: Floats, corner: Floats, wins: Wins) -> Floats | None:
@@ -232,11 +232,13 @@ def _first_win(start: Floats, corner: Floats, wins: Wins) -> Floats | None:
     return np.asarray(at(high)[0])
 
 
-def _rounded(point: Floats, wins: Wins) -> Preference | None:
-    """Return the point with as few digits as let the runner-up still win."""
-    candidates = [Preference(*np.round(point, digits)) for digits in _DIGITS] + [Preference(*point)]
-    won = wins(np.stack([candidate.array for candidate in candidates]))
-    return candidates[int(won.argmax())] if won.any() else None
+def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
+    """Return a preference of few digits just beyond the point, where the runner-up wins there too; else the point."""
+    direction = (point - start) / np.abs(point - start).max()
+    beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _DIGITS]
+    preferences = [Preference(*weights) for weights in (*beyond, point)]
+    won = wins(np.stack([preference.array for preference in preferences]))
+    return preferences[int(won.argmax())] if won.any() else None
 
 
 def _weighable(reward: Reward, corner: Floats) -> bool:

@@ -64,7 +64,9 @@ def _rest(explanation: Explanation) -> list[str]:
         return ["No other candidate was allowed."]
     runner_up = explanation.view(explanation.runner_up)
     if explanation.greatest == explanation.runner_up:
-        return [f"By utility alone {runner_up.name} comes first now{_expectations(runner_up)}."]
+        tied = runner_up.utility == explanation.view(explanation.record.decision.candidate).utility
+        place = "is as good" if tied else "would come first now"
+        return [f"By utility alone {runner_up.name} {place}{_expectations(runner_up)}."]
     return [f"The runner-up was {runner_up.name}{_expectations(runner_up)}.", _loss(explanation), _flip(explanation)]
 
 

@@ -68,7 +68,8 @@ class GroupCommit:
         group: list[_Work | None] = []
         while None not in group:
             group = self._next_group()
-            self._commit([work for work in group if work is not None])
+            if work := [item for item in group if item is not None]:
+                self._commit(work)
         self._connection.close()
 
     def _next_group(self) -> list[_Work | None]:

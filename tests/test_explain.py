@@ -1,0 +1,194 @@
+"""Explanations: figures by hand, words, and flips that really flip."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
+from aamc_sdk.deciding import decide
+from aamc_sdk.explain import Explanation, explain, request_of
+from aamc_sdk.interfaces import Router
+from aamc_sdk.log import Record, records
+from aamc_sdk.requests import build_request
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
+
+POOL = Pool(
+    ModelSpec(name, prices=Prices(price, price), latency=Latency(0, service))
+    for name, price, service in (("small", 1, 100), ("middle", 2, 400), ("large", 5, 500))
+)
+QUERY = Query("What?", prompt_tokens=500_000, output_tokens=500_000)  # so costs are 1, 2 and 5 USD
+ESTIMATES = Estimates(np.array([0.25]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.05]))
+REWARD = LinearReward()
+REWARD.fit(Outcomes(None, np.array([[1.0, 2.0, 5.0]]), np.array([[100.0, 400.0, 500.0]])))
+
+
+class Greedy(Router):
+    """Takes the greatest expected reward."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, request: RoutingRequest) -> Scores:
+        self.calls += 1
+        return Scores(REWARD.scalar(request.expected, request.preferences))
+
+
+class Fixed(Router):
+    """Scores as it is told, whatever is preferred."""
+
+    uses_preference = False
+
+    def __init__(self, utility: Sequence[float], probabilities: Sequence[float] | None = None) -> None:
+        self.utility, self.probabilities = utility, probabilities
+
+    def score(self, request: RoutingRequest) -> Scores:
+        rows = len(request)
+        return Scores(np.tile(self.utility, (rows, 1)), None if self.probabilities is None else np.tile(self.probabilities, (rows, 1)))
+
+
+def decided(router: Router, preference: Preference, quality: Sequence[float] | None = (0.5, 0.8, 0.9), down: Sequence[bool] | None = None) -> Record:
+    qualities = None if quality is None else np.array([quality])
+    unavailable = None if down is None else np.array(down)
+    request = build_request([QUERY], POOL, preference.array, estimates=ESTIMATES, quality=qualities, unavailable=unavailable)
+    scores = router.score(request)
+    return records(decide(request, scores, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
+
+
+def winner(router: Router, record: Record, preference: Preference) -> str:
+    request = request_of(record, POOL).with_preference(preference.array)
+    return decide(request, router.score(request), ["d"], router="r", sample=False, seed=0)[0].candidate
+
+
+def explained(preference: Preference, **options: object) -> Explanation:
+    return explain(decided(Greedy(), preference, **options), Greedy(), REWARD, POOL)  # type: ignore[arg-type]  # decided's own
+
+
+def test_figures_are_those_of_the_reward() -> None:
+    found = explained(Preference(0.5, 0.3, 0.2))
+    # cheapness 1, 3/4, 0; quickness 1, 1/4, 0
+    utilities = [0.5 * 0.5 + 0.3 + 0.2, 0.5 * 0.8 + 0.3 * 0.75 + 0.2 * 0.25, 0.5 * 0.9]
+    assert [view.utility for view in found.candidates] == pytest.approx(utilities)
+    assert found.view("middle").contributions == pytest.approx({"quality": 0.4, "cost": 0.225, "latency": 0.05})
+    assert [view.cost_usd for view in found.candidates] == pytest.approx([1, 2, 5])
+    assert (found.record.decision.candidate, found.runner_up, found.lost_on) == ("small", "middle", "latency")
+
+
+def test_the_flip_is_where_the_two_are_equal() -> None:
+    found = explained(Preference(0.5, 0.3, 0.2))
+    # toward (1, 0, 0): 0.3 q = 0.25 c + 0.75 l, with c = 0.6 (1 - q) and l = 0.4 (1 - q), so q = 0.6
+    assert found.flip_preference is not None
+    assert found.flip_preference.array == pytest.approx([0.6, 0.24, 0.16], abs=0.0015)
+    assert winner(Greedy(), found.record, found.flip_preference) == "middle"
+
+
+weights = st.tuples(*[st.floats(0, 1)] * 3).filter(lambda values: sum(values) > 0.01)
+qualities = st.tuples(*[st.floats(0, 1)] * 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(weights, qualities)
+def test_a_flip_that_is_named_makes_the_runner_up_win(preference: tuple[float, float, float], quality: tuple[float, float, float]) -> None:
+    found = explained(Preference(*preference), quality=quality)
+    if found.flip_preference is not None:
+        assert winner(Greedy(), found.record, found.flip_preference) == found.runner_up
+
+
+def test_there_is_no_flip_where_the_runner_up_is_worse_in_everything() -> None:
+    found = explained(Preference(0.6, 0.2, 0.2), quality=(0.9, 0.8, 0.1))
+    assert (found.runner_up, found.lost_on, found.flip_preference) == ("middle", "latency", None)
+    assert "No preference was found" in found.why
+
+
+def test_a_router_without_preferences_is_not_searched() -> None:
+    router = Fixed([1.0, 2.0, 3.0])
+    found = explain(decided(router, Preference()), router, REWARD, POOL)
+    assert (found.runner_up, found.flip_preference) == ("middle", None)
+
+
+def test_few_calls_of_the_router_find_the_flip() -> None:
+    router = Greedy()
+    record = decided(router, Preference(0.5, 0.3, 0.2))
+    router.calls = 0
+    explain(record, router, REWARD, POOL)
+    assert router.calls <= 1 + 3 * (1 + 16) + 1
+
+
+def test_a_masked_candidate_is_no_runner_up_and_says_why() -> None:
+    found = explained(Preference(0.5, 0.3, 0.2), down=[False, True, False])
+    assert found.runner_up == "large"
+    assert found.view("middle").masked_why == "unavailable"
+    assert math.isnan(found.view("middle").utility)
+
+
+def test_the_only_candidate_has_no_runner_up() -> None:
+    found = explained(Preference(), down=[False, True, True])
+    assert (found.record.decision.candidate, found.runner_up, found.lost_on, found.flip_preference) == ("small", None, None, None)
+    assert "No other candidate was allowed." in found.why
+
+
+def test_a_draw_that_passed_the_best_by_says_so() -> None:
+    router = Fixed([1.0, 3.0, 2.0], [1.0, 0.0, 0.0])
+    found = explain(decided(router, Preference()), router, REWARD, POOL)
+    assert (found.record.decision.candidate, found.greatest, found.runner_up) == ("small", "middle", "middle")
+    assert "small was drawn with probability 1" in found.why
+    assert "By utility alone middle would come first now" in found.why
+
+
+def test_an_objective_without_data_is_left_out() -> None:
+    reward = LinearReward()
+    reward.fit(Outcomes(None, np.array([[1.0, 2.0, 5.0]]), np.full((1, 3), math.nan)))
+
+    class Local(Greedy):
+        def score(self, request: RoutingRequest) -> Scores:
+            return Scores(reward.scalar(request.expected, request.preferences))
+
+    found = explain(decided(Local(), Preference(0.5, 0.3, 0.2)), Local(), reward, POOL)
+    assert found.view("small").contributions == pytest.approx({"quality": 0.5 * 0.625, "cost": 0.375, "latency": 0.0})
+    assert found.flip_preference is not None
+    assert winner(Local(), found.record, found.flip_preference) == found.runner_up
+
+
+def test_the_routers_own_expectation_counts_where_it_has_one() -> None:
+    class Knowing(Greedy):
+        def score(self, request: RoutingRequest) -> Scores:
+            own: Floats = np.tile([0.9, 0.1, 0.1], (len(request), 1))
+            return attrs.evolve(super().score(attrs.evolve(request, expected=attrs.evolve(request.expected, quality=own))), expected_quality=own)
+
+    found = explain(decided(Knowing(), Preference(), quality=None), Knowing(), REWARD, POOL)
+    assert [view.quality for view in found.candidates] == [0.9, 0.1, 0.1]
+
+
+def test_a_candidate_that_has_left_the_pool_is_known_by_name() -> None:
+    record = decided(Greedy(), Preference(0.5, 0.3, 0.2))
+    found = explain(record, Greedy(), REWARD, POOL.subset(["small"]))
+    assert [view.name for view in found.candidates] == ["small", "middle", "large"]
+
+
+def test_the_document_is_json_of_the_promised_shape() -> None:
+    document = explained(Preference(0, 0.6, 0.4), quality=None, down=[True, False, False]).to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    promised = {"schema", "id", "candidate", "propensity", "preference", "estimates", "candidates", "runner_up", "flip_preference", "why"}
+    assert promised <= set(document)
+    assert {"name", "quality", "cost_usd", "latency_ms", "utility", "masked_why"} <= set(document["candidates"][0])
+    assert document["estimates"] == {"complexity": 0.25, "categories": {"chat": 0.2, "code": 0.8}, "tool_use": 0.05}
+    assert (document["candidates"][0]["quality"], document["candidates"][0]["masked_why"]) == (None, "unavailable")
+
+
+def test_the_words_say_what_was_seen_weighed_and_lost() -> None:
+    assert explained(Preference(0.5, 0.3, 0.2)).why == (
+        "The estimator saw complexity 0.25 of 1, category code (80% sure) and a 5% chance that tools are needed. "
+        "The preference weighed quality 0.5, cost 0.3 and latency 0.2. "
+        "small has the greatest utility: expected quality 0.500, cost $1 and latency 100 ms. "
+        "The runner-up was middle: expected quality 0.800, cost $2 and latency 400 ms. "
+        "It lost on latency, which put it 0.15 behind in utility. "
+        "It would have won at the preference 0.601,0.239,0.16."
+    )

@@ -1,0 +1,351 @@
+"""The controller that applications embed: routing, feedback, events, threads and asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aamc_sdk import MetaController, builtin
+from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, PoolError, PreferenceError, StoreError, UnknownDecisionError
+from aamc_sdk.hookspecs import Component, hookimpl
+from aamc_sdk.interfaces import Estimator, Router
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+
+POOL = Pool(
+    (
+        ModelSpec("small", prices=Prices(0.1, 0.1), latency=Latency(10, 90)),
+        ModelSpec("large", abilities={"tools"}, prices=Prices(5, 15), latency=Latency(50, 950), context_window=10_000),
+    )
+)
+
+
+class Length(Estimator):
+    """Takes long texts for hard ones, on which only the large model is good."""
+
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        complexity = np.array([min(len(query.text) / 100, 1.0) for query in queries])
+        return Estimates(complexity, np.ones((len(queries), 1)), ("any",), np.zeros(len(queries)), complexity[:, None])
+
+    def quality(self, estimates: Estimates, pool: Pool) -> Floats:
+        return np.column_stack((1 - estimates.complexity, np.full(len(estimates), 0.9)))
+
+
+class Greedy(Router):
+    """Takes the greatest expected reward."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        return Scores(self.services.reward.scalar(request.expected, request.preferences))
+
+
+class Coin(Router):
+    """Draws small with probability one quarter; says what deciding cost."""
+
+    samples = True
+
+    def score(self, request: RoutingRequest) -> Scores:
+        probabilities = np.tile([0.25, 0.75], (len(request), 1))
+        return Scores(probabilities, probabilities, spent_usd=0.002, notes=[{"row": row} for row in range(len(request))])
+
+
+class Counting(Coin):
+    """Learns the number of judgements, in order; quality 0.5 is beyond it."""
+
+    def __init__(self, config: Any, services: Any) -> None:
+        super().__init__(config, services)
+        self.learned: list[tuple[str, float | None]] = []
+
+    def learn(self, experience: Any) -> None:
+        if any(feedback.quality == 0.5 for feedback in experience.feedback):
+            raise RuntimeError("beyond me")
+        self.learned += [(feedback.decision_id, feedback.quality) for feedback in experience.feedback]
+
+
+class Seer(Greedy):
+    privileged = True
+
+
+class Slow(Greedy):
+    """Waits for others, and counts how many wait at once."""
+
+    waiting = most = 0
+
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0.05)
+        self.waiting -= 1
+        return self.score(request)
+
+
+class Hearer:
+    """An application's own plugin: it offers the parts above and hears events; one decision annoys it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self.threads: set[str] = set()
+
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "seer": Seer, "slow": Slow}
+        return [Component(name, f"{__name__}:{part.__name__}", "") for name, part in classes.items()]
+
+    @hookimpl
+    def aamc_estimators(self) -> list[Component]:
+        return [Component("length", f"{__name__}:Length", "")]
+
+    @hookimpl
+    def aamc_decided(self, decision: Decision) -> None:
+        if decision.id == "annoying":
+            raise RuntimeError("not that one")
+        self.threads.add(threading.current_thread().name)
+        self.heard.append(("decided", decision.id))
+
+    @hookimpl
+    def aamc_learned(self, feedback: Feedback) -> None:
+        self.heard.append(("learned", feedback.id))
+
+
+def build(router: str = "greedy-by-reward", hearer: Hearer | None = None, **options: Any) -> MetaController:
+    plugins = Plugins(extra={"core": builtin, "mine": hearer or Hearer()}, discover=False)
+    return MetaController.build(router=router, estimator="length", pool=POOL, plugins=plugins, **options)
+
+
+@pytest.fixture
+def controller() -> Iterator[MetaController]:
+    with build() as made:
+        yield made
+
+
+def test_a_decision_follows_the_request_and_the_preference(controller: MetaController) -> None:
+    assert controller.route("Hi").candidate == "small"
+    assert controller.route("Long " * 40).candidate == "large"
+    assert controller.route("Long " * 40, preference=(0, 1, 0)).candidate == "small"
+    assert controller.route("Long " * 40, preference="0,0,1").candidate == "small"
+
+
+def test_a_decision_says_how_it_was_made(controller: MetaController) -> None:
+    decision = controller.route("Hi", preference=Preference(0.5, 0.25, 0.25))
+    assert (decision.propensity, decision.router, decision.probabilities) == (1.0, "greedy-by-reward", {})
+    assert decision.preference == Preference(0.5, 0.25, 0.25)
+    assert controller.store.record(decision.id).decision == decision
+
+
+def test_a_drawn_decision_has_its_probabilities_and_what_deciding_cost() -> None:
+    with build("coin", seed=3) as controller:
+        first, second = controller.route_batch(["one", "two"])
+    assert first.probabilities == {"small": 0.25, "large": 0.75}
+    assert first.propensity == first.probabilities[first.candidate]
+    assert (first.notes, second.notes) == ({"row": 0, "spent_usd": 0.002}, {"row": 1, "spent_usd": 0.002})
+
+
+def test_needs_and_the_like_leave_candidates_out(controller: MetaController) -> None:
+    assert controller.route("Hi", needs={"tools"}).candidate == "large"
+    assert controller.route("Hi", needs="tools").candidate == "large"
+    assert controller.route(Query("Hi", needs={"tools"}), user="ann").candidate == "large"
+    assert controller.route("Hi", unavailable=["small"]).candidate == "large"
+    assert controller.route("Long " * 40, budget_usd=0.001).candidate == "small"
+    record = controller.store.record(controller.route("Hi", unavailable=["small"], user="ann", session="s").id)
+    assert (record.masked_why, record.query.user, record.query.session) == ({"small": "unavailable"}, "ann", "s")
+
+
+def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> None:
+    hard = "Long " * 40
+    decisions = controller.route_batch([hard, Query(hard)], np.array([[1.0, 0, 0], [0, 1, 0]]))
+    assert [decision.candidate for decision in decisions] == ["large", "small"]
+    assert [decision.candidate for decision in controller.route_batch([hard, hard], (0, 1, 0))] == ["small", "small"]
+    assert controller.route_batch([]) == []
+    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 of them, not 2"):
+        controller.route_batch([hard] * 3, np.ones((2, 3)))
+    with pytest.raises(ConfigError, match="2 requests need as many ids, not 1"):
+        controller.route_batch([hard] * 2, ids=["one"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"query": 7}, AamcError, "text must be a string"),
+        ({"preference": (1, -1, 0)}, PreferenceError, "at least 0"),
+        ({"preference": (1, 1)}, PreferenceError, "three numbers"),
+        ({"preference": 0.9}, PreferenceError, "three numbers"),
+        ({"preference": (0, 0, 0)}, PreferenceError, "positive"),
+        ({"needs": {"vision"}}, NoCandidateError, "small: lacks a needed ability; large: lacks a needed ability"),
+        ({"unavailable": ["smal"]}, PoolError, "did you mean 'small'"),
+        ({"budget_usd": 0.0}, NoCandidateError, "over budget"),
+    ],
+)
+def test_a_request_that_cannot_be_decided_says_why(controller: MetaController, arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        controller.route(**{"query": "Hi"} | arguments)
+    assert controller.store.experience().position == 0
+
+
+def test_a_router_that_knows_outcomes_in_advance_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'seer' must know outcomes in advance"):
+        build("seer")
+
+
+def test_feedback_is_logged_once_with_the_call_it_came_with(controller: MetaController) -> None:
+    decision = controller.route("Hi")
+    assert controller.feedback(decision.id, quality=1.0, cost_usd=0.0004, latency_ms=310.0)
+    assert not controller.feedback(decision.id, quality=1.0, cost_usd=0.0004, latency_ms=310.0)
+    assert controller.feedback(decision.id, over="large", source="judge")
+    found = controller.store.experience()
+    assert [(a.candidate, a.cost_usd, a.latency_ms) for a in found.attempts] == [("small", 0.0004, 310.0)]
+    assert [(f.candidate, f.quality, f.over) for f in found.feedback] == [("small", 1.0, None), ("small", None, "large")]
+    assert all(feedback.time > 0 for feedback in found.feedback)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"quality": math.nan}, "from 0 to 1"),
+        ({"quality": 2}, "from 0 to 1"),
+        ({"quality": True}, "from 0 to 1"),
+        ({}, "either a quality or"),
+        ({"over": "small"}, "cannot beat itself"),
+        ({"over": "small", "candidate": "small"}, "cannot beat itself"),
+        ({"quality": 1, "candidate": "huge"}, "no candidate 'huge'"),
+        ({"quality": 1, "cost_usd": -1.0}, "cost_usd must be"),
+        ({"quality": 1, "latency_ms": math.nan}, "latency_ms must be"),
+    ],
+)
+def test_feedback_that_makes_no_sense_is_refused_whole(controller: MetaController, fields: dict[str, Any], message: str) -> None:
+    decision = controller.route("Hi")
+    with pytest.raises(AamcError, match=message):
+        controller.feedback(decision.id, **fields)
+    assert controller.store.experience().position == 1
+
+
+def test_feedback_for_a_decision_yet_to_come_waits(controller: MetaController) -> None:
+    controller.feedback("later", quality=1.0, cost_usd=0.5)
+    assert [feedback.decision_id for feedback in controller.store.pending()] == ["later"]
+    controller.route("Hi", decision_id="later")
+    assert (controller.store.experience().position, list(controller.store.pending())) == (3, [])
+
+
+def test_an_unknown_decision_cannot_be_explained(controller: MetaController) -> None:
+    with pytest.raises(UnknownDecisionError, match="'nonsense'"):
+        controller.explain("nonsense")
+
+
+def draws(seed: int, threads: int) -> dict[str, str]:
+    with build("coin", seed=seed) as controller, ThreadPoolExecutor(threads) as pool:
+        decisions = list(pool.map(lambda n: controller.route("Hi", decision_id=f"id-{n}"), range(100)))
+    return {decision.id: decision.candidate for decision in decisions}
+
+
+def test_draws_follow_from_seed_and_id_whatever_the_threads() -> None:
+    once = draws(0, 1)
+    assert once == draws(0, 8)
+    assert once != draws(1, 1)
+    assert 10 < sum(candidate == "small" for candidate in once.values()) < 40
+
+
+def test_an_id_is_taken_once(controller: MetaController) -> None:
+    controller.route("Hi", decision_id="mine")
+    with pytest.raises(StoreError, match=r"'mine'.*other content"):
+        controller.route("Long " * 40, decision_id="mine")
+
+
+def test_many_threads_route_and_judge(tmp_path: Path) -> None:
+    with build("coin", store=f"sqlite:{tmp_path / 'log.db'}") as controller:
+
+        def work(n: int) -> None:
+            for _ in range(5):
+                controller.feedback(controller.route("Hi").id, quality=1.0, cost_usd=0.1)
+
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(work, range(32)))
+        found = controller.store.experience()
+    assert (len(found.decisions), len(found.attempts), len(found.feedback)) == (160, 160, 160)
+    assert {decision.id for decision in found.decisions} == {feedback.decision_id for feedback in found.feedback}
+
+
+def test_a_running_loop_goes_on_while_requests_are_decided(tmp_path: Path) -> None:
+    async def work(controller: MetaController) -> list[Decision]:
+        asynchronous = await asyncio.gather(*(controller.aroute("Hi", needs={"tools"}) for _ in range(100)))
+        await asyncio.gather(*(controller.afeedback(decision.id, quality=1.0, cost_usd=0.1) for decision in asynchronous))
+        synchronous = controller.route("Hi")
+        return [*asynchronous, synchronous]
+
+    with build("slow", store=f"sqlite:{tmp_path / 'log.db'}") as controller:
+        decisions = asyncio.run(work(controller))
+        assert isinstance(controller.router, Slow)
+        assert controller.router.most > 10
+        assert len(controller.store.experience().feedback) == 100
+    assert [decision.candidate for decision in decisions] == ["large"] * 100 + ["small"]
+
+
+def test_events_are_heard_in_order_off_the_requests_thread(caplog: pytest.LogCaptureFixture) -> None:
+    hearer = Hearer()
+    with build(hearer=hearer) as controller, caplog.at_level(logging.ERROR):
+        controller.route("Hi", decision_id="annoying")
+        controller.route("Hi", decision_id="d")
+        controller.feedback("d", quality=1.0)
+        controller.feedback("d", quality=1.0)
+    assert hearer.heard == [("decided", "d"), ("learned", "d/explicit")]
+    assert threading.current_thread().name not in hearer.threads
+    assert "plugin mine failed on aamc_decided" in caplog.text
+
+
+def test_a_router_learns_in_log_order_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    hearer, again = Hearer(), Hearer()
+    expected = [(f"d{n}", n / 4) for n in (0, 1, 3, 4)]
+    with build("counting", hearer, store=f"sqlite:{tmp_path / 'log.db'}") as controller:
+        for name, quality in expected:
+            controller.feedback(controller.route("Hi", decision_id=name).id, quality=quality)
+        assert learned(controller) == expected
+    assert [event for event in hearer.heard if event[0] == "learned"] == [("learned", f"{name}/explicit") for name, _ in expected]
+    with build("counting", again, store=f"sqlite:{tmp_path / 'log.db'}") as controller:
+        assert learned(controller) == expected
+        controller.feedback("d0", quality=1.0, source="judge")
+        assert learned(controller) == [*expected, ("d0", 1.0)]
+    assert again.heard == [("learned", "d0/judge")]  # what was learned before the restart is not told again
+
+
+def learned(controller: MetaController) -> list[tuple[str, float | None]]:
+    assert isinstance(controller.router, Counting)
+    assert controller.learner is not None
+    controller.learner.flush(10)
+    return controller.router.learned
+
+
+def test_a_router_that_fails_to_learn_goes_on_deciding(caplog: pytest.LogCaptureFixture) -> None:
+    with build("counting") as controller:
+        controller.feedback(controller.route("Hi").id, quality=1.0)
+        assert len(learned(controller)) == 1
+        controller.feedback(controller.route("Hi").id, quality=0.5)
+        with pytest.raises(PluginError, match=r"stopped at position \d.*beyond me"):
+            learned(controller)
+        controller.feedback(controller.route("Hi").id, quality=1.0)
+        assert controller.learner is not None
+        assert controller.learner.position < controller.store.experience().position == 6
+    assert "learning has stopped" in caplog.text
+
+
+def test_a_closed_controller_refuses(tmp_path: Path) -> None:
+    controller = build(store=f"sqlite:{tmp_path / 'log.db'}")
+    controller.close()
+    controller.close()
+    with pytest.raises(StoreError, match="closed"):
+        controller.route("Hi")
+    with pytest.raises(StoreError, match="closed"):
+        asyncio.run(controller.aroute("Hi"))
+
+
+def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller.router, "score", lambda request: Scores(np.zeros((len(request), 3))))
+    with pytest.raises(PluginError, match="utility must have shape"):
+        controller.route("Hi")
+    assert controller.store.experience().position == 0

@@ -1,0 +1,246 @@
+"""The log's rules, which hold for every store that the core ships."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk.batch import Estimates, Outcomes
+from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, UnknownDecisionError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import Record
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.stores import open_store
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+
+PLUGINS = Plugins()
+
+
+def record(name: str, *, fingerprint: str = "one", notes: object = None) -> Record:
+    """Return a decision between a, b and c for b."""
+    return Record(
+        decision=Decision(name, "b", 0.25, Preference(0.5, 0.25, 0.25), {"a": 0.75, "b": 0.25}, "tiny", 12.5, {} if notes is None else {"x": notes}),
+        query=Query("What is it?", user="ann", needs={"tools", "code"}, output_tokens=9),
+        estimates=Estimates(
+            np.array([0.25]), np.array([[0.75, 0.25]]), ("code", "chat"), np.array([math.nan]), np.array([[0.5, -1.5]], dtype=np.float32), fingerprint
+        ),
+        candidates=("a", "b", "c"),
+        expected=Outcomes(None, np.array([[0.1, 0.2, math.nan]]), np.array([[1.0, 2.0, 3.0]])),
+        wait_ms=np.array([[0.0, 5.0, 0.0]]),
+        masked_why={"c": "over budget"},
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = open_store("memory:" if request.param == "memory" else f"sqlite:{tmp_path / 'log.db'}", PLUGINS)
+    yield opened
+    opened.close()
+
+
+def ids(store: Store, after: int = 0, limit: int = 1000) -> tuple[list[str], list[str]]:
+    found = store.experience(after, limit)
+    return [decision.id for decision in found.decisions], [feedback.id for feedback in found.feedback]
+
+
+def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> None:
+    given = record("d")
+    store.decided([given])
+    found = store.record("d")
+    assert found.decision == given.decision
+    assert found.query == attrs.evolve(given.query, text="", prompt_tokens=3)  # 11 characters at four a token
+    assert (found.candidates, found.masked_why) == (given.candidates, given.masked_why)
+    assert found.expected.quality is None
+    np.testing.assert_array_equal(found.expected.cost_usd, given.expected.cost_usd)
+    np.testing.assert_array_equal(found.wait_ms, given.wait_ms)
+    np.testing.assert_array_equal(found.estimates.categories, given.estimates.categories)
+    np.testing.assert_array_equal(found.estimates.tool_use, given.estimates.tool_use)
+    assert found.estimates.embedding is not None
+    assert found.estimates.embedding.dtype == np.float32
+    np.testing.assert_array_equal(found.estimates.embedding, [[0.5, -1.5]])
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_prompts_are_kept_where_the_option_says_so(scheme: str, tmp_path: Path) -> None:
+    store = open_store(f"{scheme}:{tmp_path / 'log.db'}", PLUGINS, {"store_text": True})
+    store.decided([record("d")])
+    assert store.record("d").query == record("d").query
+    store.close()
+
+
+def test_an_unknown_propensity_reads_as_unknown(store: Store) -> None:
+    given = record("d")
+    store.decided([attrs.evolve(given, decision=attrs.evolve(given.decision, propensity=math.nan))])
+    assert math.isnan(store.record("d").decision.propensity)
+
+
+def test_an_unknown_decision_is_an_error_that_names_it(store: Store) -> None:
+    with pytest.raises(UnknownDecisionError, match="'d'"):
+        store.record("d")
+
+
+def test_the_same_feedback_counts_once_and_other_content_is_refused(store: Store) -> None:
+    store.decided([record("d")])
+    assert store.judged(Feedback(decision_id="d", quality=1.0, time=1.0))
+    assert not store.judged(Feedback(decision_id="d", quality=1.0, time=2.0))
+    with pytest.raises(StoreError, match=r"d/explicit.*other content"):
+        store.judged(Feedback(decision_id="d", quality=0.5))
+    assert store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
+    assert ids(store) == (["d"], ["d/explicit", "d/judge"])
+    assert [feedback.quality for feedback in store.experience().feedback] == [1.0, 0.5]
+
+
+def test_the_same_attempt_counts_once_and_other_content_is_refused(store: Store) -> None:
+    store.decided([record("d")])
+    attempt = Attempt("d", 0, "b", cost_usd=0.5)
+    store.attempted(attempt)
+    store.attempted(attempt)
+    assert [(a.decision_id, a.n, a.candidate, a.cost_usd) for a in store.experience().attempts] == [("d", 0, "b", 0.5)]
+    assert math.isnan(store.experience().attempts[0].latency_ms)
+    with pytest.raises(StoreError, match=r"d/0.*other content"):
+        store.attempted(attrs.evolve(attempt, cost_usd=0.25))
+
+
+def test_a_batch_of_decisions_is_logged_whole_or_not_at_all(store: Store) -> None:
+    store.decided([record("old")])
+    with pytest.raises(StoreError, match="'old'"):
+        store.decided([record("new"), record("old", notes=1)])
+    with pytest.raises(StoreError, match="same id"):
+        store.decided([record("twice"), record("twice")])
+    assert ids(store) == (["old"], [])
+
+
+def test_notes_that_json_cannot_hold_are_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="notes"):
+        store.decided([record("d", notes=object())])
+
+
+def test_feedback_and_its_call_are_logged_both_or_none(store: Store) -> None:
+    store.decided([record("d")])
+    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
+    with pytest.raises(StoreError, match="other content"):
+        store.judged(Feedback(decision_id="d", quality=1.0, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
+    found = store.experience()
+    assert [(attempt.candidate, attempt.cost_usd) for attempt in found.attempts] == [("b", 0.5)]
+    assert [feedback.id for feedback in found.feedback] == ["d/explicit"]
+
+
+def test_feedback_waits_for_its_decision_and_then_follows_it(store: Store) -> None:
+    early = Feedback(decision_id="late", quality=1.0, time=3.0)
+    assert store.judged(early, Attempt("late", 0, "", cost_usd=0.5))
+    assert not store.judged(early)
+    store.decided([record("first")])
+    assert [early] == list(store.pending())
+    assert ids(store) == (["first"], [])
+    store.decided([record("late")])
+    assert list(store.pending()) == []
+    found = store.experience(after=1)
+    assert found.position == 4
+    assert (
+        [decision.id for decision in found.decisions],
+        [attempt.candidate for attempt in found.attempts],
+        [feedback.candidate for feedback in found.feedback],
+    ) == (["late"], ["b"], ["b"])
+    assert not store.judged(early)
+
+
+def test_feedback_for_a_candidate_that_the_decision_had_not_is_refused(store: Store) -> None:
+    store.decided([record("d")])
+    for wrong in ({"quality": 1.0, "candidate": "bb"}, {"over": "bb", "candidate": "a"}):
+        with pytest.raises(StoreError, match=r"no candidate 'bb'.*'b'"):
+            store.judged(Feedback(decision_id="d", **wrong))
+    with pytest.raises(StoreError, match="cannot beat itself: 'b'"):
+        store.judged(Feedback(decision_id="d", over="b"))
+    assert ids(store) == (["d"], [])
+
+
+def test_early_feedback_that_does_not_fit_its_decision_goes_on_waiting(store: Store) -> None:
+    store.judged(Feedback(decision_id="d", quality=1.0, candidate="stranger"))
+    store.judged(Feedback(decision_id="d", quality=1.0, source="judge"))
+    store.decided([record("d")])
+    assert ids(store) == (["d"], ["d/judge"])
+    assert [feedback.id for feedback in store.pending()] == ["d/explicit"]
+
+
+def test_feedback_is_about_the_candidate_that_served(store: Store) -> None:
+    store.decided([record("d")])
+    store.judged(Feedback(decision_id="d", quality=0.0, source="before"))
+    store.attempted(Attempt("d", 0, "b", error="timed out"))
+    store.attempted(Attempt("d", 1, "a"))
+    store.judged(Feedback(decision_id="d", quality=1.0, source="after"))
+    store.judged(Feedback(decision_id="d", quality=1.0, source="told", candidate="c"))
+    assert [feedback.candidate for feedback in store.experience().feedback] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_read_in_stretches_each_entry_comes_once_and_with_its_decision(store: Store, limit: int) -> None:
+    for name in ("one", "two"):
+        store.decided([record(name)])
+    store.judged(Feedback(decision_id="one", quality=1.0), Attempt("one", 0, ""))
+    store.judged(Feedback(decision_id="two", quality=0.5))
+    feedback, attempts, position = [], [], 0
+    while (found := store.experience(position, limit)).position > position:
+        named = {judged.decision_id for judged in found.feedback} | {attempt.decision_id for attempt in found.attempts}
+        assert named <= {decision.id for decision in found.decisions}
+        assert len(found.decisions) == len(found.queries) == len(found.estimates)
+        feedback += [item.id for item in found.feedback]
+        attempts += [item.decision_id for item in found.attempts]
+        position = found.position
+    assert (feedback, attempts, position) == (["one/explicit", "two/explicit"], ["one"], 5)
+
+
+def test_an_empty_log_gives_an_empty_experience(store: Store) -> None:
+    found = store.experience(after=7)
+    assert (found.position, len(found.decisions), len(found.estimates)) == (7, 0, 0)
+
+
+def test_embeddings_of_several_estimators_are_not_put_together(store: Store) -> None:
+    store.decided([record("one"), record("two")])
+    alike = store.experience().estimates
+    assert alike.fingerprint == "one"
+    assert alike.embedding is not None
+    assert alike.embedding.shape == (2, 2)
+    store.decided([record("three", fingerprint="other")])
+    mixed = store.experience().estimates
+    assert (mixed.embedding, mixed.fingerprint) == (None, "")
+    assert mixed.complexity.tolist() == [0.25] * 3
+
+
+def test_threads_lose_nothing_and_count_nothing_twice(store: Store) -> None:
+    def work(n: int) -> None:
+        for name in (f"shared-{k}" for k in range(10)):
+            store.judged(Feedback(decision_id=name, quality=1.0))
+        store.decided([record(f"own-{n}")])
+        store.judged(Feedback(decision_id=f"own-{n}", quality=0.5))
+
+    store.decided([record(f"shared-{k}") for k in range(10)])
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decisions, feedback = ids(store)
+    assert sorted(decisions) == sorted([f"own-{n}" for n in range(32)] + [f"shared-{k}" for k in range(10)])
+    assert sorted(feedback) == sorted(f"{decision}/explicit" for decision in decisions)
+
+
+def test_a_closed_store_refuses_writes_and_closes_again(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.decided([record("d")])
+
+
+def test_a_store_is_named_by_a_url_of_a_known_scheme() -> None:
+    with pytest.raises(ConfigError, match=r"sqlite:PATH.*'state\.db'"):
+        open_store("state.db", PLUGINS)
+    with pytest.raises(UnknownComponentError, match="did you mean 'sqlite'"):
+        open_store("sqlit:state.db", PLUGINS)
+    with pytest.raises(ConfigError, match="did you mean 'store_text'"):
+        open_store("memory:", PLUGINS, {"store_texts": True})

@@ -1,0 +1,197 @@
+"""What only the file has: durability, refusals of files that are no log, several processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.stores.group_commit import GroupCommit
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.types import Feedback
+
+WRITER = """
+import sys
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.types import Feedback
+store = SqliteStore("sqlite:" + sys.argv[1], StoreOptions())
+for n in range(int(sys.argv[3])):
+    store.judged(Feedback(decision_id=f"{sys.argv[2]}-{n}", quality=1.0))
+    print(f"{sys.argv[2]}-{n}", flush=True)
+"""
+
+
+def open_log(path: Path) -> SqliteStore:
+    return SqliteStore(f"sqlite:{path}", StoreOptions())
+
+
+def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(path), name, str(count)], stdout=subprocess.PIPE, text=True)
+
+
+def test_what_was_acknowledged_outlives_a_killed_process(tmp_path: Path) -> None:
+    with writer(tmp_path / "log.db", "x", 1_000_000) as process:
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline().strip() for _ in range(50)]
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged += process.stdout.read().split("\n")[:-1]
+    with closing(open_log(tmp_path / "log.db")) as store:
+        kept = {feedback.decision_id for feedback in store.pending()}
+    assert len(acknowledged) >= 50
+    assert set(acknowledged) <= kept
+
+
+def test_several_processes_share_a_file(tmp_path: Path) -> None:
+    processes = [writer(tmp_path / "log.db", name, 20) for name in "abc"]
+    assert [process.wait() for process in processes if process.communicate()] == [0, 0, 0]
+    with closing(open_log(tmp_path / "log.db")) as store:
+        assert {f"{name}-{n}" for name in "abc" for n in range(20)} == {feedback.decision_id for feedback in store.pending()}
+
+
+def test_a_log_is_as_it_was_when_it_is_opened_again(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with closing(open_log(tmp_path / "log.db")) as store:
+            store.judged(Feedback(decision_id=name, quality=1.0))
+            names = [feedback.decision_id for feedback in store.pending()]
+    assert names == ["one", "two"]
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    open_log(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="version 7, newer than 1"):
+        open_log(path)
+    assert before == path.read_bytes()
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    path.write_bytes(b"these are my notes, not a database " * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"log\.db.*left as it is"):
+        open_log(path)
+    assert before == path.read_bytes()
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    with pytest.raises(StoreError, match="something else"):
+        open_log(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+
+
+def test_a_log_whose_pages_are_damaged_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.judged(Feedback(decision_id="d", quality=1.0))
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with closing(open_log(path)) as store, pytest.raises(StoreError, match=r"log\.db.*damaged"):
+        store.pending()
+
+
+@pytest.mark.parametrize("name", ["missing/log.db", "file/log.db", ""])
+def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match=r"choose another path|needs its path"):
+        SqliteStore(f"sqlite:{tmp_path / name}" if name else "sqlite:", StoreOptions())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StoreError, match=r"choose another path"):
+            open_log(tmp_path / "log.db")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+FILLER = """
+import resource, signal, sys
+from aamc_sdk.errors import StoreError
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.types import Feedback
+store = SqliteStore("sqlite:" + sys.argv[1], StoreOptions())
+store.judged(Feedback(decision_id="kept", quality=1.0))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    store.judged(Feedback(decision_id="lost", quality=1.0, source="x" * 200_000))
+except StoreError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.judged(Feedback(decision_id="later", quality=1.0))
+print([feedback.decision_id for feedback in store.pending()])
+store.close()
+"""
+
+
+def test_a_full_disk_refuses_the_write_and_no_other(tmp_path: Path) -> None:
+    """A limit on file sizes stands for the full disk: the same failed write, seen by SQLite."""
+    result = subprocess.run([sys.executable, "-c", FILLER, str(tmp_path / "log.db")], capture_output=True, text=True, check=True)
+    refusal, kept = result.stdout.splitlines()
+    assert "log.db cannot be used" in refusal
+    assert kept == "['kept', 'later']"
+
+
+def test_writes_that_queue_up_share_one_commit() -> None:
+    commits: list[str] = []
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.execute("CREATE TABLE numbers (n)")
+    connection.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+    group = GroupCommit(connection, lambda error: StoreError(str(error)))
+    busy, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        busy.set()
+        release.wait()
+
+    threads = [threading.Thread(target=group.run, args=(hold,))]
+    threads[0].start()
+    busy.wait()
+    threads += [threading.Thread(target=group.run, args=(lambda: connection.execute("INSERT INTO numbers VALUES (1)"),)) for _ in range(40)]
+    for thread in threads[1:]:
+        thread.start()
+    while group._queue.qsize() < 40:
+        pass
+    release.set()
+    for thread in threads:
+        thread.join()
+    count = group.run(lambda: connection.execute("SELECT count(*) FROM numbers").fetchone()[0])
+    group.close()
+    assert (count, len(commits)) == (40, 3)  # the one that held, the forty, the count
+
+
+def test_a_refused_write_leaves_the_others_of_its_group() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    group = GroupCommit(connection, lambda error: StoreError(f"refused: {error}"))
+
+    def refuse() -> None:
+        raise StoreError("not this one")
+
+    with pytest.raises(StoreError, match="not this one"):
+        group.run(refuse)
+    with pytest.raises(StoreError, match="refused: no such table"):
+        group.run(lambda: connection.execute("INSERT INTO nowhere VALUES (1)"))
+    assert group.run(lambda: 3) == 3
+    group.close()
+    with pytest.raises(StoreError, match="closed"):
+        group.run(lambda: 3)
