@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -374,6 +375,6 @@ def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | Non
     if not given:
         return None
     for name, value in given.items():
-        if isinstance(value, bool) or not (math.isfinite(value) and value >= 0):
+        if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value >= 0):
             raise DataError(f"{name} must be a finite number of at least 0, not {value!r}")
     return Attempt(feedback.decision_id, 0, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +18,24 @@ import numpy as np
 import pytest
 
 from aamc_sdk import MetaController, builtin
-from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
-from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, PoolError, PreferenceError, StoreError, UnknownDecisionError
+from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
+from aamc_sdk.errors import (
+    AamcError,
+    CheckpointError,
+    ConfigError,
+    NoCandidateError,
+    PluginError,
+    PoolError,
+    PreferenceError,
+    StoreError,
+    UnknownDecisionError,
+)
 from aamc_sdk.hookspecs import Component, hookimpl
 from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.runs import Run, save_part, services
+from aamc_sdk.settings import read_settings
 from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 
 POOL = Pool(
@@ -116,8 +132,12 @@ class Hearer:
         self.heard.append(("learned", feedback.id))
 
 
+def installed(hearer: Hearer | None = None) -> Plugins:
+    return Plugins(extra={"core": builtin, "mine": hearer or Hearer()}, discover=False)
+
+
 def build(router: str = "greedy-by-reward", hearer: Hearer | None = None, **options: Any) -> MetaController:
-    plugins = Plugins(extra={"core": builtin, "mine": hearer or Hearer()}, discover=False)
+    plugins = installed(hearer)
     return MetaController.build(router=router, estimator="length", pool=POOL, plugins=plugins, **options)
 
 
@@ -218,6 +238,7 @@ def test_feedback_is_logged_once_with_the_call_it_came_with(controller: MetaCont
         ({"quality": 1, "candidate": "huge"}, "no candidate 'huge'"),
         ({"quality": 1, "cost_usd": -1.0}, "cost_usd must be"),
         ({"quality": 1, "latency_ms": math.nan}, "latency_ms must be"),
+        ({"quality": 1, "latency_ms": "310"}, "latency_ms must be"),
     ],
 )
 def test_feedback_that_makes_no_sense_is_refused_whole(controller: MetaController, fields: dict[str, Any], message: str) -> None:
@@ -332,6 +353,48 @@ def test_a_router_that_fails_to_learn_goes_on_deciding(caplog: pytest.LogCapture
         assert controller.learner is not None
         assert controller.learner.position < controller.store.experience().position == 6
     assert "learning has stopped" in caplog.text
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder with two routers, as an experiment leaves it."""
+    plugins = installed()
+    settings = read_settings({"router": "greedy-by-reward", "estimator": "length", "preference": [0, 1, 0], "seed": 3})
+    reward = LinearReward()
+    reward.fit(Outcomes(None, np.array([[0.1, 5.0]]), np.array([[100.0, 1000.0]])))
+    opened = Run(tmp_path / "run")
+    opened.begin(settings, POOL, reward, {"router": "greedy-by-reward", "goal": "run"})
+    lent = services(POOL, reward, plugins, settings)
+    save_part(opened.folder / "estimator", "estimator", "length", lent.make("estimator", "length", {}), plugins, {})
+    for name in ("greedy-by-reward", "coin"):
+        save_part(opened.folder / "routers" / name, "router", name, lent.make("router", name, {}), plugins, {})
+    return opened.folder
+
+
+def test_a_run_is_loaded_with_its_preference_its_seed_and_its_log(run: Path) -> None:
+    with MetaController.load(run, plugins=installed()) as controller:
+        decision = controller.route("Long " * 40)
+        assert (decision.candidate, decision.router, controller.seed) == ("small", "greedy-by-reward", 3)
+        assert controller.route("Long " * 40, preference=(1, 0, 0)).candidate == "large"
+    assert (run / "log.db").is_file()
+    with MetaController.load(run, router="coin", seed=0, plugins=installed()) as controller:
+        assert controller.explain(decision.id).record.decision == decision
+        assert controller.route("Hi").router == "coin"
+    with MetaController.load(str(run), store="memory:", plugins=installed()) as controller, pytest.raises(UnknownDecisionError):
+        controller.explain(decision.id)
+
+
+def test_what_is_no_run_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="aamc run"):
+        MetaController.load(tmp_path, plugins=installed())
+    with pytest.raises(CheckpointError, match="holds no router 'slow'"):
+        MetaController.load(run, router="slow", plugins=installed())
+
+
+def test_the_program_in_the_page_on_the_log_runs() -> None:
+    page = Path(__file__).parents[1] / "docs" / "explanation" / "decision-log.md"
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_closed_controller_refuses(tmp_path: Path) -> None:
