@@ -205,6 +205,8 @@ class RoutingStreams(Protocol):
 
     ``step``'s info holds ``vector_reward [n, 3]``, ``quality``, ``cost_usd``, ``latency_ms``, ``row``
     and ``masked`` (whether the action was not allowed), all ``[n]``, of the step just taken.
+    Streams are cut off, never done. One that is starts anew in the same step; ``_final_obs [n]`` then
+    says which, and ``final_obs [n]`` holds what each would have shown next (Gymnasium's ``SAME_STEP``).
     """
 
     num_envs: int

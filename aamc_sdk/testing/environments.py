@@ -13,7 +13,7 @@ from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_request
 
-_STREAMS, _STEPS = 8, 20
+_STREAMS, _STEPS, _LONG = 8, 20, 1000
 _INFO = ("vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked")
 
 
@@ -127,6 +127,19 @@ def check_requests_have_hindsight(subject: Subject) -> None:
     require(request.hindsight is not None, "request must have hindsight, for privileged routers")
 
 
+def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:
+    """Where a stream is truncated it starts anew in the same step, and ``info["final_obs"]`` has what would have been next."""
+    streams = _streams(subject)
+    first, _ = streams.reset(seed=0)
+    for _ in range(_LONG):
+        _, _, _, truncated, info = streams.step(_allowed(streams))
+        if truncated.any():
+            require(np.array_equal(info.get("_final_obs"), truncated), "info['_final_obs'] must say which streams were cut off")
+            final = np.stack(list(info["final_obs"][truncated]))
+            require(final.shape == first[truncated].shape, "info['final_obs'] must hold an observation for each stream that was cut off")
+            return
+
+
 CHECKS = (
     *OPTION_CHECKS,
     check_a_split_becomes_a_table,
@@ -136,4 +149,5 @@ CHECKS = (
     check_given_preferences_are_kept,
     check_masked_actions_are_reported,
     check_requests_have_hindsight,
+    check_streams_that_are_cut_off_show_their_end,
 )

@@ -52,8 +52,9 @@ def _everything(store: Store, step: int) -> list[Experience]:
 
 
 def _ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int]]]:
+    """Return the ids of decisions, feedback and attempts; a decision comes again with what is said of it later."""
     return (
-        [decision.id for part in parts for decision in part.decisions],
+        list(dict.fromkeys(decision.id for part in parts for decision in part.decisions)),
         [feedback.id for part in parts for feedback in part.feedback],
         [(attempt.decision_id, attempt.n) for part in parts for attempt in part.attempts],
     )

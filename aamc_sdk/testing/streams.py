@@ -46,7 +46,10 @@ class TableEnvironment(Environment):
 
 
 class TableStreams:
-    """Streams in the form of :class:`aamc_sdk.interfaces.RoutingStreams` that truncate after 50 steps."""
+    """Streams in the form of :class:`aamc_sdk.interfaces.RoutingStreams`.
+
+    They are cut off after 50 steps and start anew in the same step (Gymnasium's ``SAME_STEP``).
+    """
 
     horizon = 50
 
@@ -86,11 +89,13 @@ class TableStreams:
         vector = self._reward.vector(happened)
         scalars = (self._reward.weights(request.preferences) * vector).sum(axis=1)
         info = attrs.asdict(happened, recurse=False) | {"vector_reward": vector, "row": self._row, "masked": masked}
+        truncated = np.full(self.num_envs, self._time + 1 == self.horizon)
         self._time += 1
-        truncated = np.full(self.num_envs, self._time == self.horizon)
-        if truncated.all():
-            self._time, self._episode = 0, self._episode + 1
         self._arrive()
+        if truncated.all():
+            info |= {"final_obs": _objects(self._observe()), "_final_obs": truncated}
+            self._time, self._episode = 0, self._episode + 1
+            self._arrive()
         return self._observe(), scalars, np.zeros(self.num_envs, dtype=bool), truncated, info
 
     def close(self) -> None:
@@ -102,6 +107,13 @@ class TableStreams:
 
     def _observe(self) -> NDArray[np.float32]:
         return encode(self.request(), self._reward).flat()
+
+
+def _objects(observations: NDArray[np.float32]) -> NDArray[np.object_]:
+    """Return an array of one observation each, as Gymnasium's vector environments give final observations."""
+    objects = np.empty(len(observations), dtype=object)
+    objects[:] = list(observations)
+    return objects
 
 
 def _charged(outcomes: Outcomes, mask: NDArray[np.bool_], chosen: tuple[NDArray[Any], NDArray[Any]], masked: NDArray[np.bool_]) -> Outcomes:
