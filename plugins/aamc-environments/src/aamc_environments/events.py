@@ -49,7 +49,12 @@ class Schedule:
         self._pool = pool
         self._drifts = [(event, pool.index(event.candidate)) for event in self._events if event.kind == "drift"]
         self._starts = sorted({0, *(event.at for event in self._events if event.kind != "drift")})
+        self._steps = {*self._starts, *(step for event, _ in self._drifts for step in range(event.at, event.at + event.over + 1))}
         self.conditions = self._all_conditions()
+
+    def changes(self, step: int) -> bool:
+        """Return whether anything is otherwise at a step than it was at the one before."""
+        return step in self._steps
 
     def phase(self, step: int) -> int:
         """Return which of the ``conditions`` hold at a step."""

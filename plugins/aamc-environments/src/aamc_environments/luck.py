@@ -6,11 +6,15 @@ thousand others as alone, and no loop runs over streams.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
 
+Arrays = tuple[NDArray[Any], ...]
 GROUP = 32
 """Streams that share a generator."""
 BLOCK = 32
@@ -26,30 +30,32 @@ class Luck:
         streams: Each stream's number, ``[n]``.
         exponentials: How many standard exponentials a step takes.
         uniforms: How many numbers in [0, 1) a step takes.
+        shape: Makes what is used of a block's ``[BLOCK, exponentials, n]`` and ``[BLOCK, uniforms, n]``, for all steps at once.
     """
 
-    def __init__(self, seed: int, purpose: int, streams: NDArray[np.intp], *, exponentials: int = 0, uniforms: int = 0) -> None:
+    def __init__(
+        self, seed: int, purpose: int, streams: NDArray[np.intp], *, exponentials: int, uniforms: int, shape: Callable[[Floats, Floats], Arrays]
+    ) -> None:
         groups, place = np.unique(streams // GROUP, return_inverse=True)
         self._generators = [np.random.default_rng((seed, purpose, int(group))) for group in groups]
-        column = place * GROUP + streams % GROUP
-        self._columns = column
+        self._columns = place * GROUP + streams % GROUP
         self._counts = (exponentials, uniforms)
-        self._step = BLOCK
-        self._exponential = self._uniform = np.empty(0)
+        self._shape = shape
+        self._steps: Iterator[Arrays] = iter(())
 
-    def next(self) -> tuple[Floats, Floats]:
-        """Return the next step's ``[exponentials, n]`` and ``[uniforms, n]``."""
-        if self._step == BLOCK:
-            self._refill()
-        step = self._step
-        self._step += 1
-        return self._exponential[step], self._uniform[step]
+    def next(self) -> Arrays:
+        """Return the next step's arrays, as ``shape`` made them."""
+        step = next(self._steps, None)
+        if step is None:
+            self._steps = zip(*self._shape(*self._draw()), strict=True)
+            step = next(self._steps)
+        return step
 
-    def _refill(self) -> None:
+    def _draw(self) -> tuple[Floats, Floats]:
         exponentials, uniforms = self._counts
         drawn = [
             (generator.standard_exponential((BLOCK, exponentials, GROUP)), generator.random((BLOCK, uniforms, GROUP)))
             for generator in self._generators
         ]
-        self._exponential, self._uniform = (np.concatenate(parts, axis=2).take(self._columns, axis=2) for parts in zip(*drawn, strict=True))
-        self._step = 0
+        first, second = (np.concatenate(parts, axis=2).take(self._columns, axis=2) for parts in zip(*drawn, strict=True))
+        return first, second

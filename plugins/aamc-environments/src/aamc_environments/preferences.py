@@ -15,15 +15,16 @@ PURPOSE = 1
 
 
 def draw(kind: str, exponentials: Floats) -> Floats:
-    """Return preferences ``[n, 3]`` from standard exponentials ``[3, n]``.
+    """Return preferences ``[..., n, 3]`` from standard exponentials ``[..., 3, n]``.
 
     Exponentials over their sum are Dirichlet(1, 1, 1); 1 - exp(-e) is uniform; each of three is
     equally likely to be the greatest.
     """
+    by_stream = exponentials.swapaxes(-1, -2)
     if kind == "corners":
-        return np.asarray(np.eye(3)[exponentials.argmax(axis=0)])
-    weights = -np.expm1(-exponentials) if kind == "uniform" else exponentials
-    return np.asarray((weights / weights.sum(axis=0)).T)
+        return np.asarray(np.eye(3)[by_stream.argmax(axis=-1)])
+    weights = -np.expm1(-by_stream) if kind == "uniform" else by_stream
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 class Preferences:
@@ -49,11 +50,11 @@ class Preferences:
 
     def seed(self, seed: int) -> None:
         """Draw from a new seed."""
-        self._luck = Luck(seed, PURPOSE, self._streams, exponentials=3)
+        self._luck = Luck(seed, PURPOSE, self._streams, exponentials=3, uniforms=0, shape=lambda drawn, _: (draw(self._kind, drawn),))
 
     def begin(self) -> None:
         """Start all streams anew."""
-        self.present = draw(self._kind, self._luck.next()[0]) if self._given is None else self._given
+        self.present: Floats = self._luck.next()[0] if self._given is None else self._given
 
     def advance(self) -> None:
         """Go on to the next step."""

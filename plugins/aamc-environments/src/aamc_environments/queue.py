@@ -56,8 +56,8 @@ class QueueEnvironment(StreamEnvironment):
         Raises:
             DataError: A label is missing, or a category is not in the world.
         """
-        super().prepare(splits)
         self._truths = {name: self._true(name, dataset) for name, dataset in splits.items()}
+        super().prepare(splits)
 
     def dataset(self, split: str) -> Dataset:
         """Return a split with an outcome of each candidate, sampled without load.

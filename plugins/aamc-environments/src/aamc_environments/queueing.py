@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.events import Conditions, Schedule
-from aamc_environments.streams import Script, Streams
+from aamc_environments.streams import Chances, Script, Streams
 from aamc_environments.world import sigmoid
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError
 from aamc_sdk.requests import expected_cost, token_counts
-
-QUERY, SUCCESS, LENGTH, BURST = range(4)
-"""What each of a step's uniforms decides."""
 
 
 @attrs.frozen(eq=False)
@@ -63,9 +60,14 @@ class Truth:
         prompt = expected_cost(request.queries, request.pool) - np.outer(assumed, prices)
         return cls(log_odds, prompt, np.outer(np.where(own, assumed, output_tokens), prices))
 
-    def take(self, rows: NDArray[np.intp]) -> Truth:
-        """Return some rows."""
-        return Truth(self.log_odds[rows], self.prompt_usd[rows], self.answer_usd[rows])
+    def under(self, drift: Floats, price: Floats) -> Floats:
+        """Return chance of success, USD of the prompt, and of an answer of mean length, ``[3, Q, M]``.
+
+        Args:
+            drift: How far each candidate's log-odds have moved, ``[M]``.
+            price: Each candidate's multiple of its list price, ``[M]``.
+        """
+        return np.stack((sigmoid(self.log_odds + drift), self.prompt_usd * price, self.answer_usd * price))
 
 
 @attrs.frozen(kw_only=True)
@@ -112,52 +114,51 @@ class QueueStreams(Streams):
         self._arrivals = arrivals
         self._schedule = schedule
         self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
-        self._phase = 0
         self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
-        super().__init__(attrs.evolve(script, request=self._scenes[0]))
+        self._queues = np.arange(len(script.streams)) * len(script.request.pool)
+        super().__init__(script)
 
     def _begin(self) -> None:
         self._backlog_ms = np.zeros((self.num_envs, len(self.staged.pool)), dtype=np.float32)
         self._bursting = np.zeros(self.num_envs, dtype=bool)
 
-    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
-        self._follow_schedule()
-        gap, self._service = exponentials
-        self._uniforms = uniforms
-        gap_ms = gap * self._arrivals.calm_gap_ms
+    def _prepare(self, chances: Chances) -> None:
+        if self.clock == 0 or self._schedule.changes(self.clock):
+            self._follow_schedule()
+        self._chances = chances
+        gap_ms = chances.gap * self._arrivals.calm_gap_ms
         if self._arrivals.burst != 1:
-            self._bursting = self._arrivals.change(self._bursting, uniforms[BURST])
+            self._bursting = self._arrivals.change(self._bursting, chances.burst)
             gap_ms = np.where(self._bursting, gap_ms / self._arrivals.burst, gap_ms)
         self._backlog_ms -= gap_ms[:, None].astype(np.float32)
         np.maximum(self._backlog_ms, 0, out=self._backlog_ms)
 
     def _follow_schedule(self) -> None:
-        self._drift = self._schedule.drift(self.clock)
         phase = self._schedule.phase(self.clock)
-        if phase != self._phase:
-            self._phase = phase
+        if self.staged is not self._scenes[phase]:
             self._stage(self._scenes[phase])
+        self._tables = self._truth.under(self._schedule.drift(self.clock), self._schedule.conditions[phase].price)
+        self._flat_tables = self._tables.reshape(3, -1)
 
     def _wait(self) -> Floats:
         return self._backlog_ms
 
     def _hindsight(self) -> Outcomes:
-        truth = self._truth.take(self.row)
-        cost = (truth.prompt_usd + truth.answer_usd) * self._schedule.conditions[self._phase].price
-        return Outcomes(sigmoid(truth.log_odds + self._drift), cost, self._unloaded_ms + self._backlog_ms)
+        chance, prompt_usd, answer_usd = self._tables.take(self.row, axis=1)
+        return Outcomes(chance, prompt_usd + answer_usd, self._unloaded_ms + self._backlog_ms)
 
-    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
-        cell = self.row.take(streams) * len(self.staged.pool) + actions
-        _, success, length, _ = self._uniforms.take(streams, axis=1)
-        quality = success < sigmoid(self._truth.log_odds.take(cell) + self._drift.take(actions))
-        cost = self._truth.prompt_usd.take(cell) + self._truth.answer_usd.take(cell) * (0.5 + length)
-        cost *= self._schedule.conditions[self._phase].price.take(actions)
-        service_ms = self._service.take(streams) * self._speeds.service_ms.take(actions)
-        queue = streams * len(self.staged.pool) + actions
+    def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
+        chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
+        service_ms = self._chances.service * self._speeds.service_ms.take(actions)
+        queues = self._queues + actions
         backlog_ms = self._backlog_ms.reshape(-1)
-        latency_ms = backlog_ms.take(queue) + service_ms + self._speeds.network_ms.take(actions)
-        backlog_ms[queue] += service_ms
-        return Outcomes(quality.astype(np.float64), cost, latency_ms)
+        wait_ms = backlog_ms.take(queues)
+        backlog_ms[queues] = wait_ms + service_ms * allowed
+        return Outcomes(
+            quality=(self._chances.success < chance).astype(np.float64),
+            cost_usd=prompt_usd + answer_usd * (0.5 + self._chances.length),
+            latency_ms=wait_ms + service_ms + self._speeds.network_ms.take(actions),
+        )
 
 
 def _under(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:

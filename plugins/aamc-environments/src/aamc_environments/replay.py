@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
-from aamc_environments.streams import Script, Streams
+from aamc_environments.streams import Chances, Script, Streams
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError
 from aamc_sdk.requests import build_request
 
@@ -39,7 +38,7 @@ class ReplayStreams(Streams):
     def _begin(self) -> None:
         """Nothing is under way at the start."""
 
-    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
+    def _prepare(self, chances: Chances) -> None:
         """Nothing but the query's row is drawn."""
 
     def _wait(self) -> None:
@@ -48,10 +47,9 @@ class ReplayStreams(Streams):
     def _hindsight(self) -> Outcomes:
         return self._outcomes.take(self.row)
 
-    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
-        rows = self.row[streams]
+    def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         table = self._outcomes
-        return Outcomes(table.known_quality[rows, actions], table.cost_usd[rows, actions], table.latency_ms[rows, actions])
+        return Outcomes(table.known_quality.take(cells), table.cost_usd.take(cells), table.latency_ms.take(cells))
 
 
 class ReplayEnvironment(StreamEnvironment):

@@ -7,7 +7,7 @@ the same step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` holds what wo
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import gymnasium
@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from aamc_environments.luck import Luck
+from aamc_environments.luck import Arrays, Luck
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import Preferences
 from aamc_sdk import Outcomes, Reward, RoutingRequest
@@ -51,6 +51,16 @@ class Script:
     horizon: int | None
 
 
+class Chances(NamedTuple):
+    """A step's random numbers, ``[n]`` each: standard exponentials of the gap before the query and of its service, then uniforms."""
+
+    gap: Floats
+    service: Floats
+    success: Floats
+    length: Floats
+    burst: Floats
+
+
 class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
     """n streams of a split's queries; see :class:`aamc_sdk.interfaces.RoutingStreams`.
 
@@ -66,7 +76,6 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         self.num_envs = len(script.streams)
         self.script = script
         self._seed: int | None = script.seed
-        self._every = np.arange(self.num_envs)
         self._stage(script.request)
         bound = np.full(self.observer.width, GREATEST, dtype=np.float32)
         self.single_observation_space = gymnasium.spaces.Box(-bound, bound)
@@ -79,7 +88,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         super().reset(seed=seed)
         seed = self._seed if seed is None else seed
         if seed is not None:
-            self._luck = Luck(seed, PURPOSE, self.script.streams, exponentials=2, uniforms=4)
+            self._luck = Luck(seed, PURPOSE, self.script.streams, exponentials=2, uniforms=4, shape=self._shape)
             self.script.preferences.seed(seed)
             self._seed = None
         self._start()
@@ -107,12 +116,13 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         self.script.preferences.advance()
         self._arrive()
         observation = self._observe()
-        ends = self.clock == self.script.horizon
-        if ends:
+        truncations = np.zeros(self.num_envs, dtype=bool)
+        if self.clock == self.script.horizon:
+            truncations[:] = True
             info |= {"final_obs": _objects(observation), "_final_obs": np.ones(self.num_envs, dtype=bool)}
             self._start()
             observation = self._observe()
-        return observation, rewards, np.zeros(self.num_envs, dtype=bool), np.full(self.num_envs, ends), info
+        return observation, rewards, np.zeros(self.num_envs, dtype=bool), truncations, info
 
     def request(self) -> RoutingRequest:
         """Return the present query of each stream, with its preference, waits and hindsight."""
@@ -135,33 +145,32 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         self._arrive()
 
     def _arrive(self) -> None:
-        exponentials, uniforms = self._luck.next()
-        self.row = self.script.rows[(uniforms[0] * len(self.script.rows)).astype(np.intp)]
-        self._prepare(exponentials, uniforms)
+        self.row, *luck = self._luck.next()
+        self._prepare(Chances(*luck))
+
+    def _shape(self, exponentials: Floats, uniforms: Floats) -> Arrays:
+        rows = self.script.rows[(uniforms[:, 0] * len(self.script.rows)).astype(np.intp)]
+        return rows, *exponentials.swapaxes(0, 1), *uniforms[:, 1:].swapaxes(0, 1)
 
     def _observe(self) -> Array32:
         return self.observer.observe(self.row, self.script.preferences.present, self._wait())
 
     def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
-        masked = ~self._allowed.take(self.row * len(self.staged.pool) + actions)
-        if not masked.any():
-            return self._serve(self._every, actions), masked
-        served = self._serve(np.flatnonzero(~masked), actions[~masked])
-        worst = _worst(self._hindsight().take(masked), self.staged.mask[self.row[masked]])
-        mixed = []
-        for good, bad in zip((served.known_quality, served.cost_usd, served.latency_ms), worst, strict=True):
-            column = np.empty(self.num_envs)
-            column[~masked], column[masked] = good, bad
-            mixed.append(column)
-        return Outcomes(*mixed), masked
+        cells = self.row * len(self.staged.pool) + actions
+        allowed = self._allowed.take(cells)
+        outcomes = self._serve(actions, cells, allowed)
+        masked = ~allowed
+        if masked.any():
+            _spoil(outcomes, masked, self._hindsight(), self.staged.mask[self.row])
+        return outcomes, masked
 
     @abc.abstractmethod
     def _begin(self) -> None:
         """Start all streams anew."""
 
     @abc.abstractmethod
-    def _prepare(self, exponentials: Floats, uniforms: Floats) -> None:
-        """Let the next queries arrive, with this step's luck, ``[2, n]`` and ``[4, n]``."""
+    def _prepare(self, chances: Chances) -> None:
+        """Let the next queries arrive."""
 
     @abc.abstractmethod
     def _wait(self) -> Floats | None:
@@ -172,15 +181,22 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         """Return the true expectations of the present queries, ``[n, M]``, waiting included."""
 
     @abc.abstractmethod
-    def _serve(self, streams: NDArray[np.intp], actions: NDArray[np.intp]) -> Outcomes:
-        """Let candidates answer in some streams; return what happens there, ``[len(streams)]`` each."""
+    def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
+        """Let candidates answer, where that is allowed; return new arrays of what happens, ``[n]`` each.
+
+        Args:
+            actions: The chosen candidates, ``[n]``.
+            cells: Where they stand in a flattened ``[Q, M]`` table, ``[n]``.
+            allowed: Whether they may be chosen, ``[n]``.
+        """
 
 
-def _worst(hindsight: Outcomes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Return failure at the greatest cost and latency among allowed candidates, or among all where none is."""
+def _spoil(outcomes: Outcomes, masked: NDArray[np.bool_], hindsight: Outcomes, mask: NDArray[np.bool_]) -> None:
+    """Make masked actions failures at the greatest cost and latency among allowed candidates, or among all where none is."""
     allowed = mask | ~mask.any(axis=1, keepdims=True)
-    cost, latency = (np.where(allowed, values, -np.inf).max(axis=1) for values in (hindsight.cost_usd, hindsight.latency_ms))
-    return np.zeros(len(mask)), cost, latency
+    outcomes.known_quality[masked] = 0.0
+    for realised, expected in ((outcomes.cost_usd, hindsight.cost_usd), (outcomes.latency_ms, hindsight.latency_ms)):
+        realised[masked] = np.where(allowed, expected, -np.inf).max(axis=1)[masked]
 
 
 def _objects(observations: Array32) -> NDArray[np.object_]:

@@ -1,0 +1,103 @@
+"""The single environments, and those who train on them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import aamc_environments.gym  # noqa: F401  # registers the ids
+import gymnasium
+import numpy as np
+import pytest
+from aamc_environments.single import QueueEnv, standalone
+from gymnasium.utils.env_checker import check_env
+
+from aamc_sdk import Pool
+from aamc_sdk.pools import default_pool
+
+
+def test_gymnasium_checks_pass():
+    check_env(gymnasium.make("aamc/Queue-v0").unwrapped)
+
+
+@pytest.mark.parametrize("imports", ["import gymnasium, aamc_environments", "import aamc_environments.gym, gymnasium", "import gymnasium"])
+def test_the_id_is_found_after_any_of_the_documented_imports(imports):
+    name = "aamc_environments.gym:aamc/Queue-v0" if imports == "import gymnasium" else "aamc/Queue-v0"
+    code = f"{imports}; print(gymnasium.make({name!r}).spec.id)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "aamc/Queue-v0"
+
+
+def test_plugins_are_listed_without_gymnasium():
+    code = "import aamc_environments.plugin, sys; sys.exit('gymnasium' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_single_environment_is_a_row_of_the_vectorised_one():
+    single = QueueEnv(queries=200, horizon=20)
+    many = standalone(queries=200, horizon=20).vector(3, "train")
+    observation, _ = single.reset(seed=8)
+    np.testing.assert_array_equal(observation, many.reset(seed=8)[0][0])
+    for step in range(50):
+        action = step * 3 % 7
+        observation, reward, _, truncated, info = single.step(action)
+        seen, rewards, _, truncations, infos = many.step(np.array([action, 0, 1]))
+        if truncated:
+            np.testing.assert_array_equal(observation, infos["final_obs"][0])
+            observation, _ = single.reset()
+        np.testing.assert_array_equal(observation, seen[0])
+        assert (reward, truncated) == (rewards[0], truncations[0])
+        assert info["latency_ms"] == infos["latency_ms"][0]
+
+
+def test_a_pool_of_ones_own_is_played():
+    pool = Pool(list(default_pool())[:3])
+    assert gymnasium.make("aamc/Queue-v0", pool=pool, queries=50).action_space.n == 3
+
+
+def test_the_vectorised_simulator_is_made_by_its_id():
+    streams = gymnasium.make_vec("aamc/Queue-v0", num_envs=6, vectorization_mode="vector_entry_point", queries=50)
+    assert streams.reset(seed=0)[0].shape == streams.observation_space.shape
+
+
+def test_mo_gymnasium_gets_the_vector_reward():
+    mo_gymnasium = pytest.importorskip("mo_gymnasium", reason="mo-gymnasium is not installed")
+    environment = mo_gymnasium.make("aamc/MOQueue-v0", queries=50)
+    environment.reset(seed=0)
+    _, reward, _, _, info = environment.step(2)
+    assert environment.unwrapped.reward_space.contains(reward)
+    np.testing.assert_allclose(reward, info["vector_reward"], rtol=1e-6)
+
+
+def test_stable_baselines_trains_on_the_single_environment():
+    PPO = pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed").PPO
+    model = PPO("MlpPolicy", gymnasium.make("aamc/Queue-v0", queries=50), n_steps=64, batch_size=32, n_epochs=1, device="cpu", seed=0)
+    before = [parameter.detach().clone() for parameter in model.policy.parameters()]
+    model.learn(300)
+    assert any(not np.array_equal(one, two.detach()) for one, two in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_stable_baselines_learns_on_the_vectorised_streams():
+    PPO = pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed").PPO
+    from aamc_environments.sb3 import StreamsVecEnv
+
+    streams = standalone(queries=500, horizon=16, preferences="fixed", preference="0,1,0").vector(64, "train")
+    model = PPO("MlpPolicy", StreamsVecEnv(streams), n_steps=32, batch_size=256, learning_rate=3e-3, device="cpu", seed=0)
+    model.learn(16 * 64 * 32)
+    fresh = standalone(queries=500, preferences="fixed", preference="0,1,0").vector(512, "train")
+    action, _ = model.predict(fresh.reset(seed=1)[0], deterministic=True)
+    assert (action == 6).mean() < 0.03  # all that matters is cost, and a seventh would be chance
+
+
+def test_truncated_streams_tell_stable_baselines_what_they_saw_last():
+    pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed")
+    from aamc_environments.sb3 import StreamsVecEnv
+
+    environment = StreamsVecEnv(standalone(queries=50, horizon=2).vector(3, "train"))
+    environment.seed(4)
+    environment.reset()
+    environment.step(np.zeros(3, dtype=int))
+    observations, _, dones, infos = environment.step(np.zeros(3, dtype=int))
+    assert dones.all()
+    assert infos[1]["TimeLimit.truncated"]
+    assert infos[1]["terminal_observation"].shape == observations[1].shape
+    assert infos[1]["vector_reward"].shape == (3,)
