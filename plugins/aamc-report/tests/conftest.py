@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from aamc_report.report import write_report
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.files import write_json, write_text
 from aamc_sdk.settings import read_settings
@@ -24,29 +29,38 @@ MakeRun = Callable[..., Path]
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Return a function that writes a run's folder and returns it."""
+    return partial(_build, tmp_path / "run")
 
-    def make(
-        routers: tuple[str, ...] = ROUTERS,
-        candidates: tuple[str, ...] = CANDIDATES,
-        categories: tuple[str, ...] = CATEGORIES,
-        streams: bool = False,
-        latency: bool = True,
-        curves: bool = True,
-    ) -> Path:
-        folder = tmp_path / "run"
-        comparison = _comparison(routers, candidates, categories, streams, latency)
-        settings = read_settings({"router": routers[0], "estimator": "tce", "seed": 7})
-        content = {"schema": 1, "settings": settings.plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
-        write_text(folder / "run.yaml", yaml.safe_dump(content))
-        comparison.save(folder / "decisions.npz")
-        write_json(folder / "metrics.json", _metrics(comparison))
-        if curves:
-            curve = [{"step": 1024 * n, "mean_return": 1 - 1 / n, "entropy": 1 / n} for n in range(1, 40)]
-            write_json(folder / "routers" / "ppo" / "training.json", {"curve": curve, "seconds": 61.0})
-            write_json(folder / "estimator" / "training.json", {"curve": [{"epoch": n, "loss": 0.9**n, "validation_loss": 0.92**n} for n in range(9)]})
-        return folder
 
-    return make
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report, for tests that only read."""
+    folder = _build(tmp_path_factory.mktemp("reported"))
+    write_report(folder)
+    return folder
+
+
+def _build(
+    folder: Path,
+    routers: tuple[str, ...] = ROUTERS,
+    candidates: tuple[str, ...] = CANDIDATES,
+    categories: tuple[str, ...] = CATEGORIES,
+    streams: bool = False,
+    latency: bool = True,
+    curves: bool = True,
+) -> Path:
+    comparison = _comparison(routers, candidates, categories, streams, latency)
+    settings = read_settings({"router": routers[0], "estimator": "tce", "seed": 7})
+    content = {"schema": 1, "settings": settings.plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
+    write_text(folder / "run.yaml", yaml.safe_dump(content))
+    comparison.save(folder / "decisions.npz")
+    write_json(folder / "metrics.json", _metrics(comparison))
+    if curves:
+        returns = [{"step": 1024 * n, "mean_return": 1 - 1 / n, "entropy": 1 / n} for n in range(1, 40)]
+        losses = [{"epoch": n, "loss": 0.9**n, "validation_loss": 0.92**n} for n in range(9)]
+        write_json(folder / "routers" / "ppo" / "training.json", {"curve": returns, "seconds": 61.0})
+        write_json(folder / "estimator" / "training.json", {"curve": losses})
+    return folder
 
 
 def _comparison(routers: tuple[str, ...], candidates: tuple[str, ...], categories: tuple[str, ...], streams: bool, latency: bool) -> Comparison:
@@ -55,14 +69,12 @@ def _comparison(routers: tuple[str, ...], candidates: tuple[str, ...], categorie
     ability = np.linspace(0.66, 0.94, m)
     costs = np.geomspace(2e-5, 0.02, m)
     means = np.column_stack((ability, costs, np.geomspace(300, 3000, m) if latency else np.full(m, np.nan)))
-    thrift = np.concatenate(([0.3], np.linspace(0, 1, PREFERENCES - 1)))
-    centre = (m - 1) * (1 - thrift[None, :, None] ** (0.4 + 0.3 * np.arange(len(routers))[:, None, None]))
-    chosen = np.clip(np.rint(centre + generator.normal(0, 0.9, shape)), 0, m - 1).astype(np.int16)
     table = {
         "quality": (generator.random((QUERIES, m)) < ability).astype(float),
         "cost_usd": costs * generator.gamma(4, 0.25, (QUERIES, m)),
         "latency_ms": means[:, 2] * generator.gamma(3, 1 / 3, (QUERIES, m)),
     }
+    chosen = np.stack([_choices(name, table["quality"], generator) for name in routers])
     place = (np.arange(QUERIES), chosen)
     played = {name: values[place] for name, values in table.items()} if streams else table
     return Comparison(
@@ -81,6 +93,20 @@ def _comparison(routers: tuple[str, ...], candidates: tuple[str, ...], categorie
         missing=np.array(3),
         **played,
     )
+
+
+def _choices(router: str, quality: Floats, generator: np.random.Generator) -> NDArray[np.int16]:
+    """Return what a router chose, ``[P, Q]``: an always equal model, any, or the cheapest that answers well, as far as it can tell."""
+    count = quality.shape[1]
+    always = {"llm-only": count - 1, "best-single": count - 1, "slm-only": count // 3}
+    if router in always:
+        return np.full((PREFERENCES, QUERIES), always[router], dtype=np.int16)
+    if router == "random":
+        return generator.integers(0, count, (PREFERENCES, QUERIES)).astype(np.int16)
+    noise = {"ppo": 0.6, "oracle": 0.0, "greedy": 0.7, "supervised": 0.9}.get(router, 1.4)
+    thrift = np.concatenate(([0.4], np.geomspace(0.01, 8, PREFERENCES - 1)))[:, None, None]
+    utility = quality + noise * generator.normal(size=quality.shape) - thrift * np.geomspace(0.01, 1, count)
+    return utility.argmax(axis=2).astype(np.int16)
 
 
 def _metrics(comparison: Comparison) -> dict[str, Any]:

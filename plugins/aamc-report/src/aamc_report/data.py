@@ -9,11 +9,13 @@ from typing import Any
 
 import attrs
 import numpy as np
+
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.files import read_json
 from aamc_sdk.runs import Run
+
 
 @attrs.frozen(eq=False)
 class Results:
@@ -71,7 +73,7 @@ class Results:
         """Return mean cost in USD and mean quality along the sweep of preferences, ``[points, 2]``."""
         points = self.routers[router].get("frontier") or []
         pairs = np.array([(number(point["mean_cost_usd"]), number(point["mean_quality"])) for point in points]).reshape(-1, 2)
-        return pairs[np.isfinite(pairs).all(axis=1)]
+        return np.asarray(pairs[np.isfinite(pairs).all(axis=1)])
 
     @property
     def candidate_points(self) -> Floats:
@@ -88,7 +90,7 @@ class Results:
     def latencies(self, router: str) -> Floats:
         """Return the latency in ms of each query at the headline's preference, without unknown ones."""
         latency = self.decisions.realised(self.decisions.routers.tolist().index(router)).latency_ms[0]
-        return latency[np.isfinite(latency)]
+        return np.asarray(latency[np.isfinite(latency)])
 
 
 def number(value: object) -> float:

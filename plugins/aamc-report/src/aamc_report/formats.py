@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-UNKNOWN = "–"
+DASH = "\N{EN DASH}"
+"""Between the ends of an interval, and where a number is unknown."""
 MOST_DECIMALS = 7
 Format = Callable[[float], str]
 
@@ -14,7 +15,7 @@ def fixed(decimals: int, prefix: str = "", suffix: str = "", factor: float = 1.0
     """Return a format with so many decimals, thousands apart."""
 
     def write(value: float) -> str:
-        return f"{prefix}{value * factor:,.{decimals}f}{suffix}" if math.isfinite(value) else UNKNOWN
+        return f"{prefix}{value * factor:,.{decimals}f}{suffix}" if math.isfinite(value) else DASH
 
     return write
 
@@ -33,6 +34,11 @@ def aligned(values: Iterable[float], digits: int = 2, prefix: str = "") -> Forma
     """Return one format for a column: the least value that is not 0 has so many significant digits."""
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     return fixed(_decimals(min(sizes), digits) if sizes else 0, prefix)
+
+
+def shortest(value: float, prefix: str = "") -> str:
+    """Return a number of an axis: no more digits than it has, and never an exponent."""
+    return prefix + f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def _decimals(size: float, digits: int) -> int:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.text import Annotation, Text
-from matplotlib.transforms import Bbox, BboxBase
+from numpy.typing import NDArray
 
 from aamc_report.style import MUTED
+from aamc_sdk.batch import Floats
 
-DISTANCES = (7, 14, 24, 38, 54)
+DISTANCES = (7.0, 14.0, 24.0, 38.0, 54.0)
 """How far a label may be from its point, in typographic points, the nearest first."""
-DIRECTIONS = np.deg2rad((0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158))
-"""Where a label may be from its point, the best first; beside it reads best."""
+DIRECTIONS = (0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158)
+"""Where a label may be from its point, in degrees, the best first; beside it reads best."""
 LEADER = 10
 """From this distance on, a thin line joins a label with its point."""
+CLEARANCE = 4
+"""How much room a point keeps on each side, in pixels."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,53 +34,79 @@ class Label:
     size: float = 8.0
 
 
-def place_labels(axes: Axes, labels: Sequence[Label], avoid: Sequence[tuple[float, float]]) -> None:
+@attrs.frozen
+class _Place:
+    """Where a label may be: its offset in typographic points, and which of its edges is there (0 low, 1 high, a half for the middle)."""
+
+    distance: float
+    offset: tuple[float, float]
+    edge: tuple[float, float]
+
+
+def _places() -> list[_Place]:
+    angles = [np.deg2rad(degrees) for degrees in DIRECTIONS]
+    directions = [(float(np.cos(angle)), float(np.sin(angle))) for angle in angles]
+    return [_Place(d, (d * x, d * y), (_edge(x), _edge(y))) for d in DISTANCES for x, y in directions]
+
+
+def _edge(along: float) -> float:
+    return 0.0 if along > 0.3 else 1.0 if along < -0.3 else 0.5
+
+
+def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
     """Write each label, the first ones first, where it covers neither a label nor a point; one without such a place is left out.
 
     Args:
         axes: Finished but for the labels.
         labels: What to write.
-        avoid: Points that must stay visible.
+        avoid: Points that must stay visible, ``[N, 2]``.
     """
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()  # fixes the layout, and with it where points are
-    taken = [_around(axes, x, y) for x, y in avoid]
+    axes.figure.canvas.draw()  # fixes the layout, and with it where points are
+    centres = axes.transData.transform(avoid)
+    taken = np.concatenate((centres - CLEARANCE, centres + CLEARANCE), axis=1)
+    places = _places()
     for label in labels:
-        box = _place(axes, label, taken, canvas.get_renderer())
-        if box is not None:
-            taken.append(box)
+        boxes = _boxes(axes, label, places)
+        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1))
+        if len(free):
+            taken = np.concatenate((taken, boxes[free[:1]]))
+            _write(axes, label, places[free[0]])
 
 
-def _around(axes: Axes, x: float, y: float, radius: float = 4.0) -> Bbox:
-    centre = axes.transData.transform((x, y))
-    return Bbox([centre - radius, centre + radius])
-
-
-def _place(axes: Axes, label: Label, taken: Sequence[Bbox], renderer: RendererAgg) -> Bbox | None:
-    """Write one label and return the box that it fills, or None where there is no room."""
-    line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3}
-    look: dict[str, Any] = {"color": label.colour, "weight": label.weight, "fontsize": label.size}
-    text = axes.annotate(label.text, (label.x, label.y), (0, 0), textcoords="offset points", arrowprops=line, **look)
-    text.set_in_layout(False)
-    for distance in DISTANCES:
-        for direction in DIRECTIONS:
-            _move(text, distance, direction)
-            box = Text.get_window_extent(text, renderer)  # the text alone, without its line
-            if _inside(box, axes.bbox) and not any(box.overlaps(other) for other in taken):
-                return box
+def _boxes(axes: Axes, label: Label, places: Sequence[_Place]) -> Floats:
+    """Return the box that a label would fill at each place: left, bottom, right, top in pixels, ``[places, 4]``."""
+    text = axes.text(label.x, label.y, label.text, weight=label.weight, fontsize=label.size)
+    size = np.asarray(text.get_window_extent().size, dtype=np.float64)
     text.remove()
-    return None
+    offsets = axes.figure.dpi_scale_trans.transform([place.offset for place in places]) / 72
+    low = axes.transData.transform((label.x, label.y)) + offsets - np.array([place.edge for place in places]) * size
+    return np.concatenate((low, low + size), axis=1)
 
 
-def _move(text: Annotation, distance: float, direction: float) -> None:
-    x, y = np.cos(direction), np.sin(direction)
-    text.xyann = (distance * x, distance * y)
-    text.set_horizontalalignment("left" if x > 0.3 else "right" if x < -0.3 else "center")
-    text.set_verticalalignment("bottom" if y > 0.3 else "top" if y < -0.3 else "center")
-    assert text.arrow_patch is not None
-    text.arrow_patch.set_visible(distance >= LEADER)
+def _inside(boxes: Floats, axes: Axes) -> NDArray[np.bool_]:
+    frame = axes.bbox.extents
+    return np.asarray((boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1))
 
 
-def _inside(box: Bbox, frame: BboxBase) -> bool:
-    return bool(box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1)
+def _overlaps(boxes: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Return whether each box touches each of the others, ``[boxes, others]``."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.asarray((low < high).all(axis=2))
+
+
+def _write(axes: Axes, label: Label, place: _Place) -> None:
+    line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3} if place.distance >= LEADER else None
+    axes.annotate(
+        label.text,
+        (label.x, label.y),
+        place.offset,
+        textcoords="offset points",
+        color=label.colour,
+        weight=label.weight,
+        fontsize=label.size,
+        horizontalalignment=("left", "center", "right")[int(2 * place.edge[0])],
+        verticalalignment=("bottom", "center", "top")[int(2 * place.edge[1])],
+        arrowprops=line,
+        in_layout=False,
+    )

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from aamc_sdk.files import write_bytes, write_text
 
 from aamc_report.data import Results, read_results
 from aamc_report.figures import DRAWINGS
 from aamc_report.render import to_png, to_svg
 from aamc_report.style import styled
 from aamc_report.tables import COLUMNS, category_rows, comparison_rows, model_rows, summary
+from aamc_sdk.files import write_bytes, write_text
 
 
 @attrs.frozen

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.style import context
+from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_report.data import Results
+from aamc_sdk.batch import Floats
 
 INK, MUTED, GRID, PAPER = "#20242c", "#6a7280", "#dfe2e7", "#fffffe"
 """The neutral colours; a page replaces them by its own, light or dark."""
@@ -26,7 +27,7 @@ MARKERS = "osD^vPX<>hpd"
 WIDTH = 8.6
 """Every figure's width in inches."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "axes.edgecolor": GRID,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -71,17 +72,16 @@ def looks(results: Results) -> Mapping[str, Look]:
     return {router: found[router] for router in results.routers}
 
 
-def on_colour(background: str) -> str:
-    """Return black or white, whichever is easier to read on a colour (by its luma, ITU-R BT.601)."""
-    return "#000000" if np.dot(to_rgb(background), (0.299, 0.587, 0.114)) > 0.5 else "#ffffff"
+def on_colour(background: Floats) -> str:
+    """Return black or white, whichever is easier to read on a colour ``[3 or 4]``, by its luma (ITU-R BT.601)."""
+    return "#000000" if background[:3] @ np.array((0.299, 0.587, 0.114)) > 0.5 else "#ffffff"
 
 
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in this style; a letter that the font lacks is no cause for a warning."""
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # a user's matplotlibrc must not change the report
-        mpl.rcParams.update(_SETTINGS)
+    # A user's own matplotlibrc must not change the report.
+    with context(_SETTINGS, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
 
@@ -115,3 +115,10 @@ def wide(values: Any) -> bool:
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     return bool(len(known) and known.min() > 0 and known.max() >= 20 * known.min())
+
+
+def use_log_axis(axes: Axes) -> None:
+    """Count logarithmically to the right, with ticks at 1 and 3 times the powers of ten."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from aamc_report.data import Results
-from aamc_report.formats import Format, aligned, fixed, milliseconds, percent
+from aamc_report.formats import DASH, Format, aligned, fixed, milliseconds, percent
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ COLUMNS = (
     Column("mean_quality", "Mean quality", "0 to 1", "Mean quality of the answers."),
     Column("mean_cost_usd", "Mean cost", "USD", "Mean cost of a query, with what deciding cost."),
     Column("mean_latency_ms", "Mean latency", "ms", "Mean time from request to answer."),
-    Column("p95_latency_ms", "95th percentile", "ms", "Latency that 95% of the queries stay below."),
+    Column("p95_latency_ms", "p95 latency", "ms", "Latency that 95% of the queries stay below."),
     Column("efficiency", "Efficiency", "", "Success rate over cost and latency, each in units of llm-only's."),
     Column("expected_utility", "Expected utility", "", "Mean reward over all preferences, each at its own."),
     Column("aiq", "AIQ", "", "Mean quality of the cost-quality hull from the cheapest candidate's cost to the dearest's."),
@@ -77,16 +77,14 @@ def comparison_rows(results: Results) -> list[Row]:
 
 
 def _format(results: Results, metric: str) -> Format:
-    if metric == "mean_cost_usd":
-        return aligned((results.value(router, metric) for router in results.routers), digits=3)
-    if metric == "efficiency":
-        return aligned((results.value(router, metric) for router in results.routers), digits=3)
+    if metric in ("mean_cost_usd", "efficiency"):
+        return aligned(results.value(router, metric) for router in results.routers)
     return {"success_rate": percent, "mean_latency_ms": milliseconds, "p95_latency_ms": milliseconds}.get(metric, fixed(3))
 
 
 def _cell(results: Results, router: str, metric: str, write: Format) -> Cell:
     value, (low, high) = results.value(router, metric), results.interval(router, metric)
-    interval = f"{write(low).rstrip('%')}–{write(high)}" if math.isfinite(low) and math.isfinite(high) else ""
+    interval = f"{write(low).rstrip('%')}{DASH}{write(high)}" if math.isfinite(low) and math.isfinite(high) else ""
     return Cell(value, write(value), interval)
 
 
@@ -100,10 +98,7 @@ def category_rows(results: Results) -> list[Row]:
 
 def model_rows(results: Results) -> list[Row]:
     """Return a row for each candidate that the pool has: how often each router chose it."""
-    return [
-        Row(name, [_share(results.model_share(router, name)) for router in results.routers])
-        for name in results.decisions.candidates.tolist()
-    ]
+    return [Row(name, [_share(results.model_share(router, name)) for router in results.routers]) for name in results.decisions.candidates.tolist()]
 
 
 def _share(value: float) -> Cell:

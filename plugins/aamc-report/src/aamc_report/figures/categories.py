@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
-from aamc_sdk.batch import Floats
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from aamc_report.data import Results
-from aamc_report.style import INK, PAPER, new_figure, on_colour, short
+from aamc_report.formats import DASH
+from aamc_report.style import INK, MUTED, PAPER, new_figure, on_colour, short
+from aamc_sdk.batch import Floats
 
 CAPTION = "Success rate in per cent at the preference above, by the category of the query; n is the number of queries."
+SHADES = ("#e8eef5", "#7fb0d6", "#0a5c9e")
+"""From the lowest rate to 100%."""
 MOST_NUMBERS = 16
 """With more routers than this, colours alone tell the figures."""
 
@@ -24,22 +26,21 @@ def draw(results: Results) -> Figure | None:
     rates = np.array([[results.category_value(router, name, "success_rate") for router in results.routers] for name in results.categories])
     figure = new_figure(1.3 + 0.24 * len(results.categories))
     axes = figure.subplots()
-    low = float(np.nanmin(rates, initial=1.0))
-    image = axes.pcolormesh(rates, cmap="cividis", vmin=low, vmax=1.0, edgecolors=PAPER, linewidth=0.8)
+    scale, shades = Normalize(float(np.nanmin(rates, initial=0.9)), 1.0), LinearSegmentedColormap.from_list("rates", SHADES)
+    mesh = axes.pcolormesh(rates, cmap=shades, norm=scale, edgecolors=PAPER, linewidth=0.8)
     if len(results.routers) > MOST_NUMBERS:
-        figure.colorbar(image, ax=axes, format=lambda value, _: f"{value:.0%}")
+        figure.colorbar(mesh, ax=axes, format=lambda value, _: f"{value:.0%}")
     else:
-        _write_rates(axes, rates, low)
+        _write_rates(axes, rates, shades(scale(rates)))
     _name_axes(axes, results)
     return figure
 
 
-def _write_rates(axes: Axes, rates: Floats, low: float) -> None:
-    colours = mpl.colormaps["cividis"]
+def _write_rates(axes: Axes, rates: Floats, colours: Floats) -> None:
+    """Write each rate on its cell, whose colour is one of ``[rows, columns, 4]``."""
     for (row, column), rate in np.ndenumerate(rates):
-        colour = to_hex(colours((rate - low) / (1 - low or 1.0)))
-        text = f"{100 * rate:.0f}" if np.isfinite(rate) else "–"
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=on_colour(colour) if np.isfinite(rate) else None)
+        text, colour = (f"{100 * rate:.0f}", on_colour(colours[row, column])) if np.isfinite(rate) else (DASH, MUTED)
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
 
 
 def _name_axes(axes: Axes, results: Results) -> None:

@@ -10,7 +10,7 @@ from aamc_report.data import Results
 from aamc_report.formats import Format, dollars, milliseconds, percent, significant
 from aamc_report.style import INK, looks, name_rows, new_figure
 
-CAPTION = "Means over the evaluated queries at the preference above; thin lines are 95% intervals. More is better on the outside, less in between."
+CAPTION = "Means at the preference above; thin lines are 95% intervals. Of success and efficiency more is better, of cost and latency less."
 PANELS: tuple[tuple[str, str, Format], ...] = (
     ("success_rate", "Success rate", percent),
     ("mean_cost_usd", "Mean cost, USD", dollars),
@@ -37,7 +37,7 @@ def _draw_bars(axes: Axes, results: Results, metric: str, write: Format) -> None
     values = np.array([results.value(router, metric) for router in results.routers])
     bounds = np.array([results.interval(router, metric) for router in results.routers])
     longest = float(np.nanmax(np.column_stack((values, bounds)))) or 1.0
-    for row, (router, look) in enumerate(looks(results).items()):
+    for row, look in enumerate(looks(results).values()):
         axes.barh(row, np.nan_to_num(values[row]), height=0.66, color=look.colour, alpha=1.0 if look.emphasised else 0.72, linewidth=0)
         axes.plot(bounds[row], (row, row), color=INK, linewidth=0.9, solid_capstyle="butt")
         end = np.nanmax((values[row], bounds[row, 1], 0.0))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.frontier import hull
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_report.data import Results
-from aamc_report.formats import dollars
+from aamc_report.formats import dollars, shortest
 from aamc_report.labels import Label, place_labels
 from aamc_report.render import tip
-from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, wide
+from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, use_log_axis, wide
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.frontier import hull
 
 CAPTION = (
-    "Up and to the left is better. Large markers: the preference above, with 95% intervals. Small dots: the same router as cost counts for more or less; "
+    "Up and to the left is better. Large markers: the preference above, with 95% intervals. "
+    "Small dots: the same router as cost counts for more or less; "
     "solid lines: their concave hull. Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
 )
 
@@ -29,26 +32,28 @@ def draw(results: Results) -> Figure:
     points = {router: np.array([[results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")]]) for router in results.routers}
     every = np.concatenate((results.candidate_points, *points.values(), *(results.frontier(router) for router in results.routers)))
     if wide(every[:, 0]):
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter("")
-    axes.xaxis.set_major_formatter(lambda value, _: dollars(value))
+        use_log_axis(axes)
+    axes.xaxis.set_major_formatter(lambda value, _: shortest(value, "$"))
     axes.margins(0.08)
-    _draw_candidates(axes, results.candidate_points)
+    line = _draw_candidates(axes, results.candidate_points)
     for router, look in looks(results).items():
         _draw_router(axes, results, router, look)
-    place_labels(axes, _labels(results, points), [(x, y) for x, y in every.tolist() if np.isfinite((x, y)).all()])
+    shown = np.concatenate((every, line, *(_interval_points(results, router) for router in results.routers)))
+    place_labels(axes, _labels(results, points), shown[np.isfinite(shown).all(axis=1)])
     return figure
 
 
-def _draw_candidates(axes: Axes, points: Floats) -> None:
+def _draw_candidates(axes: Axes, points: Floats) -> Floats:
+    """Draw the candidates, and the hull of their mixtures, of which it returns points ``[N, 2]``."""
     known = points[np.isfinite(points).all(axis=1)]
     if not len(known):
-        return
+        return known
     corners = np.stack(hull(*known.T), axis=1)
-    # Straight in cost, hence curved on a logarithmic axis.
-    line = np.concatenate([np.linspace(start, end, 40) for start, end in zip(corners[:-1], corners[1:], strict=True)] or [corners])
+    steps = np.linspace(0, 1, 60)[1:, None] ** 4  # close together at the start, where a logarithmic axis spreads them
+    line = np.concatenate([corners[:1], *(start + (end - start) * steps for start, end in pairwise(corners))])
     axes.plot(*line.T, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.plot(*known.T, "D", color=MUTED, markersize=4, markerfacecolor=PAPER, markeredgewidth=1)
+    return line
 
 
 def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> None:
@@ -58,12 +63,17 @@ def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> None:
     if len(np.unique(frontier, axis=0)) > 1:
         axes.plot(*hull(*frontier.T), color=look.colour, linewidth=2.4 if look.emphasised else 1.1, zorder=front)
         axes.plot(*frontier.T, "o", color=look.colour, markersize=3 if look.emphasised else 2, alpha=0.7, zorder=front)
-    for bounds, across in ((results.interval(router, "mean_cost_usd"), False), (results.interval(router, "mean_quality"), True)):
-        place = ((cost, cost), bounds) if across else (bounds, (quality, quality))
-        axes.plot(*place, color=look.colour, linewidth=1, alpha=0.9, zorder=front)
+    axes.plot(results.interval(router, "mean_cost_usd"), (quality, quality), color=look.colour, linewidth=1, zorder=front)
+    axes.plot((cost, cost), results.interval(router, "mean_quality"), color=look.colour, linewidth=1, zorder=front)
     size = 9 if look.emphasised else 6.5
-    (marker,) = axes.plot(cost, quality, look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=front + 2)
+    (marker,) = axes.plot(cost, quality, look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
     tip(marker, f"{router}: quality {quality:.3f} at {dollars(cost)}")
+
+
+def _interval_points(results: Results, router: str) -> Floats:
+    """Return points along the intervals of quality, which labels leave visible, ``[N, 2]``."""
+    quality = np.linspace(*results.interval(router, "mean_quality"), 12)
+    return np.column_stack((np.full(len(quality), results.value(router, "mean_cost_usd")), quality))
 
 
 def _labels(results: Results, points: dict[str, Floats]) -> list[Label]:

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_sdk.batch import Floats
 from aamc_report.data import Results
 from aamc_report.formats import milliseconds
 from aamc_report.render import tip
-from aamc_report.style import PAPER, Look, looks, name_rows, new_figure, wide
+from aamc_report.style import PAPER, Look, looks, name_rows, new_figure, use_log_axis, wide
+from aamc_sdk.batch import Floats
 
 CAPTION = "Each query's latency at the preference above: the thin line spans 5% to 95% of them, the box the middle half; the bar in it is the median."
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -29,8 +29,7 @@ def draw(results: Results) -> Figure | None:
             _draw_box(axes, row, known[router], look, router)
     axes.set_xlabel("latency, ms")
     if wide(list(known.values())):
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter("")
+        use_log_axis(axes)
     axes.xaxis.set_major_formatter(lambda value, _: milliseconds(value))
     name_rows(axes, list(results.routers), results.headline)
     return figure

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
-from aamc_sdk.batch import Floats
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
 from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short
+from aamc_sdk.batch import Floats
 
 CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the dearest (light)."
 MOST_MODELS = 12
@@ -48,12 +48,12 @@ def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
     table = np.array([[results.model_share(router, model) for model in models] for router in results.routers])
     order = np.argsort(np.nan_to_num(results.decisions.candidate_means[:, 1], nan=np.inf), kind="stable")
     kept = set(np.argsort(-table.sum(axis=0), kind="stable")[:MOST_MODELS])
-    order = [m for m in order if m in kept]
-    colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.95, len(order)))
-    shares = {models[m]: table[:, m] for m in order}
-    named = {models[m]: to_hex(colour) for m, colour in zip(order, colours, strict=True)}
+    shown = [int(m) for m in order if m in kept]
+    colours = mpl.colormaps["viridis"](np.linspace(0.08, 0.95, len(shown)))
+    shares = {models[m]: table[:, m] for m in shown}
+    named = {models[m]: to_hex(colour) for m, colour in zip(shown, colours, strict=True)}
     if len(kept) < len(models):
-        shares[REST] = 1 - sum(shares.values())
+        shares[REST] = 1 - table[:, shown].sum(axis=1)
         named[REST] = MUTED
     return shares, named
 
@@ -61,4 +61,4 @@ def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
 def _write_shares(axes: Axes, shares: Floats, left: Floats, colour: str) -> None:
     for row, (share, start) in enumerate(zip(shares, left, strict=True)):
         if share >= 0.06:
-            axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=on_colour(colour))
+            axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=on_colour(np.array(to_rgb(colour))))

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_report.data import read_results
+from aamc_report.figures import DRAWINGS
+from aamc_report.labels import Label, place_labels
+from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, styled, wide
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+
+def texts(figure: Figure) -> list[tuple[str, Any]]:
+    """Return each visible text and the box that it fills."""
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    figure.canvas.draw()
+    found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    hidden = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in out_of_sight(axis)}
+    shown = [text for text in found if (text.axes is None or text.axes.axison) and text not in hidden]
+    return [(text.get_text(), Text.get_window_extent(text, figure.canvas.get_renderer())) for text in shown]
+
+
+def out_of_sight(axis: Axis) -> list[Text]:
+    """Return the labels of ticks beyond an axis' ends, which are not drawn."""
+    low, high = sorted(axis.get_view_interval())
+    return [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.name)
+@pytest.mark.parametrize("routers", [2, 9])
+def test_no_text_covers_another(make_run: Any, drawing: Any, routers: int) -> None:
+    run = make_run() if routers == 9 else make_run(routers=("ppo", "random"), categories=("a long name of a category",), candidates=("a", "b"))
+    with styled():
+        figure = drawing.draw(read_results(run))
+        boxes = texts(figure)
+    rotated = drawing.name == "categories" and routers == 9  # the upright boxes of slanted names overlap
+    clashes = [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if not rotated and box.padded(-1).overlaps(other.padded(-1))]
+    assert clashes == []
+    assert len(boxes) > 3
+
+
+def test_every_bar_of_models_adds_up_to_all_queries(make_run: Any) -> None:
+    results = read_results(make_run(candidates=tuple(f"model {n}" for n in range(30))))
+    with styled():
+        figure = next(drawing for drawing in DRAWINGS if drawing.name == "models").draw(results)
+    bars = figure.axes[0].patches
+    assert max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(1.0)
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(len(results.routers))
+    assert "all others" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_router_has_the_same_look_in_every_figure_and_the_headline_its_own(make_run: Any) -> None:
+    found = looks(read_results(make_run()))
+    assert list(found) == ["ppo", "llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle"]
+    assert len({(look.colour, look.marker) for look in found.values()}) == 9
+    assert [name for name, look in found.items() if look.colour == HEADLINE] == ["ppo"]
+
+
+def test_labels_that_have_no_room_are_left_out() -> None:
+    with styled():
+        figure = new_figure(2)
+        axes = figure.subplots()
+        axes.plot((0, 1), (0, 1), "o")
+        place_labels(axes, [Label(x=0.5, y=0.5, text="a label " * 3, colour="#000000") for _ in range(80)], np.array([[0.0, 0.0], [1.0, 1.0]]))
+    boxes = [box for text, box in texts(figure) if text.startswith("a label")]
+    assert 2 < len(boxes) < 80
+    assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+
+
+def test_costs_that_differ_much_call_for_a_logarithmic_axis() -> None:
+    assert wide([0.001, 0.02])
+    assert not wide([0.001, 0.019])
+    assert not wide([0.0, 5.0])
+    assert not wide([np.nan])
+
+
+def test_text_on_a_colour_is_black_or_white_by_its_brightness() -> None:
+    assert on_colour(np.array((0.94, 0.89, 0.26, 1.0))) == "#000000"
+    assert on_colour(np.array((0.0, 0.45, 0.7))) == "#ffffff"
+
+
+def test_long_names_are_cut_and_control_characters_replaced() -> None:
+    assert short("a" * 30, 10) == "a" * 9 + "…"
+    assert short("bell\x07") == "bell\ufffd"

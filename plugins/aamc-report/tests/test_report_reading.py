@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_report.commands import report
+from aamc_report.data import read_results
+from aamc_report.formats import DASH, aligned, dollars, fixed, percent, shortest, significant
+from aamc_report.report import write_report
+from click.testing import CliRunner
+
+from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.plugins import get_plugin_manager
+
+
+def test_a_missing_run_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="aamc run --router ppo --estimator tce"):
+        write_report(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "decisions.npz", "run.yaml", "estimator/training.json"])
+def test_a_truncated_file_is_one_line_and_leaves_no_page(make_run: Any, name: str) -> None:
+    folder = make_run()
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(CheckpointError) as caught:
+        write_report(folder)
+    assert Path(name).name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "report.html").exists()
+
+
+def test_flipped_bits_are_an_error(make_run: Any) -> None:
+    folder = make_run()
+    path = folder / "decisions.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("routers", {}),
+        ("routers", []),
+        ("data", None),
+        ("routers", {"ppo": {"success_rate": "high"}}),
+        ("routers", {"other": {}}),
+        ("routers", {"ppo": 3}),
+    ],
+)
+def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    write_json(folder / "metrics.json", read_json(folder / "metrics.json") | {part: value})
+    with pytest.raises(CheckpointError, match=r"metrics\.json"):
+        write_report(folder)
+
+
+def test_an_unwritable_place_is_an_error(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    with pytest.raises(OutputError, match=r"run\.yaml"):
+        write_report(folder, folder / "run.yaml" / "page.html")
+
+
+def test_no_half_written_file_is_left(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    write_report(folder)
+    assert [path.name for path in folder.rglob(".*")] == []
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_latencies_are_those_of_the_chosen_candidates_at_the_headline(make_run: Any, streams: bool) -> None:
+    results = read_results(make_run(streams=streams))
+    expected = results.value("greedy", "mean_latency_ms")
+    assert results.latencies("greedy").mean() == pytest.approx(expected)
+
+
+def test_candidate_points_come_from_the_table_else_from_training(make_run: Any) -> None:
+    results = read_results(make_run())
+    assert np.allclose(results.candidate_points[:, 1], results.decisions.quality.mean(axis=0))
+    played = read_results(make_run(streams=True))
+    assert np.array_equal(played.candidate_points, played.decisions.candidate_means[:, [1, 0]])
+
+
+def test_the_command_prints_where_the_page_is(make_run: Any, tmp_path: Path) -> None:
+    folder = make_run(routers=("ppo",))
+    page = tmp_path / "elsewhere" / "page.html"
+    result = CliRunner().invoke(report, [str(folder), "--out", str(page)], catch_exceptions=False)
+    assert result.output == f"{page}\n"
+    assert page.read_text().startswith("<!doctype html>")
+    assert not (folder / "report.html").exists()
+
+
+def test_a_finished_run_gets_its_report(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    get_plugin_manager().tell("aamc_run_finished", folder=folder)
+    assert (folder / "report.html").is_file()
+
+
+def test_the_plugin_itself_imports_no_plotting_library() -> None:
+    code = "import sys, aamc_report.plugin, aamc_report.commands; print([m for m in ('matplotlib', 'jinja2', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    (entry,) = [found for found in importlib.metadata.entry_points(group="aamc") if found.name == "report"]
+    assert entry.value == "aamc_report.plugin"
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    assert percent(0.9412) == "94.1%"
+    assert percent(float("nan")) == DASH
+    assert dollars(0.00041234) == "$0.000412"
+    assert dollars(1234.5) == "$1,234"
+    assert dollars(0.0) == "$0"
+    assert significant(3)(34.41) == "34.4"
+    assert fixed(0)(1547.3) == "1,547"
+    assert shortest(0.003, "$") == "$0.003"
+    assert shortest(10.0) == "10"
+
+
+def test_a_column_keeps_two_digits_of_its_least_number() -> None:
+    write = aligned([0.0204154, 0.0000723, 0.0, float("nan")])
+    assert [write(0.0204154), write(0.0000723)] == ["0.020415", "0.000072"]
+    assert aligned([])(0.0) == "0"
