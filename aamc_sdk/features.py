@@ -52,7 +52,8 @@ class Features:
 
         What describes the candidates is left out: it is the same for every row of a pool.
         """
-        return np.concatenate((self.query, self.preference, self.pair.reshape(len(self.query), -1)), axis=1)
+        rows, candidates, numbers = self.pair.shape
+        return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
 
 def width(categories: int, candidates: int) -> int:

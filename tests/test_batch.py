@@ -1,0 +1,77 @@
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk.batch import Estimates, Outcomes
+from aamc_sdk.errors import NoCandidateError
+from aamc_sdk.testing import POOL, estimates_of, make_dataset, make_request
+
+DATASET = make_dataset(6)
+
+
+def test_unknown_estimates_are_nan_and_name_no_category():
+    unknown = Estimates.unknown(3)
+    assert len(unknown) == 3
+    assert np.isnan(unknown.complexity).all()
+    assert unknown.categories.shape == (3, 0)
+    assert unknown.embedding is None
+
+
+def test_taking_rows_keeps_every_part_of_the_estimates_together():
+    estimates = estimates_of(DATASET)
+    taken = estimates.take([4, 1])
+    assert taken.complexity.tolist() == estimates.complexity[[4, 1]].tolist()
+    assert taken.categories.tolist() == estimates.categories[[4, 1]].tolist()
+    assert taken.embedding.tolist() == estimates.embedding[[4, 1]].tolist()
+    assert taken.fingerprint == estimates.fingerprint
+
+
+def test_categories_are_aligned_by_name_and_unheard_ones_are_zero():
+    estimates = Estimates(np.zeros(1), np.array([[0.3, 0.7]]), ("code", "math"), np.zeros(1))
+    assert estimates.aligned(("math", "art", "code")).tolist() == [[0.7, 0.0, 0.3]]
+    assert estimates.aligned(("code", "math")) is estimates.categories
+    assert estimates.aligned(()).shape == (1, 0)
+
+
+def test_outcomes_without_quality_have_nan():
+    outcomes = Outcomes(None, np.ones((2, 3)), np.ones((2, 3)))
+    assert np.isnan(outcomes.known_quality).all()
+    assert outcomes.take([0]).quality is None
+
+
+def test_outcomes_are_taken_by_row_and_by_candidate():
+    table = np.arange(6.0).reshape(2, 3)
+    outcomes = Outcomes(table, table, table)
+    assert outcomes.take([1]).cost_usd.tolist() == [[3, 4, 5]]
+    assert outcomes.columns([2, 0]).quality.tolist() == [[2, 0], [5, 3]]
+
+
+def test_a_requests_rows_may_be_taken_more_than_once():
+    request = make_request(DATASET, hindsight=True)
+    taken = request.take(np.array([3, 3, 0]))
+    assert [DATASET.queries[3], DATASET.queries[3], DATASET.queries[0]] == list(taken.queries)
+    assert taken.hindsight.cost_usd[1].tolist() == request.hindsight.cost_usd[3].tolist()
+    for why, where in request.masked_why.items():
+        assert taken.masked_why[why][0].tolist() == where[3].tolist()
+
+
+def test_one_preference_is_given_to_every_row():
+    request = make_request(DATASET).with_preference(np.array([0.0, 1.0, 0.0]))
+    assert request.preferences.tolist() == [[0.0, 1.0, 0.0]] * 6
+
+
+def test_reasons_say_why_a_candidate_is_masked():
+    request = make_request(DATASET)
+    row = next(row for row, query in enumerate(DATASET.queries) if query.needs)
+    assert request.reasons(row, POOL.index("SLM-Tiny")) == "lacks a needed ability"
+    assert request.reasons(row, POOL.index("LLM-XLarge")) == ""
+
+
+def test_a_row_without_a_candidate_is_an_error_that_names_every_reason():
+    request = make_request(DATASET)
+    mask = request.mask.copy()
+    mask[2] = False
+    nobody = attrs.evolve(request, mask=mask, masked_why={"unavailable": ~mask})
+    with pytest.raises(NoCandidateError, match=r"query 2 \(SLM-Tiny: unavailable; SLM-Medium: unavailable"):
+        nobody.check_mask()
+    request.check_mask()

@@ -1,0 +1,197 @@
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aamc_sdk.config import configure, load_yaml, option, parse_yaml, set_option, unstructure
+from aamc_sdk.errors import ConfigError
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of every type."""
+
+    rate: float = option(0.1, "a rate", above=0, at_most=1)
+    steps: int = option(10, "steps", at_least=1)
+    on: bool = option(False, "a switch")
+    name: str = option("adam", "a choice", choices=("adam", "sgd"))
+    limit: float | None = option(None, "a limit, or none", at_least=0)
+    hidden: Sequence[int] = option((64, 64), "widths")
+    words: list[str] = option([], "words")  # noqa: RUF009  # option copies it for each instance
+    weights: Mapping[str, float] = option({}, "weights by name")
+    mode: typing.Literal["fast", "slow"] = option("fast", "a mode")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"steps": 2}, "paper": {"steps": 1000, "rate": 3e-4}}
+
+
+def make(options, preset=None):
+    return configure(Options, options, preset=preset, where="thing")
+
+
+def test_defaults_need_no_options():
+    assert make({}) == Options()
+
+
+def test_options_win_over_the_preset_and_the_preset_over_defaults():
+    assert make({}, "paper").steps == 1000
+    assert make({"steps": 7}, "paper") == Options(steps=7, rate=3e-4)
+    assert make({}, "no-such-preset") == Options()
+
+
+def test_a_whole_number_is_a_number():
+    assert make({"rate": 1}).rate == 1.0
+    assert isinstance(make({"rate": 1}).rate, float)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on": "false"}, "on: must be true or false, not 'false'"),
+        ({"on": 1}, "on: must be true or false, not 1"),
+        ({"steps": 3.7}, "steps: must be a whole number, not 3.7"),
+        ({"steps": 3.0}, "steps: must be a whole number, not 3.0"),
+        ({"steps": True}, "steps: must be a whole number, not True"),
+        ({"rate": "0.1"}, "rate: must be a number, not '0.1'"),
+        ({"rate": True}, "rate: must be a number, not True"),
+        ({"rate": None}, "rate: must be a number, not None"),
+        ({"name": 3}, "name: must be text, not 3"),
+        ({"limit": "none"}, "limit: must be a number, not 'none'"),
+        ({"hidden": 64}, "hidden must be a list"),
+        ({"hidden": "64"}, "hidden must be a list"),
+        ({"hidden": [64, 2.5]}, "hidden: must be a whole number, not 2.5"),
+        ({"words": "word"}, "words must be a list"),
+        ({"words": {"a": 1}}, "words must be a list"),
+        ({"weights": {"a": "b"}}, "weights: must be a number, not 'b'"),
+        ({"mode": "medium"}, "mode: medium not in literal"),
+    ],
+)
+def test_nothing_is_coerced(options, message):
+    with pytest.raises(ConfigError, match=r"^thing: ") as caught:
+        make(options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0.0}, "rate must be above 0, not 0.0"),
+        ({"rate": 1.5}, "rate must be at most 1, not 1.5"),
+        ({"rate": float("nan")}, "rate must be a finite number, not nan"),
+        ({"limit": float("inf")}, "limit must be a finite number, not inf"),
+        ({"limit": -1.0}, "limit must be at least 0, not -1.0"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"name": "adem"}, "name must be one of adam, sgd, not 'adem'; did you mean 'adam'?"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(options, message):
+    with pytest.raises(ConfigError) as caught:
+        make(options)
+    assert str(caught.value) == f"thing: {message}"
+
+
+def test_an_unknown_option_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"thing has no option 'step'; did you mean 'steps'\? \(it has: hidden, limit"):
+        make({"step": 3})
+    with pytest.raises(ConfigError, match="no option 1"):
+        make({1: 2})
+    with pytest.raises(ConfigError, match="options must be keys and values"):
+        make(["steps"])
+
+
+def test_a_preset_is_checked_like_any_option():
+    @attrs.frozen(kw_only=True)
+    class Wrong:
+        steps: int = option(1, "steps", at_least=1)
+        presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"steps": 0}}
+
+    with pytest.raises(ConfigError, match="at least 1"):
+        configure(Wrong, {}, preset="quick", where="wrong")
+
+
+def test_a_default_is_not_shared_between_instances():
+    Options().words.append("mine")
+    assert Options().words == []
+
+
+def test_plain_values_make_the_same_options_again():
+    options = make({"hidden": [1, 2], "weights": {"a": 0.5}, "limit": 2})
+    assert make(unstructure(options)) == options
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1e-4", ".1e-3", "0.0001"])
+def test_yaml_reads_every_way_to_write_a_float(text):
+    assert parse_yaml(text, "here") == pytest.approx(1e-4)
+    assert isinstance(parse_yaml(text, "here"), float)
+
+
+@pytest.mark.parametrize(("text", "value"), [("7", 7), ("true", True), ("e4", "e4"), ("1e", "1e"), ("", None), ("[1, a]", [1, "a"])])
+def test_yaml_reads_the_rest_as_it_stands(text, value):
+    assert parse_yaml(text, "here") == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_survives_being_written_and_read(number):
+    assert parse_yaml(repr(number), "here") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "key 'a' stands twice, the second time in line 3"),
+        ("a: [1, 2", "not valid YAML in line 1"),
+        ("a: b: c", "not valid YAML in line 1"),
+        ("2024-13-45", "not valid YAML: month must be in 1..12"),
+        ("? [1]\n: 2", "a key must be a plain value, and in line 1 it is [1]"),
+        ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_bad_yaml_is_a_one_line_error_that_says_where(text, message):
+    with pytest.raises(ConfigError, match=r"^here") as caught:
+        parse_yaml(text, "here")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_yaml_file_holds_keys_and_values(tmp_path):
+    path = tmp_path / "run.yaml"
+    for content, result in (("router: {name: ppo}", {"router": {"name": "ppo"}}), ("# nothing", {})):
+        path.write_text(content)
+        assert load_yaml(path) == result
+    path.write_text("[1]")
+    with pytest.raises(ConfigError, match="must hold keys and values, not list"):
+        load_yaml(path)
+
+
+def test_a_yaml_file_that_cannot_be_read_is_a_config_error(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load_yaml(tmp_path / "missing.yaml")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_yaml(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("name: Größe".encode("latin-1"))
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_yaml(tmp_path / "latin.yaml")
+
+
+def test_set_changes_one_option_and_reads_its_value_as_yaml():
+    options = {"router": {"name": "ppo", "steps": 3}}
+    set_option(options, "router.learning_rate=1e-4")
+    set_option(options, "seed=7")
+    set_option(options, "environment.load=0.5")
+    set_option(options, "router.note=a=b")
+    assert options == {
+        "router": {"name": "ppo", "steps": 3, "learning_rate": 1e-4, "note": "a=b"},
+        "seed": 7,
+        "environment": {"load": 0.5},
+    }
+
+
+@pytest.mark.parametrize("assignment", ["router", "=3", ".a=3", "a..b=3", "seed.x=3", "a=[1"])
+def test_a_bad_assignment_is_refused(assignment):
+    with pytest.raises(ConfigError):
+        set_option({"seed": 7}, assignment)

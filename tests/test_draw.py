@@ -1,0 +1,125 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from aamc_sdk.batch import Scores
+from aamc_sdk.draw import draw, uniform
+from aamc_sdk.errors import NoCandidateError, PluginError
+from aamc_sdk.testing import POOL, make_dataset, make_request
+
+ROWS = 8
+DATASET = make_dataset(ROWS)
+OPEN = attrs.evolve(make_request(DATASET), mask=np.ones((ROWS, len(POOL)), dtype=bool))
+IDS = [f"0/0/{row}" for row in range(ROWS)]
+FLAT = np.zeros((ROWS, len(POOL)))
+
+
+def masked(mask):
+    return attrs.evolve(OPEN, mask=np.broadcast_to(mask, OPEN.mask.shape))
+
+
+def test_uniform_numbers_are_known_and_lie_in_zero_to_one():
+    assert uniform(0, "a") == uniform(0, "a")
+    assert uniform(0, "a") != uniform(1, "a")
+    many = np.array([uniform(0, str(n)) for n in range(20_000)])
+    assert 0 <= many.min() < many.max() < 1
+    histogram = np.histogram(many, bins=20, range=(0, 1))[0]
+    assert ((histogram - 1000) ** 2 / 1000).sum() < 43.8  # chi-square of 19 degrees of freedom at 0.1%
+
+
+def test_the_greatest_utility_is_taken_with_propensity_one():
+    utility = np.tile((0.1, 0.9, 0.3, 0.2), (ROWS, 1))
+    chosen, propensity = draw(Scores(utility), OPEN, True, 0, IDS)
+    assert chosen.tolist() == [1] * ROWS
+    assert propensity.tolist() == [1.0] * ROWS
+
+
+def test_a_draw_follows_its_probabilities():
+    wanted = np.array([0.1, 0.2, 0.3, 0.4])
+    size = 20_000
+    request = OPEN.take(np.zeros(size, dtype=np.intp))
+    scores = Scores(np.zeros((size, 4)), np.tile(wanted, (size, 1)))
+    chosen, propensity = draw(scores, request, True, 0, [str(n) for n in range(size)])
+    assert np.bincount(chosen, minlength=4) / size == pytest.approx(wanted, abs=4 * 0.5 / np.sqrt(size))
+    assert propensity.tolist() == wanted[chosen].tolist()
+
+
+@given(
+    arrays.arrays(float, (ROWS, 4), elements=st.floats(0, 1) | st.just(0.0)),
+    arrays.arrays(bool, (ROWS, 4)),
+    st.integers(0, 100),
+)
+def test_a_masked_or_impossible_candidate_is_never_drawn(probabilities, mask, seed):
+    possible = mask & (probabilities > 0)
+    if not possible.any(axis=1).all():
+        return
+    chosen, propensity = draw(Scores(FLAT, probabilities), masked(mask), True, seed, IDS)
+    assert possible[np.arange(ROWS), chosen].all()
+    assert ((propensity > 0) & (propensity <= 1)).all()
+
+
+@given(arrays.arrays(float, (ROWS, 4), elements=st.floats(allow_nan=False)), arrays.arrays(bool, (ROWS, 4)))
+def test_a_masked_candidate_is_never_taken_whatever_the_utilities(utility, mask):
+    mask[:, 2] = True
+    chosen, _ = draw(Scores(utility), masked(mask), False, 0, IDS)
+    assert mask[np.arange(ROWS), chosen].all()
+
+
+def test_masking_rescales_the_propensity():
+    probabilities = np.tile((0.5, 0.25, 0.25, 0.0), (ROWS, 1))
+    chosen, propensity = draw(Scores(FLAT, probabilities), masked([False, True, True, True]), True, 0, IDS)
+    assert set(chosen) <= {1, 2}
+    assert propensity.tolist() == [0.5] * ROWS
+
+
+def test_a_propensity_that_the_router_does_not_know_is_nan():
+    scores = Scores(FLAT, np.full((ROWS, 4), 0.25), propensity_known=False)
+    assert np.isnan(draw(scores, OPEN, True, 0, IDS)[1]).all()
+
+
+def test_a_draw_depends_on_seed_and_id_alone():
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), ROWS)
+    together, _ = draw(Scores(FLAT, probabilities), OPEN, True, 5, IDS)
+
+    def alone(row):
+        rows = np.array([row])
+        return int(draw(Scores(FLAT[rows], probabilities[rows]), OPEN.take(rows), True, 5, [IDS[row]])[0][0])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert together.tolist() == list(threads.map(alone, range(ROWS)))
+
+
+def test_an_empty_batch_has_no_draw():
+    none = OPEN.take(np.empty(0, dtype=np.intp))
+    for probabilities in (None, np.empty((0, 4))):
+        chosen, propensity = draw(Scores(np.empty((0, 4)), probabilities), none, True, 0, [])
+        assert len(chosen) == len(propensity) == 0
+
+
+def test_a_row_that_is_wholly_masked_is_an_error():
+    with pytest.raises(NoCandidateError):
+        draw(Scores(FLAT), masked([False] * 4), False, 0, IDS)
+
+
+@pytest.mark.parametrize("utility", [np.zeros((ROWS, 3)), np.zeros(ROWS), np.zeros((1, 4))])
+def test_scores_of_another_shape_are_refused(utility):
+    with pytest.raises(PluginError, match="utility must have shape"):
+        draw(Scores(utility), OPEN, False, 0, IDS)
+
+
+def test_nan_is_refused_where_a_candidate_is_allowed_and_ignored_elsewhere():
+    utility = np.tile((np.nan, 0.0, 1.0, 0.0), (ROWS, 1))
+    with pytest.raises(PluginError, match="must not be NaN"):
+        draw(Scores(utility), OPEN, False, 0, IDS)
+    assert draw(Scores(utility), masked([False, True, True, True]), False, 0, IDS)[0].tolist() == [2] * ROWS
+
+
+@pytest.mark.parametrize("row", [(0.0, 0.0, 0.0, 0.0), (-0.1, 0.5, 0.6, 0.0), (np.inf, 0.1, 0.1, 0.1)])
+def test_probabilities_that_leave_nothing_to_draw_are_refused(row):
+    with pytest.raises(PluginError, match="probabilities must be"):
+        draw(Scores(FLAT, np.tile(row, (ROWS, 1))), OPEN, True, 0, IDS)

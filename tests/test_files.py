@@ -1,0 +1,111 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.files import plain, read_arrays, read_json, replacing, to_json, write_arrays, write_json, write_text
+
+ARRAYS = {"weights": np.arange(60.0).reshape(6, 10), "names": np.array(["a", "ü"])}
+
+
+def test_a_file_is_written_whole(tmp_path):
+    write_text(tmp_path / "new" / "file.txt", "größe\n")
+    assert (tmp_path / "new" / "file.txt").read_bytes() == "größe\n".encode()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["file.txt"]
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt):
+        _stop_in_the_middle(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _stop_in_the_middle(path):
+    with replacing(path) as file:
+        file.write(b"half of the ne")
+        raise KeyboardInterrupt
+
+
+def test_an_unwritable_folder_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "below", tmp_path / "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(OutputError, match="cannot write"):
+            write_text(path, "text")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_read_only_folder_is_an_output_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_text(tmp_path / "file", "text")
+
+
+def test_json_has_no_nan_and_no_numpy():
+    value = {"a": np.float32(0.5), 2: np.array([1.0, np.nan, np.inf]), "set": {"b", "a"}, "path": (None, True, np.int64(3))}
+    assert json.loads(to_json(value)) == {"a": 0.5, "2": [1.0, None, None], "set": ["a", "b"], "path": [None, True, 3]}
+    assert plain(float("-inf")) is None
+
+
+def test_json_survives_writing_and_reading(tmp_path):
+    write_json(tmp_path / "file.json", {"ü": [1, 2.5, None]})
+    assert read_json(tmp_path / "file.json") == {"ü": [1, 2.5, None]}
+
+
+def test_arrays_survive_writing_and_reading(tmp_path):
+    write_arrays(tmp_path / "file.npz", ARRAYS)
+    found = read_arrays(tmp_path / "file.npz")
+    assert {name: array.tolist() for name, array in found.items()} == {name: array.tolist() for name, array in ARRAYS.items()}
+
+
+@pytest.mark.parametrize("read", [read_json, read_arrays])
+def test_a_missing_file_is_a_checkpoint_error(tmp_path, read):
+    with pytest.raises(CheckpointError, match=r"file\.x is missing"):
+        read(tmp_path / "file.x")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2"])
+def test_damaged_json_is_a_checkpoint_error(tmp_path, content):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_json(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_truncated_arrays_are_a_checkpoint_error(tmp_path, share):
+    path = tmp_path / "file.npz"
+    write_arrays(path, ARRAYS)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_arrays(path)
+
+
+def test_any_changed_byte_gives_the_arrays_or_a_checkpoint_error(tmp_path):
+    path = tmp_path / "file.npz"
+    write_arrays(path, ARRAYS)
+    content = path.read_bytes()
+    refused = 0
+    for position in range(0, len(content), 3):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
+        try:
+            read_arrays(path)
+        except CheckpointError:
+            refused += 1
+    assert refused > len(content) / 6
+
+
+def test_reading_arrays_runs_no_code(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "sprung"),))
+
+    np.savez(tmp_path / "file.npz", trap=np.array([Trap()], dtype=object))
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_arrays(tmp_path / "file.npz")
+    assert not (tmp_path / "sprung").exists()

@@ -1,0 +1,65 @@
+"""What is imported when: the core stays quick, and never needs a heavy library."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "transformers", "gymnasium", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "jinja2"}
+SLOW = HEAVY | {"numpy", "yaml", "cattrs", "rich"}
+CORE = Path(__file__).parents[1] / "aamc_sdk"
+
+
+def modules_after(program):
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(ended.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import aamc_sdk",
+        "from aamc_sdk import get_plugin_manager; assert list(get_plugin_manager())",
+        "from aamc_sdk import Component, hookimpl",
+        "from aamc_sdk.cli import main",
+    ],
+)
+def test_finding_out_what_there_is_imports_nothing_slow(program):
+    assert not modules_after(program) & SLOW
+
+
+@pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"], ["--help"], ["--version"]])
+def test_the_quick_commands_import_nothing_slow(arguments):
+    program = f"""
+import sys
+sys.argv = ['aamc', *{arguments!r}]
+from aamc_sdk.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end
+"""
+    assert not modules_after(program) & SLOW
+
+
+def test_no_module_of_the_core_imports_a_heavy_library():
+    modules = sorted(".".join(file.relative_to(CORE.parent).with_suffix("").parts).removesuffix(".__init__") for file in CORE.rglob("*.py"))
+    assert "aamc_sdk.testing.routers" in modules
+    program = "import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in modules if not name.endswith("__main__"))
+    assert not modules_after(program) & HEAVY
+
+
+def test_every_public_name_is_exported_and_is_listed():
+    program = "import aamc_sdk\nfor name in aamc_sdk.__all__: assert getattr(aamc_sdk, name) is not None and name in dir(aamc_sdk), name"
+    modules_after(program)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import aamc_sdk
+
+    with pytest.raises(AttributeError, match="no attribute 'Ruoter'"):
+        _ = aamc_sdk.Ruoter

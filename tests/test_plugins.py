@@ -1,0 +1,213 @@
+import sys
+import types
+from importlib import metadata
+
+import pytest
+
+from aamc_sdk import Component, hookimpl
+from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
+from aamc_sdk.interfaces import NoOptions
+from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
+
+ROUTER = Component("mine", "mine_module:Router", "A router.")
+
+
+class Offering:
+    """Offers one router."""
+
+    def __init__(self, *components):
+        self.components = list(components or [ROUTER])
+
+    @hookimpl
+    def aamc_routers(self):
+        return self.components
+
+
+class Failing:
+    """One hook works, the other raises."""
+
+    @hookimpl
+    def aamc_routers(self):
+        return [ROUTER]
+
+    @hookimpl
+    def aamc_estimators(self):
+        raise RuntimeError("no licence")
+
+
+class Misspelt:
+    @hookimpl
+    def aamc_roters(self):
+        return []
+
+
+class WantsTooMuch:
+    @hookimpl
+    def aamc_routers(self, pool):
+        return []
+
+
+class Listening:
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def aamc_decided(self, decision):
+        self.heard.append(decision)
+
+
+class Deaf:
+    @hookimpl
+    def aamc_decided(self):
+        raise ValueError("not listening")
+
+
+def plugins(**extra):
+    return Plugins(extra, discover=False)
+
+
+def errors(found):
+    return [offer.error for offer in found if offer.error]
+
+
+def test_the_core_offers_its_parts_by_the_same_hooks_as_anyone():
+    found = {(offer.kind, offer.component.name): offer.plugin.distribution for offer in get_plugin_manager()}
+    for own in (("reward", "linear"), ("model_pool", "default"), ("store", "sqlite"), ("store", "memory")):
+        assert found[own] == "aamc-sdk"
+
+
+def test_every_installed_component_has_a_summary_and_a_known_kind():
+    for offer in get_plugin_manager():
+        assert offer.kind in KINDS
+        assert offer.error is None
+        assert offer.component.summary
+
+
+def test_each_instance_has_plugins_of_its_own():
+    assert plugins(mine=Offering()).names("router") == ["mine"]
+    assert plugins().names("router") == []
+
+
+def test_a_hook_that_raises_leaves_the_plugins_other_hooks_and_other_plugins_alone():
+    found = plugins(failing=Failing(), other=Offering(Component("other", "a:b", "")))
+    assert found.names("router") == ["mine", "other"]
+    assert errors(found) == ["aamc_estimators failed: RuntimeError: no licence"]
+
+
+@pytest.mark.parametrize(("plugin", "message"), [(Misspelt(), "aamc_roters"), (WantsTooMuch(), "pool")])
+def test_a_hook_that_is_not_specified_is_reported_and_the_plugin_left_out(plugin, message):
+    found = plugins(wrong=plugin, fine=Offering())
+    assert found.names("router") == ["mine"]
+    (error,) = errors(found)
+    assert error.startswith("loading failed")
+    assert message in error
+
+
+@pytest.mark.parametrize("offered", [None, ["ppo"], [("ppo", "a:b", "")], [Component("x", "no_colon", "")], [Component("x", "a:b:c", "")]])
+def test_a_hook_that_offers_something_else_is_reported(offered):
+    class Wrong:
+        @hookimpl
+        def aamc_routers(self):
+            return offered
+
+    found = plugins(wrong=Wrong(), fine=Offering())
+    assert found.names("router") == ["mine"]
+    assert len(errors(found)) == 1
+
+
+def test_two_components_of_one_kind_and_name_are_an_error_that_names_both():
+    found = plugins(one=Offering(), two=Offering(), three=Offering(Component("other", "a:b", "")))
+    with pytest.raises(PluginError, match="router 'mine' is offered by one and two; disable one with AAMC_DISABLE_PLUGINS"):
+        found.find("router", "mine")
+    assert found.find("router", "other").plugin.name == "three"
+
+
+def test_disabled_plugins_are_left_out(monkeypatch):
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", " one , core")
+    assert plugins(one=Offering(), two=Offering()).find("router", "mine").plugin.name == "two"
+    assert "linear" not in get_plugin_manager().names("reward")
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest():
+    with pytest.raises(UnknownComponentError, match=r"no router is named 'mind'; did you mean 'mine'\? \(there are: mine\)"):
+        plugins(mine=Offering()).find("router", "mind")
+
+
+def test_an_unknown_name_tells_of_broken_plugins():
+    with pytest.raises(UnknownComponentError, match="plugin 'wrong' is broken"):
+        plugins(wrong=Misspelt()).find("router", "mine")
+
+
+class Entry:
+    """An entry point of a distribution that is not installed."""
+
+    def __init__(self, name, distribution, load):
+        self.name = name
+        self.dist = types.SimpleNamespace(name=distribution, version="1")
+        self.load = load
+
+
+def entry_points(monkeypatch, *entries):
+    monkeypatch.setattr(metadata, "entry_points", lambda group: list(entries))
+
+
+def test_a_plugin_that_raises_on_import_harms_no_other(monkeypatch):
+    def explode():
+        raise ImportError("no module named torch")
+
+    def leave():
+        sys.exit("I will not be imported")
+
+    entry_points(monkeypatch, Entry("bad", "bad-dist", explode), Entry("rude", "rude-dist", leave), Entry("good", "good-dist", Offering))
+    found = Plugins()
+    assert found.names("router") == ["mine"]
+    assert errors(found) == ["loading failed: ImportError: no module named torch", "loading failed: SystemExit: I will not be imported"]
+
+
+def test_two_distributions_may_use_one_plugin_name(monkeypatch):
+    first, second = Listening(), Offering()
+    entry_points(monkeypatch, Entry("acme", "acme-one", lambda: first), Entry("acme", "acme-two", lambda: second))
+    found = Plugins()
+    assert errors(found) == []
+    found.tell("aamc_decided", decision="d")
+    assert first.heard == ["d"]
+    assert found.find("router", "mine").plugin.distribution == "acme-two"
+
+
+def test_a_component_is_imported_when_it_is_used(monkeypatch):
+    found = plugins(mine=Offering())
+    module = types.ModuleType("mine_module")
+    module.Router = type("Router", (), {})
+    monkeypatch.setitem(sys.modules, "mine_module", module)
+    assert found.load("router", "mine") is module.Router
+
+
+@pytest.mark.parametrize("target", ["no_such_module:Router", "aamc_sdk.errors:NoSuchClass"])
+def test_a_component_that_cannot_be_loaded_names_its_distribution_and_the_cause(target):
+    found = plugins(mine=Offering(Component("mine", target, "")))
+    with pytest.raises(PluginError, match=rf"router 'mine' of mine \({target}\) cannot be loaded: (ModuleNotFound|Attribute)Error"):
+        found.load("router", "mine")
+
+
+def test_a_component_is_made_from_its_options(monkeypatch):
+    class Made:
+        Config = NoOptions
+
+        def __init__(self, config, services):
+            self.given = (config, services)
+
+    module = types.ModuleType("mine_module")
+    module.Router = Made
+    monkeypatch.setitem(sys.modules, "mine_module", module)
+    found = plugins(mine=Offering())
+    assert found.make("router", "mine", "services").given == (NoOptions(), "services")
+    with pytest.raises(ConfigError, match="mine has no option 'depth'"):
+        found.make("router", "mine", "services", {"depth": 3})
+
+
+def test_an_event_reaches_every_plugin_though_one_raises(caplog):
+    listening = Listening()
+    found = plugins(deaf=Deaf(), listening=listening)
+    found.tell("aamc_decided", decision="d")
+    assert listening.heard == ["d"]
+    assert "plugin deaf failed on aamc_decided" in caplog.text

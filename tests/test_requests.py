@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
+from aamc_sdk.batch import Estimates
+from aamc_sdk.requests import build_request, expected_cost, expected_latency, token_counts
+
+SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
+LARGE = ModelSpec("large", abilities={"tools", "vision"}, prices=Prices(10.0, 40.0), latency=Latency(20, 480))
+AGENT = Candidate("agent", "An agent without figures.")
+POOL = Pool([SMALL, LARGE, AGENT])
+PREFERENCE = np.array([0.9, 0.08, 0.02])
+
+
+def test_token_counts_have_a_row_a_query():
+    assert token_counts([Query("x" * 8), Query("", prompt_tokens=5, output_tokens=7)]).tolist() == [[2, 256], [5, 7]]
+    assert token_counts([]).shape == (0, 2)
+
+
+def test_cost_is_price_times_tokens_by_hand():
+    cost = expected_cost([Query("", prompt_tokens=1000, output_tokens=500)], POOL)
+    assert cost[0, 0] == pytest.approx((1000 * 1 + 500 * 2) / 1e6)
+    assert cost[0, 1] == pytest.approx((1000 * 10 + 500 * 40) / 1e6)
+    assert np.isnan(cost[0, 2])
+
+
+def test_the_holder_of_the_prompt_cache_reads_at_its_cached_price():
+    query = Query("", prompt_tokens=1000, output_tokens=0, cached_on="small")
+    assert expected_cost([query], POOL)[0, 0] == pytest.approx(1000 * 0.1 / 1e6)
+    without_cached_price = Query("", prompt_tokens=1000, output_tokens=0, cached_on="large")
+    assert expected_cost([without_cached_price], POOL)[0, 1] == pytest.approx(1000 * 10 / 1e6)
+    somewhere_else = Query("", prompt_tokens=1000, output_tokens=0, cached_on="gone")
+    assert expected_cost([somewhere_else], POOL)[0, 0] == pytest.approx(1000 / 1e6)
+
+
+def test_latency_is_that_of_an_unloaded_candidate():
+    assert expected_latency(POOL, 2)[:, :2].tolist() == [[100, 500], [100, 500]]
+    assert np.isnan(expected_latency(POOL, 1)[0, 2])
+
+
+def test_waiting_adds_to_expected_latency():
+    waits = np.array([[50.0, 0.0, 0.0]])
+    request = build_request([Query("")], POOL, PREFERENCE, wait_ms=waits)
+    assert request.expected.latency_ms[0, :2].tolist() == [150, 500]
+    assert request.wait_ms.tolist() == waits.tolist()
+
+
+def test_nothing_is_masked_in_a_plain_request():
+    request = build_request([Query("hello")], POOL, PREFERENCE)
+    assert request.mask.all()
+    assert request.masked_why == {}
+    assert request.expected.quality is None
+    assert np.isnan(request.estimates.complexity).all()
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "allowed", "why"),
+    [
+        (Query("", prompt_tokens=900, output_tokens=101), {}, [False, True, True], "context window"),
+        (Query("", prompt_tokens=900, output_tokens=100), {}, [True, True, True], None),
+        (Query("", needs={"tools"}), {}, [False, True, False], "lacks a needed ability"),
+        (Query("", needs={"tools", "audio"}), {}, [False, False, False], "lacks a needed ability"),
+        (Query(""), {"unavailable": np.array([False, True, False])}, [True, False, True], "unavailable"),
+        (Query("", prompt_tokens=1000, output_tokens=0), {"budget_usd": 0.005}, [True, False, True], "over budget"),
+    ],
+)
+def test_masks_say_what_is_not_allowed_and_why(query, options, allowed, why):
+    request = build_request([query], POOL, PREFERENCE, **options)
+    assert request.mask.tolist() == [allowed]
+    assert list(request.masked_why) == ([] if why is None else [why])
+    if why is not None:
+        assert request.masked_why[why].tolist() == [[not each for each in allowed]]
+
+
+def test_preferences_are_one_for_all_or_one_each():
+    queries = [Query("a"), Query("b")]
+    assert build_request(queries, POOL, PREFERENCE).preferences.tolist() == [PREFERENCE.tolist()] * 2
+    each = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert build_request(queries, POOL, each).preferences.tolist() == each.tolist()
+
+
+def test_what_is_estimated_is_passed_on():
+    estimates, quality = Estimates.unknown(1), np.array([[0.1, 0.2, 0.3]])
+    request = build_request([Query("a")], POOL, PREFERENCE, estimates=estimates, quality=quality)
+    assert request.estimates is estimates
+    assert request.expected.quality is quality
+
+
+def test_an_empty_batch_makes_an_empty_request():
+    request = build_request([], POOL, PREFERENCE)
+    assert len(request) == 0
+    assert request.mask.shape == (0, 3)

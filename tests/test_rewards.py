@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aamc_sdk.batch import Outcomes
+from aamc_sdk.errors import CheckpointError, PreferenceError
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.rewards import LinearReward, Scale
+from aamc_sdk.testing import assert_conforms
+
+QUALITY = np.array([[1.0, 0.0], [0.0, 1.0]])
+COST = np.array([[1.0, 10.0], [3.0, 30.0]])  # means 2 and 20
+LATENCY = np.array([[100.0, 400.0], [100.0, 600.0]])  # means 100 and 500
+OUTCOMES = Outcomes(QUALITY, COST, LATENCY)
+UNKNOWN = np.full((2, 2), np.nan)
+
+
+@pytest.fixture
+def reward():
+    made = LinearReward()
+    made.fit(OUTCOMES)
+    return made
+
+
+def test_it_keeps_the_contract():
+    assert_conforms("reward", "linear", Plugins())
+
+
+def test_scales_are_the_range_of_the_candidates_means(reward):
+    assert reward.cost == Scale(2.0, 20.0)
+    assert reward.latency == Scale(100.0, 500.0)
+
+
+def test_unknown_values_do_not_count_in_a_mean():
+    assert Scale.of(np.array([[1.0, np.nan], [3.0, 8.0]])) == Scale(2.0, 8.0)
+    assert Scale.of(np.array([[1.0, np.nan], [3.0, np.nan]])) == Scale(2.0, 2.0)
+    assert not Scale.of(UNKNOWN).known
+
+
+def test_objectives_follow_the_design_by_hand(reward):
+    vector = reward.vector(OUTCOMES)
+    assert vector[0, 1].tolist() == [0.0, pytest.approx(10 / 18), pytest.approx(100 / 400)]
+    assert vector[1, 1].tolist() == [1.0, pytest.approx(-10 / 18), pytest.approx(-100 / 400)]  # never clipped
+
+
+def test_equal_means_give_no_cheapness():
+    made = LinearReward()
+    made.fit(Outcomes(QUALITY, np.ones((2, 2)), LATENCY))
+    assert made.vector(OUTCOMES)[..., 1].tolist() == [[0, 0], [0, 0]]
+
+
+def test_the_scalar_is_the_weighted_sum(reward):
+    preferences = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    scalar = reward.scalar(OUTCOMES, preferences)
+    assert scalar[0, 1] == pytest.approx(0.3 * 10 / 18 + 0.2 / 4)
+    assert scalar[1].tolist() == QUALITY[1].tolist()
+
+
+@given(st.floats(0, 1))
+def test_the_reward_of_an_expectation_is_the_expected_reward(chance):
+    made = LinearReward()
+    made.fit(OUTCOMES)
+    preferences = np.tile((0.5, 0.3, 0.2), (1, 1))
+    first, second = OUTCOMES.take([0]), OUTCOMES.take([1])
+    mixed = Outcomes(*(chance * getattr(first, n) + (1 - chance) * getattr(second, n) for n in ("quality", "cost_usd", "latency_ms")))
+    expected = chance * made.scalar(first, preferences) + (1 - chance) * made.scalar(second, preferences)
+    assert made.scalar(mixed, preferences) == pytest.approx(expected)
+
+
+def test_latencys_weight_is_dropped_where_it_is_unknown():
+    made = LinearReward()
+    made.fit(Outcomes(QUALITY, COST, UNKNOWN))
+    assert made.weights(np.array([0.6, 0.2, 0.2])).tolist() == [pytest.approx(0.75), pytest.approx(0.25), 0.0]
+    assert np.isfinite(made.scalar(Outcomes(QUALITY, COST, UNKNOWN), np.tile((0.6, 0.2, 0.2), (2, 1)))).all()
+
+
+def test_a_preference_wholly_on_an_unknown_latency_is_an_error():
+    made = LinearReward()
+    made.fit(Outcomes(QUALITY, COST, UNKNOWN))
+    with pytest.raises(PreferenceError, match="nothing but latency"):
+        made.weights(np.array([0.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("latency", [LATENCY, UNKNOWN])
+def test_scales_survive_saving_and_loading(tmp_path, latency):
+    made, loaded = LinearReward(), LinearReward()
+    made.fit(Outcomes(QUALITY, COST, latency))
+    made.save(tmp_path)
+    loaded.load(tmp_path)
+    assert loaded.cost == made.cost
+    assert loaded.latency.known == made.latency.known
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"cost_usd": [1], "latency_ms": ["a", 2]}', '{"cost_usd": [1, 2, 3], "latency_ms": [1, 2]}'])
+def test_a_damaged_file_is_a_checkpoint_error(tmp_path, content):
+    (tmp_path / "reward.json").write_text(content)
+    with pytest.raises(CheckpointError):
+        LinearReward().load(tmp_path)

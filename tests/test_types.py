@@ -1,0 +1,169 @@
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aamc_sdk import Candidate, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
+
+WEIGHTS = st.floats(min_value=0, max_value=1e12)
+
+
+def test_a_query_estimates_its_tokens_at_four_characters_each():
+    assert Query("12345").expected_prompt_tokens == 2
+    assert Query("").expected_prompt_tokens == 0
+    assert Query("12345", prompt_tokens=70).expected_prompt_tokens == 70
+
+
+def test_a_query_assumes_256_output_tokens():
+    assert Query("").expected_output_tokens == 256
+    assert Query("", output_tokens=0).expected_output_tokens == 0
+
+
+@pytest.mark.parametrize("text", [None, 3, b"bytes", ["list"]])
+def test_a_querys_text_must_be_a_string(text):
+    with pytest.raises(DataError, match="must be a string"):
+        Query(text)
+
+
+@pytest.mark.parametrize("tokens", [-1, 2.5, True, "7"])
+def test_token_counts_must_be_whole_numbers(tokens):
+    with pytest.raises(DataError, match="prompt_tokens must be a whole number"):
+        Query("", prompt_tokens=tokens)
+
+
+def test_a_text_is_no_set_of_needs():
+    with pytest.raises(AamcError, match="tools"):
+        Query("", needs="tools")
+    with pytest.raises(AamcError, match="code"):
+        Candidate("a", abilities="code")
+    assert Query("", needs=["tools", "tools"]).needs == frozenset({"tools"})
+
+
+@pytest.mark.parametrize("price", [-0.1, math.nan, math.inf])
+def test_prices_must_be_finite_and_not_negative(price):
+    with pytest.raises(PoolError, match="price output"):
+        Prices(1.0, price)
+
+
+@pytest.mark.parametrize("figure", [-1.0, math.nan, math.inf])
+def test_latencies_must_be_finite_and_not_negative(figure):
+    with pytest.raises(PoolError, match="service_ms"):
+        Latency(0.0, figure)
+
+
+def test_total_latency_is_network_and_service():
+    assert Latency(20.0, 300.0).total_ms == 320.0
+
+
+def test_a_context_window_has_at_least_a_token():
+    with pytest.raises(PoolError, match="context window of 'a'"):
+        ModelSpec("a", context_window=0)
+
+
+def test_a_pool_of_none_is_refused_and_a_pool_of_one_is_not():
+    with pytest.raises(PoolError, match="at least one candidate"):
+        Pool([])
+    assert len(Pool([Candidate("only")])) == 1
+
+
+def test_a_pool_refuses_a_name_twice():
+    with pytest.raises(PoolError, match="twice in the pool: a"):
+        Pool([Candidate("a"), Candidate("b"), Candidate("a")])
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_a_candidate_needs_a_name(name):
+    with pytest.raises(PoolError, match="non-empty string"):
+        Pool([Candidate(name)])
+
+
+def test_a_pool_finds_candidates_by_name_and_offers_the_nearest():
+    pool = Pool([Candidate("SLM-Medium"), Candidate("LLM-XLarge")])
+    assert pool.index("LLM-XLarge") == 1
+    assert pool.subset(["LLM-XLarge"]).names == ("LLM-XLarge",)
+    with pytest.raises(PoolError, match="did you mean 'LLM-XLarge'"):
+        pool.index("LLM-Xlarge")
+
+
+def test_pools_with_the_same_candidates_in_the_same_order_are_equal():
+    one, two = Candidate("one"), Candidate("two")
+    assert Pool([one, two]) == Pool(iter([one, two]))
+    assert Pool([one, two]) != Pool([two, one])
+    assert hash(Pool([one])) == hash(Pool([one]))
+
+
+@given(WEIGHTS, WEIGHTS, WEIGHTS)
+def test_a_preference_sums_to_one_and_keeps_its_proportions(quality, cost, latency):
+    if quality + cost + latency == 0:
+        return
+    preference = Preference(quality, cost, latency)
+    assert preference.array.sum() == pytest.approx(1)
+    assert preference.quality * cost == pytest.approx(preference.cost * quality)
+
+
+def test_the_default_preference():
+    assert str(Preference()) == "0.9,0.08,0.02"
+    assert Preference.of(None) == Preference()
+
+
+@pytest.mark.parametrize("weights", [(0, 0, 0), (-1, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1), (1e308, 1e308, 1e308), ("x", 1, 1), (None, 1, 1)])
+def test_bad_weights_are_refused(weights):
+    with pytest.raises(PreferenceError):
+        Preference(*weights)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2", "1,2,3,4", "a,b,c", "1;2;3", "0,0,0", "1,,1", "nan,1,1"])
+def test_a_bad_text_is_no_preference(text):
+    with pytest.raises(PreferenceError):
+        Preference.parse(text)
+
+
+@pytest.mark.parametrize("given_as", ["0.7,0.2,0.1", " 7, 2, 1 ", (0.7, 0.2, 0.1), [7, 2, 1], np.array([0.7, 0.2, 0.1]), Preference(7, 2, 1)])
+def test_a_preference_comes_in_any_usual_form(given_as):
+    assert Preference.of(given_as).array == pytest.approx([0.7, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("value", [3, (1, 2), {"quality": 1}, np.ones(4)])
+def test_other_forms_are_no_preference(value):
+    with pytest.raises(PreferenceError, match="three numbers"):
+        Preference.of(value)
+
+
+def test_feedback_has_an_id_for_each_decision_and_source():
+    assert Feedback(decision_id="d", quality=1).id == "d/explicit"
+    assert Feedback(decision_id="d", quality=1, source="judge").id == "d/judge"
+    assert Feedback(decision_id="d", quality=1, id="mine").id == "mine"
+
+
+@pytest.mark.parametrize("quality", [math.nan, -0.1, 2, True, "1"])
+def test_feedbacks_quality_lies_in_zero_to_one(quality):
+    with pytest.raises(AamcError, match="quality must be a number from 0 to 1"):
+        Feedback(decision_id="d", quality=quality)
+
+
+def test_feedback_is_a_quality_or_a_comparison():
+    assert Feedback(decision_id="d", over="b", candidate="a").quality is None
+    for wrong in ({}, {"quality": 1.0, "over": "b"}):
+        with pytest.raises(AamcError, match="either a quality or the candidate"):
+            Feedback(decision_id="d", **wrong)
+
+
+def test_nobody_beats_himself():
+    with pytest.raises(AamcError, match="cannot beat itself"):
+        Feedback(decision_id="d", candidate="a", over="a")
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_feedbacks_weight_is_finite_and_not_negative(weight):
+    with pytest.raises(AamcError, match="weight must be finite"):
+        Feedback(decision_id="d", quality=1, weight=weight)
+
+
+def test_what_programs_send_to_each_other_can_be_pickled():
+    pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
+    for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
+        assert thing == pickle.loads(pickle.dumps(thing))
