@@ -58,7 +58,7 @@ class Results:
         counts: dict[str, int] = {}
         for metrics in self.routers.values():
             counts.update({name: int(number(figures["n"])) for name, figures in (metrics.get("per_category") or {}).items()})
-        return dict(sorted(counts.items()))
+        return counts
 
     def category_value(self, router: str, category: str, metric: str) -> float:
         """Return a metric of one category's queries, NaN where it is null."""
@@ -151,7 +151,15 @@ def _read_curves(folder: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
     curves = {}
     for path in (folder / "estimator" / "training.json", *sorted(folder.glob("routers/*/training.json"))):
         if path.is_file():
-            curve = read_json(path).get("curve")
+            curve = _read_curve(path)
             if curve:
                 curves[path.parent.name] = curve
     return curves
+
+
+def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
+    content = read_json(path)
+    curve = content.get("curve") or [] if isinstance(content, Mapping) else None
+    if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
+        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; train again")
+    return curve

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from aamc_report.data import Results, read_results
+from aamc_report.data import Results, number, read_results
 from aamc_report.figures import DRAWINGS
 from aamc_report.render import to_png, to_svg
 from aamc_report.style import styled
@@ -85,11 +85,11 @@ def _content(results: Results, pictures: list[Picture]) -> dict[str, Any]:
             "Data": data.get("source"),
             "Queries": f"{data['queries']:,}" if isinstance(data.get("queries"), int) else None,
             "Models": len(results.decisions.candidates),
-            "Preference": ", ".join(f"{weight:.3g}" for weight in data.get("preference") or []),
+            "Preference": ", ".join(f"{number(weight):.3g}" for weight in data.get("preference") or []),
             "Seed": results.seed,
         },
         "cost_note": data.get("cost_note"),
-        "missing": max(int(metrics.get("missing") or 0) for metrics in results.routers.values()),
+        "missing": int(max(number(metrics.get("missing") or 0) for metrics in results.routers.values())),
         "columns": COLUMNS,
         "comparison": comparison_rows(results),
         "routers": list(results.routers),

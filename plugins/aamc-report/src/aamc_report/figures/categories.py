@@ -44,9 +44,9 @@ def _write_rates(axes: Axes, rates: Floats, colours: Floats) -> None:
 
 
 def _name_axes(axes: Axes, results: Results) -> None:
-    crowded = len(results.routers) > 6
-    routers = [short(router, 16) for router in results.routers]
-    axes.set_xticks(np.arange(len(routers)) + 0.5, routers, rotation=38 if crowded else 0, ha="left" if crowded else "center", rotation_mode="anchor")
+    slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MOST_NUMBERS else 90
+    places, names = np.arange(len(results.routers)) + 0.5, [short(router, 16) for router in results.routers]
+    axes.set_xticks(places, names, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(results.categories)) + 0.5, [f"{short(name)}  (n = {n:,})" for name, n in results.categories.items()])
     axes.xaxis.tick_top()
     axes.invert_yaxis()

@@ -18,8 +18,8 @@ from aamc_sdk.evaluation.frontier import hull
 
 CAPTION = (
     "Up and to the left is better. Large markers: the preference above, with 95% intervals. "
-    "Small dots: the same router as cost counts for more or less; "
-    "solid lines: their concave hull. Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
+    "Small dots: the same router as cost counts for more or less; solid lines: their concave hull. "
+    "Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
 )
 
 
@@ -29,8 +29,8 @@ def draw(results: Results) -> Figure:
     axes = figure.subplots()
     axes.set_xlabel("mean cost of a query, USD")
     axes.set_ylabel("mean quality")
-    points = {router: np.array([[results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")]]) for router in results.routers}
-    every = np.concatenate((results.candidate_points, *points.values(), *(results.frontier(router) for router in results.routers)))
+    headline = [_point(results, router) for router in results.routers]
+    every = np.concatenate((results.candidate_points, headline, *(results.frontier(router) for router in results.routers)))
     if wide(every[:, 0]):
         use_log_axis(axes)
     axes.xaxis.set_major_formatter(lambda value, _: shortest(value, "$"))
@@ -39,8 +39,12 @@ def draw(results: Results) -> Figure:
     for router, look in looks(results).items():
         _draw_router(axes, results, router, look)
     shown = np.concatenate((every, line, *(_interval_points(results, router) for router in results.routers)))
-    place_labels(axes, _labels(results, points), shown[np.isfinite(shown).all(axis=1)])
+    place_labels(axes, _labels(results), shown[np.isfinite(shown).all(axis=1)])
     return figure
+
+
+def _point(results: Results, router: str) -> tuple[float, float]:
+    return results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")
 
 
 def _draw_candidates(axes: Axes, points: Floats) -> Floats:
@@ -57,7 +61,7 @@ def _draw_candidates(axes: Axes, points: Floats) -> Floats:
 
 
 def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> None:
-    cost, quality = results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")
+    cost, quality = _point(results, router)
     frontier = results.frontier(router)
     front = 4 if look.emphasised else 3
     if len(np.unique(frontier, axis=0)) > 1:
@@ -71,19 +75,20 @@ def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> None:
 
 
 def _interval_points(results: Results, router: str) -> Floats:
-    """Return points along the intervals of quality, which labels leave visible, ``[N, 2]``."""
-    quality = np.linspace(*results.interval(router, "mean_quality"), 12)
-    return np.column_stack((np.full(len(quality), results.value(router, "mean_cost_usd")), quality))
+    """Return points along a router's interval of quality, which labels leave visible, ``[N, 2]``."""
+    cost, _ = _point(results, router)
+    return np.array([(cost, quality) for quality in np.linspace(*results.interval(router, "mean_quality"), 12)])
 
 
-def _labels(results: Results, points: dict[str, Floats]) -> list[Label]:
+def _labels(results: Results) -> list[Label]:
     """Return the labels, the headline's first: the first ones get the best places."""
-    routers = sorted(looks(results).items(), key=lambda item: not item[1].emphasised)
-    labels = [
-        Label(x=x, y=y, text=short(router), colour=look.colour if look.emphasised else INK, weight="bold" if look.emphasised else "normal")
-        for router, look in routers
-        for x, y in points[router].tolist()
-    ]
-    candidates = zip(results.decisions.candidates.tolist(), results.candidate_points.tolist(), strict=True)
-    labels += [Label(x=x, y=y, text=short(name), colour=MUTED, size=7) for name, (x, y) in candidates]
+    labels: list[Label] = []
+    for router, look in looks(results).items():
+        x, y = _point(results, router)
+        if look.emphasised:
+            labels.insert(0, Label(x=x, y=y, text=short(router), colour=look.colour, weight="bold"))
+        else:
+            labels.append(Label(x=x, y=y, text=short(router), colour=INK))
+    for name, (x, y) in zip(results.decisions.candidates.tolist(), results.candidate_points.tolist(), strict=True):
+        labels.append(Label(x=x, y=y, text=short(name), colour=MUTED, size=7))
     return [label for label in labels if np.isfinite((label.x, label.y)).all()]

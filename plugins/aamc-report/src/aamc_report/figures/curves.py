@@ -43,10 +43,10 @@ def _figures(curve: Curve) -> list[str]:
 
 
 def _draw_curve(axes: Axes, curve: Curve, name: str, colour: str) -> None:
-    counter = next((key for key in COUNTERS if key in curve[0]), None)
-    points = [(point[counter] if counter else n, point[name]) for n, point in enumerate(curve) if point.get(name) is not None]
+    counter = next((key for key in COUNTERS if key in curve[0]), "point")
+    points = [(point.get(counter, n), point[name]) for n, point in enumerate(curve) if point.get(name) is not None]
     axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker="o" if len(points) < 16 else "", markersize=3)
-    axes.set_xlabel(counter or "point", fontsize=7.5)
+    axes.set_xlabel(counter, fontsize=7.5)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_locator(MaxNLocator(4))
