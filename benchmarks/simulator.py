@@ -48,9 +48,8 @@ def main() -> None:
         return int(many.size)
 
     alone, together = best_rate(play_one), best_rate(play_many)
-    print(
-        json.dumps({"candidates": candidates, "single": round(alone), "streams": STREAMS, "vectorised": round(together), "ratio": together / alone})
-    )
+    figures = {"single": round(alone), "vectorised": round(together), "ratio": together / alone}
+    print(json.dumps({"candidates": candidates, "streams": STREAMS, "steps_per_second": figures}))
 
 
 if __name__ == "__main__":

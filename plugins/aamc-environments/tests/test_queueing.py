@@ -7,7 +7,7 @@ import pytest
 from aamc_environments.queueing import Arrivals
 from aamc_environments.single import standalone
 
-from aamc_sdk import ModelSpec, Pool
+from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.errors import PoolError
 
 STREAMS, WARM_UP, STEPS = 512, 300, 500
@@ -83,3 +83,5 @@ def test_an_explicit_arrival_rate_overrides_the_load(one_queue):
 def test_a_candidate_without_prices_or_latency_is_refused():
     with pytest.raises(PoolError, match="needs prices and latency of every candidate, and 'LLM-XLarge' lacks some"):
         standalone(Pool([ModelSpec("LLM-XLarge")]))
+    with pytest.raises(PoolError, match="without service there is no queue"):
+        standalone(Pool([ModelSpec("LLM-XLarge", prices=Prices(1, 1), latency=Latency(5, 0))]))

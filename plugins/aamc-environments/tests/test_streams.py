@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aamc_environments.preferences import draw
 from aamc_environments.single import standalone
+from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode
 
 from aamc_sdk import Query
@@ -215,12 +216,20 @@ def test_a_request_of_other_rows_is_refused(queue):
 
 
 def test_wrong_counts_and_names_are_refused(queue):
-    with pytest.raises(DataError, match="2 streams need 2 stream numbers"):
+    with pytest.raises(DataError, match="2 streams need as many stream numbers"):
         queue.vector(2, "train", streams=np.arange(3))
     with pytest.raises(DataError, match=r"need preferences of shape \(2, 3\)"):
         queue.vector(2, "train", preferences=np.ones((3, 3)))
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
         queue.vector(2, "trian")
+
+
+@pytest.mark.parametrize("wrong", [[0, 7], [-1, 0], [0, 1, 2]])
+def test_actions_that_name_no_candidate_are_refused(queue, wrong):
+    streams = queue.vector(2, "train")
+    streams.reset()
+    with pytest.raises(InvalidAction, match="a number from 0 to 6 each"):
+        streams.step(np.array(wrong))
 
 
 def test_unknown_options_are_refused_with_the_nearest():

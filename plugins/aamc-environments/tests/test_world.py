@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 
+import attrs
 import numpy as np
 import pytest
 import yaml
@@ -97,6 +98,8 @@ def test_queries_of_an_unknown_category_or_without_labels_are_refused(queue):
         queue.prepare({"train": Dataset([Query("a")], labels=labels)})
     with pytest.raises(DataError, match="use --environment replay"):
         queue.prepare({"train": Dataset([Query("a")])})
+    with pytest.raises(DataError, match="the train split lacks some"):
+        queue.prepare({"train": Dataset([Query("a")], labels=attrs.evolve(labels, complexity=np.array([np.nan])))})
 
 
 def test_sampled_outcomes_agree_with_the_truth(queue):

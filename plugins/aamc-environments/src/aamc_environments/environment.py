@@ -57,8 +57,8 @@ class StreamEnvironment(Environment):
         """
         dataset = self._split(split)
         numbers = np.arange(n) if streams is None else np.asarray(streams)
-        if numbers.shape != (n,):
-            raise DataError(f"{n} streams need {n} stream numbers, not an array of shape {numbers.shape}")
+        if n < 1 or numbers.shape != (n,):
+            raise DataError(f"{n} streams need as many stream numbers, at least one, not an array of shape {numbers.shape}")
         if preferences is not None and preferences.shape != (n, 3):
             raise DataError(f"{n} streams need preferences of shape {(n, 3)}, not {preferences.shape}")
         if request is None:
@@ -103,7 +103,7 @@ def labelled(dataset: Dataset, categories: tuple[str, ...]) -> Estimates:
     names = np.full(len(dataset), "") if labels.category is None else labels.category
     return Estimates(
         complexity=unknown if labels.complexity is None else labels.complexity.astype(np.float64),
-        categories=(names[:, None] == np.array(categories or ("",))[None, : len(categories)]).astype(np.float64),
+        categories=(names[:, None] == np.array(categories, dtype=np.str_)).astype(np.float64),
         category_names=categories,
         tool_use=unknown if labels.tool_use is None else labels.tool_use.astype(np.float64),
         fingerprint="labels",

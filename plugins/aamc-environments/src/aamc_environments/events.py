@@ -41,7 +41,7 @@ class Schedule:
 
     Raises:
         PoolError: An event names a candidate that the pool does not have.
-        ConfigError: A candidate joins after something else happened to it, or comes up without having been down.
+        ConfigError: A candidate comes up or joins that is there already.
     """
 
     def __init__(self, events: Sequence[Event], pool: Pool) -> None:

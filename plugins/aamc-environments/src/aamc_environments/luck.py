@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from aamc_sdk.batch import Floats
 
 Arrays = tuple[NDArray[Any], ...]
+QUERIES, PREFERENCES = range(2)
+"""Purposes of random numbers."""
 GROUP = 32
 """Streams that share a generator."""
 BLOCK = 32
@@ -26,7 +28,7 @@ class Luck:
 
     Args:
         seed: All follows from it, at least 0.
-        purpose: Numbers for different purposes are independent.
+        purpose: ``QUERIES`` or ``PREFERENCES``; numbers for different purposes are independent.
         streams: Each stream's number, ``[n]``.
         exponentials: How many standard exponentials a step takes.
         uniforms: How many numbers in [0, 1) a step takes.

@@ -10,7 +10,7 @@ from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.batch import Floats
 from aamc_sdk.features import PAIR_FEATURES, Array32, encode, encode_pairs
 
-_QUALITY, _CHEAPNESS, _QUICKNESS, _LOG_WAIT, _ALLOWED = range(len(PAIR_FEATURES))
+_QUICKNESS, _LOG_WAIT = PAIR_FEATURES.index("quickness"), PAIR_FEATURES.index("log_wait")
 
 
 class Observer:
@@ -59,14 +59,10 @@ def _quickness_lost(expected: Outcomes, reward: Reward) -> float | None:
 
     Knowing it spares a call of the reward for every step's waits.
     """
-    waits = np.array([0.0, 1.0, 1e3, 1e5, 1e7])[:, None, None]
-    first = expected.take(slice(0, 1))
-    shape = np.broadcast_shapes(waits.shape, first.cost_usd[None].shape)
-    later = Outcomes(
-        None if first.quality is None else np.broadcast_to(first.quality, shape), np.broadcast_to(first.cost_usd, shape), first.latency_ms + waits
-    )
-    objectives = np.nan_to_num(reward.vector(later))
-    per_ms = (objectives[0] - objectives[1:])[..., 2] / waits[1:, :, 0][:, :, None]
-    slope = float(per_ms[-1, 0, 0])
-    only_quickness = np.array_equal(objectives[0, ..., :2], objectives[-1, ..., :2])
-    return slope if only_quickness and np.allclose(per_ms, slope, rtol=1e-6, atol=1e-12) else None
+    waits = np.array([0.0, 1.0, 1e3, 1e5, 1e7])[:, None]
+    waiting = expected.take([0] * len(waits))
+    objectives = reward.vector(attrs.evolve(waiting, latency_ms=waiting.latency_ms + waits))
+    per_ms = (objectives[0, :, 2] - objectives[1:, :, 2]) / waits[1:]
+    same_everywhere = np.allclose(per_ms, per_ms[-1, 0], rtol=1e-6, atol=1e-12)
+    nothing_else = np.array_equal(objectives[0, :, :2], objectives[-1, :, :2], equal_nan=True)
+    return float(per_ms[-1, 0]) if same_everywhere and nothing_else else None

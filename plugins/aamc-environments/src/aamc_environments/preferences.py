@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.luck import Luck
+from aamc_environments.luck import PREFERENCES, Luck
 from aamc_sdk import Preference
 from aamc_sdk.batch import Floats
 
 KINDS = ("dirichlet", "uniform", "fixed", "corners")
 """Even over the simplex; three uniform weights rescaled; always the same; one objective alone."""
-PURPOSE = 1
 
 
 def draw(kind: str, exponentials: Floats) -> Floats:
@@ -50,7 +49,7 @@ class Preferences:
 
     def seed(self, seed: int) -> None:
         """Draw from a new seed."""
-        self._luck = Luck(seed, PURPOSE, self._streams, exponentials=3, uniforms=0, shape=lambda drawn, _: (draw(self._kind, drawn),))
+        self._luck = Luck(seed, PREFERENCES, self._streams, exponentials=3, uniforms=0, shape=lambda drawn, _: (draw(self._kind, drawn),))
 
     def begin(self) -> None:
         """Start all streams anew."""

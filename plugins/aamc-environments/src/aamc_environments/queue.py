@@ -80,18 +80,19 @@ class QueueEnvironment(StreamEnvironment):
     @property
     def arrivals(self) -> Arrivals:
         """When queries come, by the options."""
-        rate = self.config.arrival_rate or 1000 * self.config.load / max(self._speeds.service_ms.max(), 1e-9)
+        rate = self.config.arrival_rate or 1000 * self.config.load / self._speeds.service_ms.max()
         return Arrivals(per_second=rate, burst=self.config.burst, share=self.config.burst_share, length=self.config.burst_length)
 
     def _true(self, name: str, dataset: Dataset) -> Truth:
         labels = dataset.labels
-        if labels.complexity is None or labels.category is None or labels.tool_use is None:
-            wanted = "labels of complexity, category and tool use"
+        complexity, tool_use = (np.full(len(dataset), np.nan) if values is None else values for values in (labels.complexity, labels.tool_use))
+        if labels.category is None or not np.isfinite((complexity, tool_use)).all():
+            wanted = "labels of complexity, category and tool use for each query"
             raise DataError(f"environment queue needs {wanted}, and the {name} split lacks some; with outcomes, use --environment replay")
         category = self._skills.index([str(category) for category in labels.category])
-        log_odds = self._skills.of(labels.complexity, category, labels.tool_use)
+        log_odds = self._skills.of(complexity, category, tool_use)
         request = build_request(dataset.queries, self.services.pool, Preference().array)
-        return Truth.of(request, log_odds, self._world.output_tokens(labels.complexity))
+        return Truth.of(request, log_odds, self._world.output_tokens(complexity))
 
     def _true_request(self, split: str) -> RoutingRequest:
         dataset = self._split(split)

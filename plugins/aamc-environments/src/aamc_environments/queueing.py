@@ -32,7 +32,7 @@ class Speeds:
         """Read them from the candidates' specifications.
 
         Raises:
-            PoolError: A candidate has no latency or no prices.
+            PoolError: A candidate has no latency or no prices, or none takes any time to serve.
         """
         found = []
         for candidate in pool:
@@ -40,7 +40,10 @@ class Speeds:
                 lacking = f"and {candidate.name!r} lacks some; give them in the pool's file"
                 raise PoolError(f"environment queue needs prices and latency of every candidate, {lacking}")
             found.append((candidate.latency.network_ms, candidate.latency.service_ms))
-        return cls(*np.array(found).T)
+        network_ms, service_ms = np.array(found, dtype=np.float64).T.copy()
+        if not service_ms.any():
+            raise PoolError("environment queue needs a candidate with a service_ms above 0: without service there is no queue")
+        return cls(network_ms, service_ms)
 
 
 @attrs.frozen(eq=False)
@@ -165,5 +168,7 @@ def _under(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:
     """Return what routers see of all rows under some conditions."""
     expected = attrs.evolve(request.expected, cost_usd=request.expected.cost_usd * conditions.price)
     absent = np.broadcast_to(~conditions.available, request.mask.shape)
-    why = {**request.masked_why, "unavailable": absent} if absent.any() else request.masked_why
+    why = dict(request.masked_why)
+    if absent.any():
+        why["unavailable"] = absent | why.get("unavailable", np.False_)
     return attrs.evolve(request, expected=expected, mask=request.mask & ~absent, masked_why=why)

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from aamc_environments.luck import Arrays, Luck
+from aamc_environments.luck import QUERIES, Arrays, Luck
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import Preferences
 from aamc_sdk import Outcomes, Reward, RoutingRequest
@@ -25,7 +25,6 @@ from aamc_sdk.features import Array32
 
 GREATEST = 1e6
 """Bound of observations: a stable queue stays far below."""
-PURPOSE = 0
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -88,7 +87,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         super().reset(seed=seed)
         seed = self._seed if seed is None else seed
         if seed is not None:
-            self._luck = Luck(seed, PURPOSE, self.script.streams, exponentials=2, uniforms=4, shape=self._shape)
+            self._luck = Luck(seed, QUERIES, self.script.streams, exponentials=2, uniforms=4, shape=self._shape)
             self.script.preferences.seed(seed)
             self._seed = None
         self._start()
@@ -99,8 +98,11 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
 
         The reward is the preference-weighted one. An action that is not allowed serves nobody and
         counts as the worst allowed outcome: a failure at the greatest expected cost and latency.
+
+        Raises:
+            InvalidAction: There is not one candidate's number for each stream.
         """
-        outcomes, masked = self._answer(np.asarray(actions, dtype=np.intp))
+        outcomes, masked = self._answer(self._checked(actions))
         vector = self.script.reward.vector(outcomes)
         weights = self.script.reward.weights(self.script.preferences.present)
         rewards = np.where(weights > 0, weights * vector, 0.0).sum(axis=1)
@@ -154,6 +156,13 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
 
     def _observe(self) -> Array32:
         return self.observer.observe(self.row, self.script.preferences.present, self._wait())
+
+    def _checked(self, actions: NDArray[Any]) -> NDArray[np.intp]:
+        actions = np.asarray(actions, dtype=np.intp)
+        candidates = len(self.staged.pool)
+        if actions.shape != (self.num_envs,) or actions.view(np.uintp).max() >= candidates:  # a negative number is a huge unsigned one
+            raise gymnasium.error.InvalidAction(f"{self.num_envs} streams need a number from 0 to {candidates - 1} each, not {actions!r:.80}")
+        return actions
 
     def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
         cells = self.row * len(self.staged.pool) + actions

@@ -82,18 +82,21 @@ class World:
         Raises:
             ConfigError: A candidate is unknown and has no price, or there is no ladder.
         """
-        rows = [self._skill(candidate) for candidate in pool]
-        tools = [-self.tool_penalty if "tools" not in c.abilities else 0.0 for c in pool]
-        for m, candidate in enumerate(pool):
-            own = self.candidates[candidate.name].tools if candidate.name in self.candidates else None
-            tools[m] = tools[m] if own is None else own
-        return Skills(tuple(self.categories), np.array([row[:-1] for row in rows]), np.array([row[-1] for row in rows]), np.array(tools))
+        rows = np.array([self._log_odds_and_slope(candidate) for candidate in pool])
+        tools = np.array([self._tools(candidate) for candidate in pool])
+        return Skills(tuple(self.categories), rows[:, :-1], rows[:, -1], tools)
 
     def output_tokens(self, complexity: Floats) -> Floats:
         """Return the mean length of an answer, ``[B]``."""
         return np.asarray(self.easy_tokens + complexity * (self.hard_tokens - self.easy_tokens))
 
-    def _skill(self, candidate: Candidate) -> Floats:
+    def _tools(self, candidate: Candidate) -> float:
+        own = self.candidates[candidate.name].tools if candidate.name in self.candidates else None
+        if own is not None:
+            return own
+        return 0.0 if "tools" in candidate.abilities else -self.tool_penalty
+
+    def _log_odds_and_slope(self, candidate: Candidate) -> Floats:
         """Return log-odds by category and the slope, ``[K + 1]``."""
         if candidate.name in self.candidates:
             return self._row(self.candidates[candidate.name])
