@@ -10,5 +10,5 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"AAMC SDK {release}"
 myst_heading_anchors = 3
-myst_enable_extensions = ["myst_parser"]
+myst_enable_extensions = ["dollarmath"]
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository that are no pages

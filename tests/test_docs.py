@@ -41,7 +41,7 @@ def test_every_kind_has_a_hook_of_its_own():
     assert len(set(KINDS.values())) == len(KINDS)
 
 
-@pytest.mark.parametrize("file", ["src/acme_routing/plugin.py", "src/acme_routing/pool.py", "src/acme_routing/router.py", "tests/test_acme_routing.py"])
+@pytest.mark.parametrize("file", [f"src/acme_routing/{name}.py" for name in ("plugin", "pool", "router")] + ["tests/test_acme_routing.py"])
 def test_the_guide_shows_the_example_as_it_is(file):
     assert (EXAMPLE / file).read_text(encoding="utf-8").strip() in blocks("docs/how-to/write-a-plugin.md", "python")
 
