@@ -65,6 +65,11 @@ def test_an_unknown_candidate_is_placed_by_its_price_and_that_is_said(tmp_path, 
     assert "stranger" in caplog.text
 
 
+def test_a_free_unknown_candidate_is_placed_on_the_lowest_rung(tmp_path):
+    world = read_world(written(tmp_path))
+    np.testing.assert_allclose(world.skills(pool_of("stranger", price=0.0)).log_odds, world.skills(pool_of("small")).log_odds)
+
+
 def test_an_unknown_candidate_without_a_price_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="knows no candidate 'smal'; did you mean 'small'"):
         read_world(written(tmp_path)).skills(Pool([ModelSpec("smal")]))

@@ -119,7 +119,7 @@ class QueueStreams(Streams):
         self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
         self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
         self._queues = np.arange(len(script.streams)) * len(script.request.pool)
-        super().__init__(script)
+        super().__init__(attrs.evolve(script, request=self._scenes[0]))
 
     def _begin(self) -> None:
         self._backlog_ms = np.zeros((self.num_envs, len(self.staged.pool)), dtype=np.float32)

@@ -102,13 +102,13 @@ class World:
             return self._row(self.candidates[candidate.name])
         ladder = sorted((skill.price, name) for name, skill in self.candidates.items() if skill.price is not None)
         price = candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices else None
-        if not ladder or not price:
+        if not ladder or price is None:
             hint = nearest(candidate.name, self.candidates)
             raise ConfigError(f"the world knows no candidate {candidate.name!r}{hint}, and cannot place it by price; add it to the world's file")
         logger.warning("the world does not know %s: its skill follows from its price", candidate.name)
         rungs = np.log([rung for rung, _ in ladder])
         skills = np.array([self._row(self.candidates[name]) for _, name in ladder])
-        return np.array([np.interp(np.log(price), rungs, column) for column in skills.T])
+        return np.array([np.interp(np.log(max(price, ladder[0][0])), rungs, column) for column in skills.T])
 
     def _row(self, skill: Skill) -> Floats:
         chances = np.array([skill.success[category] for category in self.categories])
