@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aamc_report.data import read_results
 from aamc_report.figures import DRAWINGS
+from aamc_report.figures.cost_quality import _mixtures
 from aamc_report.labels import Label, place_labels
 from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, styled, wide
 from matplotlib.axis import Axis
@@ -87,3 +88,11 @@ def test_text_on_a_colour_is_black_or_white_by_its_brightness() -> None:
 def test_long_names_are_cut_and_control_characters_replaced() -> None:
     assert short("a" * 30, 10) == "a" * 9 + "…"
     assert short("bell\x07") == "bell\ufffd"
+
+
+def test_a_hull_is_straight_in_cost_though_its_axis_is_logarithmic() -> None:
+    line = _mixtures(np.array([[1e-5, 0.4], [1e-3, 0.9], [5e-4, 0.1], [1e-2, 1.0]]))
+    assert np.allclose(line[[0, -1]], [[1e-5, 0.4], [1e-2, 1.0]])
+    slopes = np.diff(line[:, 1]) / np.diff(line[:, 0])
+    assert np.allclose(slopes[:59], 0.5 / (1e-3 - 1e-5))
+    assert np.allclose(slopes[59:], 0.1 / 9e-3)

@@ -84,8 +84,10 @@ def _format(results: Results, metric: str) -> Format:
 
 def _cell(results: Results, router: str, metric: str, write: Format) -> Cell:
     value, (low, high) = results.value(router, metric), results.interval(router, metric)
-    interval = f"{write(low).rstrip('%')}{DASH}{write(high)}" if math.isfinite(low) and math.isfinite(high) else ""
-    return Cell(value, write(value), interval)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Cell(value, write(value))
+    between = DASH if low >= 0 else " to "  # a dash before a minus sign is hard to read
+    return Cell(value, write(value), f"{write(low).rstrip('%')}{between}{write(high)}")
 
 
 def category_rows(results: Results) -> list[Row]:
