@@ -50,7 +50,7 @@ class TinyEstimator(Estimator):
 class TinyOptions:
     favourite: int = option(0, "The candidate's number.", at_least=0)
 
-    presets: ClassVar = {"full": {"favourite": 1}}
+    presets: ClassVar[dict[str, dict[str, int]]] = {"full": {"favourite": 1}}
 
 
 class TinyRouter(Router):

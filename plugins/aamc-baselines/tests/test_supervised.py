@@ -82,7 +82,7 @@ def test_it_comes_back_as_it_was_saved(make_router: Any, trained: Any, pool: Poo
     fresh = make_router("supervised")
     fresh.load(tmp_path)
     request = request_of(make_training(pool, seed=2))
-    np.testing.assert_array_equal(fresh.score(request).utility, trained.score(request).utility)
+    np.testing.assert_allclose(fresh.score(request).utility, trained.score(request).utility, rtol=1e-12)  # another memory order
 
 
 def test_a_checkpoint_of_something_else_is_refused(make_router: Any, tmp_path: Path) -> None:
