@@ -64,17 +64,18 @@ def is_complete(folder: Path) -> bool:
 def find_checkpoint(name: str, kind: str) -> Path | None:
     """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
 
-    A run's folder stands for its own router or estimator.
+    A run's folder stands for its own router or estimator. A folder without a checkpoint that happens
+    to have a component's name does not stand in its way.
 
     Raises:
-        CheckpointError: It is a folder without a checkpoint.
+        CheckpointError: It is a path without a checkpoint.
     """
     folder = Path(name)
     if is_complete(folder):
         return folder
     if (folder / "run.yaml").is_file():
         return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
-    if folder.is_dir() or "/" in name:
+    if "/" in name:
         raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
     return None
 

@@ -242,7 +242,9 @@ def test_a_folder_without_a_run_names_the_command_that_makes_one(tmp_path) -> No
         Run.open(tmp_path)
 
 
-def test_a_name_is_no_checkpoint_and_a_folder_without_one_is_an_error(tmp_path) -> None:
+def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, monkeypatch) -> None:
+    (tmp_path / "ppo").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert find_checkpoint("ppo", "router") is None
     with pytest.raises(CheckpointError, match="holds no router checkpoint"):
         find_checkpoint(str(tmp_path), "router")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import aamc_environments.gym  # noqa: F401  # registers the ids
 import gymnasium
 import numpy as np
 import pytest
@@ -20,15 +19,15 @@ def test_gymnasium_checks_pass():
     check_env(gymnasium.make("aamc/Queue-v0").unwrapped)
 
 
-@pytest.mark.parametrize("imports", ["import gymnasium, aamc_environments", "import aamc_environments.gym, gymnasium", "import gymnasium"])
+@pytest.mark.parametrize("imports", ["import gymnasium, aamc_environments", "import aamc_environments, gymnasium", "import gymnasium"])
 def test_the_id_is_found_after_any_of_the_documented_imports(imports):
-    name = "aamc_environments.gym:aamc/Queue-v0" if imports == "import gymnasium" else "aamc/Queue-v0"
+    name = "aamc_environments:aamc/Queue-v0" if imports == "import gymnasium" else "aamc/Queue-v0"
     code = f"{imports}; print(gymnasium.make({name!r}).spec.id)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "aamc/Queue-v0"
 
 
 def test_plugins_are_listed_without_gymnasium():
-    code = "import aamc_environments.plugin, sys; sys.exit('gymnasium' in sys.modules)"
+    code = "import aamc_environments_plugin, sys; sys.exit('gymnasium' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -1,10 +1,17 @@
 """Environments for the AAMC SDK: a pool of models under load, and the replay of outcome tables.
 
-Gymnasium has no plugins since 1.0: where it is loaded, importing this package registers its ids;
-otherwise :mod:`aamc_environments.gym` does. Nobody who does not use Gymnasium waits for its import.
+Importing this package registers ``aamc/Queue-v0`` and ``aamc/MOQueue-v0`` with Gymnasium.
 """
 
-import sys
+import gymnasium
 
-if "gymnasium" in sys.modules:
-    import aamc_environments.gym  # noqa: F401  # registers the ids
+HORIZON = 256
+"""Steps of a registered environment's episode, unless ``horizon`` says otherwise."""
+
+for _name, _target in {"aamc/Queue-v0": "QueueEnv", "aamc/MOQueue-v0": "MOQueueEnv"}.items():
+    gymnasium.register(
+        _name,
+        entry_point=f"aamc_environments.single:{_target}",
+        vector_entry_point="aamc_environments.single:make_streams",
+        kwargs={"horizon": HORIZON},
+    )
