@@ -77,7 +77,7 @@ def run(command: list[str | Path], folder: Path) -> str:
     started = time.monotonic()
     words = [str(word) for word in command]
     ended = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own programs
-    print(f"{time.monotonic() - started:6.1f} s  {Path(words[0]).name} {' '.join(words[1:4])} ...", flush=True)  # noqa: T201  # a script reports
+    print(f"{time.monotonic() - started:6.1f} s  {Path(words[0]).name} {' '.join(words[1:4])} ... {Path(words[-1]).name}", flush=True)  # noqa: T201  # a script reports
     if ended.returncode:
         sys.exit(f"{' '.join(words)} ended with status {ended.returncode}:\n{ended.stdout}")
     return ended.stdout
