@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from aamc_ppo.router import PPOConfig, PPORouter
+
 from aamc_sdk import Dataset, Estimates, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services, Training
 from aamc_sdk.features import encode
 from aamc_sdk.interfaces import Environment

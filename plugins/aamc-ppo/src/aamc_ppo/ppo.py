@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aamc_ppo.policy import embed_candidates, log_softmax, utility, values
-from aamc_ppo.rollout import Rollout
+from aamc_ppo.rollout import Rollout, View
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.features import Array32
@@ -26,35 +26,31 @@ if TYPE_CHECKING:
     from aamc_ppo.router import PPOConfig
 
 
-def gae(rewards: Floats, values: Floats, cut: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
+def gae(rewards: Floats, values: Floats, following: Floats, cut: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
     r"""Return generalised advantages of each objective, ``[T, n, K]`` (Schulman et al. 2016, arXiv:1506.02438).
 
     .. math::
         \delta_t &= r_t + \gamma V(s_{t+1}) - V(s_t)                                    & (1) \\
         A_t &= \delta_t + \gamma \lambda (1 - \text{cut}_t) A_{t+1}                     & (2)
 
-    Streams are truncated, never terminated: what comes after a cut counts through its value alone.
+    Streams are truncated, never terminated: what would come after a cut counts through its value alone.
 
     Args:
         rewards: ``[T, n, K]``.
-        values: ``[T + 1, n, K]``.
+        values: Of what was seen before each step, ``[T, n, K]``.
+        following: Of what was seen, or would have been, after it, ``[T, n, K]``.
         cut: Whether a stream was cut off after the step, ``[T, n]``.
         gamma: Discount.
         gae_lambda: 0 trusts the critic, 1 the rewards.
     """
-    delta = rewards + gamma * values[1:] - values[:-1]
+    delta = rewards + gamma * following - values
     goes_on = gamma * gae_lambda * ~cut[:, :, None]
     advantages = np.empty_like(delta)
-    following = np.zeros_like(delta[0])
+    advantage = np.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
-        following = delta[t] + goes_on[t] * following
-        advantages[t] = following
+        advantage = delta[t] + goes_on[t] * advantage
+        advantages[t] = advantage
     return advantages
-
-
-def normalised(advantages: Floats) -> Floats:
-    """Return advantages with mean 0 and standard deviation 1."""
-    return np.asarray((advantages - advantages.mean()) / (advantages.std() + 1e-8))
 
 
 def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_epsilon: float) -> Tensor:
@@ -148,10 +144,15 @@ class Learner:
             group["lr"] = learning_rate
         batch = self._batch(rollout)
         size = len(batch["action"])
+        scale = 1.0
+        if self._config.normalise_advantages:
+            batch["advantage"] -= batch["advantage"].mean()
+            scale = float(batch["advantage"].std()) + 1e-8
         figures: list[dict[str, float]] = []
         for _ in range(self._config.epochs):
             order = torch.as_tensor(rng.permutation(size), device=self._device)
-            figures += [self._step({name: part[rows] for name, part in batch.items()}) for rows in torch.split(order, self._config.minibatch)]
+            minibatches = ({name: part[rows] for name, part in batch.items()} for rows in torch.split(order, self._config.minibatch))
+            figures += [self._step(minibatch, scale) for minibatch in minibatches]
             if self._config.kl_stop and figures[-1]["kl"] > self._config.kl_stop:
                 break
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
@@ -167,9 +168,11 @@ class Learner:
         config = self._config
         horizon = 1 / (1 - config.gamma)
         view = rollout.view
-        flat = values(self.parameters, self._rows(view.query), self._rows(view.weights), self._rows(rollout.pooled), torch)
-        value = flat.cpu().numpy().reshape(view.weights.shape)
-        advantage = gae(rollout.reward, horizon * value, rollout.cut, config.gamma, config.gae_lambda)
+        seen = self._values(view, rollout.pooled)
+        value, following = seen[:-1], seen[1:].copy()
+        for step, (end, pooled) in rollout.ends.items():
+            following[step, rollout.cut[step]] = self._values(end, pooled)[rollout.cut[step]]
+        advantage = gae(rollout.reward, horizon * value, horizon * following, rollout.cut, config.gamma, config.gae_lambda)
         scalar = (view.weights[:-1] * advantage).sum(axis=2)  # (7): the preference weighs the objectives' advantages
         now = slice(0, -1)
         return {
@@ -180,17 +183,26 @@ class Learner:
             "pooled": self._rows(rollout.pooled[now]),
             "action": self._rows(rollout.action),
             "old_log_p": self._rows(rollout.log_probability),
-            "advantage": self._rows(normalised(scalar) if config.normalise_advantages else scalar),
-            "value": self._rows(value[now]),
-            "target": self._rows(value[now] + advantage / horizon),
+            "advantage": self._rows(scalar),
+            "value": self._rows(value),
+            "target": self._rows(value + advantage / horizon),
         }
+
+    def _values(self, view: View, pooled: Array32) -> Array32:
+        """Return the critic's values ``[..., 3]`` of what was seen, each part ``[..., n, *]``."""
+        arrays = (view.query, view.weights, pooled)
+        query, weights, averages = (torch.as_tensor(array.reshape(-1, array.shape[-1]), device=self._device) for array in arrays)
+        return np.asarray(values(self.parameters, query, weights, averages, torch).cpu().numpy().reshape(view.weights.shape))
 
     def _rows(self, array: NDArray[Any]) -> Tensor:
         """Return ``[T, n, ...]`` as ``[T n, ...]`` on the device."""
         return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self._device)
 
-    def _step(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
-        """Take one gradient step of ``L = L_policy + c_v L_value - c_e H`` (8) on a minibatch."""
+    def _step(self, batch: Mapping[str, Tensor], scale: float) -> dict[str, float]:
+        """Take one gradient step of ``L = (L_policy - c_e H) / scale + c_v L_value`` (8) on a minibatch.
+
+        Normalisation divides by the advantages' ``scale`` what is in the unit of the reward: the entropy's bonus too.
+        """
         config = self._config
         p = self.parameters
         embedded = embed_candidates(p, self._candidate, torch)
@@ -200,7 +212,7 @@ class Learner:
         value = values(p, batch["query"], batch["weights"], batch["pooled"], torch)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         spread = entropy(log_p)
-        loss = policy_loss + config.value_weight * critic_loss - config.entropy_bonus * spread
+        loss = (policy_loss - config.entropy_bonus * spread) / scale + config.value_weight * critic_loss
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(p.values(), config.gradient_clip)

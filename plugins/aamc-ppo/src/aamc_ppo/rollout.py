@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -66,6 +67,7 @@ class Rollout:
     Attributes:
         view: What the policy saw, each part ``[T + 1, n, ...]``.
         pooled: Pair features averaged by the policy's probabilities, ``[T + 1, n, 5]``.
+        ends: Where streams were cut off, by step: what would have been seen next, ``[n, ...]``, and ``pooled`` there.
         action: ``[T, n]``.
         log_probability: Of the action, ``[T, n]``.
         reward: ``[T, n, 3]``.
@@ -74,6 +76,7 @@ class Rollout:
 
     view: View
     pooled: Array32
+    ends: Mapping[int, tuple[View, Array32]]
     action: NDArray[np.int64]
     log_probability: Array32
     reward: Array32
@@ -104,9 +107,9 @@ class Player:
         """
         embedded = embed_candidates(policy, self._candidate)
         views, pooled, actions, chosen, rewards, cuts = [], [], [], [], [], []
+        ends = {}
         for step in range(steps + 1):
-            view = View.of(self._observations, len(self._candidate), self._reward)
-            log_p = log_softmax(policy, utility(policy, view.query, view.weights, view.pair, embedded), view.mask)
+            view, log_p = self._look(policy, embedded, self._observations)
             views.append(view)
             pooled.append(pool_pairs(np.exp(log_p), view.pair))
             if step == steps:
@@ -117,14 +120,30 @@ class Player:
             chosen.append(log_p[np.arange(len(action)), action])
             rewards.append(known_rewards(info["vector_reward"], view.weights))
             cuts.append(truncated)
+            if truncated.any():
+                ends[step] = self._end(policy, embedded, info)
         return Rollout(
             view=View.stack(views),
             pooled=np.stack(pooled),
+            ends=ends,
             action=np.stack(actions).astype(np.int64),
             log_probability=np.stack(chosen).astype(np.float32),
             reward=np.stack(rewards),
             cut=np.stack(cuts),
         )
+
+    def _look(self, policy: Parameters, embedded: Array32, observations: Array32) -> tuple[View, Array32]:
+        """Return observations in parts and the policy's log probabilities there, ``[n, M]``."""
+        view = View.of(observations, len(self._candidate), self._reward)
+        return view, log_softmax(policy, utility(policy, view.query, view.weights, view.pair, embedded), view.mask)
+
+    def _end(self, policy: Parameters, embedded: Array32, info: Mapping[str, Any]) -> tuple[View, Array32]:
+        """Return what streams that were just cut off would have shown next; others keep their present observation."""
+        last = self._observations.copy()
+        cut = info["_final_obs"]
+        last[cut] = np.stack(list(info["final_obs"][cut]))
+        view, log_p = self._look(policy, embedded, last)
+        return view, pool_pairs(np.exp(log_p), view.pair)
 
 
 def known_rewards(vector: Floats, weights: Array32) -> Array32:

@@ -24,9 +24,10 @@ class PPOConfig:
 
     total_timesteps: int = option(1_000_000, "decisions to train on, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(512, "streams played side by side", at_least=1)
-    n_steps: int = option(8192, "decisions of one rollout, all streams together; a multiple of n_streams", at_least=1)
+    n_steps: int = option(16_384, "decisions of one rollout, all streams together; a multiple of n_streams", at_least=1)
+    validation_steps: int = option(32_768, "validation decisions to choose the trust in what was learned by; 0: trust it wholly", at_least=0)
     epochs: int = option(4, "passes over each rollout", at_least=1)
-    minibatch: int = option(1024, "decisions of one gradient step", at_least=1)
+    minibatch: int = option(4096, "decisions of one gradient step", at_least=1)
     learning_rate: float = option(1e-3, "step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "whether the step size falls to 0 over the training", choices=("linear", "constant"))
     gamma: float = option(0.0, "discount of later rewards; 0 where a decision hardly affects later ones", at_least=0, at_most=0.9999)
@@ -34,7 +35,7 @@ class PPOConfig:
     clip_epsilon: float = option(0.2, "most that a probability's ratio may leave 1 with profit", above=0)
     value_clip: float = option(0.2, "most that a value may move in an update with profit, in reward per step; 0 for no limit", at_least=0)
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
-    entropy_bonus: float = option(0.0, "weight of the policy's entropy, in reward per nat", at_least=0)
+    entropy_bonus: float = option(0.02, "weight of entropy, in reward per nat; 1 / temperature keeps what the plug-in has right", at_least=0)
     kl_stop: float = option(0.05, "an update's epochs end at this KL divergence, in nats; 0 never", at_least=0)
     normalise_advantages: bool = option(True, "whether a rollout's advantages are brought to mean 0, deviation 1")
     gradient_clip: float = option(0.5, "greatest length of a gradient", above=0)
@@ -42,14 +43,14 @@ class PPOConfig:
     preference: str = option("0.9,0.08,0.02", "quality, cost, latency weights that preference_sampling 'fixed' takes")
     hidden: int = option(64, "width of the towers' and the critic's hidden layers", at_least=1)
     embedding: int = option(16, "width of a candidate's embedding", at_least=1)
-    temperature: float = option(30.0, "initial sharpness of the policy, in nats per unit of reward", above=0)
+    temperature: float = option(50.0, "initial sharpness of the policy, in nats per unit of reward", above=0)
     checkpoint_every: int = option(100_000, "decisions between checkpoints; streams and their preferences are then drawn anew", at_least=1)
     sample: bool = option(False, "whether decisions are drawn from the policy rather than its best")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"total_timesteps": 300_000},
         "full": {},
-        "paper": {"n_streams": 8, "n_steps": 2048, "gamma": 0.99},
+        "paper": {"n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
     }
 
     def __attrs_post_init__(self) -> None:

@@ -20,6 +20,7 @@ import torch
 from aamc_ppo.policy import initial_critic, initial_policy
 from aamc_ppo.ppo import Learner
 from aamc_ppo.rollout import Player, draw_preferences
+from aamc_ppo.selection import choose_trust
 from aamc_sdk.errors import AamcError, CheckpointError
 from aamc_sdk.features import Array32, encode_candidates
 from aamc_sdk.files import read_arrays, to_json, write_arrays
@@ -47,7 +48,8 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
         if training.resume:
             job.restore()
         job.run()
-    return job.learner.policy(), job.categories, {"steps": job.steps, "curve": job.curve}
+        policy, trusts = job.result()
+    return policy, job.categories, {"steps": job.steps, "curve": job.curve, "reward_by_trust": trusts}
 
 
 @contextmanager
@@ -80,7 +82,7 @@ class Job:
         self._segment = max(1, config.checkpoint_every // config.n_steps)
         self._done = 0
         self.curve: list[dict[str, float]] = []
-        streams, _ = self._streams(0)
+        streams, _ = self._streams("train", 0)
         present = streams.request()
         self.categories = tuple(present.estimates.category_names)
         self._candidate = encode_candidates(present.pool)
@@ -104,7 +106,7 @@ class Job:
 
     def _run_segment(self) -> None:
         config = self._config
-        streams, observations = self._streams(self._done)
+        streams, observations = self._streams("train", self._done)
         player = Player(streams, observations, self._candidate, self._services.reward)
         for _ in range(min(self._segment, self._rollouts - self._done)):
             started = time.perf_counter()
@@ -122,15 +124,23 @@ class Job:
         """Return the chance that belongs to a rollout, whatever came before it."""
         return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
 
-    def _streams(self, rollout: int) -> tuple[RoutingStreams, Array32]:
-        """Return new streams, and their first observations, for the segment that begins with a rollout."""
+    def result(self) -> tuple[dict[str, Array32], dict[str, float]]:
+        """Return the policy, scaled by the trust that earns most on validation rows where there are some."""
+        policy = {name: array.copy() for name, array in self.learner.policy().items()}
+        steps = self._config.validation_steps // self._config.n_streams
+        if self._training.validation is None or not steps:
+            return policy, {}
+        return choose_trust(policy, lambda: self._streams("validation", self._rollouts), self._candidate, self._services.reward, steps)
+
+    def _streams(self, split: str, rollout: int) -> tuple[RoutingStreams, Array32]:
+        """Return new streams, and their first observations, whose luck belongs to a rollout."""
         config = self._config
-        rng = self._generator(rollout, "streams")
+        rng = self._generator(rollout, split)
         fixed = Preference.parse(config.preference).array
         preferences = draw_preferences(config.preference_sampling, fixed, config.n_streams, rng)
         seed = int(rng.integers(2**31))
-        request = self._training.request
-        made = self._env.vector(config.n_streams, "train", request=request, seed=seed, preferences=preferences)
+        request = self._training.request if split == "train" else self._training.validation_request
+        made = self._env.vector(config.n_streams, split, request=request, seed=seed, preferences=preferences)
         streams = cast(RoutingStreams, made)  # every environment's streams are RoutingStreams, by Environment.vector
         observations, _ = streams.reset(seed=seed)
         return streams, observations

@@ -1,0 +1,161 @@
+"""How far PPO gets on the queue simulator, beside its rivals, and how fast: prints JSON.
+
+Every router sees estimates with an error, and expected quality from a logistic regression on one sampled outcome for each
+training query and candidate (out of fold for training rows). The measure is the mean true expected reward, over the
+simplex lattice of preferences and played streams, as a share of the way from ``random`` to ``oracle``.
+
+    python benchmarks/ppo.py --steps 1000000 --load 0.6 --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_environments.queue import QueueEnvironment, QueueOptions
+from aamc_environments.sampling import sample_queries
+from aamc_environments.world import read_world
+from aamc_ppo.router import PPOConfig, PPORouter
+
+from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import configure, parse_yaml
+from aamc_sdk.features import encode_queries
+from aamc_sdk.pools import default_pool
+from aamc_sdk.requests import build_request
+from aamc_sdk.rewards import LinearReward
+
+STEPS, PER_PREFERENCE = 60, 48
+LATTICE = np.array([(q, c, 5 - q - c) for q in range(6) for c in range(6 - q)]) / 5
+HEADLINE = Preference().array
+SIZES = {"train": 8_000, "validation": 1_000, "test": 4_000}
+
+
+class Greedy(Router):
+    """The plug-in rule."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the expected reward."""
+        return Scores(self.services.reward.scalar(request.expected, request.preferences))
+
+
+class Oracle(Router):
+    """The greatest true expectation."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the true expected reward."""
+        assert request.hindsight is not None
+        return Scores(self.services.reward.scalar(request.hindsight, request.preferences))
+
+
+class Random(Router):
+    """Any candidate."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return noise that follows from the time of day of the request: its place in the play."""
+        self.calls = getattr(self, "calls", 0) + 1
+        return Scores(np.random.default_rng((self.services.seed, self.calls)).random(request.mask.shape))
+
+
+def fitted_requests(env: QueueEnvironment, error: float, blind: bool, seed: int) -> dict[str, RoutingRequest]:
+    """Return all splits as routers see them: estimates with an error, quality from a logistic regression.
+
+    Where it is ``blind`` it sees complexity alone, so the plug-in rule is wrong about specialists and tools.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    described = {split: described_rows(env, split, error, seed) for split in SIZES}
+    inputs = {split: encode_queries(request.queries, request.estimates)[:, : 1 if blind else None] for split, request in described.items()}
+    outcomes = env.dataset("train").outcomes
+    assert outcomes is not None
+    columns: dict[str, list[Floats]] = {split: [] for split in SIZES}
+    for success in outcomes.known_quality.T.astype(int):
+        model = LogisticRegression(max_iter=1000)
+        columns["train"].append(cross_val_predict(model, inputs["train"], success, method="predict_proba", cv=5)[:, 1])
+        model.fit(inputs["train"], success)
+        for split in ("validation", "test"):
+            columns[split].append(model.predict_proba(inputs[split])[:, 1])
+    return {
+        split: attrs.evolve(request, expected=attrs.evolve(request.expected, quality=np.stack(columns[split], axis=1)))
+        for split, request in described.items()
+    }
+
+
+def described_rows(env: QueueEnvironment, split: str, error: float, seed: int) -> RoutingRequest:
+    """Return a split's rows with estimates whose complexity errs by a normal error."""
+    true = env.vector(1, split).script.request
+    rng = np.random.default_rng((seed, len(true)))
+    complexity = np.clip(true.estimates.complexity + error * rng.standard_normal(len(true)), 0, 1)
+    return build_request(true.queries, true.pool, HEADLINE, estimates=attrs.evolve(true.estimates, complexity=complexity))
+
+
+def play(env: QueueEnvironment, request: RoutingRequest, router: Router, preferences: Floats, seed: int) -> dict[str, float]:
+    """Play test streams and return means of the true expectations of what was chosen."""
+    n = len(preferences) * PER_PREFERENCE
+    same_luck = np.tile(np.arange(PER_PREFERENCE), len(preferences))
+    streams = env.vector(n, "test", request=request, seed=seed, streams=same_luck, preferences=np.repeat(preferences, PER_PREFERENCE, axis=0))
+    streams.reset(seed=seed)
+    every = np.arange(n)
+    figures = []
+    for _ in range(STEPS):
+        present = streams.request()
+        assert present.hindsight is not None
+        chosen = np.where(present.mask, router.score(present).utility, -np.inf).argmax(axis=1)
+        truth = present.hindsight
+        reward = env.services.reward.scalar(truth, present.preferences)[every, chosen]
+        figures.append([reward.mean(), *(part[every, chosen].mean() for part in (truth.known_quality, truth.cost_usd, truth.latency_ms))])
+        streams.step(chosen)
+    return dict(zip(("reward", "quality", "cost_usd", "latency_ms"), np.mean(figures, axis=0).tolist(), strict=True))
+
+
+def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train on one instance and return figures of all routers."""
+    services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None, seed=seed, device=args.device)
+    env = QueueEnvironment(QueueOptions(load=args.load), services)
+    splits = {split: sample_queries(read_world("default"), size, 1000 * seed + size) for split, size in SIZES.items()}
+    env.prepare(splits)
+    outcomes = env.dataset("train").outcomes
+    assert outcomes is not None
+    services.reward.fit(outcomes)
+    requests = fitted_requests(env, args.error, args.blind, seed)
+    options = {"total_timesteps": args.steps} | {key: parse_yaml(value, key) for key, value in (pair.split("=") for pair in args.set)}
+    ppo = PPORouter(configure(PPOConfig, options, preset=args.preset), services)
+    started = time.perf_counter()
+    rows = {"dataset": env.dataset("train"), "validation": env.dataset("validation")}
+    metrics = ppo.train(Training(**rows, request=requests["train"], validation_request=requests["validation"], env=env))
+    seconds = time.perf_counter() - started
+    routers = {"random": Random(None, services), "greedy": Greedy(None, services), "ppo": ppo, "oracle": Oracle(None, services)}
+    lattice = {name: play(env, requests["test"], router, LATTICE, seed) for name, router in routers.items()}
+    headline = {name: play(env, requests["test"], router, HEADLINE[None], seed) for name, router in routers.items()}
+    shares = {"way_to_oracle": ways(lattice), "headline_way": ways(headline)}
+    return {"seed": seed, "train_s": seconds, "reward_by_trust": metrics["reward_by_trust"], **shares, "headline": headline}
+
+
+def ways(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return each router's share of the way from random to oracle."""
+    bottom, top = figures["random"]["reward"], figures["oracle"]["reward"]
+    return {name: (figure["reward"] - bottom) / (top - bottom) for name, figure in figures.items() if name not in ("random", "oracle")}
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--load", type=float, default=0.6)
+    parser.add_argument("--error", type=float, default=0.1, help="standard deviation of the estimated complexity's error")
+    parser.add_argument("--blind", action="store_true", help="let expected quality follow from complexity alone")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default=None)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of ppo")
+    args = parser.parse_args()
+    print(json.dumps({"arguments": vars(args), "runs": [measure(seed, args) for seed in args.seeds]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
