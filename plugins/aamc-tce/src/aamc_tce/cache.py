@@ -1,0 +1,89 @@
+"""Vectors of texts kept on disk, so that a text is embedded once per encoder.
+
+One SQLite file an encoder. It holds hashes and vectors, no text, and may be deleted at any time. A damaged
+file is thrown away, a damaged vector ignored, and a folder that cannot be written means no cache: each
+costs time, never a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+logger = logging.getLogger(__name__)
+
+Vector = NDArray[np.float16]
+_KEYS_A_QUERY = 500
+
+
+def cache_folder() -> Path:
+    """Return where vectors are kept: ``AAMC_CACHE``, else the user's cache folder."""
+    given = os.environ.get("AAMC_CACHE")
+    return Path(given) if given else user_cache_path("aamc") / "embeddings"
+
+
+class VectorCache:
+    """Vectors by text, of one encoder; safe to share between threads and processes.
+
+    Args:
+        folder: Where the file lies; made when the first vector is kept.
+        encoder: The encoder's fingerprint.
+        width: How long a vector is.
+    """
+
+    def __init__(self, folder: Path, encoder: str, width: int) -> None:
+        self.path = folder / f"{encoder}.sqlite"
+        self.width = width
+
+    def get(self, texts: Sequence[str]) -> dict[str, Vector]:
+        """Return the vectors that are known, by text."""
+        found: dict[str, Vector] = {}
+        if self.path.exists():
+            self._guarded(lambda connection: self._read(connection, {_key(text): text for text in texts}, found))
+        return found
+
+    def put(self, vectors: Mapping[str, Vector]) -> None:
+        """Keep vectors by text."""
+        raws = {text: np.ascontiguousarray(vector, dtype=np.float16).tobytes() for text, vector in vectors.items()}
+        rows = [(_key(text), raw, zlib.crc32(raw)) for text, raw in raws.items()]
+        self._guarded(lambda connection: connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows))
+
+    def _read(self, connection: sqlite3.Connection, texts: Mapping[bytes, str], found: dict[str, Vector]) -> None:
+        for keys in _chunks(list(texts)):
+            marks = ",".join("?" * len(keys))
+            rows = connection.execute(f"SELECT key, vector, checksum FROM vectors WHERE key IN ({marks})", keys)  # noqa: S608  # only marks
+            for key, raw, checksum in rows:
+                if len(raw) == 2 * self.width and zlib.crc32(raw) == checksum:
+                    found[texts[key]] = np.frombuffer(raw, np.float16)
+
+    def _guarded(self, action: Callable[[sqlite3.Connection], object]) -> None:
+        """Open the file and act on it; whatever is wrong with it goes no further."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=10)) as connection, connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, checksum INTEGER) WITHOUT ROWID")
+                action(connection)
+        except (OSError, sqlite3.OperationalError) as error:  # locked, full, not writable
+            logger.warning("embeddings are not cached: %s: %s", self.path, error)
+        except sqlite3.DatabaseError as error:
+            logger.warning("a damaged embedding cache is thrown away: %s: %s", self.path, error)
+            self.path.unlink(missing_ok=True)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _chunks(keys: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(keys), _KEYS_A_QUERY):
+        yield keys[start : start + _KEYS_A_QUERY]
