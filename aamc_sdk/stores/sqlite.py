@@ -163,7 +163,7 @@ class SqliteStore(Store):
     def _reading(self) -> Iterator[_Table]:
         """Open the file for one read, which sees one state of it however many queries it takes."""
         address = f"{self.path.resolve().as_uri()}?mode=ro"
-        with self._explained(), contextlib.closing(sqlite3.connect(address, _BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
+        with self._explained(), contextlib.closing(sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
             connection.execute("BEGIN")
             yield _Table(connection)
 
