@@ -81,7 +81,7 @@ class VectorCache:
 
 
 def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _chunks(keys: list[bytes]) -> Iterator[list[bytes]]:

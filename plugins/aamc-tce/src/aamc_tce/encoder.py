@@ -123,8 +123,7 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]  # a lone surrogate is no character
-        ids: list[TokenIds] = self.tokenizer(clean, truncation=True, max_length=self.max_length)["input_ids"] if clean else []
+        ids: list[TokenIds] = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"] if texts else []
         return ids
 
     def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:

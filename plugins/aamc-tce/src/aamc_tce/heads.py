@@ -49,7 +49,7 @@ class HeadWeights:
 
     def __call__(self, embedding: Floats) -> HeadOutputs:
         """Evaluate the heads on ``[B, D]`` embeddings."""
-        hidden = np.maximum(self._linear("hidden", embedding), 0.0)
+        hidden = np.maximum(self._linear("hidden", embedding), 0.0) if self.arrays else embedding
         logits = {task: self._linear(task, hidden).astype(np.float64) for task in TASKS if f"{task}.weight" in self.arrays}
         unknown = np.full(len(embedding), np.nan)
         return HeadOutputs(

@@ -23,6 +23,8 @@ from aamc_tce.heads import HeadWeights
 from aamc_tce.unseen import Resemblance, log_prices
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
+SMALLEST_DEVIATION = 1e-6
+"""Texts whose embeddings differ by less are one text."""
 
 
 @attrs.frozen(eq=False)
@@ -40,12 +42,13 @@ class Projection:
     @classmethod
     def fit(cls, embedding: Floats, dimensions: int) -> Projection:
         """Take at most ``dimensions`` components of ``[N, W]`` embeddings."""
-        from sklearn.decomposition import PCA  # type: ignore[import-untyped]  # scikit-learn ships no types
+        from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
 
-        found = PCA(min(dimensions, *embedding.shape), svd_solver="full" if len(embedding) < embedding.shape[1] else "covariance_eigh")
-        scores = found.fit_transform(embedding.astype(np.float64))
-        scale = max(float(np.sqrt(np.mean(scores**2))), 1e-6)
-        return cls(found.mean_.astype(np.float32), (found.components_.T / scale).astype(np.float32))
+        centre = embedding.mean(axis=0, dtype=np.float64)
+        _, strengths, components = randomized_svd(embedding - centre, min(dimensions, *embedding.shape), random_state=0)
+        deviation = float(np.sqrt(np.mean(strengths**2) / len(embedding)))
+        scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
+        return cls(centre.astype(np.float32), (components.T / scale).astype(np.float32))
 
     def __call__(self, embedding: Floats) -> NDArray[np.float32]:
         """Return ``[B, D]`` of ``[B, W]`` embeddings."""

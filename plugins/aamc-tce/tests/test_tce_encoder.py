@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from aamc_tce.cache import VectorCache
+from aamc_tce.encoder import Encoder, one_core_each, torch_device
+
+from aamc_sdk.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def tiny(tiny_distilbert):
+    return lambda **options: Encoder(tiny_distilbert, **({"layers": 4, "max_length": 16, "device": CPU} | options))
+
+
+def test_the_bundled_encoder_knows_what_means_the_same():
+    encoder = Encoder("bundled", layers=1, max_length=32, device=CPU)
+    same, other = encoder.embed(["How do I sort a list in Python?", "Ordering an array with code"]), encoder.embed(["A love poem about the sea"])
+    unit = np.concatenate((same, other)) / np.linalg.norm(np.concatenate((same, other)), axis=1, keepdims=True)
+    assert unit[0] @ unit[1] > unit[0] @ unit[2] + 0.2
+
+
+def test_pooled_layers_are_spread_over_the_model_and_of_unit_length(tiny):
+    encoder = tiny(layers=3)
+    assert encoder.layers == [0, 1, 2]
+    embedding = encoder.embed(["sort a list"])
+    assert embedding.shape == (1, 48)
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-3)
+    assert np.linalg.norm(embedding[0, :16]) == pytest.approx(3**-0.5, abs=1e-3)
+
+
+def test_padding_does_not_change_an_embedding(tiny):
+    encoder = tiny()
+    with torch.inference_mode():
+        short, long = encoder.tokenize(["sort", "sort a list now please"])
+        assert torch.allclose(encoder.pool([short, long])[0], encoder.pool([short])[0], atol=1e-6)
+
+
+def test_texts_are_cut_at_the_length_that_the_model_has(tiny):
+    assert len(tiny(max_length=1000).tokenize(["sort " * 500])[0]) == 32
+
+
+def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):
+    texts = [f"sort a list {n}" for n in range(40)]
+    first = tiny().embed(texts)
+    second = tiny()
+    monkeypatch.setattr(second, "pool", lambda batch: pytest.fail("embedded again"))
+    assert np.array_equal(second.embed(texts), first)
+
+
+def test_a_served_text_leaves_nothing_on_disk(tiny, tmp_path):
+    tiny().embed(["sort a list"])
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
+@pytest.mark.parametrize("damage", [b"this is no database at all", b""])
+def test_a_damaged_cache_is_rebuilt(tiny, tmp_path, damage):
+    texts = [f"poem {n}" for n in range(40)]
+    expected = tiny().embed(texts)
+    (file,) = tmp_path.rglob("*.sqlite")
+    file.write_bytes(damage)
+    assert np.array_equal(tiny().embed(texts), expected)
+    assert np.array_equal(tiny().embed(texts), expected)
+
+
+def test_a_damaged_vector_is_not_believed(tmp_path):
+    import sqlite3
+
+    cache = VectorCache(tmp_path, "x", 4)
+    cache.put({"one": np.ones(4, np.float16), "two": np.ones(4, np.float16)})
+    connection = sqlite3.connect(cache.path)
+    with connection:
+        connection.execute("UPDATE vectors SET vector = zeroblob(8) WHERE key = (SELECT min(key) FROM vectors)")
+    connection.close()
+    assert len(cache.get(["one", "two"])) == 1
+
+
+def test_a_folder_that_cannot_be_made_costs_time_only(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "file" / "below"))
+    assert np.isfinite(tiny().embed([f"river {n}" for n in range(40)])).all()
+
+
+def test_many_writers_share_a_cache(tmp_path):
+    vectors = {f"text {n}": np.full(4, n, np.float16) for n in range(64)}
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda item: VectorCache(tmp_path, "x", 4).put(dict([item])), vectors.items()))
+    found = VectorCache(tmp_path, "x", 4).get(list(vectors))
+    assert {text: vector[0] for text, vector in found.items()} == {f"text {n}": n for n in range(64)}
+
+
+def test_torch_gets_its_cores_back():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError), one_core_each():
+        raise RuntimeError
+    assert torch.get_num_threads() == before
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ConfigError, match="use auto, cpu or cuda"):
+        torch_device("abacus")
+
+
+def test_looking_at_the_options_imports_nothing_heavy():
+    code = "import sys, aamc_tce.plugin, aamc_tce.estimator; print([m for m in ('torch', 'transformers', 'sklearn', 'scipy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from aamc_tce import training as module
+
+from aamc_sdk import Training
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import Silence
+
+OPTIONS = {"fine_tune": True, "learning_rate": 3e-3, "epochs": 4, "folds": 2, "gradient_accumulation": 2, "batch_size": 8, "patience": 4}
+
+
+class StopAfter(Silence):
+    """Interrupts the training when so many epochs are done."""
+
+    def __init__(self, epochs):
+        self.left = epochs
+
+    def advance(self, steps=1, **figures):
+        if "loss" in figures:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+def test_encoder_and_heads_learn_together(make_estimator, make_dataset):
+    estimator = make_estimator(**OPTIONS)
+    metrics = estimator.train(Training(dataset=make_dataset(150, seed=1), validation=make_dataset(60, seed=2)))
+    losses = [point["loss"] for point in metrics["curve"]]
+    assert losses[-1] < 0.8 * losses[0]
+    assert metrics["validation_category_accuracy"] > 0.9
+    assert estimator.out_of_fold().shape == (150, 3)
+
+
+def test_fine_tuning_changes_the_encoder_and_saves_it(make_estimator, make_dataset, pool, tmp_path):
+    dataset = make_dataset(60)
+    estimator = make_estimator(**OPTIONS)
+    estimator.train(Training(dataset=dataset))
+    estimator.save(tmp_path)
+    loaded = make_estimator(**OPTIONS)
+    loaded.load(tmp_path)
+    before, after = estimator.estimate(dataset.queries), loaded.estimate(dataset.queries)
+    assert np.array_equal(before.embedding, after.embedding)
+    assert np.array_equal(estimator.quality(before, pool), loaded.quality(after, pool))
+    frozen = make_estimator(layers=1)
+    frozen.train(Training(dataset=dataset))
+    assert frozen._ready_encoder().fingerprint != estimator._ready_encoder().fingerprint
+
+
+@pytest.mark.parametrize("epochs", [2, 5, 9])
+def test_a_stopped_training_goes_on_to_the_same_result(make_estimator, make_dataset, pool, tmp_path, epochs):
+    dataset, validation = make_dataset(60, seed=1), make_dataset(20, seed=2)
+    whole = make_estimator(**OPTIONS)
+    expected = whole.train(Training(dataset=dataset, validation=validation))
+    stopped = make_estimator(**OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(Training(dataset=dataset, validation=validation, folder=tmp_path, progress=StopAfter(epochs)))
+    resumed = make_estimator(**OPTIONS)
+    metrics = resumed.train(Training(dataset=dataset, validation=validation, folder=tmp_path, resume=True))
+    assert metrics == expected
+    assert np.array_equal(resumed.out_of_fold(), whole.out_of_fold())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_state_is_a_checkpoint_error(make_estimator, make_dataset, tmp_path):
+    dataset = make_dataset(40)
+    with pytest.raises(KeyboardInterrupt):
+        make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, progress=StopAfter(1)))
+    (state,) = tmp_path.rglob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="without --resume"):
+        make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, resume=True))
+
+
+def test_training_stops_when_validation_no_longer_gets_better(make_estimator, make_dataset):
+    options = {"epochs": 60, "patience": 2, "head_learning_rate": 0.05}
+    metrics = make_estimator(**options).train(Training(dataset=make_dataset(60, seed=1), validation=make_dataset(30, seed=2)))
+    losses = [point["validation_loss"] for point in metrics["curve"]]
+    assert len(losses) < 60
+    assert int(np.argmin(losses)) == len(losses) - 3
+
+
+def test_mixed_precision_learns_too(make_estimator, make_dataset):
+    metrics = make_estimator(**OPTIONS, mixed_precision="on").train(Training(dataset=make_dataset(60, outcomes=False)))
+    assert metrics["curve"][-1]["loss"] < metrics["curve"][0]["loss"]
+
+
+def test_accumulated_gradients_are_those_of_one_large_batch(make_estimator, make_dataset):
+    dataset = make_dataset(64, outcomes=False)
+    curves = [
+        make_estimator(dropout=0.0, epochs=2, batch_size=size, gradient_accumulation=parts).train(Training(dataset=dataset))["curve"]
+        for size, parts in ((32, 1), (8, 4))
+    ]
+    assert [point["loss"] for point in curves[1]] == pytest.approx([point["loss"] for point in curves[0]], rel=1e-5)
+
+
+def test_no_label_no_gradient():
+    import torch
+    from aamc_tce.heads import multi_task_loss
+
+    logits = {"complexity": torch.zeros(3, 1, requires_grad=True), "quality": torch.zeros(3, 2, requires_grad=True)}
+    nan = float("nan")
+    targets = {"complexity": torch.tensor([[nan], [nan], [nan]]), "quality": torch.tensor([[1.0, nan], [nan, nan], [nan, 0.0]])}
+    multi_task_loss(logits, targets, {"complexity": 1.0, "quality": 2.0}).backward()
+    assert logits["complexity"].grad.abs().sum() == 0
+    # the mean over two known cells, each with sigmoid(0) - label, times the weight
+    assert torch.equal(logits["quality"].grad, torch.tensor([[-0.5, 0.0], [0.0, 0.0], [0.0, 0.5]]))
+
+
+def test_heads_in_numpy_are_the_heads_of_torch():
+    import torch
+    from torch.nn import functional
+
+    torch.manual_seed(0)
+    heads = module.Heads(5, 7, {"complexity": 1, "category": 3, "tool_use": 1, "quality": 2}, dropout=0.5).eval()
+    embedding = torch.randn(4, 5)
+    with torch.inference_mode():
+        logits = heads(embedding)
+    outputs = heads.weights()(embedding.numpy())
+    assert np.allclose(outputs.complexity, torch.sigmoid(logits["complexity"][:, 0]), atol=1e-6)
+    assert np.allclose(outputs.categories, functional.softmax(logits["category"], dim=1), atol=1e-6)
+    assert np.allclose(outputs.tool_use, torch.sigmoid(logits["tool_use"][:, 0]), atol=1e-6)
+    assert np.allclose(outputs.quality, torch.sigmoid(logits["quality"]), atol=1e-6)

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from aamc_tce.blend import Blend, fold_of, stacking_weights
+from aamc_tce.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
+from aamc_tce.scores import scores
+from aamc_tce.targets import Targets
+from aamc_tce.unseen import Resemblance
+
+from aamc_sdk import Estimates
+
+NAN = np.nan
+
+
+def test_means_leave_missing_cells_out():
+    assert candidate_means(np.array([[1.0, NAN, NAN], [0.0, 0.4, NAN]])).tolist() == [0.5, 0.4, 0.5]
+
+
+def test_a_group_shrinks_towards_the_mean_by_pseudo_counts():
+    quality = np.array([[1.0], [1.0], [0.0], [0.0]])
+    means = group_means(np.array([[1.0, 1.0, 0.0, 0.0]]), quality)
+    assert means.item() == pytest.approx((2 + PSEUDO_COUNT * 0.5) / (2 + PSEUDO_COUNT))
+
+
+def test_neighbours_average_the_nearest_by_angle():
+    angles = np.linspace(0, np.pi / 2, 10)
+    rows = np.column_stack((np.cos(angles), np.sin(angles)))
+    quality = (np.arange(10) < 2).astype(float)[:, None]
+    expert = Neighbours.fit(rows, quality, k=100)
+    assert int(expert.k) == 2
+    assert expert(np.array([[3.0, 0.0]])).item() == pytest.approx((2 + PSEUDO_COUNT * 0.2) / (2 + PSEUDO_COUNT))
+
+
+def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():
+    generator = np.random.default_rng(0)
+    features, quality = generator.normal(size=(30, 4)), generator.random((30, 2))
+    quality[:10, 1] = NAN
+    expert = Ridge.fit(features, quality)
+    for column, rows in ((0, slice(None)), (1, slice(10, None))):
+        x, y = features[rows], quality[rows, column]
+        residual = y - y.mean() - x @ expert.coefficients[:, column]
+        assert np.allclose(x.T @ residual, RIDGE_PENALTY * expert.coefficients[:, column])
+
+
+def test_clusters_find_well_separated_groups():
+    features = np.repeat(np.array([[10.0, 0.0], [0.0, 10.0]]), 30, axis=0) + np.random.default_rng(0).normal(size=(60, 2))
+    quality = np.repeat([[1.0], [0.0]], 30, axis=0)
+    near, far = Clusters.fit(features, quality, 2, seed=0)(np.array([[10.0, 0.0], [0.0, 10.0]]))[:, 0]
+    assert near == pytest.approx((30 + PSEUDO_COUNT / 2) / (30 + PSEUDO_COUNT))
+    assert far == pytest.approx((PSEUDO_COUNT / 2) / (30 + PSEUDO_COUNT))
+
+
+def test_stacking_finds_the_mixture_that_made_the_outcomes():
+    generator = np.random.default_rng(0)
+    first, second, useless = generator.random((3, 200, 2))
+    quality = 0.7 * first + 0.3 * second
+    quality[::3, 1] = NAN
+    assert stacking_weights([first, second, useless], quality) == pytest.approx([0.7, 0.3, 0.0], abs=1e-4)
+
+
+def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():
+    generator = np.random.default_rng(1)
+    quality = generator.integers(2, size=(400, 2)).astype(float)
+    noise, mean = generator.random((400, 2)), np.full((400, 2), 0.5)
+    assert stacking_weights([noise, mean], quality)[1] > 0.9
+
+
+def test_a_blend_stays_within_bounds():
+    blend = Blend({"wild": lambda embedding: np.full((len(embedding), 1), 5.0)}, np.array([1.0, 0.0]), np.array([0.5]))
+    assert blend(np.zeros((2, 3))).tolist() == [[1.0], [1.0]]
+
+
+def test_folds_are_even_and_keep_equal_texts_together():
+    fold = fold_of([str(n) for n in range(20)] * 2, 5, seed=0)
+    assert np.array_equal(fold[:20], fold[20:])
+    assert np.bincount(fold).tolist() == [8] * 5
+
+
+def test_a_twin_counts_more_than_a_stranger():
+    descriptions, prices = np.eye(3), np.log(np.array([[1.0, 1.0], [2.0, 2.0], [50.0, 50.0]]))
+    weights = Resemblance(descriptions, prices, bandwidth=0.5).weights(descriptions[:1], prices[:1])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0].argmax() == 0
+    assert weights[0, 0] > 0.7
+
+
+def test_where_nothing_is_known_of_a_candidate_all_known_ones_count_alike():
+    nothing = np.full((1, 3), NAN)
+    weights = Resemblance(np.eye(3), np.zeros((3, 2)), bandwidth=0.5).weights(nothing, nothing[:, :2])
+    assert weights[0] == pytest.approx([1 / 3] * 3)
+
+
+def test_leaving_one_out_prefers_near_where_like_candidates_do_alike():
+    descriptions = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    quality = np.tile([0.9, 0.9, 0.1, 0.1], (50, 1))
+    assert Resemblance.fit(descriptions, np.zeros((4, 2)), quality, quality).bandwidth == 0.25
+
+
+def test_scores_are_those_computed_by_hand():
+    estimates = Estimates(np.array([0.5, 0.1]), np.array([[0.9, 0.1], [0.8, 0.2]]), ("a", "b"), np.array([0.9, 0.6]))
+    targets = Targets(np.array([0.7, NAN]), np.array([0, 1]), np.array([1.0, 0.0]), np.array([[1.0], [NAN]]), ("a", "b"), ("m",))
+    assert scores(estimates, np.array([[0.6], [0.0]]), targets) == pytest.approx(
+        {
+            "complexity_mae": 0.2,
+            "complexity_rmse": 0.2,
+            "category_accuracy": 0.5,
+            "category_f1": 1 / 3,
+            "tool_use_accuracy": 0.5,
+            "tool_use_auc": 1.0,
+            "quality_brier": 0.16,
+        }
+    )
