@@ -25,24 +25,25 @@ class BanditStreams:
     def __init__(self, env, n, seed, preferences):
         self.num_envs, self.env, self.preferences = n, env, preferences
         self.rng = np.random.default_rng(seed)
+        each = env.request(np.arange(len(CATEGORIES)), np.zeros(3))
+        self.features, self.expected = encode(each, env.reward), each.expected
 
     def request(self):
         return self.env.request(self.category, self.preferences)
 
     def observations(self):
         self.category = self.rng.integers(len(CATEGORIES), size=self.num_envs)
-        request = self.request()
-        self.expected = request.expected
-        return encode(request, self.env.reward).flat()
+        query, pair = self.features.query[self.category], self.features.pair[self.category]
+        return np.concatenate((query, self.preferences, pair.reshape(self.num_envs, -1)), axis=1, dtype=np.float32)
 
     def reset(self, *, seed=None, options=None):
         self.rng = np.random.default_rng(seed)
         return self.observations(), {}
 
     def step(self, actions):
-        rows = np.arange(self.num_envs)
-        success = (self.rng.random(self.num_envs) < self.env.truth[self.category, actions]).astype(float)
-        happened = Outcomes(success, self.expected.cost_usd[rows, actions], self.expected.latency_ms[rows, actions])
+        chosen = (self.category, actions)
+        success = (self.rng.random(self.num_envs) < self.env.truth[chosen]).astype(float)
+        happened = Outcomes(success, self.expected.cost_usd[chosen], self.expected.latency_ms[chosen])
         vector = self.env.reward.vector(happened)
         if self.env.broken:
             vector[0, 0] = np.nan

@@ -1,0 +1,150 @@
+"""The mathematics against values computed by hand, closed forms, and finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from aamc_ppo.policy import draw_actions, embed_candidates, initial_critic, initial_policy, log_softmax, pool_pairs, utility, values
+from aamc_ppo.ppo import clipped_surrogate, entropy, explained_variance, gae, kl_from_old, value_loss
+
+
+def column(*numbers):
+    return np.array(numbers, dtype=float)[:, None, None]
+
+
+def test_gae_follows_its_recursion():
+    advantages = gae(column(1, 2, 3), column(0.5, 1, 1.5), column(1, 1.5, 2), np.zeros((3, 1), bool), gamma=0.9, gae_lambda=0.5)
+    third = 3 + 0.9 * 2 - 1.5
+    second = 2 + 0.9 * 1.5 - 1 + 0.45 * third
+    first = 1 + 0.9 * 1 - 0.5 + 0.45 * second
+    assert advantages[:, 0, 0] == pytest.approx([first, second, third])
+
+
+def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
+    rewards, seen = np.random.default_rng(0).random((2, 6, 4, 3))
+    following = np.concatenate((seen[1:], np.ones((1, 4, 3))))
+    advantages = gae(rewards, seen, following, np.zeros((6, 4), bool), gamma=0.9, gae_lambda=1.0)
+    returns = sum(0.9**t * rewards[t] for t in range(6)) + 0.9**6
+    assert advantages[0] == pytest.approx(returns - seen[0])
+
+
+def test_a_cut_ends_the_sum_but_keeps_the_value_of_what_would_have_followed():
+    cut = np.array([[True], [False]])
+    advantages = gae(column(1, 100), column(0, 0), column(10, 0), cut, gamma=0.5, gae_lambda=1.0)
+    assert advantages[:, 0, 0] == pytest.approx([1 + 0.5 * 10, 100])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss"),
+    [(1.0, 2.0, -2.0), (1.5, 2.0, -2.4), (0.5, 2.0, -1.0), (0.5, -2.0, 1.6), (1.5, -2.0, 3.0)],
+)
+def test_the_surrogate_rewards_no_ratio_beyond_the_clip(ratio, advantage, loss):
+    found = clipped_surrogate(torch.tensor([ratio], dtype=torch.float64).log(), torch.tensor([advantage], dtype=torch.float64), 0.2)
+    assert float(found) == pytest.approx(loss)
+
+
+def test_a_value_that_moved_too_far_is_charged_for_where_it_came_from():
+    value, old, target = (torch.tensor([[number]]) for number in (1.0, 0.0, 1.0))
+    assert float(value_loss(value, old, target, value_clip=0.2)) == pytest.approx(0.5 * 0.8**2)
+    assert float(value_loss(value, old, target, value_clip=0.0)) == 0.0
+
+
+def test_the_value_loss_sums_over_objectives():
+    zero, one = torch.zeros(4, 3), torch.ones(4, 3)
+    assert float(value_loss(zero, zero, one, 0.2)) == pytest.approx(1.5)
+
+
+def test_entropy_of_even_odds_is_the_logarithm_of_their_number():
+    assert float(entropy(torch.log(torch.full((2, 5), 0.2)))) == pytest.approx(np.log(5))
+
+
+def test_the_divergence_is_that_of_the_distributions_on_average():
+    old, new = torch.tensor([0.5, 0.5], dtype=torch.float64), torch.tensor([0.8, 0.2], dtype=torch.float64)
+    assert float(kl_from_old((new / old).log())) == pytest.approx(float((old * (old / new).log()).sum()))
+
+
+def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one():
+    target = torch.tensor([[1.0], [2.0], [3.0]])
+    assert explained_variance(target, target) == 1
+    assert explained_variance(torch.zeros(3, 1), target) == 0
+    assert explained_variance(target, torch.ones(3, 1)) == 0
+
+
+def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
+    """Return random parameters of policy and critic, and random features."""
+    rng = np.random.default_rng(seed)
+    p = initial_policy(rng, 2, 8, 5, 20.0) | initial_critic(rng, 2, 8)
+    p = {name: (array + 0.3 * rng.normal(size=array.shape)).astype(dtype) for name, array in p.items()}
+    weights = rng.dirichlet(np.ones(3), rows)
+    mask = np.ones((rows, candidates), bool)
+    mask[0, 1] = False
+    shapes = ((rows, 6), (rows, candidates, 5), (candidates, 39))
+    query, pair, candidate = (rng.random(shape).astype(dtype) for shape in shapes)
+    return p, query, weights.astype(dtype), pair, candidate, mask
+
+
+def test_torch_and_numpy_compute_the_same():
+    p, query, weights, pair, candidate, mask = parts()
+    utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
+    log_p = log_softmax(p, utilities, mask)
+    pooled = pool_pairs(np.exp(log_p), pair)
+    t = {name: torch.as_tensor(array) for name, array in p.items()}
+    query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
+    same = log_softmax(t, utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
+    assert same.numpy() == pytest.approx(log_p, abs=1e-4)
+    found = values(t, query, weights, torch.as_tensor(pooled), torch).numpy()
+    assert found == pytest.approx(values(p, query.numpy(), weights.numpy(), pooled), abs=1e-5)
+
+
+def test_gradients_agree_with_finite_differences():
+    p, query, weights, pair, candidate, mask = parts(rows=3, candidates=3, dtype=np.float64)
+    names = sorted(name for name in p if not name.startswith("critic"))
+    fixed = [torch.as_tensor(array) for array in (query, weights, pair, candidate, mask)]
+    advantage = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    action = torch.tensor([0, 2, 1])[:, None]
+
+    def loss(*arrays):
+        t = dict(zip(names, arrays, strict=True))
+        query, weights, pair, candidate, mask = fixed
+        log_p = log_softmax(t, utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
+        old = torch.full((3,), np.log(0.3), dtype=torch.float64)
+        return clipped_surrogate(log_p.gather(1, action)[:, 0] - old, advantage, 0.2) - 0.1 * entropy(log_p)
+
+    inputs = [torch.tensor(p[name], dtype=torch.float64, requires_grad=True) for name in names]
+    assert torch.autograd.gradcheck(loss, inputs)
+
+
+def test_masked_candidates_have_no_probability_and_are_never_drawn():
+    p, query, weights, pair, candidate, mask = parts(rows=1)
+    log_p = log_softmax(p, utility(p, query, weights, pair, embed_candidates(p, candidate)), mask)
+    assert np.exp(log_p)[0, 1] == 0
+    assert np.exp(log_p).sum() == pytest.approx(1)
+    assert 1 not in draw_actions(np.repeat(log_p, 1000, axis=0), np.random.default_rng(0))
+
+
+def test_actions_are_drawn_with_their_probabilities():
+    probabilities = np.array([0.5, 0.3, 0.2])
+    drawn = draw_actions(np.tile(np.log(probabilities), (100_000, 1)), np.random.default_rng(0))
+    assert np.bincount(drawn) / 100_000 == pytest.approx(probabilities, abs=0.01)
+
+
+def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
+    p, query, weights, pair, candidate, mask = parts()
+    order = np.array([2, 0, 3, 1])
+    utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
+    reordered = utility(p, query, weights, pair[:, order], embed_candidates(p, candidate[order]))
+    assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
+    log_p, log_p_reordered = log_softmax(p, utilities, mask), log_softmax(p, reordered, mask[:, order])
+    pooled, pooled_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, order])
+    assert values(p, query, weights, pooled) == pytest.approx(values(p, query, weights, pooled_reordered), abs=1e-5)
+
+
+def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():
+    p, query, _, pair, candidate, _ = parts(rows=200, candidates=8)
+    embedded = embed_candidates(p, candidate)
+    cheapness = utility(p, query, np.tile([[0.0, 1.0, 0.0]], (200, 1)), pair, embedded)
+    previous = np.full(200, -np.inf)
+    for cost in np.linspace(0, 1, 11):
+        weights = np.tile([[1 - cost, cost, 0.0]], (200, 1))
+        chosen = cheapness[np.arange(200), utility(p, query, weights, pair, embedded).argmax(axis=1)]
+        assert (chosen >= previous - 1e-5).all()
+        previous = chosen

@@ -1,0 +1,199 @@
+"""Training on bandits whose best choices are known."""
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from aamc_ppo.rollout import View, draw_preferences, known_rewards
+from aamc_ppo.selection import choose_trust, scaled
+from aamc_ppo.train import CHECKPOINT
+
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
+from aamc_sdk.features import encode_candidates
+from aamc_sdk.interfaces import Silence
+
+QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
+TINY = {"total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_expected_quality_it_learns_the_best_choices(bandit, seed):
+    env = bandit(seed)
+    router = env.router(seed, **QUICK)
+    before = env.way_to_optimum(router)
+    metrics = router.train(env.training())
+    assert before < 0.75
+    assert env.way_to_optimum(router) > 0.95
+    assert metrics["curve"][-1]["return"] > metrics["curve"][0]["return"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_where_the_plug_in_rule_errs_it_ends_above_it(bandit, seed):
+    env = bandit(seed, bias=0.3)
+    router = env.router(seed, **QUICK)
+    plug_in = env.way_to_optimum(router)
+    router.train(env.training())
+    assert env.way_to_optimum(router) > plug_in + 0.01
+
+
+def test_where_the_plug_in_rule_is_right_it_stays(bandit):
+    env = bandit(0, bias=0.0)
+    router = env.router(0, **QUICK)
+    assert env.way_to_optimum(router) == pytest.approx(1)
+    router.train(env.training())
+    assert env.way_to_optimum(router) > 0.99
+
+
+def test_later_rewards_count_with_a_discount_too(bandit):
+    env = bandit(1)
+    router = env.router(1, **QUICK, gamma=0.5)
+    router.train(env.training())
+    assert env.way_to_optimum(router) > 0.9
+
+
+def trained(env, training, **options):
+    router = env.router(5, **{**TINY, **options})
+    router.train(training)
+    return router._policy
+
+
+def same(one, other):
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_same_seed_gives_the_same_policy_and_another_seed_another(bandit):
+    env = bandit(0, bias=0.2)
+    assert same(trained(env, env.training()), trained(env, env.training()))
+    other = env.router(6, **TINY)
+    other.train(env.training())
+    assert not same(trained(env, env.training()), other._policy)
+
+
+class Interrupting(Silence):
+    """Presses Ctrl-C after some rollouts."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def advance(self, steps=1, **figures):
+        if "return" in figures:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_a_stopped_training_resumes_to_the_same_bits(bandit, tmp_path, after):
+    env = bandit(0, bias=0.2)
+    with pytest.raises(KeyboardInterrupt):
+        trained(env, env.training(folder=tmp_path, progress=Interrupting(after)))
+    resumed = trained(env, env.training(folder=tmp_path, resume=True))
+    assert same(resumed, trained(env, env.training()))
+
+
+def test_a_finished_training_resumes_to_its_result(bandit, tmp_path):
+    env = bandit(0, bias=0.2)
+    first = trained(env, env.training(folder=tmp_path))
+    assert same(first, trained(env, env.training(folder=tmp_path, resume=True)))
+
+
+def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, tmp_path):
+    env = bandit(0, bias=0.2)
+    trained(env, env.training(folder=tmp_path))
+    with pytest.raises(CheckpointError, match="other options"):
+        trained(env, env.training(folder=tmp_path, resume=True), gamma=0.5)
+    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="damaged"):
+        trained(env, env.training(folder=tmp_path, resume=True))
+
+
+def test_threads_of_torch_are_set_back(bandit):
+    env = bandit(0)
+    threads = torch.get_num_threads()
+    trained(env, env.training())
+    assert torch.get_num_threads() == threads
+
+
+def test_progress_tells_return_and_speed(bandit):
+    env = bandit(0)
+    told = []
+
+    class Listening(Silence):
+        def advance(self, steps=1, **figures):
+            told.append((steps, figures))
+
+    trained(env, env.training(progress=Listening()))
+    assert sum(steps for steps, _ in told) == TINY["total_timesteps"]
+    assert set(told[-1][1]) == {"return", "steps_per_s"}
+
+
+def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
+    env = bandit(0, broken=True)
+    with pytest.raises(DataError, match="stream 0 was rewarded with NaN quality"):
+        env.router(0, **TINY).train(env.training())
+
+
+def test_what_nobody_knows_and_nothing_weighs_counts_as_nothing():
+    rewards = known_rewards(np.array([[0.5, 0.4, np.nan]]), np.array([[0.6, 0.4, 0.0]], np.float32))
+    assert rewards.tolist() == [[0.5, pytest.approx(0.4), 0.0]]
+
+
+def test_without_an_environment_there_is_an_error(bandit):
+    env = bandit(0)
+    with pytest.raises(AamcError, match="--environment"):
+        env.router(0).train(attrs.evolve(env.training(), env=None))
+
+
+def test_rollouts_are_whole_steps_of_all_streams(bandit):
+    with pytest.raises(ConfigError, match="multiple of n_streams"):
+        bandit(0).router(0, n_streams=100, n_steps=256)
+
+
+@pytest.mark.parametrize("strategy", ["dirichlet", "uniform", "fixed", "corners"])
+def test_drawn_preferences_lie_on_the_simplex(strategy):
+    drawn = draw_preferences(strategy, np.array([0.5, 0.3, 0.2]), 1000, np.random.default_rng(0))
+    assert drawn.shape == (1000, 3)
+    assert drawn.sum(axis=1) == pytest.approx(1)
+    assert (drawn >= 0).all()
+
+
+def test_strategies_spread_preferences_differently():
+    rng = np.random.default_rng(0)
+    deviation = {name: draw_preferences(name, np.ones(3) / 3, 20_000, rng).std(axis=0).mean() for name in ("dirichlet", "uniform", "corners")}
+    assert deviation["dirichlet"] == pytest.approx((2 / 36) ** 0.5, abs=0.005)  # a Dirichlet(1, 1, 1)'s
+    assert deviation["uniform"] < deviation["dirichlet"] < deviation["corners"]
+
+
+def test_observations_come_apart_as_they_were_put_together(bandit):
+    from aamc_sdk.features import encode
+
+    env = bandit(0, bias=0.1)
+    features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
+    view = View.of(features.flat(), len(env.pool), env.reward)
+    for part, expected in ((view.query, features.query), (view.weights, features.preference), (view.pair, features.pair), (view.mask, features.mask)):
+        assert np.array_equal(part, expected)
+
+
+def test_the_trust_is_high_only_where_the_correction_helps(bandit):
+    env = bandit(0, bias=0.3)
+    router = env.router(0, **QUICK)
+    router.train(env.training())
+
+    def streams():
+        made = env.vector(512, "validation", preferences=np.tile([0.8, 0.1, 0.1], (512, 1)))
+        return made, made.reset(seed=1)[0]
+
+    def earned(policy):
+        return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=20)[1]
+
+    helpful, harmful = earned(router._policy), earned(scaled(router._policy, -1.0))
+    assert helpful["1"] > helpful["0"] + 0.02
+    assert max(harmful, key=harmful.get) == "0"
+
+
+def test_with_validation_rows_the_trust_is_chosen_and_reported(bandit):
+    env = bandit(0, bias=0.0)
+    router = env.router(0, **TINY, learning_rate=0.5, gradient_clip=100.0)  # wild enough to spoil the plug-in rule
+    metrics = router.train(env.training(validation=env.dataset("validation")))
+    assert set(metrics["reward_by_trust"]) == {"0", "0.25", "0.5", "0.75", "1"}
+    assert env.way_to_optimum(router) > 0.99
