@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Train what needs training, compare with every baseline, and report.",
-    "train": "Train one router, estimator or orchestrator.",
+    "train": "Train a router or an estimator.",
     "evaluate": "Compare a run's routers on other data.",
     "route": "Decide who should answer one query, and say why.",
     "explain": "Say why a decision was made.",
