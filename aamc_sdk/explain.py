@@ -22,6 +22,8 @@ from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.log import Record
 from aamc_sdk.types import Candidate, Pool, Preference
 
+BORDER = 20
+"""Points on each side of the simplex toward which a flip is looked for."""
 GRID = 32
 """Points along each segment at which the runner-up is tried before bisection."""
 BISECTIONS = 16
@@ -64,7 +66,7 @@ class Explanation:
         greatest: Who has the greatest utility now.
         runner_up: Who came next to the chosen one, or None where nobody else was allowed.
         lost_on: The objective on which the runner-up lost most, or None where it lost on none.
-        flip_preference: The preference nearest to the given one, toward a corner, at which the runner-up has the greatest utility.
+        flip_preference: The preference nearest to the given one at which the runner-up has the greatest utility.
     """
 
     record: Record
@@ -197,39 +199,40 @@ def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Fl
 def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
     """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
 
-    Looked for on the segments from the given preference to the simplex's corners: on a grid
-    first, then by bisection between the last loss and the first win. What is returned wins.
+    Looked for on segments from the given preference to points all around the simplex's border: on
+    a grid first, then by bisection between the last loss and the first win. What is returned wins.
     """
-    start = request.preferences[0]
-    corners = [corner for corner in np.eye(3) if _weighable(reward, corner) and np.abs(corner - start).sum() > 0]
 
     def wins(preferences: Floats) -> NDArray[np.bool_]:
         rows = request.take(np.zeros(len(preferences), dtype=np.intp)).with_preference(preferences)
         return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
 
-    found = [point for corner in corners if (point := _first_win(start, corner, wins)) is not None]
-    if not found:
-        return None
-    nearest = min(found, key=lambda point: float(np.abs(point - start).sum()))
-    return _rounded(start, nearest, wins)
-
-
-def _first_win(start: Floats, corner: Floats, wins: Wins) -> Floats | None:
-    """Return the first point of a segment at which the runner-up wins, or None where it nowhere does."""
-
-    def at(t: Floats) -> Floats:
-        return np.asarray(start + np.reshape(t, (-1, 1)) * (corner - start))
-
-    grid = np.arange(1, GRID + 1) / GRID
-    won = wins(at(grid))
+    start = request.preferences[0]
+    ways = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])
+    steps = np.arange(1, GRID + 1) / GRID
+    points = start + steps[None, :, None] * ways[:, None, :]
+    won = wins(points.reshape(-1, 3)).reshape(len(ways), GRID)
     if not won.any():
         return None
-    high = grid[won.argmax()]
-    low = high - 1 / GRID
+    first = np.where(won.any(axis=1), steps[won.argmax(axis=1)], np.inf)
+    nearest = int((first * np.abs(ways).sum(axis=1)).argmin())
+    return _rounded(start, _first_win(start, ways[nearest], float(first[nearest]), wins), wins)
+
+
+def _border() -> Floats:
+    """Return evenly spaced points of the simplex's border, ``[3 BORDER, 3]``, its corners among them."""
+    along = np.arange(BORDER) / BORDER
+    side = np.stack((1 - along, along, np.zeros(BORDER)), axis=1)
+    return np.concatenate([np.roll(side, turn, axis=1) for turn in range(3)])
+
+
+def _first_win(start: Floats, way: Floats, won: float, wins: Wins) -> Floats:
+    """Return where, up to the grid's winning step on the way, the runner-up first wins."""
+    low, high = won - 1 / GRID, won
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if wins(at(middle))[0] else (middle, high)
-    return np.asarray(at(high)[0])
+        low, high = (low, middle) if wins(start + middle * way[None])[0] else (middle, high)
+    return np.asarray(start + high * way)
 
 
 def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
