@@ -1,7 +1,6 @@
-"""Small real models and datasets, and no cache outside the test's own folder."""
+"""Small real models and datasets, and no cache outside the tests' own folder."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,11 @@ STRENGTHS = {"coder": (0.9, 0.3, 0.2), "sage": (0.3, 0.9, 0.4), "poet": (0.2, 0.
 """How often each candidate succeeds at each topic."""
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AAMC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_estimator(pool: Pool, tiny_distilbert: str) -> Callable[..., TaskComplexityEstimator]:
     """Return a maker of estimators on the tiny encoder."""
 

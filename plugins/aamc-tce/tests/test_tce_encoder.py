@@ -13,6 +13,11 @@ from aamc_sdk.errors import ConfigError
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def tiny(tiny_distilbert):
     return lambda **options: Encoder(tiny_distilbert, **({"layers": 4, "max_length": 16, "device": CPU} | options))

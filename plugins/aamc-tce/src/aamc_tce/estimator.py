@@ -38,6 +38,7 @@ class TaskComplexityEstimator(Estimator):
     def __init__(self, config: TCEConfig, services: Services) -> None:
         super().__init__(config, services)
         self._learned: Learned | None = None
+        self._out_of_fold: Floats | None = None
         self._encoder: Encoder | None = None
         self._tuned_folder: Path | None = None
         self._loading = threading.Lock()
@@ -58,8 +59,9 @@ class TaskComplexityEstimator(Estimator):
         from aamc_tce.scores import scores
 
         material = Material.of(self.config, training, self.services.seed, torch_device(self.services.device))
-        self._learned, self._encoder, curve = learn(material, lambda: self._load_encoder(self.config.encoder))
-        metrics: dict[str, Any] = {"curve": curve}
+        lesson = learn(material, lambda: self._load_encoder(self.config.encoder))
+        self._learned, self._encoder, self._out_of_fold = lesson.learned, lesson.encoder, lesson.out_of_fold
+        metrics: dict[str, Any] = {"curve": lesson.curve}
         if self._learned.blend is not None:
             kinds = [*self._learned.blend.experts, "mean"]
             metrics["blend"] = dict(zip(kinds, self._learned.blend.weights.tolist(), strict=True))
@@ -93,8 +95,8 @@ class TaskComplexityEstimator(Estimator):
         return learned.for_pool(learned.blend(self._embedding(estimates)), pool, self._describe)
 
     def out_of_fold(self) -> Floats | None:
-        """Return each training row's expected quality ``[N, M]`` from parts that were not fitted on it."""
-        return None if self._learned is None else self._learned.out_of_fold
+        """Return each training row's expected quality ``[N, M]`` from parts that were not fitted on it; None unless just trained."""
+        return self._out_of_fold
 
     def save(self, folder: Path) -> None:
         """Write what was learned, and the encoder where it was fine-tuned.
@@ -121,7 +123,7 @@ class TaskComplexityEstimator(Estimator):
         tuned = folder / ENCODER_FOLDER if self.config.fine_tune else None
         if tuned is not None and not tuned.is_dir():
             raise CheckpointError(f"{tuned} is missing: the checkpoint is incomplete; train again")
-        self._learned, self._encoder, self._tuned_folder = Learned.load(folder), None, tuned
+        self._learned, self._encoder, self._out_of_fold, self._tuned_folder = Learned.load(folder), None, None, tuned
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         learned = self._trained()

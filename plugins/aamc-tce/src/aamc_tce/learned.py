@@ -67,7 +67,6 @@ class Learned:
         candidates: Those whose quality is known, K of them; none when there were no outcomes.
         blend: Their expected quality.
         resemblance: Of other candidates to them.
-        out_of_fold: Each training row's quality from parts that were not fitted on it, ``[N, M]`` in the training pool's order.
     """
 
     encoder: str
@@ -77,7 +76,6 @@ class Learned:
     candidates: tuple[str, ...] = ()
     blend: Blend | None = None
     resemblance: Resemblance | None = None
-    out_of_fold: Floats | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -120,7 +118,7 @@ class Learned:
         write_bytes(folder / "heads.safetensors", safetensors.save({n: np.ascontiguousarray(a) for n, a in self._estimating_arrays().items()}))
         arrays: dict[str, Any] = {}
         if self.blend is not None and self.resemblance is not None:
-            arrays = {"weights": self.blend.weights, "means": self.blend.means, "out_of_fold": self.out_of_fold}
+            arrays = {"weights": self.blend.weights, "means": self.blend.means}
             arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
             for kind, expert in self.blend.experts.items():
                 arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
@@ -149,7 +147,6 @@ class Learned:
                 candidates=tuple(names["candidates"]),
                 blend=Blend({kind: _expert(kind, arrays, heads) for kind in names["experts"]}, arrays["weights"], arrays["means"]),
                 resemblance=Resemblance(resemblance["descriptions"], resemblance["prices"], float(resemblance["bandwidth"])),
-                out_of_fold=arrays["out_of_fold"],
             )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error

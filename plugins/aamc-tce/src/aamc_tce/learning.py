@@ -121,29 +121,44 @@ class Way(Protocol):
         """Return experts of quality that know only these rows."""
 
 
-def learn(material: Material, make_encoder: Callable[[], Encoder]) -> tuple[Learned, Encoder, list[dict[str, float]]]:
+@attrs.frozen(eq=False)
+class Lesson:
+    """What came of learning.
+
+    Attributes:
+        learned: What estimates are made from.
+        encoder: The encoder that belongs to it.
+        curve: Of the heads' training, by epoch.
+        out_of_fold: Each training row's quality from parts that were not fitted on it, ``[N, M]``; None without outcomes.
+    """
+
+    learned: Learned
+    encoder: Encoder
+    curve: list[dict[str, float]]
+    out_of_fold: Floats | None = None
+
+
+def learn(material: Material, make_encoder: Callable[[], Encoder]) -> Lesson:
     """Learn all there is to learn.
 
     Args:
         material: What to learn from.
         make_encoder: Loads the encoder as it was before any training.
-
-    Returns:
-        What was learned, the encoder that belongs to it, and the curve by epoch.
     """
     rows = material.chosen_rows()
     way: Way = TunedWay(material, make_encoder) if material.config.fine_tune else FrozenWay(material, make_encoder(), rows)
     fitted = way.fit(rows, "heads")
     names = material.targets.category_names
     learned = Learned(encoder=fitted.encoder.fingerprint, heads=fitted.heads, category_names=names, projection=way.projection)
+    lesson = Lesson(learned, fitted.encoder, fitted.curve)
     if material.targets.candidates:
-        learned = _with_quality(learned, material, way, fitted, rows)
+        lesson = _with_quality(lesson, material, way, fitted, rows)
     if material.checkpoints is not None:
         shutil.rmtree(material.checkpoints, ignore_errors=True)  # the caller keeps what they led to
-    return learned, fitted.encoder, fitted.curve
+    return lesson
 
 
-def _with_quality(learned: Learned, material: Material, way: Way, fitted: Fitted, rows: Rows) -> Learned:
+def _with_quality(lesson: Lesson, material: Material, way: Way, fitted: Fitted, rows: Rows) -> Lesson:
     targets, pool = material.targets, material.training.dataset.pool
     experts = way.experts(rows, fitted)
     crossed = _cross_fit(material, way, rows, list(experts))
@@ -156,8 +171,9 @@ def _with_quality(learned: Learned, material: Material, way: Way, fitted: Fitted
     known = pool.subset(targets.candidates)
     views = describe(known, fitted.encoder), log_prices(known.candidates)
     resemblance = Resemblance.fit(*views, held_out[rows], targets.quality[rows])
-    learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
-    return attrs.evolve(learned, out_of_fold=learned.for_pool(held_out, pool, lambda new: describe(new, fitted.encoder)))
+    learned = attrs.evolve(lesson.learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
+    out_of_fold = learned.for_pool(held_out, pool, lambda strangers: describe(strangers, fitted.encoder))
+    return attrs.evolve(lesson, learned=learned, out_of_fold=out_of_fold)
 
 
 def _cross_fit(material: Material, way: Way, rows: Rows, kinds: list[str]) -> list[Floats]:
