@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of a vector reward.
 
-The formulas first, as pure functions, then one update. T steps, n streams, K = 3 objectives, B = T n decisions.
+The formulas first, as pure functions, then one update; numbers go on after (4) in :mod:`aamc_ppo.policy`. T steps, n streams, K = 3 objectives, B = T n decisions.
 Returns and values are kept per objective, and the preference weighs advantages, not rewards: so one critic serves all
 preferences.
 """
@@ -30,8 +30,8 @@ def gae(rewards: Floats, values: Floats, following: Floats, cut: NDArray[np.bool
     r"""Return generalised advantages of each objective, ``[T, n, K]`` (Schulman et al. 2016, arXiv:1506.02438).
 
     .. math::
-        \delta_t &= r_t + \gamma V(s_{t+1}) - V(s_t)                                    & (1) \\
-        A_t &= \delta_t + \gamma \lambda (1 - \text{cut}_t) A_{t+1}                     & (2)
+        \delta_t &= r_t + \gamma V(s_{t+1}) - V(s_t)                                    & (5) \\
+        A_t &= \delta_t + \gamma \lambda (1 - \text{cut}_t) A_{t+1}                     & (6)
 
     Streams are truncated, never terminated: what would come after a cut counts through its value alone.
 
@@ -58,7 +58,7 @@ def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_epsilon: float)
 
     .. math::
         L^\pi = -\tfrac1B \textstyle\sum_b \min(\rho_b A_b, \mathrm{clip}(\rho_b, 1 - \epsilon, 1 + \epsilon) A_b),
-        \qquad \rho = \pi / \pi_\text{old} \qquad (3)
+        \qquad \rho = \pi / \pi_\text{old} \qquad (8)
     """
     ratio = log_ratio.exp()
     return -torch.min(ratio * advantage, ratio.clip(1 - clip_epsilon, 1 + clip_epsilon) * advantage).mean()
@@ -68,7 +68,7 @@ def value_loss(value: Tensor, old_value: Tensor, target: Tensor, value_clip: flo
     r"""Return the critic's loss, the sum over objectives, averaged over decisions; ``value_clip`` 0 does not clip.
 
     .. math::
-        L^V &= \tfrac1{2B} \textstyle\sum_{b,k} \max\big((V - R)^2, (V_\text{near} - R)^2\big)          & (4) \\
+        L^V &= \tfrac1{2B} \textstyle\sum_{b,k} \max\big((V - R)^2, (V_\text{near} - R)^2\big)          & (9) \\
         V_\text{near} &= V_\text{old} + \mathrm{clip}(V - V_\text{old}, -\epsilon_V, \epsilon_V)
     """
     squared = (value - target) ** 2
@@ -79,12 +79,12 @@ def value_loss(value: Tensor, old_value: Tensor, target: Tensor, value_clip: flo
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
-    r"""Return the mean entropy of ``[B, M]`` log probabilities, in nats: :math:`H = -\sum_m \pi_m \log \pi_m` (5)."""
+    r"""Return the mean entropy of ``[B, M]`` log probabilities, in nats: :math:`H = -\sum_m \pi_m \log \pi_m` (10)."""
     return -(log_probabilities.exp() * log_probabilities).sum(1).mean()
 
 
 def kl_from_old(log_ratio: Tensor) -> Tensor:
-    r"""Return an unbiased estimate of KL(old, new) that is never negative: :math:`\overline{\rho - 1 - \log \rho}` (6).
+    r"""Return an unbiased estimate of KL(old, new) that is never negative: :math:`\overline{\rho - 1 - \log \rho}` (11).
 
     Schulman 2020, "Approximating KL divergence".
     """
@@ -199,7 +199,7 @@ class Learner:
         return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self._device)
 
     def _step(self, batch: Mapping[str, Tensor], scale: float) -> dict[str, float]:
-        """Take one gradient step of ``L = (L_policy - c_e H) / scale + c_v L_value`` (8) on a minibatch.
+        """Take one gradient step of ``L = (L_policy - c_e H) / scale + c_v L_value`` (12) on a minibatch.
 
         Normalisation divides by the advantages' ``scale`` what is in the unit of the reward: the entropy's bonus too.
         """
