@@ -1,8 +1,8 @@
 """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of a vector reward.
 
-The formulas first, as pure functions, then one update; numbers go on after (4) in :mod:`aamc_ppo.policy`. T steps, n streams, K = 3 objectives, B = T n decisions.
-Returns and values are kept per objective, and the preference weighs advantages, not rewards: so one critic serves all
-preferences.
+The formulas first, as pure functions, then one update; their numbers go on after (4) in :mod:`aamc_ppo.policy`.
+T steps, n streams, K = 3 objectives, B = T n decisions. Returns and values are kept per objective, and the preference
+weighs advantages, not rewards: so one critic serves all preferences.
 """
 
 from __future__ import annotations
