@@ -55,8 +55,9 @@ class TaskComplexityEstimator(Estimator):
             DataError: There is no training row.
         """
         from aamc_tce.encoder import torch_device
-        from aamc_tce.learning import Material, learn
+        from aamc_tce.learning import learn
         from aamc_tce.scores import scores
+        from aamc_tce.ways import Material
 
         material = Material.of(self.config, training, self.services.seed, torch_device(self.services.device))
         lesson = learn(material, lambda: self._load_encoder(self.config.encoder))
