@@ -14,13 +14,14 @@ import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.config import configure, unstructure
+from aamc_sdk.errors import EstimatesError
 from aamc_sdk.files import read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import Run, find_checkpoint, is_complete, load_part, part_name, save_part
-from aamc_sdk.settings import Choice, Settings
+from aamc_sdk.settings import COMPARED, Choice, Settings
 from aamc_sdk.splits import SPLITS, split_hash
 from aamc_sdk.world import World, make_world, training_means
 
@@ -50,7 +51,13 @@ class Experiment:
             return {}
         if self.goal == "router":
             return {self.router_name: self.settings.router}
-        return {self.router_name: self.settings.router} | {name: choice for name, choice in self.settings.routers.items() if name != self.router_name}
+        others = self._baselines() if self.settings.routers is None else self.settings.routers
+        return {self.router_name: self.settings.router, **{name: choice for name, choice in others.items() if name != self.router_name}}
+
+    def _baselines(self) -> dict[str, Choice]:
+        """Return every baseline that is installed and, where there is no estimator, can do without."""
+        installed = [name for name in COMPARED if name in self.plugins.names("router")]
+        return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).needs_estimator}
 
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
@@ -77,8 +84,9 @@ class Experiment:
     def begin(self) -> World:
         """Read the data, set up the environment and the reward, and write ``run.yaml``."""
         choices = self.compared()
-        for name in choices:  # before anything takes time
-            self._config("router", choices[name])
+        for choice in choices.values():  # before anything takes time
+            self._config("router", choice)
+            self._check_estimator(choice)
         world = make_world(self.settings, self.plugins)
         train = world.splits["train"]
         details = {
@@ -92,6 +100,11 @@ class Experiment:
         self.run.begin(self.settings, world.services.pool, world.services.reward, details)
         self.run.write_candidate_means(training_means(train))
         return world
+
+    def _check_estimator(self, choice: Choice) -> None:
+        name = part_name(choice.name, "router")
+        if self.settings.estimator is None and self.plugins.load("router", name).needs_estimator:
+            raise EstimatesError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
 
     def _config(self, kind: str, choice: Choice) -> Any:
         if (folder := find_checkpoint(choice.name, kind)) is not None:

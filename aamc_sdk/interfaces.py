@@ -173,11 +173,13 @@ class Router(Part):
     Attributes:
         privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
         uses_preference: Whether its scores depend on the preference.
+        needs_estimator: Whether it can do nothing without one.
         samples: Whether decisions are drawn from its probabilities unless it is told otherwise.
     """
 
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
+    needs_estimator: ClassVar[bool] = False
 
     @property
     def samples(self) -> bool:

@@ -24,7 +24,7 @@ from aamc_sdk.files import plain, read_json, write_json, write_text
 from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
-from aamc_sdk.settings import Settings, read_settings
+from aamc_sdk.settings import COMPARED, Settings, read_settings
 from aamc_sdk.types import Pool
 
 COMPONENT = "component.json"
@@ -168,7 +168,7 @@ class Run:
     def router_names(self) -> list[str]:
         """The routers that the run holds, in the order of its comparison."""
         found = [path.parent.name for path in sorted((self.folder / "routers").glob(f"*/{COMPONENT}"))]
-        order = [self.router_name, *self.settings.routers]
+        order = [self.router_name, *(self.settings.routers or COMPARED)]
         return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
     @property

@@ -85,7 +85,7 @@ class Settings:
         reward: The reward.
         dataset: The queries, perhaps with outcomes.
         test_dataset: What to test on; None to set a fifth of ``dataset`` aside.
-        routers: What to compare with, by the name that tables give it.
+        routers: What to compare with, by the name that tables give it; None for every baseline that can be had.
         preference: The headline's preference.
         preset: Which of the components' presets to start from.
         seed: All randomness follows from it.
@@ -99,7 +99,7 @@ class Settings:
     reward: Choice = Choice("linear")
     dataset: Source = Source("synthetic")
     test_dataset: Source | None = None
-    routers: Mapping[str, Choice] = attrs.field(factory=lambda: {name: Choice(name) for name in COMPARED})
+    routers: Mapping[str, Choice] | None = None
     preference: Preference = attrs.field(factory=Preference)
     preset: str = "quick"
     seed: int = 0
@@ -108,7 +108,8 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """Return the settings as :func:`read_settings` reads them."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
-        return choices | {"routers": {name: choice.plain() for name, choice in self.routers.items()}, "preference": str(self.preference)}
+        routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
+        return choices | {"routers": routers, "preference": str(self.preference)}
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +150,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         reward=Choice.of(given.reward, "reward"),
         dataset=Source.of(given.dataset, "dataset"),
         test_dataset=None if given.test_dataset is None else Source.of(given.test_dataset, "test_dataset"),
-        routers=_routers(list(COMPARED) if given.routers is None else given.routers),
+        routers=None if given.routers is None else _routers(given.routers),
         preference=Preference.of(given.preference),
         preset=given.preset,
         seed=given.seed,

@@ -8,7 +8,7 @@ import pytest
 from tiny import Tiny, TinyRouter
 
 from aamc_sdk import Query
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, OutputError, UnknownComponentError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.measure import measure_run
@@ -183,6 +183,18 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(experiment, tmp_
     with pytest.raises(error, match=message):
         run()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(experiment, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "train", stop)
+    with pytest.raises(EstimatesError, match="'best-expected' needs an estimator"):
+        experiment(estimator=None).complete()
+
+
+def test_without_an_estimator_baselines_that_need_one_are_left_out(experiment, monkeypatch) -> None:
+    monkeypatch.setattr("aamc_sdk.experiment.COMPARED", ("best-expected", "seer"))
+    assert list(experiment(estimator=None, routers=None).compared()) == ["favourite", "seer"]
+    assert list(experiment(routers=None).compared()) == ["favourite", "best-expected", "seer"]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(experiment, tmp_path) -> None:

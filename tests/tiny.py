@@ -71,6 +71,8 @@ class TinyRouter(Router):
 class Greedy(Router):
     """The greatest expected utility."""
 
+    needs_estimator = True
+
     def score(self, request) -> Scores:
         return Scores(self.services.reward.scalar(request.expected, request.preferences))
 

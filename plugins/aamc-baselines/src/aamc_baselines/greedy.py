@@ -16,6 +16,8 @@ class Greedy(MeansRouter):
     Only costs and latencies that a request cannot know, for want of prices or figures, come from training means.
     """
 
+    needs_estimator = True
+
     def score(self, request: RoutingRequest) -> Scores:
         """Return the expected utility.
 
