@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
 from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, feedback_row, record_from
-from aamc_sdk.stores.rules import append
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.stores.ledger import LedgerStore
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, feedback_from, record_from
+from aamc_sdk.stores.rules import Ledger
+from aamc_sdk.types import Feedback
+
+T = TypeVar("T")
 
 
 class _Lists:
@@ -51,29 +53,14 @@ class _Lists:
         return [self.log[position] for position in sorted({self._positions[DECISION, row.decision_id] for row in stretch})]
 
 
-class MemoryStore(Store):
+class MemoryStore(LedgerStore):
     """Keeps the log in memory; for tests, and for what need not outlive its process."""
-
-    Config = StoreOptions
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._ledger = _Lists()
         self._lock = threading.Lock()
         self._closed = False
-
-    def decided(self, records: Sequence[Record]) -> None:
-        """Append decisions with what they were made from; all or none."""
-        self._append([decision_row(record, self.config.store_text) for record in records])
-
-    def attempted(self, attempt: Attempt) -> None:
-        """Append a call."""
-        self._append([attempt_row(attempt)])
-
-    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
-        """Append feedback, and the call that came with it."""
-        before = [] if attempt is None else [attempt_row(attempt)]
-        return self._append([*before, feedback_row(feedback)])[-1]
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from."""
@@ -99,8 +86,8 @@ class MemoryStore(Store):
         """Refuse further writes."""
         self._closed = True
 
-    def _append(self, rows: Sequence[Row]) -> list[bool]:
+    def _write(self, write: Callable[[Ledger], T]) -> T:
         with self._lock:
             if self._closed:
                 raise StoreError("the decision log is closed")
-            return append(self._ledger, rows)
+            return write(self._ledger)

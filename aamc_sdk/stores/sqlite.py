@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
 from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, feedback_row, record_from
-from aamc_sdk.stores.rules import append
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.stores.ledger import LedgerStore
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, feedback_from, record_from
+from aamc_sdk.stores.rules import Ledger
+from aamc_sdk.types import Feedback
 
+T = TypeVar("T")
 SCHEMA = 1
 """The version of the tables below, kept in the file's ``user_version``."""
 _TABLES = (
@@ -94,14 +95,12 @@ class _Table:
         return [Row(**dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in found]
 
 
-class SqliteStore(Store):
+class SqliteStore(LedgerStore):
     """Keeps the log in a file.
 
     Raises:
         StoreError: The file cannot be opened, is no log, or is of a newer version. It is never overwritten.
     """
-
-    Config = StoreOptions
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -118,19 +117,6 @@ class SqliteStore(Store):
                 raise
         self._ledger = _Table(connection)
         self._writer = GroupCommit(connection, self._refusal)
-
-    def decided(self, records: Sequence[Record]) -> None:
-        """Append decisions with what they were made from; all or none."""
-        self._append([decision_row(record, self.config.store_text) for record in records])
-
-    def attempted(self, attempt: Attempt) -> None:
-        """Append a call."""
-        self._append([attempt_row(attempt)])
-
-    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
-        """Append feedback, and the call that came with it."""
-        before = [] if attempt is None else [attempt_row(attempt)]
-        return self._append([*before, feedback_row(feedback)])[-1]
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from."""
@@ -156,8 +142,8 @@ class SqliteStore(Store):
         """Write what was asked for, then let go of the file."""
         self._writer.close()
 
-    def _append(self, rows: Sequence[Row]) -> list[bool]:
-        return self._writer.run(lambda: append(self._ledger, rows))
+    def _write(self, write: Callable[[Ledger], T]) -> T:
+        return self._writer.run(lambda: write(self._ledger))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_Table]:
