@@ -366,6 +366,7 @@ class Store(abc.ABC):
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before.
 
+        The call gets the decision's next free number, whatever ``attempt.n`` is: each source may bring figures of its own.
         Feedback before its decision is kept, and waits.
 
         Raises:

@@ -299,7 +299,7 @@ class Attempt:
 
     Attributes:
         decision_id: The decision that it followed.
-        n: Its number, from 0.
+        n: Its number, from 0; the log numbers a call that comes with feedback.
         candidate: Who was called; ``""`` for the chosen one, which the log fills in.
         cost_usd: What it cost, or NaN.
         latency_ms: How long it took, or NaN.

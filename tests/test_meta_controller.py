@@ -226,6 +226,18 @@ def test_feedback_is_logged_once_with_the_call_it_came_with(controller: MetaCont
     assert all(feedback.time > 0 for feedback in found.feedback)
 
 
+def test_each_source_may_bring_figures_of_its_own(controller: MetaController) -> None:
+    decision = controller.route("Hi")
+    assert controller.feedback(decision.id, quality=1.0, cost_usd=0.0004)
+    assert controller.feedback(decision.id, quality=0.5, latency_ms=310.0, source="judge")
+    with pytest.raises(StoreError, match="other content"):
+        controller.feedback(decision.id, quality=0.5, latency_ms=99.0, source="judge")
+    found = controller.store.experience()
+    assert [feedback.quality for feedback in found.feedback] == [1.0, 0.5]
+    assert [(attempt.n, attempt.candidate) for attempt in found.attempts] == [(0, "small"), (1, "small")]
+    assert (found.attempts[0].cost_usd, found.attempts[1].latency_ms) == (0.0004, 310.0)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

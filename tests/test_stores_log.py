@@ -49,6 +49,10 @@ def ids(store: Store, after: int = 0, limit: int = 1000) -> tuple[list[str], lis
     return [decision.id for decision in found.decisions], [feedback.id for feedback in found.feedback]
 
 
+def called(store: Store) -> list[tuple[int, str, float]]:
+    return [(attempt.n, attempt.candidate, attempt.cost_usd) for attempt in store.experience().attempts]
+
+
 def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> None:
     given = record("d")
     store.decided([given])
@@ -122,13 +126,49 @@ def test_notes_that_json_cannot_hold_are_refused(store: Store) -> None:
 
 
 def test_feedback_and_its_call_are_logged_both_or_none(store: Store) -> None:
+    feedback = Feedback(decision_id="d", quality=1.0)
     store.decided([record("d")])
-    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
+    assert store.judged(feedback, Attempt("d", 0, "", cost_usd=0.5))
     with pytest.raises(StoreError, match="other content"):
-        store.judged(Feedback(decision_id="d", quality=1.0, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
-    found = store.experience()
-    assert [(attempt.candidate, attempt.cost_usd) for attempt in found.attempts] == [("b", 0.5)]
-    assert [feedback.id for feedback in found.feedback] == ["d/explicit"]
+        store.judged(feedback, Attempt("d", 0, "", cost_usd=0.75))
+    with pytest.raises(StoreError, match=r"d/explicit.*other content"):
+        store.judged(attrs.evolve(feedback, quality=0.5), Attempt("d", 0, "", cost_usd=0.5))
+    with pytest.raises(StoreError, match="no candidate 'stranger'"):
+        store.judged(attrs.evolve(feedback, id="other", candidate="stranger"), Attempt("d", 0, "", cost_usd=0.5))
+    assert called(store) == [(0, "b", 0.5)]
+    assert ids(store) == (["d"], ["d/explicit"])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_figures_that_come_with_feedback_have_a_number_of_their_own(store: Store, early: bool) -> None:
+    if not early:
+        store.decided([record("d")])
+    for _ in range(2):  # the second time nothing is new
+        store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
+        store.judged(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
+    if early:
+        store.decided([record("d")])
+    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
+    assert called(store) == [(0, "b", 0.5), (1, "b", 0.75)]
+    assert [feedback.quality for feedback in store.experience().feedback] == [1.0, 0.5]
+
+
+def test_figures_follow_the_calls_that_were_logged_before_and_are_of_the_one_that_served(store: Store) -> None:
+    store.decided([record("d")])
+    store.attempted(Attempt("d", 0, "b", error="timed out"))
+    store.attempted(Attempt("d", 1, "a", cost_usd=0.25))
+    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
+    assert called(store)[1:] == [(1, "a", 0.25), (2, "a", 0.5)]
+    assert [feedback.candidate for feedback in store.experience().feedback] == ["a"]
+
+
+def test_figures_may_come_after_the_feedback_that_they_belong_to(store: Store) -> None:
+    feedback = Feedback(decision_id="d", quality=1.0)
+    store.decided([record("d")])
+    assert store.judged(feedback)
+    assert not store.judged(feedback, Attempt("d", 0, "", cost_usd=0.5))
+    assert not store.judged(feedback)
+    assert called(store) == [(0, "b", 0.5)]
 
 
 def test_feedback_waits_for_its_decision_and_then_follows_it(store: Store) -> None:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
-from aamc_sdk.stores.records import Row, StoreOptions, attempt_row, decision_row, feedback_row
-from aamc_sdk.stores.rules import Ledger, append
+from aamc_sdk.stores.records import StoreOptions, attempt_row, decision_row
+from aamc_sdk.stores.rules import Ledger, append, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
@@ -22,19 +22,16 @@ class LedgerStore(Store):
 
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
-        self._append([decision_row(record, self.config.store_text) for record in records])
+        rows = [decision_row(record, self.config.store_text) for record in records]
+        self._write(lambda ledger: append(ledger, rows))
 
     def attempted(self, attempt: Attempt) -> None:
         """Append a call; the same attempt twice counts once."""
-        self._append([attempt_row(attempt)])
+        self._write(lambda ledger: append(ledger, [attempt_row(attempt)]))
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
-        before = [] if attempt is None else [attempt_row(attempt)]
-        return self._append([*before, feedback_row(feedback)])[-1]
-
-    def _append(self, rows: Sequence[Row]) -> list[bool]:
-        return self._write(lambda ledger: append(ledger, rows))
+        return self._write(lambda ledger: append_feedback(ledger, feedback, attempt))
 
     @abc.abstractmethod
     def _write(self, write: Callable[[Ledger], T]) -> T:

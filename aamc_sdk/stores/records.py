@@ -113,14 +113,15 @@ def record_from(row: Row) -> Record:
     )
 
 
-def attempt_row(attempt: Attempt) -> Row:
-    """Return an attempt as it is kept."""
+def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:
+    """Return an attempt as it is kept, with the id of the feedback that it came with."""
+    came_with = {} if feedback_id is None else {"feedback": feedback_id}
     return Row(
         kind=ATTEMPT,
         id=f"{attempt.decision_id}/{attempt.n}",
         decision_id=attempt.decision_id,
         candidate=attempt.candidate,
-        content=_json(_fields(attempt)),
+        content=_json(_fields(attempt) | came_with),
         time=time.time(),
     )
 
@@ -128,6 +129,7 @@ def attempt_row(attempt: Attempt) -> Row:
 def attempt_from(row: Row) -> Attempt:
     """Return the attempt that a row keeps, with the candidate that was called."""
     saved = json.loads(row.content)
+    saved.pop("feedback", None)
     figures = {name: _number(saved[name]) for name in ("cost_usd", "latency_ms")}
     return Attempt(**saved | figures | {"candidate": row.candidate})
 

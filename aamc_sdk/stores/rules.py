@@ -14,7 +14,8 @@ from typing import Protocol
 import attrs
 
 from aamc_sdk.errors import StoreError, nearest, one_of
-from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row
+from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
+from aamc_sdk.types import Attempt, Feedback
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,27 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     for row in fresh:
         _append(ledger, row)
     return new
+
+
+def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None) -> bool:
+    """Append feedback, and before it the call that came with it, both or none; return whether the feedback is new.
+
+    Raises:
+        StoreError: An id is known with other content, or the feedback does not fit its decision.
+    """
+    rows = [feedback_row(feedback)]
+    if attempt is not None:
+        numbered = attrs.evolve(attempt, n=_number(ledger, feedback))
+        rows.insert(0, attempt_row(numbered, feedback.id))
+    return append(ledger, rows)[-1]
+
+
+def _number(ledger: Ledger, feedback: Feedback) -> int:
+    """Return the number of the call that came with feedback: the one that it has already, or the decision's next."""
+    entries = (*ledger.history(feedback.decision_id), *ledger.waiting(feedback.decision_id))
+    attempts = [json.loads(row.content) for row in entries if row.kind == ATTEMPT]
+    own = [attempt["n"] for attempt in attempts if attempt.get("feedback") == feedback.id]
+    return own[0] if own else 1 + max((attempt["n"] for attempt in attempts), default=-1)
 
 
 def _is_new(ledger: Ledger, row: Row) -> bool:
@@ -99,8 +121,9 @@ def _release(ledger: Ledger, row: Row) -> None:
 
 
 def _whom(row: Row, history: Sequence[Row]) -> str:
-    """Return whom an entry is about: for feedback the candidate that served, for an attempt the chosen one."""
-    served = [past.candidate for past in history if past.kind == ATTEMPT and json.loads(past.content)["error"] is None]
+    """Return whom an entry is about: for feedback and its call the candidate that served, for another attempt the chosen one."""
     if row.candidate:
         return row.candidate
-    return served[-1] if served and row.kind == FEEDBACK else history[0].candidate
+    served = [past.candidate for past in history if past.kind == ATTEMPT and json.loads(past.content)["error"] is None]
+    judges = row.kind == FEEDBACK or "feedback" in json.loads(row.content)
+    return served[-1] if served and judges else history[0].candidate
