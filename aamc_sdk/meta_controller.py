@@ -17,7 +17,8 @@ import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.deciding import decide
-from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError
+from aamc_sdk.errors import ConfigError, DataError, PreferenceError
+from aamc_sdk.gate import Gate
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
 from aamc_sdk.log import records
@@ -83,7 +84,7 @@ class MetaController:
         self.seed = seed
         self.router_name = router_name
         self._plugins = plugins
-        self._closed = False
+        self._gate = Gate()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
         self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
@@ -207,11 +208,10 @@ class MetaController:
         Raises:
             NoCandidateError: Nothing is left to choose; the message gives each candidate's reason.
             PreferenceError: The preference cannot be used.
-            StoreError: The decision could not be logged, or its id is taken.
+            StoreError: The decision could not be logged, its id is taken, or the controller is closed.
         """
-        one = _query(query, user, session, needs)
-        ids = None if decision_id is None else [decision_id]
-        return self.route_batch([one], preference, unavailable=unavailable, budget_usd=budget_usd, ids=ids)[0]
+        alone, ids = _alone(query, user, session, needs, decision_id)
+        return self.route_batch(alone, preference, unavailable=unavailable, budget_usd=budget_usd, ids=ids)[0]
 
     def route_batch(
         self,
@@ -249,9 +249,8 @@ class MetaController:
         decision_id: str | None = None,
     ) -> Decision:
         """Decide one request as :meth:`route` does, without holding up the event loop."""
-        one = _query(query, user, session, needs)
-        ids = None if decision_id is None else [decision_id]
-        request = await self._aside(self._request, [one], preference, unavailable, budget_usd)
+        alone, ids = _alone(query, user, session, needs, decision_id)
+        request = await self._aside(self._request, alone, preference, unavailable, budget_usd)
         scores = await self.router.ascore(request)
         return (await self._aside(self._decide, request, scores, ids))[0]
 
@@ -279,14 +278,16 @@ class MetaController:
 
         Raises:
             AamcError: A number is out of its range.
-            StoreError: Its id is known with other content, or the decision had no such candidate.
+            StoreError: Its id is known with other content, the decision had no such candidate, or the controller is closed.
         """
         feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
-        new = self.store.judged(feedback, _attempt(feedback, cost_usd, latency_ms, output_tokens))
-        if self.learner is not None:
-            self.learner.wake()
-        elif new:
-            self._tell_learned(feedback)
+        attempt = _attempt(feedback, cost_usd, latency_ms, output_tokens)
+        with self._gate.inside():
+            new = self.store.judged(feedback, attempt)
+            if self.learner is not None:
+                self.learner.wake()
+            elif new:
+                self._tell_learned(feedback)
         return new
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
@@ -304,8 +305,8 @@ class MetaController:
         return explain(self.store.record(decision_id), self.router, self.reward, self.pool)
 
     def close(self) -> None:
-        """Finish learning, deliver the events and close the store; closing twice does nothing."""
-        self._closed = True
+        """Finish what is being logged and learned, deliver the events and close the store; closing twice does nothing."""
+        self._gate.close()
         if self.learner is not None:
             self.learner.close()
         self._workers.shutdown()
@@ -341,10 +342,11 @@ class MetaController:
 
     def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
         names = [new_id() for _ in request.queries] if ids is None else ids
-        decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
-        self.store.decided(records(decisions, request))
-        for decision in decisions:
-            self._tell("aamc_decided", decision=decision)
+        with self._gate.inside():  # what is in the log is also told: closing waits
+            decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
+            self.store.decided(records(decisions, request))
+            for decision in decisions:
+                self._tell("aamc_decided", decision=decision)
         return decisions
 
     def _tell(self, event: str, **arguments: Any) -> None:
@@ -356,9 +358,9 @@ class MetaController:
 
     async def _aside(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Do blocking work on a thread of the controller's own."""
-        if self._closed:
-            raise StoreError("the controller is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
+        with self._gate.inside():  # only while it is handed over: closing must not wait for a loop that may be its own caller's
+            future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
+        return await future
 
 
 def _query(query: str | Query, user: str | None = None, session: str | None = None, needs: Collection[str] = ()) -> Query:
@@ -366,6 +368,13 @@ def _query(query: str | Query, user: str | None = None, session: str | None = No
     asked = query if isinstance(query, Query) else Query(query)
     needed = {needs} if isinstance(needs, str) else needs
     return attrs.evolve(asked, user=user or asked.user, session=session or asked.session, needs=asked.needs | set(needed))
+
+
+def _alone(
+    query: str | Query, user: str | None, session: str | None, needs: Collection[str], decision_id: str | None
+) -> tuple[list[Query], list[str] | None]:
+    """Return the batch that one query makes, and its decision's id where that was given."""
+    return [_query(query, user, session, needs)], None if decision_id is None else [decision_id]
 
 
 def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
@@ -377,4 +386,5 @@ def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | Non
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value >= 0):
             raise DataError(f"{name} must be a finite number of at least 0, not {value!r}")
-    return Attempt(feedback.decision_id, 0, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
+    n = 0  # the log gives it its number
+    return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type

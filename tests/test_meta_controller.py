@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -375,7 +375,8 @@ def run(tmp_path: Path) -> Path:
     reward = LinearReward()
     reward.fit(Outcomes(None, np.array([[0.1, 5.0]]), np.array([[100.0, 1000.0]])))
     opened = Run(tmp_path / "run")
-    opened.begin(settings, POOL, reward, {"router": "greedy-by-reward", "goal": "run"})
+    opened.begin(settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison"})
+    opened.write_candidate_means(np.full((len(POOL), 3), np.nan))
     lent = services(POOL, reward, plugins, settings)
     save_part(opened.folder / "estimator", "estimator", "length", lent.make("estimator", "length", {}), plugins, {})
     for name in ("greedy-by-reward", "coin"):
@@ -417,6 +418,66 @@ def test_a_closed_controller_refuses(tmp_path: Path) -> None:
         controller.route("Hi")
     with pytest.raises(StoreError, match="closed"):
         asyncio.run(controller.aroute("Hi"))
+
+
+def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    hearer = Hearer()
+    controller = build(hearer=hearer)
+    logged, release = threading.Event(), threading.Event()
+    log = controller.store.decided
+
+    def slowly(records: Any) -> None:
+        log(records)
+        logged.set()
+        assert release.wait(10)
+
+    monkeypatch.setattr(controller.store, "decided", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        decision = pool.submit(controller.route, "Hi", decision_id="d")
+        assert logged.wait(10)
+        closed = pool.submit(controller.close)
+        assert not wait([closed], 0.05).done
+        with pytest.raises(StoreError, match="the controller is closed"):
+            controller.feedback("d", quality=1.0)
+        release.set()
+        closed.result(10)
+        assert decision.result(10).id == "d"
+    assert hearer.heard == [("decided", "d")]
+
+
+def test_requests_that_race_with_closing_are_decided_or_refused(tmp_path: Path) -> None:
+    controller = build("coin", store=f"sqlite:{tmp_path / 'log.db'}")
+    acknowledged: list[str] = []
+
+    def work(n: int) -> None:
+        for _ in range(10_000):
+            acknowledged.append(controller.route("Hi").id)
+            controller.feedback(acknowledged[-1], quality=1.0)
+            if n == 0 and len(acknowledged) > 20:
+                controller.close()
+
+    def work_until_refused(n: int) -> None:
+        with pytest.raises(StoreError, match="the controller is closed"):
+            work(n)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work_until_refused, range(8)))
+    with build("coin", store=f"sqlite:{tmp_path / 'log.db'}") as again:
+        assert {decision.id for decision in again.store.experience().decisions} == set(acknowledged)
+
+
+def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile() -> None:
+    async def work(controller: MetaController) -> None:
+        task = asyncio.create_task(controller.aroute("Hi"))
+        while not controller.router.waiting:  # type: ignore[attr-defined]  # Slow has it
+            await asyncio.sleep(0)
+        controller.close()
+        with pytest.raises(StoreError, match="the controller is closed"):
+            await task
+
+    with build("slow") as controller:
+        asyncio.run(work(controller))
+        assert controller.store.experience().position == 0
 
 
 def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,42 @@
+"""The controller's gate: it lets work in until it is closed, and closing waits for the work that is inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aamc_sdk.errors import StoreError
+
+
+class Gate:
+    """Separates the work of many threads from an end that must come after all of it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Do work inside.
+
+        Raises:
+            StoreError: The gate is closed; the work has not begun.
+        """
+        with self._changed:
+            if self._closed:
+                raise StoreError("the controller is closed")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nothing in any more and wait until nothing is inside; closing twice does nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: self._inside == 0)
