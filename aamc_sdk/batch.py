@@ -92,6 +92,25 @@ class Outcomes:
         """The quality, NaN where there is none."""
         return np.full_like(self.cost_usd, np.nan) if self.quality is None else self.quality
 
+    @property
+    def means(self) -> Floats:
+        """Each candidate's mean quality, cost and latency over its known cells, ``[M, 3]``; NaN where it has none."""
+        columns = (self.known_quality, self.cost_usd, self.latency_ms)
+        return np.stack([_known_mean(column) for column in columns], axis=1)
+
+    @property
+    def latency_known(self) -> bool:
+        """Whether every candidate has a latency somewhere; otherwise latency cannot be compared."""
+        return bool(np.isfinite(self.latency_ms).any(axis=0).all())
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether no cell of a row is missing, ``[B]``; where latency is unknown altogether its cells do not count."""
+        known = np.isfinite(self.known_quality) & np.isfinite(self.cost_usd)
+        if self.latency_known:
+            known = known & np.isfinite(self.latency_ms)
+        return np.asarray(known.all(axis=1))
+
     def take(self, rows: Rows) -> Outcomes:
         """Return the outcomes of some rows."""
         return self._map(lambda array: array[rows])
@@ -102,6 +121,13 @@ class Outcomes:
 
     def _map(self, function: Callable[[Floats], Floats]) -> Outcomes:
         return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms))
+
+
+def _known_mean(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
 
 
 @attrs.frozen(eq=False)

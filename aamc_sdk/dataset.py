@@ -94,16 +94,18 @@ class Dataset:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Whether each row's quality and cost are known for every candidate, ``[Q]``."""
-        if self.outcomes is None:
-            return np.ones(len(self), dtype=bool)
-        known = np.isfinite(self.outcomes.known_quality) & np.isfinite(self.outcomes.cost_usd)
-        return np.asarray(known.all(axis=1))
+        """Whether no outcome of a row is missing, ``[Q]``."""
+        return np.ones(len(self), dtype=bool) if self.outcomes is None else self.outcomes.complete
 
 
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def question(query: Query) -> str:
+    """Return what makes two queries the same question: the text, whatever its spacing and case."""
+    return " ".join(query.text.split()).lower()
 
 
 def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
@@ -115,8 +117,7 @@ def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, tes
     Raises:
         DataError: A side is left without a row.
     """
-    normalised = (" ".join(query.text.split()).lower() for query in queries)
-    digests = [hashlib.sha256(f"{seed}/{text}".encode(errors="surrogatepass")).digest()[:8] for text in normalised]
+    digests = [hashlib.sha256(f"{seed}/{question(query)}".encode(errors="surrogatepass")).digest()[:8] for query in queries]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
     shares = {"train": 1.0, "validation": validation, "test": test}

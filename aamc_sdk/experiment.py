@@ -1,7 +1,8 @@
 """An experiment: data, estimator, requests, routers, comparison. This is what ``aamc run`` does.
 
-The order matters. The estimator is trained first; routers are then trained on its out-of-fold
-expectations, never on in-sample ones, so that they meet the same errors as in service.
+The order matters. The estimator is trained first; routers are then trained on the quality that it
+expects out of fold, so that they meet the same errors as in service. Complexity, category and tool
+use, which follow from the text, are those that it says of rows that it has seen.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Traini
 from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run, find_checkpoint, is_complete, load_part, part_name, save_part
+from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, part_name, save_part
 from aamc_sdk.settings import COMPARED, Choice, Settings
 from aamc_sdk.splits import SPLITS, split_hash
-from aamc_sdk.world import World, make_world, training_means
+from aamc_sdk.world import World, make_world
+
+OUT_OF_FOLD = "out_of_fold.npz"
+"""What an estimator expected of its training rows before it saw their outcomes, with those rows' hash."""
 
 
 class Experiment:
@@ -98,7 +102,8 @@ class Experiment:
             "splits": {name: {"queries": len(split), "sha256": split_hash(split)} for name, split in world.splits.items()},
         }
         self.run.begin(self.settings, world.services.pool, world.services.reward, details)
-        self.run.write_candidate_means(training_means(train))
+        assert train.outcomes is not None  # make_world saw to it
+        self.run.write_candidate_means(train.outcomes.means)
         return world
 
     def _check_estimator(self, choice: Choice) -> None:
@@ -130,18 +135,26 @@ class Experiment:
             return load_part(folder, "estimator", self.plugins, world.services)  # type: ignore[no-any-return]  # of that kind
         if given is not None:
             part: Estimator = load_part(given, "estimator", self.plugins, world.services)
+            self._take_out_of_fold(given / OUT_OF_FOLD, world)
             save_part(folder, "estimator", part_name(choice.name, "estimator"), part, self.plugins, _training_of(given))
             return part
         part = self.plugins.make("estimator", choice.name, world.services, choice.options, self.settings.preset)
         metrics = part.train(self._training(world, folder))
         if (expected := part.out_of_fold()) is not None:
-            write_arrays(folder / "out_of_fold.npz", {"quality": expected, "split": np.array(split_hash(world.splits["train"]))})
+            write_arrays(folder / OUT_OF_FOLD, {"quality": expected, "split": np.array(split_hash(world.splits["train"]))})
         save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
         return part
 
+    def _take_out_of_fold(self, given: Path, world: World) -> None:
+        """Keep what a checkpoint expected of its training rows, in case they are ours."""
+        if given.exists():
+            write_arrays(self.run.folder / "estimator" / OUT_OF_FOLD, read_arrays(given))
+        if self.out_of_fold(world) is None:
+            self.progress.say(f"{given.parent} was trained on other rows: training rows are taken as it sees them, even those that it has seen")
+
     def out_of_fold(self, world: World) -> Floats | None:
         """Return what the estimator expected of the training rows before it saw their outcomes, ``[Q, M]``."""
-        path = self.run.folder / "estimator" / "out_of_fold.npz"
+        path = self.run.folder / "estimator" / OUT_OF_FOLD
         if not path.exists():
             return None
         saved = read_arrays(path)
@@ -150,14 +163,14 @@ class Experiment:
 
     def requests(self, world: World, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return each split's rows as a router sees them; training rows with out-of-fold quality."""
-        pool, preference = world.services.pool, self.settings.preference.array
+        pool, preference, typical = world.services.pool, self.settings.preference.array, self.run.candidate_means
         requests = {}
         for name in SPLITS:
             queries = world.splits[name].queries
             estimates, quality = describe(estimator, queries, pool)
             if name == "train" and (unseen := self.out_of_fold(world)) is not None:
                 quality = unseen
-            requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality)
+            requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality, typical=typical)
         return requests
 
     def router(self, name: str, choice: Choice, world: World, requests: Mapping[str, RoutingRequest]) -> Router:
@@ -177,8 +190,7 @@ class Experiment:
 
     def compare(self, world: World, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
         """Measure the routers on the test split, write what came of it, and return the metrics."""
-        means, settings = self.run.candidate_means, self.settings
-        return measure(self.run.folder, world, routers, requests["test"], means, settings.preference, settings.seed, self.progress)
+        return measure(self.run.folder, world, routers, requests["test"], self.run.candidate_means, self.settings, self.progress)
 
     def _training(self, world: World, folder: Path, requests: Mapping[str, RoutingRequest] | None = None) -> Training:
         return Training(
@@ -187,8 +199,8 @@ class Experiment:
             request=None if requests is None else requests["train"],
             validation_request=None if requests is None else requests["validation"],
             env=world.env,
-            folder=folder / "resume",
-            resume=(folder / "resume").is_dir(),
+            folder=folder / RESUME,
+            resume=(folder / RESUME).is_dir(),
             progress=self.progress,
         )
 

@@ -114,10 +114,10 @@ def _describe(candidate: Candidate) -> Floats:
 
 
 def _hash_words(candidate: Candidate) -> Floats:
-    """Return signed feature hashing of the description and abilities, of unit length (Weinberger et al. 2009)."""
+    """Return signed feature hashing of description, else name, and abilities, of unit length (Weinberger et al. 2009)."""
     buckets = np.zeros(WORD_BUCKETS)
-    words = re.findall(r"\w+", candidate.description.lower()) + [f"ability:{ability}" for ability in sorted(candidate.abilities)]
-    for word in words:
+    words = re.findall(r"\w+", (candidate.description or candidate.name).lower())
+    for word in [*words, *(f"ability:{ability}" for ability in sorted(candidate.abilities))]:
         code = zlib.crc32(word.encode())
         buckets[code % WORD_BUCKETS] += 1 if code & 0x80000000 else -1
     length = float(np.linalg.norm(buckets))

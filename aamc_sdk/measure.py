@@ -16,8 +16,8 @@ from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import Source
+from aamc_sdk.runs import EVALUATION, Run
+from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import check_same_candidates, fit_to_pool, read_splits, read_whole, split_hash
 from aamc_sdk.types import Pool, Preference, Query
 from aamc_sdk.world import World, dataset_formats, make_environment
@@ -45,8 +45,7 @@ def measure(
     routers: Mapping[str, Router],
     request: RoutingRequest,
     candidate_means: Floats,
-    preference: Preference,
-    seed: int,
+    settings: Settings,
     progress: Progress,
 ) -> dict[str, Any]:
     """Compare routers on the test split; write ``decisions.npz`` and ``metrics.json``; return the metrics.
@@ -57,17 +56,17 @@ def measure(
         routers: What to compare, by name.
         request: The test rows as a router sees them.
         candidate_means: The candidates' mean training quality, cost and latency, ``[M, 3]``.
-        preference: The headline's.
-        seed: Draws and intervals follow from it.
+        settings: The headline's preference, the seed that draws and intervals follow from, and how to compare.
         progress: Where to report.
     """
+    how = settings.evaluation
     test = world.splits["test"]
     predicted = predicted_categories(request.estimates)
     shared: dict[str, Any] = {
         "reward": world.services.reward,
-        "headline": preference,
-        "seed": seed,
-        "categories": predicted if test.labels.category is None else test.labels.category,
+        "headline": settings.preference,
+        "seed": settings.seed,
+        "categories": predicted if test.labels.category is None else np.where(test.labels.category == "", predicted, test.labels.category),
         "candidate_means": candidate_means,
         "progress": progress,
     }
@@ -75,8 +74,18 @@ def measure(
         assert test.outcomes is not None
         comparison = compare_table(routers, request, test.outcomes, **shared)
     else:
-        comparison = compare_streams(routers, world.env, "test", request, **shared)
-    result = metrics(comparison, world.services.reward, source=test.source, cost_note=test.cost_note, seed=seed)
+        comparison = compare_streams(routers, world.env, "test", request, streams=how.streams, steps=how.steps, **shared)
+    result = metrics(
+        comparison,
+        world.services.reward,
+        source=test.source,
+        cost_note=test.cost_note,
+        success_threshold=how.success_threshold,
+        alpha=how.alpha,
+        beta=how.beta,
+        resamples=how.resamples,
+        seed=settings.seed,
+    )
     if folder is not None:
         comparison.save(folder / "decisions.npz")
         write_json(folder / "metrics.json", result)
@@ -118,9 +127,10 @@ def measure_run(
     env.prepare({"test": fit_to_pool(test, run.pool)})
     world = World(env=env, splits={"test": env.dataset("test")}, services=lent)
     estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
-    request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality)
+    request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
-        details = {"router": run.router_name, "goal": "evaluation", "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
+        Run(out).refuse_to_overwrite()
+        details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
         Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": {"queries": len(test), "sha256": split_hash(test)}}})
-    return measure(out, world, routers, request, run.candidate_means, preference, run.settings.seed, progress)
+    return measure(out, world, routers, request, run.candidate_means, settings, progress)

@@ -53,6 +53,7 @@ class MetaController:
         seed: Draws follow from it and the decisions' ids.
         plugins: Who hears of events; nobody when None.
         router_name: What decisions call the router.
+        typical: The candidates' mean quality, cost and latency ``[M, 3]``, for those without prices or figures.
 
     Raises:
         ConfigError: The router is privileged: it needs to know outcomes in advance.
@@ -70,6 +71,7 @@ class MetaController:
         seed: int = 0,
         plugins: Plugins | None = None,
         router_name: str = "",
+        typical: Floats | None = None,
     ) -> None:
         if router.privileged:
             store.close()
@@ -83,6 +85,7 @@ class MetaController:
         self.preference = Preference.of(preference)
         self.seed = seed
         self.router_name = router_name
+        self._typical = typical
         self._plugins = plugins
         self._gate = Gate()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
@@ -128,6 +131,7 @@ class MetaController:
             seed=opened.settings.seed if seed is None else seed,
             plugins=plugins,
             router_name=router or opened.router_name,
+            typical=opened.candidate_means,
         )
 
     @classmethod
@@ -328,7 +332,16 @@ class MetaController:
         down = np.zeros(len(self.pool), dtype=bool)
         down[[self.pool.index(name) for name in unavailable]] = True
         weights = self._weights(preference, len(asked))
-        request = build_request(asked, self.pool, weights, estimates=estimates, quality=quality, unavailable=down, budget_usd=budget_usd)
+        request = build_request(
+            asked,
+            self.pool,
+            weights,
+            estimates=estimates,
+            quality=quality,
+            typical=self._typical,
+            unavailable=down,
+            budget_usd=budget_usd,
+        )
         request.check_mask()
         return request
 

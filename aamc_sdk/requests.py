@@ -18,6 +18,7 @@ def build_request(
     *,
     estimates: Estimates | None = None,
     quality: Floats | None = None,
+    typical: Floats | None = None,
     wait_ms: Floats | None = None,
     unavailable: NDArray[np.bool_] | None = None,
     budget_usd: float | None = None,
@@ -30,13 +31,18 @@ def build_request(
         preferences: One ``[3]``, or one each ``[B, 3]``.
         estimates: What the estimator says; nothing when None.
         quality: Expected quality ``[B, M]``; unknown when None.
+        typical: Each candidate's mean quality, cost and latency ``[M, 3]``: what is expected of cost and latency
+            where a candidate has no prices or figures. One without a mean is expected to be the worst of its row.
         wait_ms: Present waiting times ``[B, M]``; none when None.
         unavailable: Candidates that are down, ``[M]`` or ``[B, M]``.
         budget_usd: Most that one answer may be expected to cost.
     """
     shape = (len(queries), len(pool))
     waits = np.zeros(shape) if wait_ms is None else wait_ms
-    expected = Outcomes(quality, expected_cost(queries, pool), expected_latency(pool, len(queries)) + waits)
+    cost_usd, latency_ms = expected_cost(queries, pool), expected_latency(pool, len(queries))
+    if typical is not None:
+        cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
+    expected = Outcomes(quality, cost_usd, latency_ms + waits)
     forbidden = {
         "context window": _too_long(queries, pool),
         "lacks a needed ability": _lacks_ability(queries, pool),
@@ -81,6 +87,14 @@ def expected_latency(pool: Pool, rows: int) -> Floats:
     """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures."""
     figures = [c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool]
     return np.tile(np.array(figures), (rows, 1))
+
+
+def _filled(values: Floats, means: Floats) -> Floats:
+    """Replace unknown values ``[B, M]`` by means ``[M]``, else by the row's worst; NaN where a row has none at all."""
+    likely = np.where(np.isnan(values), means, values)
+    unknown = np.isnan(likely)
+    worst = np.where(unknown, -np.inf, likely).max(axis=1, keepdims=True, initial=-np.inf)
+    return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), likely)
 
 
 def _prices(candidate: Candidate) -> tuple[float, float, float]:

@@ -26,14 +26,10 @@ class Scale:
     greatest: float = np.nan
 
     @classmethod
-    def of(cls, values: Floats) -> Scale:
-        """Return the scale of ``[B, M]`` values: the range of their means by candidate."""
-        known = np.isfinite(values)
-        counts = known.sum(axis=0)
-        if not counts.any():
-            return cls()
-        means = np.where(known, values, 0).sum(axis=0)[counts > 0] / counts[counts > 0]
-        return cls(float(means.min()), float(means.max()))
+    def of(cls, means: Floats) -> Scale:
+        """Return the range of the candidates' means ``[M]`` as far as they are known."""
+        known = means[np.isfinite(means)]
+        return cls(float(known.min()), float(known.max())) if known.size else cls()
 
     @property
     def known(self) -> bool:
@@ -56,8 +52,9 @@ class LinearReward(Reward):
 
     def fit(self, outcomes: Outcomes) -> None:
         """Take the scales from training outcomes ``[B, M]``."""
-        self.cost = Scale.of(outcomes.cost_usd)
-        self.latency = Scale.of(outcomes.latency_ms)
+        _, cost_usd, latency_ms = outcomes.means.T
+        self.cost = Scale.of(cost_usd)
+        self.latency = Scale.of(latency_ms) if outcomes.latency_known else Scale()
 
     def weights(self, preferences: Floats) -> Floats:
         """Return the preferences ``[..., 3]`` as they count: latency's weight is dropped where it is unknown.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import metadata
@@ -28,6 +29,10 @@ from aamc_sdk.settings import COMPARED, Settings, read_settings
 from aamc_sdk.types import Pool
 
 COMPONENT = "component.json"
+EVALUATION = "evaluation"
+"""The goal of a folder that holds another run's evaluation."""
+RESUME = "resume"
+"""Where a part keeps what makes its interrupted training resumable, until it is trained."""
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "gymnasium", "scikit-learn")
 
 
@@ -35,6 +40,7 @@ def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, 
     """Write a trained part, what it was made from, and what its training returned."""
     make_folder(folder)
     part.save(folder)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     write_json(folder / "training.json", training)
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
@@ -127,6 +133,15 @@ class Run:
             raise CheckpointError(f"{folder} is not a run's folder; make a run with: aamc run --router ppo --estimator tce")
         return cls(path.resolve())
 
+    def refuse_to_overwrite(self) -> None:
+        """Raise where the folder holds a run already.
+
+        Raises:
+            OutputError: It does; the message has the two ways on.
+        """
+        if (self.folder / "run.yaml").exists():
+            raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
+
     def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any]) -> None:
         """Write what the run is made of, before anything is trained."""
         make_folder(self.folder)
@@ -177,7 +192,13 @@ class Run:
         return f"sqlite:{self.folder / 'log.db'}"
 
     def services(self, plugins: Plugins) -> Services:
-        """Return what the run's parts are made with, its reward's scales included."""
+        """Return what the run's parts are made with, its reward's scales included.
+
+        Raises:
+            CheckpointError: It is an evaluation of another run, and holds no parts.
+        """
+        if self.content["goal"] == EVALUATION:
+            raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
         reward = plugins.make("reward", self.settings.reward.name, bare_services(self.pool, plugins, self.settings), self.settings.reward.options)
         reward.load(self.folder)
         return services(self.pool, reward, plugins, self.settings)

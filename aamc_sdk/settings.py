@@ -7,11 +7,12 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.config import configure
+from aamc_sdk.config import configure, option, unstructure
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.types import Preference
 
 PRESETS = ("quick", "full", "paper")
+DEVICES = ("auto", "cpu", "cuda")
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """What a router is compared with unless the user says otherwise."""
 
@@ -74,6 +75,18 @@ class Source(Choice):
 
 
 @attrs.frozen(kw_only=True)
+class Evaluation:
+    """How routers are compared."""
+
+    success_threshold: float = option(0.5, "least quality that counts as success", at_least=0, at_most=1)
+    alpha: float | None = option(None, "what a USD counts in efficiency; none: half of llm-only's mean cost, inverted", at_least=0)
+    beta: float | None = option(None, "what a millisecond counts in efficiency; none: half of llm-only's mean latency, inverted", at_least=0)
+    streams: int = option(64, "streams that are played side by side, where outcomes depend on earlier choices", at_least=1)
+    steps: int = option(48, "queries of a stream", at_least=1)
+    resamples: int = option(1000, "bootstrap resamples behind each interval", at_least=10)
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """Everything that an experiment's result follows from.
 
@@ -90,31 +103,33 @@ class Settings:
         preset: Which of the components' presets to start from.
         seed: All randomness follows from it.
         device: Where torch computes.
+        evaluation: How routers are compared.
     """
 
     router: Choice
-    estimator: Choice | None = None
-    environment: Choice = Choice("")
-    pool: str | None = None
-    reward: Choice = Choice("linear")
-    dataset: Source = Source("synthetic")
-    test_dataset: Source | None = None
-    routers: Mapping[str, Choice] | None = None
-    preference: Preference = attrs.field(factory=Preference)
-    preset: str = "quick"
-    seed: int = 0
-    device: str = "auto"
+    estimator: Choice | None
+    environment: Choice
+    pool: str | None
+    reward: Choice
+    dataset: Source
+    test_dataset: Source | None
+    routers: Mapping[str, Choice] | None
+    preference: Preference
+    preset: str
+    seed: int
+    device: str
+    evaluation: Evaluation
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as :func:`read_settings` reads them."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
         routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
-        return choices | {"routers": routers, "preference": str(self.preference)}
+        return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 
 @attrs.frozen(kw_only=True)
-class _Given:
-    """The keys of a configuration file."""
+class Given:
+    """The keys of a configuration file, and what they are where it says nothing."""
 
     router: Any = "ppo"
     estimator: Any = None
@@ -128,6 +143,7 @@ class _Given:
     preset: str = "quick"
     seed: int = 0
     device: str = "auto"
+    evaluation: Any = attrs.field(factory=dict)
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:
@@ -137,9 +153,11 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         ConfigError: A key is unknown, or its value cannot be used.
         PreferenceError: The preference is none.
     """
-    given = configure(_Given, content, where="the configuration")
+    given = configure(Given, content, where="the configuration")
     if given.preset not in PRESETS:
         raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {given.preset!r}")
+    if given.device not in DEVICES:
+        raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {given.device!r}")
     if given.seed < 0:
         raise ConfigError(f"seed must be at least 0, not {given.seed}")
     return Settings(
@@ -155,6 +173,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         preset=given.preset,
         seed=given.seed,
         device=given.device,
+        evaluation=configure(Evaluation, given.evaluation, where="evaluation"),
     )
 
 

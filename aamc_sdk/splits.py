@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 
 import attrs
+import numpy as np
 
-from aamc_sdk.dataset import Dataset, split_rows, text_hash
+from aamc_sdk.dataset import Dataset, question, split_rows, text_hash
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.types import Pool
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 
 
 def read_splits(settings: Settings, formats: Mapping[str, DatasetFormat]) -> dict[str, Dataset]:
-    """Read the training, validation and test rows.
+    """Read the training, validation and test rows, of which no two share a question.
 
     Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question;
-    with one, 90/10 into training and validation.
+    with one, 90/10 into training and validation, less the questions that it tests.
 
     Args:
         settings: Names the datasets.
@@ -33,10 +36,22 @@ def read_splits(settings: Settings, formats: Mapping[str, DatasetFormat]) -> dic
     splits = _divide(_read(settings.dataset, formats), settings.seed, whole_test=test is not None)
     if test is not None:
         splits["test"] = test
+    splits["validation"] = _without(splits["validation"], splits["test"], "validation")
+    splits["train"] = _without(_without(splits["train"], splits["test"], "training"), splits["validation"], "training")
     for name, split in splits.items():
         if not len(split):
-            raise DataError(f"the {name} split of {settings.dataset} is empty; give it rows")
+            raise DataError(f"the {name} split of {settings.dataset} has no row of its own; give it rows that no later split has")
     return splits
+
+
+def _without(split: Dataset, held_out: Dataset, name: str) -> Dataset:
+    """Return a split's rows whose questions another does not have."""
+    kept = set(map(question, held_out.queries))
+    rows = np.array([row for row, query in enumerate(split.queries) if question(query) not in kept], dtype=np.intp)
+    if len(rows) == len(split):
+        return split
+    logger.warning("%d of %d %s rows are left out: their questions are held out", len(split) - len(rows), len(split), name)
+    return split.take(rows)
 
 
 def read_whole(source: Source, formats: Mapping[str, DatasetFormat]) -> Dataset:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import attrs
-import numpy as np
 
-from aamc_sdk.batch import Floats
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
@@ -65,16 +63,3 @@ def make_environment(settings: Settings, train: Dataset, plugins: Plugins, lent:
     name = settings.environment.name or ("queue" if train.outcomes is None else "replay")
     env: Environment = plugins.make("environment", name, lent, settings.environment.options, settings.preset)
     return env
-
-
-def training_means(train: Dataset) -> Floats:
-    """Return each candidate's mean quality, cost and latency over the known training cells, ``[M, 3]``."""
-    assert train.outcomes is not None
-    columns = (train.outcomes.known_quality, train.outcomes.cost_usd, train.outcomes.latency_ms)
-    return np.stack([_known_mean(column) for column in columns], axis=1)
-
-
-def _known_mean(values: Floats) -> Floats:
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))

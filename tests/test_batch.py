@@ -75,3 +75,23 @@ def test_a_row_without_a_candidate_is_an_error_that_names_every_reason():
     with pytest.raises(NoCandidateError, match=r"query 2 \(SLM-Tiny: unavailable; SLM-Medium: unavailable"):
         nobody.check_mask()
     request.check_mask()
+
+
+def test_means_are_of_the_known_cells():
+    outcomes = Outcomes(np.array([[1.0, np.nan], [0.0, np.nan]]), np.array([[1.0, 2.0], [3.0, np.nan]]), np.full((2, 2), np.nan))
+    np.testing.assert_array_equal(outcomes.means, [[0.5, 2.0, np.nan], [np.nan, 2.0, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("latency", "complete"),
+    [
+        ([[1.0, 2.0], [3.0, 4.0]], [True, True]),
+        ([[1.0, 2.0], [np.nan, 4.0]], [True, False]),
+        ([[1.0, np.nan], [3.0, np.nan]], [True, True]),
+        ([[np.nan, np.nan], [np.nan, np.nan]], [True, True]),
+    ],
+)
+def test_a_missing_latency_counts_only_where_latency_is_known_of_every_candidate(latency, complete):
+    ones = np.ones((2, 2))
+    assert Outcomes(ones, ones, np.array(latency)).complete.tolist() == complete
+    assert not Outcomes(None, ones, ones).complete.any()

@@ -76,6 +76,43 @@ def test_routers_are_trained_on_out_of_fold_quality(experiment) -> None:
     assert made.complete()["expected"] == 0.5
 
 
+def test_a_checkpoint_of_the_same_rows_brings_its_out_of_fold_quality(experiment) -> None:
+    kept = experiment(goal="estimator", folder="kept")
+    kept.complete()
+    again = experiment(goal="router", estimator=str(kept.run.folder))
+    assert again.complete()["expected"] == 0.5
+
+
+def test_a_checkpoint_of_other_rows_is_taken_as_it_is_and_said(experiment) -> None:
+    kept = experiment(goal="estimator", folder="kept")
+    kept.complete()
+    said: list[str] = []
+    other = experiment(goal="router", estimator=str(kept.run.folder), seed=1)
+    other.progress.say = said.append
+    assert other.complete()["expected"] != 0.5
+    assert "was trained on other rows" in said[0]
+
+
+def test_success_is_what_the_user_says_it_is(experiment) -> None:
+    usual = experiment(folder="usual").complete()["routers"]["favourite"]
+    strict = experiment(evaluation={"success_threshold": 0.0, "alpha": 1.0, "beta": 0.0}, folder="strict").complete()["routers"]["favourite"]
+    assert strict["success_rate"] == 1.0 > usual["success_rate"]
+    assert strict["efficiency"] == pytest.approx(1 / strict["mean_cost_usd"])
+
+
+def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
+    made = experiment()
+    made.complete()
+    run = Run.open(made.run.folder)
+    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
+    with pytest.raises(CheckpointError, match="name the run that it evaluates"):
+        Run.open(tmp_path / "o").services(plugins)
+    before = (made.run.folder / "run.yaml").read_bytes()
+    with pytest.raises(OutputError, match="holds a run already"):
+        measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=made.run.folder)
+    assert (made.run.folder / "run.yaml").read_bytes() == before
+
+
 def test_an_estimator_alone_can_be_trained(experiment) -> None:
     made = experiment(goal="estimator")
     assert made.complete() == {"rows": len(made.begin().splits["train"])}

@@ -72,8 +72,10 @@ def test_a_candidates_numbers_by_hand():
     assert numbers == pytest.approx([np.log(2), np.log(4), 1, np.log(10) / 10, np.log(100) / 10, 1, np.log(1000) / 10])
 
 
-def test_a_candidate_without_figures_has_zeros():
-    assert not encode_candidates(Pool([Candidate("agent")])).any()
+def test_a_candidate_without_figures_has_zeros_and_is_known_by_its_name():
+    features = encode_candidates(Pool([Candidate("agent"), Candidate("model")]))
+    assert not features[:, : len(CANDIDATE_NUMBERS)].any()
+    assert features[0].tolist() != features[1].tolist()
 
 
 def test_words_are_hashed_to_unit_length_and_differ_by_meaning():

@@ -90,3 +90,18 @@ def test_an_empty_batch_makes_an_empty_request():
     request = build_request([], POOL, PREFERENCE)
     assert len(request) == 0
     assert request.mask.shape == (0, 3)
+
+
+def test_what_prices_do_not_say_is_expected_as_in_training_and_else_as_the_worst():
+    pool = Pool([ModelSpec("priced", prices=Prices(1.0, 1.0)), ModelSpec("measured"), ModelSpec("unheard-of")])
+    typical = np.array([[0.5, 9.0, 100.0], [0.5, 3.0, 300.0], [np.nan, np.nan, np.nan]])
+    expected = build_request([Query("x", prompt_tokens=1_000_000, output_tokens=0)], pool, PREFERENCE, typical=typical).expected
+    assert expected.cost_usd.tolist() == [[1.0, 3.0, 3.0]]
+    assert expected.latency_ms.tolist() == [[100.0, 300.0, 300.0]]
+
+
+def test_what_nobody_knows_stays_unknown():
+    pool = Pool([ModelSpec("a"), ModelSpec("b")])
+    expected = build_request([Query("x")], pool, PREFERENCE, typical=np.full((2, 3), np.nan)).expected
+    assert np.isnan(expected.cost_usd).all()
+    assert np.isnan(expected.latency_ms).all()

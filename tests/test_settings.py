@@ -4,7 +4,7 @@ import pytest
 
 from aamc_sdk.cli.options import gather
 from aamc_sdk.errors import ConfigError, PreferenceError
-from aamc_sdk.settings import COMPARED, Choice, Settings, Source, read_settings
+from aamc_sdk.settings import COMPARED, Choice, Source, read_settings
 
 
 def test_defaults_compare_ppo_with_every_baseline_on_synthetic_queries() -> None:
@@ -65,6 +65,10 @@ def test_set_gives_options_to_the_environment_that_the_data_decides_on() -> None
     assert gather((), ("environment.load=0.9",)).environment == Choice("", {"load": 0.9})
 
 
+def test_set_reaches_how_routers_are_compared() -> None:
+    assert gather((), ("evaluation.success_threshold=0.75",)).evaluation.success_threshold == 0.75
+
+
 def test_set_gives_options_to_a_dataset_with_a_path() -> None:
     settings = gather((), ("dataset.output_tokens=128",), dataset="llmrouter:some/path")
     assert settings.dataset == Source("llmrouter", {"output_tokens": 128}, "some/path")
@@ -87,6 +91,8 @@ def test_routers_keep_the_options_that_the_file_gave_them(tmp_path) -> None:
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 1.5}, "a whole number"),
         ({"routers": "ppo"}, "routers must be names"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda"),
+        ({"evaluation": {"success_treshold": 1}}, "did you mean 'success_threshold'"),
         ({"dataset": {"name": "outcomes", "path": 3}}, "path must be text"),
     ],
 )
@@ -102,6 +108,6 @@ def test_a_bad_preference_is_refused(preference) -> None:
 
 
 def test_plain_settings_hold_no_objects() -> None:
-    plain = Settings(router=Choice("ppo")).plain()
+    plain = read_settings({}).plain()
     assert plain["router"] == {"name": "ppo"}
     assert plain["preference"] == "0.9,0.08,0.02"

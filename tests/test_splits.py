@@ -71,6 +71,20 @@ def test_a_divided_dataset_stays_as_it_is() -> None:
     assert {name: split.queries[0].text for name, split in splits.items()} == {name: name for name in parts}
 
 
+def test_questions_that_are_tested_are_left_out_of_training_and_said(caplog) -> None:
+    settings = read_settings({"dataset": "a", "test_dataset": "b"})
+    splits = read_splits(settings, {"a": Given(Dataset(QUERIES)), "b": Given(Dataset([Query("QUESTION  7"), Query("question 8")]))})
+    kept = {query.text for name in ("train", "validation") for query in splits[name].queries}
+    assert kept == {query.text for query in QUERIES} - {"question 7", "question 8"}
+    assert "their questions are held out" in caplog.text
+
+
+def test_testing_on_all_training_questions_is_an_error() -> None:
+    settings = read_settings({"dataset": "a", "test_dataset": "a"})
+    with pytest.raises(DataError, match="no row of its own"):
+        read_splits(settings, {"a": Given(Dataset(QUERIES))})
+
+
 def test_an_empty_dataset_is_an_error() -> None:
     with pytest.raises(DataError, match="no rows"):
         read_splits(read_settings({"dataset": "a"}), {"a": Given(Dataset([]))})

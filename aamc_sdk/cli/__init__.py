@@ -69,7 +69,7 @@ class Tree(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; for an unknown one, offer the nearest name."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self.list_commands(ctx))} (aamc {self.path}--help lists them)")
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -106,9 +106,11 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = aamc.main(given, prog_name="aamc", standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "aamc"
+        status = _fail(f"{error.format_message()} ({path} --help says more)", error.exit_code)
     except click.ClickException as error:
-        error.show()
-        status = error.exit_code
+        status = _fail(error.format_message(), error.exit_code)
     except click.exceptions.Exit as error:
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort, Interrupted) as error:

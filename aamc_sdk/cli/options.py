@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from aamc_sdk.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_NAMES = {"router": "ppo", "dataset": "synthetic", "reward": "linear"}
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="The folder to write; by default a new one under runs/.")
 RESUME = click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
@@ -72,7 +72,7 @@ def _renamed(before: Any, name: Any) -> Any:
 
 def _open_section(content: dict[str, Any], keys: list[str]) -> None:
     """Turn ``router: ppo`` into ``router: {name: ppo}`` where an option of it is about to be set."""
-    from aamc_sdk.settings import COMPARED
+    from aamc_sdk.settings import COMPARED, Given
 
     section = keys[0]
     if section == "routers":
@@ -80,8 +80,8 @@ def _open_section(content: dict[str, Any], keys: list[str]) -> None:
         content["routers"] = named if isinstance(named, dict) else dict.fromkeys(named)
         if len(keys) > 2 and content["routers"].get(keys[1]) is None:
             content["routers"][keys[1]] = {}
-    elif len(keys) > 1 and not isinstance(content.get(section), dict):
-        content[section] = {"name": content.get(section) or DEFAULT_NAMES.get(section, "")}
+    elif len(keys) > 1 and section != "evaluation" and not isinstance(content.get(section), dict):
+        content[section] = {"name": content.get(section) or getattr(Given(), section, None) or ""}
 
 
 def split_names(names: str) -> list[str]:
@@ -97,9 +97,7 @@ def split_names(names: str) -> list[str]:
 
 
 def new_folder(router: str, runs: Path = Path("runs")) -> Path:
-    """Return a name under ``runs`` that no folder has: the time and the router."""
+    """Return a name under ``runs`` that no folder has: the time, the router and, where need be, a number."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(router).name}"
-    folder, n = runs / stem, 2
-    while folder.exists():
-        folder, n = runs / f"{stem}-{n}", n + 1
-    return folder
+    names = (stem if n == 1 else f"{stem}-{n}" for n in itertools.count(1))
+    return next(runs / name for name in names if not (runs / name).exists())

@@ -49,17 +49,29 @@ def open_experiment(ctx: click.Context, goal: str, out: Path | None, resume: Pat
         click.UsageError: ``--resume`` comes with options that would change the run.
         OutputError: ``--out`` names a folder with another run in it.
     """
-    from aamc_sdk.errors import OutputError
     from aamc_sdk.experiment import Experiment
 
     if resume is not None:
         if out is not None or any(value not in (None, ()) for value in given.values()):
             raise click.UsageError("--resume goes on with a run as it was begun; leave the other options out")
-        return Experiment.resume(resume, plugins_of(ctx), shown)
+        return _resumed(Experiment.resume(resume, plugins_of(ctx), shown), goal)
     settings = gather(**given)
-    if out is not None and (out / "run.yaml").exists():
-        raise OutputError(f"{out} holds a run already; go on with it by --resume {out}, or choose another folder")
-    return Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+    experiment = Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+    experiment.run.refuse_to_overwrite()
+    return experiment
+
+
+def _resumed(experiment: Experiment, goal: str) -> Experiment:
+    """Return an experiment that was begun by the same command."""
+    from aamc_sdk.errors import ConfigError
+
+    command = {"comparison": "run", "estimator": "train", "router": "train"}.get(experiment.goal)
+    folder = experiment.run.folder
+    if command is None:
+        raise ConfigError(f"{folder} holds an evaluation, which is quickly done again; use aamc evaluate")
+    if (command == "run") != (goal == "comparison"):
+        raise ConfigError(f"{folder} was begun by aamc {command}; go on with: aamc {command} --resume {folder}")
+    return experiment
 
 
 def complete(experiment: Experiment, command: str) -> dict[str, Any]:
@@ -73,4 +85,6 @@ def complete(experiment: Experiment, command: str) -> dict[str, Any]:
     try:
         return experiment.complete()
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; go on with: aamc {command} --resume {experiment.run.folder}") from None
+        folder = experiment.run.folder
+        begun = (folder / "run.yaml").exists()
+        raise Interrupted(f"interrupted; go on with: aamc {command} --resume {folder}" if begun else "interrupted before anything began") from None

@@ -77,6 +77,8 @@ def aiq(cost: Floats, quality: Floats, least: Floats, greatest: Floats) -> Float
 def cost_at_quality(cost: Floats, quality: Floats, target: float) -> float:
     """Return the least cost on the hull of ``[K]`` points with at least the target quality; NaN where none has it."""
     x, y = hull(cost, quality)
+    if np.isclose(target, y[-1], rtol=1e-9, atol=0):
+        target = y[-1]  # two means of the same numbers may differ in their last digits
     if y[-1] < target:
         return float("nan")
     after = int((y >= target).argmax())

@@ -32,6 +32,8 @@ def metrics(
     source: str = "",
     cost_note: str = "",
     success_threshold: float = 0.5,
+    alpha: float | None = None,
+    beta: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -43,12 +45,15 @@ def metrics(
         source: Where the queries come from.
         cost_note: How costs were come by, where they were not measured.
         success_threshold: The least quality that counts as success.
+        alpha: What a USD counts in efficiency; by default half of ``llm-only``'s mean cost, inverted.
+        beta: What a millisecond counts in efficiency; by default half of ``llm-only``'s mean latency, inverted.
         resamples: Bootstrap resamples behind each interval.
         seed: The resamples follow from it.
     """
     names = comparison.routers.tolist()
     realised = {name: Realised.of(comparison, r, reward, success_threshold) for r, name in enumerate(names)}
-    price_of_time = _price_of_time(realised.get(REFERENCE))
+    usual = _price_of_time(realised.get(REFERENCE))
+    price_of_time = (usual[0] if alpha is None else alpha, usual[1] if beta is None else beta)
     data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
     candidates, resampled_candidates = Candidates.of(comparison, data), Candidates.of(comparison, resampled)
     routers = {}
@@ -91,7 +96,9 @@ def _interval(figures: Floats) -> list[float] | None:
     return None if np.isnan(figures).any() else interval(figures)
 
 
-def _per_category(router: Realised, comparison: Comparison) -> Mapping[str, Any]:
+def _per_category(router: Realised, comparison: Comparison) -> Mapping[str, Any] | None:
+    if not comparison.category.astype(bool).any():
+        return None
     table = {}
     for category in np.unique(comparison.category).tolist():
         rows = comparison.category == category

@@ -56,4 +56,4 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
 def latency_counts(reward: Reward, outcomes: Outcomes | None = None) -> bool:
     """Return whether the reward weighs latency and, where outcomes are given, whether they have any."""
     weighed = reward.weights(np.full((1, 3), 1 / 3))[0, 2] > 0
-    return bool(weighed and (outcomes is None or np.isfinite(outcomes.latency_ms).any()))
+    return bool(weighed and (outcomes is None or outcomes.latency_known))

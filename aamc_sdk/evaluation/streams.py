@@ -13,11 +13,14 @@ import numpy as np
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import text_hash
 from aamc_sdk.draw import draw
+from aamc_sdk.errors import PluginError
 from aamc_sdk.evaluation.answers import Answers, comparison_of, decision_ids, visible
 from aamc_sdk.evaluation.comparison import Comparison, Integers, Names
 from aamc_sdk.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.interfaces import Environment, Progress, Reward, Router, RoutingStreams, Silence
 from aamc_sdk.types import Preference
+
+UNPLAYED = -1
 
 
 def compare_streams(
@@ -61,7 +64,7 @@ def compare_streams(
     points = evaluation_points(headline, latency_counts(reward))
     progress = progress or Silence()
     progress.start("Comparing", len(routers) * steps)
-    served = np.zeros((steps, streams), dtype=np.intp)
+    served = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     played = {}
     for name, router in routers.items():
         alone = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
@@ -111,6 +114,17 @@ def _play_streams(router: Router, vector: RoutingStreams, points: int, candidate
         played.spent_usd[:, now] = np.broadcast_to(scores.spent_usd, len(chosen)).reshape(points, streams)
         for kept, name in ((played.outcomes.quality, "quality"), (played.outcomes.cost_usd, "cost_usd"), (played.outcomes.latency_ms, "latency_ms")):
             kept[:, now] = info[name].reshape(points, streams)
-        served[step] = info["row"][:streams]
+        _note_rows(served[step], info["row"][:streams])
         progress.advance(1)
     return played
+
+
+def _note_rows(served: Integers, rows: Integers) -> None:
+    """Note which rows the streams played; every router must have met the same.
+
+    Raises:
+        PluginError: This one met others than those before it.
+    """
+    if (served != UNPLAYED).any() and (served != rows).any():
+        raise PluginError("routers met different queries: an environment's streams of one number must not depend on actions or preferences")
+    served[:] = rows

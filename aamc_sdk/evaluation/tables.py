@@ -53,10 +53,11 @@ def compare_table(
         DataError: No row is complete.
         PreferenceError: The preference weighs nothing but a latency that is not known.
     """
-    known = _complete(outcomes)
+    known = outcomes.complete
     rows = np.flatnonzero(known)
     if not rows.size:
-        raise DataError("no test query has quality and cost of every candidate; give outcomes without gaps, or a smaller pool")
+        wanted = "an outcome of every candidate (quality, cost, and latency where there is any)"
+        raise DataError(f"no test query has {wanted}; fill the gaps, or take a smaller pool")
     request, outcomes = request.take(rows), outcomes.take(rows)
     points = evaluation_points(headline, latency_counts(reward, outcomes))
     progress = progress or Silence()
@@ -74,13 +75,6 @@ def compare_table(
         outcomes=outcomes,
         missing=int((~known).sum()),
     )
-
-
-def _complete(outcomes: Outcomes) -> NDArray[np.bool_]:
-    """Return whether a row has no missing cell, ``[Q]``; a latency that no row has is not missing but unknown."""
-    latency = np.isfinite(outcomes.latency_ms)
-    known = np.isfinite(outcomes.known_quality) & np.isfinite(outcomes.cost_usd) & (latency | ~latency.any())
-    return np.asarray(known.all(axis=1))
 
 
 def _answer_table(router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress) -> Answers:

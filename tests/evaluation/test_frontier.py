@@ -89,5 +89,9 @@ def test_a_quality_that_the_first_vertex_has_costs_no_more_than_it() -> None:
     assert cost_at_quality(np.array([2.0, 3]), np.array([0.5, 0.9]), 0.1) == 2
 
 
+def test_a_quality_that_is_reached_but_for_rounding_is_reached() -> None:
+    assert cost_at_quality(np.array([1.0, 2]), np.array([0.5, 0.9]), 0.9 * (1 + 1e-12)) == 2
+
+
 def test_a_quality_out_of_reach_has_no_cost() -> None:
     assert np.isnan(cost_at_quality(np.array([1.0, 2]), np.array([0.5, 0.9]), 0.91))

@@ -71,7 +71,7 @@ def test_training_without_outcomes_is_an_error(make_router: Any) -> None:
         make_router("llm-only").train(Training(dataset=Dataset([Query("one")])))
 
 
-@pytest.mark.parametrize("name", ["llm-only", "slm-only", "best-single", "greedy", "rule"])
+@pytest.mark.parametrize("name", ["llm-only", "slm-only", "best-single", "rule"])
 def test_means_come_back_as_they_were_saved(name: str, make_router: Any, tmp_path: Path) -> None:
     router, fresh = make_router(name, train=True), make_router(name)
     router.save(tmp_path)

@@ -48,15 +48,6 @@ def test_greedy_without_expected_quality_says_what_to_do(make_router: Any, make_
         make_router("greedy").score(make_request())
 
 
-def test_greedy_takes_unknown_costs_from_training_and_else_the_worst(make_router: Any, make_request: Any, make_pool: Any, choose: Any) -> None:
-    unpriced = make_pool(small=None, middle=None, newcomer=None)
-    request = make_request(unpriced, quality=np.full((2, 3), 0.5), preference=(0.5, 0.5, 0))
-    router = make_router("greedy", train=True)
-    assert choose(router, request) == ["middle"] * 2
-    utility = router.score(request).utility
-    np.testing.assert_allclose(utility[:, 2], utility[:, 0])
-
-
 def test_best_single_is_the_best_on_average_under_each_preference(make_router: Any, make_request: Any, choose: Any) -> None:
     router = make_router("best-single", train=True)
     assert choose(router, make_request(preference=(1, 0, 0))) == ["large"] * 2

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_baselines.means import MeansRouter, fill_unknown
 from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Router
 
 
-class Greedy(MeansRouter):
-    """The greatest expected utility: the estimator's quality put into the reward, nothing learned by itself.
-
-    Only costs and latencies that a request cannot know, for want of prices or figures, come from training means.
-    """
+class Greedy(Router):
+    """The greatest expected utility: the estimator's quality put into the reward, nothing learned by itself."""
 
     needs_estimator = True
 
@@ -28,8 +24,7 @@ class Greedy(MeansRouter):
             raise EstimatesError(
                 "greedy needs each candidate's expected quality, and there is none; use an estimator trained on outcomes (--estimator tce)"
             )
-        expected = fill_unknown(request.expected, self.means.by_candidate(request.pool))
-        return Scores(self.services.reward.scalar(expected, request.preferences))
+        return Scores(self.services.reward.scalar(request.expected, request.preferences))
 
 
 class Oracle(Router):

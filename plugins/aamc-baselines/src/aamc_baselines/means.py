@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError, DataError
 from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
@@ -42,10 +42,9 @@ class TrainingMeans:
         dataset = training.dataset
         if dataset.outcomes is None:
             raise DataError("this router learns from outcomes, and the training data has none; use an environment or dataset that gives them")
-        table = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
         prompt, output = token_counts(dataset.queries).mean(axis=0)
         pool = dataset.pool or services.pool
-        return cls(pool.names, np.column_stack([_mean_of_known(values) for values in table]), (float(prompt), float(output)))
+        return cls(pool.names, dataset.outcomes.means, (float(prompt), float(output)))
 
     def by_candidate(self, pool: Pool) -> Floats:
         """Return mean quality, cost and latency of a pool's candidates, ``[M, 3]``; NaN for one never seen."""
@@ -82,27 +81,6 @@ class TrainingMeans:
             raise CheckpointError(f"{folder / FILE} does not hold a candidate's means; train again")
         prompt, output = saved["tokens"].tolist()
         return cls(tuple(saved["names"].tolist()), saved["outcomes"], (prompt, output))
-
-
-def _mean_of_known(values: Floats) -> Floats:
-    known = np.isfinite(values)
-    counts = known.sum(axis=0)
-    sums = np.where(known, values, 0.0).sum(axis=0)
-    return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
-
-
-def fill_unknown(expected: Outcomes, means: Floats) -> Outcomes:
-    """Replace what a request cannot know of cost and latency by the candidates' training means ``[M, 3]``.
-
-    What training never saw either counts as the worst of its row, so that it is not chosen for its ignorance.
-    """
-    return Outcomes(expected.quality, _filled(expected.cost_usd, means[:, 1]), _filled(expected.latency_ms, means[:, 2]))
-
-
-def _filled(values: Floats, means: Floats) -> Floats:
-    likely = np.where(np.isnan(values), means, values)
-    worst = np.where(np.isnan(likely), 0.0, likely).max(axis=1, keepdims=True, initial=0.0)
-    return np.where(np.isnan(likely), worst, likely)
 
 
 class MeansRouter(Router):

@@ -21,7 +21,7 @@ from aamc_sdk.errors import DataError, nearest, one_of
 class StreamOptions:
     """How streams are played."""
 
-    preferences: str = option("dirichlet", "where preferences come from when a caller gives none", choices=KINDS)
+    preferences: str = option("dirichlet", "where preferences come from when whoever plays gives none, as in Gymnasium", choices=KINDS)
     preference: str = option("0.9,0.08,0.02", "the weights (quality, cost, latency) of preferences: fixed")
     preference_per: str = option("step", "how often a preference is drawn", choices=("step", "stream"))
     horizon: int | None = option(None, "steps after which a stream is truncated; none: never", at_least=1)

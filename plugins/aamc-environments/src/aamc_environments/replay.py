@@ -81,7 +81,8 @@ class ReplayEnvironment(StreamEnvironment):
         dataset = self._split(split)
         labels = dataset.labels.category
         categories = () if labels is None else tuple(sorted({str(category) for category in labels}))
-        return build_request(dataset.queries, self.services.pool, Preference().array, estimates=labelled(dataset, categories))
+        typical = None if dataset.outcomes is None else dataset.outcomes.means
+        return build_request(dataset.queries, self.services.pool, Preference().array, estimates=labelled(dataset, categories), typical=typical)
 
     def _play(self, split: str, script: Script) -> ReplayStreams:
         outcomes = self._split(split).outcomes

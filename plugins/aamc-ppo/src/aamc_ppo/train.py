@@ -21,7 +21,7 @@ from aamc_ppo.policy import initial_critic, initial_policy
 from aamc_ppo.ppo import Learner
 from aamc_ppo.rollout import Player, draw_preferences
 from aamc_ppo.selection import choose_trust
-from aamc_sdk.errors import AamcError, CheckpointError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
 from aamc_sdk.features import Array32, encode_candidates
 from aamc_sdk.files import read_arrays, to_json, write_arrays
 from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
@@ -64,7 +64,13 @@ def one_thread() -> Iterator[None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return where to compute: ``auto`` is a GPU where there is one."""
+    """Return where to compute: ``auto`` is a GPU where there is one.
+
+    Raises:
+        ConfigError: A GPU is asked for, and torch finds none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' cannot be used: torch finds no GPU; use --device auto or cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
