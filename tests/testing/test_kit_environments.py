@@ -1,0 +1,76 @@
+"""Each broken environment is caught by the check that is meant for it."""
+
+import attrs
+import numpy as np
+import pytest
+from offering import failed
+
+from aamc_sdk.testing import TableEnvironment
+from aamc_sdk.testing.streams import TableStreams
+
+
+class Changed(TableEnvironment):
+    """Streams that a mix-in changes."""
+
+    change: type
+
+    def vector(self, n, split, **arguments):
+        streams = super().vector(n, split, **arguments)
+        streams.__class__ = type("Changed", (self.change, TableStreams), {})
+        return streams
+
+
+class Ending:
+    def step(self, actions):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        return observation, reward, ~terminated, truncated, info
+
+
+class Lenient:
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, info | {"masked": np.zeros(self.num_envs, dtype=bool)}
+
+
+class Restless:
+    noise = np.random.default_rng()
+
+    def step(self, actions):
+        observation, reward, *rest = super().step(actions)
+        return observation, reward + self.noise.normal(size=len(reward)), *rest
+
+
+class Headstrong:
+    def request(self):
+        return super().request().with_preference(np.array([1.0, 0.0, 0.0]))
+
+
+class Blind:
+    def request(self):
+        return attrs.evolve(super().request(), hindsight=None)
+
+
+class Abrupt:
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, {key: value for key, value in info.items() if "final_obs" not in key}
+
+
+def test_the_kits_own_environment_passes_every_check(offer):
+    assert failed(offer("environment", TableEnvironment), "environment") == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (Ending, "shapes of a step"),
+        (Lenient, "masked actions are reported"),
+        (Restless, "the same seed gives the same trajectory"),
+        (Restless, "streams of one number have one luck"),
+        (Headstrong, "given preferences are kept"),
+        (Blind, "requests have hindsight"),
+        (Abrupt, "streams that are cut off show their end"),
+    ],
+)
+def test_a_broken_environment_is_caught(offer, change, check):
+    assert check in failed(offer("environment", type("Broken", (Changed,), {"change": change})), "environment")

@@ -1,0 +1,88 @@
+"""Each broken estimator is caught by the check that is meant for it."""
+
+import attrs
+import numpy as np
+import pytest
+from offering import failed
+
+from aamc_sdk import Estimates
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import Estimator
+
+
+class FairEstimator(Estimator):
+    """Long texts are hard; quality is the training mean."""
+
+    mean = 0.0
+
+    def train(self, training):
+        self.mean = 0.0 if training.dataset.outcomes is None else float(training.dataset.outcomes.quality.mean())
+        self.rows = len(training.dataset)
+        return {"mean": self.mean}
+
+    def estimate(self, queries):
+        length = np.array([min(len(query.text) / 100, 1.0) for query in queries])
+        return Estimates(length, np.stack([length, 1 - length], axis=1), ("long", "short"), length, None, f"fair-{self.mean}")
+
+    def quality(self, estimates, pool):
+        return np.full((len(estimates), len(pool)), self.mean)
+
+    def out_of_fold(self):
+        return np.full((self.rows, len(self.services.pool)), self.mean)
+
+    def save(self, folder):
+        write_json(folder / "mean.json", {"mean": self.mean})
+
+    def load(self, folder):
+        self.mean = read_json(folder / "mean.json")["mean"]
+
+
+class OutOfRange(FairEstimator):
+    def estimate(self, queries):
+        return attrs.evolve(super().estimate(queries), complexity=np.full(len(queries), 1.5))
+
+
+class NotOne(FairEstimator):
+    def estimate(self, queries):
+        return attrs.evolve(super().estimate(queries), categories=np.full((len(queries), 2), 0.2))
+
+
+class Ranked(FairEstimator):
+    def quality(self, estimates, pool):
+        return super().quality(estimates, pool) * np.linspace(0, 1, len(pool))
+
+
+class InSample(FairEstimator):
+    def out_of_fold(self):
+        return np.full((1, len(self.services.pool)), 0.5)
+
+
+class Relabelled(FairEstimator):
+    def load(self, folder):
+        super().load(folder)
+        self.mean = self.mean / 2
+
+
+class NeedsOutcomes(FairEstimator):
+    def train(self, training):
+        self.mean = float(training.dataset.outcomes.quality.mean())
+        return super().train(training)
+
+
+def test_a_fair_estimator_passes_every_check(offer):
+    assert failed(offer("estimator", FairEstimator), "estimator") == set()
+
+
+@pytest.mark.parametrize(
+    ("target", "check"),
+    [
+        (OutOfRange, "shapes and ranges"),
+        (NotOne, "shapes and ranges"),
+        (Ranked, "quality for any pool"),
+        (InSample, "out of fold quality"),
+        (Relabelled, "save and load"),
+        (NeedsOutcomes, "training without outcomes"),
+    ],
+)
+def test_a_broken_estimator_is_caught(offer, target, check):
+    assert check in failed(offer("estimator", target), "estimator")

@@ -1,0 +1,201 @@
+"""Each broken router is caught by the check that is meant for it."""
+
+import itertools
+import threading
+
+import attrs
+import numpy as np
+import pytest
+from offering import failed
+
+from aamc_sdk import Scores, option
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import Router
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.testing import assert_conforms, check_component, checks_of
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    strength: float = option(0.1, "how much the training means count", at_least=0)
+
+
+class FairRouter(Router):
+    """Greedy on what is expected, with a bonus for what did well in training and in service."""
+
+    Config = Options
+    bonus: dict = {}  # noqa: RUF012  # replaced, never changed
+
+    def train(self, training):
+        self.bonus = dict(zip(training.dataset.pool.names, training.dataset.outcomes.quality.mean(axis=0).tolist(), strict=True))
+        return {"curve": [{"step": 0, "quality": max(self.bonus.values())}]}
+
+    def score(self, request):
+        bonus = np.array([self.bonus.get(name, 0.0) for name in request.pool.names])
+        utility = self.services.reward.scalar(request.expected, request.preferences) + self.config.strength * bonus
+        return Scores(utility, np.exp(utility) / np.exp(utility).sum(axis=1, keepdims=True))
+
+    def learn(self, experience):
+        chosen = {decision.id: decision.candidate for decision in experience.decisions}
+        for feedback in experience.feedback:
+            name = chosen[feedback.decision_id]
+            self.bonus = self.bonus | {name: 0.9 * self.bonus[name] + 0.1 * feedback.quality}
+
+    def save(self, folder):
+        write_json(folder / "bonus.json", self.bonus)
+
+    def load(self, folder):
+        self.bonus = read_json(folder / "bonus.json")
+
+
+class WrongShape(FairRouter):
+    def score(self, request):
+        return Scores(super().score(request).utility[:, :2])
+
+
+class Nan(FairRouter):
+    def score(self, request):
+        return Scores(np.full(request.mask.shape, np.nan))
+
+
+class OnlyTheFirst(FairRouter):
+    def score(self, request):
+        scores = super().score(request)
+        return attrs.evolve(scores, probabilities=np.tile(np.arange(len(request.pool)) == 0, (len(request), 1)).astype(float))
+
+
+class Positional(FairRouter):
+    def score(self, request):
+        return Scores(super().score(request).utility + np.arange(len(request.pool)))
+
+
+class BatchBound(FairRouter):
+    def score(self, request):
+        utility = super().score(request).utility
+        return Scores(utility - utility.mean(axis=0))
+
+
+class NeverEmpty(FairRouter):
+    def score(self, request):
+        assert len(request.queries) > 0
+        return super().score(request)
+
+
+class Moody(FairRouter):
+    moods = itertools.count()
+
+    def score(self, request):
+        return Scores(super().score(request).utility + next(self.moods))
+
+
+class OneAtATime(FairRouter):
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.inside = 0
+        self.meeting = threading.Event()
+
+    def score(self, request):
+        self.inside += 1
+        if threading.current_thread() is not threading.main_thread():
+            self.meeting.wait(0.05)
+        utility = super().score(request).utility * self.inside
+        self.inside -= 1
+        return Scores(utility)
+
+
+class KnownOnly(FairRouter):
+    def score(self, request):
+        _ = [self.bonus[name] for name in request.pool.names]
+        return super().score(request)
+
+
+class Forgetful(FairRouter):
+    def load(self, folder):
+        read_json(folder / "bonus.json")
+
+
+class Trusting(FairRouter):
+    def load(self, folder):
+        try:
+            super().load(folder)
+        except CheckpointError:
+            self.bonus = {}
+
+
+class Pickling(FairRouter):
+    def save(self, folder):
+        super().save(folder)
+        (folder / "bonus.pkl").write_bytes(b"")
+
+
+class Needy(FairRouter):
+    def score(self, request):
+        return Scores(super().score(request).utility + request.estimates.embedding[:, :1])
+
+
+class Indifferent(FairRouter):
+    uses_preference = False
+
+
+class Amnesic(FairRouter):
+    def learn(self, experience):
+        self.seen = getattr(self, "seen", 0) + len(experience.decisions)
+
+    def score(self, request):
+        cheap = request.expected.cost_usd
+        return Scores(super().score(request).utility + getattr(self, "seen", 0) * cheap)
+
+
+class Mute(FairRouter):
+    def train(self, training):
+        super().train(training)
+
+
+@attrs.frozen(kw_only=True)
+class Unexplained:
+    strength: float = 0.1
+
+
+class Undocumented(FairRouter):
+    Config = Unexplained
+
+
+def test_a_fair_router_passes_every_check(offer):
+    findings = check_component("router", "mine", offer("router", FairRouter))
+    assert [finding for finding in findings if not finding.passed] == []
+    assert len(findings) == 1 + len(checks_of("router"))
+    assert_conforms("router", "mine", offer("router", FairRouter), {"strength": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("target", "check"),
+    [
+        (WrongShape, "shapes"),
+        (Nan, "shapes"),
+        (OnlyTheFirst, "masks"),
+        (Positional, "permuted candidates"),
+        (BatchBound, "a batch of one and of none"),
+        (NeverEmpty, "a batch of one and of none"),
+        (Moody, "the same seed gives the same result"),
+        (OneAtATime, "scoring from several threads"),
+        (KnownOnly, "unseen and missing candidates"),
+        (Forgetful, "save and load"),
+        (Trusting, "damaged checkpoints are refused"),
+        (Pickling, "checkpoints run no code"),
+        (Needy, "without an estimator it works or says so"),
+        (Indifferent, "uses preference is true where it matters"),
+        (Amnesic, "learning survives a save"),
+        (Mute, "training returns metrics"),
+        (Undocumented, "options have defaults and meanings"),
+        (LinearReward, "is a class of its kind"),
+        (Router, "is a class of its kind"),
+    ],
+)
+def test_a_broken_router_is_caught(offer, target, check):
+    assert check in failed(offer("router", target), "router")
+
+
+def test_assert_conforms_says_everything_that_is_wrong(offer):
+    with pytest.raises(AssertionError, match=r"router mine: permuted candidates: the order of the pool changes the utilities"):
+        assert_conforms("router", "mine", offer("router", Positional))
