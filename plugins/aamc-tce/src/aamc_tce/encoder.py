@@ -148,9 +148,14 @@ class Encoder:
         unique = list(dict.fromkeys(texts))
         with self._lock:
             known = {text: self._remembered[text] for text in unique if text in self._remembered}
-            missing = [text for text in unique if text not in known]
-            cache = self._cache if len(missing) >= MANY_TEXTS else None
-            known |= self._compute(missing, progress or Silence()) if cache is None else self._cached(missing, cache, progress or Silence())
+        missing = [text for text in unique if text not in known]
+        if len(missing) < MANY_TEXTS:
+            known |= self._compute_few(missing)
+        elif self._cache is None:
+            known |= self._compute(missing, progress or Silence())
+        else:
+            known |= self._cached(missing, self._cache, progress or Silence())
+        with self._lock:
             self._remember(known)
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
 
@@ -178,21 +183,23 @@ class Encoder:
         while len(self._remembered) > REMEMBERED_TEXTS:
             self._remembered.popitem(last=False)
 
+    def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
+        """Embed a served request's texts on the calling thread, beside those of others."""
+        return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
+
     def _compute(self, texts: list[str], progress: Progress) -> dict[str, Vector]:
         if not texts:
             return {}
         tokens = self.tokenize(texts)
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))  # alike lengths together: little padding
         batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
-        if len(texts) >= MANY_TEXTS:
-            progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
-            progress.start("embedding texts", len(texts))
+        progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
+        progress.start("embedding texts", len(texts))
         vectors: dict[str, Vector] = {}
         with one_core_each(), ThreadPoolExecutor(self._workers()) as workers:
             for rows, pooled in zip(batches, workers.map(lambda rows: self._pooled([tokens[row] for row in rows]), batches), strict=True):
                 vectors.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
-                if len(texts) >= MANY_TEXTS:
-                    progress.advance(len(rows))
+                progress.advance(len(rows))
         return vectors
 
     def _pooled(self, batch: list[TokenIds]) -> NDArray[np.float16]:
