@@ -174,7 +174,6 @@ class Router(Part):
         privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
         uses_preference: Whether its scores depend on the preference.
         needs_estimator: Whether it can do nothing without one.
-        samples: Whether decisions are drawn from its probabilities unless it is told otherwise.
     """
 
     privileged: ClassVar[bool] = False

@@ -5,7 +5,10 @@ from importlib.metadata import version as installed_version
 project = "AAMC SDK"
 author = "The AAMC SDK developers"
 release = installed_version("aamc-sdk")
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_attr_annotations = False
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"AAMC SDK {release}"
