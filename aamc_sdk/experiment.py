@@ -43,6 +43,7 @@ class Experiment:
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, goal: str = "comparison") -> None:
         self.goal = goal
+        self._resumed = False
         self.settings = settings
         self.plugins = plugins
         self.run = Run(folder)
@@ -67,14 +68,25 @@ class Experiment:
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
         """Return an experiment that was begun before."""
         run = Run.open(folder)
-        return cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]))
+        experiment = cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]))
+        experiment._resumed = True
+        return experiment
 
     def complete(self) -> dict[str, Any]:
         """Go through all stages up to the goal; what was finished before is read, not done again.
 
         Returns:
             The comparison's metrics, or what the last training returned.
+
+        Raises:
+            OutputError: The folder holds something else, or another process writes it.
         """
+        with self.run.locked():
+            if not self._resumed:
+                self.run.refuse_to_overwrite()
+            return self._complete()
+
+    def _complete(self) -> dict[str, Any]:
         world = self.begin()
         estimator = self.estimator(world)
         if self.goal == "estimator":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, RoutingRequest
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.evaluation import compare_streams, compare_table, metrics
 from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -128,6 +129,8 @@ def measure_run(
     world = World(env=env, splits={"test": env.dataset("test")}, services=lent)
     estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
     request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
+    if not names:
+        raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
         Run(out).refuse_to_overwrite()

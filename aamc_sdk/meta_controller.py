@@ -17,7 +17,7 @@ import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.deciding import decide
-from aamc_sdk.errors import ConfigError, DataError, PreferenceError
+from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError, one_of
 from aamc_sdk.gate import Gate
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
@@ -303,10 +303,14 @@ class MetaController:
 
         Raises:
             UnknownDecisionError: The log has none of that id.
+            StoreError: The decision was made among candidates that are not in this pool.
         """
         from aamc_sdk.explain import explain
 
-        return explain(self.store.record(decision_id), self.router, self.reward, self.pool)
+        record = self.store.record(decision_id)
+        if not set(record.candidates) & set(self.pool.names):
+            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); name the run that made it")
+        return explain(record, self.router, self.reward, self.pool)
 
     def close(self) -> None:
         """Finish what is being logged and learned, deliver the events and close the store; closing twice does nothing."""
@@ -326,6 +330,8 @@ class MetaController:
     def _request(
         self, queries: Sequence[str | Query], preference: PreferenceLike | Floats, unavailable: Collection[str], budget_usd: float | None
     ) -> RoutingRequest:
+        if isinstance(queries, str):
+            raise DataError(f"a batch is a list of queries, not one text ({queries!r:.60}); use route for one")
         asked = [_query(query) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)

@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
-from aamc_sdk.errors import PluginError, UnknownComponentError, nearest, one_of
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -91,9 +91,10 @@ class Plugins:
         self.offers: list[Offer] = []
         disabled = _disabled()
         if discover:
-            for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda found: found.name):
-                if entry_point.name not in disabled and _distribution(entry_point).name not in disabled:
-                    self._add(_distribution(entry_point), entry_point.load)
+            for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda offered: offered.name):
+                found = _distribution(entry_point)
+                if not disabled & {found.name, found.distribution}:
+                    self._add(found, entry_point.load)
         for name, plugin in (extra or {}).items():
             if name not in disabled:
                 self._add(Plugin(name, name, "0"), lambda plugin=plugin: plugin)
@@ -117,7 +118,7 @@ class Plugins:
                 continue
             try:
                 offered = [_checked(component) for component in implementation.function()]
-            except Exception as error:  # likewise
+            except (Exception, SystemExit) as error:  # likewise
                 self._failed(plugin, hook, error)
                 continue
             self.offers.extend(Offer(kind, component, plugin) for component in offered)
@@ -191,9 +192,11 @@ class Plugins:
         for implementation in getattr(self._manager.hook, event).get_hookimpls():
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except Exception:  # an event's hearer may raise anything
+            except (Exception, SystemExit) as error:  # an event's hearer may raise anything
                 plugin = self._plugins.get(implementation.plugin)
-                logger.exception("plugin %s failed on %s", plugin.name if plugin else "?", event)
+                name, text = plugin.name if plugin else "?", str(error) if isinstance(error, AamcError) else repr(error)
+                debugging = logger.isEnabledFor(logging.DEBUG)
+                logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
     def __iter__(self) -> Iterator[Offer]:
         return iter(self.offers)

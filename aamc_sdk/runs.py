@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -18,14 +19,19 @@ from typing import Any
 import numpy as np
 import yaml
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs in one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]  # see above
+
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import load_yaml, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, one_of
 from aamc_sdk.files import plain, read_json, write_json, write_text
 from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
-from aamc_sdk.settings import COMPARED, Settings, read_settings
+from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.types import Pool
 
 COMPONENT = "component.json"
@@ -133,14 +139,38 @@ class Run:
             raise CheckpointError(f"{folder} is not a run's folder; make a run with: aamc run --router ppo --estimator tce")
         return cls(path.resolve())
 
-    def refuse_to_overwrite(self) -> None:
-        """Raise where the folder holds a run already.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing the folder inside the block; an empty folder does not stay.
+
+        The lock is the operating system's, so it ends with the process, however that ends.
 
         Raises:
-            OutputError: It does; the message has the two ways on.
+            OutputError: Another process writes it, or it cannot be made.
+        """
+        make_folder(self.folder)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise OutputError(f"another process is writing {self.folder}; wait for it, or choose another folder with --out") from error
+        finally:
+            os.close(handle)
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def refuse_to_overwrite(self) -> None:
+        """Raise where the folder holds anything already.
+
+        Raises:
+            OutputError: It does; the message has the ways on.
         """
         if (self.folder / "run.yaml").exists():
             raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 
     def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any]) -> None:
         """Write what the run is made of, before anything is trained."""
@@ -172,7 +202,11 @@ class Run:
     @cached_property
     def pool(self) -> Pool:
         """The candidates."""
-        return pool_from(load_yaml(self.folder / "pool.yaml"), str(self.folder / "pool.yaml"))
+        path = self.folder / "pool.yaml"
+        try:
+            return pool_from(load_yaml(path), str(path))
+        except (ConfigError, PoolError) as error:
+            raise CheckpointError(f"{error}; the run is damaged: train again") from error
 
     @property
     def router_name(self) -> str:
@@ -181,10 +215,8 @@ class Run:
 
     @property
     def router_names(self) -> list[str]:
-        """The routers that the run holds, in the order of its comparison."""
-        found = [path.parent.name for path in sorted((self.folder / "routers").glob(f"*/{COMPONENT}"))]
-        order = [self.router_name, *(self.settings.routers or COMPARED)]
-        return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+        """The routers that it compared, or trained, in that order."""
+        return list(self.content.get("resolved", {}).get("routers", {}))
 
     @property
     def store_url(self) -> str:
@@ -217,17 +249,21 @@ class Run:
             CheckpointError: It does not hold that router.
         """
         wanted = self.router_name if name is None else name
-        if not is_complete(self.folder / "routers" / wanted):
+        if wanted not in self.router_names:
             raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
+        if not is_complete(self.folder / "routers" / wanted):
+            raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; go on with its training by --resume {self.folder}")
         part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, lent)
         return part
 
     @property
     def candidate_means(self) -> Floats:
         """The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
-        saved = read_json(self.folder / "candidates.json")
-        rows = [[np.nan if number is None else number for number in saved[name]] for name in self.pool.names]
-        return np.array(rows, dtype=np.float64)
+        path = self.folder / "candidates.json"
+        saved = read_json(path)
+        if not isinstance(saved, dict) or set(saved) != set(self.pool.names):
+            raise CheckpointError(f"{path} and pool.yaml beside it name different candidates: one is another run's; train again")
+        return np.array([saved[name] for name in self.pool.names], dtype=np.float64)  # null becomes NaN
 
     def write_candidate_means(self, means: Floats) -> None:
         """Keep the candidates' mean training quality, cost and latency ``[M, 3]``."""

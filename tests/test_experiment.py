@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import attrs
 import numpy as np
@@ -297,6 +299,52 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
     assert find_checkpoint("ppo", "router") is None
     with pytest.raises(CheckpointError, match="holds no router checkpoint"):
         find_checkpoint(str(tmp_path), "router")
+
+
+def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
+    holder = "import sys, pathlib, aamc_sdk.runs as runs\nwith runs.Run(pathlib.Path(sys.argv[1])).locked(): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(OutputError, match="another process is writing"), Run(tmp_path / "run").locked():
+            pytest.fail("two hold the lock")
+        process.kill()
+    with Run(tmp_path / "run").locked():
+        assert (tmp_path / "run").is_dir()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(experiment, tmp_path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        experiment().complete()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+def test_a_router_whose_checkpoint_is_gone_is_missed(experiment, plugins) -> None:
+    made = experiment()
+    made.complete()
+    (made.run.folder / "routers" / "seer" / "component.json").unlink()
+    run = Run.open(made.run.folder)
+    with pytest.raises(CheckpointError, match=r"'seer' of .* is incomplete"):
+        measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+
+
+def test_an_estimator_alone_has_nothing_to_evaluate(experiment, plugins) -> None:
+    made = experiment(goal="estimator")
+    made.complete()
+    run = Run.open(made.run.folder)
+    with pytest.raises(CheckpointError, match="holds no router to evaluate"):
+        measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+
+
+def test_another_runs_pool_is_noticed(experiment) -> None:
+    made = experiment()
+    made.complete()
+    (made.run.folder / "pool.yaml").write_text("candidates: [{name: other}]")
+    with pytest.raises(CheckpointError, match="name different candidates"):
+        _ = Run.open(made.run.folder).candidate_means
 
 
 def test_latest_names_the_newest_run(tmp_path) -> None:

@@ -375,7 +375,9 @@ def run(tmp_path: Path) -> Path:
     reward = LinearReward()
     reward.fit(Outcomes(None, np.array([[0.1, 5.0]]), np.array([[100.0, 1000.0]])))
     opened = Run(tmp_path / "run")
-    opened.begin(settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison"})
+    opened.begin(
+        settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison", "resolved": {"routers": {"greedy-by-reward": {}, "coin": {}}}}
+    )
     opened.write_candidate_means(np.full((len(POOL), 3), np.nan))
     lent = services(POOL, reward, plugins, settings)
     save_part(opened.folder / "estimator", "estimator", "length", lent.make("estimator", "length", {}), plugins, {})

@@ -128,6 +128,22 @@ def test_disabled_plugins_are_left_out(monkeypatch):
     assert "linear" not in get_plugin_manager().names("reward")
 
 
+def test_a_distributions_name_disables_its_plugins(monkeypatch):
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "aamc-sdk")
+    assert "linear" not in get_plugin_manager().names("reward")
+
+
+def test_a_hook_that_exits_is_left_out_like_one_that_raises():
+    class Leaving:
+        @hookimpl
+        def aamc_stores(self):
+            raise SystemExit(3)
+
+    found = plugins(leaving=Leaving(), mine=Offering())
+    assert found.find("router", "mine").plugin.name == "mine"
+    assert any(offer.error and "SystemExit" in offer.error for offer in found)
+
+
 def test_an_unknown_name_is_an_error_with_the_nearest():
     with pytest.raises(UnknownComponentError, match=r"no router is named 'mind'; did you mean 'mine'\? \(there are: mine\)"):
         plugins(mine=Offering()).find("router", "mind")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, split_names
+from aamc_sdk.cli.options import JSON, PREFERENCE, Folder, split_names
 
 
 @click.command()
@@ -15,7 +15,7 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, split_names
 @click.option("--dataset", metavar="FORMAT:PATH", help="What to evaluate on; the run's own test rows by default.")
 @click.option("--routers", metavar="A,B,...", help="Which of the run's routers; all by default.")
 @PREFERENCE
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write; nothing is written by default.")
+@click.option("--out", type=Folder(path_type=Path), help="The folder to write; nothing is written by default.")
 @JSON
 @click.pass_context
 def evaluate(

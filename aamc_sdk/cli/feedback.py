@@ -32,7 +32,7 @@ def add(ctx: click.Context, decision_id: str, quality: float, source: str, run: 
     from aamc_sdk.types import Feedback
 
     given = Feedback(decision_id=decision_id, quality=quality, source=source, time=time.time())
-    log = open_store(store or Run.open(run).store_url, plugins_of(ctx))
+    log = open_store(store or Run.open(run).store_url, plugins_of(ctx), existing=True)
     try:
         log.record(decision_id)  # a mistyped id is an error here, not feedback that waits
         new = log.judged(given)

@@ -14,9 +14,21 @@ if TYPE_CHECKING:
     from aamc_sdk.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Folder(click.Path):
+    """A folder's path, which is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty name, which would be the present folder."""
+        if not str(value).strip():
+            self.fail("a folder's name must not be empty; use . for the present one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
-OUT = click.option("--out", type=click.Path(path_type=Path), help="The folder to write; by default a new one under runs/.")
-RESUME = click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
+OUT = click.option("--out", type=Folder(path_type=Path), help="The folder to write; by default a new one under runs/.")
+RESUME = click.option("--resume", type=Folder(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
 PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency; 0.9,0.08,0.02 by default.")
 
 _EXPERIMENT = (

@@ -56,9 +56,7 @@ def open_experiment(ctx: click.Context, goal: str, out: Path | None, resume: Pat
             raise click.UsageError("--resume goes on with a run as it was begun; leave the other options out")
         return _resumed(Experiment.resume(resume, plugins_of(ctx), shown), goal)
     settings = gather(**given)
-    experiment = Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
-    experiment.run.refuse_to_overwrite()
-    return experiment
+    return Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
 
 
 def _resumed(experiment: Experiment, goal: str) -> Experiment:

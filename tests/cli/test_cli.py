@@ -209,6 +209,8 @@ def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
         (["explain", "x"], 1, "aamc run"),
         (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 1, "from 0 to 1"),
         (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
+        (["feedback", "add", "x", "--quality", "1", "--store", "sqlite:nothere.db"], 1, "no store at nothere.db"),
+        (["run", "--out", ""], 2, "must not be empty"),
         (["plugins", "show", "router", "nobody"], 2, "no router is named 'nobody'"),
         (["plugins", "show", "rooter", "nobody"], 2, "did you mean 'router'"),
     ],

@@ -82,8 +82,11 @@ class World:
         Raises:
             ConfigError: A candidate is unknown and has no price, or there is no ladder.
         """
+        strangers = [candidate.name for candidate in pool if candidate.name not in self.candidates]
         rows = np.array([self._log_odds_and_slope(candidate) for candidate in pool])
         tools = np.array([self._tools(candidate) for candidate in pool])
+        if strangers:
+            logger.warning("the world does not know %s: their skills follow from their prices", one_of(strangers))
         return Skills(tuple(self.categories), rows[:, :-1], rows[:, -1], tools)
 
     def output_tokens(self, complexity: Floats) -> Floats:
@@ -105,7 +108,6 @@ class World:
         if not ladder or price is None:
             hint = nearest(candidate.name, self.candidates)
             raise ConfigError(f"the world knows no candidate {candidate.name!r}{hint}, and cannot place it by price; add it to the world's file")
-        logger.warning("the world does not know %s: its skill follows from its price", candidate.name)
         rungs = np.log([rung for rung, _ in ladder])
         skills = np.array([self._row(self.candidates[name]) for _, name in ladder])
         return np.array([np.interp(np.log(max(price, ladder[0][0])), rungs, column) for column in skills.T])

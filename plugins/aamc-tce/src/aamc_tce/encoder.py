@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import torch
 import transformers
@@ -234,6 +235,7 @@ def _pretrained(name: str) -> tuple[Any, Any]:
     place = resolve(name)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
+    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
     try:
         return transformers.AutoTokenizer.from_pretrained(place), transformers.AutoModel.from_pretrained(place)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
