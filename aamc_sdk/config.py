@@ -102,7 +102,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
     content = parse_yaml(text, str(path))
     if content is None:
         return {}

@@ -352,6 +352,8 @@ class Feedback:
         return f"{self.decision_id}/{self.source}"
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.decision_id, str) or not self.decision_id:
+            raise AamcError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r}")
         if (self.quality is None) == (self.over is None):
             raise AamcError("feedback gives either a quality or the candidate that was beaten (over), not both or neither")
         _check_unit("quality", 0.0 if self.quality is None else self.quality)

@@ -167,3 +167,9 @@ def test_what_programs_send_to_each_other_can_be_pickled():
     pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
     for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
         assert thing == pickle.loads(pickle.dumps(thing))
+
+
+@pytest.mark.parametrize("decision_id", [None, "", 5])
+def test_feedback_without_a_decision_is_refused(decision_id):
+    with pytest.raises(AamcError, match="names its decision"):
+        Feedback(decision_id=decision_id, quality=1.0)
