@@ -10,6 +10,7 @@ Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from aamc_sdk.batch import Floats
 
 BLOCK = 100
-"""Resamples that :meth:`Resampling.percentile` sorts out at a time, which bounds its memory."""
+"""Resamples that are laid out value by value at a time, which bounds the memory."""
 
 
 @attrs.frozen(eq=False)
@@ -58,9 +59,13 @@ class Resampling:
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
         order = values.argsort()
-        ordered, unit = values[order], self.unit[order]
-        starts = range(0, len(self.weights), BLOCK)
-        return np.concatenate([_interpolated(ordered, self.weights[start : start + BLOCK, unit].cumsum(axis=1), share) for start in starts])
+        return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
+
+    def counts(self, order: NDArray[np.integer[Any]]) -> Iterator[Floats]:
+        """Yield how often each value was drawn, the values in an order ``[Q]``, for up to ``BLOCK`` resamples at a time."""
+        unit = self.unit[order]
+        for start in range(0, len(self.weights), BLOCK):
+            yield self.weights[start : start + BLOCK, unit]
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:

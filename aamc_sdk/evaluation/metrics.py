@@ -10,9 +10,11 @@ import numpy as np
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Resampling, interval
 from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.frontier import cost_at_quality
+from aamc_sdk.evaluation.frontier import aiq, cost_at_quality
+from aamc_sdk.evaluation.paired import paired_comparisons
 from aamc_sdk.evaluation.preferences import HEADLINE, SWEEP
-from aamc_sdk.evaluation.statistics import Candidates, Realised, statistics
+from aamc_sdk.evaluation.realised import Candidates, Realised
+from aamc_sdk.evaluation.statistics import statistics
 from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Reward
 
@@ -21,8 +23,8 @@ REFERENCE = "llm-only"
 """The router whose cost and latency are efficiency's units."""
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality whose cost is reported."""
-NOT_YET = ("pgr", "apgr", "cpt50", "cpt80", "arena_score", "hypervolume", "sparsity", "worst_regret", "brier", "ece")
-"""Keys that are part of the format and that nothing computes so far."""
+APPLICABLE = 0.95
+"""The least share of resamples to which a metric must apply for it to have an interval."""
 
 
 def metrics(
@@ -55,31 +57,50 @@ def metrics(
     usual = _price_of_time(realised.get(REFERENCE))
     price_of_time = (usual[0] if alpha is None else alpha, usual[1] if beta is None else beta)
     data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    candidates, resampled_candidates = Candidates.of(comparison, data), Candidates.of(comparison, resampled)
+    candidates = Candidates.of(comparison, data)
+    figures = statistics(comparison, realised, data, price_of_time)
+    spread = statistics(comparison, realised, resampled, price_of_time)
     routers = {}
     for r, (name, router) in enumerate(realised.items()):
-        figures = statistics(router, candidates, data, price_of_time)
-        spread = statistics(router, resampled_candidates, resampled, price_of_time)
         routers[name] = {
-            **{metric: values[0] for metric, values in figures.items()},
+            **{metric: values[0] for metric, values in figures[name].items()},
             "decision_cost_usd": comparison.spent_usd[r, HEADLINE].mean(),
-            "ci95": {metric: _interval(values) for metric, values in spread.items()},
+            "ci95": {metric: _interval(values) for metric, values in spread[name].items()},
             "per_category": _per_category(router, comparison),
             "model_share": _model_share(comparison, r),
             "missing": int(comparison.missing),
             "frontier": _frontier(router, comparison.preferences),
             "cost_at_quality": _cost_at_quality(router, candidates),
-            **dict.fromkeys(NOT_YET),
         }
-    about = {
+    document: dict[str, Any] = plain(
+        {
+            "schema": SCHEMA,
+            "data": _about(comparison, source, cost_note),
+            "routers": routers,
+            "zero_router": _zero_router(comparison, candidates, resampled),
+            "comparisons": paired_comparisons({name: router.reward[HEADLINE] for name, router in realised.items()}, resampled, seed),
+        }
+    )
+    return document
+
+
+def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, Any]:
+    return {
         "source": source,
         "queries": len(comparison.queries),
         "models": comparison.candidates,
         "preference": comparison.preferences[HEADLINE],
         "cost_note": cost_note,
     }
-    document: dict[str, Any] = plain({"schema": SCHEMA, "data": about, "routers": routers})
-    return document
+
+
+def _zero_router(comparison: Comparison, candidates: Candidates, resampled: Resampling) -> Mapping[str, Any]:
+    """Return the AIQ of mixing single candidates by chance; without a table there is nothing to resample."""
+    average = aiq(candidates.cost_usd, candidates.quality, *candidates.cost_range)[0]
+    if not comparison.is_table:
+        return {"aiq": average, "ci95": {"aiq": None}}
+    spread = Candidates.of(comparison, resampled)
+    return {"aiq": average, "ci95": {"aiq": _interval(aiq(spread.cost_usd, spread.quality, *spread.cost_range))}}
 
 
 def _price_of_time(reference: Realised | None) -> tuple[float, float]:
@@ -93,7 +114,9 @@ def _price_of_time(reference: Realised | None) -> tuple[float, float]:
 
 
 def _interval(figures: Floats) -> list[float] | None:
-    return None if np.isnan(figures).any() else interval(figures)
+    """Return the interval of the resamples to which a metric applies; None where these are too few."""
+    applicable = figures[~np.isnan(figures)]
+    return interval(applicable) if len(applicable) >= APPLICABLE * len(figures) else None
 
 
 def _per_category(router: Realised, comparison: Comparison) -> Mapping[str, Any] | None:

@@ -71,7 +71,7 @@ class Dice(Router):
     """Draws a candidate, each as likely."""
 
     uses_preference = False
-    samples = True  # type: ignore[assignment]  # a constant for the property
+    samples = True
 
     def score(self, request: RoutingRequest) -> Scores:
         shape = request.mask.shape

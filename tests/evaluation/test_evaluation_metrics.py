@@ -135,5 +135,85 @@ def test_intervals_hold_the_figure_and_follow_from_the_seed(large_table: Any, ro
     assert first == again
     assert first != other
     for figures in first["routers"].values():
-        for metric, (low, high) in figures["ci95"].items():
-            assert low <= figures[metric] <= high, metric
+        for metric, bounds in figures["ci95"].items():
+            assert (bounds is None) == (figures[metric] is None), metric
+            assert bounds is None or metric == "ece" or bounds[0] <= figures[metric] <= bounds[1], metric  # resampling adds to ece
+
+
+def test_worst_regret_is_the_greatest_shortfall_to_the_oracle(table: Any, routers: Any) -> None:
+    everyone = {"small": routers.Always(routers.options, table.services), "oracle": routers.Prophet(routers.options, table.services)}
+    compared = metrics(table.compare(everyone), table.reward)["routers"]
+    assert compared["small"]["worst_regret"] == pytest.approx(0.65 - 0.35)  # at quality alone
+    assert compared["oracle"]["worst_regret"] == 0
+
+
+def test_without_the_oracle_there_is_no_regret(compared: dict[str, Any]) -> None:
+    assert [figures["worst_regret"] for figures in compared["routers"].values()] == [None] * 3
+
+
+def test_a_fixed_candidate_offers_one_point_to_all_preferences(compared: dict[str, Any]) -> None:
+    small, large = compared["routers"]["small"], compared["routers"]["llm-only"]
+    assert small["hypervolume"] == pytest.approx(0.35 * 1 * 1)
+    assert large["hypervolume"] == pytest.approx(0.65 * 0 * 0)
+    assert small["sparsity"] is None
+
+
+def test_two_points_leave_one_gap_in_each_objective(table: Any, routers: Any) -> None:
+    prophet = routers.Prophet(routers.options, table.services)
+    figures = metrics(table.compare({"oracle": prophet}), table.reward)["routers"]["oracle"]
+    # the dear candidate for queries 1 and 2, for query 1 alone, or for none: quality, cheapness, quickness
+    best, middle, thrifty = (0.65, 0.5, 0.75), (0.6, 0.75, 0.875), (0.35, 1, 1)
+    gaps = sum((a - b) ** 2 for pair in ((best, middle), (middle, thrifty)) for a, b in zip(*pair, strict=True))
+    assert figures["sparsity"] == pytest.approx(gaps / 2)
+    assert figures["hypervolume"] == pytest.approx(0.35 + 0.25 * 0.75 * 0.875 + 0.05 * 0.5 * 0.75)
+
+
+def test_where_latency_is_unknown_there_are_two_objectives(make_table: Any, routers: Any) -> None:
+    table = make_table([[0.5, 1], [0.5, 1]], [[1, 4], [1, 4]])
+    figures = metrics(table.compare({"oracle": routers.Prophet(routers.options, table.services)}), table.reward)["routers"]["oracle"]
+    assert figures["hypervolume"] == pytest.approx(0.5)
+    assert figures["sparsity"] == pytest.approx(0.5**2 + 1**2)
+
+
+def test_the_first_router_is_tested_against_each_other_one(compared: dict[str, Any]) -> None:
+    assert [(pair["a"], pair["b"]) for pair in compared["comparisons"]] == [("llm-only", "small"), ("llm-only", "greedy")]
+    rewards = {name: figures["mean_reward"] for name, figures in compared["routers"].items()}
+    for pair in compared["comparisons"]:
+        assert pair["difference"] == pytest.approx(rewards[pair["a"]] - rewards[pair["b"]])
+        assert pair["ci95"][0] <= pair["difference"] <= pair["ci95"][1]
+        assert pair["p"] <= pair["p_holm"] <= 1
+
+
+def test_the_zero_router_mixes_single_candidates(compared: dict[str, Any]) -> None:
+    assert compared["zero_router"]["aiq"] == pytest.approx((0.35 + 0.65) / 2)
+    low, high = compared["zero_router"]["ci95"]["aiq"]
+    assert low < 0.5 < high
+
+
+@pytest.mark.parametrize(
+    ("quality", "cost"),
+    [([[1], [0]], [[2], [2]]), ([[0.5, 0.5], [0.5, 0.5]], [[1, 1], [1, 1]]), ([[0, 0], [0, 0]], [[0, 0], [0, 0]]), ([[1, 0]], [[1, 2]])],
+    ids=["one candidate", "equal scores", "nothing at all", "one row"],
+)
+def test_a_table_with_nothing_to_compare_has_figures_or_nulls(make_table: Any, routers: Any, quality: Any, cost: Any) -> None:
+    table = make_table(quality, cost)
+    names = {"greedy": routers.Greedy, "llm-only": routers.Always, "random": routers.Dice, "oracle": routers.Prophet}
+    compared = metrics(table.compare({name: make(routers.options, table.services) for name, make in names.items()}), table.reward)
+    json.dumps(compared, allow_nan=False)
+    for figures in compared["routers"].values():
+        assert set(figures) == KEYS
+        assert figures["per_category"]["even"]["n"] == 1
+    assert compared["routers"]["oracle"]["worst_regret"] == 0
+    assert all(pair["p_holm"] == 1 for pair in compared["comparisons"])
+
+
+def test_a_metric_that_few_resamples_lack_has_the_interval_of_the_others(make_table: Any, routers: Any) -> None:
+    rows = [[0.0, 1.0]] * 4 + [[1.0, 1.0]] * 16  # about one resample in ninety has no gap between the two candidates
+    table = make_table(rows, [[1, 2]] * 20)
+    figures = metrics(table.compare({"random": routers.Dice(routers.options, table.services)}), table.reward)["routers"]["random"]
+    assert figures["ci95"]["apgr"] == pytest.approx([0.5, 0.5])
+    rows = [[0.0, 1.0]] + [[1.0, 1.0]] * 19  # about one in three
+    table = make_table(rows, [[1, 2]] * 20)
+    figures = metrics(table.compare({"random": routers.Dice(routers.options, table.services)}), table.reward)["routers"]["random"]
+    assert figures["apgr"] == pytest.approx(0.5)
+    assert figures["ci95"]["apgr"] is None

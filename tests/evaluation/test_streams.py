@@ -34,7 +34,8 @@ class Line:
     def request(self) -> RoutingRequest:
         seen = attrs.evolve(self.table.request, hindsight=self.table.outcomes).take(self.rows)
         expected = attrs.evolve(seen.expected, latency_ms=seen.expected.latency_ms + self.load)
-        return attrs.evolve(seen, expected=expected, preferences=self.preferences)
+        request: RoutingRequest = attrs.evolve(seen, expected=expected, preferences=self.preferences)
+        return request
 
     def step(self, actions: Any) -> Any:
         rows, stream = self.rows, np.arange(self.num_envs)
@@ -122,6 +123,34 @@ def test_figures_come_from_what_was_played(table: Any, routers: Any) -> None:
     assert figures["missing"] == 0
     low, high = figures["ci95"]["mean_latency_ms"]
     assert low == pytest.approx(high)  # each stream waited alike, and streams are what is resampled
+
+
+def test_what_needs_a_table_of_both_candidates_does_not_apply(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"greedy": routers.Greedy(routers.options, table.services)})
+    figures = metrics(comparison, table.reward)
+    greedy = figures["routers"]["greedy"]
+    assert [greedy[name] for name in ("pgr", "apgr", "cpt50", "cpt80")] == [None] * 4
+    assert figures["zero_router"] == {"aiq": pytest.approx((0.35 + 0.65) / 2), "ci95": {"aiq": None}}
+
+
+def test_forecasts_are_those_of_the_candidates_chosen_at_quality_alone(table: Any, routers: Any) -> None:
+    large = routers.Always(routers.options, table.services)
+    large.candidate = 1
+    comparison, _ = play(table, {"large": large})
+    forecasts = np.tile(np.array([0.0, 0.75]), (1, STREAMS * STEPS, 1))
+    figures = metrics(attrs.evolve(comparison, expected_quality=forecasts), table.reward)["routers"]["large"]
+    errors = table.outcomes.quality[[(stream + step) % 4 for step in range(STEPS) for stream in range(STREAMS)], 1] - 0.75
+    assert figures["brier"] == pytest.approx((errors**2).mean())
+    assert figures["ece"] == pytest.approx(abs(errors.mean()))
+
+
+def test_whole_streams_change_sign_in_paired_tests(table: Any, routers: Any) -> None:
+    everyone = {name: routers.Always(routers.options, table.services) for name in ("small", "large")}
+    everyone["large"].candidate = 1
+    comparison, _ = play(table, everyone, headline=Preference(0, 1, 0))
+    (pair,) = metrics(comparison, table.reward)["comparisons"]
+    assert pair["difference"] == pytest.approx(1)
+    assert pair["p"] == pytest.approx(2 / 2**STREAMS, abs=0.02)  # fifteen queries, but three coins
 
 
 def test_hulls_start_at_the_cheapest_candidates_training_mean(table: Any, routers: Any) -> None:

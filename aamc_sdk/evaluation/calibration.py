@@ -1,0 +1,55 @@
+"""Whether the quality that a router expects is the quality that comes.
+
+In a table every cell is a forecast; in streams only that of the candidate that was chosen at quality alone,
+where expectations are recorded.
+
+Papers: Brier 1950, "Verification of Forecasts Expressed in Terms of Probability"; Guo et al. 2017, "On Calibration
+of Modern Neural Networks" (expected calibration error, equation 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Resampling
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.evaluation.preferences import QUALITY_ALONE
+
+BINS = 15
+"""Bins of equal width that forecasts are sorted into, each without its lower edge."""
+
+
+def calibration(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
+    """Return a router's Brier score and expected calibration error (ECE) on each of B resamples, ``[B]``.
+
+    The Brier score is the mean squared error of the forecasts. ECE is the mean over forecasts of the gap
+    between mean forecast and mean quality of their bin, so a bin weighs as much as the sum of its errors.
+
+    Returns:
+        NaN where the router expects nothing; forecasts that are NaN do not count.
+    """
+    means = resampling.means(_sums(*_forecasts(comparison, router)))
+    errors, squares, count = means[:, :BINS], means[:, BINS], means[:, BINS + 1]
+    totals = {"brier": squares, "ece": np.abs(errors).sum(axis=1)}
+    return {name: np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for name, total in totals.items()}
+
+
+def _forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
+    """Return expected and realised quality, ``[Q, K]`` each."""
+    expected = comparison.expected_quality[router].astype(np.float64)
+    if comparison.is_table:
+        return expected, comparison.quality
+    chosen = comparison.chosen[router, QUALITY_ALONE][:, None]
+    return np.take_along_axis(expected, chosen, axis=1), comparison.quality[router, QUALITY_ALONE][:, None]
+
+
+def _sums(expected: Floats, realised: Floats) -> Floats:
+    """Return each query's sum of errors by bin, of squared errors, and number of forecasts, ``[Q, BINS + 2]``."""
+    known = np.isfinite(expected)
+    row, queries = np.nonzero(known)[0], len(expected)
+    error = realised[known] - expected[known]
+    within = np.clip(np.ceil(expected[known] * BINS) - 1, 0, BINS - 1).astype(np.intp)
+    errors = np.bincount(row * BINS + within, error, minlength=queries * BINS).reshape(queries, BINS)
+    squares, counts = np.bincount(row, error**2, minlength=queries), np.bincount(row, minlength=queries)
+    return np.column_stack((errors, squares, counts))

@@ -1,0 +1,57 @@
+"""How much of the space of objectives a router reaches, and how evenly: hypervolume and sparsity.
+
+A router's points are its mean reward vectors under different preferences, D objectives each, greater is better.
+All functions take ``[..., K, D]`` points and work on many sets of points at once.
+
+Papers: Zitzler and Thiele 1999, "Multiobjective Evolutionary Algorithms: A Comparative Case Study and the Strength
+Pareto Approach" (hypervolume); Xu et al. 2020, "Prediction-Guided Multi-Objective Reinforcement Learning for
+Continuous Robot Control" (PGMORL; sparsity).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats
+
+ROUNDING = 1e-9
+"""Means of the same decisions differ by less: points this near are one."""
+
+
+def hypervolume(points: Floats) -> Floats:
+    """Return the volume between 0 and the points: that of all vectors that some point is at least as good as, ``[...]``.
+
+    It is cut into slabs along the last objective. Between one point's height and the next one's, the
+    slab's base is what the points above it cover in the other objectives.
+    """
+    points = np.maximum(points, 0.0)
+    if points.shape[-1] == 1:
+        return np.asarray(points.max(axis=(-2, -1)))
+    order = np.argsort(-points[..., -1], axis=-1)
+    points = np.take_along_axis(points, order[..., None], axis=-2)
+    thickness = -np.diff(points[..., -1], axis=-1, append=0.0)
+    slabs = [thickness[..., k] * hypervolume(points[..., : k + 1, :-1]) for k in range(points.shape[-2])]
+    return np.asarray(sum(slabs))
+
+
+def non_dominated(points: Floats) -> NDArray[np.bool_]:
+    """Return which points no other is better than, ``[..., K]``; of equal ones the first."""
+    difference = points[..., None, :, :] - points[..., :, None, :]  # [..., K, others, D]
+    as_good, better = (difference >= -ROUNDING).all(axis=-1), (difference > ROUNDING).any(axis=-1)
+    position = np.arange(points.shape[-2])
+    earlier = position[None, :] < position[:, None]
+    return np.asarray(~(as_good & (better | earlier)).any(axis=-1))
+
+
+def sparsity(points: Floats) -> Floats:
+    """Return the sum over objectives of the mean squared gap between neighbours among the non-dominated points, ``[...]``.
+
+    Returns:
+        The less the denser; NaN where fewer than two points are left, so that there are no neighbours.
+    """
+    kept = non_dominated(points)
+    along = np.sort(np.where(kept[..., None], points, np.nan), axis=-2)  # NaN comes last
+    squares = np.nansum(np.diff(along, axis=-2) ** 2, axis=(-2, -1))
+    gaps = kept.sum(axis=-1) - 1
+    return np.asarray(np.divide(squares, gaps, out=np.full(np.shape(gaps), np.nan), where=gaps > 0))

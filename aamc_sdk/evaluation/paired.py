@@ -1,0 +1,77 @@
+"""Tests between routers that answered the same questions, with a correction for making several.
+
+If two routers were alike, which of their rewards belongs to which would be a coin toss for every unit. The
+randomisation test compares the difference with those after tossing the coins. A unit is a row of a table, or a
+whole stream of a simulation, because the queries of one stream share a queue.
+
+Papers: Fisher 1935, "The Design of Experiments", section 21 (the test); Phipson and Smyth 2010, "Permutation P-values
+Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval
+from aamc_sdk.evaluation.comparison import Integers
+
+TOSSES = 9_999
+"""How often the coins are tossed; the least p is 1 / (TOSSES + 1)."""
+ROUNDING = 1e-9
+"""Differences that are equal but for the order of their sum count as equal."""
+
+
+def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, seed: int) -> list[dict[str, Any]]:
+    """Compare the first router with each other one.
+
+    Args:
+        rewards: By router, its reward for each query, ``[Q]``.
+        resampling: The resamples behind the intervals.
+        seed: The tosses follow from it.
+
+    Returns:
+        For each other router: ``a`` (the first), ``b``, ``difference`` (mean reward of a minus that of b), ``ci95``,
+        two-sided ``p``, and ``p_holm``, corrected for the number of comparisons.
+    """
+    (first, ours), *others = rewards.items()
+    if not others:
+        return []
+    differences = np.column_stack([ours - theirs for _, theirs in others])
+    spread = resampling.means(differences)
+    p = randomisation_test(differences, resampling.unit, seed)
+    columns = zip(others, differences.mean(axis=0), spread.T, p, holm(p), strict=True)
+    return [
+        {"a": first, "b": name, "difference": mean, "ci95": interval(resampled), "p": plain, "p_holm": corrected}
+        for (name, _), mean, resampled, plain, corrected in columns
+    ]
+
+
+def randomisation_test(differences: Floats, unit: Integers, seed: int) -> Floats:
+    """Return the two-sided p of each of K columns of paired differences, ``[K]``.
+
+    Args:
+        differences: ``[Q, K]``.
+        unit: The unit that each row belongs to, ``[Q]``; its rows change sign together.
+        seed: The tosses follow from it.
+    """
+    totals = np.column_stack([np.bincount(unit, column) for column in differences.T])
+    observed = np.abs(totals.sum(axis=0)) * (1 - ROUNDING)
+    rng = np.random.default_rng(seed)
+    extreme = np.zeros(len(observed))
+    for start in range(0, TOSSES, BLOCK):
+        coins = rng.integers(2, size=(min(BLOCK, TOSSES - start), len(totals)), dtype=np.int8)
+        signs = 2.0 * coins - 1.0
+        extreme += (np.abs(signs @ totals) >= observed).sum(axis=0)
+    return np.asarray((extreme + 1) / (TOSSES + 1))
+
+
+def holm(p: Floats) -> Floats:
+    """Return p values ``[K]`` corrected so that the chance of any false rejection stays below the level."""
+    order = p.argsort()
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return corrected
