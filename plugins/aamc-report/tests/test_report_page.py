@@ -136,6 +136,31 @@ def test_markup_in_names_is_text(make_run: Any) -> None:
     Page(text)
 
 
+def test_further_measures_are_those_that_some_router_has(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "greedy"))
+    content = json.loads((folder / "metrics.json").read_text())
+    content["routers"]["ppo"] |= {"hypervolume": 0.7123, "cpt50": None, "brier": None}
+    content["routers"]["greedy"] |= {"hypervolume": None, "cpt50": 0.25, "brier": None}
+    content["routers"]["ppo"]["ci95"]["hypervolume"] = [0.7, 0.75]
+    (folder / "metrics.json").write_text(json.dumps(content))
+    text = page_of(folder)
+    assert Page(text).rows[-3:] == [[], [("0.7123", "0.712"), ("", DASH)], [("", DASH), ("0.25", "25.0%")]]
+    assert f"<small>0.700{DASH}0.750</small>" in text
+    assert "Hypervolume" in text
+    assert "Brier" not in text
+
+
+def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "greedy"))
+    content = json.loads((folder / "metrics.json").read_text())
+    content["comparisons"] = [{"a": "ppo", "b": "greedy", "difference": 0.0123, "ci95": [-0.001, 0.025], "p": 0.0301, "p_holm": 0.0602}]
+    (folder / "metrics.json").write_text(json.dumps(content))
+    text = page_of(folder)
+    assert "ppo minus greedy" in text
+    assert Page(text).rows[-1] == [("0.0123", "0.012"), ("0.0301", "0.0301"), ("0.0602", "0.0602")]
+    assert "<small>-0.001 to 0.025</small>" in text
+
+
 def test_an_interval_with_a_minus_sign_has_no_dash_before_it(make_run: Any) -> None:
     folder = make_run(routers=("ppo",))
     content = json.loads((folder / "metrics.json").read_text())

@@ -55,6 +55,8 @@ def test_flipped_bits_are_an_error(make_run: Any) -> None:
         ("routers", {"ppo": {"success_rate": "high"}}),
         ("routers", {"other": {}}),
         ("routers", {"ppo": 3}),
+        ("comparisons", [{"a": "ppo"}]),
+        ("comparisons", 3),
     ],
 )
 def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: Any) -> None:

@@ -17,6 +17,18 @@ from aamc_sdk.files import read_json
 from aamc_sdk.runs import Run
 
 
+@attrs.frozen
+class Paired:
+    """Two routers on the same queries: the first one's mean reward minus the other's, and how likely chance alone is."""
+
+    router: str
+    other: str
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_holm: float
+
+
 @attrs.frozen(eq=False)
 class Results:
     """What a run measured.
@@ -29,6 +41,7 @@ class Results:
         curves: Each part's learning curve, where it has one.
         seed: All of the run's randomness followed from it.
         configuration: The text of ``run.yaml``.
+        paired: The tests of the comparison's first router against each other one.
     """
 
     data: Mapping[str, Any]
@@ -38,6 +51,7 @@ class Results:
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     seed: int
     configuration: str
+    paired: Sequence[Paired] = ()
 
     def value(self, router: str, metric: str) -> float:
         """Return a metric, NaN where it is null."""
@@ -49,8 +63,7 @@ class Results:
 
     def interval(self, router: str, metric: str) -> tuple[float, float]:
         """Return a metric's 95% interval, NaN where there is none."""
-        found = (self.routers[router].get("ci95") or {}).get(metric) or (None, None)
-        return number(found[0]), number(found[1])
+        return bounds((self.routers[router].get("ci95") or {}).get(metric))
 
     @property
     def categories(self) -> Mapping[str, int]:
@@ -106,6 +119,12 @@ def number(value: object) -> float:
     return float(value)
 
 
+def bounds(interval: Sequence[object] | None) -> tuple[float, float]:
+    """Return an interval of ``metrics.json``; null is two NaN."""
+    low, high = interval or (None, None)
+    return number(low), number(high)
+
+
 def read_results(folder: Path) -> Results:
     """Read a run's folder.
 
@@ -113,27 +132,38 @@ def read_results(folder: Path) -> Results:
         CheckpointError: It is not a run, or one of its files is missing or damaged.
     """
     run = Run.open(folder)
-    data, routers = _read_metrics(run.folder / "metrics.json")
+    content = _read_metrics(run.folder / "metrics.json")
+    routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
     headline = run.router_name
     return Results(
-        data=data,
+        data=content["data"],
         routers=routers,
         headline=headline if headline in routers else next(iter(routers)),
         decisions=decisions,
         curves=_read_curves(run.folder),
         seed=run.settings.seed,
         configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
+        paired=_read_paired(content.get("comparisons") or []),
     )
 
 
-def _read_metrics(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
+    try:
+        return [Paired(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"its 'comparisons' cannot be used ({error!r})"
+        raise CheckpointError(f"metrics.json is damaged: {why}; evaluate the run again with: aamc evaluate") from error
+
+
+def _read_metrics(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     routers = content.get("routers") if isinstance(content, Mapping) else None
     usable = isinstance(routers, Mapping) and routers and all(isinstance(metrics, Mapping) for metrics in routers.values())
     if not usable or not isinstance(content.get("data"), Mapping):
         raise CheckpointError(f"{path} is damaged: it must hold 'data' and 'routers'; evaluate the run again with: aamc evaluate")
-    return content["data"], content["routers"]
+    found: Mapping[str, Any] = content
+    return found
 
 
 def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:

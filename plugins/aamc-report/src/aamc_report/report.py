@@ -11,7 +11,7 @@ from aamc_report.data import Results, number, read_results
 from aamc_report.figures import DRAWINGS
 from aamc_report.render import to_png, to_svg
 from aamc_report.style import styled
-from aamc_report.tables import COLUMNS, category_rows, comparison_rows, model_rows, summary
+from aamc_report.tables import COLUMNS, PAIRED_COLUMNS, category_rows, comparison_rows, further_columns, model_rows, paired_rows, summary
 from aamc_sdk.files import write_bytes, write_text
 
 
@@ -77,7 +77,7 @@ def render_page(results: Results, pictures: list[Picture]) -> str:
 
 
 def _content(results: Results, pictures: list[Picture]) -> dict[str, Any]:
-    data = results.data
+    data, further = results.data, further_columns(results)
     return {
         "headline": results.headline,
         "summary": summary(results),
@@ -92,6 +92,10 @@ def _content(results: Results, pictures: list[Picture]) -> dict[str, Any]:
         "missing": int(max(number(metrics.get("missing") or 0) for metrics in results.routers.values())),
         "columns": COLUMNS,
         "comparison": comparison_rows(results),
+        "further_columns": further,
+        "further": comparison_rows(results, further) if further else [],
+        "paired_columns": PAIRED_COLUMNS,
+        "paired": paired_rows(results),
         "routers": list(results.routers),
         "categories": category_rows(results),
         "models": model_rows(results),

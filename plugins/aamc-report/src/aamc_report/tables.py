@@ -38,6 +38,28 @@ COLUMNS = (
     Column("expected_utility", "Expected utility", "", "Mean reward over all preferences, each at its own."),
     Column("aiq", "AIQ", "", "Mean quality of the cost-quality hull from the cheapest candidate's cost to the dearest's."),
 )
+"""What everyone asks first."""
+FURTHER_COLUMNS = (
+    Column("mean_reward", "Mean reward", "", "Quality, cheapness and quickness, weighed by the preference."),
+    Column("worst_regret", "Worst regret", "", "Greatest shortfall of the mean reward to oracle's over all preferences."),
+    Column("hypervolume", "Hypervolume", "", "Volume of the objectives that the router's preferences reach together."),
+    Column("sparsity", "Sparsity", "", "Mean squared gap between neighbouring trade-offs; the less the denser."),
+    Column("arena_score", "Arena score", "", "RouterArena's score of quality and cost."),
+    Column("brier", "Brier", "", "Mean squared error of the expected quality."),
+    Column("ece", "ECE", "", "Expected calibration error of the expected quality."),
+    Column("pgr", "PGR", "", "Share of the gap between the weak and the strong candidate that is recovered."),
+    Column("apgr", "APGR", "", "Mean PGR over all shares of strong calls; 0.5 by chance."),
+    Column("cpt50", "CPT(50%)", "strong calls", "Least share of strong calls that recovers half of the gap."),
+    Column("cpt80", "CPT(80%)", "strong calls", "Least share of strong calls that recovers four fifths of the gap."),
+)
+"""What a comparison may say beyond that; only those that some router has are shown."""
+PAIRED_COLUMNS = (
+    Column("difference", "Difference", "", "Mean reward of the first minus that of the second."),
+    Column("p", "p", "", "How often chance alone gives a difference this large, either way."),
+    Column("p_holm", "p, corrected", "Holm", "The same, corrected for the number of comparisons."),
+)
+"""What a paired test says."""
+PERCENTAGES = ("success_rate", "cpt50", "cpt80")
 
 
 @attrs.frozen
@@ -63,13 +85,13 @@ class Row:
     emphasised: bool = False
 
 
-def comparison_rows(results: Results) -> list[Row]:
-    """Return a row for each router, with a cell for each of ``COLUMNS``."""
-    formats = [_format(results, column.metric) for column in COLUMNS]
+def comparison_rows(results: Results, columns: Sequence[Column] = COLUMNS) -> list[Row]:
+    """Return a row for each router, with a cell for each column."""
+    formats = [_format(results, column.metric) for column in columns]
     return [
         Row(
             router,
-            [_cell(results, router, column.metric, write) for column, write in zip(COLUMNS, formats, strict=True)],
+            [_cell(results, router, column.metric, write) for column, write in zip(columns, formats, strict=True)],
             router == results.headline,
         )
         for router in results.routers
@@ -77,17 +99,40 @@ def comparison_rows(results: Results) -> list[Row]:
 
 
 def _format(results: Results, metric: str) -> Format:
-    if metric in ("mean_cost_usd", "efficiency"):
+    if metric in ("mean_cost_usd", "efficiency", "sparsity"):
         return aligned(results.value(router, metric) for router in results.routers)
-    return {"success_rate": percent, "mean_latency_ms": milliseconds, "p95_latency_ms": milliseconds}.get(metric, fixed(3))
+    if metric in PERCENTAGES:
+        return percent
+    return milliseconds if metric.endswith("_ms") else fixed(3)
 
 
 def _cell(results: Results, router: str, metric: str, write: Format) -> Cell:
-    value, (low, high) = results.value(router, metric), results.interval(router, metric)
+    return _with_interval(results.value(router, metric), results.interval(router, metric), write)
+
+
+def _with_interval(value: float, bounds: tuple[float, float], write: Format) -> Cell:
+    low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high)):
         return Cell(value, write(value))
     between = DASH if low >= 0 else " to "  # a dash before a minus sign is hard to read
     return Cell(value, write(value), f"{write(low).rstrip('%')}{between}{write(high)}")
+
+
+def further_columns(results: Results) -> list[Column]:
+    """Return the columns beyond the first table's that some router has a figure for."""
+    return [column for column in FURTHER_COLUMNS if results.known(column.metric)]
+
+
+def paired_rows(results: Results) -> list[Row]:
+    """Return a row for each paired test, with a cell for each of ``PAIRED_COLUMNS``."""
+    difference, p = fixed(3), fixed(4)
+    return [
+        Row(
+            f"{test.router} minus {test.other}",
+            [_with_interval(test.difference, test.interval, difference), Cell(test.p, p(test.p)), Cell(test.p_holm, p(test.p_holm))],
+        )
+        for test in results.paired
+    ]
 
 
 def category_rows(results: Results) -> list[Row]:
