@@ -21,6 +21,7 @@ from aamc_sdk.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
+_MAPPINGS = (dict, Mapping)
 
 
 def option(
@@ -147,7 +148,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     for key in options:
         if key not in known:
             raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
-    _check_lists(cls, options, where)
+    _check_collections(cls, options, where)
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     merged = {**presets.get(preset or "", {}), **options}
     try:
@@ -158,11 +159,14 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_lists(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
+def _check_collections(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
     hints = get_type_hints(cls)
     for key, value in options.items():
-        if get_origin(hints[key]) in _LISTS and not isinstance(value, list | tuple):  # a text's letters are no list
+        kind = get_origin(hints[key])
+        if kind in _LISTS and not isinstance(value, list | tuple):  # a text's letters are no list
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
+        if kind in _MAPPINGS and not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
 
 
 def unstructure(config: Any) -> Any:

@@ -54,6 +54,21 @@ class Experience:
     attempts: Sequence[Attempt] = ()
     feedback: Sequence[Feedback] = ()
 
+    def about(self, queries: Sequence[Query]) -> Experience:
+        """Return the decisions on some questions, with what followed them."""
+        asked = set(map(question, queries))
+        rows = np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp)
+        decisions = [self.decisions[row] for row in rows]
+        ids = {decision.id for decision in decisions}
+        return attrs.evolve(
+            self,
+            queries=[self.queries[row] for row in rows],
+            estimates=self.estimates.take(rows),
+            decisions=decisions,
+            attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
+            feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
+        )
+
 
 @attrs.frozen(eq=False)
 class Dataset:
@@ -83,13 +98,15 @@ class Dataset:
         return len(self.queries)
 
     def take(self, rows: NDArray[np.intp]) -> Dataset:
-        """Return some rows."""
+        """Return some rows, and the experience that is about their questions: a split tells nothing of another's."""
+        queries = [self.queries[row] for row in rows]
         return attrs.evolve(
             self,
-            queries=[self.queries[row] for row in rows],
+            queries=queries,
             outcomes=None if self.outcomes is None else self.outcomes.take(rows),
             labels=self.labels.take(rows),
             references=None if self.references is None else [self.references[row] for row in rows],
+            experience=None if self.experience is None else self.experience.about(queries),
         )
 
     @property

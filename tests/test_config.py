@@ -65,6 +65,8 @@ def test_a_whole_number_is_a_number():
         ({"hidden": [64, 2.5]}, "hidden: must be a whole number, not 2.5"),
         ({"words": "word"}, "words must be a list"),
         ({"words": {"a": 1}}, "words must be a list"),
+        ({"weights": 3}, "weights must be keys and values"),
+        ({"weights": ["a"]}, "weights must be keys and values"),
         ({"weights": {"a": "b"}}, "weights: must be a number, not 'b'"),
         ({"mode": "medium"}, "mode: medium not in literal"),
     ],

@@ -6,9 +6,13 @@ import sys
 import pytest
 
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import assert_conforms
+
+FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "embedllm", "arena"}
+COMMANDS = {"data generate", "data inspect", "data convert"}
 
 
-@pytest.mark.parametrize(("kind", "names"), [("dataset", {"synthetic", "outcomes", "llmrouter"}), ("command", {"data generate"})])
+@pytest.mark.parametrize(("kind", "names"), [("dataset", FORMATS), ("command", COMMANDS)])
 def test_every_component_is_offered_and_can_be_loaded(kind: str, names: set[str]) -> None:
     plugins = Plugins()
     assert names == {offer.component.name for offer in plugins if offer.kind == kind and offer.plugin.distribution == "aamc-datasets"}
@@ -17,6 +21,12 @@ def test_every_component_is_offered_and_can_be_loaded(kind: str, names: set[str]
 
 
 def test_showing_a_format_loads_no_library_that_only_reading_needs() -> None:
-    code = "import sys, aamc_datasets.outcomes, aamc_datasets.synthetic; print(sorted({'pyarrow', 'sklearn', 'torch'} & sys.modules.keys()))"
+    modules = ", ".join(f"aamc_datasets.{name}" for name in FORMATS)
+    code = f"import sys, {modules}; print(sorted({{'pyarrow', 'rich', 'sklearn', 'torch'}} & sys.modules.keys()))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_format_conforms(name: str) -> None:
+    assert_conforms("dataset", name, Plugins())

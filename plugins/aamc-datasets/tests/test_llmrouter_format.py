@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.llmrouter import LLMRouter, LLMRouterConfig
+from aamc_datasets.costs import CostOptions
+from aamc_datasets.llmrouter import LLMRouter
 
 from aamc_sdk import Dataset, Services
 from aamc_sdk.errors import DataError
@@ -24,7 +25,7 @@ ROW = {"question": "x" * 40, "task_name": "math", "scores": {"large": 1.0, "smal
 def read(folder: Path, services: Services, rows: Any, candidates: Any = CANDIDATES, **options: Any) -> Dataset:
     for name, content in (("outcomes.json", rows), ("llm_candidates.json", candidates)):
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
-    return LLMRouter(LLMRouterConfig(**options), services).read(str(folder))
+    return LLMRouter(CostOptions(**options), services).read(str(folder))
 
 
 def test_scores_prices_and_tasks_are_read(tmp_path: Path, services: Services) -> None:
@@ -51,6 +52,12 @@ def test_costs_agree_with_what_a_request_would_expect(tmp_path: Path, services: 
     np.testing.assert_array_equal(expected_cost(dataset.queries, dataset.pool), dataset.outcomes.cost_usd)
     assert f"{options.get('characters_per_token', 4):g} characters" in dataset.cost_note
     assert f"{answer} output tokens" in dataset.cost_note
+
+
+def test_prices_of_the_options_win_over_the_files(tmp_path: Path, services: Services) -> None:
+    dataset = read(tmp_path, services, [ROW], prices={"large": {"input": 3.0, "output": 4.0}})
+    assert dataset.outcomes is not None
+    np.testing.assert_allclose([[(10 * 0.1 + 256 * 0.2) / 1e6, (10 * 3.0 + 256 * 4.0) / 1e6]], dataset.outcomes.cost_usd)
 
 
 def test_a_missing_score_is_an_unknown_cell_and_repeated_questions_are_kept(tmp_path: Path, services: Services) -> None:
@@ -102,13 +109,13 @@ def test_bad_candidates_are_refused(tmp_path: Path, services: Services, candidat
 
 
 def test_paths_of_nothing_or_of_another_format_are_refused(tmp_path: Path, services: Services) -> None:
-    reader = LLMRouter(LLMRouterConfig(), services)
+    reader = LLMRouter(CostOptions(), services)
     with pytest.raises(DataError, match="no path was given"):
         reader.read("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         reader.read(str(tmp_path / "nowhere"))
-    (tmp_path / "outcomes.jsonl").touch()
-    with pytest.raises(DataError, match=r"has no outcomes\.json, .* looks like the native format: --dataset outcomes:"):
+    (tmp_path / "outcomes.jsonl").write_text('{"query": "a", "outcomes": {}}')
+    with pytest.raises(DataError, match=r"has no outcomes\.json, .* looks like format outcomes: --dataset outcomes:"):
         reader.read(str(tmp_path))
 
 
@@ -117,7 +124,7 @@ def test_the_published_files_load_within_a_second(services: Services) -> None:
         pytest.skip("AAMC_DATA does not name the folder of outcome data")
     folder = Path(os.environ["AAMC_DATA"]) / "llmrouter"
     started = time.perf_counter()
-    dataset = LLMRouter(LLMRouterConfig(), services).read(str(folder))
+    dataset = LLMRouter(CostOptions(), services).read(str(folder))
     assert time.perf_counter() - started < 1.0
     assert dataset.pool is not None
     assert dataset.outcomes is not None

@@ -150,8 +150,8 @@ def test_paths_of_nothing_of_another_format_or_of_many_files_are_refused(write: 
         reader.read(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"has no outcomes\.jsonl"):
         reader.read(str(tmp_path))
-    with pytest.raises(DataError, match=r"looks like labelled texts: --dataset synthetic:"):
-        reader.read(str(write("train.csv", "")))
+    with pytest.raises(DataError, match=r"looks like format synthetic: --dataset synthetic:"):
+        reader.read(str(write("train.csv", "text,complexity,category,tool_use\n")))
     write("a.jsonl", "")
     write("b.jsonl", "")
     with pytest.raises(DataError, match=r"several files of rows \(a\.jsonl, b\.jsonl\)"):
@@ -228,6 +228,16 @@ def test_a_dataset_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("round-trip")
     write_outcomes(dataset, folder)
     assert_same(dataset, OutcomesFormat(OutcomesFormat.Config(), services).read(str(folder)))
+
+
+def test_what_costs_assume_is_kept(tmp_path: Path, reader: OutcomesFormat) -> None:
+    cost = np.full((1, 1), 0.5)
+    dataset = Dataset([Query("a")], Pool([ModelSpec("x")]), Outcomes(cost, cost, cost), cost_note="price times tokens: estimated")
+    write_outcomes(dataset, tmp_path)
+    assert reader.read(str(tmp_path)).cost_note == "price times tokens: estimated"
+    (tmp_path / "pool.yaml").write_text("candidates: [{name: x}]\ncost_note: 3")
+    with pytest.raises(DataError, match="cost_note must be a text, not 3"):
+        reader.read(str(tmp_path))
 
 
 def test_unknown_cells_stay_unknown(tmp_path: Path, reader: OutcomesFormat) -> None:

@@ -116,8 +116,8 @@ def test_paths_of_nothing_or_of_another_format_are_refused(write: Write, tmp_pat
         synthetic.read(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"no train\.csv.*aamc data generate"):
         synthetic.read(str(tmp_path))
-    with pytest.raises(DataError, match=r"looks like the native format: --dataset outcomes:"):
-        synthetic.read(str(write("rows.jsonl", "{}")))
+    with pytest.raises(DataError, match=r"looks like format outcomes: --dataset outcomes:"):
+        synthetic.read(str(write("rows.jsonl", '{"query": "a", "outcomes": {}}')))
     write("llm_candidates.json", "{}")
     with pytest.raises(DataError, match=r"looks like format llmrouter: --dataset llmrouter:"):
         synthetic.read(str(tmp_path))

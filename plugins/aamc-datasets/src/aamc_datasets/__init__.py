@@ -1,1 +1,1 @@
-"""Datasets of the AAMC SDK: formats ``synthetic``, ``outcomes`` and ``llmrouter``, command ``data generate``."""
+"""Datasets of the AAMC SDK: a synthetic generator, the native outcome format, published outcomes, and commands about them."""

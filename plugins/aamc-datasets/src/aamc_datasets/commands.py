@@ -1,17 +1,30 @@
-"""Command ``aamc data generate``: a synthetic dataset as files."""
+"""Commands ``aamc data generate``, ``inspect`` and ``convert``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from aamc_datasets.inspection import describe
 from aamc_datasets.labelled_csv import write_labelled
+from aamc_datasets.outcomes import write_outcomes
 from aamc_datasets.synthetic import FILES, MOST
 from aamc_datasets.synthetic import generate as compose
+from aamc_sdk import Dataset
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.config import set_option
 from aamc_sdk.files import to_json
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.pools import default_pool
+from aamc_sdk.runs import bare_services
+from aamc_sdk.settings import Source, read_settings
 
 _SIZE = click.IntRange(min=1, max=MOST)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="One option of the format.")
 
 
 @click.command("generate", short_help="Write a synthetic dataset.")
@@ -20,7 +33,7 @@ _SIZE = click.IntRange(min=1, max=MOST)
 @click.option("--n-test", type=_SIZE, default=2_000, show_default=True, help="Test texts.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for train.csv, val.csv and test.csv.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same texts.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@_JSON
 def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_json: bool) -> None:
     """Write labelled texts of eight categories as train.csv, val.csv and test.csv.
 
@@ -34,3 +47,65 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_jso
         click.echo(to_json({"schema": 1, "out": out, "seed": seed, "rows": files}))
     else:
         click.echo(f"wrote {n_train} training, {n_val} validation and {n_test} test texts to {out}", err=True)
+
+
+@click.command("inspect", short_help="Say what is in a dataset.")
+@click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
+@_SET
+@_JSON
+@click.pass_context
+def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], as_json: bool) -> None:
+    """Say what is in each dataset: rows, candidates, means, best single candidate, oracle, and the questions that two of them share.
+
+    Example: aamc data inspect llmrouter:data/llmrouter outcomes:mine/
+    """
+    options = _options(assignments)
+    splits: dict[str, Dataset] = {}
+    for named in datasets:
+        splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options).items()}
+    document = describe(splits)
+    if as_json:
+        click.echo(to_json(document))
+    else:
+        from aamc_datasets.inspection_table import show
+
+        show(document)
+
+
+@click.command("convert", short_help="Write a dataset in the native format.")
+@click.argument("dataset", metavar="FORMAT:PATH")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for outcomes.jsonl and pool.yaml.")
+@_SET
+@_JSON
+@click.pass_context
+def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Write a dataset with outcomes in the native format, which outcomes:DIR reads. One that is divided gets a folder a split.
+
+    Example: aamc data convert routellm:data/routellm --to data/native
+    """
+    splits = _read(plugins_of(ctx), dataset, _options(assignments))
+    for split, rows in splits.items():
+        write_outcomes(rows, folder / split)
+    count = sum(map(len, splits.values()))
+    if as_json:
+        click.echo(to_json({"schema": 1, "from": dataset, "to": folder, "rows": count}))
+    else:
+        click.echo(f"wrote {count} rows to {folder}; use them with --dataset outcomes:{folder}", err=True)
+
+
+def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the format's options, given as ``dataset.KEY=VALUE`` like those of an experiment."""
+    content: dict[str, Any] = {"dataset": {}}
+    for assignment in assignments:
+        if not assignment.startswith("dataset."):
+            raise click.UsageError(f"--set takes an option of the dataset, such as dataset.output_tokens=128, not {assignment!r}")
+        set_option(content, assignment)
+    return content["dataset"]  # type: ignore[no-any-return]  # a dict, above
+
+
+def _read(plugins: Plugins, named: str, options: Mapping[str, Any]) -> dict[str, Dataset]:
+    """Return the splits of a dataset; one that is not divided is its only split, ``""``."""
+    source = Source.of(named, "FORMAT:PATH")
+    lent = bare_services(default_pool(), plugins, read_settings({}))
+    read = plugins.make("dataset", source.name, lent, options).read(source.path)
+    return {"": read} if isinstance(read, Dataset) else dict(read)

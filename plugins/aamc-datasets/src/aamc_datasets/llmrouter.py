@@ -1,4 +1,4 @@
-"""Dataset format ``llmrouter``: ``outcomes.json`` and ``llm_candidates.json`` of the LLMRouter project.
+"""Dataset format ``llmrouter``: ``outcomes.json`` and ``llm_candidates.json`` of https://github.com/ulab-uiuc/LLMRouter (MIT).
 
 The files have scores and prices but no token counts, so costs are reckoned: price times tokens.
 Latencies are not known.
@@ -7,38 +7,27 @@ Latencies are not known.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 
+from aamc_datasets.costs import CostOptions
 from aamc_datasets.recognition import existing, hint
-from aamc_sdk import Dataset, DatasetFormat, Labels, Outcomes, Pool, Query, option
+from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.pools import pool_from
-from aamc_sdk.requests import expected_cost
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
 
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
-
-
-@attrs.frozen(kw_only=True)
-class LLMRouterConfig:
-    """What costs assume."""
-
-    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "length of a prompt's token, in characters", above=0)
-    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "tokens that every answer is taken to have", at_least=0)
 
 
 class LLMRouter(DatasetFormat):
     """Scores of LLMRouter's candidates; a question's task is its category."""
 
-    Config = LLMRouterConfig
-    config: LLMRouterConfig
+    Config = CostOptions
+    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read the folder of the two files.
@@ -49,33 +38,14 @@ class LLMRouter(DatasetFormat):
         folder = existing(path, f"folder with {ROWS_FILE} and {CANDIDATES_FILE}")
         for name in (ROWS_FILE, CANDIDATES_FILE):
             if not (folder / name).is_file():
-                raise DataError(f"{folder} has no {name}, as format llmrouter needs{hint(folder)}")
-        pool = _pool(folder / CANDIDATES_FILE)
+                raise DataError(f"{folder} has no {name}, as format llmrouter needs{hint(folder, 'llmrouter')}")
+        pool = self.config.priced(_pool(folder / CANDIDATES_FILE), str(folder))
         file = folder / ROWS_FILE
         rows = _rows(file)
-        queries = [self._query(row["question"]) for row in rows]
-        quality = _quality(file, rows, pool)
-        cost = np.where(np.isnan(quality), np.nan, expected_cost(queries, pool))
-        return Dataset(
-            queries,
-            pool=pool,
-            outcomes=Outcomes(quality, cost, np.full_like(quality, np.nan)),
-            labels=Labels(category=np.array([row["task_name"] for row in rows])),
-            source=str(folder),
-            cost_note=(
-                f"price times tokens; prompt tokens are estimated at {self.config.characters_per_token:g} characters each, "
-                f"and every answer is taken to have {self.config.output_tokens} output tokens"
-            ),
-        )
-
-    def _query(self, text: str) -> Query:
-        """Return a query whose expected tokens are those that its costs assume."""
-        per_token, output = self.config.characters_per_token, self.config.output_tokens
-        return Query(
-            text,
-            prompt_tokens=None if per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / per_token),
-            output_tokens=None if output == DEFAULT_OUTPUT_TOKENS else output,
-        )
+        queries = [self.config.query(row["question"]) for row in rows]
+        outcomes, cost_note = self.config.outcomes(queries, pool, _quality(file, rows, pool))
+        categories = np.array([row["task_name"] for row in rows])
+        return Dataset(queries, pool=pool, outcomes=outcomes, labels=Labels(category=categories), source=str(folder), cost_note=cost_note)
 
 
 def _read(file: Path) -> Any:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from aamc_datasets.json_rows import figure, json_lines, parse_json
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
 
@@ -38,29 +37,12 @@ def parse_rows(file: Path) -> Iterator[Row]:
         DataError: The file cannot be read, or a row is bad; the message names the file, the line and the value.
     """
     parquet = file.suffix == ".parquet"
-    for number, content in _parquet(file) if parquet else _json_lines(file):
+    for number, content in _parquet(file) if parquet else json_lines(file):
         place = f"{file}, {'row' if parquet else 'line'} {number}"
         try:
             yield _row(place, content)
         except DataError as error:
             raise DataError(f"{place}: {error}") from error
-
-
-def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield number, _json(line, f"{file}, line {number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}; give JSON lines in UTF-8") from error
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not valid JSON ({error}); the file may be cut off there") from error
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
@@ -78,7 +60,7 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
             number += 1
             outcomes = row.get("outcomes")
             if isinstance(outcomes, str):
-                outcomes = _json(outcomes, f"{file}, row {number}: the column outcomes")
+                outcomes = parse_json(outcomes, f"{file}, row {number}: the column outcomes")
             elif isinstance(outcomes, list):
                 outcomes = dict(outcomes)
             if isinstance(outcomes, dict):  # a struct has every candidate in every row
@@ -101,7 +83,7 @@ def _row(place: str, content: Any) -> Row:
         query=_query(content),
         cells={name: _cell(name, cell) for name, cell in content["outcomes"].items()},
         category=_text(content, "category"),
-        complexity=_number(content.get("complexity"), "complexity", 1.0),
+        complexity=figure(content.get("complexity"), "complexity", 1.0),
         tool_use=_tool_use(content.get("tool_use")),
         reference=_text(content, "reference"),
     )
@@ -128,21 +110,10 @@ def _cell(name: str, cell: Any) -> Cell:
         raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
     where = f" of {name!r}"
     return (
-        _number(cell["quality"], f"quality{where}", 1.0),
-        _number(cell.get("cost_usd"), f"cost_usd{where}"),
-        _number(cell.get("latency_ms"), f"latency_ms{where}"),
+        figure(cell["quality"], f"quality{where}", 1.0),
+        figure(cell.get("cost_usd"), f"cost_usd{where}"),
+        figure(cell.get("latency_ms"), f"latency_ms{where}"),
     )
-
-
-def _number(value: Any, name: str, most: float = sys.float_info.max) -> float:
-    """Return a figure of at least 0, NaN for None."""
-    if value is None:
-        return math.nan
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most:
-        wanted = "a number from 0 to 1" if most == 1 else "a finite number of at least 0"
-        raise DataError(f"{name} must be {wanted}, not {value!r:.80}")
-    return float(value)
 
 
 def _tool_use(value: Any) -> float:

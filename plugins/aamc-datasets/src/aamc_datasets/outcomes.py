@@ -5,7 +5,8 @@ A folder holds ``outcomes.jsonl`` (or ``outcomes.parquet``) and, where costs are
 
     {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340}}}
 
-A candidate that a line leaves out, or whose quality is null, is unknown there.
+A candidate that a line leaves out, or whose quality is null, is unknown there. A text ``cost_note`` in
+``pool.yaml`` says how the costs were come by, where they were not measured.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aamc_datasets.outcome_rows import Row, parse_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.batch import Floats
+from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.files import to_json, write_text
 from aamc_sdk.pools import pool_to, read_pool
@@ -44,6 +46,7 @@ class OutcomesFormat(DatasetFormat):
             raise DataError(f"{file} is empty; give at least one line with a query and its outcomes")
         pool = _pool(file, rows)
         outcomes, cost_note = _table(rows, pool)
+        notes = [note for note in (_note(file), cost_note) if note]
         references = [row.reference or "" for row in rows]
         return Dataset(
             [row.query for row in rows],
@@ -52,7 +55,7 @@ class OutcomesFormat(DatasetFormat):
             labels=_labels(rows),
             references=references if any(references) else None,
             source=str(file),
-            cost_note=cost_note,
+            cost_note="; ".join(notes),
         )
 
 
@@ -64,12 +67,12 @@ def find_rows(place: Path) -> Path:
     """
     if place.is_file():
         if place.suffix not in SUFFIXES:
-            raise DataError(f"{place} is neither .jsonl nor .parquet, as format outcomes reads{hint(place)}")
+            raise DataError(f"{place} is neither .jsonl nor .parquet, as format outcomes reads{hint(place, 'outcomes')}")
         return place
     named = [place / f"outcomes{suffix}" for suffix in SUFFIXES if (place / f"outcomes{suffix}").is_file()]
     found = named[:1] or sorted(file for suffix in SUFFIXES for file in place.glob(f"*{suffix}"))
     if not found:
-        raise DataError(f"{place} has no outcomes.jsonl, nor another .jsonl or .parquet file{hint(place)}")
+        raise DataError(f"{place} has no outcomes.jsonl, nor another .jsonl or .parquet file{hint(place, 'outcomes')}")
     if len(found) > 1:
         raise DataError(f"{place} has several files of rows ({one_of(file.name for file in found)}); name one of them, or call it {ROWS_FILE}")
     return found[0]
@@ -95,6 +98,15 @@ def _pool(file: Path, rows: Sequence[Row]) -> Pool:
         if name not in named:
             raise DataError(f"candidate {name!r} of {beside} has no outcome in {file}; add its outcomes, or take it out of the pool")
     return pool
+
+
+def _note(file: Path) -> str:
+    """Return how the costs that the rows give were come by, as ``pool.yaml`` may say."""
+    beside = file.parent / POOL_FILE
+    note = load_yaml(beside).get("cost_note", "") if beside.is_file() else ""
+    if not isinstance(note, str):
+        raise DataError(f"{beside}: cost_note must be a text, not {note!r:.80}")
+    return note
 
 
 def _table(rows: Sequence[Row], pool: Pool) -> tuple[Outcomes, str]:
@@ -142,7 +154,8 @@ def write_outcomes(dataset: Dataset, folder: Path) -> None:
     if dataset.outcomes is None or dataset.pool is None:
         raise DataError("only a dataset with outcomes and a pool can be written in the native format")
     lines = "".join(to_json(line) + "\n" for line in _lines(dataset, dataset.outcomes, dataset.pool))
-    write_text(folder / POOL_FILE, yaml.safe_dump(pool_to(dataset.pool), sort_keys=False))
+    note = {"cost_note": dataset.cost_note} if dataset.cost_note else {}
+    write_text(folder / POOL_FILE, yaml.safe_dump({**pool_to(dataset.pool), **note}, sort_keys=False, allow_unicode=True))
     write_text(folder / ROWS_FILE, lines)
 
 

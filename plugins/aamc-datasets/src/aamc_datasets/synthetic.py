@@ -55,11 +55,12 @@ class Synthetic(DatasetFormat):
         place = existing(path, "folder of train.csv, val.csv and test.csv, or a CSV file")
         if place.is_file():
             if place.suffix != ".csv":
-                raise DataError(f"{place} is not a .csv file, as format synthetic reads{hint(place)}")
+                raise DataError(f"{place} is not a .csv file, as format synthetic reads{hint(place, 'synthetic')}")
             return read_labelled(place)
         missing = [name for name in FILES.values() if not (place / name).is_file()]
         if missing:
-            raise DataError(f"{place} has no {' and no '.join(missing)}; write the files with: aamc data generate --out {place}{hint(place)}")
+            advice = f"write the files with: aamc data generate --out {place}"
+            raise DataError(f"{place} has no {' and no '.join(missing)}; {advice}{hint(place, 'synthetic')}")
         return {split: read_labelled(place / name) for split, name in FILES.items()}
 
 

@@ -1,0 +1,57 @@
+"""Dataset format ``embedllm``: right and wrong answers of EmbedLLM (https://huggingface.co/datasets/RZ412/EmbedLLM, Apache-2.0).
+
+A row tells whether one model answered one question. Nothing says what an answer cost.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from aamc_datasets.columns import column_names, read_columns, require_columns
+from aamc_datasets.costs import CostOptions
+from aamc_datasets.recognition import hint, table_file
+from aamc_datasets.score_table import from_rows
+from aamc_sdk import Dataset, DatasetFormat, Prices
+
+COLUMNS = {
+    "question_id": ("question_id", "prompt_id"),
+    "question": ("question", "prompt"),
+    "model_id": ("model_name", "model_id"),
+    "label": ("label",),
+}
+"""What each column is called here, and in the files: the first that a file has. A published ``model_id`` is a number beside ``model_name``."""
+CATEGORY = "category"
+ONE_DOLLAR = Prices(1.0, 1.0)
+
+
+class EmbedLLM(DatasetFormat):
+    """EmbedLLM's answers; a model that lacks a question is unknown there."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a CSV or Parquet file. Without prices among the options, every candidate has the same one.
+
+        Raises:
+            DataError: It is missing, of another format, has a bad row, or only some candidates have prices.
+        """
+        file = table_file(path, "embedllm")
+        found = column_names(file)
+        names = {column: next((name for name in known if name in found), column) for column, known in COLUMNS.items()}
+        require_columns(file, names.values(), found, hint(file, "embedllm"))
+        categories = [CATEGORY] if CATEGORY in found else []
+        columns = read_columns(file, (*names.values(), *categories))
+        texts = columns[names["question"]].texts()
+        table = from_rows(
+            keys=columns[names["question_id"]].names(),
+            texts=texts,
+            categories=columns[CATEGORY].labels() if categories else [""] * len(texts),
+            candidates=columns[names["model_id"]].names(),
+            quality=columns[names["label"]].scores(),
+        )
+        if self.config.prices:
+            return table.dataset(self.config, str(file))
+        dataset = table.dataset(self.config, str(file), dict.fromkeys(table.candidates, ONE_DOLLAR))
+        unpriced = "nobody published prices, so every candidate is taken to cost 1 USD per million tokens, and cost tells none apart"
+        return attrs.evolve(dataset, cost_note=f"{dataset.cost_note}; {unpriced}")

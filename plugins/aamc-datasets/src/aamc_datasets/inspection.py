@@ -1,0 +1,73 @@
+"""What is in a dataset, as ``aamc data inspect`` tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk import Dataset, Outcomes, Pool
+from aamc_sdk.dataset import question
+
+
+def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return what is in each dataset, by the name that it is to have, and what each two share.
+
+    A shared question is one whose text stands in both, whatever its spacing and case.
+    """
+    questions = {name: set(map(question, dataset.queries)) for name, dataset in datasets.items()}
+    return {
+        "schema": 1,
+        "datasets": [{"name": name, **_facts(dataset)} for name, dataset in datasets.items()],
+        "shared": [{"between": pair, "questions": len(questions[pair[0]] & questions[pair[1]])} for pair in combinations(datasets, 2)],
+    }
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    labels = dataset.labels
+    facts = {
+        "rows": len(dataset),
+        "duplicates": len(dataset) - len(set(map(question, dataset.queries))),
+        "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
+        "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),
+        "cost_note": dataset.cost_note,
+    }
+    if dataset.outcomes is None or dataset.pool is None:
+        return {**facts, "candidates": [{"name": name} for name in dataset.pool.names] if dataset.pool else []}
+    return facts | _outcome_facts(dataset.outcomes, dataset.pool)
+
+
+def _outcome_facts(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
+    """Return each candidate's means over its known cells, and what the best one and an oracle reach on the rows without a missing cell."""
+    missing = np.isnan(outcomes.known_quality)
+    names = ("mean_quality", "mean_cost_usd", "mean_latency_ms")
+    candidates = [
+        {"name": name, **dict(zip(names, means, strict=True)), "missing_share": share}
+        for name, means, share in zip(pool.names, outcomes.means.tolist(), missing.mean(axis=0).tolist(), strict=True)
+    ]
+    complete = outcomes.take(outcomes.complete)
+    return {
+        "candidates": candidates,
+        "missing_share": float(missing.mean()),
+        "complete_rows": len(complete.cost_usd),
+        "best_single": _best_single(complete, pool) if len(complete.cost_usd) else None,
+        "oracle": _oracle(complete) if len(complete.cost_usd) else None,
+    }
+
+
+def _best_single(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
+    """Return the candidate of the greatest mean quality, the cheapest of several."""
+    means = outcomes.means
+    best = np.lexsort((means[:, 1], -means[:, 0]))[0]
+    return {"name": pool.names[best], "mean_quality": float(means[best, 0]), "mean_cost_usd": float(means[best, 1])}
+
+
+def _oracle(outcomes: Outcomes) -> dict[str, float]:
+    """Return what the best answer to each question reaches, and what the cheapest such answer costs."""
+    quality = outcomes.known_quality
+    best = quality.max(axis=1)
+    cost = np.where(quality == best[:, None], outcomes.cost_usd, np.inf).min(axis=1)
+    return {"mean_quality": float(best.mean()), "mean_cost_usd": float(cost.mean())}

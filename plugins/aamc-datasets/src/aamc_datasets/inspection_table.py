@@ -1,0 +1,67 @@
+"""``aamc data inspect`` for people: a table a dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PIPE_WIDTH = 120
+"""Columns of text where standard output is no terminal."""
+FORMS = (
+    ("mean_quality", "quality", 1, ".3f"),
+    ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
+    ("mean_latency_ms", "latency, ms", 1, ",.0f"),
+    ("missing_share", "missing", 1, ".1%"),
+)
+"""Each column's figure, heading, factor and format."""
+
+
+def show(document: Mapping[str, Any]) -> None:
+    """Print what :func:`aamc_datasets.inspection.describe` returned to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    for facts in document["datasets"]:
+        if facts["candidates"]:
+            console.print(_table(facts))
+        for line in _lines(facts):
+            console.print(line, markup=False, highlight=False)
+    for shared in document["shared"]:
+        first, second = shared["between"]
+        console.print(f"{first} and {second} share {shared['questions']:,} questions", markup=False, highlight=False)
+
+
+def _table(facts: Mapping[str, Any]) -> Table:
+    table = Table(title=escape(facts["name"]), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("candidate", no_wrap=True)
+    for _, heading, _, _ in FORMS:
+        table.add_column(heading, justify="right")
+    extra = [{"name": "(oracle)", **facts["oracle"]}] if facts.get("oracle") else []
+    best = (facts.get("best_single") or {}).get("name")
+    for row in (*facts["candidates"], *extra):
+        cells = [_cell(row.get(key), factor, form) for key, _, factor, form in FORMS]
+        table.add_row(escape(row["name"]), *cells, style="bold" if row["name"] == best else None)
+    return table
+
+
+def _cell(value: float | None, factor: float, form: str) -> str:
+    return "-" if value is None or math.isnan(value) else format(factor * value, form)
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{facts['name']}: {facts['rows']:,} rows, {len(facts['categories'])} categories, {facts['duplicates']:,} repeated questions"
+    if facts["comparisons"]:
+        yield f"{facts['comparisons']:,} comparisons of two candidates"
+    if "complete_rows" in facts:
+        yield f"{facts['missing_share']:.1%} of the cells are missing; {facts['complete_rows']:,} rows have none missing"
+    best = facts.get("best_single")
+    if best:
+        yield f"best single candidate: {best['name']}, quality {best['mean_quality']:.3f}; the oracle's: {facts['oracle']['mean_quality']:.3f}"
+    if facts["cost_note"]:
+        yield f"costs: {facts['cost_note']}"

@@ -1,0 +1,94 @@
+"""Dataset format ``routellm``: the benchmark responses of RouteLLM (https://github.com/lm-sys/RouteLLM, Apache-2.0).
+
+A CSV file has a column ``prompt`` and, for each model, one of True and False. ``mt_bench.jsonl`` has a
+judge's score of each turn of a dialogue. A folder may hold any of them, at any depth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_datasets.columns import column_names, read_columns, require_columns
+from aamc_datasets.costs import CostOptions
+from aamc_datasets.json_rows import figure, parse_lines, require, text
+from aamc_datasets.recognition import existing, hint
+from aamc_datasets.score_table import ScoreTable, from_rows, stack
+from aamc_sdk import Dataset, DatasetFormat, Prices
+from aamc_sdk.errors import DataError
+
+PROMPT, RESPONSE = "prompt", "_response"
+DIALOGUES = "mt_bench.jsonl"
+TOP_SCORE = 10.0
+PAPER_PRICES = {
+    "gpt-4-1106-preview": Prices(24.7, 24.7),
+    "mistralai/Mixtral-8x7B-Instruct-v0.1": Prices(0.24, 0.24),
+}
+"""USD per million tokens, as the paper counts them (arXiv 2406.18665); the files have no prices."""
+
+
+class RouteLLM(DatasetFormat):
+    """RouteLLM's benchmarks: right or wrong answers, and judged dialogues."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a CSV file, ``mt_bench.jsonl``, or a folder of them.
+
+        Raises:
+            DataError: It is missing, of another format, or has a bad row.
+        """
+        place = existing(path, f"CSV file, {DIALOGUES}, or a folder of them")
+        table = stack([_dialogues(file) if file.suffix == ".jsonl" else _answers(file) for file in _files(place)])
+        dataset = table.dataset(self.config, str(place), PAPER_PRICES)
+        papers = not all(name in self.config.prices for name in table.candidates)
+        return attrs.evolve(dataset, cost_note=f"{dataset.cost_note}; prices are those of RouteLLM's paper") if papers else dataset
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        if place.suffix not in (".csv", ".jsonl"):
+            raise DataError(f"{place} is neither .csv nor .jsonl, as format routellm reads{hint(place, 'routellm')}")
+        return [place]
+    found = sorted([*place.rglob("*.csv"), *place.rglob(DIALOGUES)])
+    if not found:
+        raise DataError(f"{place} has no .csv file and no {DIALOGUES}{hint(place, 'routellm')}")
+    return found
+
+
+def _answers(file: Path) -> ScoreTable:
+    """Return a CSV file's table; its subject, such as ``virology`` of ``mmlu_virology.csv``, is the category."""
+    found, advice = column_names(file), hint(file, "routellm")
+    require_columns(file, (PROMPT,), found, advice)
+    models = [name for name in found if name != PROMPT and not name.endswith(RESPONSE)]
+    if not models:
+        raise DataError(f"{file} has no column of a model beside {PROMPT!r}{advice}")
+    columns = read_columns(file, (PROMPT, *models))
+    texts = columns[PROMPT].texts()
+    try:
+        quality = np.stack([columns[name].scores() for name in models], axis=1)
+    except DataError as error:
+        raise DataError(f"{error}; a model's column holds True and False{advice}") from error
+    subject = file.stem.removeprefix("mmlu_").removesuffix("_responses")
+    return ScoreTable(texts, [subject] * len(texts), models, quality)
+
+
+def _dialogues(file: Path) -> ScoreTable:
+    """Return the table of judged dialogues, where the mean of a dialogue's turns is what it is worth."""
+    advice = hint(file, "routellm")
+    keys, texts, categories, models, scores = zip(*parse_lines(file, lambda line: _turn(line, advice)), strict=True)
+    return from_rows(keys, texts, categories, models, np.array(scores))
+
+
+def _turn(line: Any, advice: str) -> tuple[str, str, str, str, float]:
+    """Return the key, what is routed (the first turn, as in the paper), the category, the model and the score from 0 to 1."""
+    require(line, ("question_id", "model", "turn", "score", "category", "turns"), advice)
+    turns = line["turns"]
+    if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
+        raise DataError(f"'turns' must be a list of texts, not {turns!r:.80}")
+    score = figure(line["score"], "score", most=TOP_SCORE, least=1.0) / TOP_SCORE
+    return str(line["question_id"]), turns[0], text(line, "category"), text(line, "model"), score

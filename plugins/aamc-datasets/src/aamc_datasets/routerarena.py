@@ -1,0 +1,66 @@
+"""Dataset format ``routerarena``: the evaluated answers of RouterArena (https://github.com/RouteWorks/RouterArena, Apache-2.0).
+
+A folder has JSON lines, usually a file for each model. ``success`` is not read: it says that a call
+completed, not that its answer is right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_datasets.costs import CostOptions
+from aamc_datasets.json_rows import figure, parse_lines, require, text
+from aamc_datasets.recognition import existing, hint
+from aamc_datasets.score_table import from_rows
+from aamc_sdk import Dataset, DatasetFormat
+from aamc_sdk.errors import DataError
+
+Row = tuple[str, str, str, str, float, float]
+"""Key, question, category, model, score, cost in USD."""
+
+
+class RouterArena(DatasetFormat):
+    """RouterArena's scores and measured costs."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a folder of JSON lines, or one such file; a question that a model lacks is unknown there.
+
+        Raises:
+            DataError: It is missing, of another format, or has a bad line.
+        """
+        place = existing(path, "folder of .jsonl files")
+        files = [place] if place.is_file() else sorted(place.glob("*.jsonl"))
+        if not files or files[0].suffix != ".jsonl":
+            raise DataError(f"{place} has no .jsonl file, as format routerarena reads{hint(place, 'routerarena')}")
+        rows = [row for file in files for row in _rows(file)]
+        keys, texts, categories, models, scores, costs = zip(*rows, strict=True)
+        return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(place))
+
+
+def _rows(file: Path) -> list[Row]:
+    advice = hint(file, "routerarena")
+    return parse_lines(file, lambda line: _row(line, advice))
+
+
+def _row(line: Any, advice: str) -> Row:
+    require(line, ("question", "llm_selected", "evaluation_result"), advice)
+    question = text(line, "question")
+    result = line["evaluation_result"]
+    if result is None:  # nobody judged the answer
+        result = {"score": None, "inference_cost": None}
+    require(result, ("score", "inference_cost"))
+    index = str(line.get("global_index") or "")
+    return (
+        index or question,
+        question,
+        index.rpartition("_")[0],
+        text(line, "llm_selected"),
+        figure(result["score"], "score", most=1.0),
+        figure(result["inference_cost"], "inference_cost"),
+    )

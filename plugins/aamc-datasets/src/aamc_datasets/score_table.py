@@ -1,0 +1,120 @@
+"""A table of what candidates scored: where the formats of published scores meet."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_datasets.costs import CostOptions
+from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Prices
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import DataError
+
+
+@attrs.frozen(eq=False)
+class ScoreTable:
+    """Q questions and M candidates.
+
+    Attributes:
+        texts: The questions.
+        categories: A name each, ``""`` where there is none.
+        candidates: The candidates' names.
+        quality: From 0 to 1, ``[Q, M]``, NaN where unknown.
+        cost_usd: Measured costs, ``[Q, M]``, or None.
+    """
+
+    texts: Sequence[str]
+    categories: Sequence[str]
+    candidates: Sequence[str]
+    quality: Floats
+    cost_usd: Floats | None = None
+
+    def dataset(self, options: CostOptions, source: str, prices: Mapping[str, Prices] | None = None) -> Dataset:
+        """Return the dataset.
+
+        Args:
+            options: What costs assume.
+            source: Where the table comes from.
+            prices: Prices by candidate; those of the options win.
+
+        Raises:
+            DataError: A candidate has neither a cost nor a price.
+        """
+        known = prices or {}
+        pool = options.priced(Pool(ModelSpec(name, prices=known.get(name)) for name in self.candidates), source)
+        queries = [options.query(text) for text in self.texts]
+        outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd)
+        labels = Labels(category=np.array(self.categories) if any(self.categories) else None)
+        return Dataset(queries, pool=pool, outcomes=outcomes, labels=labels, source=source, cost_note=cost_note)
+
+
+def stack(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the questions of several tables without costs; a candidate that one of them lacks is unknown there."""
+    names = list(dict.fromkeys(name for table in tables for name in table.candidates))
+    parts = []
+    for table in tables:
+        part = np.full((len(table.texts), len(names)), np.nan)
+        part[:, [names.index(name) for name in table.candidates]] = table.quality
+        parts.append(part)
+    texts = [text for table in tables for text in table.texts]
+    categories = [category for table in tables for category in table.categories]
+    return ScoreTable(texts, categories, names, np.concatenate(parts))
+
+
+def from_rows(
+    keys: Sequence[Hashable],
+    texts: Sequence[str],
+    categories: Sequence[str],
+    candidates: Sequence[str],
+    quality: Floats,
+    cost_usd: Floats | None = None,
+) -> ScoreTable:
+    """Return a table from R rows that each tell what one candidate scored on one question.
+
+    Where a candidate answered a question more than once, its mean counts.
+
+    Args:
+        keys: What makes two rows the same question.
+        texts: The question.
+        categories: Its category.
+        candidates: Who answered.
+        quality: ``[R]``, NaN where unknown.
+        cost_usd: ``[R]``, or None.
+
+    Raises:
+        DataError: One key has two texts.
+    """
+    rows, questions = _numbered(keys)
+    columns, names = _numbered(candidates)
+    first = np.unique(rows, return_index=True)[1]
+    for row, question in enumerate(rows):
+        if texts[row] != texts[first[question]]:
+            raise DataError(f"question {keys[row]!r} stands with two texts, {texts[first[question]]!r:.40} and {texts[row]!r:.40}")
+    shape = (len(questions), len(names))
+    return ScoreTable(
+        texts=[texts[row] for row in first],
+        categories=[categories[row] for row in first],
+        candidates=[str(name) for name in names],
+        quality=_means(rows, columns, quality, shape),
+        cost_usd=None if cost_usd is None else _means(rows, columns, cost_usd, shape),
+    )
+
+
+def _numbered(keys: Iterable[Hashable]) -> tuple[NDArray[np.intp], list[Hashable]]:
+    """Return each key's number, and the distinct keys, in order of appearance."""
+    numbers: dict[Hashable, int] = {}
+    codes = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
+    return codes, list(numbers)
+
+
+def _means(rows: NDArray[np.intp], columns: NDArray[np.intp], values: Floats, shape: tuple[int, int]) -> Floats:
+    """Return the mean of the known values of each cell, NaN where there is none."""
+    known = np.isfinite(values)
+    cells = (rows * shape[1] + columns)[known]
+    counts = np.bincount(cells, minlength=shape[0] * shape[1])
+    sums = np.bincount(cells, weights=values[known], minlength=shape[0] * shape[1])
+    means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return np.asarray(means.reshape(shape))

@@ -1,0 +1,152 @@
+"""Commands ``data inspect`` and ``data convert``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_datasets.costs import CostOptions
+from aamc_datasets.outcomes import OutcomesFormat
+from aamc_datasets.routellm import RouteLLM
+
+from aamc_sdk import Services
+from aamc_sdk.cli import main
+
+Write = Callable[[str, str], Path]
+POOL = "candidates: [{name: small}, {name: large}]"
+Aamc = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def aamc(capsys: pytest.CaptureFixture[str]) -> Aamc:
+    """Run the command line; return exit status, standard output and standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["data", *arguments])
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def line(query: str, small: float | None, large: float | None, category: str = "math") -> str:
+    cells = {"small": {"quality": small, "cost_usd": 0.001}, "large": {"quality": large, "cost_usd": 0.01}}
+    return json.dumps({"query": query, "category": category, "outcomes": cells}) + "\n"
+
+
+@pytest.fixture
+def native(write: Write) -> str:
+    write("pool.yaml", POOL)
+    rows = line("a", 1, 1) + line("b", 0, 1) + line("c", 1, 0, "code") + line(" A ", 0, 1) + line("d", None, 0.5)
+    return f"outcomes:{write('mine.jsonl', rows)}"
+
+
+def test_inspect_tells_means_best_single_oracle_and_repeats(aamc: Aamc, native: str) -> None:
+    status, out, err = aamc("inspect", native, "--json")
+    document = json.loads(out)
+    assert (status, err, document["schema"], document["shared"]) == (0, "", 1, [])
+    (facts,) = document["datasets"]
+    assert (facts["name"], facts["rows"], facts["duplicates"], facts["complete_rows"]) == (native, 5, 1, 4)
+    assert facts["categories"] == {"code": 1, "math": 4}
+    assert facts["missing_share"] == pytest.approx(0.1)
+    small, large = facts["candidates"]
+    assert (small["mean_quality"], small["missing_share"]) == (0.5, pytest.approx(0.2))
+    assert (large["mean_quality"], large["mean_latency_ms"], large["missing_share"]) == (0.7, None, 0.0)
+    assert facts["best_single"] == {"name": "large", "mean_quality": 0.75, "mean_cost_usd": pytest.approx(0.01)}
+    assert facts["oracle"] == {"mean_quality": 1.0, "mean_cost_usd": pytest.approx((0.001 + 0.01 + 0.001 + 0.01) / 4)}
+
+
+def test_inspect_counts_the_questions_that_two_datasets_share(aamc: Aamc, native: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "outcomes.jsonl").write_text(line("A", 1, 1) + line("new", 1, 1) + line("B", 1, 1))
+    _, out, _ = aamc("inspect", native, f"outcomes:{other}", "--json")
+    assert json.loads(out)["shared"] == [{"between": [native, f"outcomes:{other}"], "questions": 2}]
+    status, out, _ = aamc("inspect", native, f"outcomes:{other}")
+    assert status == 0
+    assert "share 2 questions" in " ".join(out.split())
+
+
+def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:
+    status, out, _ = aamc("inspect", native)
+    text = " ".join(out.split())
+    assert status == 0
+    assert "5 rows, 2 categories, 1 repeated questions" in text
+    assert "10.0% of the cells are missing; 4 rows have none missing" in text
+    assert "best single candidate: large, quality 0.750; the oracle's: 1.000" in text
+    assert "nan" not in text
+
+
+def test_a_table_without_a_complete_row_has_no_best_and_no_oracle(aamc: Aamc, write: Write) -> None:
+    rows = "question_id,question,model_id,label\n1,q,a,1\n2,r,b,0\n"
+    status, out, _ = aamc("inspect", f"embedllm:{write('train.csv', rows)}", "--json")
+    (facts,) = json.loads(out)["datasets"]
+    assert (status, facts["complete_rows"], facts["best_single"], facts["oracle"]) == (0, 0, None, None)
+    assert "every candidate is taken to cost 1 USD per million tokens" in facts["cost_note"]
+    assert aamc("inspect", f"embedllm:{write('train.csv', rows)}")[0] == 0
+
+
+def test_splits_and_comparisons_are_told_apart(aamc: Aamc, write: Write) -> None:
+    votes = write("votes.csv", "model_a,model_b,prompt,winner\nx,y,one,tie\nx,y,two,model_a\n")
+    sizes = [f"--set=dataset.n_{split}=5" for split in ("train", "validation", "test")]
+    _, out, _ = aamc("inspect", "synthetic", *sizes, "--json")
+    document = json.loads(out)
+    assert [(facts["name"], facts["rows"]) for facts in document["datasets"]] == [
+        (f"synthetic {name}", 5) for name in ("train", "validation", "test")
+    ]
+    assert [shared["questions"] for shared in document["shared"]] == [0, 0, 0]
+    _, out, _ = aamc("inspect", f"arena:{votes}", "--json")
+    (facts,) = json.loads(out)["datasets"]
+    assert (facts["comparisons"], facts["candidates"]) == (2, [{"name": "x"}, {"name": "y"}])
+    assert "2 comparisons of two candidates" in aamc("inspect", f"arena:{votes}")[1]
+
+
+def test_what_was_converted_is_the_same_dataset(aamc: Aamc, write: Write, tmp_path: Path, services: Services) -> None:
+    file = write("own.csv", 'prompt,weak,strong\n"one, two",True,False\nthree,,True\n')
+    prices: dict[str, Any] = {"weak": {"input": 1.0, "output": 2.0}, "strong": {"input": 10.0, "output": 20.0}}
+    given = json.dumps(prices)
+    status, out, err = aamc("convert", f"routellm:{file}", "--to", str(tmp_path / "native"), "--set", f"dataset.prices={given}")
+    assert (status, out) == (0, "")
+    assert "wrote 2 rows to" in err
+    expected = RouteLLM(CostOptions(prices=prices), services).read(str(file))
+    actual = OutcomesFormat(OutcomesFormat.Config(), services).read(str(tmp_path / "native"))
+    assert list(expected.queries) == list(actual.queries)
+    assert expected.pool == actual.pool
+    assert expected.cost_note == actual.cost_note
+    assert expected.outcomes is not None
+    assert actual.outcomes is not None
+    np.testing.assert_array_equal(expected.labels.category, actual.labels.category)
+    for part in ("quality", "cost_usd", "latency_ms"):
+        np.testing.assert_array_equal(getattr(expected.outcomes, part), getattr(actual.outcomes, part))
+
+
+def test_convert_as_json_is_one_document(aamc: Aamc, native: str, tmp_path: Path) -> None:
+    status, out, err = aamc("convert", native, "--to", str(tmp_path / "new"), "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {"schema": 1, "from": native, "to": str(tmp_path / "new"), "rows": 5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("inspect",), 2, "Missing argument"),
+        (("inspect", "outcome:x"), 2, "no dataset is named 'outcome'; did you mean 'outcomes'?"),
+        (("inspect", "outcomes:/nowhere"), 1, "/nowhere does not exist"),
+        (("inspect", "routellm:x", "--set", "prices=1"), 2, "--set takes an option of the dataset, such as dataset.output_tokens=128"),
+        (("inspect", "routellm:x", "--set", "dataset.price=1"), 2, "routellm has no option 'price'; did you mean 'prices'?"),
+        (("convert", "outcomes:x"), 2, "Missing option '--to'"),
+        (("convert", "synthetic", "--to", "out"), 1, "only a dataset with outcomes and a pool can be written in the native format"),
+    ],
+)
+def test_mistakes_are_one_line(
+    aamc: Aamc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = aamc(*arguments)
+    assert (code, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,40 @@
+"""Datasets: what goes with some rows of one."""
+
+import numpy as np
+
+from aamc_sdk import Attempt, Dataset, Decision, Estimates, Experience, Feedback, Preference, Query
+
+
+def logged(texts):
+    decisions = [Decision(str(row), "a", 1.0, Preference()) for row in range(len(texts))]
+    return Experience(
+        position=len(texts),
+        queries=[Query(text) for text in texts],
+        estimates=Estimates.unknown(len(texts)),
+        decisions=decisions,
+        attempts=[Attempt(decision.id, 0, "a") for decision in decisions],
+        feedback=[Feedback(decision_id=decision.id, quality=1.0) for decision in decisions],
+    )
+
+
+def test_rows_come_with_the_experience_about_their_questions_alone():
+    dataset = Dataset([Query(text) for text in ("one", "two", "three")], experience=logged(["two", "ONE ", "three", "two"]))
+    part = dataset.take(np.array([1]))
+    assert part.queries == [Query("two")]
+    assert part.experience.queries == [Query("two"), Query("two")]
+    assert [decision.id for decision in part.experience.decisions] == ["0", "3"]
+    assert [attempt.decision_id for attempt in part.experience.attempts] == ["0", "3"]
+    assert [feedback.decision_id for feedback in part.experience.feedback] == ["0", "3"]
+    assert len(part.experience.estimates) == 2
+
+
+def test_no_question_of_a_split_is_in_the_experience_of_another():
+    texts = [str(row) for row in range(10)]
+    dataset = Dataset([Query(text) for text in texts], experience=logged(texts))
+    rows = {"train": np.arange(6), "test": np.arange(6, 10)}
+    asked = {name: {query.text for query in dataset.take(part).experience.queries} for name, part in rows.items()}
+    assert asked == {"train": set(texts[:6]), "test": set(texts[6:])}
+
+
+def test_rows_of_a_dataset_without_experience_have_none():
+    assert Dataset([Query("one")]).take(np.array([0])).experience is None
