@@ -77,6 +77,20 @@ def test_strong_is_who_was_better_in_training(table: Any, routers: Any) -> None:
     assert measured(table, always, candidate_means=turned) == dict.fromkeys(NAMES)  # the strong one is now the worse one
 
 
+def test_of_two_as_good_in_training_the_dearer_is_strong(table: Any, routers: Any) -> None:
+    alike = table.means.copy()
+    alike[:, 0] = 0.5
+    large = routers.Always(routers.options, table.services)
+    large.candidate = 1
+    assert measured(table, large, candidate_means=alike)["pgr"] == 1
+
+
+def test_without_a_quality_in_training_nobody_is_strong(table: Any, routers: Any) -> None:
+    unknown = table.means.copy()
+    unknown[0, 0] = np.nan
+    assert measured(table, routers.Greedy(routers.options, table.services), candidate_means=unknown) == dict.fromkeys(NAMES)
+
+
 @pytest.mark.parametrize("quality", [[[1, 1], [0, 0]], [[1, 0, 1], [0, 1, 1]], [[1], [0]]], ids=["no gap", "three candidates", "one candidate"])
 def test_without_a_gap_between_two_there_is_nothing_to_recover(make_table: Any, routers: Any, quality: Any) -> None:
     table = make_table(quality, [[1, 2, 3][: len(row)] for row in quality])
