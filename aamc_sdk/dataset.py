@@ -140,5 +140,6 @@ def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, tes
     shares = {"train": 1.0, "validation": validation, "test": test}
     for name, rows in sides.items():
         if shares[name] > 0 and not rows.any():
-            raise DataError(f"the {name} split is empty: {len(place)} rows with {len(set(digests))} different questions are too few to divide; give more, or name a --test-dataset")
+            given = f"{len(place)} rows with {len(set(digests))} different questions"
+            raise DataError(f"the {name} split is empty: {given} are too few to divide; give more, or name a --test-dataset")
     return {name: np.flatnonzero(rows) for name, rows in sides.items()}

@@ -111,13 +111,14 @@ def measure_run(
         progress: Where to report.
         names: Which routers.
         preference: The headline's.
-        source: What to evaluate on; the run's own test rows when None.
+        source: What to evaluate on, read with the run's options where it has none; the run's own test rows when None.
         out: Where to write ``run.yaml``, ``metrics.json`` and ``decisions.npz``; nowhere when None.
 
     Raises:
         CheckpointError: The run holds no such router, or is damaged.
         DataError: The data cannot be used, or has other candidates.
     """
+    source = None if source is None else source.like(run.settings.dataset)
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
     settings = attrs.evolve(settings, preference=preference)
     lent = run.services(plugins)

@@ -66,6 +66,10 @@ class Source(Choice):
         name, _, given = choice.name.partition(":")
         return cls(name, options, path or given)
 
+    def like(self, other: Source) -> Source:
+        """Return the source with the options of another of its format, where it has none of its own."""
+        return attrs.evolve(self, options=other.options) if self.name == other.name and not self.options else self
+
     def plain(self) -> dict[str, Any]:
         """Return what :meth:`of` reads."""
         return {"name": self.name, "path": self.path, **self.options}
@@ -97,7 +101,7 @@ class Settings:
         pool: A pool's name or YAML file; None for the data's own, or the default one.
         reward: The reward.
         dataset: The queries, perhaps with outcomes.
-        test_dataset: What to test on; None to set a fifth of ``dataset`` aside.
+        test_dataset: What to test on, read with ``dataset``'s options where it has none; None to set a fifth of ``dataset`` aside.
         routers: What to compare with, by the name that tables give it; None for every baseline that can be had.
         preference: The headline's preference.
         preset: Which of the components' presets to start from.
@@ -160,14 +164,15 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {given.device!r}")
     if given.seed < 0:
         raise ConfigError(f"seed must be at least 0, not {given.seed}")
+    dataset = Source.of(given.dataset, "dataset")
     return Settings(
         router=Choice.of(given.router, "router"),
         estimator=None if given.estimator is None else Choice.of(given.estimator, "estimator"),
         environment=_environment(given.environment),
         pool=given.pool,
         reward=Choice.of(given.reward, "reward"),
-        dataset=Source.of(given.dataset, "dataset"),
-        test_dataset=None if given.test_dataset is None else Source.of(given.test_dataset, "test_dataset"),
+        dataset=dataset,
+        test_dataset=None if given.test_dataset is None else Source.of(given.test_dataset, "test_dataset").like(dataset),
         routers=None if given.routers is None else _routers(given.routers),
         preference=Preference.of(given.preference),
         preset=given.preset,

@@ -7,9 +7,9 @@ import sys
 import attrs
 import numpy as np
 import pytest
-from tiny import Tiny, TinyRouter
+from tiny import Tiny, TinyFormat, TinyRouter
 
-from aamc_sdk import Query
+from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
@@ -256,6 +256,26 @@ def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tm
     assert list(other["routers"]) == ["seer"]
     assert (tmp_path / "o" / "decisions.npz").exists()
     assert before == {path: path.stat().st_mtime_ns for path in made.run.folder.rglob("*")}
+
+
+def test_other_data_of_the_same_format_is_read_with_the_runs_options(experiment, plugins, monkeypatch) -> None:
+    @attrs.frozen(kw_only=True)
+    class Note:
+        note: str = option("none", "what the data says of its costs")
+
+    class Noting(TinyFormat):
+        Config = Note
+
+        def read(self, path):
+            return attrs.evolve(super().read(path), cost_note=self.config.note)
+
+    monkeypatch.setattr("tiny.TinyFormat", Noting)
+    made = experiment(dataset={"name": "tiny", "path": "200", "note": "guessed"})
+    made.complete()
+    run = Run.open(made.run.folder)
+    for source, note in (("tiny:50", "guessed"), ({"name": "tiny", "path": "50", "note": "counted"}, "counted")):
+        metrics = measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of(source, ""))
+        assert metrics["data"]["cost_note"] == note
 
 
 @pytest.mark.parametrize(

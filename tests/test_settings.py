@@ -32,6 +32,20 @@ def test_settings_are_read_back_as_they_were_written() -> None:
     assert settings.routers["twin"] == Choice("greedy")
 
 
+@pytest.mark.parametrize(
+    ("test_dataset", "options"),
+    [
+        ("llmrouter:elsewhere", {"output_tokens": 128}),
+        ({"name": "llmrouter", "path": "elsewhere", "output_tokens": 64}, {"output_tokens": 64}),
+        ("outcomes:elsewhere", {}),
+    ],
+)
+def test_a_test_dataset_of_the_same_format_is_read_with_the_same_options(test_dataset, options) -> None:
+    settings = read_settings({"dataset": {"name": "llmrouter", "path": "here", "output_tokens": 128}, "test_dataset": test_dataset})
+    assert settings.test_dataset.options == options
+    assert settings.test_dataset.path == "elsewhere"
+
+
 def test_a_file_gives_way_to_options_and_they_to_set(tmp_path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("router: {name: ppo, gamma: 0.5}\nseed: 3\n")
