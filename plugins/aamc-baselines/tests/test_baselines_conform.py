@@ -8,7 +8,9 @@ import pytest
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import assert_conforms
 
-NAMES = ["best-single", "greedy", "llm-only", "oracle", "random", "rule", "slm-only", "supervised"]
+SIMPLE = ["best-single", "greedy", "llm-only", "oracle", "random", "rule", "slm-only", "supervised"]
+LEARNED = ["ensemble", "gbdt", "irt", "knn", "logistic", "mf", "mlp", "ridge", "svm"]
+NAMES = SIMPLE + LEARNED
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -16,13 +18,13 @@ def test_a_baseline_passes_the_conformance_kit(name: str) -> None:
     assert_conforms("router", name, Plugins())
 
 
-def test_showing_a_baseline_imports_no_scikit_learn() -> None:
+def test_showing_a_baseline_imports_neither_scikit_learn_nor_scipy() -> None:
     code = f"""
 import sys
 from aamc_sdk.plugins import Plugins
 plugins = Plugins()
 for name in {NAMES!r}:
     plugins.load("router", name)
-raise SystemExit("sklearn" in sys.modules)
+raise SystemExit("sklearn" in sys.modules or "scipy" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
