@@ -106,11 +106,8 @@ def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, i
         if feedback.over is None or feedback.decision_id not in made:
             continue
         decision, text = made[feedback.decision_id]
-        winner = decision.candidate if feedback.candidate is None else feedback.candidate
-        if text in rows and winner in names and feedback.over in names:
-            weight = feedback.weight * feedback.confidence
-            found.append((rows[text], names.index(winner), names.index(feedback.over), 0.5 if feedback.tie else 1.0, weight))
-    if not found:
-        return Comparisons.none()
-    row, winner_, loser, won, weights = (np.array(column) for column in zip(*found, strict=True))
-    return Comparisons(row, winner_, loser, won, weights)
+        better = decision.candidate if feedback.candidate is None else feedback.candidate
+        if text in rows and better in names and feedback.over in names:
+            won, weight = 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence
+            found.append((rows[text], names.index(better), names.index(feedback.over), won, weight))
+    return Comparisons(*(np.array(column) for column in zip(*found, strict=True))) if found else Comparisons.none()
