@@ -39,11 +39,14 @@ class Experiment:
         folder: Where everything goes.
         progress: Where to report.
         goal: How far it goes: ``"estimator"``, ``"router"`` or ``"comparison"``.
+        resumed: Whether the folder holds its beginning already.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, goal: str = "comparison") -> None:
+    def __init__(
+        self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, goal: str = "comparison", *, resumed: bool = False
+    ) -> None:
         self.goal = goal
-        self._resumed = False
+        self.resumed = resumed
         self.settings = settings
         self.plugins = plugins
         self.run = Run(folder)
@@ -68,9 +71,7 @@ class Experiment:
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
         """Return an experiment that was begun before."""
         run = Run.open(folder)
-        experiment = cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]))
-        experiment._resumed = True
-        return experiment
+        return cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]), resumed=True)
 
     def complete(self) -> dict[str, Any]:
         """Go through all stages up to the goal; what was finished before is read, not done again.
@@ -82,7 +83,7 @@ class Experiment:
             OutputError: The folder holds something else, or another process writes it.
         """
         with self.run.locked():
-            if not self._resumed:
+            if not self.resumed:
                 self.run.refuse_to_overwrite()
             return self._complete()
 

@@ -118,6 +118,10 @@ def measure_run(
         CheckpointError: The run holds no such router, or is damaged.
         DataError: The data cannot be used, or has other candidates.
     """
+    if not names:
+        raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
+    if out is not None:
+        Run(out).refuse_to_overwrite()
     source = None if source is None else source.like(run.settings.dataset)
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
     settings = attrs.evolve(settings, preference=preference)
@@ -130,11 +134,8 @@ def measure_run(
     world = World(env=env, splits={"test": env.dataset("test")}, services=lent)
     estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
     request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
-    if not names:
-        raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
-        Run(out).refuse_to_overwrite()
         details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
         Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": {"queries": len(test), "sha256": split_hash(test)}}})
     return measure(out, world, routers, request, run.candidate_means, settings, progress)
