@@ -15,19 +15,19 @@ import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import EstimatesError
-from aamc_sdk.files import read_arrays, read_json, write_arrays
+from aamc_sdk.errors import DataError, EstimatesError
+from aamc_sdk.files import plain, read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, part_name, save_part
 from aamc_sdk.settings import COMPARED, Choice, Settings
-from aamc_sdk.splits import SPLITS, split_hash
+from aamc_sdk.splits import SPLITS, about_split, split_hash
 from aamc_sdk.world import World, make_world
 
 OUT_OF_FOLD = "out_of_fold.npz"
-"""What an estimator expected of its training rows before it saw their outcomes, with those rows' hash."""
+"""What an estimator expected of its training rows before it saw their outcomes, with those rows' hash and the candidates."""
 
 
 class Experiment:
@@ -112,8 +112,10 @@ class Experiment:
             "resolved": self._resolved(choices, world.env),
             "source": train.source,
             "cost_note": train.cost_note,
-            "splits": {name: {"queries": len(split), "sha256": split_hash(split)} for name, split in world.splits.items()},
+            "splits": {name: about_split(split) for name, split in world.splits.items()},
         }
+        if self.resumed and self.run.content["splits"] != plain(details["splits"]):
+            raise DataError(f"the data of {self.run.folder} is not what it was when the run began; begin another")
         self.run.begin(self.settings, world.services.pool, world.services.reward, details)
         assert train.outcomes is not None  # make_world saw to it
         self.run.write_candidate_means(train.outcomes.means)
@@ -154,7 +156,8 @@ class Experiment:
         part = self.plugins.make("estimator", choice.name, world.services, choice.options, self.settings.preset)
         metrics = part.train(self._training(world, folder))
         if (expected := part.out_of_fold()) is not None:
-            write_arrays(folder / OUT_OF_FOLD, {"quality": expected, "split": np.array(split_hash(world.splits["train"]))})
+            of_what = {"split": split_hash(world.splits["train"]), "candidates": world.services.pool.names}
+            write_arrays(folder / OUT_OF_FOLD, {"quality": expected} | {name: np.array(value) for name, value in of_what.items()})
         save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
         return part
 
@@ -170,9 +173,11 @@ class Experiment:
         path = self.run.folder / "estimator" / OUT_OF_FOLD
         if not path.exists():
             return None
-        saved = read_arrays(path)
-        same = str(saved["split"]) == split_hash(world.splits["train"])
-        return saved["quality"] if same and saved["quality"].shape[1] == len(world.services.pool) else None
+        saved, names = read_arrays(path), world.services.pool.names
+        kept = saved["candidates"].tolist()
+        if str(saved["split"]) != split_hash(world.splits["train"]) or set(kept) != set(names):
+            return None
+        return np.asarray(saved["quality"][:, [kept.index(name) for name in names]])
 
     def requests(self, world: World, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return each split's rows as a router sees them; training rows with out-of-fold quality."""

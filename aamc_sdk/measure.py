@@ -19,9 +19,9 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import EVALUATION, Run
 from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import check_same_candidates, fit_to_pool, read_splits, read_whole, split_hash
+from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool, read_splits, read_whole
 from aamc_sdk.types import Pool, Preference, Query
-from aamc_sdk.world import World, dataset_formats, make_environment
+from aamc_sdk.world import World, dataset_readers, make_environment
 
 
 def describe(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
@@ -126,8 +126,8 @@ def measure_run(
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
     settings = attrs.evolve(settings, preference=preference)
     lent = run.services(plugins)
-    formats = dataset_formats(settings, plugins, lent)
-    test = read_splits(settings, formats)["test"] if source is None else read_whole(source, formats)
+    readers = dataset_readers(settings, plugins, lent)
+    test = read_splits(settings, readers)["test"] if source is None else read_whole(source, readers)
     check_same_candidates(test, run.pool)
     env = make_environment(settings, test, plugins, lent)
     env.prepare({"test": fit_to_pool(test, run.pool)})
@@ -137,5 +137,5 @@ def measure_run(
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
         details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
-        Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": {"queries": len(test), "sha256": split_hash(test)}}})
+        Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
     return measure(out, world, routers, request, run.candidate_means, settings, progress)

@@ -149,17 +149,12 @@ class Run:
             OutputError: Another process writes it, or it cannot be made.
         """
         make_folder(self.folder)
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise OutputError(f"another process is writing {self.folder}; wait for it, or choose another folder with --out") from error
-        finally:
-            os.close(handle)
-            with suppress(OSError):
-                self.folder.rmdir()
+        with _lock(self.folder):
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    self.folder.rmdir()
 
     def refuse_to_overwrite(self) -> None:
         """Raise where the folder holds anything already.
@@ -268,6 +263,26 @@ class Run:
     def write_candidate_means(self, means: Floats) -> None:
         """Keep the candidates' mean training quality, cost and latency ``[M, 3]``."""
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.fstat(handle).st_ino == folder.stat().st_ino  # else it was removed in between
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    if not ours:
+        os.close(handle)
+        raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import numpy as np
@@ -16,10 +17,11 @@ from aamc_sdk.settings import Settings, Source
 from aamc_sdk.types import Pool
 
 logger = logging.getLogger(__name__)
+Readers = Callable[[Source], DatasetFormat]
 SPLITS = ("train", "validation", "test")
 
 
-def read_splits(settings: Settings, formats: Mapping[str, DatasetFormat]) -> dict[str, Dataset]:
+def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     """Read the training, validation and test rows, of which no two share a question.
 
     Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question;
@@ -27,13 +29,13 @@ def read_splits(settings: Settings, formats: Mapping[str, DatasetFormat]) -> dic
 
     Args:
         settings: Names the datasets.
-        formats: A reader for each of ``settings``' sources, by the source's name.
+        readers: Makes the reader of a source, with its options.
 
     Raises:
         DataError: There is nothing to read, or too little to divide.
     """
-    test = None if settings.test_dataset is None else read_whole(settings.test_dataset, formats)
-    splits = _divide(_read(settings.dataset, formats), settings.seed, whole_test=test is not None)
+    test = None if settings.test_dataset is None else read_whole(settings.test_dataset, readers)
+    splits = _divide(_read(settings.dataset, readers), settings.seed, whole_test=test is not None)
     if test is not None:
         splits["test"] = test
     splits["validation"] = _without(splits["validation"], splits["test"], "validation")
@@ -54,14 +56,14 @@ def _without(split: Dataset, held_out: Dataset, name: str) -> Dataset:
     return split.take(rows)
 
 
-def read_whole(source: Source, formats: Mapping[str, DatasetFormat]) -> Dataset:
+def read_whole(source: Source, readers: Readers) -> Dataset:
     """Read a dataset to test on: all of its rows, or its own test split where it has one."""
-    read = _read(source, formats)
+    read = _read(source, readers)
     return read if isinstance(read, Dataset) else read["test"]
 
 
-def _read(source: Source, formats: Mapping[str, DatasetFormat]) -> Dataset | dict[str, Dataset]:
-    read = formats[source.name].read(source.path)
+def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
+    read = readers(source).read(source.path)
     if isinstance(read, Dataset):
         if not len(read):
             raise DataError(f"{source} has no rows")
@@ -103,6 +105,17 @@ def check_same_candidates(test: Dataset, pool: Pool) -> None:
     strangers = [] if test.pool is None else [name for name in test.pool.names if name not in pool.names]
     if strangers:
         raise DataError(f"{test.source} has outcomes of {one_of(strangers)}, which the training data has not; leave them out, or add them there")
+
+
+def about_split(dataset: Dataset) -> dict[str, Any]:
+    """Return what ``run.yaml`` says of a split: its size, and hashes of its questions and of its outcomes."""
+    about = {"queries": len(dataset), "sha256": split_hash(dataset)}
+    if dataset.outcomes is None or dataset.pool is None:
+        return about
+    digest = hashlib.sha256("/".join(dataset.pool.names).encode())
+    for values in (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms):
+        digest.update(np.round(values.astype(np.float64), 9).tobytes())  # machines differ in the last digits
+    return about | {"outcomes_sha256": digest.hexdigest()}
 
 
 def split_hash(dataset: Dataset) -> str:

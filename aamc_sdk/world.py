@@ -12,8 +12,8 @@ from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.runs import bare_services, services
-from aamc_sdk.settings import Settings
-from aamc_sdk.splits import SPLITS, check_same_candidates, fit_to_pool, read_splits
+from aamc_sdk.settings import Settings, Source
+from aamc_sdk.splits import SPLITS, Readers, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool
 
 
@@ -33,7 +33,9 @@ def make_world(settings: Settings, plugins: Plugins) -> World:
         DataError: The data cannot be used, or not with this environment.
     """
     named = find_pool(settings.pool or "default", plugins)
-    splits = read_splits(settings, dataset_formats(settings, plugins, bare_services(named, plugins, settings)))
+    splits = read_splits(settings, dataset_readers(settings, plugins, bare_services(named, plugins, settings)))
+    if splits["train"].outcomes is None and splits["train"].experience is not None:
+        raise DataError(f"{settings.dataset} holds comparisons without outcomes, and a run needs outcomes; Router.train learns from them in Python")
     pool = choose_pool(settings, splits["train"], named)
     check_same_candidates(splits["test"], splits["train"].pool or pool)
     reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
@@ -47,10 +49,14 @@ def make_world(settings: Settings, plugins: Plugins) -> World:
     return World(env=env, splits=with_outcomes, services=lent)
 
 
-def dataset_formats(settings: Settings, plugins: Plugins, lent: Services) -> dict[str, DatasetFormat]:
-    """Return a reader for each of the settings' datasets, by the format's name."""
-    sources = [settings.dataset] + ([settings.test_dataset] if settings.test_dataset else [])
-    return {source.name: plugins.make("dataset", source.name, lent, source.options, settings.preset) for source in sources}
+def dataset_readers(settings: Settings, plugins: Plugins, lent: Services) -> Readers:
+    """Return what makes a dataset's reader: each source has options of its own, even where two are of one format."""
+
+    def reader(source: Source) -> DatasetFormat:
+        made: DatasetFormat = plugins.make("dataset", source.name, lent, source.options, settings.preset)
+        return made
+
+    return reader
 
 
 def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:

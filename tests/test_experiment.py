@@ -7,7 +7,8 @@ import sys
 import attrs
 import numpy as np
 import pytest
-from tiny import Tiny, TinyFormat, TinyRouter
+import yaml
+from tiny import Tiny, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
@@ -17,6 +18,7 @@ from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.runs import Run, find_checkpoint, point_latest
 from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.testing import make_dataset
 
 LARGE = "{name: LLM-XLarge, abilities: [tools], prices: {input: 1, output: 1}}"
 CONTENT = {
@@ -83,6 +85,35 @@ def test_a_checkpoint_of_the_same_rows_brings_its_out_of_fold_quality(experiment
     kept.complete()
     again = experiment(goal="router", estimator=str(kept.run.folder))
     assert again.complete()["expected"] == 0.5
+
+
+def test_out_of_fold_quality_is_found_by_the_candidates_names(experiment, tmp_path) -> None:
+    kept = experiment(goal="estimator", folder="kept", estimator="numbered")
+    kept.complete()
+    pool = tmp_path / "pool.yaml"
+    content = yaml.safe_load((kept.run.folder / "pool.yaml").read_text())
+    pool.write_text(yaml.safe_dump({"candidates": content["candidates"][::-1]}))
+    again = experiment(goal="router", estimator=str(kept.run.folder), pool=str(pool))
+    world = again.begin()
+    again.estimator(world)
+    expected = again.out_of_fold(world)
+    assert expected is not None
+    assert expected[0].tolist() == [3, 2, 1, 0]
+
+
+def test_a_resumed_run_notices_that_its_data_changed(experiment, plugins, monkeypatch) -> None:
+    made = experiment()
+    made.complete()
+    monkeypatch.setattr(TinyFormat, "read", lambda *_: make_dataset(200, first=7))
+    with pytest.raises(DataError, match="not what it was when the run began"):
+        Experiment.resume(made.run.folder, plugins, Silence()).complete()
+
+
+def test_two_sources_of_one_format_have_options_of_their_own(experiment) -> None:
+    made = experiment(dataset={"name": "tiny", "path": "200", "first": 0}, test_dataset={"name": "tiny", "path": "50", "first": 1000})
+    splits = made.begin().splits
+    assert len(splits["test"]) == 50
+    assert len(splits["train"]) + len(splits["validation"]) == 200
 
 
 def test_a_checkpoint_of_other_rows_is_taken_as_it_is_and_said(experiment) -> None:
@@ -260,7 +291,7 @@ def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tm
 
 def test_other_data_of_the_same_format_is_read_with_the_runs_options(experiment, plugins, monkeypatch) -> None:
     @attrs.frozen(kw_only=True)
-    class Note:
+    class Note(TinyFormatOptions):
         note: str = option("none", "what the data says of its costs")
 
     class Noting(TinyFormat):

@@ -7,7 +7,7 @@ from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
 from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError
 from aamc_sdk.settings import Source, read_settings
-from aamc_sdk.splits import check_same_candidates, fit_to_pool, read_splits, split_hash
+from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool, read_splits, split_hash
 
 QUERIES = [Query(f"question {n}") for n in range(1000)]
 
@@ -20,6 +20,11 @@ class Given:
 
     def read(self, path):
         return self._read
+
+
+def given(**read):
+    """Return what makes readers, by the source's name."""
+    return lambda source: Given(read[source.name])
 
 
 def table(names: str, rows: int = 2) -> Dataset:
@@ -60,20 +65,20 @@ def test_too_few_rows_to_divide_is_an_error() -> None:
 
 def test_with_a_test_dataset_the_data_is_all_for_training() -> None:
     settings = read_settings({"dataset": "a", "test_dataset": "b"})
-    splits = read_splits(settings, {"a": Given(Dataset(QUERIES)), "b": Given(Dataset([Query("other")]))})
+    splits = read_splits(settings, given(a=Dataset(QUERIES), b=Dataset([Query("other")])))
     assert [query.text for query in splits["test"].queries] == ["other"]
     assert len(splits["train"]) + len(splits["validation"]) == 1000
 
 
 def test_a_divided_dataset_stays_as_it_is() -> None:
     parts = {name: Dataset([Query(name)]) for name in ("train", "validation", "test")}
-    splits = read_splits(read_settings({"dataset": "a"}), {"a": Given(parts)})
+    splits = read_splits(read_settings({"dataset": "a"}), given(a=parts))
     assert {name: split.queries[0].text for name, split in splits.items()} == {name: name for name in parts}
 
 
 def test_questions_that_are_tested_are_left_out_of_training_and_said(caplog) -> None:
     settings = read_settings({"dataset": "a", "test_dataset": "b"})
-    splits = read_splits(settings, {"a": Given(Dataset(QUERIES)), "b": Given(Dataset([Query("QUESTION  7"), Query("question 8")]))})
+    splits = read_splits(settings, given(a=Dataset(QUERIES), b=Dataset([Query("QUESTION  7"), Query("question 8")])))
     kept = {query.text for name in ("train", "validation") for query in splits[name].queries}
     assert kept == {query.text for query in QUERIES} - {"question 7", "question 8"}
     assert "their questions are held out" in caplog.text
@@ -82,12 +87,12 @@ def test_questions_that_are_tested_are_left_out_of_training_and_said(caplog) -> 
 def test_testing_on_all_training_questions_is_an_error() -> None:
     settings = read_settings({"dataset": "a", "test_dataset": "a"})
     with pytest.raises(DataError, match="no row of its own"):
-        read_splits(settings, {"a": Given(Dataset(QUERIES))})
+        read_splits(settings, given(a=Dataset(QUERIES)))
 
 
 def test_an_empty_dataset_is_an_error() -> None:
     with pytest.raises(DataError, match="no rows"):
-        read_splits(read_settings({"dataset": "a"}), {"a": Given(Dataset([]))})
+        read_splits(read_settings({"dataset": "a"}), given(a=Dataset([])))
 
 
 def test_a_table_is_brought_into_the_pools_order() -> None:
@@ -113,3 +118,12 @@ def test_a_splits_hash_follows_its_questions_and_their_order() -> None:
 
 def test_a_source_reads_its_format_and_path() -> None:
     assert Source.of("outcomes:a:b", "x").path == "a:b"
+
+
+def test_what_is_said_of_a_split_follows_its_outcomes_but_not_their_last_digits() -> None:
+    first, changed = table("ab"), table("ab")
+    assert changed.outcomes is not None
+    changed.outcomes.cost_usd[0, 0] += 1e-15
+    assert about_split(first) == about_split(changed)
+    changed.outcomes.cost_usd[0, 0] += 0.1
+    assert about_split(first) != about_split(changed)

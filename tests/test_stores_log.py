@@ -162,6 +162,13 @@ def test_figures_follow_the_calls_that_were_logged_before_and_are_of_the_one_tha
     assert [feedback.candidate for feedback in store.experience().feedback] == ["a"]
 
 
+def test_a_callers_own_call_is_kept_beside_figures_that_came_first(store: Store) -> None:
+    store.decided([record("d")])
+    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "b", cost_usd=0.1))
+    store.attempted(Attempt("d", 0, "b", cost_usd=0.2))
+    assert sorted(attempt.cost_usd for attempt in store.experience().attempts) == [0.1, 0.2]
+
+
 def test_figures_may_come_after_the_feedback_that_they_belong_to(store: Store) -> None:
     feedback = Feedback(decision_id="d", quality=1.0)
     store.decided([record("d")])

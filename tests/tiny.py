@@ -13,11 +13,20 @@ from aamc_sdk.files import read_json, write_json
 from aamc_sdk.testing import TableEnvironment, make_dataset
 
 
+@attrs.frozen(kw_only=True)
+class TinyFormatOptions:
+    """Where the rows begin."""
+
+    first: int = option(0, "The first row's number.", at_least=0)
+
+
 class TinyFormat(DatasetFormat):
     """Rows of the tiny world; the path is how many."""
 
+    Config = TinyFormatOptions
+
     def read(self, path: str) -> Dataset:
-        return make_dataset(int(path or 200))
+        return make_dataset(int(path or 200), self.config.first)
 
 
 class TinyEstimator(Estimator):
@@ -44,6 +53,13 @@ class TinyEstimator(Estimator):
 
     def load(self, folder: Path) -> None:
         self.means = np.array(read_json(folder / "means.json"))
+
+
+class Numbered(TinyEstimator):
+    """Expects of each candidate its number in the training pool."""
+
+    def out_of_fold(self):
+        return np.tile(np.arange(len(self.means), dtype=float), (self.rows, 1))
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +111,7 @@ class Tiny:
 
     @hookimpl
     def aamc_estimators(self):
-        return [Component("means", "tiny:TinyEstimator", "Mean qualities.")]
+        return [Component("means", "tiny:TinyEstimator", "Mean qualities."), Component("numbered", "tiny:Numbered", "Numbers.")]
 
     @hookimpl
     def aamc_environments(self):

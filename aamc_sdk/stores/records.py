@@ -114,11 +114,11 @@ def record_from(row: Row) -> Record:
 
 
 def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:
-    """Return an attempt as it is kept, with the id of the feedback that it came with."""
+    """Return an attempt as it is kept; one that came with feedback has that one's id, and so never a caller's."""
     came_with = {} if feedback_id is None else {"feedback": feedback_id}
     return Row(
         kind=ATTEMPT,
-        id=f"{attempt.decision_id}/{attempt.n}",
+        id=f"{attempt.decision_id}/{attempt.n}" if feedback_id is None else f"{attempt.decision_id}/feedback/{feedback_id}",
         decision_id=attempt.decision_id,
         candidate=attempt.candidate,
         content=_json(_fields(attempt) | came_with),

@@ -123,6 +123,16 @@ def test_what_was_converted_is_the_same_dataset(aamc: Aamc, write: Write, tmp_pa
         np.testing.assert_array_equal(getattr(expected.outcomes, part), getattr(actual.outcomes, part))
 
 
+def test_convert_writes_over_nothing(aamc: Aamc, native: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "pool.yaml").write_text("mine")
+    status, _, err = aamc("convert", native, "--to", str(tmp_path / "there"))
+    assert status == 1
+    assert "is there already; choose another folder" in err
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["pool.yaml"]
+    assert (tmp_path / "there" / "pool.yaml").read_text() == "mine"
+
+
 def test_convert_as_json_is_one_document(aamc: Aamc, native: str, tmp_path: Path) -> None:
     status, out, err = aamc("convert", native, "--to", str(tmp_path / "new"), "--json")
     assert (status, err) == (0, "")

@@ -116,7 +116,7 @@ class UtilityRouter(Router):
         """Return the utility of what the function expects.
 
         Raises:
-            EstimatesError: The router was not trained, or its embedding is not the one that it was trained with.
+            EstimatesError: The router was not trained, or the embedding is not as wide as the one that it was trained with.
         """
         if self.learned is None:
             raise EstimatesError(f"{self.name} is not trained; train it first (aamc train --router {self.name}) or give a run that has it")

@@ -53,7 +53,7 @@ def _first_turn(prompt: str) -> str:
         turns = json.loads(prompt) if prompt.startswith("[") else None
     except ValueError:
         return prompt
-    if not isinstance(turns, list) or not turns or not isinstance(turns[0], str):
+    if not isinstance(turns, list) or not turns or not isinstance(turns[0], str) or not turns[0].strip():
         return prompt
     return turns[0].encode(errors="replace").decode()
 

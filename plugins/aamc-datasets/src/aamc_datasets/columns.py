@@ -166,7 +166,11 @@ def read_columns(file: Path, names: Iterable[str]) -> dict[str, Column]:
         raise DataError(f"cannot read {file}: {' '.join(str(error).split()):.200}") from error
     if not len(table):
         raise DataError(f"{file} has a header but no row; give at least one")
-    return {name: _column(f"{file}, column {name!r}", table.column(name)) for name in wanted}
+    try:
+        return {name: _column(f"{file}, column {name!r}", table.column(name)) for name in wanted}
+    except pa.ArrowException as error:
+        kinds = ", ".join(f"{name}: {table.column(name).type}" for name in wanted)
+        raise DataError(f"{file} has a column that holds neither text nor numbers ({kinds})") from error
 
 
 def _read_parquet(file: Path, names: list[str]) -> Any:

@@ -10,7 +10,7 @@ import click
 
 from aamc_datasets.inspection import describe
 from aamc_datasets.labelled_csv import write_labelled
-from aamc_datasets.outcomes import write_outcomes
+from aamc_datasets.outcomes import refuse_to_overwrite, write_outcomes
 from aamc_datasets.synthetic import FILES, MOST
 from aamc_datasets.synthetic import generate as compose
 from aamc_sdk import Dataset
@@ -84,13 +84,16 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
     Example: aamc data convert routellm:data/routellm --to data/native
     """
     splits = _read(plugins_of(ctx), dataset, _options(assignments))
+    for split in splits:
+        refuse_to_overwrite(folder / split)
     for split, rows in splits.items():
         write_outcomes(rows, folder / split)
     count = sum(map(len, splits.values()))
     if as_json:
         click.echo(to_json({"schema": 1, "from": dataset, "to": folder, "rows": count}))
     else:
-        click.echo(f"wrote {count} rows to {folder}; use them with --dataset outcomes:{folder}", err=True)
+        uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
+        click.echo(f"wrote {count} rows to {folder}; use them with {uses}", err=True)
 
 
 def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:

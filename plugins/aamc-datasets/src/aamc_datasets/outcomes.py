@@ -22,7 +22,7 @@ from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.errors import DataError, OutputError, PoolError, nearest, one_of
 from aamc_sdk.files import to_json, write_text
 from aamc_sdk.pools import pool_to, read_pool
 from aamc_sdk.requests import expected_cost
@@ -142,6 +142,17 @@ def _labels(rows: Sequence[Row]) -> Labels:
         category=category if (category != "").any() else None,
         tool_use=tool_use if np.isfinite(tool_use).any() else None,
     )
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raise where a folder holds data in the native format, or a pool.
+
+    Raises:
+        OutputError: It does.
+    """
+    for name in (ROWS_FILE, POOL_FILE):
+        if (folder / name).exists():
+            raise OutputError(f"{folder / name} is there already; choose another folder")
 
 
 def write_outcomes(dataset: Dataset, folder: Path) -> None:
