@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, RoutingRequest
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.evaluation import compare_streams, compare_table, metrics
+from aamc_sdk.evaluation import Comparison, compare_streams, compare_table, metrics
 from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import Plugins
@@ -60,22 +60,8 @@ def measure(
         settings: The headline's preference, the seed that draws and intervals follow from, and how to compare.
         progress: Where to report.
     """
-    how = settings.evaluation
-    test = world.splits["test"]
-    predicted = predicted_categories(request.estimates)
-    shared: dict[str, Any] = {
-        "reward": world.services.reward,
-        "headline": settings.preference,
-        "seed": settings.seed,
-        "categories": predicted if test.labels.category is None else np.where(test.labels.category == "", predicted, test.labels.category),
-        "candidate_means": candidate_means,
-        "progress": progress,
-    }
-    if world.env.stationary:
-        assert test.outcomes is not None
-        comparison = compare_table(routers, request, test.outcomes, **shared)
-    else:
-        comparison = compare_streams(routers, world.env, "test", request, streams=how.streams, steps=how.steps, **shared)
+    how, test = settings.evaluation, world.splits["test"]
+    comparison = play(world, "test", routers, request, candidate_means, settings, progress)
     result = metrics(
         comparison,
         world.services.reward,
@@ -91,6 +77,46 @@ def measure(
         comparison.save(folder / "decisions.npz")
         write_json(folder / "metrics.json", result)
     return result
+
+
+def play(
+    world: World,
+    split: str,
+    routers: Mapping[str, Router],
+    request: RoutingRequest,
+    candidate_means: Floats,
+    settings: Settings,
+    progress: Progress,
+    points: Floats | None = None,
+) -> Comparison:
+    """Let routers decide a split's queries, by the table where the environment is one, else in streams.
+
+    Args:
+        world: The environment, its splits and the reward.
+        split: Whose queries.
+        routers: Who decides, by name.
+        request: The split's rows as a router sees them.
+        candidate_means: The candidates' mean training quality, cost and latency, ``[M, 3]``.
+        settings: The headline's preference, the seed, and how to compare.
+        progress: Where to report.
+        points: Preferences ``[P, 3]`` instead of a comparison's usual ones.
+    """
+    dataset, predicted = world.splits[split], predicted_categories(request.estimates)
+    labels = dataset.labels.category
+    shared: dict[str, Any] = {
+        "reward": world.services.reward,
+        "headline": settings.preference,
+        "seed": settings.seed,
+        "categories": predicted if labels is None else np.where(labels == "", predicted, labels),
+        "candidate_means": candidate_means,
+        "progress": progress,
+        "points": points,
+    }
+    if world.env.stationary:
+        assert dataset.outcomes is not None
+        return compare_table(routers, request, dataset.outcomes, **shared)
+    how = settings.evaluation
+    return compare_streams(routers, world.env, split, request, streams=how.streams, steps=how.steps, **shared)
 
 
 def measure_run(

@@ -53,6 +53,7 @@ class MetaController:
         seed: Draws follow from it and the decisions' ids.
         plugins: Who hears of events; nobody when None.
         router_name: What decisions call the router.
+        preferences: Preferences that requests may give by name, such as a run's calibrated ones.
         typical: The candidates' mean quality, cost and latency ``[M, 3]``, for those without prices or figures.
 
     Raises:
@@ -71,6 +72,7 @@ class MetaController:
         seed: int = 0,
         plugins: Plugins | None = None,
         router_name: str = "",
+        preferences: Mapping[str, Preference] | None = None,
         typical: Floats | None = None,
     ) -> None:
         if router.privileged:
@@ -85,6 +87,7 @@ class MetaController:
         self.preference = Preference.of(preference)
         self.seed = seed
         self.router_name = router_name
+        self._preferences = dict(preferences or {})
         self._typical = typical
         self._plugins = plugins
         self._gate = Gate()
@@ -131,6 +134,7 @@ class MetaController:
             seed=opened.settings.seed if seed is None else seed,
             plugins=plugins,
             router_name=router or opened.router_name,
+            preferences={name: opened.preference(name) for name in opened.calibrations},
             typical=opened.candidate_means,
         )
 
@@ -357,6 +361,8 @@ class MetaController:
             if len(preference) != rows:
                 raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")
             return np.stack([Preference.of(row).array for row in preference])
+        if isinstance(preference, str) and preference in self._preferences:
+            return self._preferences[preference].array
         return self.preference.array if preference is None else Preference.of(preference).array  # type: ignore[arg-type]  # of() refuses what it cannot read
 
     def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:

@@ -26,13 +26,13 @@ except ImportError:  # not on Windows, where two runs in one folder are not kept
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import load_yaml, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, PreferenceError, one_of
 from aamc_sdk.files import plain, read_json, write_json, write_text
 from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
 from aamc_sdk.settings import Settings, read_settings
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Pool, Preference
 
 COMPONENT = "component.json"
 EVALUATION = "evaluation"
@@ -212,6 +212,27 @@ class Run:
     def router_names(self) -> list[str]:
         """The routers that it compared, or trained, in that order."""
         return list(self.content.get("resolved", {}).get("routers", {}))
+
+    @property
+    def calibrations(self) -> dict[str, Any]:
+        """What ``aamc calibrate`` kept, by name."""
+        path = self.folder / "calibrations.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    def preference(self, text: str | None) -> Preference:
+        """Return the preference that a user gave: weights, the name of a calibrated one, or None for the run's own.
+
+        Raises:
+            PreferenceError: It is neither.
+        """
+        if text is None:
+            return self.settings.preference
+        if text in self.calibrations:
+            return Preference(*self.calibrations[text]["preference"])
+        try:
+            return Preference.parse(text)
+        except PreferenceError as error:
+            raise PreferenceError(f"{error}; calibrated ones of this run: {one_of(self.calibrations)}") from None
 
     @property
     def store_url(self) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "Train what needs training, compare with every baseline, and report.",
     "train": "Train a router or an estimator.",
     "evaluate": "Compare a run's routers on other data.",
+    "calibrate": "Find the preference at which a run's router meets a target.",
     "route": "Decide who should answer one query, and say why.",
     "explain": "Say why a decision was made.",
     "feedback": "Tell a router what came of its decisions.",

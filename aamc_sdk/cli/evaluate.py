@@ -30,7 +30,6 @@ def evaluate(
     from aamc_sdk.measure import measure_run
     from aamc_sdk.runs import Run
     from aamc_sdk.settings import Source
-    from aamc_sdk.types import Preference
 
     opened = Run.open(run)
     with progress() as shown:
@@ -40,7 +39,7 @@ def evaluate(
             shown,
             source=None if dataset is None else Source.of(dataset, "--dataset"),
             names=opened.router_names if routers is None else split_names(routers),
-            preference=opened.settings.preference if preference is None else Preference.parse(preference),
+            preference=opened.preference(preference),
             out=out,
         )
         if out is not None:

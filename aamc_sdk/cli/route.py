@@ -23,10 +23,8 @@ def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_j
     """
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.meta_controller import MetaController
-    from aamc_sdk.types import Preference
 
-    wanted = None if preference is None else Preference.parse(preference)
     with MetaController.load(run, plugins=plugins_of(ctx)) as controller:
-        decision = controller.route(text, preference=wanted)
+        decision = controller.route(text, preference=preference)
         explanation = controller.explain(decision.id)
     show_explanation(explanation, as_json)

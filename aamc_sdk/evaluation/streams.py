@@ -35,6 +35,7 @@ def compare_streams(
     categories: Sequence[str] | Names,
     candidate_means: Floats,
     progress: Progress | None = None,
+    points: Floats | None = None,
     streams: int = 64,
     steps: int = 48,
 ) -> Comparison:
@@ -55,13 +56,14 @@ def compare_streams(
         categories: A name for each row of the split.
         candidate_means: Training means of quality, cost and latency, ``[M, 3]``.
         progress: Where to report.
+        points: The preferences to compare at, ``[P, 3]``, instead of a comparison's usual 43.
         streams: Streams for each preference.
         steps: Queries in each stream.
 
     Raises:
         PreferenceError: The preference weighs nothing but a latency that is not known.
     """
-    points = evaluation_points(headline, latency_counts(reward))
+    points = evaluation_points(headline, latency_counts(reward)) if points is None else points
     progress = progress or Silence()
     progress.start("Comparing", len(routers) * steps)
     served = np.full((steps, streams), UNPLAYED, dtype=np.intp)

@@ -35,6 +35,7 @@ def compare_table(
     categories: Sequence[str] | Names,
     candidate_means: Floats,
     progress: Progress | None = None,
+    points: Floats | None = None,
 ) -> Comparison:
     """Compare routers on a table of outcomes.
 
@@ -48,6 +49,7 @@ def compare_table(
         categories: A name each, ``[Q]``.
         candidate_means: Training means of quality, cost and latency, ``[M, 3]``.
         progress: Where to report.
+        points: The preferences to compare at, ``[P, 3]``, instead of a comparison's usual 43.
 
     Raises:
         DataError: No row is complete.
@@ -59,7 +61,7 @@ def compare_table(
         wanted = "an outcome of every candidate (quality, cost, and latency where there is any)"
         raise DataError(f"no test query has {wanted}; fill the gaps, or take a smaller pool")
     request, outcomes = request.take(rows), outcomes.take(rows)
-    points = evaluation_points(headline, latency_counts(reward, outcomes))
+    points = evaluation_points(headline, latency_counts(reward, outcomes)) if points is None else points
     progress = progress or Silence()
     progress.start("Comparing", len(routers) * len(rows))
     played = {name: _answer_table(router, request, outcomes, points, seed, progress) for name, router in routers.items()}

@@ -108,6 +108,17 @@ def test_evaluate_elsewhere_for_some_routers(aamc) -> None:
     assert json.loads(Path("there/metrics.json").read_text()) == metrics
 
 
+def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None:
+    aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
+    status, out, err = aamc("calibrate", "--quality-floor", "0.8", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert (found["name"], found["target"]) == ("quality-floor-0.8", {"kind": "quality-floor", "value": 0.8})
+    assert json.loads(aamc("route", "hello", "--preference", "quality-floor-0.8", "--json")[1])["preference"] == pytest.approx(found["preference"])
+    assert json.loads(aamc("evaluate", "--preference", "quality-floor-0.8", "--json")[1])["data"]["preference"] == pytest.approx(found["preference"])
+    assert "relative_quality" in aamc("calibrate", "--strong-share", "0.5", "--name", "half")[1]
+
+
 def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     status, out, err = aamc(
         "train", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny", "--out", "kept", "--json"
@@ -203,6 +214,10 @@ def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
         (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
         (["run", "--no-such-option"], 2, "aamc run --help"),
         (["route"], 2, "Missing argument 'TEXT'"),
+        (["calibrate"], 2, "give one target"),
+        (["calibrate", "--quality-floor", "2", "--budget-usd-per-1k", "1"], 2, "give one target"),
+        (["calibrate", "--strong-share", "3"], 2, "--strong-share must be"),
+        (["calibrate", "--quality-floor", "0.9"], 1, "aamc run"),
         (["evaluate"], 1, "aamc run"),
         (["evaluate", "missing"], 1, "aamc run"),
         (["route", "hello"], 1, "aamc run"),

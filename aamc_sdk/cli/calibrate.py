@@ -1,0 +1,47 @@
+"""``aamc calibrate``: the preference that meets a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON
+
+
+@click.command()
+@click.argument("run", default="runs/latest", type=click.Path(path_type=Path))
+@click.option("--quality-floor", type=float, metavar="F", help="Least quality, as a share of the best single candidate's.")
+@click.option("--budget-usd-per-1k", type=float, metavar="B", help="Most USD per 1,000 queries.")
+@click.option("--strong-share", type=float, metavar="S", help="Most calls to the strongest candidate, as a share.")
+@click.option("--name", help="What to call the preference; by default the target's name and value.")
+@JSON
+@click.pass_context
+def calibrate(ctx: click.Context, /, run: Path, name: str | None, as_json: bool, **targets: float | None) -> None:
+    """Find the preference at which a run's router meets a target on validation rows. RUN is runs/latest by default.
+
+    It is kept in the run: aamc route TEXT --preference NAME asks for it.
+
+    Example: aamc calibrate runs/latest --quality-floor 0.97
+    """
+    from aamc_sdk import calibration
+    from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.cli.progress import progress
+    from aamc_sdk.runs import Run
+
+    given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
+    if len(given) != 1:
+        raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k or --strong-share")
+    target = calibration.Target(*given[0])
+    opened = Run.open(run)
+    with progress() as shown:
+        found = calibration.calibrate(opened, plugins_of(ctx), shown, target)
+    calibration.keep(opened, name or target.name, found)
+    if as_json:
+        write_json_line({"schema": 1, "name": name or target.name, **found.to_dict()})
+        return
+    click.echo(f"{name or target.name}: preference {found.preference}, on {found.rows} validation rows")
+    for figure, value in found.figures.items():
+        low, high = found.ci95[figure]
+        click.echo(f"  {figure}: {value:.4g} (95% interval {low:.4g} to {high:.4g})")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import Tiny
+
+from aamc_sdk import MetaController, Preference, builtin
+from aamc_sdk.calibration import Calibration, Target, calibrate, keep, ray
+from aamc_sdk.errors import ConfigError, DataError, PreferenceError
+from aamc_sdk.experiment import Experiment
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.requests import build_request
+from aamc_sdk.runs import Run
+from aamc_sdk.settings import read_settings
+
+CONTENT = {"router": "best-expected", "estimator": "means", "environment": "table", "dataset": "tiny:400", "routers": []}
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return Plugins(extra={"core": builtin, "tiny": Tiny()}, discover=False)
+
+
+@pytest.fixture(scope="module")
+def run(plugins, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("calibration") / "run"
+    Experiment(read_settings(CONTENT), plugins, folder, Silence()).complete()
+    return Run.open(folder)
+
+
+def calibrated(run: Run, plugins: Plugins, kind: str, value: float) -> Calibration:
+    return calibrate(run, plugins, Silence(), Target(kind, value))
+
+
+def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
+    """Return what the router gives on the validation rows at each preference of the ray, worked out row by row."""
+    dataset = Experiment(run.settings, plugins, run.folder, Silence()).begin().splits["validation"]
+    assert dataset.outcomes is not None
+    outcomes, lent = dataset.outcomes, run.services(plugins)
+    estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
+    assert estimator is not None
+    quality = estimator.quality(estimator.estimate(dataset.queries), run.pool)
+    request = build_request(dataset.queries, run.pool, Preference().array, quality=quality, typical=run.candidate_means)
+    found = []
+    for preference in ray():
+        utility = np.where(request.mask, router.score(request.with_preference(preference)).utility, -np.inf)
+        cells = np.arange(len(dataset)), utility.argmax(axis=1)
+        found.append((outcomes.known_quality[cells].mean(), 1000 * outcomes.cost_usd[cells].mean()))
+    best = outcomes.known_quality.mean(axis=0).max()
+    return {"quality": np.array(found)[:, 0] / best, "cost": np.array(found)[:, 1]}
+
+
+def test_the_ray_goes_from_quality_alone_to_cost_alone() -> None:
+    points = ray()
+    assert points[0].tolist() == [1, 0, 0]
+    assert points[-1].tolist() == [0, 1, 0]
+    np.testing.assert_allclose(points.sum(axis=1), 1)
+    assert (np.diff(points[:, 1]) > 0).all()
+
+
+@pytest.mark.parametrize("floor", [0.5, 0.8, 0.95])
+def test_a_quality_floor_is_met_as_cheaply_as_can_be(run, plugins, floor) -> None:
+    found = calibrated(run, plugins, "quality-floor", floor)
+    assert found.figures["relative_quality"] >= floor
+    points = reachable(run, plugins)
+    assert found.figures["usd_per_1k"] == pytest.approx(points["cost"][points["quality"] >= floor].min())
+
+
+def test_a_budget_is_kept_and_used(run, plugins) -> None:
+    points = reachable(run, plugins)
+    budget = float(np.median(points["cost"]))
+    found = calibrated(run, plugins, "budget-usd-per-1k", budget)
+    assert found.figures["usd_per_1k"] <= budget
+    assert found.figures["relative_quality"] == pytest.approx(points["quality"][points["cost"] <= budget].max())
+
+
+def test_a_share_of_no_strong_calls_avoids_the_strongest_candidate(run, plugins) -> None:
+    assert calibrated(run, plugins, "strong-share", 1.0).figures["strong_share"] > 0.5
+    assert calibrated(run, plugins, "strong-share", 0.0).figures["strong_share"] == 0
+
+
+def test_each_figure_lies_in_its_interval(run, plugins) -> None:
+    found = calibrated(run, plugins, "quality-floor", 0.8)
+    for name, value in found.figures.items():
+        low, high = found.ci95[name]
+        assert low - 1e-12 <= value <= high + 1e-12
+
+
+def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:
+    with pytest.raises(DataError, match=r"no preference meets --budget-usd-per-1k 0 .* cost at least"):
+        calibrated(run, plugins, "budget-usd-per-1k", 0.0)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("quality-floor", -0.1), ("strong-share", 1.5), ("budget-usd-per-1k", float("nan"))])
+def test_a_target_that_cannot_be_is_refused(kind, value) -> None:
+    with pytest.raises(ConfigError, match=kind):
+        Target(kind, value)
+
+
+def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
+    found = calibrated(run, plugins, "quality-floor", 0.8)
+    keep(run, "thrifty", found)
+    assert run.preference("thrifty") == found.preference
+    assert run.preference("0.5,0.5,0") == Preference(0.5, 0.5, 0)
+    with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller:
+        assert controller.route("Write a Python function", preference="thrifty").preference == found.preference
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:
+    keep(run, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
+    with pytest.raises(PreferenceError, match=r"calibrated ones of this run: .*thrifty"):
+        run.preference("lavish")
