@@ -16,7 +16,6 @@ import attrs
 
 if TYPE_CHECKING:
     import numpy as np
-    from gymnasium.vector import VectorEnv
     from numpy.typing import NDArray
 
     from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
@@ -221,6 +220,9 @@ class RoutingStreams(Protocol):
     def request(self) -> RoutingRequest:
         """Return the present query of each stream, with hindsight: true expectations."""
 
+    def close(self) -> None:
+        """Let go of what the streams hold."""
+
 
 class Environment(Part):
     """Where routers are trained and measured.
@@ -254,8 +256,8 @@ class Environment(Part):
         seed: int = 0,
         streams: NDArray[np.intp] | None = None,
         preferences: Floats | None = None,
-    ) -> VectorEnv[Any, Any, Any]:
-        """Return n streams of a split's queries, as :class:`RoutingStreams`.
+    ) -> RoutingStreams:
+        """Return n streams of a split's queries: a ``gymnasium.vector.VectorEnv`` that knows its present request.
 
         Args:
             n: How many streams.

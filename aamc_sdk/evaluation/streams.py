@@ -6,7 +6,6 @@ Draws come from the ids ``<seed>/<preference>/<position>``, so they repeat, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -79,7 +78,7 @@ def compare_streams(
             streams=np.tile(np.arange(streams), len(asked)),
             preferences=np.repeat(asked, streams, axis=0),
         )
-        played[name] = _play_streams(router, cast(RoutingStreams, vector), len(asked), len(request.pool), served, seed, progress)
+        played[name] = _play_streams(router, vector, len(asked), len(request.pool), served, seed, progress)
         vector.close()
     texts = np.array([text_hash(query.text) for query in request.queries])
     return comparison_of(

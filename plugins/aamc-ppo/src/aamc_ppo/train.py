@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -146,8 +146,7 @@ class Job:
         preferences = draw_preferences(config.preference_sampling, fixed, config.n_streams, rng)
         seed = int(rng.integers(2**31))
         request = self._training.request if split == "train" else self._training.validation_request
-        made = self._env.vector(config.n_streams, split, request=request, seed=seed, preferences=preferences)
-        streams = cast(RoutingStreams, made)  # every environment's streams are RoutingStreams, by Environment.vector
+        streams = self._env.vector(config.n_streams, split, request=request, seed=seed, preferences=preferences)
         observations, _ = streams.reset(seed=seed)
         return streams, observations
 
