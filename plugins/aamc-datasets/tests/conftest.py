@@ -1,5 +1,6 @@
 """Fixtures of this package's tests."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def services() -> Services:
         raise AssertionError(f"no dataset makes a {kind}")
 
     return Services(pool=default_pool(), reward=LinearReward(), make=make, seed=3)
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of public outcome data."""
+    if "AAMC_DATA" not in os.environ:
+        pytest.skip("AAMC_DATA does not name the folder of outcome data")
+    return Path(os.environ["AAMC_DATA"])
 
 
 @pytest.fixture

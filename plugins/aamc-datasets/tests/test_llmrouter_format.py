@@ -1,7 +1,6 @@
 """Format ``llmrouter``: the published files, and small ones made here."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -119,10 +118,8 @@ def test_paths_of_nothing_or_of_another_format_are_refused(tmp_path: Path, servi
         reader.read(str(tmp_path))
 
 
-def test_the_published_files_load_within_a_second(services: Services) -> None:
-    if "AAMC_DATA" not in os.environ:
-        pytest.skip("AAMC_DATA does not name the folder of outcome data")
-    folder = Path(os.environ["AAMC_DATA"]) / "llmrouter"
+def test_the_published_files_load_within_a_second(services: Services, published: Path) -> None:
+    folder = published / "llmrouter"
     started = time.perf_counter()
     dataset = LLMRouter(CostOptions(), services).read(str(folder))
     assert time.perf_counter() - started < 1.0

@@ -1,7 +1,6 @@
 """Format ``routerarena``: the published files, and small ones made here."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +91,8 @@ def test_other_formats_and_empty_files_are_refused(tmp_path: Path, services: Ser
         read(tmp_path, services, {"a.jsonl": []})
 
 
-def test_the_published_files_have_the_means_that_they_give(services: Services) -> None:
-    if "AAMC_DATA" not in os.environ:
-        pytest.skip("AAMC_DATA does not name the folder of outcome data")
-    folder = Path(os.environ["AAMC_DATA"]) / "routerarena"
+def test_the_published_files_have_the_means_that_they_give(services: Services, published: Path) -> None:
+    folder = published / "routerarena"
     dataset = RouterArena(CostOptions(), services).read(str(folder))
     assert dataset.outcomes is not None
     assert dataset.pool is not None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from aamc_environments.single import standalone
-from aamc_environments.world import read_world
+from aamc_environments.world import read_world, sigmoid
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import ConfigError, DataError
@@ -39,19 +39,19 @@ def odds(chance):
 
 def test_success_at_half_complexity_is_the_matrix(tmp_path):
     skills = read_world(written(tmp_path)).skills(pool_of("large", "small"))
-    chance = skills.success_probability(np.array([0.5, 0.5]), skills.index(["easy", "hard"]), np.zeros(2))
+    chance = sigmoid(skills.of(np.array([0.5, 0.5]), skills.index(["easy", "hard"]), np.zeros(2)))
     np.testing.assert_allclose(chance, [[0.95, 0.9], [0.8, 0.2]])
 
 
 def test_complexity_and_missing_tools_lower_the_log_odds(tmp_path):
     skills = read_world(written(tmp_path)).skills(pool_of("small"))
-    chance = skills.success_probability(np.array([1.0, 0.5]), skills.index(["easy", "easy"]), np.array([0.0, 1.0]))
+    chance = sigmoid(skills.of(np.array([1.0, 0.5]), skills.index(["easy", "easy"]), np.array([0.0, 1.0])))
     np.testing.assert_allclose(odds(chance[:, 0]), odds(0.9) * np.exp([-2.0, -2.0]))
 
 
 def test_tools_do_not_hurt_a_candidate_that_has_them(tmp_path):
     skills = read_world(written(tmp_path)).skills(pool_of("small", abilities=["tools"]))
-    chance = skills.success_probability(np.array([0.5]), skills.index(["easy"]), np.array([1.0]))
+    chance = sigmoid(skills.of(np.array([0.5]), skills.index(["easy"]), np.array([1.0])))
     np.testing.assert_allclose(chance, 0.9)
 
 

@@ -137,10 +137,6 @@ class Skills:
         """Return the log-odds of success ``[B, M]`` of B queries."""
         return np.asarray(self.log_odds.T[category] - np.outer(complexity - 0.5, self.slope) + np.outer(tool_use, self.tools))
 
-    def success_probability(self, complexity: Floats, category: NDArray[np.intp], tool_use: Floats) -> Floats:
-        """Return the chance of success ``[B, M]``."""
-        return sigmoid(self.of(complexity, category, tool_use))
-
     def index(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the categories' numbers.
 
