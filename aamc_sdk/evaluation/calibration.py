@@ -13,7 +13,7 @@ import numpy as np
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.evaluation.comparison import Comparison, Integers
 from aamc_sdk.evaluation.preferences import QUALITY_ALONE
 
 BINS = 15
@@ -29,14 +29,14 @@ def calibration(comparison: Comparison, router: int, resampling: Resampling) -> 
     Returns:
         NaN where the router expects nothing; forecasts that are NaN do not count.
     """
-    means = resampling.means(_sums(*_forecasts(comparison, router)))
+    means = resampling.means(_sums(*forecasts(comparison, router)))
     errors, squares, count = means[:, :BINS], means[:, BINS], means[:, BINS + 1]
     totals = {"brier": squares, "ece": np.abs(errors).sum(axis=1)}
     return {name: np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for name, total in totals.items()}
 
 
-def _forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
-    """Return expected and realised quality, ``[Q, K]`` each."""
+def forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
+    """Return a router's expected and realised quality: ``[Q, M]`` each of a table, ``[Q, 1]`` each of streams."""
     expected = comparison.expected_quality[router].astype(np.float64)
     if comparison.is_table:
         return expected, comparison.quality
@@ -44,12 +44,16 @@ def _forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
     return np.take_along_axis(expected, chosen, axis=1), comparison.quality[router, QUALITY_ALONE][:, None]
 
 
+def bin_of(expected: Floats) -> Integers:
+    """Return the bin of each forecast, from 0; those outside 0 and 1 belong to the outer bins."""
+    return np.asarray(np.clip(np.ceil(expected * BINS) - 1, 0, BINS - 1), dtype=np.intp)
+
+
 def _sums(expected: Floats, realised: Floats) -> Floats:
     """Return each query's sum of errors by bin, of squared errors, and number of forecasts, ``[Q, BINS + 2]``."""
     known = np.isfinite(expected)
     row, queries = np.nonzero(known)[0], len(expected)
     error = realised[known] - expected[known]
-    within = np.clip(np.ceil(expected[known] * BINS) - 1, 0, BINS - 1).astype(np.intp)
-    errors = np.bincount(row * BINS + within, error, minlength=queries * BINS).reshape(queries, BINS)
+    errors = np.bincount(row * BINS + bin_of(expected[known]), error, minlength=queries * BINS).reshape(queries, BINS)
     squares, counts = np.bincount(row, error**2, minlength=queries), np.bincount(row, minlength=queries)
     return np.column_stack((errors, squares, counts))
