@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
+from aamc_lexical.config import LearningConfig
 
 from aamc_sdk import option
 
 
 @attrs.frozen(kw_only=True)
-class TCEConfig:
+class TCEConfig(LearningConfig):
     """Options of the estimator ``tce``."""
 
     encoder: str = option("bundled", "Text encoder: bundled, distilbert-base-uncased, bert-tiny, mobilebert, or any AutoModel name or folder.")
@@ -29,14 +30,10 @@ class TCEConfig:
     gradient_accumulation: int = option(1, "Batches that make one update.", at_least=1)
     mixed_precision: str = option("auto", "Train in bfloat16: auto is where a GPU has it.", choices=("auto", "on", "off"))
     max_length: int = option(256, "Tokens of a text that are read.", at_least=8)
-    max_train_texts: int = option(0, "Most training texts that are used, drawn by the seed; 0 is all.", at_least=0)
     layers: int = option(4, "Layers of a frozen encoder that are pooled, evenly spaced from its input to its last.", at_least=1)
     dimensions: int = option(256, "Principal components of a frozen encoder's embedding that are kept.", at_least=1)
     hidden: int = option(256, "Units of the heads' hidden layer.", at_least=1)
     dropout: float = option(0.1, "Share of units left out in a training step.", at_least=0, at_most=0.9)
-    folds: int = option(5, "Parts of the training rows for out-of-fold quality; each costs a training.", at_least=2)
-    neighbours: int = option(100, "Training texts that count as near.", at_least=1)
-    clusters: int = option(32, "Groups of training texts.", at_least=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"max_length": 128, "max_train_texts": 3000},

@@ -13,6 +13,8 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from aamc_lexical.heads import HeadWeights
+from aamc_lexical.targets import Targets
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,8 +24,7 @@ from aamc_sdk.files import replacing
 from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoder import Encoder, TokenIds, one_core_each
-from aamc_tce.heads import HeadWeights, as_arrays, multi_task_loss
-from aamc_tce.targets import Targets
+from aamc_tce.losses import as_arrays, multi_task_loss
 
 WARM_UP = 0.06
 """The share of the steps in which the learning rates rise, before they fall to zero, both linearly."""

@@ -13,8 +13,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_lexical.experts import Expert
 from aamc_sdk.batch import Floats
-from aamc_tce.experts import Expert
 
 _SUM_TO_ONE = 1e3
 """How many times the root of the number of cells an error in the weights' sum counts as much as one in a cell."""

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from aamc_lexical.blend import Blend
+from aamc_lexical.experts import CategoryMeans, Clusters, Expert, Neighbours, QualityHead, Ridge
+from aamc_lexical.heads import HeadWeights
+from aamc_lexical.unseen import Resemblance, log_prices
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Pool
-from aamc_tce.blend import Blend
-from aamc_tce.experts import CategoryMeans, Clusters, Expert, Neighbours, QualityHead, Ridge
-from aamc_tce.heads import HeadWeights
-from aamc_tce.unseen import Resemblance, log_prices
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
 SMALLEST_DEVIATION = 1e-6
@@ -88,7 +88,7 @@ class Learned:
     @property
     def width(self) -> int:
         """The length of the embeddings that the heads and experts read."""
-        return int(self.heads.arrays["hidden.weight"].shape[1])
+        return self.heads.width
 
     def for_pool(self, quality: Floats, pool: Pool, describe: Callable[[Pool], Floats]) -> Floats:
         """Return the quality ``[B, M]`` of any pool from that of the known candidates ``[B, K]``.

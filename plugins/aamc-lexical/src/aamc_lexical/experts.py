@@ -1,7 +1,7 @@
 """Ways to expect each candidate's quality from a query's embedding, each a few lines of numpy.
 
 Outcomes are noisy, and a few hundred rows of a kind are few, so each expert smooths strongly; see the blend in
-:mod:`aamc_tce.blend`. Cells without an outcome are NaN and are left out. N rows, M candidates, D embedding width.
+:mod:`aamc_lexical.blend`. Cells without an outcome are NaN and are left out. N rows, M candidates, D embedding width.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_lexical.heads import HeadWeights
 from aamc_sdk.batch import Floats
-from aamc_tce.heads import HeadWeights
 
 PSEUDO_COUNT = 10.0
 """How many outcomes at the candidate's mean are added to each group's: groups with few outcomes shrink towards it."""

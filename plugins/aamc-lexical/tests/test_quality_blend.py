@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from aamc_tce.blend import Blend, fold_of, stacking_weights
-from aamc_tce.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
-from aamc_tce.scores import scores
-from aamc_tce.targets import Targets
-from aamc_tce.unseen import Resemblance
+from aamc_lexical.blend import Blend, fold_of, stacking_weights
+from aamc_lexical.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
+from aamc_lexical.scores import scores
+from aamc_lexical.targets import Targets
+from aamc_lexical.unseen import Resemblance
 
 from aamc_sdk import Estimates
 

@@ -1,0 +1,141 @@
+"""What estimators have in common that read a text's embedding: they differ in where it comes from."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from aamc_lexical.config import LearningConfig
+from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.errors import EstimatesError
+from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
+from aamc_sdk.types import Pool, Query
+
+if TYPE_CHECKING:
+    from aamc_lexical.learned import Learned
+    from aamc_lexical.learning import Lesson
+    from aamc_lexical.material import Material
+
+
+class EmbeddingEstimator(Estimator):
+    """Heads and experts of quality on an embedding; safe to use from several threads once it is trained or loaded.
+
+    Attributes:
+        name: How messages and fingerprints call it.
+    """
+
+    name: ClassVar[str]
+    config: LearningConfig
+
+    def __init__(self, config: LearningConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._learned: Learned | None = None
+        self._out_of_fold: Floats | None = None
+
+    @abc.abstractmethod
+    def _learn(self, material: Material) -> Lesson:
+        """Learn what embeds texts, where it is to be learned, then all else."""
+
+    @abc.abstractmethod
+    def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
+        """Return the embeddings ``[B, D]`` that heads and experts read."""
+
+    @abc.abstractmethod
+    def _describe(self, pool: Pool) -> Floats:
+        """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Train every head that has labels, and with outcomes the expected quality.
+
+        Returns:
+            Figures of the validation rows (complexity MAE and RMSE, category accuracy and macro F1, tool-use accuracy
+            and AUC, quality's Brier score), the blend's weights, and the curve by epoch.
+
+        Raises:
+            AamcError: What embeds texts cannot be had.
+            DataError: There is no training row.
+        """
+        from aamc_lexical.material import Material
+        from aamc_lexical.scores import scores
+
+        material = Material.of(self.config, training, self.services.seed)
+        lesson = self._learn(material)
+        learned = self._learned = lesson.learned
+        self._out_of_fold = lesson.out_of_fold
+        metrics: dict[str, Any] = {"curve": lesson.curve}
+        if learned.blend is not None:
+            metrics["blend"] = dict(zip([*learned.blend.experts, "mean"], learned.blend.weights.tolist(), strict=True))
+        if training.validation is not None and material.validation_targets is not None:
+            estimates = self._estimate(training.validation.queries, training.progress)
+            quality = None if learned.blend is None else learned.blend(self._embedding(estimates))
+            metrics |= {f"validation_{name}": value for name, value in scores(estimates, quality, material.validation_targets).items()}
+        return metrics
+
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        """Describe B queries; NaN, or no category, where there were no labels to learn from.
+
+        Raises:
+            EstimatesError: The estimator has not been trained.
+            CheckpointError: What embeds texts is not what it was trained with.
+        """
+        return self._estimate(queries, Silence())
+
+    def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
+        """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
+
+        A candidate that is known by name is what it is known to be; another is expected to do as those do that
+        resemble it in description and price.
+
+        Raises:
+            EstimatesError: The estimates are another estimator's.
+        """
+        learned = self._trained()
+        if learned.blend is None:
+            return None
+        return learned.for_pool(learned.blend(self._embedding(estimates)), pool, self._describe)
+
+    def out_of_fold(self) -> Floats | None:
+        """Return each training row's expected quality ``[N, M]`` from parts that were not fitted on it; None unless just trained."""
+        return self._out_of_fold
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned.
+
+        Raises:
+            EstimatesError: There is nothing to save yet.
+        """
+        self._trained().save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        from aamc_lexical.learned import Learned
+
+        self._learned, self._out_of_fold = Learned.load(folder), None
+
+    def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
+        learned = self._trained()
+        embedding = self._embed([query.text for query in queries], progress)
+        outputs = learned.heads(embedding)
+        fingerprint = f"{self.name}:{learned.fingerprint}"
+        return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)
+
+    def _embedding(self, estimates: Estimates) -> Floats:
+        """Return the estimates' embedding, once it is certain that it is ours."""
+        expected = self._trained().width
+        found = None if estimates.embedding is None else np.shape(estimates.embedding)[1]
+        if estimates.embedding is None or found != expected:
+            raise EstimatesError(f"{self.name} expects quality from its own estimates, whose embedding has {expected} numbers, not {found}")
+        return estimates.embedding
+
+    def _trained(self) -> Learned:
+        if self._learned is None:
+            raise EstimatesError(f"the estimator {self.name} has not been trained; train it, or load a checkpoint")
+        return self._learned
