@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.requests import token_counts
 from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
@@ -26,6 +27,8 @@ PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "allowed")
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
 """The first features of a candidate; its hashed words follow."""
 WORD_BUCKETS = 32
+_UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
+_UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0)
 Array32 = NDArray[np.float32]
 
 
@@ -37,21 +40,18 @@ class Features:
         query: ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
         preference: ``[B, 3]``.
         pair: ``[B, M, 5]``, see ``PAIR_FEATURES``.
-        candidate: ``[M, 7 + 32]``, see ``CANDIDATE_NUMBERS``.
         mask: ``[B, M]``.
+
+    What describes the candidates is the same for every row of a pool: see :func:`encode_candidates`.
     """
 
     query: Array32
     preference: Array32
     pair: Array32
-    candidate: Array32
     mask: NDArray[np.bool_]
 
     def flat(self) -> Array32:
-        """Return an observation for each row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then candidate by candidate.
-
-        What describes the candidates is left out: it is the same for every row of a pool.
-        """
+        """Return an observation for each row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then candidate by candidate."""
         rows, candidates, numbers = self.pair.shape
         return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
@@ -73,7 +73,6 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
         query=encode_queries(request.queries, request.estimates, categories),
         preference=np.asarray(request.preferences, dtype=np.float32),
         pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward),
-        candidate=encode_candidates(request.pool),
         mask=request.mask,
     )
 
@@ -81,19 +80,26 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
 def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: Sequence[str] | None = None) -> Array32:
     """Return the features of queries, ``[B, 4 + C]``; an unknown complexity counts as 0.5, other unknowns as 0."""
     names = estimates.category_names if categories is None else categories
-    tokens = np.array([(q.expected_prompt_tokens, q.expected_output_tokens) for q in queries], dtype=np.float64).reshape(-1, 2)
-    numbers = (np.nan_to_num(estimates.complexity, nan=0.5), np.nan_to_num(estimates.tool_use), *(np.log1p(tokens) / 10).T)
-    return np.column_stack((*numbers, np.nan_to_num(estimates.aligned(names)))).astype(np.float32)
+    features = np.empty((len(queries), len(QUERY_NUMBERS) + len(names)), dtype=np.float32)
+    features[:, 0] = estimates.complexity
+    features[:, 1] = estimates.tool_use
+    features[:, 2:4] = np.log1p(token_counts(queries)) / 10
+    features[:, 4:] = estimates.aligned(names)
+    unknown = np.isnan(features)
+    if unknown.any():
+        np.copyto(features, (*_UNKNOWN_QUERY, *[0.0] * len(names)), where=unknown)
+    return features
 
 
 def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward) -> Array32:
     """Return the features of pairs, ``[B, M, 5]``; an unknown quality counts as 0.5, other unknowns as 0."""
-    objectives = reward.vector(expected)
     pair = np.empty((*mask.shape, len(PAIR_FEATURES)), dtype=np.float32)
-    pair[..., 0] = np.nan_to_num(objectives[..., 0], nan=0.5)
-    pair[..., 1:3] = np.nan_to_num(objectives[..., 1:])
+    pair[..., :3] = reward.vector(expected)
     pair[..., 3] = np.log1p(wait_ms / 1000)
     pair[..., 4] = mask
+    unknown = np.isnan(pair)
+    if unknown.any():
+        np.copyto(pair, _UNKNOWN_PAIR, where=unknown)
     return pair
 
 

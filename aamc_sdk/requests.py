@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
-from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
+from aamc_sdk.types import Pool, Query
 
 
 def build_request(
@@ -37,28 +37,28 @@ def build_request(
         unavailable: Candidates that are down, ``[M]`` or ``[B, M]``.
         budget_usd: Most that one answer may be expected to cost.
     """
-    shape = (len(queries), len(pool))
-    waits = np.zeros(shape) if wait_ms is None else wait_ms
-    cost_usd, latency_ms = expected_cost(queries, pool), expected_latency(pool, len(queries))
-    if typical is not None:
+    rows = len(queries)
+    tokens = token_counts(queries)
+    cost_usd, latency_ms = _cost(queries, tokens, pool), expected_latency(pool, rows)
+    if typical is not None and not pool.arrays.complete:
         cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
-    expected = Outcomes(quality, cost_usd, latency_ms + waits)
-    forbidden = {
-        "context window": _too_long(queries, pool),
-        "lacks a needed ability": _lacks_ability(queries, pool),
-        "unavailable": np.broadcast_to(False if unavailable is None else unavailable, shape),
-        "over budget": np.zeros(shape, bool) if budget_usd is None else expected.cost_usd > budget_usd,
-    }
+    expected = Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms)
+    forbidden = _forbidden(queries, tokens, pool, unavailable, None if budget_usd is None else cost_usd > budget_usd)
     return RoutingRequest(
         queries=queries,
-        estimates=Estimates.unknown(len(queries)) if estimates is None else estimates,
+        estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
-        preferences=np.broadcast_to(np.asarray(preferences, dtype=np.float64), (len(queries), 3)),
+        preferences=_one_each(preferences, rows),
         expected=expected,
-        wait_ms=waits,
-        mask=~np.any(list(forbidden.values()), axis=0),
-        masked_why={why: where for why, where in forbidden.items() if where.any()},
+        wait_ms=np.zeros((rows, len(pool))) if wait_ms is None else wait_ms,
+        mask=~np.any(list(forbidden.values()), axis=0) if forbidden else np.ones((rows, len(pool)), bool),
+        masked_why=forbidden,
     )
+
+
+def _one_each(preferences: Floats, rows: int) -> Floats:
+    weights = np.asarray(preferences, dtype=np.float64)
+    return weights[None].repeat(rows, axis=0) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
 
 
 def token_counts(queries: Sequence[Query]) -> Floats:
@@ -73,20 +73,22 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     The candidate that holds the conversation's prompt cache reads the prompt at its cached price;
     any other pays in full, so what a switch would lose is part of its cost.
     """
-    prices = np.array([_prices(candidate) for candidate in pool])
-    tokens = token_counts(queries)
-    cost = (tokens @ prices[:, :2].T) / 1e6
-    for row, query in enumerate(queries):
-        if query.cached_on in pool.names:
-            m = pool.index(query.cached_on)
-            cost[row, m] -= tokens[row, 0] * (prices[m, 0] - prices[m, 2]) / 1e6
-    return np.asarray(cost)
+    return _cost(queries, token_counts(queries), pool)
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
     """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures."""
-    figures = [c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool]
-    return np.tile(np.array(figures), (rows, 1))
+    return pool.arrays.latency_ms[None].repeat(rows, axis=0)
+
+
+def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
+    prices = pool.arrays.usd_per_token
+    cost = tokens @ prices[:, :2].T
+    for row, query in enumerate(queries):
+        if query.cached_on is not None and query.cached_on in pool.names:
+            m = pool.index(query.cached_on)
+            cost[row, m] -= tokens[row, 0] * (prices[m, 0] - prices[m, 2])
+    return np.asarray(cost)
 
 
 def _filled(values: Floats, means: Floats) -> Floats:
@@ -97,16 +99,22 @@ def _filled(values: Floats, means: Floats) -> Floats:
     return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), likely)
 
 
-def _prices(candidate: Candidate) -> tuple[float, float, float]:
-    if not isinstance(candidate, ModelSpec) or candidate.prices is None:
-        return (np.nan, np.nan, np.nan)
-    prices = candidate.prices
-    return (prices.input, prices.output, prices.input if prices.cached_input is None else prices.cached_input)
-
-
-def _too_long(queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
-    windows = [c.context_window if isinstance(c, ModelSpec) and c.context_window is not None else np.inf for c in pool]
-    return np.asarray(token_counts(queries).sum(axis=1)[:, None] > np.array(windows))
+def _forbidden(
+    queries: Sequence[Query],
+    tokens: Floats,
+    pool: Pool,
+    unavailable: NDArray[np.bool_] | None,
+    over_budget: NDArray[np.bool_] | None,
+) -> dict[str, NDArray[np.bool_]]:
+    """Return by reason where a candidate is forbidden, ``[B, M]``; only reasons that forbid one."""
+    shape = (len(queries), len(pool))
+    reasons = {
+        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if pool.arrays.limited else None,
+        "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
+        "unavailable": None if unavailable is None else np.broadcast_to(unavailable, shape),
+        "over budget": over_budget,
+    }
+    return {why: where for why, where in reasons.items() if where is not None and where.any()}
 
 
 def _lacks_ability(queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:

@@ -72,8 +72,11 @@ class LinearReward(Reward):
 
     def vector(self, outcomes: Outcomes) -> Floats:
         """Return quality, cheapness and quickness of ``[...]`` outcomes as ``[..., 3]``; NaN where unknown."""
-        parts = (outcomes.known_quality, self.cost.goodness(outcomes.cost_usd), self.latency.goodness(outcomes.latency_ms))
-        return np.stack(parts, axis=-1)
+        vector = np.empty((*outcomes.cost_usd.shape, 3))
+        vector[..., 0] = np.nan if outcomes.quality is None else outcomes.quality
+        vector[..., 1] = self.cost.goodness(outcomes.cost_usd)
+        vector[..., 2] = self.latency.goodness(outcomes.latency_ms)
+        return vector
 
     def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
         """Return the preference-weighted reward of ``[B, M]`` outcomes under ``[B, 3]`` preferences."""

@@ -10,13 +10,16 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError, nearest, one_of
+
+if TYPE_CHECKING:
+    from aamc_sdk.pool_arrays import PoolArrays
 
 CHARACTERS_PER_TOKEN = 4
 """A token's usual length in English; estimates prompt tokens where a request does not count them."""
@@ -185,6 +188,17 @@ class Pool:
         """The candidates' names, in order."""
         return tuple(candidate.name for candidate in self.candidates)
 
+    @cached_property
+    def arrays(self) -> PoolArrays:
+        """The candidates' prices, latencies and windows."""
+        from aamc_sdk.pool_arrays import PoolArrays
+
+        return PoolArrays.of(self)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.names)}
+
     def index(self, name: str) -> int:
         """Return a candidate's position.
 
@@ -192,8 +206,8 @@ class Pool:
             PoolError: No candidate has that name.
         """
         try:
-            return self.names.index(name)
-        except ValueError:
+            return self._positions[name]
+        except KeyError:
             hint = nearest(name, self.names)
             raise PoolError(f"the pool has no candidate {name!r}{hint} (it has {one_of(self.names)})") from None
 
