@@ -1,0 +1,66 @@
+"""The options that every experiment shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
+    """Numbers with commas between them, such as ``0,1,2``.
+
+    Args:
+        number: ``int`` or ``float``.
+        least: The least that is allowed.
+    """
+
+    name = "numbers"
+
+    def __init__(self, number: type[int] | type[float], least: float = 0) -> None:
+        self._number = number
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """Read the numbers; each stands once."""
+        if isinstance(value, list):
+            return value
+        try:
+            numbers = [self._number(part) for part in value.split(",")]
+        except ValueError:
+            numbers = []
+        kind = "whole numbers" if self._number is int else "numbers"
+        if not numbers or not all(self._least <= number < float("inf") for number in numbers):
+            self.fail(f"{value!r} must be {kind} of at least {self._least:g} with commas between them", param, ctx)
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"{value!r} has a number twice", param, ctx)
+        return numbers
+
+
+WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time; as many as there are cores by default.")
+ROUTERS = click.option("--routers", metavar="A,B,...", help="The routers, the one in question first.")
+DATASETS = click.option("--dataset", "datasets", multiple=True, metavar="FORMAT:PATH", help="What to measure on; several times for several.")
+DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default.")
+SEEDS = click.option("--seeds", type=Numbers(int), metavar="0,1,...", help="Everything is done once for each seed.")
+
+_EXPERIMENT = (
+    click.option("--estimator", metavar="NAME", help="What describes queries; tce by default."),
+    click.option("--pool", metavar="NAME|FILE", help="The candidates; by default the data's own, or the default pool."),
+    PREFERENCE,
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as routers.ppo.learning_rate=1e-4."),
+    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Where options start from; quick by default."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where torch computes."),
+)
+_JOB = (OUT, RESUME, WORKERS, JSON)
+
+
+def experiment_options(function: F) -> F:
+    """Add the options that say what each trained run is made of, and those of the job itself: folder, workers, JSON."""
+    for option in reversed(_EXPERIMENT + _JOB):
+        function = option(function)
+    return function

@@ -1,0 +1,11 @@
+"""What this package offers; importing it loads no experiment."""
+
+from __future__ import annotations
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_commands() -> list[Component]:
+    """Offer the experiments."""
+    return []

@@ -1,0 +1,36 @@
+"""What an experiment leaves: its document, its tables, and what the user is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aamc_bench.tables import Table
+from aamc_sdk.cli.output import PIPE_WIDTH, write_json_line
+from aamc_sdk.files import write_json, write_text
+
+
+def write_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table]) -> None:
+    """Write ``results.json``, and each table by its name as ``.md``, ``.tex`` and ``.csv``."""
+    for name, table in tables.items():
+        write_text(folder / f"{name}.md", table.markdown())
+        write_text(folder / f"{name}.tex", table.latex())
+        write_text(folder / f"{name}.csv", table.csv())
+    write_json(folder / "results.json", document)
+
+
+def show_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table], as_json: bool) -> None:
+    """Show the document as one line of JSON, or the tables; say where everything is."""
+    if as_json:
+        write_json_line(document)
+    else:
+        from rich.console import Console
+
+        console = Console()
+        console = console if console.is_terminal else Console(width=PIPE_WIDTH)
+        for table in tables.values():
+            console.print(table.rich())
+    click.echo(f"Everything is in {folder}", err=True)

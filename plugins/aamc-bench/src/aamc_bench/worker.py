@@ -1,0 +1,49 @@
+"""What happens in a job's own process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aamc_sdk.cli.progress import Lines
+from aamc_sdk.files import write_json
+
+if TYPE_CHECKING:
+    from aamc_bench.grid import Job
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Where numerical libraries look for the number of threads, when they are imported."""
+
+
+def work(job: Job, place: Path, threads: int) -> None:
+    """Do a job and write its result; where it fails, the last line of its log says why, and the exit status is 1."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends its jobs
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for variable in THREADS:
+        os.environ.setdefault(variable, str(threads))
+    with (place / f"{job.key}.log").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        try:
+            module, _, name = job.function.partition(":")
+            function = getattr(importlib.import_module(module), name)
+            result = function(place / job.key, Lines(), **job.arguments)
+            write_json(place / f"{job.key}.json", {"schema": 1, "function": job.function, "arguments": job.arguments, "result": result})
+        except Exception as error:
+            traceback.print_exc()
+            print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=log)  # to the log
+            sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """End when the parent does, even where it was killed: nobody would wait for the result, and a second start would meet this one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

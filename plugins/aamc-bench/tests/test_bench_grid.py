@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_bench.grid import Job, JobsFailed, run_grid, slug
+
+from aamc_sdk.errors import OutputError
+from aamc_sdk.interfaces import Silence
+
+HERE = "bench_jobs"
+
+
+def jobs(numbers: range, **more: Any) -> list[Job]:
+    return [Job(f"job-{number}", f"{HERE}:square", {"number": number, **more}) for number in numbers]
+
+
+def runs(folder: Path) -> int:
+    """How often any job was begun."""
+    return sum(len(path.read_text().splitlines()) for path in folder.glob("jobs/*/began"))
+
+
+def test_results_come_back_by_key_and_in_order(tmp_path: Path) -> None:
+    assert list(run_grid(jobs(range(3)), tmp_path, 2, Silence()).items()) == [("job-0", 0), ("job-1", 1), ("job-2", 4)]
+    assert runs(tmp_path) == 3
+
+
+def test_a_second_start_does_no_job_again(tmp_path: Path) -> None:
+    run_grid(jobs(range(2)), tmp_path, 2, Silence())
+    assert run_grid(jobs(range(3)), tmp_path, 1, Silence()) == {"job-0": 0, "job-1": 1, "job-2": 4}
+    assert runs(tmp_path) == 3
+
+
+def test_a_job_with_other_arguments_is_refused(tmp_path: Path) -> None:
+    run_grid(jobs(range(1)), tmp_path, 1, Silence())
+    with pytest.raises(OutputError, match="made with other arguments"):
+        run_grid(jobs(range(1), exponent=3), tmp_path, 1, Silence())
+
+
+def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
+    with pytest.raises(JobsFailed, match="1 of 3 jobs failed, first job-1: ValueError: unlucky 1") as caught:
+        run_grid(jobs(range(3), unlucky=1), tmp_path, 1, Silence())
+    assert caught.value.results == {"job-0": 0, "job-2": 4}
+    assert caught.value.failures == {"job-1": "ValueError: unlucky 1"}
+    assert "Traceback" in (tmp_path / "jobs" / "job-1.log").read_text()
+
+
+def test_a_job_that_is_killed_stops_no_other(tmp_path: Path) -> None:
+    with pytest.raises(JobsFailed, match="killed by signal 9"):
+        run_grid([Job("dies", f"{HERE}:die"), *jobs(range(1))], tmp_path, 1, Silence())
+    assert run_grid(jobs(range(1)), tmp_path, 1, Silence()) == {"job-0": 0}
+
+
+def test_workers_share_the_cores_and_keep_what_they_print_to_themselves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, Silence()) == {"talks": os.environ.get("OMP_NUM_THREADS") or str(cores())}
+    assert "aloud" not in "".join(capfd.readouterr())
+    assert "said aloud" in (tmp_path / "jobs" / "talks.log").read_text()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+SCRIPT = f"""
+import sys
+from pathlib import Path
+from aamc_bench.grid import Job, run_grid
+from aamc_sdk.interfaces import Silence
+if __name__ == "__main__":
+    jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 60}})]
+    run_grid(jobs, Path(sys.argv[1]), 1, Silence())
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_done_survives_a_stop_and_no_job_outlives_it(tmp_path: Path, how: signal.Signals) -> None:
+    script = tmp_path / "grid.py"
+    script.write_text(SCRIPT)
+    folder = tmp_path / "grid"
+    process = subprocess.Popen(
+        [sys.executable, script, folder], env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, stderr=subprocess.DEVNULL
+    )
+    pid = int(until(lambda: folder.joinpath("jobs", "slow", "pid").read_text()))
+    process.send_signal(how)
+    process.wait(20)
+    until(lambda: gone(pid))
+    assert runs(folder) == 1
+    assert run_grid([Job("quick", f"{HERE}:square", {"number": 2})], folder, 1, Silence()) == {"quick": 4}
+    assert runs(folder) == 1
+
+
+def until(condition: Any, seconds: float = 20) -> Any:
+    """Wait for something true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if result := condition():
+                return result
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "../a", "a b", ".hidden"])
+def test_a_key_that_names_no_file_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="names its files"):
+        Job(key, "x:y")
+
+
+def test_any_text_becomes_part_of_a_key() -> None:
+    assert slug("llmrouter:../data/My Set/") == "llmrouter-..-data-My-Set"
