@@ -110,6 +110,11 @@ class Dataset:
         )
 
     @property
+    def only_compared(self) -> bool:
+        """Whether nobody measured an outcome, while a log may say which candidate did better."""
+        return self.outcomes is None and self.experience is not None
+
+    @property
     def complete(self) -> NDArray[np.bool_]:
         """Whether no outcome of a row is missing, ``[Q]``."""
         return np.ones(len(self), dtype=bool) if self.outcomes is None else self.outcomes.complete

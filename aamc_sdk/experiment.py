@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
+from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import DataError, EstimatesError
+from aamc_sdk.errors import DataError, EstimatesError, one_of
 from aamc_sdk.files import plain, read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.measure import describe, measure
@@ -67,6 +68,24 @@ class Experiment:
         installed = [name for name in COMPARED if name in self.plugins.names("router")]
         return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).needs_estimator}
 
+    def trainable(self, world: World) -> dict[str, Choice]:
+        """Return the routers of :meth:`compared` without the baselines that this data cannot train.
+
+        Raises:
+            DataError: The user named one that needs outcomes, and there are only comparisons.
+        """
+        choices = self.compared()
+        if not world.splits["train"].only_compared:
+            return choices
+        unfit = [name for name, choice in choices.items() if find_checkpoint(choice.name, "router") is None and self._needs_outcomes(choice)]
+        if named := {self.router_name, *(self.settings.routers or ())}.intersection(unfit):
+            alone = f"{world.splits['train'].source} holds comparisons alone"
+            raise DataError(f"{one_of(named)} learns from outcomes, and {alone}; use a router that learns from comparisons, such as mf")
+        return {name: choice for name, choice in choices.items() if name not in unfit}
+
+    def _needs_outcomes(self, choice: Choice) -> bool:
+        return bool(self.plugins.load("router", choice.name).needs_outcomes)
+
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
         """Return an experiment that was begun before."""
@@ -93,7 +112,7 @@ class Experiment:
         if self.goal == "estimator":
             return _training_of(self.run.folder / "estimator")
         requests = self.requests(world, estimator)
-        routers = {name: self.router(name, choice, world, requests) for name, choice in self.compared().items()}
+        routers = {name: self.router(name, choice, world, requests) for name, choice in self.trainable(world).items()}
         if self.goal == "router":
             return _training_of(self.run.folder / "routers" / self.router_name)
         return self.compare(world, routers, requests)
@@ -105,6 +124,11 @@ class Experiment:
             self._config("router", choice)
             self._check_estimator(choice)
         world = make_world(self.settings, self.plugins)
+        if self.goal == "comparison":
+            world.check_measured("test")
+        choices = self.trainable(world)
+        if left_out := [name for name in self.compared() if name not in choices]:
+            self.progress.say(f"left out, for they learn from outcomes and there are only comparisons: {', '.join(left_out)}")
         train = world.splits["train"]
         details = {
             "router": self.router_name,
@@ -117,8 +141,7 @@ class Experiment:
         if self.resumed and self.run.content["splits"] != plain(details["splits"]):
             raise DataError(f"the data of {self.run.folder} is not what it was when the run began; begin another")
         self.run.begin(self.settings, world.services.pool, world.services.reward, details)
-        assert train.outcomes is not None  # make_world saw to it
-        self.run.write_candidate_means(train.outcomes.means)
+        self.run.write_candidate_means(typical_outcomes(train, world.services.pool).means)
         return world
 
     def _check_estimator(self, choice: Choice) -> None:

@@ -173,11 +173,13 @@ class Router(Part):
         privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
         uses_preference: Whether its scores depend on the preference.
         needs_estimator: Whether it can do nothing without one.
+        needs_outcomes: Whether it, or the estimator that it relies on, learns from outcomes and nothing else.
     """
 
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
     needs_estimator: ClassVar[bool] = False
+    needs_outcomes: ClassVar[bool] = False
 
     @property
     def samples(self) -> bool:

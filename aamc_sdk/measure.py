@@ -101,6 +101,7 @@ def play(
         progress: Where to report.
         points: Preferences ``[P, 3]`` instead of a comparison's usual ones.
     """
+    world.check_measured(split)
     dataset, predicted = world.splits[split], predicted_categories(request.estimates)
     labels = dataset.labels.category
     shared: dict[str, Any] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
@@ -13,7 +14,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.runs import bare_services, services
 from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import SPLITS, Readers, check_same_candidates, fit_to_pool, read_splits
+from aamc_sdk.splits import Readers, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool
 
 
@@ -25,6 +26,16 @@ class World:
     splits: Mapping[str, Dataset]
     services: Services
 
+    def check_measured(self, split: str) -> None:
+        """Raise where routers cannot be measured on a split.
+
+        Raises:
+            DataError: Its rows have comparisons and no outcomes; says what to do.
+        """
+        if self.splits[split].only_compared:
+            what = f"comparisons show which candidate did better, not how good a choice is, and the {split} rows of {self.splits[split].source} have"
+            raise DataError(f"{what} nothing else; name measured outcomes of the same candidates with --test-dataset FORMAT:PATH")
+
 
 def make_world(settings: Settings, plugins: Plugins) -> World:
     """Read the data and set up pool, reward and environment, as settings say.
@@ -34,19 +45,17 @@ def make_world(settings: Settings, plugins: Plugins) -> World:
     """
     named = find_pool(settings.pool or "default", plugins)
     splits = read_splits(settings, dataset_readers(settings, plugins, bare_services(named, plugins, settings)))
-    if splits["train"].outcomes is None and splits["train"].experience is not None:
-        raise DataError(f"{settings.dataset} holds comparisons without outcomes, and a run needs outcomes; Router.train learns from them in Python")
-    pool = choose_pool(settings, splits["train"], named)
-    check_same_candidates(splits["test"], splits["train"].pool or pool)
+    train, test = splits["train"], splits["test"]
+    pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
+    check_same_candidates(test, train.pool or pool)
     reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
     lent = services(pool, reward, plugins, settings)
-    env = make_environment(settings, splits["train"], plugins, lent)
-    env.prepare({name: fit_to_pool(split, pool) for name, split in splits.items()})
-    with_outcomes = {name: env.dataset(name) for name in SPLITS}
-    if with_outcomes["train"].outcomes is None:
-        raise DataError(f"environment {type(env).__name__} gives no outcomes to train on")
-    reward.fit(with_outcomes["train"].outcomes)
-    return World(env=env, splits=with_outcomes, services=lent)
+    env = make_environment(settings, train, plugins, lent)
+    played = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
+    env.prepare(played)
+    splits |= {name: env.dataset(name) for name in played}
+    reward.fit(typical_outcomes(splits["train"], pool))
+    return World(env=env, splits=splits, services=lent)
 
 
 def dataset_readers(settings: Settings, plugins: Plugins, lent: Services) -> Readers:
@@ -66,6 +75,6 @@ def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
 
 def make_environment(settings: Settings, train: Dataset, plugins: Plugins, lent: Services) -> Environment:
     """Return the environment that the user named, else the one that fits the data."""
-    name = settings.environment.name or ("queue" if train.outcomes is None else "replay")
+    name = settings.environment.name or ("queue" if train.outcomes is None and not train.only_compared else "replay")
     env: Environment = plugins.make("environment", name, lent, settings.environment.options, settings.preset)
     return env

@@ -67,7 +67,7 @@ def test_slm_only_without_training_or_its_model_says_what_to_do(make_router: Any
 
 
 def test_training_without_outcomes_is_an_error(make_router: Any) -> None:
-    with pytest.raises(DataError, match="learns from outcomes"):
+    with pytest.raises(DataError, match="neither outcomes nor comparisons"):
         make_router("llm-only").train(Training(dataset=Dataset([Query("one")])))
 
 

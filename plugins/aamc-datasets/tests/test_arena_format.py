@@ -9,7 +9,7 @@ from aamc_datasets.arena import Arena
 
 from aamc_sdk import Dataset, Experience, Services
 from aamc_sdk.dataset import split_rows
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 HEADER = "model_a,model_b,prompt,winner\n"
 Write = Callable[[str, str], Path]
@@ -56,6 +56,32 @@ def test_a_split_has_the_votes_on_its_own_prompts_alone(write: Write, reader: Ar
     asked = {name: {text for text, *_ in votes(dataset.take(part))} for name, part in rows.items()}
     assert sum(map(len, asked.values())) == 50
     assert asked["test"] == {dataset.queries[row].text for row in rows["test"]}
+
+
+def test_models_that_count_as_one_candidate_share_its_name(write: Write, services: Services) -> None:
+    rows = "x-1,y,one,model_a\nx-1,x-2,two,tie\nz,x-2,three,model_b\n"
+    reader = Arena(Arena.Config(candidates={"x": ["x-1", "x-2"]}), services)
+    dataset = reader.read(str(write("votes.csv", HEADER + rows)))
+    assert dataset.pool is not None
+    assert dataset.pool.names == ("x", "y", "z")
+    assert votes(dataset) == [("one", "x", "y", False), ("three", "x", "z", False)]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ({"x": ["x-1"]}, "nobody voted on such a model; did you mean 'x-11'"),
+        ({"x": ["x-11", "y"]}, "no vote is between two candidates"),
+    ],
+)
+def test_candidates_that_fit_no_vote_are_refused(write: Write, services: Services, candidates: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Arena(Arena.Config(candidates=candidates), services).read(str(write("votes.csv", HEADER + "x-11,y,one,tie\n")))
+
+
+def test_a_model_counts_as_one_candidate() -> None:
+    with pytest.raises(ConfigError, match="in several places: m"):
+        Arena.Config(candidates={"x": ["m"], "y": ["m"]})
 
 
 @pytest.mark.parametrize(

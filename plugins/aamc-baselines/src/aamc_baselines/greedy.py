@@ -13,6 +13,7 @@ class Greedy(Router):
     """The greatest expected utility: the estimator's quality put into the reward, nothing learned by itself."""
 
     needs_estimator = True
+    needs_outcomes = True
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the expected utility.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aamc_baselines.quality import Comparisons, Examples
 from aamc_sdk.batch import Floats, RoutingRequest
+from aamc_sdk.comparisons import votes
 from aamc_sdk.dataset import Dataset, Experience, question
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.features import encode_queries
@@ -100,14 +101,9 @@ def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
 
 def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, int]) -> Comparisons:
     """Return the log's comparisons of known candidates on training questions; a log may hold questions that are held out."""
-    made = {decision.id: (decision, question(query)) for decision, query in zip(experience.decisions, experience.queries, strict=True)}
-    found = []
-    for feedback in experience.feedback:
-        if feedback.over is None or feedback.decision_id not in made:
-            continue
-        decision, text = made[feedback.decision_id]
-        better = decision.candidate if feedback.candidate is None else feedback.candidate
-        if text in rows and better in names and feedback.over in names:
-            won, weight = 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence
-            found.append((rows[text], names.index(better), names.index(feedback.over), won, weight))
+    found = [
+        (rows[text], names.index(vote.winner), names.index(vote.loser), vote.won, vote.weight)
+        for vote in votes(experience)
+        if (text := question(vote.query)) in rows and vote.winner in names and vote.loser in names
+    ]
     return Comparisons(*(np.array(column) for column in zip(*found, strict=True))) if found else Comparisons.none()

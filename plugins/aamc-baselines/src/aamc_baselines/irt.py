@@ -14,8 +14,6 @@ Multi-LLM Routing via Item Response Theory" (arXiv:2506.01048), whose MIRT varia
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import attrs
 import numpy as np
 
@@ -40,7 +38,6 @@ class Options:
 class ItemResponse(QualityFunction):
     """Abilities ``[M, K]``, and what turns features into discriminations ``[D, K]`` and difficulties ``[D]``."""
 
-    learns_from_comparisons: ClassVar[bool] = True
     abilities: Floats
     discrimination: Floats
     difficulty: Floats
@@ -79,4 +76,5 @@ class Irt(UtilityRouter):
     """Multidimensional item response theory."""
 
     Config = Options
+    needs_outcomes = False
     Function = ItemResponse

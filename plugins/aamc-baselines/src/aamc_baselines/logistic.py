@@ -10,8 +10,6 @@ Paper: Cox 1958, "The Regression Analysis of Binary Sequences", Journal of the R
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import attrs
 import numpy as np
 
@@ -34,7 +32,6 @@ class Options:
 class LinearScore(QualityFunction):
     """Coefficients ``[D, M]`` and intercepts ``[M]`` of the score."""
 
-    learns_from_comparisons: ClassVar[bool] = True
     coefficients: Floats
     intercepts: Floats
 
@@ -60,4 +57,5 @@ class Logistic(UtilityRouter):
     """Logistic regression of each candidate's quality."""
 
     Config = Options
+    needs_outcomes = False
     Function = LinearScore

@@ -9,7 +9,8 @@ import attrs
 import numpy as np
 
 from aamc_sdk.batch import Floats
-from aamc_sdk.errors import CheckpointError, DataError
+from aamc_sdk.comparisons import typical_outcomes
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
 from aamc_sdk.requests import expected_cost, token_counts
@@ -34,17 +35,15 @@ class TrainingMeans:
 
     @classmethod
     def of(cls, training: Training, services: Services) -> TrainingMeans:
-        """Take the means of a training table.
+        """Take the means of a training table, or what comparisons and list prices say of them.
 
         Raises:
-            DataError: The dataset has no outcomes.
+            DataError: The dataset has neither outcomes nor comparisons, or only these and a candidate has no prices.
         """
         dataset = training.dataset
-        if dataset.outcomes is None:
-            raise DataError("this router learns from outcomes, and the training data has none; use an environment or dataset that gives them")
         prompt, output = token_counts(dataset.queries).mean(axis=0)
-        pool = dataset.pool or services.pool
-        return cls(pool.names, dataset.outcomes.means, (float(prompt), float(output)))
+        pool = services.pool if dataset.outcomes is None or dataset.pool is None else dataset.pool
+        return cls(pool.names, typical_outcomes(dataset, pool).means, (float(prompt), float(output)))
 
     def by_candidate(self, pool: Pool) -> Floats:
         """Return mean quality, cost and latency of a pool's candidates, ``[M, 3]``; NaN for one never seen."""

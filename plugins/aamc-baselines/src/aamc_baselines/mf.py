@@ -13,8 +13,6 @@ Paper: Ong et al. 2024, "RouteLLM: Learning to Route LLMs with Preference Data" 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import attrs
 import numpy as np
 
@@ -38,7 +36,6 @@ class Options:
 class Factors(QualityFunction):
     """The candidates' vectors ``[M, R]``, the projection of queries ``[D, R]``, and intercepts ``[M]``."""
 
-    learns_from_comparisons: ClassVar[bool] = True
     candidates: Floats
     projection: Floats
     intercepts: Floats
@@ -72,4 +69,5 @@ class Mf(UtilityRouter):
     """Matrix factorization, from outcomes or comparisons."""
 
     Config = Options
+    needs_outcomes = False
     Function = Factors

@@ -10,8 +10,6 @@ Paper: Hu et al. 2024, "RouterBench" (arXiv:2403.12031), section 5.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import attrs
 import numpy as np
 
@@ -35,7 +33,6 @@ class Options:
 class Network(QualityFunction):
     """Weights ``[D, H]`` and biases ``[H]`` of the hidden layer, weights ``[H, M]`` and biases ``[M]`` of the output."""
 
-    learns_from_comparisons: ClassVar[bool] = True
     hidden: Floats
     hidden_bias: Floats
     output: Floats
@@ -78,4 +75,5 @@ class Mlp(UtilityRouter):
     """A neural network with one hidden layer."""
 
     Config = Options
+    needs_outcomes = False
     Function = Network

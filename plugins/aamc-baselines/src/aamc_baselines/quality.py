@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -91,13 +91,7 @@ class Examples:
 
 @attrs.frozen(eq=False)
 class QualityFunction(abc.ABC):
-    """Expects quality. A subclass is an attrs class whose fields are arrays: they are all that is kept of it.
-
-    Attributes:
-        learns_from_comparisons: Whether it can do without outcomes.
-    """
-
-    learns_from_comparisons: ClassVar[bool] = False
+    """Expects quality. A subclass is an attrs class whose fields are arrays: they are all that is kept of it."""
 
     @classmethod
     @abc.abstractmethod

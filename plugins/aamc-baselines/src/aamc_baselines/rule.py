@@ -30,6 +30,7 @@ class Rule(MeansRouter):
     Config = Options
     uses_preference = False
     needs_estimator = True
+    needs_outcomes = True
 
     def score(self, request: RoutingRequest) -> Scores:
         """Prefer the tier of each query; where its candidate is masked, the next one of the tier's order.

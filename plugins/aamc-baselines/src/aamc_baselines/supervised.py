@@ -94,6 +94,7 @@ class Supervised(Router):
     """Chooses the candidate that the classifier holds to be the best one; one that training never saw comes last."""
 
     Config = Options
+    needs_outcomes = True
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)

@@ -59,6 +59,7 @@ class UtilityRouter(Router):
     """
 
     Function: ClassVar[type[QualityFunction]]
+    needs_outcomes: ClassVar[bool] = True
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -73,7 +74,8 @@ class UtilityRouter(Router):
         """Fit the function to a table of outcomes, which may have missing cells.
 
         Returns:
-            The mean squared error of the expected quality on validation rows, and that of the candidates' training means.
+            The mean squared error of the expected quality on validation rows, and that of the candidates' training means;
+            where they have comparisons alone, the share of those whose winner was expected to win.
 
         Raises:
             DataError: There is nothing to learn from.
@@ -84,11 +86,12 @@ class UtilityRouter(Router):
         features = QueryFeatures.fit(training.request)
         pool = training.dataset.pool or self.services.pool
         examples = examples_of(training.dataset, pool, features(training.request))
-        compared = self.Function.learns_from_comparisons and len(examples.comparisons)
+        compared = len(examples.comparisons) and not self.needs_outcomes
         if not (examples.known.any() or compared):
             raise DataError(f"{self.name} learns from outcomes, and no training row has one; use an environment or dataset that gives them")
         self.learned = Learned(pool.names, features, self.fit(examples))
-        return self._errors(examples.means, training.validation, training.validation_request)
+        errors = self._errors(examples.means, training.validation, training.validation_request)
+        return errors | self._foretold(training.validation, training.validation_request)
 
     def fit(self, examples: Examples) -> QualityFunction:
         """Return the function, fitted to training rows."""
@@ -111,6 +114,18 @@ class UtilityRouter(Router):
             return {}
         guesses = {"validation_error": self.learned.quality(request), "validation_error_of_means": np.tile(means, (len(quality), 1))}
         return {name: float(((guess - quality)[known] ** 2).mean()) for name, guess in guesses.items()}
+
+    def _foretold(self, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
+        if validation is None or not validation.only_compared or validation.pool is None or request is None or self.learned is None:
+            return {}
+        features = self.learned.features(request)
+        pairs = examples_of(validation, validation.pool, features).comparisons
+        decided = pairs.won == 1.0  # nobody won a tie
+        if validation.pool.names != self.learned.candidates or not decided.any():
+            return {}
+        quality = self.learned.function.predict(features)
+        lead = quality[pairs.row, pairs.winner] - quality[pairs.row, pairs.loser]
+        return {"validation_votes_foretold": float((lead > 0)[decided].mean())}
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the utility of what the function expects.

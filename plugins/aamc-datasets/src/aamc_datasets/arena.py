@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import attrs
 import numpy as np
 
 from aamc_datasets.columns import Column, column_names, read_columns, require_columns
 from aamc_datasets.recognition import hint, table_file
-from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query
+from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, option
 from aamc_sdk.batch import Estimates
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 
 PLAYERS = ("model_a", "model_b")
 PROMPT, WINNER, ONE_HOT = "prompt", "winner", ("winner_model_a", "winner_model_b", "winner_tie")
@@ -26,8 +28,38 @@ VERDICTS = {"model_a": A, "model_b": B, "tie": TIE, "tie (bothbad)": TIE, "both_
 SOURCE = "arena"
 
 
+class _Vote(NamedTuple):
+    """A row of the file: who stood against whom, and the verdict."""
+
+    row: int
+    first: str
+    second: str
+    verdict: int
+
+
+@attrs.frozen(kw_only=True)
+class ArenaOptions:
+    """Options of ``arena``."""
+
+    candidates: Mapping[str, list[str]] = option(
+        {}, "models that count as one candidate, such as {gpt-4: [gpt-4-0314, gpt-4-0613]}; votes between two of them are left out"
+    )
+
+    @property
+    def candidate_of(self) -> dict[str, str]:
+        """The candidate that a model counts as, where it is another."""
+        return {model: candidate for candidate, models in self.candidates.items() for model in models}
+
+    def __attrs_post_init__(self) -> None:
+        models = [model for models in self.candidates.values() for model in models]
+        if twice := {model for model in models if models.count(model) > 1}:
+            raise ConfigError(f"a model counts as one candidate; candidates has in several places: {one_of(twice)}")
+
+
 class Arena(DatasetFormat):
     """Comparisons, for routers that learn from them; nobody measured an outcome."""
+
+    Config = ArenaOptions
 
     def read(self, path: str) -> Dataset:
         """Read a CSV or Parquet file of votes.
@@ -40,11 +72,27 @@ class Arena(DatasetFormat):
         winners = (WINNER,) if WINNER in found else ONE_HOT if set(ONE_HOT) <= set(found) else (WINNER,)
         require_columns(file, (*PLAYERS, PROMPT, *winners), found, hint(file, "arena"))
         columns = read_columns(file, (*PLAYERS, PROMPT, *winners))
-        first, second = (columns[name].texts() for name in PLAYERS)
-        queries = [Query(_first_turn(prompt)) for prompt in columns[PROMPT].texts()]
-        verdicts = _verdicts(file, columns)
-        pool = Pool(ModelSpec(name) for name in sorted({*first, *second}))
-        return Dataset(queries, pool=pool, experience=_experience(file, queries, first, second, verdicts), source=str(file))
+        prompts = columns[PROMPT].texts()
+        votes = self._counted(_votes(file, columns))
+        queries = [Query(_first_turn(prompts[vote.row])) for vote in votes]
+        pool = Pool(ModelSpec(name) for name in sorted({name for vote in votes for name in (vote.first, vote.second)}))
+        return Dataset(queries, pool=pool, experience=_experience(queries, votes), source=str(file))
+
+    def _counted(self, votes: Sequence[_Vote]) -> list[_Vote]:
+        """Return the votes between different candidates.
+
+        Raises:
+            DataError: The options name a model that nobody voted on, or no vote is left.
+        """
+        known, candidate_of = {name for vote in votes for name in (vote.first, vote.second)}, self.config.candidate_of
+        for model in candidate_of:
+            if model not in known:
+                raise DataError(f"candidates name {model!r}, and nobody voted on such a model{nearest(model, known)}")
+        renamed = [vote._replace(first=candidate_of.get(vote.first, vote.first), second=candidate_of.get(vote.second, vote.second)) for vote in votes]
+        counted = [vote for vote in renamed if vote.first != vote.second]
+        if not counted:
+            raise DataError("no vote is between two candidates; let fewer models count as one")
+        return counted
 
 
 def _first_turn(prompt: str) -> str:
@@ -56,6 +104,16 @@ def _first_turn(prompt: str) -> str:
     if not isinstance(turns, list) or not turns or not isinstance(turns[0], str) or not turns[0].strip():
         return prompt
     return turns[0].encode(errors="replace").decode()
+
+
+def _votes(file: Path, columns: Mapping[str, Column]) -> list[_Vote]:
+    """Return every row's vote."""
+    first, second = (columns[name].texts() for name in PLAYERS)
+    votes = [_Vote(row, *rest) for row, rest in enumerate(zip(first, second, _verdicts(file, columns), strict=True))]
+    for vote in votes:
+        if vote.first == vote.second:
+            raise DataError(f"{file}, row {vote.row + 1}: {vote.first!r} stands against itself; leave such rows out")
+    return votes
 
 
 def _verdicts(file: Path, columns: Mapping[str, Column]) -> list[int]:
@@ -73,13 +131,11 @@ def _verdicts(file: Path, columns: Mapping[str, Column]) -> list[int]:
     return [int(verdict) for verdict in marks.argmax(axis=1)]
 
 
-def _experience(file: Path, queries: Sequence[Query], first: Sequence[str], second: Sequence[str], verdicts: Sequence[int]) -> Experience:
-    """Return the votes as a log: the first model served, and the feedback says who beat whom."""
+def _experience(queries: Sequence[Query], votes: Sequence[_Vote]) -> Experience:
+    """Return the votes as a log: the first candidate served, and the feedback says who beat whom."""
     decisions, feedback = [], []
-    for row, (a, b, verdict) in enumerate(zip(first, second, verdicts, strict=True)):
-        if a == b:
-            raise DataError(f"{file}, row {row + 1}: {a!r} stands against itself; leave such rows out")
-        decisions.append(Decision(f"{SOURCE}/{row}", a, propensity=np.nan, preference=Preference(1, 0, 0), router=SOURCE))
-        winner, loser = (b, a) if verdict == B else (a, b)
+    for row, first, second, verdict in votes:
+        decisions.append(Decision(f"{SOURCE}/{row}", first, propensity=np.nan, preference=Preference(1, 0, 0), router=SOURCE))
+        winner, loser = (second, first) if verdict == B else (first, second)
         feedback.append(Feedback(decision_id=f"{SOURCE}/{row}", candidate=winner, over=loser, tie=verdict == TIE, source=SOURCE))
     return Experience(len(queries), queries, Estimates.unknown(len(queries)), decisions, feedback=feedback)

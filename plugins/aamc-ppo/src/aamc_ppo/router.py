@@ -66,6 +66,7 @@ class PPORouter(Router):
     """
 
     Config = PPOConfig
+    needs_outcomes = True
 
     def __init__(self, config: PPOConfig, services: Services) -> None:
         super().__init__(config, services)
@@ -79,11 +80,12 @@ class PPORouter(Router):
         return initial_policy(rng, len(self._categories), config.hidden, config.embedding, config.temperature)
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the policy's utilities, in the unit of the reward, and its probabilities."""
+        """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""
         features = encode(request, self.services.reward, self._categories)
         weights = self.services.reward.weights(features.preference)
         utilities = utility(self._policy, features.query, weights, features.pair, self._embed(request.pool))
-        return Scores(utility=utilities, probabilities=np.exp(log_softmax(self._policy, utilities, features.mask)))
+        probabilities = np.exp(log_softmax(self._policy, utilities, features.mask)) if self.samples else None
+        return Scores(utilities, probabilities)
 
     def _embed(self, pool: Pool) -> Array32:
         """Return the candidates' embeddings, computed once a pool; a race between threads computes them twice."""
