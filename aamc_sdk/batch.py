@@ -187,7 +187,7 @@ class RoutingRequest:
         Raises:
             NoCandidateError: Names the first such row and each candidate's reason.
         """
-        if self.mask.all() or self.mask.any(axis=1).all():
+        if np.count_nonzero(self.mask) == self.mask.size or self.mask.any(axis=1).all():
             return
         row = int(np.flatnonzero(~self.mask.any(axis=1))[0])
         reasons = "; ".join(f"{name}: {self.reasons(row, m)}" for m, name in enumerate(self.pool.names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,22 +33,32 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
     if len(ids) != len(request):
         raise ConfigError(f"{len(request)} requests need as many ids, not {len(ids)}")
     chosen, propensities = draw(scores, request, sample, seed, ids)
-    probabilities = _probabilities(scores, request, sample)
-    notes = _notes(scores, len(request))
-    now = time.time()
+    names, now = request.pool.names, time.time()
+    drawn = zip(ids, chosen.tolist(), propensities.tolist(), strict=True)
+    remembered = zip(_preferences(request), _probabilities(scores, request, sample), _notes(scores, len(request)), strict=True)
     return [
         Decision(
-            id=ids[row],
-            candidate=request.pool.names[chosen[row]],
-            propensity=float(propensities[row]),
-            preference=Preference(*request.preferences[row]),
-            probabilities=probabilities[row],
+            id=decision_id,
+            candidate=names[candidate],
+            propensity=propensity,
+            preference=preference,
+            probabilities=probabilities,
             router=router,
             time=now,
-            notes=notes[row],
+            notes=notes,
         )
-        for row in range(len(request))
+        for (decision_id, candidate, propensity), (preference, probabilities, notes) in zip(drawn, remembered, strict=True)
     ]
+
+
+def _preferences(request: RoutingRequest) -> list[Preference]:
+    """Return each row's preference; rows with the same one share the object."""
+    return [_preference(*weights) for weights in request.preferences.tolist()]
+
+
+@lru_cache(4096)  # most requests have one of few preferences, and checking one takes longer than finding it
+def _preference(quality: float, cost: float, latency: float) -> Preference:
+    return Preference(quality, cost, latency)
 
 
 def _probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> list[dict[str, float]]:
@@ -61,8 +72,10 @@ def _probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> lis
 def _notes(scores: Scores, rows: int) -> list[dict[str, Any]]:
     """Return what each decision should remember: the router's notes, and what deciding used up."""
     notes = [dict(note) for note in scores.notes] or [{} for _ in range(rows)]
-    for name in ("spent_usd", "spent_ms"):
-        for note, spent in zip(notes, np.broadcast_to(getattr(scores, name), rows), strict=True):
-            if spent:
-                note[name] = float(spent)
+    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
+        if isinstance(spent, float) and spent == 0:
+            continue
+        for note, amount in zip(notes, np.broadcast_to(spent, rows).tolist(), strict=True):
+            if amount:
+                note[name] = amount
     return notes

@@ -37,9 +37,15 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     if sample and scores.probabilities is not None:
         return _sample(scores, request.mask, np.array([uniform(seed, decision) for decision in ids]))
     utility = _checked(scores.utility, request.mask, "utility")
-    lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
-    chosen = np.where(request.mask, np.maximum(utility, lowest), -np.inf).argmax(axis=1)
-    return chosen, np.ones(len(chosen))
+    return _greatest(utility, request.mask), np.ones(len(utility))
+
+
+def _greatest(utility: Floats, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    if np.count_nonzero(mask) < mask.size:  # quicker than mask.all()
+        lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
+        utility = np.where(mask, np.maximum(utility, lowest), -np.inf)
+    chosen: NDArray[np.intp] = utility.argmax(axis=1)
+    return chosen
 
 
 def allowed_probabilities(probabilities: Floats, mask: NDArray[np.bool_]) -> Floats:
@@ -68,6 +74,7 @@ def _sample(scores: Scores, mask: NDArray[np.bool_], uniforms: Floats) -> tuple[
 def _checked(array: Floats, mask: NDArray[np.bool_], name: str) -> Floats:
     if np.shape(array) != mask.shape:
         raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
-    if np.isnan(np.asarray(array)[mask]).any():
+    unknown = np.isnan(array)
+    if np.count_nonzero(unknown) and (unknown & mask).any():
         raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; does it need an estimator (--estimator tce)?")
     return array

@@ -86,7 +86,7 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     features[:, 2:4] = np.log1p(token_counts(queries)) / 10
     features[:, 4:] = estimates.aligned(names)
     unknown = np.isnan(features)
-    if unknown.any():
+    if np.count_nonzero(unknown):
         np.copyto(features, (*_UNKNOWN_QUERY, *[0.0] * len(names)), where=unknown)
     return features
 
@@ -98,7 +98,7 @@ def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], r
     pair[..., 3] = np.log1p(wait_ms / 1000)
     pair[..., 4] = mask
     unknown = np.isnan(pair)
-    if unknown.any():
+    if np.count_nonzero(unknown):
         np.copyto(pair, _UNKNOWN_PAIR, where=unknown)
     return pair
 

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from aamc_sdk.errors import StoreError
 
 
 class Gate:
-    """Separates the work of many threads from an end that must come after all of it."""
+    """Separates the work of many threads from an end that must come after all of it.
+
+    Work is done inside: ``with gate: ...``, which raises StoreError where the gate is closed; the work has not begun then.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
         self._closed = False
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Do work inside.
-
-        Raises:
-            StoreError: The gate is closed; the work has not begun.
-        """
+    def __enter__(self) -> None:
         with self._changed:
             if self._closed:
                 raise StoreError("the controller is closed")
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._closed:
                 self._changed.notify_all()
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ The stores themselves are :mod:`aamc_sdk.stores`; their interface is :class:`aam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import overload
 
 import attrs
 import numpy as np
@@ -37,20 +38,36 @@ class Record:
     masked_why: Mapping[str, str]
 
 
-def records(decisions: list[Decision], request: RoutingRequest) -> list[Record]:
-    """Return what the log keeps of a batch of decisions, in the order of the request's rows."""
-    return [_record(decision, request, row) for row, decision in enumerate(decisions)]
+@attrs.frozen(eq=False)
+class Records(Sequence[Record]):
+    """Decisions and the request that they answer, row for row; a record is made when it is looked at.
 
+    Attributes:
+        decisions: B of them.
+        request: Of B rows.
+    """
 
-def _record(decision: Decision, request: RoutingRequest, row: int) -> Record:
-    names = request.pool.names
-    masked = np.flatnonzero(~request.mask[row])
-    return Record(
-        decision=decision,
-        query=request.queries[row],
-        estimates=request.estimates.take(slice(row, row + 1)),
-        candidates=names,
-        expected=request.expected.take(slice(row, row + 1)),
-        wait_ms=request.wait_ms[row : row + 1],
-        masked_why={names[m]: request.reasons(row, int(m)) for m in masked},
-    )
+    decisions: Sequence[Decision]
+    request: RoutingRequest
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    @overload
+    def __getitem__(self, row: int) -> Record: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Record]: ...
+    def __getitem__(self, row: int | slice) -> Record | list[Record]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        request, here = self.request, slice(row, row + 1)
+        return Record(
+            decision=self.decisions[row],
+            query=request.queries[row],
+            estimates=request.estimates.take(here),
+            candidates=request.pool.names,
+            expected=request.expected.take(here),
+            wait_ms=request.wait_ms[here],
+            masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
+        )

@@ -21,9 +21,9 @@ from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError,
 from aamc_sdk.gate import Gate
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
-from aamc_sdk.log import records
+from aamc_sdk.log import Records
 from aamc_sdk.requests import build_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_id
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_ids
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
@@ -90,6 +90,7 @@ class MetaController:
         self._preferences = dict(preferences or {})
         self._typical = typical
         self._plugins = plugins
+        self._heard = set() if plugins is None else {event for event in ("aamc_decided", "aamc_learned") if plugins.hears(event)}
         self._gate = Gate()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
@@ -290,7 +291,7 @@ class MetaController:
         """
         feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
         attempt = _attempt(feedback, cost_usd, latency_ms, output_tokens)
-        with self._gate.inside():
+        with self._gate:
             new = self.store.judged(feedback, attempt)
             if self.learner is not None:
                 self.learner.wake()
@@ -339,8 +340,7 @@ class MetaController:
         asked = [_query(query) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
-        down = np.zeros(len(self.pool), dtype=bool)
-        down[[self.pool.index(name) for name in unavailable]] = True
+        down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in unavailable]) if unavailable else None
         weights = self._weights(preference, len(asked))
         request = build_request(
             asked,
@@ -352,7 +352,7 @@ class MetaController:
             unavailable=down,
             budget_usd=budget_usd,
         )
-        request.check_mask()
+        request.check_mask()  # before the router is asked
         return request
 
     def _weights(self, preference: PreferenceLike | Floats, rows: int) -> Floats:
@@ -366,16 +366,16 @@ class MetaController:
         return self.preference.array if preference is None else Preference.of(preference).array  # type: ignore[arg-type]  # of() refuses what it cannot read
 
     def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
-        names = [new_id() for _ in request.queries] if ids is None else ids
-        with self._gate.inside():  # what is in the log is also told: closing waits
+        names = new_ids(len(request)) if ids is None else ids
+        with self._gate:  # what is in the log is also told: closing waits
             decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
-            self.store.decided(records(decisions, request))
+            self.store.decided(Records(decisions, request))
             for decision in decisions:
                 self._tell("aamc_decided", decision=decision)
         return decisions
 
     def _tell(self, event: str, **arguments: Any) -> None:
-        if self._plugins is not None:
+        if self._plugins is not None and event in self._heard:
             self._events.submit(self._plugins.tell, event, **arguments)
 
     def _tell_learned(self, feedback: Feedback) -> None:
@@ -383,7 +383,7 @@ class MetaController:
 
     async def _aside(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Do blocking work on a thread of the controller's own."""
-        with self._gate.inside():  # only while it is handed over: closing must not wait for a loop that may be its own caller's
+        with self._gate:  # only while it is handed over: closing must not wait for a loop that may be its own caller's
             future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
         return await future
 
@@ -391,6 +391,8 @@ class MetaController:
 def _query(query: str | Query, user: str | None = None, session: str | None = None, needs: Collection[str] = ()) -> Query:
     """Return a query with what was given beside it."""
     asked = query if isinstance(query, Query) else Query(query)
+    if not (user or session or needs):
+        return asked
     needed = {needs} if isinstance(needs, str) else needs
     return attrs.evolve(asked, user=user or asked.user, session=session or asked.session, needs=asked.needs | set(needed))
 

@@ -187,6 +187,10 @@ class Plugins:
         config = configure(target.Config, options or {}, preset=preset, where=name)
         return target(config, services)
 
+    def hears(self, event: str) -> bool:
+        """Return whether any plugin wants to be told of an event."""
+        return bool(getattr(self._manager.hook, event).get_hookimpls())
+
     def tell(self, event: str, **arguments: Any) -> None:
         """Deliver an event to every plugin; whatever one raises is logged and goes no further."""
         for implementation in getattr(self._manager.hook, event).get_hookimpls():

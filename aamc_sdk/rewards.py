@@ -7,6 +7,7 @@ the reward of an expectation is the expected reward.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import attrs
@@ -34,7 +35,7 @@ class Scale:
     @property
     def known(self) -> bool:
         """Whether training data gave a value at all."""
-        return bool(np.isfinite(self.least))
+        return math.isfinite(self.least)
 
     def goodness(self, values: Floats) -> Floats:
         """Return 1 at the least, 0 at the greatest, linear beyond; 0 everywhere where both are equal."""
@@ -80,9 +81,11 @@ class LinearReward(Reward):
 
     def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
         """Return the preference-weighted reward of ``[B, M]`` outcomes under ``[B, 3]`` preferences."""
-        weights = self.weights(preferences)[:, None, :]
-        terms = np.where(weights > 0, weights * self.vector(outcomes), 0.0)
-        return np.asarray(terms.sum(axis=-1))
+        weights = self.weights(preferences)[:, :, None]
+        vector = self.vector(outcomes)
+        if np.count_nonzero(np.isnan(vector)):
+            vector = np.where(np.isnan(vector) & (weights[:, None, :, 0] <= 0), 0.0, vector)  # what is not weighed may be unknown
+        return np.asarray((vector @ weights)[:, :, 0])
 
     def save(self, folder: Path) -> None:
         """Write the scales."""

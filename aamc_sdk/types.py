@@ -7,7 +7,7 @@ Arrays of many requests are in :mod:`aamc_sdk.batch`, tables of outcomes in
 from __future__ import annotations
 
 import math
-import uuid
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -277,9 +277,10 @@ class Preference:
         return f"{self.quality:g},{self.cost:g},{self.latency:g}"
 
 
-def new_id() -> str:
-    """Return an id that no other decision or feedback has."""
-    return uuid.uuid4().hex
+def new_ids(count: int) -> list[str]:
+    """Return ids that no other decision or feedback has: 128 random bits each."""
+    digits = os.urandom(16 * count).hex()
+    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
 
 
 @attrs.frozen

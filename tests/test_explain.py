@@ -16,7 +16,7 @@ from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
 from aamc_sdk.deciding import decide
 from aamc_sdk.explain import Explanation, explain, request_of
 from aamc_sdk.interfaces import Router
-from aamc_sdk.log import Record, records
+from aamc_sdk.log import Record, Records
 from aamc_sdk.requests import build_request
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
@@ -60,7 +60,7 @@ def decided(router: Router, preference: Preference, quality: Sequence[float] | N
     unavailable = None if down is None else np.array(down)
     request = build_request([QUERY], POOL, preference.array, estimates=ESTIMATES, quality=qualities, unavailable=unavailable)
     scores = router.score(request)
-    return records(decide(request, scores, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
+    return Records(decide(request, scores, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
 
 
 def winner(router: Router, record: Record, preference: Preference) -> str:

@@ -11,10 +11,10 @@ from aamc_sdk.gate import Gate
 def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
     gate, closed = Gate(), threading.Event()
     closing = threading.Thread(target=lambda: (gate.close(), closed.set()))
-    with gate.inside(), gate.inside():
+    with gate, gate:
         closing.start()
         assert not closed.wait(0.05)
-        with pytest.raises(StoreError, match="the controller is closed"), gate.inside():
+        with pytest.raises(StoreError, match="the controller is closed"), gate:
             pytest.fail("the gate let work in")
     assert closed.wait(10)
     closing.join()
@@ -22,7 +22,7 @@ def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
 
 def test_work_that_fails_leaves_the_gate_and_closing_twice_does_nothing():
     gate = Gate()
-    with pytest.raises(ZeroDivisionError), gate.inside():
+    with pytest.raises(ZeroDivisionError), gate:
         _ = 1 / 0
     gate.close()
     gate.close()

@@ -5,52 +5,78 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log import Record
+from aamc_sdk.log import Record, Records
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import LedgerStore
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, feedback_from, record_from
+from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, decision_row, feedback_from, record_from
 from aamc_sdk.stores.rules import Ledger
 from aamc_sdk.types import Feedback
 
 T = TypeVar("T")
 
 
+Unwritten = tuple[Sequence[Record], int, bool]
+"""A batch of records, a place in it, and whether texts are kept: a decision that nobody has asked for yet."""
+
+
 class _Lists:
-    """The ledger in lists and mappings."""
+    """The ledger in lists and mappings. Decisions become rows when they are first read, since most never are."""
 
     def __init__(self) -> None:
-        self.log: list[Row] = []
         self.held: dict[tuple[str, str], Row] = {}
+        self._log: list[Row | Unwritten] = []
         self._positions: dict[tuple[str, str], int] = {}
-        self._histories: defaultdict[str, list[Row]] = defaultdict(list)
+        self._attempts: defaultdict[str, list[Row]] = defaultdict(list)
+
+    def note(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
+        """Place decisions as they are; return whether that was possible: they are new, and nothing waits for them."""
+        keys = {(DECISION, decision_id): place for place, decision_id in enumerate(ids, len(self._log))}
+        if self.held or len(keys) < len(ids) or any(key in self._positions for key in keys):
+            return False
+        self._log += zip(repeat(records), range(len(ids)), repeat(store_text), strict=False)  # what is repeated has no end
+        self._positions |= keys
+        return True
+
+    def stretch(self, after: int, limit: int) -> list[Row]:
+        """Return at most ``limit`` entries after a position."""
+        return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
 
     def find(self, kind: str, entry_id: str) -> Row | None:
         position = self._positions.get((kind, entry_id))
-        return self.held.get((kind, entry_id)) if position is None else self.log[position]
+        return self.held.get((kind, entry_id)) if position is None else self._row(position)
 
     def history(self, decision_id: str) -> Sequence[Row]:
-        return tuple(self._histories.get(decision_id, ()))
+        decision = self.find(DECISION, decision_id)
+        return () if decision is None else (decision, *self._attempts.get(decision_id, ()))
 
     def waiting(self, decision_id: str) -> Sequence[Row]:
         return [row for row in self.held.values() if row.decision_id == decision_id]
 
     def place(self, row: Row) -> None:
         self.held.pop((row.kind, row.id), None)
-        self._positions[row.kind, row.id] = len(self.log)
-        self.log.append(row)
-        if row.kind != FEEDBACK:
-            self._histories[row.decision_id].append(row)
+        self._positions[row.kind, row.id] = len(self._log)
+        self._log.append(row)
+        if row.kind == ATTEMPT:
+            self._attempts[row.decision_id].append(row)
 
     def hold(self, row: Row) -> None:
         self.held[row.kind, row.id] = row
 
     def decisions(self, stretch: Sequence[Row]) -> list[Row]:
         """Return the decisions that a stretch's entries are or name, in log order."""
-        return [self.log[position] for position in sorted({self._positions[DECISION, row.decision_id] for row in stretch})]
+        return [self._row(position) for position in sorted({self._positions[DECISION, row.decision_id] for row in stretch})]
+
+    def _row(self, position: int) -> Row:
+        entry = self._log[position]
+        if isinstance(entry, tuple):
+            records, place, store_text = entry
+            entry = self._log[position] = decision_row(records[place], store_text)
+        return entry
 
 
 class MemoryStore(LedgerStore):
@@ -61,6 +87,14 @@ class MemoryStore(LedgerStore):
         self._ledger = _Lists()
         self._lock = threading.Lock()
         self._closed = False
+
+    def decided(self, records: Sequence[Record]) -> None:
+        """Append decisions with what they were made from; all or none."""
+        decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
+        ids = [decision.id for decision in decisions]
+        noted = not any(decision.notes for decision in decisions)  # notes of no JSON type are refused at once
+        if not (noted and self._write(lambda _: self._ledger.note(ids, records, self.config.store_text))):
+            super().decided(records)
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from."""
@@ -73,7 +107,7 @@ class MemoryStore(LedgerStore):
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return what the log holds after a position."""
         with self._lock:
-            stretch = self._ledger.log[after : after + limit]
+            stretch = self._ledger.stretch(after, limit)
             decisions = self._ledger.decisions(stretch)
         return join(after + len(stretch), stretch, decisions)
 

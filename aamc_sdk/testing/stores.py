@@ -13,7 +13,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Record, records
+from aamc_sdk.log import Records
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
@@ -33,10 +33,10 @@ def _store(subject: Subject) -> Iterator[Store]:
             store.close()
 
 
-def _records(size: int, first: int = 0) -> list[Record]:
+def _records(size: int, first: int = 0) -> Records:
     request = make_request(make_dataset(size, first))
     decisions = [Decision(f"decision-{first + row}", POOL.names[3], 0.5, Preference(), {POOL.names[3]: 0.5}, "kit") for row in range(size)]
-    return records(decisions, request)
+    return Records(decisions, request)
 
 
 def _everything(store: Store, step: int) -> list[Experience]:

@@ -37,7 +37,9 @@ def test_untrained_it_is_the_plug_in_rule(env):
     assert env.router().score(request).utility == pytest.approx(env.reward.scalar(request.expected, request.preferences), abs=1e-6)
 
 
-def test_probabilities_follow_from_utilities_and_the_mask(env, router):
+def test_probabilities_follow_from_utilities_and_the_mask(env):
+    router = env.router(0, sample=True, **TINY)
+    router.train(env.training())
     request = env.request(np.arange(4), PREFERENCE)
     mask = request.mask.copy()
     mask[:, 0] = False
@@ -46,6 +48,10 @@ def test_probabilities_follow_from_utilities_and_the_mask(env, router):
     assert scores.probabilities.sum(axis=1) == pytest.approx(1)
     allowed = scores.utility[:, 1:]
     assert (scores.probabilities[:, 1:].argmax(axis=1) == allowed.argmax(axis=1)).all()
+
+
+def test_without_drawing_there_are_no_probabilities(env, router):
+    assert router.score(env.request(np.arange(4), PREFERENCE)).probabilities is None
 
 
 def test_a_batch_of_none_gets_no_scores(env, router):

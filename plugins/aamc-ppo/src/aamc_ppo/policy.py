@@ -91,7 +91,7 @@ def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, x
     hidden = xp.tanh(query @ p["query_w1"] + p["query_b1"])
     width = embedded.shape[1]
     per_objective = (hidden @ p["query_w2"] + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
-    weighed = (weights[:, :, None] * per_objective).sum(1)
+    weighed = (weights[:, None, :] @ per_objective)[:, 0, :]
     match = weighed[:, :width] @ embedded.T
     learned_load = (pair @ weighed[:, width:, None])[:, :, 0]
     plug_in = (pair[:, :, :OBJECTIVES] @ weights[:, :, None])[:, :, 0]

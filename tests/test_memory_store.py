@@ -1,0 +1,68 @@
+"""What is special about the log in memory: decisions become rows when somebody reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.log import Records
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.stores import open_store
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference
+
+
+def batch(*names: str, notes: object = None) -> Records:
+    """Return decisions for the pool's second candidate."""
+    request = make_request(make_dataset(len(names)))
+    noted = {} if notes is None else {"x": notes}
+    return Records([Decision(name, POOL.names[1], 1.0, Preference(), notes=noted) for name in names], request)
+
+
+@pytest.fixture
+def store():
+    opened = open_store("memory:", Plugins())
+    yield opened
+    opened.close()
+
+
+def test_a_batch_reads_as_single_records_do(store):
+    given = batch("a", "b", "c")
+    store.decided(given)
+    for row, name in enumerate("abc"):
+        found, expected = store.record(name), given[row]
+        assert found.decision == expected.decision
+        assert found.expected.cost_usd == pytest.approx(expected.expected.cost_usd)
+        assert np.array_equal(found.wait_ms, expected.wait_ms)
+    assert [decision.id for decision in store.experience().decisions] == ["a", "b", "c"]
+
+
+def test_an_id_that_is_known_with_other_content_changes_nothing(store):
+    store.decided(batch("a"))
+    with pytest.raises(StoreError, match="'a' is in the log with other content"):
+        store.decided(batch("b", "a", notes="other"))
+    store.decided(batch("a"))
+    assert [decision.id for decision in store.experience().decisions] == ["a"]
+
+
+def test_feedback_that_waits_gets_its_place_after_its_decision(store):
+    store.judged(Feedback(decision_id="a", quality=1.0))
+    store.decided(batch("z", "a"))
+    assert [feedback.candidate for feedback in store.experience().feedback] == [POOL.names[1]]
+    assert store.pending() == []
+
+
+def test_notes_that_are_no_json_are_refused_at_once(store):
+    with pytest.raises(StoreError, match="JSON's own types"):
+        store.decided(batch("a", notes=object()))
+    assert not store.experience().decisions
+
+
+def test_records_are_a_sequence():
+    given = batch("a", "b", "c")
+    assert [record.decision.id for record in given] == ["a", "b", "c"]
+    assert given[-1].decision.id == "c"
+    assert [record.decision.id for record in given[1:]] == ["b", "c"]
+    with pytest.raises(IndexError):
+        given[3]
