@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
 
-BLOCK = 100
-"""Resamples that are laid out value by value at a time, which bounds the memory."""
+BLOCK = 50
+"""Resamples that are laid out value by value, as floats, at a time, which bounds the memory."""
 
 
 @attrs.frozen(eq=False)
@@ -32,29 +32,30 @@ class Resampling:
         unit: The unit that each value belongs to, ``[Q]``.
     """
 
-    weights: Floats
+    weights: Floats | NDArray[np.uint8]
     unit: NDArray[np.integer[Any]]
 
     @classmethod
     def once(cls, unit: NDArray[np.integer[Any]]) -> Resampling:
         """Return the one resample in which every unit counts once: the data itself."""
-        return cls(np.ones((1, int(unit.max()) + 1)), unit)
+        return cls(np.ones((1, int(unit.max()) + 1), dtype=np.uint8), unit)
 
     @classmethod
     def bootstrap(cls, unit: NDArray[np.integer[Any]], resamples: int, seed: int) -> Resampling:
         """Return resamples that draw as many units as there are, with replacement."""
         units = int(unit.max()) + 1
         rng = np.random.default_rng(seed)
-        weights = np.empty((resamples, units))
+        weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, and never 256 times
         for row in weights:
             row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
         return cls(weights, unit)
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
-        sums = np.zeros((self.weights.shape[1], values.shape[1]))
-        np.add.at(sums, self.unit, values)
-        return np.asarray(self.weights @ sums / (self.weights @ np.bincount(self.unit))[:, None])
+        sums = np.zeros((self.weights.shape[1], values.shape[1] + 1))
+        np.add.at(sums, self.unit, np.column_stack((values, np.ones(len(values)))))
+        totals = np.concatenate([weights @ sums for weights in self._blocks()])
+        return np.asarray(totals[:, :-1] / totals[:, -1:])
 
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
@@ -64,8 +65,12 @@ class Resampling:
     def counts(self, order: NDArray[np.integer[Any]]) -> Iterator[Floats]:
         """Yield how often each value was drawn, the values in an order ``[Q]``, for up to ``BLOCK`` resamples at a time."""
         unit = self.unit[order]
+        for weights in self._blocks():
+            yield weights[:, unit]
+
+    def _blocks(self) -> Iterator[Floats]:
         for start in range(0, len(self.weights), BLOCK):
-            yield self.weights[start : start + BLOCK, unit]
+            yield self.weights[start : start + BLOCK].astype(np.float64)
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:

@@ -16,6 +16,9 @@ import numpy as np
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.comparison import Integers
 
+ROUNDING = 1e-9
+"""Two means of the same numbers may differ in their last digits; qualities nearer than this, in proportion, are equal."""
+
 
 def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
     """Return the vertices of the concave, non-decreasing hull, from the cheapest point up.
@@ -74,15 +77,38 @@ def aiq(cost: Floats, quality: Floats, least: Floats, greatest: Floats) -> Float
     return np.asarray(np.divide(area, width, out=np.full(np.shape(width), np.nan), where=width > 0))
 
 
-def cost_at_quality(cost: Floats, quality: Floats, target: float) -> float:
-    """Return the least cost on the hull of ``[K]`` points with at least the target quality; NaN where none has it."""
+def cost_at_quality(cost: Floats, quality: Floats, target: Floats | float) -> Floats:
+    """Return the least cost on the hull with at least the target quality, ``[...]``.
+
+    Args:
+        cost: ``[..., K]``.
+        quality: ``[..., K]``.
+        target: ``[...]``.
+
+    Returns:
+        Infinity where no point of the hull has it.
+    """
     x, y = hull(cost, quality)
-    if np.isclose(target, y[-1], rtol=1e-9, atol=0):
-        target = y[-1]  # two means of the same numbers may differ in their last digits
-    if y[-1] < target:
-        return float("nan")
-    after = int((y >= target).argmax())
-    if after == 0:
-        return float(x[0])
-    share = (target - y[after - 1]) / (y[after] - y[after - 1])
-    return float(x[after - 1] + share * (x[after] - x[after - 1]))
+    reached = y[..., -1] >= target * (1 - ROUNDING)
+    return np.asarray(np.where(reached, _read(y, x, target), np.inf))
+
+
+def quality_at_cost(cost: Floats, quality: Floats, budget: Floats | float) -> Floats:
+    """Return the greatest quality on the hull at no more than a cost, ``[...]``.
+
+    Args:
+        cost: ``[..., K]``.
+        quality: ``[..., K]``.
+        budget: ``[...]``. Below the cheapest point, where the hull has nothing, the quality is that point's.
+    """
+    return _read(*hull(cost, quality), budget)
+
+
+def _read(along: Floats, values: Floats, at: Floats | float) -> Floats:
+    """Return the values of straight lines through rising points ``[..., K]``, ``[...]``; level beyond either end."""
+    at = np.clip(at, along[..., 0], along[..., -1])[..., None]
+    after = (along >= at).argmax(axis=-1)[..., None]
+    before = np.maximum(after - 1, 0)
+    start, end = _at(along, before), _at(along, after)
+    share = np.divide(at - start, end - start, out=np.zeros_like(end), where=end > start)
+    return np.asarray((_at(values, before) + share * (_at(values, after) - _at(values, before)))[..., 0])

@@ -1,9 +1,10 @@
-"""Every figure that has an interval, computed on many resamples at once."""
+"""Every figure of one router, computed on many resamples at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import attrs
 import numpy as np
 
 from aamc_sdk.batch import Floats
@@ -11,72 +12,146 @@ from aamc_sdk.evaluation.arena import arena_score
 from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.calibration import calibration
 from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.frontier import aiq
+from aamc_sdk.evaluation.frontier import aiq, cost_at_quality
 from aamc_sdk.evaluation.multi_objective import hypervolume, sparsity
 from aamc_sdk.evaluation.preferences import HEADLINE, LATTICE, SWEEP
 from aamc_sdk.evaluation.realised import Candidates, Realised
 from aamc_sdk.evaluation.strong_weak import strong_weak
 
-YARDSTICK = "oracle"
-"""The router that regret is measured against."""
+QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
+"""The shares of the best candidate's quality whose cost is reported."""
+Figures = Mapping[str, Floats]
+"""By name, each on B resamples, ``[B]``; NaN where one does not apply."""
 
 
-def statistics(
-    comparison: Comparison, realised: Mapping[str, Realised], resampling: Resampling, price_of_time: tuple[float, float]
-) -> dict[str, dict[str, Floats]]:
-    """Return each router's figures on each of B resamples, ``[B]``; NaN where one does not apply.
+@attrs.frozen(eq=False)
+class Yardsticks:
+    """What the figures of all routers are measured against.
+
+    Attributes:
+        resampling: B resamples.
+        candidates: Always choosing one candidate, on each of them.
+        price_of_time: Efficiency's alpha per USD and beta per ms; NaN where efficiency does not apply.
+        best_reward: The oracle's mean reward at each of the lattice's L points, ``[B, L]``; NaN without an oracle.
+    """
+
+    resampling: Resampling
+    candidates: Candidates
+    price_of_time: tuple[float, float]
+    best_reward: Floats
+
+
+@attrs.frozen(eq=False)
+class Statistics:
+    """One router's figures on B resamples.
+
+    Attributes:
+        headline: Those that are one number each.
+        frontier: Mean quality, cost and latency at each point of the sweep.
+        cost_at_quality: By share of the best candidate's quality; infinite where it is not reached.
+        model_share: By candidate.
+        categories: By category, figures at the headline; none where queries have no category.
+    """
+
+    headline: Figures
+    frontier: Sequence[Figures]
+    cost_at_quality: Figures
+    model_share: Figures
+    categories: Mapping[str, Figures]
+
+
+def statistics(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> Statistics:
+    """Return the figures of the router at a position of the comparison.
 
     Args:
         comparison: What the routers did.
-        realised: What came of it, by router, in the comparison's order.
-        resampling: The resamples.
-        price_of_time: Efficiency's alpha per USD and beta per ms; NaN where efficiency does not apply.
+        position: The router's.
+        router: What came of its decisions.
+        yardsticks: What it is measured against, and the resamples.
     """
-    candidates = Candidates.of(comparison, resampling)
-    lattice_reward = {name: resampling.means(router.reward[LATTICE].T) for name, router in realised.items()}
-    unknown = np.full((len(resampling.weights), 1), np.nan)
-    best_reward = lattice_reward.get(YARDSTICK, unknown)
-    figures = {}
-    for position, (name, router) in enumerate(realised.items()):
-        points = router.mean_objectives(resampling)
-        figures[name] = {
-            **_headline(router, resampling, price_of_time),
-            "aiq": _aiq(router, candidates, resampling),
-            "expected_utility": lattice_reward[name].mean(axis=1),
-            "worst_regret": (best_reward - lattice_reward[name]).max(axis=1),
-            "hypervolume": hypervolume(points),
-            "sparsity": sparsity(points),
-            **strong_weak(comparison, position, resampling),
-            **calibration(comparison, position, resampling),
-        }
-    return figures
+    resampling, candidates = yardsticks.resampling, yardsticks.candidates
+    quality, cost, latency = (
+        _means(values[SWEEP], resampling) for values in (router.outcomes.known_quality, router.outcomes.cost_usd, router.outcomes.latency_ms)
+    )
+    reachable = candidates.with_cheapest(cost, quality)
+    lattice_reward = mean_lattice_reward(router, resampling)
+    objectives = router.mean_objectives(resampling)
+    headline = {
+        **_headline(router, comparison.spent_usd[position, HEADLINE], yardsticks),
+        "aiq": aiq(*reachable, *candidates.cost_range),
+        "expected_utility": lattice_reward.mean(axis=1),
+        "worst_regret": (yardsticks.best_reward - lattice_reward).max(axis=1),
+        "hypervolume": hypervolume(objectives),
+        "sparsity": sparsity(objectives),
+        **strong_weak(comparison, position, resampling),
+        **calibration(comparison, position, resampling),
+    }
+    columns = zip(quality.T, cost.T, latency.T, strict=True)
+    return Statistics(
+        headline=headline,
+        frontier=[{"mean_quality": q, "mean_cost_usd": c, "mean_latency_ms": ms} for q, c, ms in columns],
+        cost_at_quality=_cost_at_quality(reachable, candidates),
+        model_share=_model_share(comparison, position, resampling),
+        categories=_categories(comparison, router, resampling),
+    )
 
 
-def _headline(router: Realised, resampling: Resampling, price_of_time: tuple[float, float]) -> dict[str, Floats]:
-    outcomes = router.outcomes
-    columns = (router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE], router.reward[HEADLINE])
-    success, quality, cost, reward = resampling.means(np.column_stack(columns)).T
-    latency, p95 = _latency(outcomes.latency_ms[HEADLINE], resampling)
-    alpha, beta = price_of_time
-    effort = alpha * cost + (beta * latency if beta else 0.0)
+def mean_lattice_reward(router: Realised, resampling: Resampling) -> Floats:
+    """Return a router's mean reward at each of the lattice's L points, under that point's preference, ``[B, L]``."""
+    return resampling.means(router.reward[LATTICE].T)
+
+
+def _means(values: Floats, resampling: Resampling) -> Floats:
+    """Return the means of ``[K, Q]`` values, ``[B, K]``; NaN where any value is."""
+    if np.isnan(values).any():
+        return np.full((len(resampling.weights), len(values)), np.nan)
+    return resampling.means(values.T)
+
+
+def _headline(router: Realised, spent_usd: Floats, yardsticks: Yardsticks) -> dict[str, Floats]:
+    outcomes, resampling = router.outcomes, yardsticks.resampling
+    quality, cost, latency = outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE], outcomes.latency_ms[HEADLINE]
+    columns = np.stack((router.success, quality, cost, router.reward[HEADLINE], spent_usd))
+    success, mean_quality, mean_cost, reward, decision_cost = resampling.means(columns.T).T
+    mean_latency = _means(latency[None], resampling)[:, 0]
+    alpha, beta = yardsticks.price_of_time
+    effort = alpha * mean_cost + (beta * mean_latency if beta else 0.0)
     return {
         "success_rate": success,
-        "mean_quality": quality,
-        "mean_cost_usd": cost,
-        "mean_latency_ms": latency,
-        "p95_latency_ms": p95,
+        "mean_quality": mean_quality,
+        "mean_cost_usd": mean_cost,
+        "mean_latency_ms": mean_latency,
+        "p95_latency_ms": mean_latency if np.isnan(mean_latency).any() else resampling.percentile(latency, 0.95),
         "efficiency": np.divide(success, effort, out=np.full(len(effort), np.nan), where=effort > 0),
         "mean_reward": reward,
-        "arena_score": arena_score(quality, cost),
+        "decision_cost_usd": decision_cost,
+        "arena_score": arena_score(mean_quality, mean_cost),
     }
 
 
-def _latency(latency_ms: Floats, resampling: Resampling) -> tuple[Floats, Floats]:
-    if np.isnan(latency_ms).any():
-        return (np.full(len(resampling.weights), np.nan),) * 2
-    return resampling.means(latency_ms[:, None])[:, 0], resampling.percentile(latency_ms, 0.95)
+def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: Candidates) -> Figures:
+    """Return the least cost on the hull that reaches each share of the best candidate's quality, as a share of its cost."""
+    best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
+    cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
+    least = (cost_at_quality(*reachable, float(share) * quality) for share in QUALITY_SHARES)
+    shares = (np.divide(usd, cost, out=np.full(len(cost), np.nan), where=cost > 0) for usd in least)
+    return dict(zip(QUALITY_SHARES, shares, strict=True))
 
 
-def _aiq(router: Realised, candidates: Candidates, resampling: Resampling) -> Floats:
-    cost, quality = (resampling.means(values[SWEEP].T) for values in (router.outcomes.cost_usd, router.outcomes.known_quality))
-    return aiq(*candidates.with_cheapest(cost, quality), *candidates.cost_range)
+def _model_share(comparison: Comparison, position: int, resampling: Resampling) -> Figures:
+    chosen = comparison.chosen[position, HEADLINE][:, None] == np.arange(len(comparison.candidates))
+    return dict(zip(comparison.candidates.tolist(), resampling.means(chosen.astype(np.float64)).T, strict=True))
+
+
+def _categories(comparison: Comparison, router: Realised, resampling: Resampling) -> Mapping[str, Figures]:
+    """Return figures of each category's queries; NaN in a resample that has none of them."""
+    if not comparison.category.astype(bool).any():
+        return {}
+    outcomes = router.outcomes
+    columns = np.column_stack((np.ones(len(router.success)), router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
+    table = {}
+    for category in np.unique(comparison.category).tolist():
+        share, *sums = resampling.means(np.where((comparison.category == category)[:, None], columns, 0.0)).T
+        means = (np.divide(part, share, out=np.full(len(share), np.nan), where=share > 0) for part in sums)
+        table[category] = dict(zip(("success_rate", "mean_quality", "mean_cost_usd"), means, strict=True))
+    return table

@@ -11,6 +11,7 @@ from aamc_sdk.evaluation.preferences import LATTICE
 from aamc_sdk.types import Preference
 
 KEYS = {
+    *("model_share_ci95", "cost_at_quality_ci95"),
     *("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward"),
     *("decision_cost_usd", "ci95", "per_category", "model_share", "missing", "frontier", "cost_at_quality", "aiq"),
     *("pgr", "apgr", "cpt50", "cpt80", "arena_score", "hypervolume", "expected_utility", "sparsity", "worst_regret", "brier", "ece"),
@@ -49,7 +50,8 @@ def test_the_large_candidates_figures_by_hand(compared: dict[str, Any]) -> None:
     assert large["mean_reward"] == pytest.approx(0.5 * 0.65 + 0.5 * 0)
     assert large["efficiency"] == pytest.approx(3 / 4)
     assert large["model_share"] == {"m0": 0, "m1": 1}
-    assert large["per_category"]["odd"] == pytest.approx({"n": 2, "success_rate": 0.5, "mean_quality": 0.5, "mean_cost_usd": 10})
+    odd = {name: figure for name, figure in large["per_category"]["odd"].items() if name != "ci95"}
+    assert odd == pytest.approx({"n": 2, "success_rate": 0.5, "mean_quality": 0.5, "mean_cost_usd": 10})
 
 
 def test_efficiency_weighs_cost_and_latency_in_units_of_the_large_one(compared: dict[str, Any]) -> None:
@@ -138,6 +140,25 @@ def test_intervals_hold_the_figure_and_follow_from_the_seed(large_table: Any, ro
         for metric, bounds in figures["ci95"].items():
             assert (bounds is None) == (figures[metric] is None), metric
             assert bounds is None or metric == "ece" or bounds[0] <= figures[metric] <= bounds[1], metric  # resampling adds to ece
+        for part in (*figures["frontier"], *figures["per_category"].values()):
+            assert set(part["ci95"]) == set(part) - {"ci95", "preference", "n"}
+            assert all(low <= part[metric] <= high for metric, (low, high) in part["ci95"].items())
+        for name in ("model_share", "cost_at_quality"):
+            assert set(figures[f"{name}_ci95"]) == set(figures[name])
+        assert all(low <= figures["model_share"][model] <= high for model, (low, high) in figures["model_share_ci95"].items())
+
+
+def test_a_quality_that_few_resamples_reach_has_an_interval_without_an_upper_bound(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, 0], [0, 1]] * 30, [[1, 2]] * 60)  # in about half of the resamples the dear candidate, never chosen here, is better
+    figures = metrics(table.compare({"small": routers.Always(routers.options, table.services)}), table.reward)["routers"]["small"]
+    assert figures["cost_at_quality"]["1.00"] == 1
+    assert figures["cost_at_quality_ci95"]["1.00"] == [1, None]
+
+
+def test_a_quality_that_no_resample_reaches_has_no_interval(make_table: Any, routers: Any) -> None:
+    table = make_table([[0, 1]] * 2, [[1, 2]] * 2)
+    figures = metrics(table.compare({"small": routers.Always(routers.options, table.services)}), table.reward)["routers"]["small"]
+    assert set(figures["cost_at_quality_ci95"].values()) == {None}
 
 
 def test_worst_regret_is_the_greatest_shortfall_to_the_oracle(table: Any, routers: Any) -> None:

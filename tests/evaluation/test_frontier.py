@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aamc_sdk.evaluation.frontier import aiq, cost_at_quality, hull
+from aamc_sdk.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
 
 POINTS = arrays(np.float64, st.tuples(st.integers(1, 8), st.just(2)), elements=st.integers(0, 20).map(float))
 
@@ -94,4 +94,22 @@ def test_a_quality_that_is_reached_but_for_rounding_is_reached() -> None:
 
 
 def test_a_quality_out_of_reach_has_no_cost() -> None:
-    assert np.isnan(cost_at_quality(np.array([1.0, 2]), np.array([0.5, 0.9]), 0.91))
+    assert cost_at_quality(np.array([1.0, 2]), np.array([0.5, 0.9]), 0.91) == np.inf
+
+
+def test_quality_at_cost_is_read_between_vertices_and_level_beyond_them() -> None:
+    cost, quality = np.array([2.0, 10, 30]), np.array([0.5, 0.9, 0.8])
+    budgets = {1.0: 0.5, 2.0: 0.5, 6.0: 0.7, 10.0: 0.9, 30.0: 0.9}
+    for budget, best in budgets.items():
+        assert quality_at_cost(cost, quality, budget) == pytest.approx(best)
+
+
+def test_many_sets_of_points_have_a_cost_and_a_quality_each() -> None:
+    cost, quality = np.array([[0.0, 10], [0, 20]]), np.array([[0.5, 0.9], [0.5, 0.7]])
+    np.testing.assert_allclose(cost_at_quality(cost, quality, np.array([0.7, 0.8])), [5, np.inf])
+    np.testing.assert_allclose(quality_at_cost(cost, quality, np.array([5.0, 5.0])), [0.7, 0.55])
+
+
+def test_a_single_point_is_a_level_hull() -> None:
+    assert quality_at_cost(np.array([2.0]), np.array([0.5]), 3.0) == 0.5
+    assert cost_at_quality(np.array([2.0]), np.array([0.5]), 0.4) == 2
