@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -87,6 +87,13 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
     resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], targets.quality[rows])
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
     return Lesson(learned, fitted.curve, learned.for_pool(held_out, pool, describe))
+
+
+def describe(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
+    """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
+    embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
+    embedding[[not candidate.description for candidate in pool]] = np.nan
+    return embedding
 
 
 def _cross_fit(material: Material, folds: int, fit: Fit, kinds: list[str]) -> list[Floats]:

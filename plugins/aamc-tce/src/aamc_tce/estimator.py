@@ -81,9 +81,9 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return embedding if projection is None else projection(embedding)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_tce.learning import describe
+        from aamc_lexical.learning import describe
 
-        return describe(pool, self._ready_encoder())
+        return describe(pool, self._ready_encoder().embed)
 
     def _ready_encoder(self) -> Encoder:
         """Return the encoder, loading it when it is first needed."""

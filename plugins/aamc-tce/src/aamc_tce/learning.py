@@ -5,13 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-import numpy as np
 from aamc_lexical.learned import Learned
-from aamc_lexical.learning import Lesson, with_quality
+from aamc_lexical.learning import Lesson, describe, with_quality
 from aamc_lexical.material import Material
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.types import Pool
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoder import Encoder
 from aamc_tce.ways import FrozenWay, TunedWay, Way, checkpoints
@@ -35,14 +32,7 @@ def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Enco
     learned = Learned(encoder=encoder.fingerprint, heads=fitted.heads, category_names=names, projection=way.projection)
     lesson = Lesson(learned, fitted.curve)
     if material.targets.candidates:
-        lesson = with_quality(learned, fitted, material, config.folds, way.fit, lambda pool: describe(pool, encoder))
+        lesson = with_quality(learned, fitted, material, config.folds, way.fit, lambda pool: describe(pool, encoder.embed))
     if (folder := checkpoints(material)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller keeps what they led to
     return lesson, encoder
-
-
-def describe(pool: Pool, encoder: Encoder) -> Floats:
-    """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
-    embedding = encoder.embed([candidate.description for candidate in pool]).astype(np.float64)
-    embedding[[not candidate.description for candidate in pool]] = np.nan
-    return embedding

@@ -1,0 +1,73 @@
+"""The estimator ``lexical``: what a text's words and letters say of it, in microseconds and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aamc_lexical.config import LexicalConfig
+from aamc_lexical.embedding_estimator import EmbeddingEstimator
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import Progress, Services
+from aamc_sdk.types import Pool
+
+if TYPE_CHECKING:
+    from aamc_lexical.learning import Lesson
+    from aamc_lexical.lexicon import Lexicon
+    from aamc_lexical.material import Material
+
+
+class LexicalEstimator(EmbeddingEstimator):
+    """Linear heads and experts of quality on a lexicon's embedding; safe to use from several threads once it is trained or loaded."""
+
+    name = "lexical"
+    Config = LexicalConfig
+    config: LexicalConfig
+
+    def __init__(self, config: LexicalConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._lexicon: Lexicon | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned, and the lexicon.
+
+        Raises:
+            EstimatesError: There is nothing to save yet.
+        """
+        super().save(folder)
+        self._known_terms().save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        from aamc_lexical.lexicon import Lexicon
+
+        lexicon = Lexicon.load(folder)
+        super().load(folder)
+        if lexicon.fingerprint != self._trained().encoder:
+            raise CheckpointError(f"the lexicon in {folder} is not the one that the rest was trained with; train again")
+        self._lexicon = lexicon
+
+    def _learn(self, material: Material) -> Lesson:
+        from aamc_lexical.lexical_learning import learn
+
+        lesson, self._lexicon = learn(self.config, material)
+        return lesson
+
+    def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
+        return self._known_terms()(texts)
+
+    def _describe(self, pool: Pool) -> Floats:
+        from aamc_lexical.learning import describe
+
+        return describe(pool, self._known_terms())
+
+    def _known_terms(self) -> Lexicon:
+        self._trained()
+        assert self._lexicon is not None  # it comes with what was trained
+        return self._lexicon
