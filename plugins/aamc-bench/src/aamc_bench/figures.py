@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aamc_report.render import to_png
-from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look, new_figure, short, styled
+from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look, name_rows, new_figure, short, styled
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,11 +32,20 @@ def panels(rows: int, columns: int, height: float = 2.6) -> tuple[Figure, list[A
 def draw_line(axes: Axes, name: str, look: Look, x: Sequence[float], figures: Sequence[Mapping[str, object]]) -> None:
     """Draw figures ``{"value", "ci95"}`` over x as a line with its 95% band; unknown ones leave a gap."""
     values = [_number(figure.get("value")) for figure in figures]
-    bounds = [figure.get("ci95") or (None, None) for figure in figures]
-    low, high = ([_number(pair[side]) for pair in bounds] for side in (0, 1))  # type: ignore[index]  # a pair, or null above
+    low, high = zip(*map(_bounds, figures), strict=True)
     width = 2.0 if look.emphasised else 1.2
     axes.plot(x, values, color=look.colour, marker=look.marker, markersize=4, linewidth=width, label=short(name), zorder=3 if look.emphasised else 2)
     axes.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
+
+
+def draw_intervals(axes: Axes, figures: Mapping[str, Mapping[str, object]], looks: Mapping[str, Look]) -> None:
+    """Draw figures ``{"value", "ci95"}`` by name, one a row from the top down, each as a point with its 95% interval."""
+    for row, (name, figure) in enumerate(figures.items()):
+        value, (low, high) = _number(figure.get("value")), _bounds(figure)
+        look = looks[name]
+        axes.plot([low, high], [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([value], [row], color=look.colour, marker=look.marker, markersize=5, linestyle="none")
+    name_rows(axes, list(figures), next((name for name, look in looks.items() if look.emphasised), ""))
 
 
 def save_figure(folder: Path, name: str, draw: Draw) -> None:
@@ -46,6 +55,12 @@ def save_figure(folder: Path, name: str, draw: Draw) -> None:
         write_bytes(folder / "figures" / f"{name}.png", to_png(figure))
         with replacing(folder / "figures" / f"{name}.svg") as file:
             figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+
+
+def _bounds(figure: Mapping[str, object]) -> tuple[float, float]:
+    bounds = figure.get("ci95")
+    low, high = bounds if isinstance(bounds, list | tuple) else (None, None)
+    return _number(low), _number(high)
 
 
 def _number(value: object) -> float:

@@ -8,4 +8,6 @@ from aamc_sdk import Component, hookimpl
 @hookimpl
 def aamc_commands() -> list[Component]:
     """Offer the experiments."""
-    return []
+    return [
+        Component("bench compare", "aamc_bench.commands:compare", "Compare routers on several datasets and seeds, in one table."),
+    ]

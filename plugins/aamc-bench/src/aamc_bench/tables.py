@@ -1,7 +1,8 @@
 """One table in every form: for the console, Markdown, LaTeX and CSV.
 
 A table is made of records, which are also what JSON holds: a name for each of the table's ``names``, and for
-each column a figure ``{"value", "ci95", "best"}``, any part of which may be missing. Nothing is computed here.
+each column a figure ``{"value", "ci95", "best"}``, any part of which may be missing; an interval without an upper
+bound is open. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -90,13 +91,13 @@ class Table:
 
         shown = Rich(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=self.note, caption_justify="left")
         for heading in self.headings[: len(self.names)]:
-            shown.add_column(heading)
+            shown.add_column(heading, no_wrap=True)
         for heading in self.headings[len(self.names) :]:
             shown.add_column(heading, justify="right", no_wrap=True)
         for record in self.records:
             cells = [Text(str(record[name])) for name in self.names]
             for column in self.columns:
-                value, interval = _words(record, column)
+                value, interval = _words(record, column, "..")
                 cell = Text(value, style="bold" if _is_best(record, column) else "")
                 cells.append(cell.append(f"\n{interval}", style="dim not bold") if interval else cell)
             shown.add_row(*cells)
@@ -142,9 +143,11 @@ def _numbers(record: Record, key: str) -> tuple[float | None, float | None, floa
     return figure.get("value"), low, high
 
 
-def _words(record: Record, column: Column) -> tuple[str, str]:
+def _words(record: Record, column: Column, between: str = " to ") -> tuple[str, str]:
     """Return a figure's value and its interval as words; the interval is empty where there is none."""
     value, low, high = _numbers(record, column.key)
     if value is None:
         return DASH, ""
-    return column.format(value), "" if low is None or high is None else f"{column.format(low)} to {column.format(high)}"
+    if low is None:
+        return column.format(value), ""
+    return column.format(value), f"{column.format(low)}{between}{DASH if high is None else column.format(high)}"

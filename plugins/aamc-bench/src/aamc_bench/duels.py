@@ -1,0 +1,54 @@
+"""Every router against every other one, on the same rows, with a correction for so many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from aamc_bench.samples import Sample
+from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.paired import holm, randomisation_test
+
+LEVEL = 0.05
+"""The chance that any of a dataset's tests calls a difference that is none."""
+SEED = 0
+"""The tosses and resamples of the tests follow from it."""
+
+
+def duels(samples: Sequence[Sample], resamples: int) -> list[dict[str, Any]]:
+    """Test each pair of routers on the rows of all seeds.
+
+    Rows of one question, or of one stream, change sign together, even where a question is a test row under several seeds.
+
+    Returns:
+        For each pair: ``a``, ``b``, ``difference`` (mean reward of a minus that of b), ``ci95``, two-sided ``p``, and
+        ``p_holm``, corrected for the number of pairs.
+    """
+    rewards = np.concatenate([sample.rewards for sample in samples], axis=1)
+    unit = np.unique(np.concatenate([sample.unit for sample in samples]), return_inverse=True)[1].ravel()
+    names = samples[0].routers.tolist()
+    pairs = list(combinations(range(len(names)), 2))
+    if not pairs:
+        return []
+    differences = np.column_stack([rewards[a] - rewards[b] for a, b in pairs])
+    p = randomisation_test(differences, unit, SEED)
+    spread = Resampling.bootstrap(unit, resamples, SEED).means(differences)
+    columns = zip(pairs, differences.mean(axis=0).tolist(), spread.T, p.tolist(), holm(p).tolist(), strict=True)
+    return [
+        {"a": names[a], "b": names[b], "difference": mean, "ci95": interval(resampled), "p": plain, "p_holm": corrected}
+        for (a, b), mean, resampled, plain, corrected in columns
+    ]
+
+
+def standings(tests: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return each router's ``wins``, ``ties`` and ``losses``: a test that is not clear after the correction is a tie."""
+    found = {router: {"wins": 0, "ties": 0, "losses": 0} for router in routers}
+    for test in tests:
+        a, b = (test["a"], test["b"]) if test["difference"] > 0 else (test["b"], test["a"])
+        clear = test["p_holm"] < LEVEL
+        found[a]["wins" if clear else "ties"] += 1
+        found[b]["losses" if clear else "ties"] += 1
+    return found

@@ -1,0 +1,126 @@
+"""What a comparison says on its rows and on resamples of them, kept so that several can be put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.evaluation.metrics import APPLICABLE
+from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.evaluation.realised import Candidates, Realised
+from aamc_sdk.evaluation.statistics import Yardsticks, statistics
+from aamc_sdk.files import plain, read_arrays, write_arrays
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.settings import Evaluation
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """The figures of R routers on Q rows and on B resamples of them, the same resamples for all.
+
+    Attributes:
+        routers: Names, ``[R]``.
+        figures: By metric; column 0 is the data itself, the others are the resamples, ``[R, 1 + B]``. NaN where a
+            metric does not apply.
+        rewards: Of each row at the headline's preference, ``[R, Q]``.
+        unit: What each row belongs to, ``[Q]``: a question of a table, or a stream. Rows of one unit are not independent.
+    """
+
+    routers: NDArray[np.str_]
+    figures: Mapping[str, Floats]
+    rewards: Floats
+    unit: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
+        """Take a sample of a comparison; the resamples follow from the seed."""
+        resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, how.resamples, seed)
+        nothing = (np.nan, np.nan)  # neither efficiency nor regret is asked for
+        yardsticks = [Yardsticks(r, Candidates.of(comparison, r), nothing, np.full((len(r.weights), 1), np.nan)) for r in resamplings]
+        rows, rewards = [], []
+        for position in range(len(comparison.routers)):
+            router = Realised.of(comparison, position, reward, how.success_threshold)
+            data, spread = (_figures(comparison, position, router, one) for one in yardsticks)
+            rows.append({metric: np.concatenate((data[metric], spread[metric])) for metric in data})
+            rewards.append(router.reward[HEADLINE])
+        unit = comparison.queries if comparison.is_table else np.array([f"{seed}/{stream}" for stream in comparison.stream])
+        return cls(comparison.routers, {metric: np.stack([row[metric] for row in rows]) for metric in rows[0]}, np.stack(rewards), unit)
+
+    def save(self, path: Path) -> None:
+        """Write an npz."""
+        figures = {f"figure {metric}": values for metric, values in self.figures.items()}
+        write_arrays(path, figures | {"routers": self.routers, "rewards": self.rewards, "unit": self.unit})
+
+    @classmethod
+    def load(cls, path: Path) -> Sample:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        arrays = read_arrays(path)
+        figures = {name.removeprefix("figure "): values for name, values in arrays.items() if name.startswith("figure ")}
+        return cls(arrays["routers"], figures, arrays["rewards"], arrays["unit"])
+
+
+def _figures(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> dict[str, Floats]:
+    """Return a router's figures ``[B]``: the headline's, and two of its frontier beside the best single candidate."""
+    found = statistics(comparison, position, router, yardsticks)
+    best = np.max([point["mean_quality"] for point in found.frontier], axis=0)
+    return {
+        **found.headline,
+        "relative_quality": best / yardsticks.candidates.quality.max(axis=1),
+        **{f"cost_at_{share}": values for share, values in found.cost_at_quality.items()},
+    }
+
+
+def over_seeds(samples: Sequence[Sample], metric: str) -> Floats:
+    """Return the mean of a metric over S seeds, and B resamples of it, ``[R, 1 + B]``.
+
+    A resample draws S seeds with replacement, and takes of each a resample of its own rows: the hierarchical
+    bootstrap. So an interval covers both what other test rows and what other seeds (splits, training) would give.
+    With one seed it is that of the rows alone.
+    """
+    figures = np.stack([sample.figures[metric] for sample in samples])  # [S, R, 1 + B]
+    seeds, resamples = len(figures), figures.shape[-1] - 1
+    drawn = np.random.default_rng(0).integers(seeds, size=(seeds, resamples))
+    # A seed that is drawn twice gives two different resamples.
+    which = 1 + (np.arange(resamples) + np.arange(seeds)[:, None] * (resamples // seeds)) % resamples
+    resampled = np.mean([figures[s, :, b].T for s, b in zip(drawn, which, strict=True)], axis=0)
+    return np.column_stack((figures[..., 0].mean(axis=0), resampled))
+
+
+def figure(values: Floats) -> dict[str, Any]:
+    """Return ``{"value", "ci95"}`` of a figure and its resamples ``[1 + B]``.
+
+    The interval is None where the metric applies to too few resamples. A cost that a resample never reaches is
+    infinite, and so may the interval's upper bound be: null in JSON.
+    """
+    resampled = values[1:][~np.isnan(values[1:])]
+    if len(resampled) < APPLICABLE * (len(values) - 1):
+        return plain({"value": values[0], "ci95": None})  # type: ignore[no-any-return]  # a dict
+    if np.isfinite(resampled).all():
+        return plain({"value": values[0], "ci95": interval(resampled)})  # type: ignore[no-any-return]  # likewise
+    low, high = np.quantile(resampled, (0.025, 0.975), method="inverted_cdf")
+    return plain({"value": values[0], "ci95": [low, high] if np.isfinite(low) else None})  # type: ignore[no-any-return]  # likewise
+
+
+def clear_best(values: Floats, less_is_better: bool = False) -> int | None:
+    """Return which of R rows ``[R, 1 + B]`` is the best, if the interval of its difference to each other one is clear of zero."""
+    signed = -values if less_is_better else values
+    known = np.flatnonzero(np.isfinite(signed[:, 0]))
+    if len(known) < 2:
+        return None
+    best = known[signed[known, 0].argmax()]
+    lead = signed[best] - signed[known[known != best]]
+    with np.errstate(invalid="ignore"):  # two infinite costs do not differ by a number
+        clear = np.quantile(np.nan_to_num(lead[:, 1:], nan=0.0), 0.025, axis=1) > 0
+    return int(best) if clear.all() else None
