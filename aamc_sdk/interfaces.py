@@ -8,7 +8,7 @@ M candidates, n streams.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -193,6 +193,14 @@ class Router(Part):
     async def ascore(self, request: RoutingRequest) -> Scores:
         """Score the candidates, for routers that wait for others."""
         return self.score(request)
+
+    def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
+        """Score the same requests under each of ``[P, 3]`` preferences, one after the other.
+
+        Override this where most of the work does not depend on the preference, to do it once.
+        """
+        for preference in preferences:
+            yield self.score(request.with_preference(preference))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""

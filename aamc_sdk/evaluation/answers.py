@@ -20,6 +20,7 @@ class Answers:
 
     chosen: Integers
     spent_usd: Floats
+    spent_ms: Floats
     utility: Floats
     expected_quality: Floats
     outcomes: Outcomes | None = None
@@ -30,7 +31,7 @@ class Answers:
         shape = (points, queries)
         outcomes = Outcomes(np.empty(shape), np.empty(shape), np.empty(shape)) if streams else None
         nothing = np.full((2, queries, candidates), np.nan, dtype=np.float32)
-        return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), nothing[0], nothing[1], outcomes)
+        return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), np.zeros(shape, dtype=np.float32), nothing[0], nothing[1], outcomes)
 
     def record_scores(self, rows: Any, scores: Scores, request: RoutingRequest, part: slice = slice(None)) -> None:
         """Keep the scores of some of the request's rows: utilities, and the expected quality behind them."""
@@ -78,6 +79,7 @@ def comparison_of(
         scales=_scales(reward),
         chosen=_stacked([one.chosen for one in everyone], shape),
         spent_usd=_stacked([one.spent_usd for one in everyone], shape),
+        spent_ms=_stacked([one.spent_ms for one in everyone], shape),
         expected_quality=np.stack([one.expected_quality for one in everyone]),
         utility=np.stack([one.utility for one in everyone]),
         stream=stream,

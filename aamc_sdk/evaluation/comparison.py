@@ -41,8 +41,9 @@ class Comparison:
         stream: Which stream a query was played in, the unit of resampling, ``[Q]``; in a table its row.
         quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
         cost_usd: Likewise, without what deciding cost.
-        latency_ms: Likewise, NaN where it is not known.
+        latency_ms: Likewise, NaN where it is not known; without how long deciding took.
         missing: Queries left out because an outcome was missing.
+        spent_ms: How long deciding itself took beyond computing, ``[R, P, Q]``; one 0 in files from before it was kept.
     """
 
     routers: Names
@@ -61,6 +62,7 @@ class Comparison:
     cost_usd: Floats
     latency_ms: Floats
     missing: Integers
+    spent_ms: Floats = attrs.field(factory=lambda: np.zeros(()))
 
     @property
     def is_table(self) -> bool:
@@ -68,13 +70,14 @@ class Comparison:
         return self.quality.ndim == 2
 
     def realised(self, router: int) -> Outcomes:
-        """Return what came of a router's decisions, ``[P, Q]``; its cost includes that of deciding."""
+        """Return what came of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""
         if self.is_table:
             place = (np.arange(len(self.queries)), self.chosen[router])
             quality, cost, latency = self.quality[place], self.cost_usd[place], self.latency_ms[place]
         else:
             quality, cost, latency = self.quality[router], self.cost_usd[router], self.latency_ms[router]
-        return Outcomes(quality, cost + self.spent_usd[router], latency)
+        own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
+        return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
 
     def save(self, path: Path) -> None:
         """Write an npz."""
@@ -88,7 +91,7 @@ class Comparison:
             CheckpointError: It is missing, damaged, or some other npz.
         """
         arrays = read_arrays(path)
-        lacking = [field.name for field in attrs.fields(cls) if field.name not in arrays]
+        lacking = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING and field.name not in arrays]
         if lacking:
             raise CheckpointError(f"{path} is not a comparison: it lacks {', '.join(lacking)}; evaluate again")
-        return cls(**{field.name: arrays[field.name] for field in attrs.fields(cls)})
+        return cls(**{field.name: arrays[field.name] for field in attrs.fields(cls) if field.name in arrays})

@@ -17,7 +17,7 @@ class Realised:
     """What came of one router's decisions.
 
     Attributes:
-        outcomes: ``[P, Q]``; cost includes that of deciding.
+        outcomes: ``[P, Q]``; cost and latency include those of deciding.
         reward: Under each preference, ``[P, Q]``.
         success: Whether the headline's answer was good enough, ``[Q]``.
         objectives: The reward's vector at each of the lattice's L points, ``[L, Q, D]``: quality, cheapness and,

@@ -112,7 +112,8 @@ def _play_streams(router: Router, vector: RoutingStreams, points: int, candidate
         info = vector.step(chosen)[4]
         played.record_scores(now, scores, request, quality_alone)
         played.chosen[:, now] = chosen.reshape(points, streams)
-        played.spent_usd[:, now] = np.broadcast_to(scores.spent_usd, len(chosen)).reshape(points, streams)
+        for kept, spent in ((played.spent_usd, scores.spent_usd), (played.spent_ms, scores.spent_ms)):
+            kept[:, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
         for kept, name in ((played.outcomes.quality, "quality"), (played.outcomes.cost_usd, "cost_usd"), (played.outcomes.latency_ms, "latency_ms")):
             kept[:, now] = info[name].reshape(points, streams)
         _note_rows(served[step], info["row"][:streams])

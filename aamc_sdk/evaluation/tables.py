@@ -84,15 +84,16 @@ def _answer_table(router: Router, request: RoutingRequest, outcomes: Outcomes, p
     for start in range(0, len(request), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
-        for alike in _alike(points, router):
-            seen = part.with_preference(points[alike[0]])
-            scores = router.score(seen)
+        groups = _alike(points, router)
+        each = router.score_each(part, points[[alike[0] for alike in groups]])
+        for alike, scores in zip(groups, each, strict=True):
             if QUALITY_ALONE in alike:
-                played.record_scores(rows, scores, seen)
+                played.record_scores(rows, scores, part)
             for point in alike:
                 ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
-                played.chosen[point, rows] = draw(scores, seen, router.samples, seed, ids)[0]
+                played.chosen[point, rows] = draw(scores, part, router.samples, seed, ids)[0]
                 played.spent_usd[point, rows] = scores.spent_usd
+                played.spent_ms[point, rows] = scores.spent_ms
         progress.advance(len(rows))
     return played
 

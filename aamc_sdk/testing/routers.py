@@ -143,6 +143,15 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
     require(subject.target.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
 
 
+def check_several_preferences_at_once(subject: Subject) -> None:
+    """Scoring under several preferences at once gives what scoring under each gives."""
+    request, preferences = _request(subject), np.eye(3)
+    each = list(subject.trained.score_each(request, preferences))
+    require(len(each) == len(preferences), f"score_each must give scores for each of {len(preferences)} preferences, not {len(each)}")
+    alone = [subject.trained.score(request.with_preference(preference)) for preference in preferences]
+    require(all(map(_same, each, alone)), "score_each and score differ under the same preference")
+
+
 def check_learning_survives_a_save(subject: Subject) -> None:
     """Learning on after a save and a load gives what learning in one go gives."""
     if subject.target.learn is Router.learn:
@@ -181,5 +190,6 @@ CHECKS = (
     check_scoring_from_several_threads,
     check_without_an_estimator_it_works_or_says_so,
     check_uses_preference_is_true_where_it_matters,
+    check_several_preferences_at_once,
     check_learning_survives_a_save,
 )

@@ -56,15 +56,16 @@ class Greedy(Router):
 
 
 class Always(Router):
-    """Takes one candidate, whatever the preference, at a price."""
+    """Takes one candidate, whatever the preference, at a price and after a while."""
 
     uses_preference = False
     candidate = 0
     spent_usd = 0.0
+    spent_ms = 0.0
 
     def score(self, request: RoutingRequest) -> Scores:
         utility = np.tile(np.arange(len(request.pool)) == self.candidate, (len(request), 1))
-        return Scores(utility.astype(np.float64), spent_usd=self.spent_usd)
+        return Scores(utility.astype(np.float64), spent_usd=self.spent_usd, spent_ms=self.spent_ms)
 
 
 class Dice(Router):

@@ -39,3 +39,17 @@ def test_what_deciding_cost_is_part_of_the_realised_cost(table: Any, routers: An
     comparison = table.compare({"always": router})
     np.testing.assert_allclose(comparison.realised(0).cost_usd, 1.25)
     np.testing.assert_array_equal(comparison.cost_usd, table.outcomes.cost_usd)
+
+
+def test_what_deciding_took_is_part_of_the_realised_latency(table: Any, routers: Any) -> None:
+    router = routers.Always(routers.options, table.services)
+    router.spent_ms = 30.0
+    np.testing.assert_allclose(table.compare({"always": router}).realised(0).latency_ms, 130.0 * np.ones((43, 4)))
+
+
+def test_a_file_from_before_that_was_kept_counts_none(table: Any, routers: Any, tmp_path: Path) -> None:
+    comparison = table.compare({"always": routers.Always(routers.options, table.services)})
+    arrays = attrs.asdict(comparison, recurse=False)
+    del arrays["spent_ms"]
+    np.savez(tmp_path / "decisions.npz", **arrays)
+    np.testing.assert_array_equal(Comparison.load(tmp_path / "decisions.npz").realised(0).latency_ms, comparison.realised(0).latency_ms)

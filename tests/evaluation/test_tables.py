@@ -29,6 +29,20 @@ def test_equal_preferences_are_scored_once(table: Any, routers: Any) -> None:
     assert len(router.seen) == distinct
 
 
+def test_a_router_may_share_its_work_between_preferences(table: Any, routers: Any) -> None:
+    class Thrifty(routers.Greedy):
+        begun = 0
+
+        def score_each(self, request: Any, preferences: Any) -> Any:
+            self.begun += 1
+            yield from super().score_each(request, preferences)
+
+    plain, thrifty = routers.Greedy(routers.options, table.services), Thrifty(routers.options, table.services)
+    comparison = table.compare({"plain": plain, "thrifty": thrifty})
+    np.testing.assert_array_equal(comparison.chosen[0], comparison.chosen[1])
+    assert thrifty.begun == 1
+
+
 def test_only_privileged_routers_are_given_hindsight(table: Any, routers: Any) -> None:
     plain = routers.Greedy(routers.options, table.services)
     comparison = table.compare({"greedy": plain, "prophet": routers.Prophet(routers.options, table.services)})

@@ -138,6 +138,12 @@ class Indifferent(FairRouter):
     uses_preference = False
 
 
+class Hasty(FairRouter):
+    def score_each(self, request, preferences):
+        scores = self.score(request)
+        return (scores for _ in preferences)
+
+
 class Amnesic(FairRouter):
     def learn(self, experience):
         self.seen = getattr(self, "seen", 0) + len(experience.decisions)
@@ -185,6 +191,7 @@ def test_a_fair_router_passes_every_check(offer):
         (Pickling, "checkpoints run no code"),
         (Needy, "without an estimator it works or says so"),
         (Indifferent, "uses preference is true where it matters"),
+        (Hasty, "several preferences at once"),
         (Amnesic, "learning survives a save"),
         (Mute, "training returns metrics"),
         (Undocumented, "options have defaults and meanings"),

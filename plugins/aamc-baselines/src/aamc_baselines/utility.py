@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -133,9 +133,20 @@ class UtilityRouter(Router):
         Raises:
             EstimatesError: The router was not trained, or the embedding is not as wide as the one that it was trained with.
         """
+        return self._weighed(request, self._quality(request))
+
+    def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
+        """Expect quality once, and weigh it by each preference."""
+        quality = self._quality(request)
+        for preference in preferences:
+            yield self._weighed(request.with_preference(preference), quality)
+
+    def _quality(self, request: RoutingRequest) -> Floats:
         if self.learned is None:
             raise EstimatesError(f"{self.name} is not trained; train it first (aamc train --router {self.name}) or give a run that has it")
-        quality = self.learned.quality(request)
+        return self.learned.quality(request)
+
+    def _weighed(self, request: RoutingRequest, quality: Floats) -> Scores:
         expected = attrs.evolve(request.expected, quality=quality)
         return Scores(self.services.reward.scalar(expected, request.preferences), expected_quality=quality)
 
