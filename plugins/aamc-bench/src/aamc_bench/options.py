@@ -46,6 +46,7 @@ WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a 
 ROUTERS = click.option("--routers", metavar="A,B,...", help="The routers, the one in question first.")
 DATASETS = click.option("--dataset", "datasets", multiple=True, metavar="FORMAT:PATH", help="What to measure on; several times for several.")
 DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default.")
+SEED = click.option("--seed", type=click.IntRange(min=0), help="All randomness follows from it; 0 by default.")
 SEEDS = click.option("--seeds", type=Numbers(int), metavar="0,1,...", help="Everything is done once for each seed.")
 
 _EXPERIMENT = (

@@ -10,4 +10,5 @@ def aamc_commands() -> list[Component]:
     """Offer the experiments."""
     return [
         Component("bench compare", "aamc_bench.commands:compare", "Compare routers on several datasets and seeds, in one table."),
+        Component("bench scalability", "aamc_bench.commands:scalability", "Measure decision time and quality against the number of candidates."),
     ]
