@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_bench.options import DATASETS, ROUTERS, SEED, SEEDS, Numbers, experiment_options
+from aamc_bench.options import DATASET, DATASETS, ROUTERS, SEED, SEEDS, Numbers, experiment_options
 
 if TYPE_CHECKING:
     from aamc_bench.folder import Begun
@@ -72,6 +73,75 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
     show_results(begun.folder, document, tables, as_json)
     if (error := failed or untimed) is not None:
         raise error
+
+
+@click.command("unseen-models", short_help="Measure routing with candidates that training knew little of.")
+@DATASETS
+@ROUTERS
+@SEEDS
+@click.option("--newcomers", type=click.IntRange(min=1), metavar="K", help="Candidates that are new, drawn by the seed; 1 by default.")
+@click.option("--outcomes", type=Numbers(int, least=1), metavar="10,50,...", help="Outcomes of each that training has; 10,50,200 by default.")
+@experiment_options
+def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as_json: bool, **given: Any) -> None:
+    """Measure routing with candidates that training knew little of.
+
+    Estimator and routers are trained without K candidates, which are then added by their descriptions alone; with some
+    outcomes of each; and with all. Beside these stands the routing without them.
+
+    Example: aamc bench unseen-models --dataset llmrouter:data/llmrouter --outcomes 10,50,200 --seeds 0,1,2
+    """
+    from aamc_bench import unseen_models as experiment
+    from aamc_bench.figures import save_figure
+    from aamc_bench.folder import begin
+    from aamc_bench.results import show_results, write_results
+
+    with begin("bench unseen-models", out, resume, given, experiment.options_of) as begun:
+        results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
+        document = experiment.document_of(begun.options, results, begun.folder)
+        tables = experiment.tables_of(document)
+        write_results(begun.folder, document, tables)
+        if document["records"]:
+            save_figure(begun.folder, "unseen-models", lambda: experiment.draw(document))
+    show_results(begun.folder, document, tables, as_json)
+    if failed is not None:
+        raise failed
+
+
+@click.command("robustness", short_help="Measure routers under noise and on categories they were not trained on.")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--noise-levels", type=Numbers(float), metavar="0.0,0.1,...", help="How much noise; 0.0,0.1,0.2,0.3 by default.")
+@click.option("--n-episodes", type=click.IntRange(min=1), help="Streams, or as many draws of test rows, behind each figure; 20 by default.")
+@click.option("--kinds", metavar="A,B,...", help="Of estimates, typos, case, padding, prefix and shift; all by default.")
+@click.option("--groups", type=click.IntRange(min=2), help="Groups of categories that are held out in turn for shift; 2 by default.")
+@ROUTERS
+@DATASET
+@SEED
+@experiment_options
+def robustness(out: Path | None, resume: Path | None, workers: int | None, as_json: bool, **given: Any) -> None:
+    """Measure routers under noise on estimates and texts, and on categories that they were not trained on.
+
+    RUN is a run's folder, whose routers are measured as they are; without one, a run is made first.
+
+    Example: aamc bench robustness runs/latest --noise-levels 0.0,0.1,0.2,0.3 --n-episodes 20
+    """
+    from aamc_bench import robustness as experiment
+    from aamc_bench.figures import save_figure
+    from aamc_bench.folder import begin
+    from aamc_bench.results import show_results, write_results
+    from aamc_bench.robustness_figures import draw_noise, draw_shift
+
+    with begin("bench robustness", out, resume, given, experiment.options_of) as begun:
+        _do(experiment.training_jobs(begun.options), begun, workers)
+        results, failed = _do(experiment.measuring_jobs(begun.options), begun, workers)
+        document = experiment.document_of(begun.options, results, begun.folder)
+        tables = experiment.tables_of(document)
+        write_results(begun.folder, document, tables)
+        for name, draw in (("noise", draw_noise), ("shift", draw_shift)):
+            if document[name]:
+                save_figure(begun.folder, name, partial(draw, document[name]))
+    show_results(begun.folder, document, tables, as_json)
+    if failed is not None:
+        raise failed
 
 
 def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[str, Any], JobsFailed | None]:

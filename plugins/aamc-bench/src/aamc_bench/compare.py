@@ -13,12 +13,13 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_report.formats import Format, fixed, milliseconds, percent, significant
+from aamc_report.formats import fixed, milliseconds, percent
 from matplotlib.figure import Figure
 
 from aamc_bench.duels import LEVEL, duels, standings
 from aamc_bench.figures import draw_intervals, looks_of, panels
 from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.metrics import Metric, per_thousand
 from aamc_bench.samples import Sample, clear_best, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import complete_run, installed, settings_of
@@ -36,28 +37,6 @@ SEEDS = (0, 1, 2)
 SAMPLE = "sample.npz"
 """The file that a job leaves beside its run, for the table."""
 EVERYWHERE = "all datasets"
-
-
-def per_thousand(value: float) -> str:
-    """Write USD of a query as USD of 1,000."""
-    return significant(3)(1000 * value)
-
-
-@attrs.frozen
-class Metric:
-    """A metric of the table.
-
-    Attributes:
-        key: Its key among a sample's figures.
-        heading: What stands above it.
-        format: How it is written.
-        best: ``"greatest"`` or ``"least"``; empty where a router is not better for having more or less of it alone.
-    """
-
-    key: str
-    heading: str
-    format: Format
-    best: str = "greatest"
 
 
 METRICS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from aamc_report.render import to_png
 from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look, name_rows, new_figure, short, styled
@@ -13,6 +14,11 @@ from matplotlib.figure import Figure
 from aamc_sdk.files import replacing, write_bytes
 
 Draw = Callable[[], Figure]
+Figures = Mapping[str, Any]
+"""``{"value", "ci95"}``, either of which may be null or missing."""
+Sharing = Literal["none", "all", "row", "col"]
+ABOVE = 0.16
+"""How far from its row's middle each of two points stands."""
 
 
 def looks_of(names: Sequence[str]) -> Mapping[str, Look]:
@@ -22,30 +28,35 @@ def looks_of(names: Sequence[str]) -> Mapping[str, Look]:
     return {first: Look(HEADLINE, MARKERS[0], emphasised=True)} | found
 
 
-def panels(rows: int, columns: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+def panels(rows: int, columns: int, height: float = 2.6, sharex: Sharing = "none", sharey: Sharing = "none") -> tuple[Figure, list[Axes]]:
     """Return a figure of equal panels, row by row; ``height`` is that of a row in inches."""
     figure = new_figure(height * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, [panel for row in axes for panel in row]
 
 
-def draw_line(axes: Axes, name: str, look: Look, x: Sequence[float], figures: Sequence[Mapping[str, object]]) -> None:
-    """Draw figures ``{"value", "ci95"}`` over x as a line with its 95% band; unknown ones leave a gap."""
+def draw_line(axes: Axes, name: str, look: Look, x: Sequence[float], figures: Sequence[Figures]) -> None:
+    """Draw figures over x as a line with its 95% band; unknown ones leave a gap."""
     values = [_number(figure.get("value")) for figure in figures]
-    low, high = zip(*map(_bounds, figures), strict=True)
+    bounds = [_bounds(figure) for figure in figures]
     width = 2.0 if look.emphasised else 1.2
     axes.plot(x, values, color=look.colour, marker=look.marker, markersize=4, linewidth=width, label=short(name), zorder=3 if look.emphasised else 2)
-    axes.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
+    axes.fill_between(x, [low for low, _ in bounds], [high for _, high in bounds], color=look.colour, alpha=0.15, linewidth=0)
 
 
-def draw_intervals(axes: Axes, figures: Mapping[str, Mapping[str, object]], looks: Mapping[str, Look]) -> None:
-    """Draw figures ``{"value", "ci95"}`` by name, one a row from the top down, each as a point with its 95% interval."""
+def draw_intervals(axes: Axes, figures: Mapping[str, Figures], looks: Mapping[str, Look]) -> None:
+    """Draw figures by name, one a row from the top down, each as a point with its 95% interval."""
     for row, (name, figure) in enumerate(figures.items()):
-        value, (low, high) = _number(figure.get("value")), _bounds(figure)
-        look = looks[name]
-        axes.plot([low, high], [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot([value], [row], color=look.colour, marker=look.marker, markersize=5, linestyle="none")
-    name_rows(axes, list(figures), next((name for name, look in looks.items() if look.emphasised), ""))
+        _draw_point(axes, row, figure, looks[name], filled=True)
+    _name_rows(axes, figures, looks)
+
+
+def draw_change(axes: Axes, pairs: Mapping[str, tuple[Figures, Figures]], looks: Mapping[str, Look]) -> None:
+    """Draw two figures of each name, one a row: the first filled, the second below it hollow."""
+    for row, (name, (before, after)) in enumerate(pairs.items()):
+        _draw_point(axes, row - ABOVE, before, looks[name], filled=True)
+        _draw_point(axes, row + ABOVE, after, looks[name], filled=False)
+    _name_rows(axes, pairs, looks)
 
 
 def save_figure(folder: Path, name: str, draw: Draw) -> None:
@@ -57,11 +68,20 @@ def save_figure(folder: Path, name: str, draw: Draw) -> None:
             figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
 
 
-def _bounds(figure: Mapping[str, object]) -> tuple[float, float]:
-    bounds = figure.get("ci95")
-    low, high = bounds if isinstance(bounds, list | tuple) else (None, None)
+def _draw_point(axes: Axes, row: float, figure: Figures, look: Look, filled: bool) -> None:
+    axes.plot(_bounds(figure), [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+    inside = look.colour if filled else "white"
+    axes.plot([_number(figure.get("value"))], [row], color=look.colour, marker=look.marker, markersize=5, markerfacecolor=inside)
+
+
+def _name_rows(axes: Axes, names: Mapping[str, Any], looks: Mapping[str, Look]) -> None:
+    name_rows(axes, list(names), next((name for name in names if looks[name].emphasised), ""))
+
+
+def _bounds(figure: Figures) -> tuple[float, float]:
+    low, high = figure.get("ci95") or (None, None)
     return _number(low), _number(high)
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

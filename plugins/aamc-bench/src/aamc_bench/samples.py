@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.bootstrap import Resampling, known_interval, open_interval
 from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.metrics import APPLICABLE
 from aamc_sdk.evaluation.preferences import HEADLINE
 from aamc_sdk.evaluation.realised import Candidates, Realised
 from aamc_sdk.evaluation.statistics import Yardsticks, statistics
@@ -104,13 +103,9 @@ def figure(values: Floats) -> dict[str, Any]:
     The interval is None where the metric applies to too few resamples. A cost that a resample never reaches is
     infinite, and so may the interval's upper bound be: null in JSON.
     """
-    resampled = values[1:][~np.isnan(values[1:])]
-    if len(resampled) < APPLICABLE * (len(values) - 1):
-        return plain({"value": values[0], "ci95": None})  # type: ignore[no-any-return]  # a dict
-    if np.isfinite(resampled).all():
-        return plain({"value": values[0], "ci95": interval(resampled)})  # type: ignore[no-any-return]  # likewise
-    low, high = np.quantile(resampled, (0.025, 0.975), method="inverted_cdf")
-    return plain({"value": values[0], "ci95": [low, high] if np.isfinite(low) else None})  # type: ignore[no-any-return]  # likewise
+    bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
+    found: dict[str, Any] = plain({"value": values[0], "ci95": bounds})
+    return found
 
 
 def clear_best(values: Floats, less_is_better: bool = False) -> int | None:

@@ -1,0 +1,83 @@
+"""A run's routers, as they were trained, on its test rows as they are, or disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+from aamc_environments.noise import blur
+from numpy.typing import NDArray
+
+from aamc_bench.samples import Sample
+from aamc_bench.text_noise import disturb
+from aamc_sdk.dataset import Dataset
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.interfaces import Progress
+from aamc_sdk.measure import describe, play
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.requests import build_request
+from aamc_sdk.runs import Run
+from aamc_sdk.types import Query
+from aamc_sdk.world import make_world
+
+CLEAN, ESTIMATES = "none", "estimates"
+SAMPLE = "sample.npz"
+
+
+def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], kind: str, level: float, episodes: int) -> None:
+    """Measure a run's routers under one kind and level of noise, and keep the sample in the job's folder.
+
+    An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Whatever the noise,
+    episodes have the same queries and the same luck, so that differences are paired.
+
+    Args:
+        folder: The job's.
+        progress: Where to report.
+        run: The run's folder, from the job's own if it is relative to it.
+        routers: Which of its routers.
+        kind: ``"none"``, ``"estimates"``, or a kind of text noise.
+        level: The standard deviation of the error of estimates, or the share of a text noise.
+        episodes: How many.
+    """
+    plugins, opened = get_plugin_manager(), Run.open(folder / run)
+    lent, world, how = opened.services(plugins), make_world(opened.settings, plugins), opened.settings.evaluation
+    seed, test = opened.settings.seed, world.splits["test"]
+    rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
+    test = test.take(rows)
+    queries = [_disturbed(query, kind, level, seed) for query in test.queries]
+    estimates, quality = describe(opened.estimator(plugins, lent), queries, opened.pool)
+    means = opened.candidate_means
+    request = build_request(queries, opened.pool, opened.settings.preference.array, estimates=estimates, quality=quality, typical=means)
+    if kind == ESTIMATES:
+        request = blur(request, level, np.random.default_rng(seed))
+    comparison = play(
+        attrs.evolve(world, splits={"test": test}),
+        "test",
+        {name: opened.router(plugins, lent, name) for name in routers},
+        request,
+        means,
+        attrs.evolve(opened.settings, evaluation=attrs.evolve(how, streams=episodes)),
+        progress,
+    )
+    folder.mkdir(exist_ok=True)
+    Sample.of(_by_question(comparison, rows), lent.reward, how, seed).save(folder / SAMPLE)
+
+
+def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
+    """Return the rows of the episodes, one after the other; none stands twice in one episode."""
+    known = np.flatnonzero(test.complete)
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.choice(known, size=min(steps, len(known)), replace=False) for _ in range(episodes)])
+
+
+def _disturbed(query: Query, kind: str, level: float, seed: int) -> Query:
+    return query if kind in (CLEAN, ESTIMATES) else attrs.evolve(query, text=disturb(query.text, kind, level, seed))
+
+
+def _by_question(comparison: Comparison, rows: NDArray[np.intp]) -> Comparison:
+    """Let a table's rows of one question be one unit of resampling; streams are units already."""
+    if not comparison.is_table:
+        return comparison
+    return attrs.evolve(comparison, stream=np.unique(rows, return_inverse=True)[1].ravel())

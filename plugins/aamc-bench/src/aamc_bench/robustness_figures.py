@@ -1,0 +1,55 @@
+"""The figures of ``aamc bench robustness``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from aamc_report.formats import Format
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from aamc_bench.disturbed import CLEAN
+from aamc_bench.figures import draw_change, draw_line, looks_of, panels
+from aamc_bench.robustness import METRICS
+from aamc_bench.shift import AWAY, HOME
+from aamc_bench.tables import Record
+
+
+def draw_noise(records: Sequence[Record]) -> Figure:
+    """Draw each metric against the level of each noise: a row of panels a metric, a column a kind."""
+    kinds, routers = [kind for kind in _names(records, "noise") if kind != CLEAN], _names(records, "router")
+    looks = looks_of(routers)
+    page, axes = panels(len(METRICS), len(kinds), height=1.7, sharey="row")
+    for position, panel in enumerate(axes):
+        metric, kind = METRICS[position // len(kinds)], kinds[position % len(kinds)]
+        for router in routers:
+            rows = [record for record in records if record["noise"] in (CLEAN, kind) and record["router"] == router]
+            draw_line(panel, router, looks[router], [row["level"] for row in rows], [row[metric.key] for row in rows])
+        panel.set_title(kind if position < len(kinds) else "")
+        panel.set_xlabel("level" if position >= len(axes) - len(kinds) else "")
+        panel.set_ylabel(metric.heading if position % len(kinds) == 0 else "")
+        panel.yaxis.set_major_formatter(FuncFormatter(partial(_tick, metric.format)))
+    page.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(routers), 7))
+    return page
+
+
+def draw_shift(records: Sequence[Record]) -> Figure:
+    """Draw the reward of routers that were trained with and without the categories: a panel a group."""
+    groups, routers = _names(records, "held_out"), _names(records, "router")
+    page, axes = panels(len(groups), 1, height=0.6 + 0.24 * len(routers), sharex="all")
+    for panel, group in zip(axes, groups, strict=True):
+        rows = {record["router"]: record for record in records if record["held_out"] == group}
+        pairs = {router: tuple(row[f"mean_reward_{name}"] for name in (HOME, AWAY)) for router, row in rows.items()}
+        draw_change(panel, pairs, looks_of(routers))
+        panel.set_title(f"reward on {group}: trained with them (filled) and without (hollow)")
+    return page
+
+
+def _tick(write: Format, value: float, position: int | None) -> str:
+    return write(value)
+
+
+def _names(records: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    return list(dict.fromkeys(record[key] for record in records))
