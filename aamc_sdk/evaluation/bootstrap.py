@@ -10,7 +10,7 @@ Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -21,6 +21,11 @@ from aamc_sdk.batch import Floats
 
 BLOCK = 50
 """Resamples that are laid out value by value, as floats, at a time, which bounds the memory."""
+
+APPLICABLE = 0.95
+"""The least share of resamples to which a figure must apply for it to have an interval."""
+Figures = Mapping[str, Floats]
+"""By name, each on B resamples, ``[B]``; NaN where one does not apply."""
 
 
 @attrs.frozen(eq=False)
@@ -84,3 +89,25 @@ def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
 def interval(figures: Floats) -> list[float]:
     """Return the bounds between which 95% of the resampled figures ``[B]`` lie."""
     return [float(bound) for bound in np.quantile(figures, (0.025, 0.975))]
+
+
+def known_interval(figures: Floats) -> list[float] | None:
+    """Return the interval of the resamples to which a figure applies; None where these are too few."""
+    known = figures[~np.isnan(figures)]
+    return interval(known) if len(known) >= APPLICABLE * len(figures) else None
+
+
+def open_interval(figures: Floats) -> list[float] | None:
+    """Return the interval of figures that may be infinite, as its upper bound then is; None where both bounds are."""
+    low, high = np.quantile(figures, (0.025, 0.975), method="inverted_cdf")  # takes figures themselves: nothing lies halfway to infinity
+    return [float(low), float(high)] if np.isfinite(low) else None
+
+
+def point_estimates(figures: Figures) -> dict[str, Any]:
+    """Return the figures of the only resample, that of :meth:`Resampling.once`."""
+    return {name: figure[0] for name, figure in figures.items()}
+
+
+def intervals(figures: Figures) -> dict[str, list[float] | None]:
+    """Return the interval of each figure."""
+    return {name: known_interval(figure) for name, figure in figures.items()}

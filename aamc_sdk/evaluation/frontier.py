@@ -104,11 +104,27 @@ def quality_at_cost(cost: Floats, quality: Floats, budget: Floats | float) -> Fl
     return _read(*hull(cost, quality), budget)
 
 
+def mixture_at_cost(cost: Floats, quality: Floats, budget: float) -> Floats:
+    """Return the share of each of ``[K]`` points in the mixture whose quality :func:`quality_at_cost` is, ``[K]``."""
+    x, y = hull(cost, quality)
+    before, after, share = _between(x, budget)
+    shares = np.zeros(len(cost))
+    for vertex, part in ((before, 1 - share), (after, share)):
+        shares[((cost == x[vertex]) & (quality == y[vertex])).argmax()] += part[0]
+    return shares
+
+
 def _read(along: Floats, values: Floats, at: Floats | float) -> Floats:
     """Return the values of straight lines through rising points ``[..., K]``, ``[...]``; level beyond either end."""
+    before, after, share = _between(along, at)
+    start, end = _at(values, before), _at(values, after)
+    return np.asarray((start + share * (end - start))[..., 0])
+
+
+def _between(along: Floats, at: Floats | float) -> tuple[Integers, Integers, Floats]:
+    """Return the points ``[..., 1]`` before and after a place on rising points ``[..., K]``, and the share of the way between them."""
     at = np.clip(at, along[..., 0], along[..., -1])[..., None]
     after = (along >= at).argmax(axis=-1)[..., None]
     before = np.maximum(after - 1, 0)
     start, end = _at(along, before), _at(along, after)
-    share = np.divide(at - start, end - start, out=np.zeros_like(end), where=end > start)
-    return np.asarray((_at(values, before) + share * (_at(values, after) - _at(values, before)))[..., 0])
+    return before, after, np.divide(at - start, end - start, out=np.zeros_like(end), where=end > start)

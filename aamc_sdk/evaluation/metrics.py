@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.frontier import aiq
 from aamc_sdk.evaluation.paired import paired_comparisons
 from aamc_sdk.evaluation.preferences import HEADLINE, SWEEP
 from aamc_sdk.evaluation.realised import Candidates, Realised
-from aamc_sdk.evaluation.statistics import Figures, Statistics, Yardsticks, mean_lattice_reward, statistics
+from aamc_sdk.evaluation.statistics import Statistics, Yardsticks, mean_lattice_reward, statistics
 from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Reward
 
@@ -23,8 +22,6 @@ REFERENCE = "llm-only"
 """The router whose cost and latency are efficiency's units."""
 YARDSTICK = "oracle"
 """The router that regret is measured against."""
-APPLICABLE = 0.95
-"""The least share of resamples to which a metric must apply for it to have an interval."""
 
 
 def metrics(
@@ -60,18 +57,18 @@ def metrics(
     usual, oracle = _price_of_time(realised(REFERENCE)), realised(YARDSTICK)
     price_of_time = (usual[0] if alpha is None else alpha, usual[1] if beta is None else beta)
     data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    plain_figures, spread = (_yardsticks(comparison, resampling, price_of_time, oracle) for resampling in (data, resampled))
+    yardsticks = [_yardsticks(comparison, resampling, price_of_time, oracle) for resampling in (data, resampled)]
     routers, rewards = {}, {}
     for position, name in enumerate(names):
         router = Realised.of(comparison, position, reward, success_threshold)  # one at a time: it is large
-        routers[name] = _entry(comparison, *(statistics(comparison, position, router, yardsticks) for yardsticks in (plain_figures, spread)))
+        routers[name] = _entry(comparison, *(statistics(comparison, position, router, each) for each in yardsticks))
         rewards[name] = router.reward[HEADLINE].copy()  # not a view, which would keep all of it
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "data": _about(comparison, source, cost_note),
             "routers": routers,
-            "zero_router": _zero_router(comparison, plain_figures.candidates, spread.candidates),
+            "zero_router": _zero_router(comparison, *(each.candidates for each in yardsticks)),
             "comparisons": paired_comparisons(rewards, resampled, seed),
         }
     )
@@ -87,41 +84,21 @@ def _entry(comparison: Comparison, data: Statistics, spread: Statistics) -> Mapp
     """Return what is reported of one router, from its figures on the data and on the resamples."""
     sweep = zip(comparison.preferences[SWEEP], data.frontier, spread.frontier, strict=True)
     return {
-        **_values(data.headline),
-        "ci95": _intervals(spread.headline),
+        **point_estimates(data.headline),
+        "ci95": intervals(spread.headline),
         "per_category": _per_category(comparison, data, spread) or None,
-        "model_share": _values(data.model_share),
-        "model_share_ci95": _intervals(spread.model_share),
+        "model_share": point_estimates(data.model_share),
+        "model_share_ci95": intervals(spread.model_share),
         "missing": int(comparison.missing),
-        "frontier": [{"preference": preference, **_values(point), "ci95": _intervals(around)} for preference, point, around in sweep],
-        "cost_at_quality": _values(data.cost_at_quality),
-        "cost_at_quality_ci95": {share: _open_interval(figures) for share, figures in spread.cost_at_quality.items()},
+        "frontier": [{"preference": preference, **point_estimates(point), "ci95": intervals(around)} for preference, point, around in sweep],
+        "cost_at_quality": point_estimates(data.cost_at_quality),
+        "cost_at_quality_ci95": {share: open_interval(figures) for share, figures in spread.cost_at_quality.items()},
     }
-
-
-def _values(figures: Figures) -> Mapping[str, Any]:
-    return {name: values[0] for name, values in figures.items()}
-
-
-def _intervals(figures: Figures) -> Mapping[str, list[float] | None]:
-    return {name: _interval(values) for name, values in figures.items()}
-
-
-def _interval(figures: Floats) -> list[float] | None:
-    """Return the interval of the resamples to which a metric applies; None where these are too few."""
-    applicable = figures[~np.isnan(figures)]
-    return interval(applicable) if len(applicable) >= APPLICABLE * len(figures) else None
-
-
-def _open_interval(figures: Floats) -> list[float] | None:
-    """Return the interval of figures that may be infinite: an infinite bound, null in JSON, is none; None where both are."""
-    low, high = np.quantile(figures, (0.025, 0.975), method="inverted_cdf")  # of what lies between two figures one may be infinite
-    return [low, high] if np.isfinite(low) else None
 
 
 def _per_category(comparison: Comparison, data: Statistics, spread: Statistics) -> Mapping[str, Any]:
     return {
-        category: {"n": int((comparison.category == category).sum()), **_values(figures), "ci95": _intervals(spread.categories[category])}
+        category: {"n": int((comparison.category == category).sum()), **point_estimates(figures), "ci95": intervals(spread.categories[category])}
         for category, figures in data.categories.items()
     }
 
@@ -139,7 +116,7 @@ def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, 
 def _zero_router(comparison: Comparison, candidates: Candidates, resampled: Candidates) -> Mapping[str, Any]:
     """Return the AIQ of mixing single candidates by chance; without a table there is nothing to resample."""
     average, spread = (aiq(points.cost_usd, points.quality, *points.cost_range) for points in (candidates, resampled))
-    return {"aiq": average[0], "ci95": {"aiq": _interval(spread) if comparison.is_table else None}}
+    return {"aiq": average[0], "ci95": {"aiq": known_interval(spread) if comparison.is_table else None}}
 
 
 def _price_of_time(reference: Realised | None) -> tuple[float, float]:

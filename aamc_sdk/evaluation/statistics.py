@@ -9,7 +9,7 @@ import numpy as np
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.arena import arena_score
-from aamc_sdk.evaluation.bootstrap import Resampling
+from aamc_sdk.evaluation.bootstrap import Figures, Resampling
 from aamc_sdk.evaluation.calibration import calibration
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.frontier import aiq, cost_at_quality
@@ -20,8 +20,6 @@ from aamc_sdk.evaluation.strong_weak import strong_weak
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality whose cost is reported."""
-Figures = Mapping[str, Floats]
-"""By name, each on B resamples, ``[B]``; NaN where one does not apply."""
 
 
 @attrs.frozen(eq=False)
