@@ -97,7 +97,7 @@ def main() -> None:
     plain_s, _ = seconds(lambda: plain_means(values))
     report = {
         **{"rows": rows, "routers": len(routers), "preferences": len(comparison.preferences), "candidates": CANDIDATES},
-        **{"resamples": RESAMPLES, "cores": os.cpu_count()},
+        **{"resamples": RESAMPLES, "cores": os.cpu_count() or 1},
         **{"deciding_s": deciding_s, "figures_s": figures_s, "total_s": deciding_s + figures_s},
         **{"before_mib": before, "deciding_mib": after_deciding - before, "figures_mib": peak - after_deciding},
         "means_ratio": plain_s * RESAMPLES / PLAIN_RESAMPLES / ours_s,

@@ -1,7 +1,6 @@
 """Format ``routellm``: the published files, and small ones made here."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -121,10 +120,8 @@ def test_a_folder_of_nothing_or_of_another_format_is_refused(tmp_path: Path, ser
         read(tmp_path, services)
 
 
-def test_the_published_files_are_read_within_a_few_seconds(services: Services, published: Path) -> None:
-    started = time.perf_counter()
+def test_the_published_files_are_read_whole(services: Services, published: Path) -> None:
     dataset = read(published / "routellm", services)
-    assert time.perf_counter() - started < 3.0
     assert dataset.outcomes is not None
     assert dataset.pool is not None
     assert len(dataset) == 9_263 + 940
