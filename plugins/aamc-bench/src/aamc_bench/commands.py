@@ -102,7 +102,7 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
         write_results(begun.folder, document, tables)
         if document["records"]:
             save_figure(begun.folder, "unseen-models", lambda: experiment.draw(document))
-    show_results(begun.folder, document, tables, as_json)
+    show_results(begun.folder, document, experiment.for_the_console(tables["unseen-models"]), as_json)
     if failed is not None:
         raise failed
 

@@ -57,11 +57,15 @@ _EXPERIMENT = (
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Where options start from; quick by default."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where torch computes."),
 )
-_JOB = (OUT, RESUME, WORKERS, JSON)
+
+
+def run_options(function: F) -> F:
+    """Add the options that say what a trained run is made of, and those of its folder and JSON."""
+    for option in reversed((*_EXPERIMENT, OUT, RESUME, JSON)):
+        function = option(function)
+    return function
 
 
 def experiment_options(function: F) -> F:
-    """Add the options that say what each trained run is made of, and those of the job itself: folder, workers, JSON."""
-    for option in reversed(_EXPERIMENT + _JOB):
-        function = option(function)
-    return function
+    """Add the same options, and how many jobs go side by side."""
+    return run_options(WORKERS(function))

@@ -13,13 +13,13 @@ from aamc_sdk.cli.output import PIPE_WIDTH, write_json_line
 from aamc_sdk.files import write_json, write_text
 
 
-def write_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table]) -> None:
-    """Write ``results.json``, and each table by its name as ``.md``, ``.tex`` and ``.csv``."""
-    for name, table in tables.items():
-        write_text(folder / f"{name}.md", table.markdown())
-        write_text(folder / f"{name}.tex", table.latex())
-        write_text(folder / f"{name}.csv", table.csv())
-    write_json(folder / "results.json", document)
+def write_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table], name: str = "results") -> None:
+    """Write the document as ``NAME.json``, and each table by its name as ``.md``, ``.tex`` and ``.csv``."""
+    for title, table in tables.items():
+        write_text(folder / f"{title}.md", table.markdown())
+        write_text(folder / f"{title}.tex", table.latex())
+        write_text(folder / f"{title}.csv", table.csv())
+    write_json(folder / f"{name}.json", document)
 
 
 def show_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table], as_json: bool) -> None:

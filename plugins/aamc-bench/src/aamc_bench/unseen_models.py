@@ -1,0 +1,179 @@
+"""Routing with candidates that training knew little or nothing of.
+
+Some candidates are taken away before training and added again: by their description alone, with a few outcomes each, or with
+all. Which ones are new follows from the seed, so every seed is another choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from aamc_report.formats import fixed, percent
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aamc_bench.compare import labels
+from aamc_bench.figures import draw_line, looks_of, panels
+from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
+from aamc_bench.samples import Sample, figure, over_seeds
+from aamc_bench.tables import Column, Record, Table
+from aamc_bench.training import installed, settings_of
+from aamc_sdk.cli.options import split_names
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.settings import Source
+
+ROUTERS = ("greedy", "ppo", "knn", "ridge", "best-single", "random", "oracle")
+"""What is measured by default, as far as it is installed."""
+NEWCOMERS = 1
+OUTCOMES = (10, 50, 200)
+SEEDS = (0, 1, 2)
+ROUTING, EXPECTED = ("aiq", "mean_reward", "new_share"), ("new_brier", "new_mae")
+"""Figures of the routing, and of the quality that is expected of newcomers: without them there is none to expect."""
+COLUMNS = (
+    Column("aiq", "AIQ", fixed(3)),
+    Column("mean_reward", "utility", fixed(4)),
+    Column("gain", "gain", fixed(4)),
+    Column("new_share", "calls to new", percent),
+    Column("new_brier", "Brier of new", fixed(3)),
+    Column("new_mae", "MAE of new", fixed(3)),
+)
+PANELS = (("aiq", "AIQ"), ("gain", "Gain in utility"), ("new_brier", "Brier score of new ones"))
+NOTE = (
+    "known: what training knew of the newcomers; without: they could not be chosen. AIQ is over the costs of all candidates. utility: mean reward "
+    "at the preference; gain: the same less that without them, on the same rows. Brier score and MAE are of the quality that the router expects of "
+    "newcomers on test rows, or else was given by the estimator. Means over seeds, each another choice of newcomers; 95% intervals of the "
+    "hierarchical bootstrap (seeds, then test rows)."
+)
+
+
+def options_of(
+    datasets: Sequence[str] = (),
+    routers: str | None = None,
+    seeds: Sequence[int] | None = None,
+    newcomers: int | None = None,
+    outcomes: Sequence[int] | None = None,
+    assignments: Sequence[str] = (),
+    **given: Any,
+) -> dict[str, Any]:
+    """Return all that the result follows from, by the command line's options; what is not given has its default."""
+    names = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
+    return {
+        "datasets": list(datasets) or ["synthetic"],
+        "seeds": list(seeds or SEEDS),
+        "newcomers": newcomers or NEWCOMERS,
+        "outcomes": sorted(outcomes or OUTCOMES),
+        "settings": settings_of(names, assignments, **given).plain(),
+    }
+
+
+def levels_of(options: Mapping[str, Any]) -> list[str]:
+    """Return what training may know of the newcomers, the least first."""
+    return [DESCRIBED, *map(str, options["outcomes"]), FULL]
+
+
+def jobs_of(options: Mapping[str, Any]) -> list[Job]:
+    """Return a job for each dataset, seed and level."""
+    return [
+        Job(
+            _key(number, dataset, seed, level),
+            "aamc_bench.newcomers:measure",
+            {"settings": _settings(options, dataset, seed), "newcomers": options["newcomers"], "level": level},
+        )
+        for number, dataset in enumerate(options["datasets"], start=1)
+        for seed in options["seeds"]
+        for level in levels_of(options)
+    ]
+
+
+def _settings(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str, Any]:
+    settings = options["settings"]
+    source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
+    return {**settings, "dataset": source.plain(), "seed": seed}
+
+
+def _key(number: int, dataset: str, seed: int, level: str) -> str:
+    return f"{number}-{slug(dataset)}-seed{seed}-{slug(level)}"
+
+
+def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the experiment's JSON document from the seeds of which all jobs are done, so that levels can be compared.
+
+    Args:
+        options: What it was begun with.
+        results: What the jobs returned, by key.
+        folder: Where their files are.
+    """
+    about, records = [], []
+    names = labels(list(options["datasets"]))
+    for number, dataset in enumerate(options["datasets"], start=1):
+        keys = {seed: [_key(number, dataset, seed, level) for level in levels_of(options)] for seed in options["seeds"]}
+        done = [seed for seed in options["seeds"] if all(key in results for key in keys[seed])]
+        if done:
+            choices = [{"seed": seed, **{part: results[keys[seed][0]][0][part] for part in ("newcomers", "queries")}} for seed in done]
+            about.append({"dataset": names[dataset], "source": dataset, "seeds": choices})
+            records += _records(names[dataset], {seed: [folder / JOBS / key for key in keys[seed]] for seed in done}, options)
+    return {"schema": 1, "command": "bench unseen-models", "options": options, "datasets": about, "records": records}
+
+
+def _records(dataset: str, folders: Mapping[int, Sequence[Path]], options: Mapping[str, Any]) -> list[Record]:
+    """Return a record for each level and router of a dataset, from the folders of each seed's jobs, a job a level."""
+    levels = levels_of(options)
+    samples = {level: [Sample.load(own[position] / f"{level}.npz") for own in folders.values()] for position, level in enumerate(levels)}
+    samples = {WITHOUT: [Sample.load(own[0] / f"{WITHOUT}.npz") for own in folders.values()]} | samples
+    base = over_seeds(samples[WITHOUT], "mean_reward")
+    plugins = get_plugin_manager()
+    records: list[Record] = []
+    for level, these in samples.items():
+        figures = {metric: over_seeds(these, metric) for metric in ROUTING + EXPECTED}
+        figures["gain"] = figures["mean_reward"] - base
+        for position, router in enumerate(these[0].routers.tolist()):
+            left_out: tuple[str, ...] = ("gain", *EXPECTED) if level == WITHOUT else ()
+            if plugins.load("router", router).privileged:  # hindsight expects nothing, it knows
+                left_out += EXPECTED
+            own = {metric: figure(values[position]) for metric, values in figures.items() if metric not in left_out}
+            records.append({"dataset": dataset, "known": level, "router": router, **own})
+    return records
+
+
+def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
+    """Return the experiment's table."""
+    names = ", ".join(about["dataset"] for about in document["datasets"])
+    title = f"Routing with unseen candidates ({document['options']['newcomers']} a seed): {names}"
+    return {"unseen-models": Table(title=title, names=("dataset", "known", "router"), columns=COLUMNS, records=document["records"], note=NOTE)}
+
+
+def for_the_console(table: Table) -> dict[str, Table]:
+    """Return a table for each dataset, which leaves room for the figures."""
+    found = {}
+    for dataset in dict.fromkeys(record["dataset"] for record in table.records):
+        records = [record for record in table.records if record["dataset"] == dataset]
+        found[dataset] = attrs.evolve(table, title=f"Routing with unseen candidates: {dataset}", names=table.names[1:], records=records)
+    return found
+
+
+def draw(document: Mapping[str, Any]) -> Figure:
+    """Draw quality, gain and errors against what is known of the newcomers: a row of panels a dataset, a line a router."""
+    records = document["records"]
+    datasets = list(dict.fromkeys(record["dataset"] for record in records))
+    routers = list(dict.fromkeys(record["router"] for record in records))
+    levels = list(dict.fromkeys(record["known"] for record in records))
+    page, axes = panels(len(datasets), len(PANELS), height=3.0)
+    places = [(dataset, *panel) for dataset in datasets for panel in PANELS]
+    for panel, (dataset, key, title) in zip(axes, places, strict=True):
+        panel.set_title(title if len(datasets) == 1 else f"{dataset}: {title}")
+        own = [record for record in records if record["dataset"] == dataset]
+        for name, look in looks_of(routers).items():
+            by_level = {record["known"]: record.get(key) or {} for record in own if record["router"] == name}
+            draw_line(panel, name, look, range(len(levels)), [by_level.get(level, {}) for level in levels])
+        _name_levels(panel, levels)
+    page.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(routers), 8))
+    return page
+
+
+def _name_levels(axes: Axes, levels: Sequence[str]) -> None:
+    axes.set_xticks(range(len(levels)), levels, rotation=30, ha="right")
+    axes.set_xlabel("known of the new candidates")
