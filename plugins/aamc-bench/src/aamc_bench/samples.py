@@ -90,9 +90,9 @@ def over_seeds(samples: Sequence[Sample], metric: str) -> Floats:
     """
     figures = np.stack([sample.figures[metric] for sample in samples])  # [S, R, 1 + B]
     seeds, resamples = len(figures), figures.shape[-1] - 1
-    drawn = np.random.default_rng(0).integers(seeds, size=(seeds, resamples))
-    # A seed that is drawn twice gives two different resamples.
-    which = 1 + (np.arange(resamples) + np.arange(seeds)[:, None] * (resamples // seeds)) % resamples
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(seeds, size=(seeds, resamples))
+    which = 1 + rng.permuted(np.tile(np.arange(resamples), (seeds, 1)), axis=1)  # a seed that is drawn twice gives two different resamples
     resampled = np.mean([figures[s, :, b].T for s, b in zip(drawn, which, strict=True)], axis=0)
     return np.column_stack((figures[..., 0].mean(axis=0), resampled))
 
