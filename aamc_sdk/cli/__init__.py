@@ -28,6 +28,12 @@ COMMANDS = {
     "feedback": "Tell a router what came of its decisions.",
     "plugins": "List, show and check plugins.",
 }
+SECTIONS = {
+    "bench": "Run an experiment; each can be stopped and gone on with, and leaves tables and figures.",
+    "data": "Make datasets, look into them, and convert them.",
+    "reproduce": "Make a figure of the AAMC paper anew, with its data.",
+}
+"""What the commands of a plugin's section have in common."""
 WRONG_USAGE = (ConfigError, PreferenceError, UnknownComponentError)
 """Errors that are the command line's own, with exit status 2; others have 1."""
 
@@ -65,7 +71,14 @@ class Tree(click.Group):
             return None
         if path == self.path + cmd_name:
             return plugins_of(ctx).load("command", path)  # type: ignore[no-any-return]  # a command
-        return Tree(f"{self.path}{cmd_name} ", name=cmd_name, help=f"Commands about {cmd_name}.")
+        return Tree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands about {cmd_name}."))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """List the commands where none is named."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; for an unknown one, offer the nearest name."""
@@ -79,7 +92,7 @@ class Tree(click.Group):
         rows = []
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None
-            rows.append((name, own or summaries.get(self.path + name) or f"Commands about {name}."))
+            rows.append((name, own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands about {name}.")))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

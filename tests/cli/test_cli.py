@@ -95,7 +95,7 @@ def test_evaluate_repeats_the_runs_own_table(aamc) -> None:
     assert json.loads(out) == expected
 
 
-def test_evaluate_elsewhere_for_some_routers(aamc) -> None:
+def test_evaluate_elsewhere_for_some_routers(aamc, caplog) -> None:
     aamc(*RUN)
     status, out, err = aamc(
         "evaluate", "runs/latest", "--dataset", "tiny:60", "--routers", "seer", "--preference", "0,1,0", "--out", "there", "--json"
@@ -103,9 +103,35 @@ def test_evaluate_elsewhere_for_some_routers(aamc) -> None:
     assert status == 0, err
     metrics = json.loads(out)
     assert list(metrics["routers"]) == ["seer"]
-    assert metrics["data"]["queries"] == 60
+    assert (metrics["data"]["queries"], metrics["data"]["dropped"], metrics["data"]["split"]) == (12, 48, None)  # the others were trained on
+    assert "48 of 60 rows of aamc_sdk.testing were trained on" in caplog.text
     assert metrics["data"]["preference"] == [0, 1, 0]
     assert json.loads(Path("there/metrics.json").read_text()) == metrics
+
+
+def test_the_gate_lets_no_constant_choice_pass(aamc) -> None:
+    aamc(*RUN)
+    status, out, err = aamc("evaluate", "--gate", "--out", "there", "--json")
+    gate = json.loads(out)["gate"]
+    assert status == 1
+    assert err.splitlines()[-1] == gate["why"]
+    assert gate["why"].startswith("favourite does not pass the gate")
+    assert (gate["router"], gate["passed"], gate["routers"]["seer"]["passed"]) == ("favourite", False, True)
+    assert json.loads(Path("there/metrics.json").read_text())["gate"] == gate
+
+
+def test_the_gate_opens_to_one_that_chooses_well(aamc) -> None:
+    aamc("run", "--router", "seer", *RUN[3:-2], "--routers", "favourite")
+    status, _, err = aamc("evaluate", "--gate")
+    assert status == 0
+    assert err.splitlines()[-1].startswith("seer passes the gate")
+
+
+def test_the_gate_asks_for_the_router_that_it_decides_on(aamc) -> None:
+    aamc(*RUN)
+    status, out, err = aamc("evaluate", "--gate", "--routers", "seer")
+    assert (status, out) == (2, "")
+    assert "name it among the routers" in err
 
 
 def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None:
@@ -195,6 +221,12 @@ def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
     (option,) = json.loads(out)["options"]
     assert option == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}}
     assert "The candidate's number." in aamc("plugins", "show", "router", "favourite")[1]
+
+
+def test_without_a_command_the_commands_are_listed(aamc) -> None:
+    status, out, err = aamc()
+    assert (status, err) == (0, "")
+    assert "Train a router or an estimator." in out
 
 
 @pytest.mark.parametrize(
