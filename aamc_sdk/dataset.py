@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 
 import attrs
@@ -126,25 +127,31 @@ def text_hash(text: str) -> str:
 
 
 def question(query: Query) -> str:
-    """Return what makes two queries the same question: the text, whatever its spacing and case."""
-    return " ".join(query.text.split()).lower()
+    """Return what makes two queries the same question: the text, whatever its spacing, its case and the form of its letters (NFKC)."""
+    return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()
 
 
-def split_rows(queries: Sequence[Query], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
-    """Divide rows into train, validation and test by a hash of the seed and the question.
+def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+    """Divide rows into train, validation and test by a hash of the seed and each row's group.
 
-    The same question goes to the same side wherever it stands, so no two sides share one. A side
+    A group goes to the same side wherever its rows stand, so no two sides share one. A side
     whose share is 0 gets no rows.
+
+    Args:
+        groups: What names each row's group, such as the leader of its near-duplicates, ``[Q]``.
+        seed: Another one divides otherwise.
+        validation: The share of the validation side.
+        test: The share of the test side.
 
     Raises:
         DataError: A side is left without a row.
     """
-    digests = [hashlib.sha256(f"{seed}/{question(query)}".encode(errors="surrogatepass")).digest()[:8] for query in queries]
+    digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
     shares = {"train": 1.0, "validation": validation, "test": test}
     for name, rows in sides.items():
         if shares[name] > 0 and not rows.any():
-            given = f"{len(place)} rows with {len(set(digests))} different questions"
+            given = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
             raise DataError(f"the {name} split is empty: {given} are too few to divide; give more, or name a --test-dataset")
     return {name: np.flatnonzero(rows) for name, rows in sides.items()}

@@ -19,6 +19,7 @@ from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, one_of
 from aamc_sdk.files import plain, read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
+from aamc_sdk.leak_guard import checkpoint_seals, seal_of
 from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
@@ -123,7 +124,8 @@ class Experiment:
         for choice in choices.values():  # before anything takes time
             self._config("router", choice)
             self._check_estimator(choice)
-        world = make_world(self.settings, self.plugins)
+        taken_over = checkpoint_seals(self._checkpoints(), self.settings.evaluation.strict)
+        world = make_world(self.settings, self.plugins, taken_over)
         if self.goal == "comparison":
             world.check_measured("test")
         choices = self.trainable(world)
@@ -140,9 +142,17 @@ class Experiment:
         }
         if self.resumed and self.run.content["splits"] != plain(details["splits"]):
             raise DataError(f"the data of {self.run.folder} is not what it was when the run began; begin another")
-        self.run.begin(self.settings, world.services.pool, world.services.reward, details)
+        self.run.begin(self.settings, world.services.pool, world.services.reward, details, [seal_of(world.splits), *taken_over])
         self.run.write_candidate_means(typical_outcomes(train, world.services.pool).means)
         return world
+
+    def _checkpoints(self) -> list[Path]:
+        """Return the folders of the checkpoints that are taken over, each once."""
+        named = [(choice.name, "router") for choice in self.compared().values()]
+        if self.settings.estimator is not None:
+            named.append((self.settings.estimator.name, "estimator"))
+        found = (find_checkpoint(name, kind) for name, kind in named)
+        return list(dict.fromkeys(folder for folder in found if folder is not None))
 
     def _check_estimator(self, choice: Choice) -> None:
         name = part_name(choice.name, "router")

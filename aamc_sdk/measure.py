@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, RoutingRequest
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.evaluation import Comparison, compare_streams, compare_table, metrics
+from aamc_sdk.evaluation.constants import Constants, constant_routers
+from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.evaluation.promotion import promotion
 from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Estimator, Progress, Router
+from aamc_sdk.leak_guard import rows_to_evaluate
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import EVALUATION, Run
 from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool, read_splits, read_whole
+from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool
 from aamc_sdk.types import Pool, Preference, Query
 from aamc_sdk.world import World, dataset_readers, make_environment
 
@@ -48,6 +52,7 @@ def measure(
     candidate_means: Floats,
     settings: Settings,
     progress: Progress,
+    gate: str | None = None,
 ) -> dict[str, Any]:
     """Compare routers on the test split; write ``decisions.npz`` and ``metrics.json``; return the metrics.
 
@@ -59,6 +64,7 @@ def measure(
         candidate_means: The candidates' mean training quality, cost and latency, ``[M, 3]``.
         settings: The headline's preference, the seed that draws and intervals follow from, and how to compare.
         progress: Where to report.
+        gate: The router of which ``gate`` in the metrics says whether it is worth having; None to leave that out.
     """
     how, test = settings.evaluation, world.splits["test"]
     comparison = play(world, "test", routers, request, candidate_means, settings, progress)
@@ -73,10 +79,28 @@ def measure(
         resamples=how.resamples,
         seed=settings.seed,
     )
+    result["data"] |= {"split": world.tested, "dropped": world.dropped}
+    if gate is not None:
+        constants = _constants(folder, comparison, world, request, settings, progress)
+        result["gate"] = promotion(comparison, constants, world.services.reward, gate, resamples=how.resamples, seed=settings.seed)
     if folder is not None:
         comparison.save(folder / "decisions.npz")
         write_json(folder / "metrics.json", result)
     return result
+
+
+def _constants(
+    folder: Path | None, comparison: Comparison, world: World, request: RoutingRequest, settings: Settings, progress: Progress
+) -> Constants:
+    """Return what comes of always choosing one candidate; where no table tells, they play, and ``constants.npz`` keeps it."""
+    if comparison.is_table:
+        return Constants.of_table(comparison, world.services.reward)
+    headline = comparison.preferences[[HEADLINE]]
+    everyone = constant_routers(world.services)
+    played = play(world, "test", everyone, request, comparison.candidate_means, settings, progress, points=headline)
+    if folder is not None:
+        played.save(folder / "constants.npz")
+    return Constants.of_streams(played, world.services.reward)
 
 
 def play(
@@ -128,7 +152,10 @@ def measure_run(
     names: Sequence[str],
     preference: Preference,
     source: Source | None = None,
+    split: str = "test",
+    strict: bool = False,
     out: Path | None = None,
+    gate: bool = False,
 ) -> dict[str, Any]:
     """Compare a run's routers and return the metrics.
 
@@ -138,31 +165,38 @@ def measure_run(
         progress: Where to report.
         names: Which routers.
         preference: The headline's.
-        source: What to evaluate on, read with the run's options where it has none; the run's own test rows when None.
+        source: What to evaluate on, read with the run's options where it has none; rows of the run itself when None.
+        split: Which of its own rows; ignored where there is a source.
+        strict: Whether rows that were trained on are an error; else they are left out.
         out: Where to write ``run.yaml``, ``metrics.json`` and ``decisions.npz``; nowhere when None.
+        gate: Whether to decide on the promotion of the run's own router too, which must be among the names.
 
     Raises:
+        ConfigError: It is not.
         CheckpointError: The run holds no such router, or is damaged.
-        DataError: The data cannot be used, or has other candidates.
+        DataError: The data cannot be used, has other candidates, or none but rows that were trained on.
     """
     if not names:
         raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
+    if gate and run.router_name not in names:
+        raise ConfigError(f"the gate decides on {run.router_name}, the router of {run.folder}; name it among the routers too")
     if out is not None:
         Run(out).refuse_to_overwrite()
     source = None if source is None else source.like(run.settings.dataset)
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
-    settings = attrs.evolve(settings, preference=preference)
+    how = attrs.evolve(settings.evaluation, strict=strict or settings.evaluation.strict)
+    settings = attrs.evolve(settings, preference=preference, evaluation=how)
     lent = run.services(plugins)
-    readers = dataset_readers(settings, plugins, lent)
-    test = read_splits(settings, readers)["test"] if source is None else read_whole(source, readers)
+    tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)
+    test = tested.rows
     check_same_candidates(test, run.pool)
     env = make_environment(settings, test, plugins, lent)
     env.prepare({"test": fit_to_pool(test, run.pool)})
-    world = World(env=env, splits={"test": env.dataset("test")}, services=lent)
+    world = World(env=env, splits={"test": env.dataset("test")}, services=lent, tested=tested.split, dropped=tested.dropped)
     estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
     request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
         details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
         Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
-    return measure(out, world, routers, request, run.candidate_means, settings, progress)
+    return measure(out, world, routers, request, run.candidate_means, settings, progress, run.router_name if gate else None)

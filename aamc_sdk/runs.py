@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib import metadata
@@ -31,6 +31,7 @@ from aamc_sdk.files import plain, read_json, write_json, write_text
 from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
+from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.types import Pool, Preference
 
@@ -167,12 +168,21 @@ class Run:
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 
-    def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any]) -> None:
-        """Write what the run is made of, before anything is trained."""
+    def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any], seals: Iterable[Seal] = ()) -> None:
+        """Write what the run is made of, before anything is trained.
+
+        Args:
+            settings: What it is made from.
+            pool: The candidates.
+            reward: The reward, whose scales are kept.
+            details: What else ``run.yaml`` says.
+            seals: What is trained on: by the run itself, then by the checkpoints that it takes over.
+        """
         make_folder(self.folder)
         reward.save(self.folder)
         write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
-        content = {"schema": 1, "settings": settings.plain(), **details, "versions": _versions()}
+        names = list(dict.fromkeys(seal.write(self.folder) for seal in seals))
+        content = {"schema": 1, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
     @cached_property
@@ -212,6 +222,18 @@ class Run:
     def router_names(self) -> list[str]:
         """The routers that it compared, or trained, in that order."""
         return list(self.content.get("resolved", {}).get("routers", {}))
+
+    @property
+    def seals(self) -> list[Seal]:
+        """What its parts were trained on: its own rows first, then those of checkpoints that it took over.
+
+        Raises:
+            CheckpointError: It does not say, or one of them is damaged or was changed.
+        """
+        names = self.content.get("seals")
+        if not names:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")
+        return [Seal.read(self.folder, str(name)) for name in names]
 
     @property
     def calibrations(self) -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Evaluation:
     streams: int = option(64, "streams that are played side by side, where outcomes depend on earlier choices", at_least=1)
     steps: int = option(48, "queries of a stream", at_least=1)
     resamples: int = option(1000, "bootstrap resamples behind each interval", at_least=10)
+    strict: bool = option(False, "refuse test rows that a checkpoint was trained on, rather than leave them out")
 
 
 @attrs.frozen(kw_only=True)

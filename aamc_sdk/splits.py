@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from textwrap import shorten
 from typing import Any
 
 import attrs
@@ -13,19 +15,22 @@ import numpy as np
 from aamc_sdk.dataset import Dataset, question, split_rows, text_hash
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
+from aamc_sdk.near_duplicates import leaders
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.types import Pool
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
 SPLITS = ("train", "validation", "test")
+CROWD = 0.1
+"""Share of the rows, the validation split's own, above which one group of near-duplicates makes the shares uneven."""
 
 
 def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
-    """Read the training, validation and test rows, of which no two share a question.
+    """Read the training, validation and test rows, of which no two share a question or a near-duplicate.
 
-    Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question;
-    with one, 90/10 into training and validation, less the questions that it tests.
+    Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question, near-duplicates
+    together; with one, 90/10 into training and validation, less the questions that it tests.
 
     Args:
         settings: Names the datasets.
@@ -35,25 +40,47 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
         DataError: There is nothing to read, or too little to divide.
     """
     test = None if settings.test_dataset is None else read_whole(settings.test_dataset, readers)
-    splits = _divide(_read(settings.dataset, readers), settings.seed, whole_test=test is not None)
+    read = _read(settings.dataset, readers)
+    groups = Groups.of(test, *([read] if isinstance(read, Dataset) else read.values()))
+    splits = _divide(read, groups, settings.seed, whole_test=test is not None)
     if test is not None:
         splits["test"] = test
-    splits["validation"] = _without(splits["validation"], splits["test"], "validation")
-    splits["train"] = _without(_without(splits["train"], splits["test"], "training"), splits["validation"], "training")
+    splits["validation"] = groups.without(splits["validation"], splits["test"], "validation")
+    splits["train"] = groups.without(groups.without(splits["train"], splits["test"], "training"), splits["validation"], "training")
     for name, split in splits.items():
         if not len(split):
             raise DataError(f"the {name} split of {settings.dataset} has no row of its own; give it rows that no later split has")
     return splits
 
 
-def _without(split: Dataset, held_out: Dataset, name: str) -> Dataset:
-    """Return a split's rows whose questions another does not have."""
-    kept = set(map(question, held_out.queries))
-    rows = np.array([row for row, query in enumerate(split.queries) if question(query) not in kept], dtype=np.intp)
-    if len(rows) == len(split):
-        return split
-    logger.warning("%d of %d %s rows are left out: their questions are held out", len(split) - len(rows), len(split), name)
-    return split.take(rows)
+@attrs.frozen(eq=False)
+class Groups:
+    """Near-duplicate questions of some datasets.
+
+    Attributes:
+        leaders: For each question, the first one of its group.
+    """
+
+    leaders: Mapping[str, str]
+
+    @classmethod
+    def of(cls, *datasets: Dataset | None) -> Groups:
+        """Find the groups of all questions of some datasets together."""
+        return cls(leaders(question(query) for dataset in datasets if dataset is not None for query in dataset.queries))
+
+    def names(self, dataset: Dataset) -> list[str]:
+        """Return what names each row's group, ``[Q]``."""
+        return [self.leaders[question(query)] for query in dataset.queries]
+
+    def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
+        """Return a split's rows of whose groups another has no row, and say how many were left out."""
+        held = set(self.names(held_out))
+        rows = np.array([row for row, group in enumerate(self.names(split)) if group not in held], dtype=np.intp)
+        if len(rows) == len(split):
+            return split
+        left_out = len(split) - len(rows)
+        logger.warning("%d of %d %s rows are left out: their questions are held out, or near-duplicates of such", left_out, len(split), name)
+        return split.take(rows)
 
 
 def read_whole(source: Source, readers: Readers) -> Dataset:
@@ -74,10 +101,14 @@ def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
     return dict(read)
 
 
-def _divide(read: Dataset | dict[str, Dataset], seed: int, whole_test: bool) -> dict[str, Dataset]:
+def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole_test: bool) -> dict[str, Dataset]:
     if not isinstance(read, Dataset):
         return {name: read[name] for name in SPLITS}
-    rows = split_rows(read.queries, seed, test=0.0 if whole_test else 0.2)
+    names = groups.names(read)
+    leader, crowd = Counter(names).most_common(1)[0]
+    if crowd > len(names) * CROWD:
+        logger.warning("%d of %d rows are near-duplicates that stay on one side, of %r", crowd, len(names), shorten(leader, 80))
+    rows = split_rows(names, seed, test=0.0 if whole_test else 0.2)
     return {name: read.take(rows[name]) for name in SPLITS}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -10,9 +10,11 @@ from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
+from aamc_sdk.leak_guard import guard
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.runs import bare_services, services
+from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import Readers, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool
@@ -20,11 +22,21 @@ from aamc_sdk.types import Pool
 
 @attrs.frozen(kw_only=True)
 class World:
-    """Where an experiment takes place: the splits with their outcomes, and what parts are made with."""
+    """Where an experiment takes place: the splits with their outcomes, and what parts are made with.
+
+    Attributes:
+        env: The environment.
+        splits: The rows, by split.
+        services: What parts are made with.
+        tested: Which of a run's own splits the test rows are; None for other data.
+        dropped: How many test rows were left out, because they had been trained on.
+    """
 
     env: Environment
     splits: Mapping[str, Dataset]
     services: Services
+    tested: str | None = "test"
+    dropped: int = 0
 
     def check_measured(self, split: str) -> None:
         """Raise where routers cannot be measured on a split.
@@ -37,15 +49,22 @@ class World:
             raise DataError(f"{what} nothing else; name measured outcomes of the same candidates with --test-dataset FORMAT:PATH")
 
 
-def make_world(settings: Settings, plugins: Plugins) -> World:
+def make_world(settings: Settings, plugins: Plugins, seals: Sequence[Seal] = ()) -> World:
     """Read the data and set up pool, reward and environment, as settings say.
+
+    Args:
+        settings: What the world is made of.
+        plugins: Where components come from.
+        seals: What checkpoints that are taken over were trained on; such test rows are left out.
 
     Raises:
         DataError: The data cannot be used, or not with this environment.
     """
     named = find_pool(settings.pool or "default", plugins)
     splits = read_splits(settings, dataset_readers(settings, plugins, bare_services(named, plugins, settings)))
-    train, test = splits["train"], splits["test"]
+    tested = guard(splits["test"], seals, settings.evaluation.strict)
+    train, test = splits["train"], tested.rows
+    splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
     check_same_candidates(test, train.pool or pool)
     reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
@@ -55,7 +74,7 @@ def make_world(settings: Settings, plugins: Plugins) -> World:
     env.prepare(played)
     splits |= {name: env.dataset(name) for name in played}
     reward.fit(typical_outcomes(splits["train"], pool))
-    return World(env=env, splits=splits, services=lent)
+    return World(env=env, splits=splits, services=lent, dropped=tested.dropped)
 
 
 def dataset_readers(settings: Settings, plugins: Plugins, lent: Services) -> Readers:

@@ -21,6 +21,7 @@ from aamc_sdk.settings import Source, read_settings
 from aamc_sdk.testing import make_dataset
 
 LARGE = "{name: LLM-XLarge, abilities: [tools], prices: {input: 1, output: 1}}"
+ELSEWHERE = Source.of({"name": "tiny", "path": "50", "first": 1000}, "")
 CONTENT = {
     "router": "favourite",
     "estimator": "means",
@@ -280,9 +281,7 @@ def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tm
     run = Run.open(made.run.folder)
     again = measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
     assert again == expected
-    other = measure_run(
-        run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of("tiny:50", ""), out=tmp_path / "o"
-    )
+    other = measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
     assert other["data"]["queries"] == 50
     assert list(other["routers"]) == ["seer"]
     assert (tmp_path / "o" / "decisions.npz").exists()
@@ -422,6 +421,6 @@ def test_settings_of_an_evaluation_are_the_runs_own_but_for_what_was_asked(exper
     made = experiment()
     made.complete()
     run = Run.open(made.run.folder)
-    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of("tiny:50", ""), out=tmp_path / "o")
-    changed = attrs.evolve(run.settings, dataset=Source.of("tiny:50", ""))
+    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
+    changed = attrs.evolve(run.settings, dataset=ELSEWHERE)
     assert Run.open(tmp_path / "o").settings == changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,7 +42,7 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     data = metrics["data"]
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
-    note = data.get("cost_note") or None
+    note = "\n".join(_notes(data)) or None
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
     table.add_column("router", no_wrap=True)
     for _, heading, _, _ in COLUMNS:
@@ -51,6 +51,16 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
     _console().print(table)
+
+
+def _notes(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the reader of a table has to know of its data."""
+    if data["cost_note"]:
+        yield data["cost_note"]
+    if data["split"] in ("train", "validation"):
+        yield f"These are the run's {data['split']} rows, which it was trained on: they say nothing of other questions."
+    if data["dropped"]:
+        yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
 
 
 def _console() -> Console:

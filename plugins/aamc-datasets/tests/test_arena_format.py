@@ -52,7 +52,7 @@ def test_of_a_dialogue_the_first_turn_is_asked(write: Write, reader: Arena) -> N
 
 def test_a_split_has_the_votes_on_its_own_prompts_alone(write: Write, reader: Arena) -> None:
     dataset = reader.read(str(write("votes.csv", HEADER + "".join(f"x,y,prompt {n},model_a\n" for n in range(50)))))
-    rows = split_rows(dataset.queries, seed=0)
+    rows = split_rows([query.text for query in dataset.queries], seed=0)
     asked = {name: {text for text, *_ in votes(dataset.take(part))} for name, part in rows.items()}
     assert sum(map(len, asked.values())) == 50
     assert asked["test"] == {dataset.queries[row].text for row in rows["test"]}

@@ -64,10 +64,24 @@ def test_inspect_counts_the_questions_that_two_datasets_share(aamc: Aamc, native
     other.mkdir()
     (other / "outcomes.jsonl").write_text(line("A", 1, 1) + line("new", 1, 1) + line("B", 1, 1))
     _, out, _ = aamc("inspect", native, f"outcomes:{other}", "--json")
-    assert json.loads(out)["shared"] == [{"between": [native, f"outcomes:{other}"], "questions": 2}]
+    assert json.loads(out)["shared"] == [{"between": [native, f"outcomes:{other}"], "questions": 2, "near_duplicate_rows": [3, 2]}]
     status, out, _ = aamc("inspect", native, f"outcomes:{other}")
     assert status == 0
-    assert "share 2 questions" in " ".join(out.split())
+    assert "share 2 questions; 3 rows of the first and 2 of the second have a near-duplicate in the other" in " ".join(out.split())
+
+
+def test_inspect_counts_near_duplicates_within_a_dataset_and_between_two(aamc: Aamc, write: Write, tmp_path: Path) -> None:
+    asked = "Which river runs through the old town before it meets the sea at the harbour"
+    write("pool.yaml", POOL)
+    mine = f"outcomes:{write('mine.jsonl', line(asked + '?', 1, 1) + line(asked + ', please?', 1, 1) + line('Sort a list.', 1, 1))}"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "outcomes.jsonl").write_text(line(asked.replace("river", "stream"), 1, 1))
+    _, out, _ = aamc("inspect", mine, f"outcomes:{other}", "--json")
+    document = json.loads(out)
+    assert [(facts["duplicates"], facts["near_duplicates"]) for facts in document["datasets"]] == [(0, 1), (0, 0)]
+    assert document["shared"] == [{"between": [mine, f"outcomes:{other}"], "questions": 0, "near_duplicate_rows": [2, 1]}]
+    assert "1 rows are near-duplicates of earlier ones" in " ".join(aamc("inspect", mine)[1].split())
 
 
 def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from itertools import combinations
 from typing import Any
 
@@ -11,26 +11,40 @@ import numpy as np
 
 from aamc_sdk import Dataset, Outcomes, Pool
 from aamc_sdk.dataset import question
+from aamc_sdk.splits import Groups
 
 
 def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """Return what is in each dataset, by the name that it is to have, and what each two share.
 
-    A shared question is one whose text stands in both, whatever its spacing and case.
+    Near-duplicates are those that experiments keep in one split, those of all datasets found together.
     """
-    questions = {name: set(map(question, dataset.queries)) for name, dataset in datasets.items()}
+    groups = Groups.of(*datasets.values())
     return {
         "schema": 1,
-        "datasets": [{"name": name, **_facts(dataset)} for name, dataset in datasets.items()],
-        "shared": [{"between": pair, "questions": len(questions[pair[0]] & questions[pair[1]])} for pair in combinations(datasets, 2)],
+        "datasets": [{"name": name, **_facts(dataset, groups)} for name, dataset in datasets.items()],
+        "shared": [_shared(datasets, pair, groups) for pair in combinations(datasets, 2)],
     }
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
+    """Return how many questions stand in both, and how many rows of each have a near-duplicate in the other, which the same question is too."""
+    first, second = (datasets[name] for name in pair)
+    questions = set(map(question, first.queries)) & set(map(question, second.queries))
+    near = [_rows_in(groups.names(one), set(groups.names(other))) for one, other in ((first, second), (second, first))]
+    return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
+
+
+def _rows_in(names: Sequence[str], others: Set[str]) -> int:
+    return sum(name in others for name in names)
+
+
+def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
     labels = dataset.labels
     facts = {
         "rows": len(dataset),
         "duplicates": len(dataset) - len(set(map(question, dataset.queries))),
+        "near_duplicates": len(dataset) - len(set(groups.names(dataset))),
         "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
         "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),
         "cost_note": dataset.cost_note,

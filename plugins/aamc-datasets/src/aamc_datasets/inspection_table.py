@@ -34,7 +34,9 @@ def show(document: Mapping[str, Any]) -> None:
             console.print(line, markup=False, highlight=False)
     for shared in document["shared"]:
         first, second = shared["between"]
-        console.print(f"{first} and {second} share {shared['questions']:,} questions", markup=False, highlight=False)
+        of_first, of_second = shared["near_duplicate_rows"]
+        near = f"{of_first:,} rows of the first and {of_second:,} of the second have a near-duplicate in the other"
+        console.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", markup=False, highlight=False)
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
@@ -56,6 +58,8 @@ def _cell(value: float | None, factor: float, form: str) -> str:
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"{facts['name']}: {facts['rows']:,} rows, {len(facts['categories'])} categories, {facts['duplicates']:,} repeated questions"
+    if facts["near_duplicates"] > facts["duplicates"]:
+        yield f"{facts['near_duplicates']:,} rows are near-duplicates of earlier ones, the repeated questions included"
     if facts["comparisons"]:
         yield f"{facts['comparisons']:,} comparisons of two candidates"
     if "complete_rows" in facts:
