@@ -26,7 +26,7 @@ class PPOConfig:
     n_streams: int = option(512, "streams played side by side", at_least=1)
     n_steps: int = option(16_384, "decisions of one rollout, all streams together; a multiple of n_streams", at_least=1)
     validation_steps: int = option(32_768, "validation decisions to choose the trust in what was learned by; 0: trust it wholly", at_least=0)
-    epochs: int = option(4, "passes over each rollout", at_least=1)
+    epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(4096, "decisions of one gradient step", at_least=1)
     learning_rate: float = option(1e-3, "step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "whether the step size falls to 0 over the training", choices=("linear", "constant"))
