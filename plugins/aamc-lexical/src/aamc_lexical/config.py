@@ -25,9 +25,9 @@ class LexicalConfig(LearningConfig):
     """Options of the estimator ``lexical``."""
 
     word_run: int = option(2, "Most words and signs that make a term; 0 leaves words out.", at_least=0)
-    character_run: int = option(4, "Most characters of a piece of a word that makes a term; 0 leaves pieces out.", at_least=0)
+    character_run: int = option(3, "Most characters of a piece of a word that makes a term; 0 leaves pieces out.", at_least=0)
     max_terms: int = option(30_000, "Terms that are kept, of words and of pieces each: those that stand in the most texts.", at_least=1)
     dimensions: int = option(256, "Directions in which texts are compared.", at_least=1)
-    max_characters: int = option(4000, "Characters of a text that are read.", at_least=1)
+    max_characters: int = option(2000, "Characters of a text that are read.", at_least=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"max_train_texts": 3000}, "full": {}}

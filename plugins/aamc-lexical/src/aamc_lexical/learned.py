@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Learned:
     blend: Blend | None = None
     resemblance: Resemblance | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of all that an estimate depends on beside the text."""
         digest = hashlib.sha256(f"{self.encoder} {self.category_names}".encode())

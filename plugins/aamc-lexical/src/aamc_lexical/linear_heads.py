@@ -9,7 +9,7 @@ from aamc_lexical.heads import HeadWeights
 from aamc_lexical.targets import UNLABELLED, Targets
 from aamc_sdk.batch import Floats
 
-STRENGTH = 0.01
+STRENGTH = 0.03
 """The weight of the rows' loss against half the squared coefficients, for embeddings of unit variance."""
 NEVER = -30.0
 """The logit of a category without a row."""

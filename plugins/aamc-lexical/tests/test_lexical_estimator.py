@@ -1,0 +1,171 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk import Dataset, ModelSpec, Pool, Prices, Query, Training
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import assert_conforms
+
+FILES = ["heads.safetensors", "quality.npz", "learned.json", "lexicon.npz", "lexicon.json"]
+WITHOUT_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Absent())
+from aamc_sdk.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def data(make_dataset):
+    return make_dataset(240, seed=1), make_dataset(60, seed=2), make_dataset(120, seed=3)
+
+
+@pytest.fixture(scope="module")
+def training(make_estimator, data):
+    estimator = make_estimator()
+    return estimator, estimator.train(Training(dataset=data[0], validation=data[1]))
+
+
+@pytest.fixture(scope="module")
+def trained(training):
+    return training[0]
+
+
+def test_it_passes_the_conformance_kit():
+    assert_conforms("estimator", "lexical", Plugins())
+
+
+def test_labels_are_learned_and_measured_on_validation_rows(training):
+    metrics = training[1]
+    assert metrics["validation_category_accuracy"] >= 0.95
+    assert metrics["validation_complexity_mae"] < 0.15
+    assert metrics["validation_tool_use_auc"] > 0.95
+    assert sum(metrics["blend"].values()) == pytest.approx(1)
+
+
+def test_expected_quality_beats_the_candidates_means_on_unseen_texts(trained, data, pool):
+    train, _, test = data
+    expected = trained.quality(trained.estimate(test.queries), pool)
+    brier = np.mean((expected - test.outcomes.quality) ** 2)
+    assert brier < 0.8 * np.mean((train.outcomes.quality.mean(axis=0) - test.outcomes.quality) ** 2)
+
+
+def test_out_of_fold_quality_of_random_outcomes_is_no_better_than_the_base_rate(make_estimator, make_dataset):
+    dataset = make_dataset(200, labels=False)
+    random = np.random.default_rng(5).integers(2, size=(200, 3)).astype(float)
+    estimator = make_estimator()
+    estimator.train(Training(dataset=attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, quality=random))))
+    assert np.mean((estimator.out_of_fold() - random) ** 2) > 0.99 * random.var(axis=0).mean()
+
+
+def test_rows_beyond_the_limit_are_predicted_but_not_fitted_on(make_estimator, make_dataset, pool):
+    dataset = make_dataset(80)
+    estimator = make_estimator(max_train_texts=50)
+    estimator.train(Training(dataset=dataset))
+    fitted = estimator.quality(estimator.estimate(dataset.queries), pool)
+    assert np.isclose(estimator.out_of_fold(), fitted).all(axis=1).sum() == 30
+
+
+def test_without_outcomes_and_labels_there_is_an_embedding_alone(make_estimator, make_dataset):
+    dataset = make_dataset(40, labels=False, outcomes=False)
+    estimator = make_estimator()
+    estimator.train(Training(dataset=dataset, validation=dataset))
+    estimates = estimator.estimate(dataset.queries)
+    assert np.isnan(estimates.complexity).all()
+    assert np.isfinite(estimates.embedding).all()
+    assert estimator.quality(estimates, dataset.pool) is None
+
+
+def test_an_unseen_candidate_is_judged_by_the_one_that_it_resembles(trained, data, pool):
+    estimates = trained.estimate(data[2].queries)
+    stranger = ModelSpec("stranger", pool.candidates[0].description, prices=Prices(1.0, 1.0))
+    expected = trained.quality(estimates, Pool((*pool, stranger)))
+    errors = [np.mean((expected[:, m] - expected[:, 3]) ** 2) for m in range(3)]
+    assert np.argmin(errors) == 0
+
+
+def test_odd_texts_are_described_too(trained, pool):
+    estimates = trained.estimate([Query(text) for text in ("", "   ", "sort " * 100_000, "日本語 \x00", "🙂🙂🙂")])
+    assert np.isfinite(estimates.embedding).all()
+    assert np.isfinite(estimates.complexity).all()
+    assert np.isfinite(trained.quality(estimates, pool)).all()
+
+
+def test_threads_get_what_one_thread_gets(trained, data, pool):
+    queries = data[2].queries
+    alone = trained.quality(trained.estimate(queries), pool)
+    with ThreadPoolExecutor(8) as threads:
+        rows = list(threads.map(lambda query: trained.quality(trained.estimate([query]), pool)[0], queries))
+    assert np.allclose(rows, alone)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_or_missing_file_is_a_checkpoint_error(make_estimator, trained, tmp_path, name):
+    trained.save(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        make_estimator().load(tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointError):
+        make_estimator().load(tmp_path)
+
+
+def test_the_lexicon_of_another_training_is_refused(make_estimator, make_dataset, trained, tmp_path):
+    other = make_estimator()
+    other.train(Training(dataset=make_dataset(30, seed=9)))
+    trained.save(tmp_path)
+    other._known_terms().save(tmp_path)
+    with pytest.raises(CheckpointError, match="not the one"):
+        make_estimator().load(tmp_path)
+
+
+def test_one_row_is_learned_from_without_an_error(make_estimator, make_dataset, pool):
+    dataset = make_dataset(1)
+    estimator = make_estimator()
+    estimator.train(Training(dataset=dataset, validation=dataset))
+    assert np.isfinite(estimator.quality(estimator.estimate(dataset.queries), pool)).all()
+
+
+def test_an_untrained_estimator_says_so(make_estimator, tmp_path):
+    with pytest.raises(EstimatesError, match="lexical has not been trained"):
+        make_estimator().estimate([Query("sort")])
+    with pytest.raises(EstimatesError, match="not been trained"):
+        make_estimator().save(tmp_path)
+
+
+def test_no_training_row_is_an_error(make_estimator):
+    with pytest.raises(DataError, match="empty"):
+        make_estimator().train(Training(dataset=Dataset([])))
+
+
+def test_estimates_of_another_estimator_are_refused(trained, data, pool):
+    foreign = attrs.evolve(trained.estimate(data[2].queries), embedding=np.zeros((120, 3)))
+    with pytest.raises(EstimatesError, match="lexical expects quality from its own estimates"):
+        trained.quality(foreign, pool)
+
+
+def test_looking_at_the_options_imports_nothing_heavy():
+    code = "import sys, aamc_lexical.plugin, aamc_lexical.estimator; print([m for m in ('torch', 'sklearn', 'scipy', 'safetensors') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_run_and_a_decision_need_no_torch(tmp_path):
+    small = ("--set", "dataset.n_train=120", "--set", "dataset.n_validation=30", "--set", "dataset.n_test=40", "--set", "estimator.folds=2")
+    for arguments in (("run", "--router", "greedy", "--estimator", "lexical", *small, "--out", "run"), ("route", "Sort a list", "--run", "run")):
+        done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
