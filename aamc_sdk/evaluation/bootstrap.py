@@ -57,8 +57,7 @@ class Resampling:
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
-        sums = np.zeros((self.weights.shape[1], values.shape[1] + 1))
-        np.add.at(sums, self.unit, np.column_stack((values, np.ones(len(values)))))
+        sums = self._by_unit(np.column_stack((values, np.ones(len(values)))))
         totals = np.concatenate([weights @ sums for weights in self._blocks()])
         return np.asarray(totals[:, :-1] / totals[:, -1:])
 
@@ -72,6 +71,15 @@ class Resampling:
         unit = self.unit[order]
         for weights in self._blocks():
             yield weights[:, unit]
+
+    def _by_unit(self, values: Floats) -> Floats:
+        """Return the sums of ``[Q, K]`` values of each unit, ``[U, K]``."""
+        units = self.weights.shape[1]
+        if np.array_equal(self.unit, np.arange(units)):  # a table's rows, which would take long to add up one by one
+            return values
+        sums = np.zeros((units, values.shape[1]))
+        np.add.at(sums, self.unit, values)
+        return sums
 
     def _blocks(self) -> Iterator[Floats]:
         for start in range(0, len(self.weights), BLOCK):

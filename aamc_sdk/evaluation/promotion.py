@@ -115,7 +115,7 @@ def promotion(comparison: Comparison, constants: Constants, reward: Reward, rout
     for name, answers in realised.items():
         figures = {**point_estimates(data.figures(answers)), "ci95": intervals(spread.figures(answers))}
         shares = mixture_at_cost(data.cost_usd[0], data.quality[0], figures["mean_cost_usd"])
-        mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > 0}
+        mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         routers[name] = _verdict(name, {**figures, "mixture": mixture, "tests": tests}, units=data.resampling.weights.shape[1])
     verdict = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
     document: dict[str, Any] = plain(verdict)
@@ -142,7 +142,8 @@ def _findings(figures: Mapping[str, Any]) -> str:
 
 def _gap(figures: Mapping[str, Any], test: str) -> str:
     low, high = figures["ci95"][test]
-    return f"{figures[test]:+.4f} (95% {low:+.4f} to {high:+.4f}{'' if low > ROUNDING else ', not clear of zero'})"
+    figure, low_end, high_end = (f"{round(value, 4) + 0.0:+.4f}" for value in (figures[test], low, high))  # without -0.0000
+    return f"{figure} (95% {low_end} to {high_end}{'' if low > ROUNDING else ', not clearly above zero'})"
 
 
 def _way(figures: Mapping[str, Any]) -> str:

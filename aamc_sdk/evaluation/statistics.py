@@ -131,9 +131,9 @@ def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: Candidates) -
     """Return the least cost on the hull that reaches each share of the best candidate's quality, as a share of its cost."""
     best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
-    least = (cost_at_quality(*reachable, float(share) * quality) for share in QUALITY_SHARES)
-    shares = (np.divide(usd, cost, out=np.full(len(cost), np.nan), where=cost > 0) for usd in least)
-    return dict(zip(QUALITY_SHARES, shares, strict=True))
+    targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
+    least = cost_at_quality(reachable[0][None], reachable[1][None], targets)
+    return dict(zip(QUALITY_SHARES, np.divide(least, cost, out=np.full(least.shape, np.nan), where=cost > 0), strict=True))
 
 
 def _model_share(comparison: Comparison, position: int, resampling: Resampling) -> Figures:

@@ -93,7 +93,7 @@ def test_a_constant_choice_never_passes(candidate: int) -> None:
     assert gate["routers"]["router"]["quality_gap"] == pytest.approx(0, abs=0.05)
     assert gate["passed"] is False
     assert "router does not pass the gate" in gate["why"]
-    assert "not clear of zero" in gate["why"]
+    assert "not clearly above zero" in gate["why"]
 
 
 def test_what_deciding_costs_can_fail_a_router(good: Case) -> None:
