@@ -1,12 +1,49 @@
-"""Tests of the bench: jobs are imported by name in other processes, which search where this one does."""
+"""Tests of the bench: a small world of outcomes, and jobs that other processes import by name."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
+
+from aamc_sdk.cli import main
+
+Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
 def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.syspath_prepend(Path(__file__).parent)  # other processes search where this one does
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dataset of 160 questions in four categories: the middle candidate is good at code alone."""
+    rng, lines = Random(0), []
+    for number in range(160):
+        category, hardness = ("code", "math", "facts", "chat")[number % 4], rng.random()
+        words = " ".join(rng.choice(["prove", "sort", "who", "tell", "sum", "list", "poem"]) for _ in range(6))
+        qualities = {"small": hardness < 0.5, "middle": hardness < 0.5 or category == "code", "large": hardness < 0.9}
+        costs = {"small": 1e-5, "middle": 1e-4, "large": 1e-3}
+        cells = {name: {"quality": float(good), "cost_usd": costs[name]} for name, good in qualities.items()}
+        lines.append(json.dumps({"query": f"{category} question {number}: {words}", "category": category, "outcomes": cells}))
+    path = tmp_path_factory.mktemp("data") / "rows.jsonl"
+    path.write_text("\n".join(lines))
+    return f"outcomes:{path}"
+
+
+@pytest.fixture
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line in an empty folder; return exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call

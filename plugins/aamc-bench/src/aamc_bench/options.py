@@ -50,7 +50,7 @@ SEED = click.option("--seed", type=click.IntRange(min=0), help="All randomness f
 SEEDS = click.option("--seeds", type=Numbers(int), metavar="0,1,...", help="Everything is done once for each seed.")
 
 _EXPERIMENT = (
-    click.option("--estimator", metavar="NAME", help="What describes queries; tce by default."),
+    click.option("--estimator", metavar="NAME", help="What describes queries; tce by default, none to do without."),
     click.option("--pool", metavar="NAME|FILE", help="The candidates; by default the data's own, or the default pool."),
     PREFERENCE,
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as routers.ppo.learning_rate=1e-4."),

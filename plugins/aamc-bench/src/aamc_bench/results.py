@@ -9,8 +9,11 @@ from typing import Any
 import click
 
 from aamc_bench.tables import Table
-from aamc_sdk.cli.output import PIPE_WIDTH, write_json_line
+from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.files import write_json, write_text
+
+WIDTH = 240
+"""Columns of text where standard output is no terminal: enough for every table, none of which fills the line."""
 
 
 def write_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table], name: str = "results") -> None:
@@ -30,7 +33,7 @@ def show_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str,
         from rich.console import Console
 
         console = Console()
-        console = console if console.is_terminal else Console(width=PIPE_WIDTH)
+        console = console if console.is_terminal else Console(width=WIDTH)
         for table in tables.values():
             console.print(table.rich())
     click.echo(f"Everything is in {folder}", err=True)

@@ -15,7 +15,8 @@ from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.settings import Settings, read_settings
 
-ESTIMATOR = "tce"
+ESTIMATOR, NO_ESTIMATOR = "tce", "none"
+"""The estimator where none is named, and how to name none."""
 
 
 def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), **given: Any) -> Settings:
@@ -29,7 +30,10 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), **given
     Raises:
         UnknownComponentError: No plugin offers a router or estimator of that name.
     """
-    settings = gather((), tuple(assignments), ",".join(routers), **{"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value})
+    named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value}
+    if named["estimator"] == NO_ESTIMATOR:
+        del named["estimator"]
+    settings = gather((), tuple(assignments), ",".join(routers), **named)
     assert settings.routers is not None  # named above
     plugins = get_plugin_manager()
     for name in routers:
