@@ -8,11 +8,13 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+from aamc_environments.one_queue import objectives_of
 from aamc_environments.single import QueueEnv, standalone
 from gymnasium.utils.env_checker import check_env
 
-from aamc_sdk import Pool
+from aamc_sdk import Outcomes, Pool
 from aamc_sdk.pools import default_pool
+from aamc_sdk.rewards import LinearReward
 
 
 def test_gymnasium_checks_pass():
@@ -31,12 +33,23 @@ def test_plugins_are_listed_without_gymnasium():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_single_environment_is_a_row_of_the_vectorised_one():
-    single = QueueEnv(queries=200, horizon=20)
-    many = standalone(queries=200, horizon=20).vector(3, "train")
+EVENTS = [
+    {"at": 4, "candidate": "LLM-Code", "kind": "drift", "shift": -2.0, "over": 6},
+    {"at": 6, "candidate": "LLM-XLarge", "kind": "price", "factor": 0.5},
+    {"at": 8, "candidate": "LLM-Large", "kind": "down"},
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"events": EVENTS}, {"burst": 5.0, "load": 0.9}, {"preferences": "corners"}, {"preferences": "uniform", "preference_per": "stream"}],
+)
+def test_the_single_environment_is_a_row_of_the_vectorised_one(options):
+    single = QueueEnv(queries=200, horizon=20, **options)
+    many = standalone(queries=200, horizon=20, **options).vector(3, "train")
     observation, _ = single.reset(seed=8)
     np.testing.assert_array_equal(observation, many.reset(seed=8)[0][0])
-    for step in range(50):
+    for step in range(70):
         action = step * 3 % 7
         observation, reward, _, truncated, info = single.step(action)
         seen, rewards, _, truncations, infos = many.step(np.array([action, 0, 1]))
@@ -45,7 +58,53 @@ def test_the_single_environment_is_a_row_of_the_vectorised_one():
             observation, _ = single.reset()
         np.testing.assert_array_equal(observation, seen[0])
         assert (reward, truncated) == (rewards[0], truncations[0])
-        assert info["latency_ms"] == infos["latency_ms"][0]
+        for name, value in info.items():
+            np.testing.assert_array_equal(value, infos[name][0])
+
+
+def test_a_single_stream_is_the_same_as_an_environment_and_as_arrays():
+    stream = standalone(queries=200).vector(1, "train")
+    environment = QueueEnv(queries=200)
+    stream.reset(seed=2)
+    environment.reset(seed=2)
+    for action in [6, 0, 6, 3, 6, 6, 1] * 10:
+        seen, rewards, *_, infos = stream.step(np.array([action]))
+        observation, reward, *_, info = environment.step(np.int64(action))
+        np.testing.assert_array_equal(seen, observation[None])
+        assert rewards.tolist() == [reward]
+        assert infos["vector_reward"].tolist() == [info["vector_reward"].tolist()]
+
+
+@pytest.mark.parametrize("action", [7, -1])
+def test_an_action_that_names_no_candidate_is_refused(action):
+    environment = QueueEnv(queries=50)
+    environment.reset(seed=0)
+    with pytest.raises(gymnasium.error.InvalidAction, match="a number from 0 to 6"):
+        environment.step(action)
+
+
+class Squared(LinearReward):
+    """Another formula in a subclass of the default reward."""
+
+    def vector(self, outcomes):
+        return super().vector(outcomes) ** 2
+
+
+@pytest.mark.parametrize("kind", [LinearReward, Squared])
+def test_the_objectives_of_one_outcome_are_the_rewards(kind):
+    reward = kind()
+    table = np.random.default_rng(0).random((3, 50, 4))
+    reward.fit(Outcomes(*table))
+    objectives = objectives_of(reward)
+    expected = reward.vector(Outcomes(*table))
+    for row, candidate in np.ndindex(50, 4):
+        assert objectives(*table[:, row, candidate].tolist()) == tuple(expected[row, candidate].tolist())
+
+
+def test_equal_costs_and_unknown_latencies_are_as_in_the_reward():
+    reward = LinearReward()
+    reward.fit(Outcomes(np.ones((2, 2)), np.full((2, 2), 0.3), np.full((2, 2), np.nan)))
+    np.testing.assert_array_equal(objectives_of(reward)(1.0, 0.5, np.nan), (1.0, 0.0, np.nan))
 
 
 def test_a_pool_of_ones_own_is_played():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aamc_environments.preferences import draw
 from aamc_environments.single import standalone
+from aamc_environments.streams import weighed
 from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode
 
@@ -88,6 +89,13 @@ def test_a_stream_is_the_same_alone_as_among_others(queue):
     seen, rewards = play(one, chosen[:, 37:38])
     np.testing.assert_array_equal(all_seen[:, 37], seen[:, 0])
     np.testing.assert_array_equal(all_rewards[:, 37], rewards[:, 0])
+
+
+def test_an_unknown_objective_counts_only_where_it_is_weighed():
+    vector = np.array([[1.0, 0.5, np.nan], [1.0, 0.5, np.nan], [0.2, 0.4, 0.6]])
+    weights = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25], [0.5, 0.3, 0.2]])
+    np.testing.assert_allclose(weighed(vector, weights), [0.75, np.nan, 0.34])
+    np.testing.assert_allclose(weighed(vector[2:], weights[2:]), [0.34])
 
 
 class Squared(LinearReward):

@@ -6,7 +6,7 @@ thousand others as alone, and no loop runs over streams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
 
-Arrays = tuple[NDArray[Any], ...]
+Steps = tuple[Iterable[Any], ...]
+"""What is used of a block, each with an entry for every step."""
 QUERIES, PREFERENCES = range(2)
 """Purposes of random numbers."""
 GROUP = 32
@@ -36,17 +37,18 @@ class Luck:
     """
 
     def __init__(
-        self, seed: int, purpose: int, streams: NDArray[np.intp], *, exponentials: int, uniforms: int, shape: Callable[[Floats, Floats], Arrays]
+        self, seed: int, purpose: int, streams: NDArray[np.intp], *, exponentials: int, uniforms: int, shape: Callable[[Floats, Floats], Steps]
     ) -> None:
         groups, place = np.unique(streams // GROUP, return_inverse=True)
         self._generators = [np.random.default_rng((seed, purpose, int(group))) for group in groups]
-        self._columns = place * GROUP + streams % GROUP
+        columns = place * GROUP + streams % GROUP
+        self._columns = None if np.array_equal(columns, np.arange(len(groups) * GROUP)) else columns  # None: each, in order
         self._counts = (exponentials, uniforms)
         self._shape = shape
-        self._steps: Iterator[Arrays] = iter(())
+        self._steps: Iterator[tuple[Any, ...]] = iter(())
 
-    def next(self) -> Arrays:
-        """Return the next step's arrays, as ``shape`` made them."""
+    def next(self) -> tuple[Any, ...]:
+        """Return the next step's entries of what ``shape`` made."""
         step = next(self._steps, None)
         if step is None:
             self._steps = zip(*self._shape(*self._draw()), strict=True)
@@ -59,5 +61,5 @@ class Luck:
             (generator.standard_exponential((BLOCK, exponentials, GROUP)), generator.random((BLOCK, uniforms, GROUP)))
             for generator in self._generators
         ]
-        first, second = (np.concatenate(parts, axis=2).take(self._columns, axis=2) for parts in zip(*drawn, strict=True))
-        return first, second
+        first, second = (np.concatenate(parts, axis=2) for parts in zip(*drawn, strict=True))
+        return (first, second) if self._columns is None else (first.take(self._columns, axis=2), second.take(self._columns, axis=2))

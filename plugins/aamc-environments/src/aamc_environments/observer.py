@@ -10,6 +10,8 @@ from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.batch import Floats
 from aamc_sdk.features import PAIR_FEATURES, Array32, encode, encode_pairs
 
+_ONE, _SECOND = np.array(1, dtype=np.float32), np.array(1000, dtype=np.float32)
+"""Numbers as arrays: numpy converts a Python number at each use, which takes as long as a small array's arithmetic."""
 _QUICKNESS, _LOG_WAIT = PAIR_FEATURES.index("quickness"), PAIR_FEATURES.index("log_wait")
 
 
@@ -24,11 +26,14 @@ class Observer:
     def __init__(self, request: RoutingRequest, reward: Reward) -> None:
         features = encode(request, reward)
         self._flat = features.flat()
-        self._first = features.query.shape[1]
+        first = features.query.shape[1]
+        self._preference, self._pairs = slice(first, first + 3), slice(first + 3, None)
+        self._quickness, self._log_wait = (slice(first + 3 + number, None, len(PAIR_FEATURES)) for number in (_QUICKNESS, _LOG_WAIT))
         self._expected = request.expected
         self._mask = request.mask
         self._reward = reward
-        self._lost_per_ms = _quickness_lost(request.expected, reward)
+        lost = _quickness_lost(request.expected, reward)
+        self._lost_per_ms = None if lost is None else np.array(lost, dtype=np.float32)
 
     @property
     def width(self) -> int:
@@ -36,22 +41,19 @@ class Observer:
         return int(self._flat.shape[1])
 
     def observe(self, rows: NDArray[np.intp], preferences: Floats, wait_ms: Floats | None) -> Array32:
-        """Return observations ``[n, width]`` of rows ``[n]`` under preferences ``[n, 3]`` and waits ``[n, M]``."""
-        observation = self._flat.take(rows, axis=0)
-        observation[:, self._first : self._first + 3] = preferences
-        if wait_ms is not None:
-            pair = observation[:, self._first + 3 :].reshape(*wait_ms.shape, len(PAIR_FEATURES))
-            self._add_wait(pair, rows, wait_ms)
-        return observation
-
-    def _add_wait(self, pair: Array32, rows: NDArray[np.intp], wait_ms: Floats) -> None:
-        if self._lost_per_ms is None:
+        """Return observations ``[..., width]`` of rows ``[...]`` under preferences ``[..., 3]`` and waits ``[..., M]``."""
+        observation: Array32 = self._flat.take(rows, axis=0)
+        observation[..., self._preference] = preferences
+        if wait_ms is not None and self._lost_per_ms is not None:
+            quickness = observation[..., self._quickness]
+            quickness -= self._lost_per_ms * wait_ms
+            observation[..., self._log_wait] = np.log(wait_ms / _SECOND + _ONE)
+        elif wait_ms is not None:
             expected = self._expected.take(rows)
             expected = attrs.evolve(expected, latency_ms=expected.latency_ms + wait_ms)
-            pair[...] = encode_pairs(expected, wait_ms, self._mask[rows], self._reward)
-            return
-        pair[..., _QUICKNESS] -= self._lost_per_ms * wait_ms
-        pair[..., _LOG_WAIT] = np.log(1 + wait_ms / 1000)
+            pairs = encode_pairs(expected, wait_ms, self._mask[rows], self._reward)
+            observation[..., self._pairs] = pairs.reshape(*rows.shape, -1)
+        return observation
 
 
 def _quickness_lost(expected: Outcomes, reward: Reward) -> float | None:

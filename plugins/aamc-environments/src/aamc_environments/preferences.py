@@ -19,11 +19,10 @@ def draw(kind: str, exponentials: Floats) -> Floats:
     Exponentials over their sum are Dirichlet(1, 1, 1); 1 - exp(-e) is uniform; each of three is
     equally likely to be the greatest.
     """
-    by_stream = exponentials.swapaxes(-1, -2)
     if kind == "corners":
-        return np.asarray(np.eye(3)[by_stream.argmax(axis=-1)])
-    weights = -np.expm1(-by_stream) if kind == "uniform" else by_stream
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+        return np.asarray(np.eye(3)[exponentials.argmax(axis=-2)])
+    weights = -np.expm1(-exponentials) if kind == "uniform" else exponentials
+    return np.asarray((weights / weights.sum(axis=-2, keepdims=True)).swapaxes(-1, -2))
 
 
 class Preferences:

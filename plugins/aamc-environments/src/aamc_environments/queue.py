@@ -10,6 +10,7 @@ import numpy as np
 
 from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
 from aamc_environments.events import Event, Schedule
+from aamc_environments.one_queue import OneQueueStream
 from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
 from aamc_environments.streams import Script
 from aamc_environments.world import read_world, sigmoid
@@ -105,4 +106,5 @@ class QueueEnvironment(StreamEnvironment):
         )
 
     def _play(self, split: str, script: Script) -> QueueStreams:
-        return QueueStreams(script, self._truths[split], self.arrivals, self._schedule)
+        streams = OneQueueStream if len(script.streams) == 1 else QueueStreams
+        return streams(script, self._truths[split], self.arrivals, self._schedule)

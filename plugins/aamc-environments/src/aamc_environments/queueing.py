@@ -19,6 +19,9 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError
 from aamc_sdk.requests import expected_cost, token_counts
 
+_NOTHING = np.array(0, dtype=np.float32)
+"""No backlog."""
+
 
 @attrs.frozen(eq=False)
 class Speeds:
@@ -115,6 +118,7 @@ class QueueStreams(Streams):
         self._speeds = Speeds.of(script.request.pool)
         self._truth = truth
         self._arrivals = arrivals
+        self._calm_gap_ms = arrivals.calm_gap_ms
         self._schedule = schedule
         self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
         self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
@@ -129,12 +133,13 @@ class QueueStreams(Streams):
         if self.clock == 0 or self._schedule.changes(self.clock):
             self._follow_schedule()
         self._chances = chances
-        gap_ms = chances.gap * self._arrivals.calm_gap_ms
+        gap_ms = chances.gap * self._calm_gap_ms
         if self._arrivals.burst != 1:
             self._bursting = self._arrivals.change(self._bursting, chances.burst)
             gap_ms = np.where(self._bursting, gap_ms / self._arrivals.burst, gap_ms)
-        self._backlog_ms -= gap_ms[:, None].astype(np.float32)
-        np.maximum(self._backlog_ms, 0, out=self._backlog_ms)
+        backlog_ms = self._backlog_ms.T
+        backlog_ms -= np.asarray(gap_ms, dtype=np.float32)
+        np.maximum(self._backlog_ms, _NOTHING, out=self._backlog_ms)
 
     def _follow_schedule(self) -> None:
         phase = self._schedule.phase(self.clock)

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from aamc_environments.one_queue import OneQueueStream
 from aamc_environments.queue import QueueEnvironment, QueueOptions
 from aamc_environments.sampling import sample_queries
 from aamc_environments.streams import GREATEST, Streams
@@ -65,33 +66,25 @@ class QueueEnv(gymnasium.Env[Array32, np.int64]):
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
     def __init__(self, **options: Any) -> None:
-        self.streams = make_streams(1, **options)
-        self.observation_space = self.streams.single_observation_space
-        self.action_space = self.streams.single_action_space
+        stream = make_streams(1, **options)
+        assert isinstance(stream, OneQueueStream)  # as environment queue makes a single one
+        self.stream = stream
+        self.observation_space = stream.single_observation_space
+        self.action_space = stream.single_action_space
         self._seeded = False
-        self._begun: Array32 | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
         """Begin anew; without a seed the luck goes on where it was."""
         super().reset(seed=seed)
-        if seed is None and self._begun is not None:
-            observation, self._begun = self._begun, None
-            return observation, {}
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**31))
         self._seeded = True
-        self._begun = None
-        return self.streams.reset(seed=seed)[0][0], {}
+        return self.stream.reset(seed=seed)[0][0], {}
 
     def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
         """Answer the present query by a candidate."""
-        observations, rewards, _, truncations, infos = self.streams.step(np.array([action]))
-        observation = observations[0]
-        if truncations[0]:
-            self._begun = observation
-            observation = infos.pop("final_obs")[0]
-            del infos["_final_obs"]
-        return observation, float(rewards[0]), False, bool(truncations[0]), {key: values[0] for key, values in infos.items()}
+        reward, info = self.stream.advance(int(action))
+        return self.stream.observe(), reward, False, self.stream.clock == self.stream.script.horizon, info
 
 
 class MOQueueEnv(QueueEnv):

@@ -1,0 +1,92 @@
+"""A single stream under load, worked out in plain numbers: for arrays of one, numpy's own overhead would be most of the time.
+
+The trajectory is bit by bit that of :class:`QueueStreams`. What is rare (events, bursts, actions that are not allowed) is left to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_environments.events import Schedule
+from aamc_environments.queueing import Arrivals, QueueStreams, Truth
+from aamc_environments.streams import Chances, Script
+from aamc_sdk import Outcomes, Reward
+from aamc_sdk.batch import Floats
+from aamc_sdk.features import Array32
+from aamc_sdk.rewards import LinearReward, Scale
+
+Objectives = Callable[[float, float, float], tuple[float, float, float]]
+"""From quality, cost in USD and latency in ms to a reward's three objectives."""
+
+
+def objectives_of(reward: Reward) -> Objectives:
+    """Return :meth:`aamc_sdk.interfaces.Reward.vector` for one outcome, by the default reward's own formula where it is that."""
+    if type(reward) is LinearReward:  # a subclass may have another formula
+        cost, latency = reward.cost, reward.latency
+        return lambda quality, cost_usd, latency_ms: (quality, _goodness(cost, cost_usd), _goodness(latency, latency_ms))
+    return lambda *outcome: tuple(reward.vector(Outcomes(*np.array(outcome)[:, None]))[0].tolist())
+
+
+def _goodness(scale: Scale, value: float) -> float:
+    span = scale.greatest - scale.least
+    return 0.0 if span <= 0 else (scale.greatest - value) / span
+
+
+class OneQueueStream(QueueStreams):
+    """One stream whose candidates are queues; see :class:`QueueStreams`."""
+
+    def __init__(self, script: Script, truth: Truth, arrivals: Arrivals, schedule: Schedule) -> None:
+        super().__init__(script, truth, arrivals, schedule)
+        self._objectives = objectives_of(script.reward)
+
+    def advance(self, action: int) -> tuple[float, dict[str, Any]]:
+        """Answer the present query by a candidate and let the next one arrive; return the reward and what happened.
+
+        Raises:
+            InvalidAction: No candidate has that number.
+        """
+        candidates, row = self._backlog_ms.shape[1], self.row.item()
+        cell = row * candidates + action
+        if not (0 <= action < candidates and self._allowed.item(cell)):
+            rewards, infos = super()._advance(self._checked(np.array([action])))
+            return rewards.item(), {key: values[0] for key, values in infos.items()}
+        outcome = self._outcome(action, cell)
+        vector = self._objectives(*outcome)
+        reward = self._weighed(vector)
+        self._go_on()
+        info: dict[str, Any] = dict(zip(("quality", "cost_usd", "latency_ms"), outcome, strict=True))
+        info |= {"vector_reward": np.array(vector), "row": row, "masked": False}
+        return reward, info
+
+    def observe(self) -> Array32:
+        """Return what is seen of the present query, ``[width]``."""
+        return self.observer.observe(self.row[0], self.script.preferences.present[0], self._backlog_ms[0])
+
+    def _outcome(self, action: int, cell: int) -> tuple[float, float, float]:
+        """Let a candidate answer; see :meth:`QueueStreams._serve`."""
+        chance, prompt_usd, answer_usd = self._flat_tables[:, cell].tolist()
+        service_ms = self._chances.service * self._speeds.service_ms.item(action)
+        wait_ms = self._backlog_ms.item(action)
+        self._backlog_ms[0, action] = wait_ms + service_ms
+        quality = 1.0 if self._chances.success < chance else 0.0
+        return quality, prompt_usd + answer_usd * (0.5 + self._chances.length), wait_ms + service_ms + self._speeds.network_ms.item(action)
+
+    def _weighed(self, vector: tuple[float, float, float]) -> float:
+        """Return the reward of a query's objectives under its preference; what has no weight may be unknown."""
+        weights = self.script.reward.weights(self.script.preferences.present)[0].tolist()
+        reward = 0.0  # not sum(): from Python 3.12 on that rounds otherwise than numpy
+        for weight, objective in zip(weights, vector, strict=True):
+            if weight > 0:
+                reward += weight * objective
+        return reward
+
+    def _advance(self, actions: NDArray[np.intp]) -> tuple[Floats, dict[str, Any]]:
+        reward, info = self.advance(actions.item())
+        return np.array([reward]), {key: np.array([value]) for key, value in info.items()}
+
+    def _chances_of(self, exponentials: Floats, uniforms: Floats) -> list[Chances]:
+        return list(map(Chances, *exponentials[:, :, 0].T.tolist(), *uniforms[:, :, 0].T.tolist()))
