@@ -14,14 +14,18 @@ from aamc_report.report import write_report
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
+from aamc_sdk.dataset import text_hash
 from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.files import write_json, write_text
+from aamc_sdk.files import plain, write_json, write_text
+from aamc_sdk.pools import pool_to
 from aamc_sdk.settings import read_settings
+from aamc_sdk.types import ModelSpec, Pool
 
 ROUTERS = ("ppo", "llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 CANDIDATES = ("SLM-Tiny", "SLM-Small", "SLM-Medium", "LLM-Code", "LLM-Tools", "LLM-Large", "LLM-XLarge")
 CATEGORIES = ("code", "math", "facts", "writing", "tools", "chat", "science", "summary")
-PREFERENCES, QUERIES = 43, 240
+PREFERENCES, QUERIES, RESAMPLES = 43, 240, 60
+TEXTS = [f"What is {n} and {n}?" for n in range(QUERIES)]
 
 MakeRun = Callable[..., Path]
 
@@ -48,11 +52,16 @@ def _build(
     streams: bool = False,
     latency: bool = True,
     curves: bool = True,
+    split: str = "5eed",
+    seed: int = 7,
 ) -> Path:
     comparison = _comparison(routers, candidates, categories, streams, latency)
-    settings = read_settings({"router": routers[0], "estimator": "tce", "seed": 7})
-    content = {"schema": 1, "settings": settings.plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
-    write_text(folder / "run.yaml", yaml.safe_dump(content))
+    questions = folder.parent / "questions.csv"
+    write_text(questions, "\n".join(("text,complexity,category,tool_use", *(f"{text},0.5,math,0" for text in TEXTS))) + "\n")
+    given = {"router": routers[0], "estimator": "tce", "seed": seed, "dataset": f"synthetic:{questions}", "evaluation": {"resamples": RESAMPLES}}
+    content = {"schema": 1, "settings": read_settings(given).plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
+    write_text(folder / "run.yaml", yaml.safe_dump(content | {"splits": {"test": {"queries": QUERIES, "sha256": split}}}))
+    write_text(folder / "pool.yaml", yaml.safe_dump(plain(pool_to(Pool([ModelSpec(name) for name in candidates])))))
     comparison.save(folder / "decisions.npz")
     write_json(folder / "metrics.json", _metrics(comparison))
     if curves:
@@ -80,19 +89,28 @@ def _comparison(routers: tuple[str, ...], candidates: tuple[str, ...], categorie
     return Comparison(
         routers=np.array(routers),
         preferences=np.tile((0.9, 0.08, 0.02), (PREFERENCES, 1)),
-        queries=np.array([f"{n:064x}" for n in range(QUERIES)]),
+        queries=np.array([text_hash(text) for text in TEXTS]),
         category=np.array([categories[n % len(categories)] for n in range(QUERIES)]),
         candidates=np.array(candidates),
         candidate_means=means,
         scales=np.array(((costs[0], costs[-1]), (300.0, 3000.0))),
         chosen=chosen,
         spent_usd=np.zeros(shape),
-        expected_quality=np.full((len(routers), QUERIES, m), np.nan),
+        expected_quality=np.stack([_expected(name, ability, table["quality"], generator) for name in routers]),
         utility=np.zeros((len(routers), QUERIES, m)),
         stream=np.arange(QUERIES),
         missing=np.array(3),
         **played,
     )
+
+
+def _expected(router: str, ability: Floats, quality: Floats, generator: np.random.Generator) -> Floats:
+    """Return what a router expected, ``[Q, M]``: the truth, nothing, or a guess that is partly right."""
+    if router == "oracle":
+        return quality
+    if router == "random":
+        return np.full_like(quality, np.nan)
+    return np.clip(ability + 0.3 * (quality - ability) + generator.normal(0, 0.1, quality.shape), 0, 1)
 
 
 def _choices(router: str, quality: Floats, generator: np.random.Generator) -> NDArray[np.int16]:
@@ -135,11 +153,12 @@ def _router(comparison: Comparison, r: int) -> dict[str, Any]:
         "aiq": 0.87,
     }
     groups = {str(name): comparison.category == name for name in np.unique(comparison.category)}
+    by_category = {name: {"n": rows.sum(), "success_rate": (quality[0][rows] >= 0.5).mean()} for name, rows in groups.items() if name}
     return {
         **figures,
         "mean_reward": None,
         "ci95": {name: [0.96 * value, 1.04 * value] if np.isfinite(value) else None for name, value in figures.items()},
-        "per_category": {name: {"n": rows.sum(), "success_rate": (quality[0][rows] >= 0.5).mean()} for name, rows in groups.items()},
+        "per_category": by_category or None,
         "model_share": {name: (comparison.chosen[r, 0] == m).mean() for m, name in enumerate(comparison.candidates.tolist())},
         "missing": 3,
         "frontier": [{"preference": [1, 0, 0], "mean_quality": q.mean(), "mean_cost_usd": c.mean(), "mean_latency_ms": None}

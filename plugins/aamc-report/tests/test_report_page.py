@@ -4,25 +4,38 @@ import json
 import re
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from aamc_report.analysis.destinations import Destinations
+from aamc_report.cells import with_interval
 from aamc_report.figures import DRAWINGS
-from aamc_report.formats import DASH
+from aamc_report.formats import DASH, fixed
+from aamc_report.pages import Page as NakedPage
+from aamc_report.pages import render_page
+from aamc_report.reading import read_results
 from aamc_report.report import write_report
-from aamc_report.tables import COLUMNS
+from aamc_report.sections import sections
+from aamc_report.tables.breakdown import success_table
+from aamc_report.tables.comparison import COLUMNS, comparison_table, cost_of_quality_table, entries, further_columns, paired_table
 
+from aamc_sdk.dataset import text_hash
+
+QUERIES = 240
 VOID = {"meta", "br"}
+Cells = list[tuple[str, str]]
 
 
 class Page(HTMLParser):
-    """Checks that elements close in the order they opened, and gathers rows, ids and texts."""
+    """Checks that elements close in the order they opened, and gathers tables, ids and references."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.rows: list[list[tuple[str, str]]] = []
+        self.tables: dict[str, dict[str, Cells]] = {}
         self.ids: list[str] = []
         self.tags: list[str] = []
         self.references: list[str] = []
@@ -30,17 +43,19 @@ class Page(HTMLParser):
         self.close()
         assert not self.open
 
+    def table(self, caption: str) -> dict[str, Cells]:
+        """Return the first table whose caption begins so: each row's cells, value and text, by its name."""
+        return next(rows for title, rows in self.tables.items() if title.startswith(caption))
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.tags.append(tag)
         if found.get("id"):
             self.ids.append(str(found["id"]))
-        self.references += [str(found[key])[1:] for key in ("href", "aria-labelledby") if str(found.get(key, "")).startswith("#")]
-        self.references += re.findall(r"url\(#([^)]*)\)", " ".join(str(value) for value in found.values()))
-        if tag == "tr":
-            self.rows.append([])
+        self.references += [str(found[key]) for key in ("href", "aria-labelledby") if found.get(key)]
+        self.references += re.findall(r"url\((#[^)]*)\)", " ".join(str(value) for value in found.values()))
         if tag == "td":
-            self.rows[-1].append((str(found["data-value"]), ""))
+            self.cells.append((str(found["data-value"]), ""))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -53,9 +68,13 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "td":
-            value, _ = self.rows[-1][-1]
-            self.rows[-1][-1] = (value, data.strip())
+        if self.open and self.open[-1] == "caption":
+            self.rows = self.tables.setdefault(data, {})
+        elif self.open and self.open[-1] == "td":
+            value, _ = self.cells[-1]
+            self.cells[-1] = (value, data.strip())
+        elif self.open[-3:] == ["tbody", "tr", "th"]:
+            self.cells = self.rows.setdefault(data, [])
 
 
 def page_of(folder: Path) -> str:
@@ -72,10 +91,8 @@ def metrics_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "metrics.json").read_text())["routers"])
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_a_report_has_every_figure_in_the_page_and_as_a_file(make_run: Any, streams: bool) -> None:
-    folder = make_run(streams=streams)
-    text = page_of(folder)
+def test_a_report_has_every_figure_in_the_page_and_as_a_file(text: str, reported: Path) -> None:
+    folder = reported
     assert [name.name for name in sorted((folder / "figures").iterdir())] == sorted(f"{drawing.name}.png" for drawing in DRAWINGS)
     assert all((folder / "figures" / f"{drawing.name}.png").read_bytes().startswith(b"\x89PNG") for drawing in DRAWINGS)
     assert text.count("<svg ") == len(DRAWINGS)
@@ -85,7 +102,7 @@ def test_a_report_has_every_figure_in_the_page_and_as_a_file(make_run: Any, stre
 def test_the_page_is_well_formed_and_its_ids_are_unique_and_found(text: str) -> None:
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    assert set(page.references) <= set(page.ids)
+    assert {reference.removeprefix("#") for reference in page.references} <= set(page.ids)
     assert len(page.references) > 10
 
 
@@ -96,24 +113,89 @@ def test_the_page_asks_nothing_of_any_other_place(text: str) -> None:
     assert "@import" not in text
 
 
+def test_headings_are_one_below_another_and_tables_say_what_they_head(text: str) -> None:
+    levels = [int(tag[1]) for tag in Page(text).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert text.count("<th ") == text.count('<th scope="row"') + text.count('<th scope="col"')
+    assert text.count("<table") == text.count("<caption>")
+
+
 def test_the_comparison_comes_first_and_its_numbers_are_those_of_the_metrics(text: str, reported: Path) -> None:
-    rows = Page(text).rows[1:10]
-    expected = [[repr(metrics[column.metric]) for column in COLUMNS] for metrics in metrics_of(reported).values()]
-    assert [[value for value, _ in row] for row in rows] == expected
+    rows = Page(text).table("Every router answered")
+    expected = {name: [repr(metrics[column.metric]) for column in COLUMNS] for name, metrics in metrics_of(reported).items()}
+    assert {name: [value for value, _ in row] for name, row in rows.items()} == expected
     ppo = metrics_of(reported)["ppo"]
     low, high = (f"{100 * bound:.1f}" for bound in ppo["ci95"]["success_rate"])
-    assert rows[0][0][1] == f"{100 * ppo['success_rate']:.1f}%"
+    assert rows["ppo"][0][1] == f"{100 * ppo['success_rate']:.1f}%"
     assert f"<small>{low}{DASH}{high}%</small>" in text
     assert text.index("<table") < text.index("<svg")
 
 
 def test_success_by_category_and_shares_of_models_are_those_of_the_metrics(text: str, reported: Path) -> None:
-    rows = Page(text).rows
-    routers = list(metrics_of(reported).values())
-    categories = [["30", *(repr(metrics["per_category"][name]["success_rate"]) for metrics in routers)] for name in routers[0]["per_category"]]
-    assert [[value for value, _ in row] for row in rows[11:19]] == categories
-    models = [[repr(metrics["model_share"][name]) for metrics in routers] for name in routers[0]["model_share"]]
-    assert [[value for value, _ in row] for row in rows[20:27]] == models
+    page, routers = Page(text), list(metrics_of(reported).values())
+    for name, cells in page.table("Success rate at the preference").items():
+        assert [value for value, _ in cells] == ["30.0", *(repr(metrics["per_category"][name]["success_rate"]) for metrics in routers)]
+    for name, cells in page.table("Share of queries that each router").items():
+        assert [value for value, _ in cells] == [repr(metrics["model_share"][name]) for metrics in routers]
+
+
+def test_numbers_about_the_decisions_are_those_of_decisions_npz(text: str, reported: Path) -> None:
+    with np.load(reported / "decisions.npz") as saved:
+        chosen, quality, category = saved["chosen"][0, 0], saved["quality"], saved["category"]
+        expected, candidates, oracle = saved["expected_quality"][0], saved["candidates"].tolist(), saved["chosen"][8, 0]
+    page, rows = Page(text), np.arange(len(chosen))
+    failed = quality[rows, chosen] < 0.5
+    everything, code = (page.table("Share of each category's queries that ppo failed")[name] for name in ("All queries", "code"))
+    none = failed & (quality < 0.5).all(axis=1)
+    overrated = failed & ~none & (expected[rows, chosen] >= np.where(quality >= 0.5, expected, -1).max(axis=1))
+    traded = failed & ~none & ~overrated
+    assert [float(value) for value, _ in everything[1:]] == pytest.approx([mask.mean() for mask in (failed, none, overrated, traded)])
+    assert float(code[1][0]) == pytest.approx(failed[category == "code"].mean())
+    sent = page.table("Share of each category's queries that ppo gave")["math"]
+    assert [float(value) for value, _ in sent[1:]] == pytest.approx([(chosen[category == "math"] == m).mean() for m in range(len(candidates))])
+    regret = page.table("Regret of a query")["ppo"]
+    reward = [_reward(reported, choice) for choice in (oracle, chosen)]
+    assert float(regret[0][0]) == pytest.approx((reward[0] - reward[1]).mean())
+    assert float(regret[3][0]) == pytest.approx((reward[0] - reward[1] <= 0.01).mean())
+
+
+def _reward(folder: Path, chosen: Any) -> Any:
+    """Return what the default reward gives each choice at 0.9,0.08,0.02."""
+    with np.load(folder / "decisions.npz") as saved:
+        quality, cost, latency = (saved[name][np.arange(len(chosen)), chosen] for name in ("quality", "cost_usd", "latency_ms"))
+        (cheap, dear), (quick, slow) = saved["scales"]
+    return 0.9 * quality + 0.08 * (dear - cost) / (dear - cheap) + 0.02 * (slow - latency) / (slow - quick)
+
+
+def test_disputed_questions_are_shown_with_their_texts_and_every_choice(text: str, reported: Path) -> None:
+    with np.load(reported / "decisions.npz") as saved:
+        hashes, chosen, routers = saved["queries"].tolist(), saved["chosen"][:, 0], saved["routers"].tolist()
+        candidates = saved["candidates"].tolist()
+    shown = [unescape(found) for found in re.findall("<blockquote>(.*?)</blockquote>", text)]
+    assert len(shown) == len(set(shown)) == 12
+    query = hashes.index(text_hash(shown[0]))
+    rows = re.findall(r'<th scope="row">(.*?)</th>', text[text.index(shown[0]) : text.index(shown[1])])
+    said = {router: choice.split(": ")[0] for choice in rows for router in choice.split(": ")[1].split(", ")}
+    assert said == {router: candidates[chosen[r, query]] for r, router in enumerate(routers)}
+
+
+def test_without_texts_questions_are_named_by_their_hash(make_run: Any) -> None:
+    results = read_results(make_run())
+    (section,) = [section for section in sections(results, {}, {}) if section.name == "disputes"]
+    assert [question.known for question in section.questions] == [False] * 12
+    assert all(question.text in results.decisions.queries for question in section.questions)
+    assert "12 of 12 questions are named by the SHA-256" in section.notes[1]
+
+
+def test_a_question_is_escaped_shortened_and_without_control_characters(make_run: Any) -> None:
+    results = read_results(make_run())
+    evil = "<script>alert(1)</script>\x1b\n" + "x" * 5000
+    (section,) = [part for part in sections(results, {}, dict.fromkeys(results.decisions.queries.tolist(), evil)) if part.name == "disputes"]
+    page = render_page(NakedPage(kind="", title="", summary="", facts={}, sections=[section], configuration={}))
+    assert page.count("<blockquote>&lt;script&gt;alert(1)&lt;/script&gt; \nxxx") == 12
+    assert page.count("<script>") == 1
+    assert len(page) < 60_000
 
 
 def test_the_headline_is_compared_with_llm_only_in_words(text: str, reported: Path) -> None:
@@ -125,6 +207,14 @@ def test_the_headline_is_compared_with_llm_only_in_words(text: str, reported: Pa
 def test_the_configuration_is_folded_in(text: str, reported: Path) -> None:
     (shown,) = re.findall(r"<pre>(.*)</pre>", text, re.DOTALL)
     assert unescape(shown) == (reported / "run.yaml").read_text()
+
+
+def test_a_simulation_has_a_report_too(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "greedy", "oracle"), streams=True)
+    page = Page(page_of(folder))
+    assert {path.stem for path in (folder / "figures").iterdir()} == {drawing.name for drawing in DRAWINGS}
+    assert [len(cells) for cells in page.table("Share of each category's queries that ppo failed").values()] == [2] * 9
+    assert any(caption.startswith("What each choice brings") for caption in page.tables)
 
 
 def test_markup_in_names_is_text(make_run: Any) -> None:
@@ -143,11 +233,14 @@ def test_further_measures_are_those_that_some_router_has(make_run: Any) -> None:
     content["routers"]["greedy"] |= {"hypervolume": None, "cpt50": 0.25, "brier": None}
     content["routers"]["ppo"]["ci95"]["hypervolume"] = [0.7, 0.75]
     (folder / "metrics.json").write_text(json.dumps(content))
-    text = page_of(folder)
-    assert Page(text).rows[-3:] == [[], [("0.7123", "0.712"), ("", DASH)], [("", DASH), ("0.25", "25.0%")]]
-    assert f"<small>0.700{DASH}0.750</small>" in text
-    assert "Hypervolume" in text
-    assert "Brier" not in text
+    results = read_results(folder)
+    columns = further_columns(results)
+    table = comparison_table(entries(results), "", columns)
+    assert [column.title for column in columns] == ["Hypervolume", "CPT(50%)"]
+    assert [[(cell.text, cell.interval) for cell in row.cells] for row in table.rows] == [
+        [("0.712", f"0.700{DASH}0.750"), (DASH, "")],
+        [(DASH, ""), ("25.0%", "")],
+    ]
 
 
 def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) -> None:
@@ -155,31 +248,46 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     content = json.loads((folder / "metrics.json").read_text())
     content["comparisons"] = [{"a": "ppo", "b": "greedy", "difference": 0.0123, "ci95": [-0.001, 0.025], "p": 0.0301, "p_holm": 0.0602}]
     (folder / "metrics.json").write_text(json.dumps(content))
-    text = page_of(folder)
-    assert "ppo minus greedy" in text
-    assert Page(text).rows[-1] == [("0.0123", "0.012"), ("0.0301", "0.0301"), ("0.0602", "0.0602")]
-    assert "<small>-0.001 to 0.025</small>" in text
+    (row,) = paired_table(read_results(folder)).rows
+    assert row.name == "ppo minus greedy"
+    assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
 
 
-def test_an_interval_with_a_minus_sign_has_no_dash_before_it(make_run: Any) -> None:
-    folder = make_run(routers=("ppo",))
+def test_what_quality_costs_is_a_share_of_the_best_candidates_cost_with_an_open_end(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "random"))
     content = json.loads((folder / "metrics.json").read_text())
-    content["routers"]["ppo"]["ci95"]["expected_utility"] = [-0.2, -0.05]
+    content["routers"]["ppo"] |= {"cost_at_quality": {"0.97": 0.191, "1.00": None}, "cost_at_quality_ci95": {"0.97": [0.15, None], "1.00": None}}
     (folder / "metrics.json").write_text(json.dumps(content))
-    assert "<small>-0.200 to -0.050</small>" in page_of(folder)
+    table = cost_of_quality_table(read_results(folder))
+    assert table is not None
+    assert [column.title for column in table.columns] == ["97%", "100%"]
+    assert [[(cell.text, cell.interval) for cell in row.cells] for row in table.rows] == [[("19.1%", "from 15.0%"), (DASH, "")], [(DASH, "")] * 2]
+
+
+def test_an_interval_with_a_minus_sign_has_no_dash_before_it() -> None:
+    assert with_interval(-0.1, (-0.2, -0.05), fixed(3)).interval == "-0.200 to -0.050"
 
 
 def test_what_is_unknown_is_a_dash_and_has_no_figure(make_run: Any) -> None:
-    folder = make_run(routers=("ppo",), candidates=("small", "large"), categories=("all",), latency=False, curves=False)
+    folder = make_run(routers=("random",), candidates=("small",), categories=("",), latency=False, curves=False)
     page = Page(page_of(folder))
-    assert [text for value, text in page.rows[1] if value == ""] == [DASH, DASH]
-    assert {path.stem for path in (folder / "figures").iterdir()} == {"cost_quality", "comparison", "models", "categories"}
+    assert [text for value, text in page.table("Every router answered")["random"] if value == ""] == [DASH, DASH]
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"cost_quality", "comparison", "models", "destinations"}
+    assert set(page.table("Share of each category's queries that random failed")) == {"All queries"}
+    assert not any(caption.startswith(("Success rate at", "Regret", "What each choice")) for caption in page.tables)
 
 
-def test_forty_routers_and_thirty_categories_are_shown(make_run: Any) -> None:
-    many = {name: tuple(f"{name} {n}" for n in range(count)) for name, count in (("routers", 40), ("categories", 30), ("candidates", 14))}
-    rows = Page(page_of(make_run(**many))).rows
-    assert len(rows) == 3 + 40 + 30 + 14
+def test_of_thousands_of_categories_models_and_routers_the_most_frequent_are_shown(make_run: Any) -> None:
+    categories = tuple(f"category {n}" for n in range(QUERIES - 40))  # the first 40 have two queries each
+    routers, candidates = (tuple(f"{kind} {n}" for n in range(count)) for kind, count in (("router", 40), ("model", 14)))
+    results = read_results(make_run(routers=routers, candidates=candidates, categories=categories))
+    table = success_table(results)
+    assert {row.name for row in table.rows} == {f"category {n}" for n in range(40)}
+    assert table.caption.endswith("The 40 most frequent of 200 categories.")
+    found = Destinations.of(results)
+    assert found.shares.shape == (41, 13)
+    assert found.models[-1] == "all others"
+    assert np.allclose(found.shares.sum(axis=1), 1)
 
 
 def test_the_same_run_gives_the_same_bytes(text: str, reported: Path, tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_report.commands import report
-from aamc_report.data import read_results
 from aamc_report.formats import DASH, aligned, dollars, fixed, percent, shortest, significant
+from aamc_report.reading import read_results
 from aamc_report.report import write_report
 from click.testing import CliRunner
 
 from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.evaluation import Comparison
 from aamc_sdk.files import read_json, write_json
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -55,6 +57,11 @@ def test_flipped_bits_are_an_error(make_run: Any) -> None:
         ("routers", {"ppo": {"success_rate": "high"}}),
         ("routers", {"other": {}}),
         ("routers", {"ppo": 3}),
+        ("routers", {"ppo": {"per_category": 3}}),
+        ("routers", {"ppo": {"per_category": {"math": {}}}}),
+        ("routers", {"ppo": {"frontier": [{"mean_quality": 0.5}]}}),
+        ("routers", {"ppo": {"ci95": {"success_rate": 0.5}}}),
+        ("routers", {"ppo": {"model_share": [1.0]}}),
         ("comparisons", [{"a": "ppo"}]),
         ("comparisons", 3),
     ],
@@ -66,16 +73,30 @@ def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: 
         write_report(folder)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"chosen": np.full((1, 43, 240), 7)},
+        {"chosen": np.full((1, 43, 240), -1)},
+        {"chosen": np.zeros((1, 21, 240), dtype=int)},
+        {"category": np.array(["math"])},
+        {"expected_quality": np.zeros((1, 240, 6))},
+        {"candidate_means": np.zeros((7, 2))},
+    ],
+)
+def test_decisions_that_do_not_fit_together_are_an_error(make_run: Any, damage: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    path = folder / "decisions.npz"
+    attrs.evolve(Comparison.load(path), **damage).save(path)
+    with pytest.raises(CheckpointError, match="do not fit together") as caught:
+        write_report(folder)
+    assert next(iter(damage)) in str(caught.value)
+
+
 def test_an_unwritable_place_is_an_error(make_run: Any) -> None:
     folder = make_run(routers=("ppo",))
     with pytest.raises(OutputError, match=r"run\.yaml"):
         write_report(folder, folder / "run.yaml" / "page.html")
-
-
-def test_no_half_written_file_is_left(make_run: Any) -> None:
-    folder = make_run(routers=("ppo",))
-    write_report(folder)
-    assert [path.name for path in folder.rglob(".*")] == []
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -101,10 +122,11 @@ def test_the_command_prints_where_the_page_is(make_run: Any, tmp_path: Path) -> 
     assert not (folder / "report.html").exists()
 
 
-def test_a_finished_run_gets_its_report(make_run: Any) -> None:
+def test_a_finished_run_gets_its_report_and_no_half_written_file(make_run: Any) -> None:
     folder = make_run(routers=("ppo",))
     get_plugin_manager().tell("aamc_run_finished", folder=folder)
     assert (folder / "report.html").is_file()
+    assert [path.name for path in folder.rglob(".*")] == []
 
 
 def test_the_plugin_itself_imports_no_plotting_library() -> None:

@@ -6,12 +6,36 @@ from pathlib import Path
 
 import click
 
+from aamc_sdk.cli.options import JSON
+
 
 @click.command()
-@click.argument("run", default="runs/latest", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the page goes; report.html in the run's folder by default.")
-def report(run: Path, out: Path | None) -> None:
-    """Make the figures and the page of RUN, a run's folder, again; print where the page is."""
-    from aamc_report.report import write_report
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the page goes; report.html in the run's folder, or comparison.html here.")
+@click.option("--no-texts", is_flag=True, help="Name disputed questions by their hash, for a page that leaves the house.")
+@JSON
+def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bool) -> None:
+    """Make the figures and the page of a run again, or put several RUNS side by side; print where the page is.
 
-    click.echo(write_report(run, out))
+    RUNS are folders, runs/latest by default.
+
+    Example: aamc report runs/before runs/after --out difference.html
+    """
+    from aamc_report.report import write_report
+    from aamc_report.several.document import document
+    from aamc_report.several.page import write_comparison
+    from aamc_report.several.pairs import pairs
+    from aamc_report.several.runs import read_runs
+    from aamc_sdk.cli.output import write_json_line
+
+    compared = read_runs(runs or (Path("runs/latest"),))
+    paired = pairs(compared)
+    if len(compared) == 1:
+        (run,) = compared.values()
+        page = write_report(run.run.folder, out, texts=not no_texts)
+    else:
+        page = write_comparison(compared, paired, out or Path("comparison.html"))
+    if as_json:
+        write_json_line({**document(compared, paired), "page": page})
+    else:
+        click.echo(page)

@@ -1,10 +1,10 @@
-"""Reading a run's folder: what it measured, what it decided, and how its parts learned."""
+"""What a run measured, what it decided, and how its parts learned."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -12,9 +12,15 @@ import numpy as np
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.files import read_json
+from aamc_sdk.evaluation.preferences import HEADLINE
 from aamc_sdk.runs import Run
+
+ORACLE = "oracle"
+"""The router that knows what comes of every choice; regret is measured against it."""
+MOST_CATEGORIES = 40
+"""More categories than this are in ``metrics.json`` only."""
 
 
 @attrs.frozen
@@ -29,27 +35,27 @@ class Paired:
     p_holm: float
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)  # what is cached needs room
 class Results:
     """What a run measured.
 
     Attributes:
+        run: Its folder.
         data: What ``metrics.json`` says of the data.
         routers: Each router's metrics, in the order of the comparison.
         headline: The router that the run is about.
         decisions: What ``decisions.npz`` holds.
         curves: Each part's learning curve, where it has one.
-        seed: All of the run's randomness followed from it.
         configuration: The text of ``run.yaml``.
         paired: The tests of the comparison's first router against each other one.
     """
 
+    run: Run
     data: Mapping[str, Any]
     routers: Mapping[str, Mapping[str, Any]]
     headline: str
     decisions: Comparison
     curves: Mapping[str, Sequence[Mapping[str, float]]]
-    seed: int
     configuration: str
     paired: Sequence[Paired] = ()
 
@@ -65,6 +71,25 @@ class Results:
         """Return a metric's 95% interval, NaN where there is none."""
         return bounds((self.routers[router].get("ci95") or {}).get(metric))
 
+    def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
+        """Return the interval of a metric of one category's queries, NaN where there is none."""
+        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
+        return bounds((figures.get("ci95") or {}).get(metric))
+
+    @property
+    def position(self) -> int:
+        """Where the headline's router stands in the arrays of ``decisions``."""
+        return self.position_of(self.headline)
+
+    def position_of(self, router: str) -> int:
+        """Return where a router stands in the arrays of ``decisions``."""
+        return int(np.flatnonzero(self.decisions.routers == router)[0])
+
+    @cached_property
+    def resampling(self) -> Resampling:
+        """Return the resamples that the run's own intervals came from."""
+        return Resampling.bootstrap(self.decisions.stream, self.run.settings.evaluation.resamples, self.run.settings.seed)
+
     @property
     def categories(self) -> Mapping[str, int]:
         """The categories of the evaluated queries, and how many queries each has."""
@@ -72,6 +97,13 @@ class Results:
         for metrics in self.routers.values():
             counts.update({name: int(number(figures["n"])) for name, figures in (metrics.get("per_category") or {}).items()})
         return counts
+
+    @property
+    def shown_categories(self) -> Mapping[str, int]:
+        """The most frequent categories, in the order of all: as many as a reader can take in."""
+        counts = self.categories
+        kept = sorted(counts, key=lambda name: -counts[name])[:MOST_CATEGORIES]
+        return {name: n for name, n in counts.items() if name in kept}
 
     def category_value(self, router: str, category: str, metric: str) -> float:
         """Return a metric of one category's queries, NaN where it is null."""
@@ -81,6 +113,19 @@ class Results:
     def model_share(self, router: str, model: str) -> float:
         """Return the share of queries that a router gave to a model."""
         return number((self.routers[router].get("model_share") or {}).get(model, 0.0))
+
+    def model_share_interval(self, router: str, model: str) -> tuple[float, float]:
+        """Return the interval of the share of queries that a router gave to a model, NaN where there is none."""
+        return bounds((self.routers[router].get("model_share_ci95") or {}).get(model))
+
+    def cost_at_quality(self, router: str) -> Mapping[str, tuple[float, tuple[float, float]]]:
+        """Return what shares of the best single candidate's quality cost, as shares of that candidate's cost, each with its interval.
+
+        NaN where the router does not reach the quality: an interval's upper bound, where not all resamples reach it.
+        """
+        metrics = self.routers[router]
+        intervals = metrics.get("cost_at_quality_ci95") or {}
+        return {target: (number(cost), bounds(intervals.get(target))) for target, cost in (metrics.get("cost_at_quality") or {}).items()}
 
     def frontier(self, router: str) -> Floats:
         """Return mean cost in USD and mean quality along the sweep of preferences, ``[points, 2]``."""
@@ -102,7 +147,7 @@ class Results:
 
     def latencies(self, router: str) -> Floats:
         """Return the latency in ms of each query at the headline's preference, without unknown ones."""
-        latency = self.decisions.realised(self.decisions.routers.tolist().index(router)).latency_ms[0]
+        latency = self.decisions.realised(self.position_of(router)).latency_ms[HEADLINE]
         return np.asarray(latency[np.isfinite(latency)])
 
 
@@ -123,73 +168,3 @@ def bounds(interval: Sequence[object] | None) -> tuple[float, float]:
     """Return an interval of ``metrics.json``; null is two NaN."""
     low, high = interval or (None, None)
     return number(low), number(high)
-
-
-def read_results(folder: Path) -> Results:
-    """Read a run's folder.
-
-    Raises:
-        CheckpointError: It is not a run, or one of its files is missing or damaged.
-    """
-    run = Run.open(folder)
-    content = _read_metrics(run.folder / "metrics.json")
-    routers = content["routers"]
-    decisions = _read_decisions(run.folder / "decisions.npz", routers)
-    headline = run.router_name
-    return Results(
-        data=content["data"],
-        routers=routers,
-        headline=headline if headline in routers else next(iter(routers)),
-        decisions=decisions,
-        curves=_read_curves(run.folder),
-        seed=run.settings.seed,
-        configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
-        paired=_read_paired(content.get("comparisons") or []),
-    )
-
-
-def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
-    try:
-        return [Paired(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"its 'comparisons' cannot be used ({error!r})"
-        raise CheckpointError(f"metrics.json is damaged: {why}; evaluate the run again with: aamc evaluate") from error
-
-
-def _read_metrics(path: Path) -> Mapping[str, Any]:
-    content = read_json(path)
-    routers = content.get("routers") if isinstance(content, Mapping) else None
-    usable = isinstance(routers, Mapping) and routers and all(isinstance(metrics, Mapping) for metrics in routers.values())
-    if not usable or not isinstance(content.get("data"), Mapping):
-        raise CheckpointError(f"{path} is damaged: it must hold 'data' and 'routers'; evaluate the run again with: aamc evaluate")
-    found: Mapping[str, Any] = content
-    return found
-
-
-def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
-    decisions = Comparison.load(path)
-    if set(decisions.routers.tolist()) != set(routers):
-        raise CheckpointError(f"{path} and metrics.json are about different routers; evaluate the run again with: aamc evaluate")
-    played = (len(decisions.routers), len(decisions.preferences), len(decisions.queries))
-    outcomes = (len(decisions.queries), len(decisions.candidates)) if decisions.is_table else played
-    if decisions.chosen.shape != played or not decisions.quality.shape == decisions.cost_usd.shape == decisions.latency_ms.shape == outcomes:
-        raise CheckpointError(f"{path} is damaged: its arrays do not fit together; evaluate the run again with: aamc evaluate")
-    return decisions
-
-
-def _read_curves(folder: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
-    curves = {}
-    for path in (folder / "estimator" / "training.json", *sorted(folder.glob("routers/*/training.json"))):
-        if path.is_file():
-            curve = _read_curve(path)
-            if curve:
-                curves[path.parent.name] = curve
-    return curves
-
-
-def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
-    content = read_json(path)
-    curve = content.get("curve") or [] if isinstance(content, Mapping) else None
-    if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
-        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; train again")
-    return curve

@@ -9,11 +9,13 @@ from xml.etree import ElementTree
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from aamc_report.style import GRID, INK, MUTED, PAPER, short
+from aamc_report.style import GRID, HEADLINE, INK, MUTED, PAPER, short
 
-THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
-"""What stands for the neutral colours in a page."""
+THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)", HEADLINE: "var(--accent)"}
+"""What stands for the colours that a page has a light and a dark shade of."""
 _TIP = "tip "
+_FINE = re.compile(r"-?\d+\.\d{3,}")
+"""A coordinate finer than a hundredth of a point, which nobody sees."""
 
 
 def tip(artist: Artist, text: str) -> None:
@@ -29,7 +31,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """Return a figure as an SVG element: its ids begin with ``name``, its neutral colours are the page's, it holds no address."""
+    """Return a figure as an SVG element: its ids begin with ``name``, its neutral colours and the headline's are the page's, it holds no address."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     root = ElementTree.fromstring(file.getvalue())  # noqa: S314  # matplotlib wrote it
@@ -37,6 +39,8 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
         element.tag = _local(element.tag)
         identity = element.attrib.pop("id", "")
         element.attrib = {_local(key): _adapt(value, name) for key, value in element.attrib.items()}
+        if "d" in element.attrib:
+            element.set("d", _FINE.sub(_rounded, element.attrib["d"]))
         if identity.startswith(_TIP):
             _add_title(element, identity.removeprefix(_TIP))
         elif identity:
@@ -56,6 +60,10 @@ def _adapt(value: str, name: str) -> str:
     for colour, variable in THEME.items():
         value = value.replace(colour, variable)
     return value
+
+
+def _rounded(coordinate: re.Match[str]) -> str:
+    return f"{float(coordinate[0]):.2f}"
 
 
 def _add_title(element: ElementTree.Element, text: str) -> None:

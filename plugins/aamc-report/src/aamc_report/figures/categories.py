@@ -21,10 +21,10 @@ MOST_NUMBERS = 16
 
 def draw(results: Results) -> Figure | None:
     """Draw the map; None without categories."""
-    if not results.categories:
+    if not results.shown_categories:
         return None
-    rates = np.array([[results.category_value(router, name, "success_rate") for router in results.routers] for name in results.categories])
-    figure = new_figure(1.3 + 0.24 * len(results.categories))
+    rates = np.array([[results.category_value(router, name, "success_rate") for router in results.routers] for name in results.shown_categories])
+    figure = new_figure(1.3 + 0.24 * len(results.shown_categories))
     axes = figure.subplots()
     scale, shades = Normalize(float(np.nanmin(rates, initial=0.9)), 1.0), LinearSegmentedColormap.from_list("rates", SHADES)
     mesh = axes.pcolormesh(rates, cmap=shades, norm=scale, edgecolors=PAPER, linewidth=0.8)
@@ -47,7 +47,7 @@ def _name_axes(axes: Axes, results: Results) -> None:
     slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MOST_NUMBERS else 90
     places, names = np.arange(len(results.routers)) + 0.5, [short(router, 16) for router in results.routers]
     axes.set_xticks(places, names, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(results.categories)) + 0.5, [f"{short(name)}  (n = {n:,})" for name, n in results.categories.items()])
+    axes.set_yticks(np.arange(len(results.shown_categories)) + 0.5, [f"{short(name)}  (n = {n:,})" for name, n in results.shown_categories.items()])
     axes.xaxis.tick_top()
     axes.invert_yaxis()
     axes.tick_params(length=0, labelcolor=INK)

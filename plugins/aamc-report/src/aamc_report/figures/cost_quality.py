@@ -2,48 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import attrs
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aamc_report.analysis.bands import hull_band
 from aamc_report.data import Results
 from aamc_report.formats import dollars, shortest
 from aamc_report.labels import Label, place_labels
 from aamc_report.render import tip
-from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, use_log_axis, wide
+from aamc_report.style import HEADLINE, INK, MUTED, PAPER, Look, looks, new_figure, short, use_log_axis, wide
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.frontier import hull
 
 CAPTION = (
     "Up and to the left is better. Large markers: the preference above, with 95% intervals. "
-    "Small dots: the same router as cost counts for more or less; solid lines: their concave hull. "
+    "Small dots: the same router as cost counts for more or less; solid lines: their concave hull, with its 95% interval as a band. "
     "Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
 )
+BAND_STEP = 6
+"""A band needs fewer points than the line in it."""
+
+
+@attrs.frozen
+class Series:
+    """A router in the plane: whose results, which router, what it is called here, and how it is drawn."""
+
+    results: Results
+    router: str
+    name: str
+    look: Look
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """Mean cost in USD and mean quality at the preference."""
+        return self.results.value(self.router, "mean_cost_usd"), self.results.value(self.router, "mean_quality")
+
+    @property
+    def frontier(self) -> Floats:
+        """Mean cost and quality along the sweep, ``[points, 2]``; none for a router that stays where it is."""
+        points = self.results.frontier(self.router)
+        return points if len(np.unique(points, axis=0)) > 1 else points[:0]
+
+    def band(self, at_cost_usd: Floats) -> Floats:
+        """Return the interval of the hull's quality at costs ``[K]``, ``[2, K]``."""
+        return hull_band(self.results.decisions, self.results.position_of(self.router), self.results.resampling, at_cost_usd)
 
 
 def draw(results: Results) -> Figure:
-    """Draw the plane; its cost axis is logarithmic where costs differ much."""
+    """Draw a run's routers and candidates."""
+    models = dict(zip(results.decisions.candidates.tolist(), results.candidate_points, strict=True))
+    return draw_plane([Series(results, router, router, look) for router, look in looks(results).items()], models)
+
+
+def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figure:
+    """Draw the plane; its cost axis is logarithmic where costs differ much.
+
+    Args:
+        routers: What to draw.
+        models: Single candidates: mean cost in USD and quality, ``[2]`` each.
+    """
     figure = new_figure(4.9)
     axes = figure.subplots()
     axes.set_xlabel("mean cost of a query, USD")
     axes.set_ylabel("mean quality")
-    headline = [_point(results, router) for router in results.routers]
-    every = np.concatenate((results.candidate_points, headline, *(results.frontier(router) for router in results.routers)))
+    points = np.array(list(models.values()), dtype=np.float64).reshape(-1, 2)
+    every = np.concatenate((points, [router.point for router in routers], *(router.frontier for router in routers)))
     if wide(every[:, 0]):
         use_log_axis(axes)
     axes.xaxis.set_major_formatter(lambda value, _: shortest(value, "$"))
     axes.margins(0.08)
-    lines = [_draw_candidates(axes, results.candidate_points)]
-    lines += [_draw_router(axes, results, router, look) for router, look in looks(results).items()]
+    lines = [_draw_candidates(axes, points), *(_draw_router(axes, router) for router in routers)]
     shown = np.concatenate((every, *lines))
-    place_labels(axes, _labels(results), shown[np.isfinite(shown).all(axis=1)])
+    place_labels(axes, _labels(routers, models), shown[np.isfinite(shown).all(axis=1)])
     return figure
-
-
-def _point(results: Results, router: str) -> tuple[float, float]:
-    return results.value(router, "mean_cost_usd"), results.value(router, "mean_quality")
 
 
 def _mixtures(points: Floats) -> Floats:
@@ -64,38 +100,32 @@ def _draw_candidates(axes: Axes, points: Floats) -> Floats:
     return line
 
 
-def _draw_router(axes: Axes, results: Results, router: str, look: Look) -> Floats:
+def _draw_router(axes: Axes, router: Series) -> Floats:
     """Draw a router's point, intervals and frontier; return points on its lines, ``[N, 2]``."""
-    cost, quality = _point(results, router)
-    frontier, front = results.frontier(router), 4 if look.emphasised else 3
-    lines = [_interval_points(results, router)]
-    if len(np.unique(frontier, axis=0)) > 1:
-        lines.append(_mixtures(frontier))
-        axes.plot(*lines[-1].T, color=look.colour, linewidth=2.4 if look.emphasised else 1.1, zorder=front)
-        axes.plot(*frontier.T, "o", color=look.colour, markersize=3 if look.emphasised else 2, alpha=0.7, zorder=front)
-    axes.plot(results.interval(router, "mean_cost_usd"), (quality, quality), color=look.colour, linewidth=1, zorder=front)
-    axes.plot((cost, cost), results.interval(router, "mean_quality"), color=look.colour, linewidth=1, zorder=front)
-    size = 9 if look.emphasised else 6.5
-    (marker,) = axes.plot(cost, quality, look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
-    tip(marker, f"{router}: quality {quality:.3f} at {dollars(cost)}")
+    (cost, quality), colour, emphasised = router.point, router.look.colour, router.look.emphasised
+    front = 4 if emphasised else 3
+    spread = {metric: router.results.interval(router.router, metric) for metric in ("mean_cost_usd", "mean_quality")}
+    lines = [np.array([(cost, q) for q in np.linspace(*spread["mean_quality"], 12)])]
+    if len(router.frontier):
+        lines.append(_mixtures(router.frontier))
+        along = lines[-1][[*range(0, len(lines[-1]), BAND_STEP), -1], 0]
+        axes.fill_between(along, *router.band(along), color=colour, alpha=0.22 if emphasised else 0.1, linewidth=0)
+        axes.plot(*lines[-1].T, color=colour, linewidth=2.4 if emphasised else 1.1, zorder=front)
+        axes.plot(*router.frontier.T, "o", color=colour, markersize=3 if emphasised else 2, alpha=0.7, zorder=front)
+    axes.plot(spread["mean_cost_usd"], (quality, quality), color=colour, linewidth=1, zorder=front)
+    axes.plot((cost, cost), spread["mean_quality"], color=colour, linewidth=1, zorder=front)
+    size = 9 if emphasised else 6.5
+    (marker,) = axes.plot(cost, quality, router.look.marker, color=colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
+    tip(marker, f"{router.name}: quality {quality:.3f} at {dollars(cost)}")
     return np.concatenate(lines)
 
 
-def _interval_points(results: Results, router: str) -> Floats:
-    """Return points along a router's interval of quality, ``[N, 2]``."""
-    cost, _ = _point(results, router)
-    return np.array([(cost, quality) for quality in np.linspace(*results.interval(router, "mean_quality"), 12)])
-
-
-def _labels(results: Results) -> list[Label]:
-    """Return the labels, the headline's first: the first ones get the best places."""
-    labels: list[Label] = []
-    for router, look in looks(results).items():
-        x, y = _point(results, router)
-        if look.emphasised:
-            labels.insert(0, Label(x=x, y=y, text=short(router), colour=look.colour, weight="bold"))
-        else:
-            labels.append(Label(x=x, y=y, text=short(router), colour=INK))
-    for name, (x, y) in zip(results.decisions.candidates.tolist(), results.candidate_points.tolist(), strict=True):
-        labels.append(Label(x=x, y=y, text=short(name), colour=MUTED, size=7))
+def _labels(routers: Sequence[Series], models: Mapping[str, Floats]) -> list[Label]:
+    """Return the labels, those of emphasised routers first: the first ones get the best places."""
+    labels = []
+    for router in sorted(routers, key=lambda router: not router.look.emphasised):
+        colour = HEADLINE if router.look.colour == HEADLINE else INK  # others are too pale for small type
+        x, y = router.point
+        labels.append(Label(x=x, y=y, text=short(router.name), colour=colour, weight="bold" if router.look.emphasised else "normal"))
+    labels += [Label(x=float(x), y=float(y), text=short(name), colour=MUTED, size=7) for name, (x, y) in models.items()]
     return [label for label in labels if np.isfinite((label.x, label.y)).all()]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from aamc_report.analysis.destinations import REST, chosen_most
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
@@ -17,9 +18,6 @@ from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, sh
 from aamc_sdk.batch import Floats
 
 CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the dearest (light)."
-MOST_MODELS = 12
-"""More models than this are told apart only as far as they are chosen most."""
-REST = "all others"
 
 
 def draw(results: Results) -> Figure | None:
@@ -46,13 +44,11 @@ def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
     """Return the shares ``[R]`` and the colour of each model, from the cheapest to the dearest, the seldom chosen ones as one."""
     models = results.decisions.candidates.tolist()
     table = np.array([[results.model_share(router, model) for model in models] for router in results.routers])
-    order = np.argsort(np.nan_to_num(results.decisions.candidate_means[:, 1], nan=np.inf), kind="stable")
-    kept = set(np.argsort(-table.sum(axis=0), kind="stable")[:MOST_MODELS])
-    shown = [int(m) for m in order if m in kept]
+    shown = chosen_most(results, table.sum(axis=0))
     colours = mpl.colormaps["viridis"](np.linspace(0.08, 0.95, len(shown)))
     shares = {models[m]: table[:, m] for m in shown}
     named = {models[m]: to_hex(colour) for m, colour in zip(shown, colours, strict=True)}
-    if len(kept) < len(models):
+    if len(shown) < len(models):
         shares[REST] = 1 - table[:, shown].sum(axis=1)
         named[REST] = MUTED
     return shares, named

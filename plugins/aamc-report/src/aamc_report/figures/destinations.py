@@ -1,0 +1,81 @@
+"""Where the headline's router sends each category, and why it fails there, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from aamc_report.analysis.causes import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, Cause, Rows, failure_causes
+from aamc_report.analysis.destinations import Destinations, Group
+from aamc_report.data import Results
+from aamc_report.formats import percent
+from aamc_report.render import tip
+from aamc_report.style import INK, MUTED, PAPER, new_figure, on_colour, short
+from aamc_sdk.batch import Floats
+
+CAPTION = (
+    "The router in question, at the preference above. Left: the share of each category's queries that each model was given, in per cent. "
+    "Right: the share that failed. None could: no model answers well. Overrated: another model would have succeeded, and the router "
+    "expected no more of it. Traded: it expected more of one that would have succeeded, and chose another for its cost or latency."
+)
+SHADES = ("#f2f5f9", "#7fb0d6", "#0a5c9e")
+"""From no queries to all of them."""
+COLOURS = {IMPOSSIBLE: MUTED, OVERRATED: "#cc79a7", TRADED: "#e69f00", AVOIDABLE: "#cc79a7", UNKNOWN: "#0072b2"}
+SEEN = 0.005
+"""A share that rounds to 0% is left blank."""
+
+
+def draw(results: Results) -> Figure:
+    """Draw the map of shares and the bars of failures, a row for each category."""
+    found = Destinations.of(results)
+    figure = new_figure(1.9 + 0.25 * len(found.groups))
+    shares, failures = figure.subplots(1, 2, sharey=True, width_ratios=(len(found.models) + 2, 6))
+    _draw_shares(shares, found)
+    causes = failure_causes(results.decisions, results.position, results.run.settings.evaluation.success_threshold)
+    for cause, left, widths in _stacked(causes, found.groups):
+        bars = failures.barh(np.arange(len(widths)) + 0.5, widths, left=left, height=0.66, color=COLOURS[cause], label=cause.title)
+        for bar, group, width in zip(bars, found.groups, widths, strict=True):
+            tip(bar, f"{group.name}: {percent(width)} {cause.title.lower()}")
+    _finish(failures)
+    return figure
+
+
+def _draw_shares(axes: Axes, found: Destinations) -> None:
+    shades = LinearSegmentedColormap.from_list("shares", SHADES)
+    shares = np.nan_to_num(found.shares)
+    axes.pcolormesh(shares, cmap=shades, vmin=0, vmax=1, edgecolors=PAPER, linewidth=0.8)
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= SEEN:
+            colour = on_colour(np.asarray(shades(share)))
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+    axes.set_xticks(np.arange(len(found.models)) + 0.5, [short(model, 18) for model in found.models], rotation=38, ha="left", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(found.groups)) + 0.5, [f"{short(group.name)}  (n = {group.size:,})" for group in found.groups])
+    axes.xaxis.tick_top()
+    axes.invert_yaxis()
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[Group]) -> Iterator[tuple[Cause, Floats, Floats]]:
+    """Yield for each cause where its bars begin and how wide they are, ``[G]`` each."""
+    sizes = np.array([max(group.size, 1) for group in groups])
+    left = np.zeros(len(groups))
+    for cause, rows in causes.items():
+        widths = np.array([(rows & group.rows).sum() for group in groups]) / sizes
+        yield cause, left, widths
+        left = left + widths
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_xlabel("share that failed")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(0, max(axes.get_xlim()[1], 0.1))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7.5, handlelength=1, handleheight=1)

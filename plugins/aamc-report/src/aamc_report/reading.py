@@ -1,0 +1,121 @@
+"""Reading a run's folder, with every file checked as far as a report relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aamc_report.data import Paired, Results, bounds, number
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.evaluation.preferences import evaluation_points
+from aamc_sdk.files import read_json
+from aamc_sdk.runs import Run
+from aamc_sdk.types import Preference
+
+NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
+AGAIN = "evaluate the run again with: aamc evaluate"
+
+
+def read_results(folder: Path) -> Results:
+    """Read a run's folder.
+
+    Raises:
+        CheckpointError: It is not a run, or one of its files is missing or damaged.
+    """
+    run = Run.open(folder)
+    content = _read_metrics(run.folder / "metrics.json")
+    routers = content["routers"]
+    decisions = _read_decisions(run.folder / "decisions.npz", routers)
+    headline = run.router_name
+    return Results(
+        run=run,
+        data=content["data"],
+        routers=routers,
+        headline=headline if headline in routers else next(iter(routers)),
+        decisions=decisions,
+        curves=_read_curves(run.folder),
+        configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
+        paired=_read_paired(content.get("comparisons") or []),
+    )
+
+
+def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
+    try:
+        return [Paired(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"its 'comparisons' cannot be used ({error!r})"
+        raise CheckpointError(f"metrics.json is damaged: {why}; {AGAIN}") from error
+
+
+def _read_metrics(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
+    routers = content.get("routers") if isinstance(content, Mapping) else None
+    usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
+    if not usable or not isinstance(content.get("data"), Mapping):
+        raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {AGAIN}")
+    found: Mapping[str, Any] = content
+    return found
+
+
+def _is_usable(metrics: Any) -> bool:
+    """Whether a router's entry has the shape that a report relies on; numbers are checked when they are used."""
+    if not isinstance(metrics, Mapping):
+        return False
+    nested: dict[str, Any] = {key: metrics.get(key) or {} for key in NESTED}
+    frontier = metrics.get("frontier") or []
+    if not all(isinstance(part, Mapping) for part in nested.values()) or not isinstance(frontier, list):
+        return False
+    categories = list(nested["per_category"].values())
+    intervals = [nested[key] for key in NESTED if key.endswith("ci95")]
+    return (
+        all(isinstance(figures, Mapping) and "n" in figures for figures in categories)
+        and all(isinstance(point, Mapping) and {"mean_cost_usd", "mean_quality"} <= point.keys() for point in frontier)
+        and all(map(_are_intervals, [*intervals, *(figures.get("ci95") or {} for figures in categories)]))
+    )
+
+
+def _are_intervals(found: Any) -> bool:
+    return isinstance(found, Mapping) and all(bound is None or (isinstance(bound, list) and len(bound) == 2) for bound in found.values())
+
+
+def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
+    decisions = Comparison.load(path)
+    if set(decisions.routers.tolist()) != set(routers):
+        raise CheckpointError(f"{path} and metrics.json are about different routers; {AGAIN}")
+    r, p, q, m = len(decisions.routers), len(evaluation_points(Preference())), len(decisions.queries), len(decisions.candidates)
+    outcomes = (q, m) if decisions.is_table else (r, p, q)
+    shapes = {
+        "preferences": (p, 3),
+        "category": (q,),
+        "stream": (q,),
+        "candidate_means": (m, 3),
+        "scales": (2, 2),
+        "chosen": (r, p, q),
+        "spent_usd": (r, p, q),
+        "expected_quality": (r, q, m),
+        **dict.fromkeys(("quality", "cost_usd", "latency_ms"), outcomes),
+    }
+    unfit = [name for name, shape in shapes.items() if getattr(decisions, name).shape != shape]
+    if unfit or not q or not ((decisions.chosen >= 0) & (decisions.chosen < m)).all():
+        raise CheckpointError(f"{path} is damaged: its arrays do not fit together ({', '.join(unfit) or 'chosen'}); {AGAIN}")
+    return decisions
+
+
+def _read_curves(folder: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
+    curves = {}
+    for path in (folder / "estimator" / "training.json", *sorted(folder.glob("routers/*/training.json"))):
+        if path.is_file():
+            curve = _read_curve(path)
+            if curve:
+                curves[path.parent.name] = curve
+    return curves
+
+
+def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
+    content = read_json(path)
+    curve = content.get("curve") or [] if isinstance(content, Mapping) else None
+    if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
+        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; train again")
+    return curve
