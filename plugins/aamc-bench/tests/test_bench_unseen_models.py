@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bench import unseen_models
+from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, choose_newcomers, completed, measure, sample_of, with_few_outcomes
+
+from aamc_sdk.batch import Outcomes
+from aamc_sdk.dataset import Dataset
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.settings import Settings, read_settings
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.world import World, make_world
+
+NEW = "middle"
+"""The newcomer of the tests' stage."""
+
+
+@pytest.fixture(scope="module")
+def settings(outcomes) -> Settings:
+    options = {"router": "greedy", "routers": ["greedy", "knn", "oracle"], "estimator": "lexical", "dataset": outcomes}
+    return read_settings({**options, "evaluation": {"resamples": 20}})
+
+
+@pytest.fixture(scope="module")
+def world(settings) -> World:
+    return make_world(settings, get_plugin_manager())
+
+
+def stage_of(settings: Settings, world: World) -> Stage:
+    return Stage(settings, get_plugin_manager(), Silence(), world, [NEW])
+
+
+def test_newcomers_follow_from_the_seed_and_leave_two_others() -> None:
+    drawn = [tuple(choose_newcomers(POOL, 2, seed)) for seed in range(20)]
+    assert drawn == [tuple(choose_newcomers(POOL, 2, seed)) for seed in range(20)]
+    assert set().union(*drawn) == set(POOL.names)
+    assert all(len(set(names)) == 2 for names in drawn)
+    with pytest.raises(DataError, match="takes 3 away and needs 2 others"):
+        choose_newcomers(POOL, 3, seed=0)
+
+
+def test_so_many_cells_of_each_newcomer_are_left_and_lesser_counts_are_among_them() -> None:
+    dataset, new = make_dataset(60), ["SLM-Medium", "LLM-Code"]
+    columns, others = [POOL.index(name) for name in new], [POOL.index("SLM-Tiny"), POOL.index("LLM-XLarge")]
+    few, more = (with_few_outcomes(dataset, new, count, seed=4).outcomes for count in (5, 20))
+    for values, whole in ((more.known_quality, dataset.outcomes.known_quality), (more.cost_usd, dataset.outcomes.cost_usd)):
+        assert np.isfinite(values[:, columns]).sum(axis=0).tolist() == [20, 20]
+        assert (values[:, others] == whole[:, others]).all()
+    known = np.isfinite(few.known_quality[:, columns])
+    assert known.sum(axis=0).tolist() == [5, 5]
+    assert (few.known_quality[:, columns][known] == more.known_quality[:, columns][known]).all()
+    assert (known[:, 0] != known[:, 1]).any()
+
+
+def test_more_outcomes_than_there_are_is_an_error() -> None:
+    with pytest.raises(DataError, match="SLM-Tiny has 60 outcomes in the training rows and not 61"):
+        with_few_outcomes(make_dataset(60), ["SLM-Tiny"], 61, seed=0)
+
+
+def test_only_missing_cells_are_completed_by_what_is_expected() -> None:
+    dataset = with_few_outcomes(make_dataset(30), ["SLM-Tiny"], 10, seed=0)
+    request = make_request(dataset)
+    whole, column = completed(dataset, request).outcomes, POOL.index("SLM-Tiny")
+    missing = np.isnan(dataset.outcomes.known_quality)
+    assert missing.sum() == 20
+    assert (whole.known_quality[missing] == request.expected.known_quality[missing]).all()
+    assert (whole.known_quality[~missing] == dataset.outcomes.known_quality[~missing]).all()
+    assert (whole.latency_ms[missing[:, column], column] == request.expected.latency_ms[missing[:, column], column]).all()
+
+
+def test_each_level_knows_what_its_name_says(settings, world) -> None:
+    stage = stage_of(settings, world)
+    known = {level: stage.known(level) for level in (DESCRIBED, "10", FULL)}
+    assert known[DESCRIBED]["train"].pool.names == ("small", "large")
+    new = [known["10"][split].outcomes.known_quality[:, known["10"][split].pool.index(NEW)] for split in ("train", "validation")]
+    assert [np.isfinite(column).sum() for column in new] == [10, 0]
+    assert known[FULL]["train"] is world.splits["train"]
+
+
+def _failing(dataset: Dataset) -> Dataset:
+    """Return the rows with a newcomer that never succeeds."""
+    quality = dataset.outcomes.known_quality.copy()
+    quality[:, dataset.pool.index(NEW)] = 0.0
+    return attrs.evolve(dataset, outcomes=Outcomes(quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms))
+
+
+@pytest.mark.parametrize(("level", "sees"), [(DESCRIBED, False), (FULL, True)])
+def test_by_description_alone_training_sees_no_outcome_of_a_newcomer(settings, world, level, sees) -> None:
+    changed = attrs.evolve(world, splits={**world.splits, "train": _failing(world.splits["train"])})
+    first, second = (_expectations(stage_of(settings, one), level) for one in (world, changed))
+    assert np.isfinite(first).all()
+    assert (first == second).all() != sees
+
+
+def _expectations(stage: Stage, level: str) -> np.ndarray:
+    return stage.compare(*stage.train(level), level, available=True).expected_quality[:2]  # greedy's and knn's
+
+
+def test_a_newcomer_that_is_not_available_is_never_chosen(settings, world) -> None:
+    stage = stage_of(settings, world)
+    trained = stage.train(DESCRIBED)
+    shares = {}
+    for available in (False, True):
+        comparison = stage.compare(*trained, DESCRIBED, available=available)
+        shares[available] = sample_of(comparison, world, settings, [NEW]).figures["new_share"][:, 0]
+    assert (shares[False] == 0).all()
+    assert shares[True][2] > 0  # the oracle knows better
+
+
+def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, world) -> None:
+    stage = stage_of(settings, world)
+    comparison = stage.compare(*stage.train(FULL), FULL, available=True)
+    column = comparison.candidates.tolist().index(NEW)
+    comparison.expected_quality[0, :, column] = 0.75
+    quality = comparison.quality[:, column]  # 0 or 1
+    figures = sample_of(comparison, world, settings, [NEW]).figures
+    wrong = (quality == 0).mean()
+    assert figures["new_mae"][0, 0] == pytest.approx(0.75 * wrong + 0.25 * (1 - wrong))
+    assert figures["new_brier"][0, 0] == pytest.approx(0.75**2 * wrong + 0.25**2 * (1 - wrong))
+
+
+def test_each_dataset_seed_and_level_is_a_job() -> None:
+    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[20, 5])
+    assert unseen_models.levels_of(options) == [DESCRIBED, "5", "20", FULL]
+    jobs = unseen_models.jobs_of(options)
+    assert len({job.key for job in jobs}) == len(jobs) == 8
+    assert {job.arguments["settings"]["seed"] for job in jobs} == {0, 1}
+
+
+def test_a_seed_counts_only_where_all_its_levels_are_done() -> None:
+    options = unseen_models.options_of(routers="greedy", seeds=[0], outcomes=[5])
+    done = {job.key: [{"newcomers": ["a"], "queries": 3}] for job in unseen_models.jobs_of(options)[:-1]}
+    assert unseen_models.document_of(options, done, Path("nowhere"))["records"] == []
+
+
+def test_the_command_pairs_every_level_with_routing_without_newcomers(aamc, outcomes) -> None:
+    arguments = ("--dataset", outcomes, "--routers", "greedy,ridge,oracle", "--estimator", "lexical", "--seeds", "1", "--outcomes", "8")
+    status, out, err = aamc("bench", "unseen-models", *arguments, "--set", "evaluation.resamples=50", "--out", "there", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    rows = {(row["known"], row["router"]): row for row in document["records"]}
+    assert list(dict.fromkeys(row["known"] for row in document["records"])) == [WITHOUT, DESCRIBED, "8", FULL]
+    for (known, router), row in rows.items():
+        if known != WITHOUT:
+            assert row["gain"]["value"] == pytest.approx(row["mean_reward"]["value"] - rows[WITHOUT, router]["mean_reward"]["value"])
+        assert ("new_brier" in row) == (known != WITHOUT and router != "oracle")
+    assert rows[WITHOUT, "greedy"]["new_share"]["value"] == 0
+    assert len(document["datasets"][0]["seeds"][0]["newcomers"]) == 1
+    assert Path("there/figures/unseen-models.png").stat().st_size > 0
+    status, out, _ = aamc("bench", "unseen-models", "--resume", "there")
+    assert status == 0
+    assert "Routing with unseen candidates" in out
+
+
+def test_two_candidates_are_too_few(settings, tmp_path) -> None:
+    rows = [{"query": f"question {n}", "outcomes": {name: {"quality": 1.0, "cost_usd": 1.0} for name in "ab"}} for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    two = {**settings.plain(), "dataset": f"outcomes:{tmp_path / 'rows.jsonl'}"}
+    with pytest.raises(DataError, match="the data has 2 candidates"):
+        measure(tmp_path, Silence(), two, 1, DESCRIBED)
