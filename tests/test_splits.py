@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
 from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError
 from aamc_sdk.settings import Source, read_settings
-from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool, read_splits, split_hash
+from aamc_sdk.splits import Groups, about_split, check_same_candidates, fit_to_pool, read_splits, split_hash
 
 QUERIES = [Query(f"question {n}") for n in range(1000)]
+NAMES = [query.text for query in QUERIES]
+TEMPLATES = (
+    "which {} did the old captain of the harbour take with him on his last journey?",
+    "please name a {} that a sailor of the old harbour town would know",
+)
+ASKED = [template.format(word) for template in TEMPLATES for word in ("boat", "boats", "map", "lantern", "lanterns", "rope", "ropes", "flag")]
 
 
 class Given:
@@ -33,34 +41,81 @@ def table(names: str, rows: int = 2) -> Dataset:
 
 
 def test_shares_are_seventy_ten_twenty_and_every_row_is_on_one_side() -> None:
-    rows = split_rows(QUERIES, seed=0)
+    rows = split_rows(NAMES, seed=0)
     assert sorted(np.concatenate(list(rows.values()))) == list(range(1000))
     assert len(rows["train"]) == pytest.approx(700, abs=50)
     assert len(rows["validation"]) == pytest.approx(100, abs=35)
     assert len(rows["test"]) == pytest.approx(200, abs=45)
 
 
-def test_a_question_stays_on_its_side_whatever_stands_beside_it() -> None:
-    alone = split_rows(QUERIES[:500], seed=3)
-    among = split_rows(QUERIES, seed=3)
+def test_a_group_stays_on_its_side_whatever_stands_beside_it() -> None:
+    alone = split_rows(NAMES[:500], seed=3)
+    among = split_rows(NAMES, seed=3)
     for side, rows in alone.items():
         assert set(rows) <= set(among[side])
 
 
 def test_repeated_questions_are_never_on_two_sides() -> None:
-    rows = split_rows([Query(f"Question  {n % 100}".lower() if n % 2 else f"question {n % 100}") for n in range(600)], seed=1)
-    sides = [{n % 100 for n in side} for side in rows.values()]
-    assert not sides[0] & sides[1]
-    assert not sides[0] & sides[2]
+    repeated = [Query(f"Question  {n % 100}".lower() if n % 2 else f"QUESTION {n % 100}") for n in range(600)]
+    splits = read_splits(read_settings({"dataset": "a"}), given(a=Dataset(repeated)))
+    sides = [{int(query.text.split()[1]) for query in split.queries} for split in splits.values()]
+    assert sum(map(len, sides)) == 100
+    assert sum(map(len, splits.values())) == 600
+
+
+def texts_of(splits) -> dict[str, set[str]]:
+    return {name: {query.text for query in split.queries} for name, split in splits.items()}
+
+
+@hypothesis.given(st.permutations(range(len(ASKED))), st.integers(0, 5))
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_near_duplicates_are_on_one_side_and_the_order_of_rows_changes_nothing(order, seed) -> None:
+    rows = [Query(text) for text in (*ASKED, *NAMES[:60])]
+    settings = read_settings({"dataset": "a", "seed": seed})
+    expected = read_splits(settings, given(a=Dataset(rows)))
+    actual = read_splits(settings, given(a=Dataset([rows[row] for row in order] + rows[len(ASKED) :])))
+    assert texts_of(actual) == texts_of(expected)
+    groups = Groups.of(*expected.values())
+    sides = [set(groups.names(split)) for split in expected.values()]
+    assert len(set.union(*sides)) == sum(map(len, sides)) < len(rows)
+
+
+def test_near_duplicates_of_what_is_tested_are_left_out_of_training_and_said(caplog) -> None:
+    settings = read_settings({"dataset": "a", "test_dataset": "b"})
+    rows = Dataset([*QUERIES[:100], Query(ASKED[0]), Query(ASKED[-1])])
+    splits = read_splits(settings, given(a=rows, b=Dataset([Query(ASKED[0].upper() + " Thanks!")])))
+    kept = texts_of(splits)["train"] | texts_of(splits)["validation"]
+    assert kept == {*NAMES[:100], ASKED[-1]}
+    assert "1 of " in caplog.text
+    assert "near-duplicates of such" in caplog.text
+
+
+def test_a_divided_dataset_loses_training_rows_that_are_near_duplicates_of_held_out_ones() -> None:
+    parts = {"train": [*NAMES[:5], ASKED[0]], "validation": NAMES[5:8], "test": [ASKED[1], *NAMES[8:10]]}
+    splits = read_splits(read_settings({"dataset": "a"}), given(a={name: Dataset([Query(text) for text in part]) for name, part in parts.items()}))
+    assert texts_of(splits) == {name: set(part) - {ASKED[0]} for name, part in parts.items()}
+
+
+def test_a_crowd_of_near_duplicates_stays_on_one_side_and_that_is_said(caplog) -> None:
+    crowd = [ASKED[0] + " please" * n for n in range(5)] * 10
+    splits = read_splits(read_settings({"dataset": "a"}), given(a=Dataset([Query(text) for text in (*crowd, *NAMES[:100])])))
+    assert sorted(sum(query.text.startswith("which") for query in split.queries) for split in splits.values()) == [0, 0, 50]
+    assert "50 of 150 rows are near-duplicates that stay on one side, of 'which boat" in caplog.text
+
+
+def test_rows_that_are_all_one_question_cannot_be_divided() -> None:
+    crowd = Dataset([Query(ASKED[0] + " please" * n) for n in range(5)])
+    with pytest.raises(DataError, match="5 rows with 1 different questions, near-duplicates counted once, are too few"):
+        read_splits(read_settings({"dataset": "a"}), given(a=crowd))
 
 
 def test_another_seed_divides_otherwise() -> None:
-    assert set(split_rows(QUERIES, 0)["test"]) != set(split_rows(QUERIES, 1)["test"])
+    assert set(split_rows(NAMES, 0)["test"]) != set(split_rows(NAMES, 1)["test"])
 
 
 def test_too_few_rows_to_divide_is_an_error() -> None:
     with pytest.raises(DataError, match="too few to divide"):
-        split_rows(QUERIES[:1], seed=0)
+        split_rows(NAMES[:1], seed=0)
 
 
 def test_with_a_test_dataset_the_data_is_all_for_training() -> None:

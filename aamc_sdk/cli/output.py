@@ -55,11 +55,11 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the reader of a table has to know of its data."""
-    if data["cost_note"]:
+    if data.get("cost_note"):
         yield data["cost_note"]
-    if data["split"] in ("train", "validation"):
+    if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: they say nothing of other questions."
-    if data["dropped"]:
+    if data.get("dropped"):
         yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
 
 

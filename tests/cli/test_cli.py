@@ -134,6 +134,20 @@ def test_the_gate_asks_for_the_router_that_it_decides_on(aamc) -> None:
     assert "name it among the routers" in err
 
 
+def test_rows_that_were_trained_on_are_refused_or_named(aamc) -> None:
+    aamc(*RUN)
+    status, out, err = aamc("evaluate", "--dataset", "tiny:60", "--strict")
+    assert (status, out) == (1, "")
+    assert "48 of 60 rows of aamc_sdk.testing were trained on" in err
+    assert "48 rows that were trained on, or near-duplicates of them, are left out." in aamc("evaluate", "--dataset", "tiny:60")[1]
+    status, out, _ = aamc("evaluate", "--split", "train")
+    assert status == 0
+    assert "These are the run's train rows, which it was trained on" in " ".join(out.split())
+    status, _, err = aamc("evaluate", "--split", "train", "--dataset", "tiny:60")
+    assert status == 2
+    assert "leave it out, or --dataset" in err
+
+
 def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None:
     aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
     status, out, err = aamc("calibrate", "--quality-floor", "0.8", "--json")

@@ -1,0 +1,175 @@
+"""Evaluations leave out what was trained on, whoever trained on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import attrs
+import pytest
+from tiny import Tiny, TinyFormat
+
+from aamc_sdk import Query, builtin
+from aamc_sdk.errors import CheckpointError, DataError
+from aamc_sdk.experiment import Experiment
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.leak_guard import guard
+from aamc_sdk.measure import measure_run
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.runs import Run
+from aamc_sdk.seals import Seal
+from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.testing import make_dataset
+
+CONTENT = {"router": "favourite", "estimator": "means", "environment": "table", "dataset": "tiny:100", "routers": ["seer"]}
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return Plugins(extra={"core": builtin, "tiny": Tiny()}, discover=False)
+
+
+@pytest.fixture
+def made(tmp_path, plugins):
+    """Make a run and return it with its metrics."""
+
+    def make(name: str = "run", **changes) -> tuple[Run, dict]:
+        metrics = Experiment(read_settings(CONTENT | changes), plugins, tmp_path / name, Silence()).complete()
+        return Run.open(tmp_path / name), metrics
+
+    return make
+
+
+@pytest.fixture
+def evaluate(plugins):
+    """Evaluate a run on a tiny dataset, on rows of its own where none is named."""
+
+    def measure(run: Run, source=None, **options) -> dict:
+        given = None if source is None else Source.of(source, "")
+        return measure_run(run, plugins, Silence(), names=["favourite"], preference=run.settings.preference, source=given, **options)
+
+    return measure
+
+
+def sizes(run: Run) -> dict[str, int]:
+    return {name: about["queries"] for name, about in run.content["splits"].items()}
+
+
+def test_a_run_seals_what_it_trained_and_chose_by(made) -> None:
+    run, metrics = made()
+    (seal,) = run.seals
+    assert len(seal.questions) == sizes(run)["train"] + sizes(run)["validation"]
+    assert (metrics["data"]["split"], metrics["data"]["dropped"]) == ("test", 0)
+
+
+def test_other_data_is_evaluated_without_the_rows_that_were_trained_on(made, evaluate, caplog) -> None:
+    run, _ = made()
+    data = evaluate(run, "tiny:120")["data"]
+    trained = 100 - sizes(run)["test"]
+    assert (data["split"], data["dropped"], data["queries"]) == (None, trained, 120 - trained)
+    assert f"{trained} of 120 rows of aamc_sdk.testing were trained on, or near-duplicates of them, such as" in caplog.text
+
+
+def test_near_duplicates_of_trained_rows_were_trained_on_too(made, evaluate, monkeypatch) -> None:
+    run, _ = made(dataset="tiny:60")  # few enough of each template for that to be no boilerplate
+
+    def edited(self, path):
+        read = make_dataset(int(path))
+        return attrs.evolve(read, queries=[Query(query.text.upper() + "!") for query in read.queries])
+
+    monkeypatch.setattr(TinyFormat, "read", edited)
+    assert evaluate(run, "tiny:80")["data"]["dropped"] == 60 - sizes(run)["test"]
+
+
+def test_with_strict_they_are_an_error_with_their_count_and_an_example(made, evaluate) -> None:
+    run, _ = made()
+    with pytest.raises(DataError, match=r"^\d+ of 120 rows of .* were trained on, .* such as '.*'; give other rows"):
+        evaluate(run, "tiny:120", strict=True)
+    assert evaluate(run, {"name": "tiny", "path": "20", "first": 500}, strict=True)["data"]["dropped"] == 0
+
+
+def test_where_nothing_else_is_left_that_is_an_error(made, plugins) -> None:
+    run, _ = made()
+    trained = make_dataset(100)
+    rows = guard(trained, run.seals, strict=False).rows
+    assert len(rows) == sizes(run)["test"]
+    with pytest.raises(DataError, match="none is left to evaluate"):
+        guard(trained, [*run.seals, Seal.of([query.text.lower() for query in rows.queries])], strict=False)
+
+
+def test_its_own_trained_rows_are_evaluated_only_by_name_and_that_is_said(made, evaluate, caplog) -> None:
+    run, _ = made()
+    for split in ("train", "validation"):
+        caplog.clear()
+        data = evaluate(run, split=split)["data"]
+        assert (data["split"], data["dropped"], data["queries"]) == (split, 0, sizes(run)[split])
+        assert f"the run was trained on its {split} rows" in caplog.text
+
+
+def test_data_that_changed_is_not_taken_for_the_runs_own(made, evaluate, monkeypatch) -> None:
+    run, _ = made()
+    read = TinyFormat.read
+    monkeypatch.setattr(TinyFormat, "read", lambda self, path: read(self, "130"))
+    with pytest.raises(DataError, match="are not those that it was made with: the data changed"):
+        evaluate(run)
+
+
+def test_what_a_checkpoint_was_trained_on_is_no_test_of_it(made, evaluate, caplog) -> None:
+    first, _ = made("first")
+    second, metrics = made("second", estimator=str(first.folder), seed=1)
+    dropped = metrics["data"]["dropped"]
+    assert dropped > 0
+    assert f"{dropped} of {dropped + metrics['data']['queries']} rows" in caplog.text
+    assert sizes(second)["test"] == metrics["data"]["queries"]
+    assert evaluate(second)["data"] == metrics["data"]
+    own, taken_over = second.seals
+    assert set(taken_over.questions) == set(first.seals[0].questions) != set(own.questions)
+
+
+def test_what_was_trained_on_is_passed_on_from_run_to_run(made, evaluate) -> None:
+    first, _ = made("first")
+    second, _ = made("second", router=str(first.folder), dataset={"name": "tiny", "path": "100", "first": 1000})
+    third, _ = made("third", router=str(second.folder / "routers" / "favourite"), dataset={"name": "tiny", "path": "100", "first": 2000})
+    assert evaluate(third, {"name": "tiny", "path": "120", "first": 0})["data"]["dropped"] == 100 - sizes(first)["test"]
+
+
+def test_a_checkpoint_of_the_same_rows_costs_no_test_row(made) -> None:
+    first, expected = made("first")
+    second, metrics = made("second", router=str(first.folder), estimator=str(first.folder))
+    assert metrics["data"] == expected["data"]
+    assert second.content["seals"] == first.content["seals"]
+
+
+def test_with_strict_a_checkpoint_of_test_rows_is_an_error_before_anything_is_written(made, tmp_path) -> None:
+    first, _ = made("first")
+    with pytest.raises(DataError, match="were trained on"):
+        made("second", estimator=str(first.folder), seed=1, evaluation={"strict": True})
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_checkpoint_outside_a_run_may_have_seen_anything(made, tmp_path, caplog) -> None:
+    first, _ = made("first")
+    moved = shutil.copytree(first.folder / "estimator", tmp_path / "elsewhere" / "moved")
+    made("second", estimator=str(moved))
+    assert f"what {moved} was trained on is not known" in caplog.text
+    with pytest.raises(DataError, match="is not known"):
+        made("third", estimator=str(moved), evaluation={"strict": True})
+
+
+def test_a_run_without_its_seal_is_not_evaluated_elsewhere(made, evaluate) -> None:
+    run, _ = made()
+    shutil.rmtree(run.folder / "seals")
+    with pytest.raises(CheckpointError, match="is missing"):
+        evaluate(run, "tiny:120")
+    path = run.folder / "run.yaml"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(("seals:", f"- {run.content['seals'][0]}"))))
+    with pytest.raises(CheckpointError, match="does not say what was trained on"):
+        evaluate(Run.open(run.folder), "tiny:120")
+
+
+def test_an_evaluation_keeps_in_its_folder_what_was_left_out(made, evaluate, tmp_path) -> None:
+    run, _ = made()
+    evaluate(run, "tiny:120", out=tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["data"]
+    assert kept["dropped"] == 100 - sizes(run)["test"]
+    assert sizes(Run.open(tmp_path / "out")) == {"test": kept["queries"]}
