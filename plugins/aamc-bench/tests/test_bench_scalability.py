@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench import scalability, scaling
+from aamc_bench import scalability, scaling, timing
 
 from aamc_sdk.batch import Estimates
 from aamc_sdk.evaluation.bootstrap import Resampling
@@ -69,22 +69,22 @@ def test_there_is_no_share_where_random_is_as_good_as_the_oracle(comparison, rew
 
 def test_a_median_lies_between_order_statistics() -> None:
     """Of 1 to 101, ranks (0.5 -+ 0.98 / sqrt(101)) 100 lie 9.75 beside the median, 51."""
-    found = scaling.median(np.arange(1.0, 102.0))
+    found = timing.median(np.arange(1.0, 102.0))
     assert found["value"] == 51
     assert found["ci95"] == pytest.approx([51 - 9.75, 51 + 9.75], abs=0.01)
 
 
 def test_the_median_of_one_time_is_that_time() -> None:
-    assert scaling.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
+    assert timing.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
 
 
 def test_decisions_are_timed_one_at_a_time_and_in_batches(monkeypatch) -> None:
     ticks = count()
-    monkeypatch.setattr(scaling.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
     decided = []
     queries = [Query(f"query {n}") for n in range(600)]
-    found = scaling.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
-    assert decided == [(1, 1)] * (scaling.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * scaling.ROUNDS
+    found = timing.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
+    assert decided == [(1, 1)] * (timing.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * timing.ROUNDS
     assert found["single_ms"]["value"] == found["single_p95_ms"]["value"] == 1000
     assert found["batch_ms"]["value"] == pytest.approx(1000 / 250)
 

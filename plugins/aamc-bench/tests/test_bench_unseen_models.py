@@ -7,7 +7,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench import unseen_models
-from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, choose_newcomers, completed, measure, sample_of, with_few_outcomes
+from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
+from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, sample_of
 
 from aamc_sdk.batch import Outcomes
 from aamc_sdk.dataset import Dataset

@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_bench.samples import Sample
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
+from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
-from aamc_sdk.errors import DataError
 from aamc_sdk.evaluation import Comparison
 from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.preferences import HEADLINE
@@ -31,8 +31,6 @@ from aamc_sdk.world import World, make_world
 
 WITHOUT, DESCRIBED, FULL = "without", "description", "all"
 """What is known of the newcomers: they are not to be had; their specification; everything. Between the last two stand numbers of outcomes."""
-LEAST_KNOWN = 2
-"""Candidates that must remain when the newcomers are taken away, so that there is something to route between."""
 HELD_OUT = "held out"
 """Why a newcomer is masked where it is not to be had."""
 
@@ -48,7 +46,7 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
         level: ``"description"`` (which also measures ``"without"``), a number of outcomes, or ``"all"``.
 
     Returns:
-        For each level its name, the newcomers' names, the test rows, and how many each router drew for a newcomer.
+        For each level its name, the newcomers' names, and the number of test rows that were measured.
     """
     given, plugins = read_settings(settings), get_plugin_manager()
     full = make_world(given, plugins)
@@ -62,50 +60,6 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
         sample.save(folder / f"{measured}.npz")
         found.append({"level": measured, "newcomers": names, "queries": len(comparison.queries)})
     return found
-
-
-def choose_newcomers(pool: Pool, count: int, seed: int) -> list[str]:
-    """Return the names of the candidates that are new.
-
-    Raises:
-        DataError: Too few candidates would be left.
-    """
-    if len(pool) < count + LEAST_KNOWN:
-        wanted = f"unseen-models takes {count} away and needs {LEAST_KNOWN} others"
-        raise DataError(f"{wanted}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
-    drawn = np.random.default_rng((seed, len(pool))).choice(len(pool), count, replace=False)
-    return [pool.names[m] for m in sorted(drawn)]
-
-
-def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, seed: int) -> Dataset:
-    """Return a table in which so many outcomes of each newcomer are left, those of a lesser count among them.
-
-    Raises:
-        DataError: There are not so many.
-    """
-    assert dataset.pool is not None
-    assert dataset.outcomes is not None
-    kept = np.ones(dataset.outcomes.cost_usd.shape, dtype=bool)
-    for name in newcomers:
-        column = dataset.pool.index(name)
-        known = np.flatnonzero(np.isfinite(dataset.outcomes.known_quality[:, column]))
-        if len(known) < count:
-            raise DataError(f"{name} has {len(known)} outcomes in the training rows and not {count}; ask for fewer (--outcomes)")
-        kept[:, column] = False
-        kept[np.random.default_rng((seed, column)).permutation(known)[:count], column] = True
-    columns = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
-    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(kept, values, np.nan) for values in columns)))
-
-
-def completed(dataset: Dataset, request: RoutingRequest) -> Dataset:
-    """Return a table whose missing cells hold what a request expects there, for routers that practise on whole rows."""
-    assert dataset.outcomes is not None
-    pairs = (
-        (dataset.outcomes.known_quality, request.expected.known_quality),
-        (dataset.outcomes.cost_usd, request.expected.cost_usd),
-        (dataset.outcomes.latency_ms, request.expected.latency_ms),
-    )
-    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(np.isnan(known), expected, known) for known, expected in pairs)))
 
 
 @attrs.frozen(eq=False)
@@ -137,14 +91,14 @@ class Stage:
         counts = {"train": int(level), "validation": 0}
         return {name: with_few_outcomes(split, self.newcomers, counts[name], self.settings.seed) for name, split in splits.items()}
 
-    def train(self, level: str) -> tuple[Estimator, dict[str, Router]]:
-        """Train estimator and routers on what a level knows."""
+    def train(self, level: str) -> tuple[Estimator | None, dict[str, Router]]:
+        """Train estimator, where there is one, and routers on what a level knows."""
         rows = self.known(level)
         lent = self._services(rows["train"].pool or self.full.services.pool)
-        choice = self.settings.estimator
-        assert choice is not None  # the command names one
-        estimator: Estimator = self.plugins.make("estimator", choice.name, lent, choice.options, self.settings.preset)
-        estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
+        estimator: Estimator | None = None
+        if (choice := self.settings.estimator) is not None:
+            estimator = self.plugins.make("estimator", choice.name, lent, choice.options, self.settings.preset)
+            estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
         requests = self._requests(estimator, rows, lent.pool)
         env = self.plugins.make("environment", "replay", lent, {}, self.settings.preset)
         env.prepare({name: completed(split, requests[name]) for name, split in rows.items()})
@@ -157,12 +111,12 @@ class Stage:
             progress=self.progress,
         )
         routers: dict[str, Router] = {}
-        for name, options in (self.settings.routers or {}).items():
-            routers[name] = self.plugins.make("router", options.name, lent, options.options, self.settings.preset)
+        for name, wanted in (self.settings.routers or {}).items():
+            routers[name] = self.plugins.make("router", wanted.name, lent, wanted.options, self.settings.preset)
             routers[name].train(training)
         return estimator, routers
 
-    def compare(self, estimator: Estimator, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
+    def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
         """Let routers decide the test rows among all candidates, or, where newcomers are not available, among the others."""
         pool, test = self.full.services.pool, self.full.splits["test"]
         estimates, quality = describe(estimator, test.queries, pool)
@@ -179,13 +133,13 @@ class Stage:
     def _services(self, pool: Pool) -> Services:
         return services(pool, self.full.services.reward, self.plugins, self.settings)
 
-    def _requests(self, estimator: Estimator, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
+    def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
         """Return the rows as a router sees them; training rows with the quality that was expected out of fold."""
         assert rows["train"].outcomes is not None
         found = {}
         for name, split in rows.items():
             estimates, quality = describe(estimator, split.queries, pool)
-            if name == "train" and (unseen := estimator.out_of_fold()) is not None:
+            if name == "train" and estimator is not None and (unseen := estimator.out_of_fold()) is not None:
                 quality = unseen
             weights, typical = self.settings.preference.array, rows["train"].outcomes.means
             found[name] = build_request(split.queries, pool, weights, estimates=estimates, quality=quality, typical=typical)

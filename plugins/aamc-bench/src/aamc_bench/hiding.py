@@ -1,0 +1,60 @@
+"""Which candidates are new, and tables that know little of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Outcomes, RoutingRequest
+from aamc_sdk.dataset import Dataset
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import Pool
+
+LEAST_KNOWN = 2
+"""Candidates that must remain when the newcomers are taken away, so that there is something to route between."""
+
+
+def choose_newcomers(pool: Pool, count: int, seed: int) -> list[str]:
+    """Return the names of the candidates that are new.
+
+    Raises:
+        DataError: Too few candidates would be left.
+    """
+    if len(pool) < count + LEAST_KNOWN:
+        wanted = f"unseen-models takes {count} away and needs {LEAST_KNOWN} others"
+        raise DataError(f"{wanted}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
+    drawn = np.random.default_rng((seed, len(pool))).choice(len(pool), count, replace=False)
+    return [pool.names[m] for m in sorted(drawn)]
+
+
+def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, seed: int) -> Dataset:
+    """Return a table in which so many outcomes of each newcomer are left, those of a lesser count among them.
+
+    Raises:
+        DataError: There are not so many.
+    """
+    assert dataset.pool is not None
+    assert dataset.outcomes is not None
+    kept = np.ones(dataset.outcomes.cost_usd.shape, dtype=bool)
+    for name in newcomers:
+        column = dataset.pool.index(name)
+        known = np.flatnonzero(np.isfinite(dataset.outcomes.known_quality[:, column]))
+        if len(known) < count:
+            raise DataError(f"{name} has {len(known)} outcomes in the training rows and not {count}; ask for fewer (--outcomes)")
+        kept[:, column] = False
+        kept[np.random.default_rng((seed, column)).permutation(known)[:count], column] = True
+    columns = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
+    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(kept, values, np.nan) for values in columns)))
+
+
+def completed(dataset: Dataset, request: RoutingRequest) -> Dataset:
+    """Return a table whose missing cells hold what a request expects there, for routers that practise on whole rows."""
+    assert dataset.outcomes is not None
+    pairs = (
+        (dataset.outcomes.known_quality, request.expected.known_quality),
+        (dataset.outcomes.cost_usd, request.expected.cost_usd),
+        (dataset.outcomes.latency_ms, request.expected.latency_ms),
+    )
+    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(np.isnan(known), expected, known) for known, expected in pairs)))
