@@ -54,7 +54,7 @@ def test_labels_are_learned_and_measured_on_validation_rows(training):
     assert metrics["validation_category_accuracy"] >= 0.95
     assert metrics["validation_complexity_mae"] < 0.15
     assert metrics["validation_tool_use_auc"] > 0.95
-    assert sum(metrics["blend"].values()) == pytest.approx(1)
+    assert [sum(weights.values()) for weights in metrics["blend"].values()] == pytest.approx([1, 1])
 
 
 def test_expected_quality_beats_the_candidates_means_on_unseen_texts(trained, data, pool):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend, fold_of, stacking_weights
+from aamc_lexical.blend import Blend, blended, fold_of, stacking_weights
 from aamc_lexical.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
 from aamc_lexical.scores import scores
 from aamc_lexical.targets import Targets
+from aamc_lexical.trust import Trust
 from aamc_lexical.unseen import Resemblance
 
 from aamc_sdk import Estimates
@@ -54,18 +55,29 @@ def test_stacking_finds_the_mixture_that_made_the_outcomes():
     first, second, useless = generator.random((3, 200, 2))
     quality = 0.7 * first + 0.3 * second
     quality[::3, 1] = NAN
-    assert stacking_weights([first, second, useless], quality) == pytest.approx([0.7, 0.3, 0.0], abs=1e-4)
+    weights = stacking_weights(np.stack((first, second, useless)), quality)
+    assert weights == pytest.approx(np.array([[0.7, 0.3, 0.0]] * 2), abs=1e-4)
+
+
+def test_levels_and_contrasts_have_weights_of_their_own():
+    generator = np.random.default_rng(0)
+    hard, apart = generator.random((200, 1)), generator.random((200, 3))
+    one, other = hard + generator.random((200, 3)), generator.random((200, 1)) + apart
+    quality = blended(np.stack((one, other)), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert quality == pytest.approx(one.mean(axis=1, keepdims=True) + other - other.mean(axis=1, keepdims=True))
+    assert stacking_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
 
 
 def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():
     generator = np.random.default_rng(1)
     quality = generator.integers(2, size=(400, 2)).astype(float)
     noise, mean = generator.random((400, 2)), np.full((400, 2), 0.5)
-    assert stacking_weights([noise, mean], quality)[1] > 0.9
+    assert stacking_weights(np.stack((noise, mean)), quality)[:, 1].min() > 0.9
 
 
 def test_a_blend_stays_within_bounds():
-    blend = Blend({"wild": lambda embedding: np.full((len(embedding), 1), 5.0)}, np.array([1.0, 0.0]), np.array([0.5]))
+    trust = Trust(np.arange(3.0), np.ones((3, 2)))
+    blend = Blend({"wild": lambda embedding: np.full((len(embedding), 1), 5.0)}, np.array([[1.0, 0.0]] * 2), np.array([0.5]), trust)
     assert blend(np.zeros((2, 3))).tolist() == [[1.0], [1.0]]
 
 

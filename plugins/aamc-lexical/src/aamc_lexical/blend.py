@@ -1,21 +1,27 @@
 """The blend of experts, with weights from cross-validation ("stacking": Wolpert 1992, Breiman 1996).
 
 Each training row is predicted by experts that were fitted without it. The weights are those, none negative and one in sum,
-that bring the blend of these predictions closest to the outcomes. The candidates' means take part as an expert of their
-own: where nothing can be learned they get the weight, and the blend does not depend on the query.
+that bring the blend of these predictions closest to the outcomes. The level of a prediction, its mean over the candidates,
+and the contrast between them have weights of their own: how hard a question is makes up most of what can be foretold, and
+nothing of what a choice depends on. The candidates' means take part as an expert of their own: where nothing can be learned
+they get the weight, and the blend does not depend on the query. How much of what it says beside the means is to be trusted,
+:mod:`aamc_lexical.trust` measures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.experts import Expert
+from aamc_lexical.experts import Clusters, Expert
+from aamc_lexical.trust import Trust, level_and_contrast
 from aamc_sdk.batch import Floats
 
+PARTS = ("level", "contrast")
 _SUM_TO_ONE = 1e3
 """How many times the root of the number of cells an error in the weights' sum counts as much as one in a cell."""
 
@@ -26,34 +32,57 @@ class Blend:
 
     Attributes:
         experts: By kind.
-        weights: Of each expert in turn, then of the candidates' means, ``[E + 1]``.
+        weights: Of the levels, then of the contrasts, of each expert in turn and of the candidates' means, ``[2, E + 1]``.
         means: The candidates' means, ``[M]``.
+        trust: How much the rest counts beside the means.
     """
 
     experts: Mapping[str, Expert]
     weights: Floats
     means: Floats
+    trust: Trust
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``, within 0 and 1."""
-        parts = [weight * expert(embedding) for expert, weight in zip(self.experts.values(), self.weights[:-1], strict=True) if weight > 0]
-        return np.asarray(np.clip(sum(parts, start=np.tile(self.weights[-1] * self.means, (len(embedding), 1))), 0.0, 1.0))
+        means = np.tile(self.means, (len(embedding), 1))
+        greatest = self.weights.max(axis=0)[:-1]  # an expert without weight is not asked
+        predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), greatest, strict=True)]
+        return self.trust(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts, embedding))
+
+    def figures(self) -> dict[str, Any]:
+        """Return the weights of each part by expert, and how much of the part is trusted near, far, and as far again."""
+        names = (*self.experts, "mean")
+        blend = {part: dict(zip(names, weights.tolist(), strict=True)) for part, weights in zip(PARTS, self.weights, strict=True)}
+        return {"blend": blend, "trust": dict(zip(PARTS, self.trust.slopes.T.tolist(), strict=True))}
 
 
-def stacking_weights(predictions: Sequence[Floats], quality: Floats) -> Floats:
-    """Return non-negative weights, one in sum, of the predictions' least-squares blend, ``[E]``.
+def blended(predictions: Floats, weights: Floats) -> Floats:
+    """Return the blend ``[N, M]`` of predictions ``[E, N, M]`` by weights of their levels and contrasts ``[2, E]``."""
+    parts = zip(weights, level_and_contrast(predictions), strict=True)
+    return np.asarray(sum(np.tensordot(weight, part, axes=1) for weight, part in parts))
+
+
+def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:
+    """Return how far queries are from the experts' nearest cluster, ``[B]``; 0 where they have none."""
+    clusters = experts.get(Clusters.kind)
+    return clusters.distance(embedding) if isinstance(clusters, Clusters) else np.zeros(len(embedding))
+
+
+def stacking_weights(predictions: Floats, quality: Floats) -> Floats:
+    """Return the weights of levels and of contrasts ``[2, E]``, non-negative and each one in sum, of the least-squares blend.
 
     Args:
-        predictions: Of each expert, ``[N, M]``, out of fold.
+        predictions: Of each expert, ``[E, N, M]``, out of fold.
         quality: What came of it, ``[N, M]``, NaN where unknown.
     """
     from scipy.optimize import nnls  # type: ignore[import-untyped]  # scipy ships no types
 
     known = np.isfinite(quality)
-    cells = np.column_stack([prediction[known] for prediction in predictions])
+    cells = np.concatenate(level_and_contrast(predictions))[:, known].T
     penalty = _SUM_TO_ONE * np.sqrt(max(len(cells), 1))
-    weights, _ = nnls(np.vstack((cells, np.full((1, len(predictions)), penalty))), np.append(quality[known], penalty))
-    return np.asarray(weights / weights.sum())
+    sums = np.kron(np.eye(2), np.ones(len(predictions)))
+    weights = nnls(np.vstack((cells, penalty * sums)), np.append(quality[known], (penalty, penalty)))[0].reshape(2, -1)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def fold_of(texts: Sequence[str], folds: int, seed: int) -> NDArray[np.intp]:

@@ -53,7 +53,7 @@ class EmbeddingEstimator(Estimator):
 
         Returns:
             Figures of the validation rows (complexity MAE and RMSE, category accuracy and macro F1, tool-use accuracy
-            and AUC, quality's Brier score), the blend's weights, and the curve by epoch.
+            and AUC, quality's Brier score), the blend's weights and how it is trusted, and the curve by epoch.
 
         Raises:
             AamcError: What embeds texts cannot be had.
@@ -68,7 +68,7 @@ class EmbeddingEstimator(Estimator):
         self._out_of_fold = lesson.out_of_fold
         metrics: dict[str, Any] = {"curve": lesson.curve}
         if learned.blend is not None:
-            metrics["blend"] = dict(zip([*learned.blend.experts, "mean"], learned.blend.weights.tolist(), strict=True))
+            metrics |= learned.blend.figures()
         if training.validation is not None and material.validation_targets is not None:
             estimates = self._estimate(training.validation.queries, training.progress)
             quality = None if learned.blend is None else learned.blend(self._embedding(estimates))

@@ -97,8 +97,19 @@ class Clusters:
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
-        distances = (self.centres**2).sum(axis=1) - 2.0 * embedding.astype(np.float64) @ self.centres.T
-        return np.asarray(self.means[distances.argmin(axis=1)])
+        return np.asarray(self.means[self.nearest(embedding)])
+
+    def nearest(self, embedding: Floats) -> NDArray[np.intp]:
+        """Return each query's cluster, ``[B]``."""
+        return np.asarray(self._squared_distances(embedding).argmin(axis=1))
+
+    def distance(self, embedding: Floats) -> Floats:
+        """Return how far each query is from its cluster's centre, ``[B]``."""
+        return np.asarray(np.sqrt(np.maximum(self._squared_distances(embedding).min(axis=1), 0.0)))
+
+    def _squared_distances(self, embedding: Floats) -> Floats:
+        points = embedding.astype(np.float64)
+        return np.asarray((points**2).sum(axis=1)[:, None] + (self.centres**2).sum(axis=1) - 2.0 * points @ self.centres.T)
 
 
 @attrs.frozen(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors import numpy as safetensors
 from aamc_lexical.blend import Blend
 from aamc_lexical.experts import CategoryMeans, Clusters, Expert, Neighbours, QualityHead, Ridge
 from aamc_lexical.heads import HeadWeights
+from aamc_lexical.trust import Trust
 from aamc_lexical.unseen import Resemblance, log_prices
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
@@ -120,6 +121,7 @@ class Learned:
         arrays: dict[str, Any] = {}
         if self.blend is not None and self.resemblance is not None:
             arrays = {"weights": self.blend.weights, "means": self.blend.means}
+            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.trust).items()}
             arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
             for kind, expert in self.blend.experts.items():
                 arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
@@ -146,11 +148,16 @@ class Learned:
             return attrs.evolve(
                 estimating,
                 candidates=tuple(names["candidates"]),
-                blend=Blend({kind: _expert(kind, arrays, heads) for kind in names["experts"]}, arrays["weights"], arrays["means"]),
+                blend=_blend(names["experts"], arrays, heads),
                 resemblance=Resemblance(resemblance["descriptions"], resemblance["prices"], float(resemblance["bandwidth"])),
             )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
+
+
+def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
+    experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**_under("trust/", arrays)))
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from aamc_lexical.blend import Blend, fold_of, stacking_weights
+from aamc_lexical.blend import Blend, blended, distance, fold_of, stacking_weights
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.experts import Clusters, Expert, Neighbours, Ridge, candidate_means
 from aamc_lexical.heads import HeadWeights
 from aamc_lexical.learned import Learned
 from aamc_lexical.material import Material, Rows
 from aamc_lexical.targets import Targets
+from aamc_lexical.trust import Evidence, Trust
 from aamc_lexical.unseen import Resemblance, log_prices
 from aamc_sdk.batch import Floats
 from aamc_sdk.types import Pool
@@ -76,17 +78,56 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
         describe: Returns the embedding of each candidate's description, ``[M, W]``, NaN where it has none.
     """
     rows, targets, pool = material.rows, material.targets, material.training.dataset.pool
-    crossed = _cross_fit(material, folds, fit, list(fitted.experts))
-    weights = stacking_weights([prediction[rows] for prediction in crossed], targets.quality[rows])
-    blend = Blend(fitted.experts, weights, candidate_means(targets.quality[rows]))
-    held_out = np.clip(sum(weight * prediction for weight, prediction in zip(weights, crossed, strict=True)), 0.0, 1.0)
-    rest = np.setdiff1d(np.arange(len(targets)), rows)
-    held_out[rest] = blend(fitted.embed(rest))  # nothing was fitted on these
+    quality, kinds = targets.quality[rows], list(fitted.experts)
+    near = _cross_fit(material, fold_of([material.texts[row] for row in rows], folds, material.seed), kinds, fit, "fold")
+    weights = stacking_weights(near.predictions, quality)
+    evidence = near.evidence(weights, quality)
+    far = None
+    if Clusters.kind in kinds:
+        groups = Clusters.fit(fitted.embed(rows), quality, folds, material.seed).nearest(fitted.embed(rows))
+        far = _cross_fit(material, groups, kinds, fit, "group").evidence(weights, quality)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(evidence, far))
+    held_out = blend(fitted.embed(np.arange(len(targets))))  # what was not fitted on stays as it is
+    held_out[rows] = blend.trust(evidence.prediction, evidence.means, evidence.distance)
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
-    resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], targets.quality[rows])
+    resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], quality)
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
     return Lesson(learned, fitted.curve, learned.for_pool(held_out, pool, describe))
+
+
+@attrs.frozen(eq=False)
+class _Crossed:
+    """What parts that were not fitted on a row say of it.
+
+    Attributes:
+        predictions: Of each expert, then the candidates' means, ``[E + 1, N, M]``.
+        distance: From the nearest cluster, ``[N]``.
+    """
+
+    predictions: Floats
+    distance: Floats
+
+    def evidence(self, weights: Floats, quality: Floats) -> Evidence:
+        """Return the blend's predictions beside what came of them."""
+        return Evidence(blended(self.predictions, weights), self.predictions[-1], quality, self.distance)
+
+
+def _cross_fit(material: Material, fold: NDArray[np.intp], kinds: list[str], fit: Fit, name: str) -> _Crossed:
+    """Predict the rows of each fold by what was fitted on the others."""
+    rows = material.rows
+    quality = material.targets.quality[rows]
+    crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros(len(rows)))
+    numbers = np.unique(fold)
+    for number in numbers if len(numbers) > 1 else ():  # of a single text nothing is known without it
+        held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        fitted = fit(rows[others], f"heads, {name} {number + 1} of {len(numbers)}")
+        embedding = fitted.embed(rows[held])
+        for prediction, kind in zip(crossed.predictions, kinds, strict=False):
+            prediction[held] = fitted.experts[kind](embedding)
+        crossed.predictions[-1, held] = candidate_means(quality[others])
+        crossed.distance[held] = distance(fitted.experts, embedding)
+    return crossed
 
 
 def describe(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
@@ -94,20 +135,3 @@ def describe(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
     embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
     embedding[[not candidate.description for candidate in pool]] = np.nan
     return embedding
-
-
-def _cross_fit(material: Material, folds: int, fit: Fit, kinds: list[str]) -> list[Floats]:
-    """Return each expert's predictions for rows that it was not fitted on, then the candidates' means, each ``[N, M]``."""
-    quality, rows = material.targets.quality, material.rows
-    predictions = [np.full(quality.shape, np.nan) for _ in range(len(kinds) + 1)]
-    fold = fold_of([material.texts[row] for row in rows], folds, material.seed)
-    for number in np.unique(fold):
-        held, others = rows[fold == number], rows[fold != number]
-        if not len(others):  # a single text: nothing is known without it
-            return [np.full(quality.shape, 0.5) for _ in predictions]
-        fitted = fit(others, f"heads, fold {number + 1} of {folds}")
-        embedding = fitted.embed(held)
-        for prediction, kind in zip(predictions, kinds, strict=False):
-            prediction[held] = fitted.experts[kind](embedding)
-        predictions[-1][held] = candidate_means(quality[others])
-    return predictions

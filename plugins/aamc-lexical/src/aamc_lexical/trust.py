@@ -30,6 +30,12 @@ NEAR, FAR = 0.90, 0.99
 """Up to the first share of distances in random parts a question is near, and only beyond the second one far."""
 
 
+def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
+    """Return what ``[..., M]`` values have in common, the mean of each row, and what sets them apart; each ``[..., M]``."""
+    level = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
+    return level, values - level
+
+
 @attrs.frozen(eq=False)
 class Evidence:
     """What was predicted of N questions that were left out, and what came of them.
@@ -49,13 +55,13 @@ class Evidence:
     def certain_slopes(self) -> Floats:
         """Return how much of level and contrast surely holds, ``[2]``, from ``LEAST`` to 1."""
         known = np.isfinite(self.quality)
-        parts = np.where(known[..., None], np.stack(_parts(self.prediction, self.means), axis=-1), 0.0)
+        parts = np.where(known[..., None], np.stack(level_and_contrast(self.prediction - self.means), axis=-1), 0.0)
         target = np.where(known, self.quality - self.means, 0.0)
         inverse = np.linalg.pinv(np.einsum("nmk,nml->kl", parts, parts))
         slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
-        scores = np.einsum("nmk,nm->nk", parts, target - parts @ slopes)
-        errors = np.sqrt(np.diag(inverse @ scores.T @ scores @ inverse))
-        return np.clip(slopes - ERRORS_BELOW * errors, LEAST, 1.0)
+        influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # of each question on the slopes
+        errors = np.linalg.norm(influence, axis=0)
+        return np.asarray(np.clip(slopes - ERRORS_BELOW * errors, LEAST, 1.0))
 
 
 @attrs.frozen(eq=False)
@@ -87,13 +93,6 @@ class Trust:
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
         """Return predictions ``[B, M]`` with level and contrast shrunken as befits their distance ``[B]``, within 0 and 1."""
-        level, contrast = _parts(prediction, means)
+        level, contrast = level_and_contrast(prediction - means)
         counts = [np.interp(distance, self.distances, slopes)[:, None] for slopes in self.slopes.T]
         return np.asarray(np.clip(means + counts[0] * level + counts[1] * contrast, 0.0, 1.0))
-
-
-def _parts(prediction: Floats, means: Floats) -> tuple[Floats, Floats]:
-    """Return level and contrast, each ``[N, M]``."""
-    deviation = prediction - means
-    level = np.broadcast_to(deviation.mean(axis=1, keepdims=True), deviation.shape)
-    return level, deviation - level

@@ -1,0 +1,225 @@
+"""How good the expected quality is on real outcomes, at home and away from it: prints JSON.
+
+Every job is the experiment of ``aamc run --router greedy --estimator tce --preset full`` on a part of the public data in
+``AAMC_DATA``, divided anew by each seed. Beside it stand plain 10 nearest neighbours, the best single candidate and the oracle,
+on the same rows; ``above_knn`` is paired. Intervals are 95%, by the bootstrap over test rows; ``over_seeds`` has means.
+
+    python benchmarks/outcomes.py --parts llmrouter mmlu-subjects --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_bench.samples import Sample
+
+from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
+from aamc_sdk.batch import Floats
+from aamc_sdk.calibration import Target, calibrate
+from aamc_sdk.dataset import question, split_rows
+from aamc_sdk.evaluation import Comparison
+from aamc_sdk.experiment import Experiment
+from aamc_sdk.files import plain
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.measure import describe, play
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.pools import default_pool
+from aamc_sdk.requests import build_request
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.runs import Run
+from aamc_sdk.settings import read_settings
+from aamc_sdk.world import make_world
+
+Splits = dict[str, Dataset]
+FORMATS = {"llmrouter": "llmrouter", "routellm/mmlu": "routellm", "routellm/gsm8k": "routellm", "routerarena": "routerarena"}
+FIGURES = ("aiq", "relative_quality", "cost_at_0.97", "cost_at_0.99", "cost_at_1.00", "apgr", "mean_quality", "arena_score")
+RIVALS: Mapping[str, Any] = {"knn": {"neighbours": 10, "shrinkage": 0.0}, "best-single": None, "oracle": None}
+FLOOR = 0.97
+DIALOGUES = 80
+
+
+@cache
+def whole(name: str) -> Dataset:
+    """Return all rows of a source."""
+    services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
+    read = get_plugin_manager().make("dataset", FORMATS[name], services).read(str(Path(os.environ["AAMC_DATA"]) / name))
+    assert isinstance(read, Dataset)
+    return read
+
+
+def random_rows(name: str, seed: int) -> Splits:
+    """Divide 70/10/20 by question."""
+    dataset = whole(name)
+    return {split: dataset.take(rows) for split, rows in split_rows(list(map(question, dataset.queries)), seed).items()}
+
+
+def few_rows(name: str, rows: int, seed: int) -> Splits:
+    """Keep so many training rows, and an eighth as many to validate on."""
+    splits = random_rows(name, seed)
+    return splits | {"train": _some(splits["train"], rows, seed), "validation": _some(splits["validation"], rows // 8, seed)}
+
+
+def one_observed(name: str, seed: int) -> Splits:
+    """Keep the outcome of one random candidate for each training and validation row, as a log would."""
+    splits = random_rows(name, seed)
+    return splits | {split: _observed(splits[split], seed) for split in ("train", "validation")}
+
+
+def other_categories(name: str, seed: int) -> Splits:
+    """Test on a quarter of the categories, all of whose rows are held out."""
+    dataset = whole(name)
+    category = dataset.labels.category
+    assert category is not None
+    names = np.unique(category)
+    held = np.isin(category, np.random.default_rng(seed).permutation(names)[: len(names) // 4])
+    return elsewhere(dataset.take(np.flatnonzero(~held)), dataset.take(np.flatnonzero(held)), seed)
+
+
+def elsewhere(dataset: Dataset, test: Dataset, seed: int) -> Splits:
+    """Train on one table and test on another."""
+    rows = split_rows(list(map(question, dataset.queries)), seed, test=0.0)
+    return {"train": dataset.take(rows["train"]), "validation": dataset.take(rows["validation"]), "test": test}
+
+
+def _some(dataset: Dataset, rows: int, seed: int) -> Dataset:
+    return dataset.take(np.sort(np.random.default_rng(seed).permutation(len(dataset))[:rows]))
+
+
+def _observed(dataset: Dataset, seed: int) -> Dataset:
+    assert dataset.outcomes is not None
+    outcomes = dataset.outcomes
+    rows, candidates = outcomes.cost_usd.shape
+    seen = np.equal.outer(np.random.default_rng(seed).integers(candidates, size=rows), np.arange(candidates))
+    kept = (np.where(seen, values, np.nan) for values in (outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms))
+    return attrs.evolve(dataset, outcomes=Outcomes(*kept))
+
+
+PARTS: Mapping[str, Callable[[int], Dataset | Splits]] = {
+    "llmrouter": lambda seed: whole("llmrouter"),
+    "llmrouter-100": lambda seed: few_rows("llmrouter", 100, seed),
+    "llmrouter-500": lambda seed: few_rows("llmrouter", 500, seed),
+    "llmrouter-2000": lambda seed: few_rows("llmrouter", 2000, seed),
+    "llmrouter-observed": lambda seed: one_observed("llmrouter", seed),
+    "llmrouter-tasks": lambda seed: other_categories("llmrouter", seed),
+    "mmlu": lambda seed: whole("routellm/mmlu"),
+    "mmlu-subjects": lambda seed: other_categories("routellm/mmlu", seed),
+    "gsm8k": lambda seed: whole("routellm/gsm8k"),
+    "gsm8k-from-mmlu": lambda seed: elsewhere(whole("routellm/mmlu"), whole("routellm/gsm8k"), seed),
+    "gsm8k-80-from-mmlu": lambda seed: elsewhere(whole("routellm/mmlu"), _some(whole("routellm/gsm8k"), DIALOGUES, seed), seed),
+    "routerarena": lambda seed: whole("routerarena"),
+}
+"""The rows of each part, for a seed; whole ones are divided by the experiment, 70/10/20."""
+
+
+class PartFormat(DatasetFormat):
+    """The parts as a dataset's format, whose path is ``PART/SEED``."""
+
+    def read(self, path: str) -> Dataset | Splits:
+        """Return all rows, for the experiment to divide, or the splits."""
+        part, _, seed = path.rpartition("/")
+        return PARTS[part](int(seed))
+
+
+@hookimpl
+def aamc_datasets() -> list[Component]:
+    """Offer the parts."""
+    return [Component("part", f"{__name__}:PartFormat", "A part of the benchmark.")]
+
+
+def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) -> dict[str, Any]:
+    """Train on a part and return all figures."""
+    choices = {"router": "greedy", "estimator": args.estimator, "dataset": f"part:{part}/{seed}", "routers": RIVALS}
+    settings = read_settings(choices | {"preset": args.preset, "seed": seed})
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
+        run = Run.open(Path(folder) / "run")
+        comparison = Comparison.load(run.folder / "decisions.npz")
+        reward = run.services(plugins).reward
+        sample = Sample.of(comparison, reward, settings.evaluation, seed)
+        calibrated = calibrated_figures(run, plugins) if part == "llmrouter" else {}
+    figures = {name: values for name, values in sample.figures.items() if name in FIGURES}
+    names = sample.routers.tolist()
+    routers = {name: {figure: summary(values[place]) for figure, values in figures.items()} for place, name in enumerate(names)}
+    above = {figure: summary(values[0] - values[names.index("knn")]) for figure, values in figures.items()}
+    result = {"rows": len(comparison.queries), "seconds": round(time.perf_counter() - started, 1), **calibrated}
+    return {"seed": seed, **result, "routers": routers, "above_knn": above}
+
+
+def calibrated_figures(run: Run, plugins: Plugins) -> dict[str, Any]:
+    """Calibrate for a quality floor on validation rows, and return what comes of it on test rows."""
+    preference = calibrate(run, plugins, Silence(), Target("quality-floor", FLOOR)).preference
+    world, lent = make_world(run.settings, plugins), run.services(plugins)
+    queries = world.splits["test"].queries
+    estimates, quality = describe(run.estimator(plugins, lent), queries, run.pool)
+    request = build_request(queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
+    router = {run.router_name: run.router(plugins, lent)}
+    point = preference.array[None]
+    played = play(world, "test", router, request, run.candidate_means, run.settings, Silence(), points=point).realised(0)
+    outcomes = world.splits["test"].outcomes
+    assert outcomes is not None
+    best = int(outcomes.known_quality.mean(axis=0).argmax())
+    shares = {
+        "relative_quality": played.known_quality.mean() / outcomes.known_quality[:, best].mean(),
+        "share_of_cost": played.cost_usd.mean() / outcomes.cost_usd[:, best].mean(),
+    }
+    return {f"calibrated_{FLOOR:g}": {name: round(float(value), 4) for name, value in shares.items()}}
+
+
+def summary(values: Floats) -> dict[str, Any] | None:
+    """Return a figure and its interval, of the data followed by resamples; None where it does not apply."""
+    if not np.isfinite(values[0]):
+        return None
+    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
+    return {"value": round(float(values[0]), 4), "ci95": [round(float(low), 4), round(float(high), 4)]}
+
+
+def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield each figure of a result with the names that lead to it."""
+    for name, branch in tree.items():
+        if isinstance(branch, Mapping):
+            yield from leaves(branch, (*path, name))
+        elif isinstance(branch, float):
+            yield (*path, name), branch
+
+
+def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each figure over the seeds in which it applies, with the least, the greatest and their number."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        for path, value in leaves({name: run[name] for name in run if name not in ("seed", "rows", "seconds")}):
+            found.setdefault(".".join(name for name in path if name != "value"), []).append(value)
+    return {name: {"mean": round(float(np.mean(v)), 4), "least": min(v), "greatest": max(v), "seeds": len(v)} for name, v in found.items()}
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--estimator", default="tce")
+    parser.add_argument("--preset", default="full")
+    args = parser.parse_args()
+    if "AAMC_DATA" not in os.environ:
+        parser.error("AAMC_DATA must name the folder of the public outcome data")
+    plugins = Plugins(extra={"benchmark": sys.modules[__name__]})
+    results: dict[str, Any] = {"arguments": vars(args)}
+    for part in args.parts:
+        runs = [measure(part, seed, args, plugins) for seed in args.seeds]
+        results[part] = {"over_seeds": over_seeds(runs), "runs": runs}
+    print(json.dumps(plain(results), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from aamc_lexical.blend import Blend
+from aamc_lexical.experts import Clusters
+from aamc_lexical.trust import ERRORS_BELOW, LEAST, Evidence, Trust, level_and_contrast
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+NAN = np.nan
+SOMEWHAT = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [LEAST, LEAST]]))
+
+
+def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> Evidence:
+    """Return predictions of which a share holds, beside noisy outcomes."""
+    generator = np.random.default_rng(seed)
+    means = np.tile([0.4, 0.5, 0.6], (rows, 1))
+    deviation = 0.1 * generator.normal(size=(rows, 3))
+    quality = means + holds * deviation + noise * generator.normal(size=(rows, 3))
+    quality[generator.random((rows, 3)) >= observed] = NAN
+    return Evidence(means + deviation, means, quality, distance * generator.uniform(0.5, 1.5, size=rows))
+
+
+def test_level_and_contrast_are_those_computed_by_hand():
+    level, contrast = level_and_contrast(np.array([[1.0, 3.0], [2.0, 2.0]]))
+    assert level.tolist() == [[2.0, 2.0], [2.0, 2.0]]
+    assert contrast.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
+
+
+def test_what_holds_is_trusted_wholly():
+    assert evidence(500, holds=1.0, noise=0.0).certain_slopes() == pytest.approx([1.0, 1.0])
+    assert evidence(500, holds=1.3, noise=0.05).certain_slopes() == pytest.approx([1.0, 1.0])
+
+
+def test_what_is_but_luck_is_hardly_trusted():
+    slopes = np.array([evidence(200, holds=0.0, noise=0.4, seed=seed).certain_slopes() for seed in range(40)])
+    assert (slopes == LEAST).mean() > 0.9  # each is above the interval's lower end in 1 of 40
+
+
+def test_the_same_share_is_trusted_more_when_more_was_seen():
+    few, many = (evidence(rows, holds=0.7, noise=0.3).certain_slopes() for rows in (100, 10_000))
+    assert (few < many).all()
+    assert many == pytest.approx([0.7, 0.7], abs=0.15)
+
+
+def test_the_errors_are_those_of_the_textbook_where_outcomes_are_independent():
+    rows, noise = 4000, 0.3
+    found = evidence(rows, holds=0.6, noise=noise)
+    level, contrast = level_and_contrast(found.prediction - found.means)
+    slopes = [float((part * (found.quality - found.means)).sum() / (part**2).sum()) for part in (level, contrast)]
+    errors = [noise / np.sqrt((part**2).sum()) for part in (level, contrast)]
+    expected = [slope - ERRORS_BELOW * error for slope, error in zip(slopes, errors, strict=True)]
+    assert found.certain_slopes() == pytest.approx(expected, abs=0.01)
+
+
+def test_one_observed_candidate_a_question_is_enough():
+    assert evidence(20_000, holds=0.8, noise=0.1, observed=1 / 3).certain_slopes() == pytest.approx([0.8, 0.8], abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (5, 1)])
+def test_no_deviation_at_all_is_no_error(shape: tuple[int, int]):
+    half = np.full(shape, 0.5)
+    assert Evidence(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [LEAST, LEAST]
+
+
+def test_trust_falls_from_near_to_far_and_ends_as_far_again():
+    near, far = evidence(2000, holds=1.0, noise=0.1, distance=1.0), evidence(2000, holds=0.5, noise=0.1, distance=3.0)
+    trust = Trust.fit(near, far)
+    assert trust.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
+    assert trust.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
+    assert trust.slopes[2].tolist() == [LEAST, LEAST]
+    assert trust.distances == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
+
+
+def test_groups_that_fare_better_by_luck_are_not_trusted_more():
+    trust = Trust.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
+    assert (trust.slopes[1] <= trust.slopes[0]).all()
+
+
+def test_without_distances_all_questions_are_near():
+    near = evidence(500, holds=0.8, noise=0.1)
+    shrunken = Trust.fit(near, None)(near.prediction, near.means, np.zeros(500))
+    slopes = near.certain_slopes()
+    level, contrast = level_and_contrast(near.prediction - near.means)
+    assert shrunken == pytest.approx(near.means + slopes[0] * level + slopes[1] * contrast)
+
+
+@given(arrays(float, (4, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)))
+def test_what_is_trusted_wholly_stays_as_it_is(prediction: np.ndarray, means: np.ndarray):
+    whole = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [LEAST, LEAST]]))
+    assert whole(prediction, np.tile(means, (4, 1)), np.zeros(4)) == pytest.approx(prediction)
+
+
+@given(arrays(float, (1, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)), st.floats(0, 5), st.floats(0, 5))
+def test_the_farther_a_question_the_nearer_to_the_means(prediction: np.ndarray, means: np.ndarray, here: float, beyond: float):
+    gaps = [np.abs(level_and_contrast(SOMEWHAT(prediction, means[None], np.array([at])) - means)) for at in sorted((here, here + beyond))]
+    assert (gaps[1] <= gaps[0] + 1e-9).all()
+
+
+@given(arrays(float, (2, 2), elements=st.floats(0, 1)), arrays(float, 2, elements=st.floats(0, 1)), st.floats(0, 10))
+def test_questions_as_far_keep_their_order_by_the_gap_between_two_candidates(prediction: np.ndarray, means: np.ndarray, distance: float):
+    shrunken = SOMEWHAT(prediction, np.tile(means, (2, 1)), np.full(2, distance))
+    before, after = (np.diff(values[:, 1] - values[:, 0]).item() for values in (prediction, shrunken))
+    assert before * after >= -1e-9
+
+
+def test_a_blend_says_the_means_far_from_its_clusters():
+    centres, wild = np.zeros((1, 2)), np.array([[0.9, 0.1]])
+    blend = Blend({"clusters": Clusters(centres, wild)}, np.array([[1.0, 0.0]] * 2), np.array([0.5, 0.5]), SOMEWHAT)
+    near, far = blend(np.array([[0.5, 0.0], [100.0, 0.0]]))
+    assert near == pytest.approx([0.5 + 0.8 * 0.4, 0.5 - 0.8 * 0.4])
+    assert far == pytest.approx([0.5 + LEAST * 0.4, 0.5 - LEAST * 0.4])
