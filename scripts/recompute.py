@@ -1,0 +1,397 @@
+"""Recompute every number of a ``metrics.json`` from the ``decisions.npz`` beside it, by code that shares nothing with the SDK.
+
+``python scripts/recompute.py RUN`` prints what differs, and leaves with status 1 where anything does. ``--resamples N`` also draws
+N bootstrap resamples of its own, and compares the intervals. It is written from the definitions in
+docs/reference/metrics.md, to be read beside them, and knows the default reward, efficiency and threshold of success only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Place = tuple[str, ...]
+HEADLINE, SWEEP, LATTICE, QUALITY_ALONE = 0, range(1, 22), range(22, 43), 1
+SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
+TOSSES = 4_000
+
+
+class Decisions:
+    """What ``decisions.npz`` holds, on some of its rows; a row may come more than once."""
+
+    def __init__(self, arrays: dict[str, Array], rows: Array) -> None:
+        self.arrays, self.rows, self.n = arrays, rows, len(rows)
+        self.is_table = arrays["quality"].ndim == 2
+        self.names, self.models = arrays["routers"].tolist(), arrays["candidates"].tolist()
+        self.preferences = arrays["preferences"]
+
+    def column(self, name: str, router: int, point: int) -> Array:
+        """Return what came of each row's decision at a preference."""
+        values = self.arrays[name]
+        chosen: Array = self.arrays["chosen"][router, point, self.rows]
+        column: Array = values[self.rows, chosen] if self.is_table else values[router, point, self.rows]
+        return column
+
+    def realised(self, router: int, point: int) -> tuple[Array, Array, Array]:
+        """Return quality, cost and latency with what deciding cost and took."""
+        quality, cost, latency = (self.column(name, router, point) for name in ("quality", "cost_usd", "latency_ms"))
+        return quality, cost + self.arrays["spent_usd"][router, point, self.rows], latency + self.arrays["spent_ms"][router, point, self.rows]
+
+    def singles(self) -> list[tuple[float, float]]:
+        """Return each candidate's mean cost and quality."""
+        if not self.is_table:
+            return [(cost, quality) for quality, cost, _ in self.arrays["candidate_means"].tolist()]
+        columns = (self.arrays[name][self.rows].mean(axis=0).tolist() for name in ("cost_usd", "quality"))
+        return list(zip(*columns, strict=True))
+
+    def objectives(self, outcome: tuple[Array, Array, Array]) -> list[Array]:
+        """Return quality, cheapness and quickness."""
+        quality, *dear = outcome
+        goodness = [
+            (greatest - values) / (greatest - least) if greatest > least else np.zeros(len(values))
+            for values, (least, greatest) in zip(dear, self.arrays["scales"].tolist(), strict=True)
+        ]
+        return [quality, *goodness]
+
+    def reward(self, outcome: tuple[Array, Array, Array], point: int) -> Array:
+        """Return the reward of each row under a preference."""
+        weights = self.preferences[point].tolist()
+        return sum((w * x for w, x in zip(weights, self.objectives(outcome), strict=True) if w > 0), np.zeros(self.n))
+
+
+def mixtures(points: list[tuple[float, float]], cost: float) -> float:
+    """Return the best quality at a cost of a mixture of two points, or of one that costs no more."""
+    below = [(c, q) for c, q in points if c <= cost]
+    above = [(c, q) for c, q in points if c > cost]
+    mixed = [q0 + (q1 - q0) * (cost - c0) / (c1 - c0) for c0, q0 in below for c1, q1 in above]
+    return max((*(q for _, q in below), *mixed))
+
+
+def area(heights: Any, places: Any) -> float:
+    """Return the area below straight lines between points."""
+    heights = np.asarray(heights)
+    return float((np.diff(places) * (heights[1:] + heights[:-1]) / 2).sum())
+
+
+def average_quality(points: list[tuple[float, float]], least: float, greatest: float) -> float | None:
+    """Return AIQ; the best mixture's quality is straight between the points' costs."""
+    if greatest <= least:
+        return None
+    costs = sorted({least, greatest, *(cost for cost, _ in points if least < cost < greatest)})
+    return area([mixtures(points, cost) for cost in costs], costs) / (greatest - least)
+
+
+def least_cost(points: list[tuple[float, float]], target: float) -> float:
+    """Return the least cost of a mixture that has the target quality; infinity where none has."""
+    target *= 1 - 1e-12
+    enough = [cost for cost, quality in points if quality >= target]
+    pairs = product([p for p in points if p[1] < target], [p for p in points if p[1] >= target])
+    mixed = [c0 + (c1 - c0) * (target - q0) / (q1 - q0) for (c0, q0), (c1, q1) in pairs if c0 < c1]
+    return min((*enough, *mixed), default=math.inf)
+
+
+def volume(vectors: Array) -> float:
+    """Add up the boxes of the grid through all vectors that some vector covers."""
+    vectors = np.maximum(vectors, 0)
+    edges = [np.unique(np.append(column, 0.0)) for column in vectors.T]
+    upper = np.meshgrid(*(edge[1:] for edge in edges), indexing="ij")
+    covered = np.zeros(upper[0].shape, dtype=bool)
+    for vector in vectors:
+        covered |= np.all([corner <= height for corner, height in zip(upper, vector, strict=True)], axis=0)
+    sizes = np.meshgrid(*(np.diff(edge) for edge in edges), indexing="ij")
+    return float((np.prod(sizes, axis=0) * covered).sum())
+
+
+def gaps(vectors: Array) -> float | None:
+    """Return the sparsity of the different vectors that no other dominates."""
+    different = np.unique(vectors.round(9), axis=0)
+    kept = np.array([p for p in different if not any((q >= p).all() and (q > p).any() for q in different)])
+    return float((np.diff(np.sort(kept, axis=0), axis=0) ** 2).sum()) / (len(kept) - 1) if len(kept) > 1 else None
+
+
+def arena(accuracy: float, cost_usd: float) -> float:
+    """Return RouterArena's score."""
+    dearness = math.log2(200) - math.log2(max(1000 * cost_usd, 1e-300))
+    cheapness = min(max(dearness / (math.log2(200) - math.log2(0.0044)), 0.0), 1.0)
+    weight = 0.1 * accuracy + cheapness
+    return 1.1 * accuracy * cheapness / weight if weight else 0.0
+
+
+def calibration(data: Decisions, router: int) -> dict[str, float | None]:
+    """Return Brier score and calibration error."""
+    expected = data.arrays["expected_quality"][router, data.rows].astype(float)
+    if data.is_table:
+        expected, quality = expected.ravel(), data.arrays["quality"][data.rows].ravel()
+    else:
+        expected = expected[np.arange(data.n), data.arrays["chosen"][router, QUALITY_ALONE, data.rows]]
+        quality = data.column("quality", router, QUALITY_ALONE)
+    known = ~np.isnan(expected)
+    expected, quality = expected[known], quality[known]
+    if not len(expected):
+        return {"brier": None, "ece": None}
+    bins = [(expected <= (k + 1) / 15) & ((expected > k / 15) | (k == 0)) if k < 14 else expected > 14 / 15 for k in range(15)]
+    ece = sum(abs((quality - expected)[members].sum()) for members in bins) / len(expected)
+    return {"brier": float(((expected - quality) ** 2).mean()), "ece": float(ece)}
+
+
+def strong_calls(data: Decisions, router: int) -> dict[str, float | None]:
+    """Send one query after the other to the strong candidate, those ranked alike together."""
+    nothing: dict[str, float | None] = dict.fromkeys(("pgr", "apgr", "cpt50", "cpt80"))
+    means = data.arrays["candidate_means"]
+    if not data.is_table or len(data.models) != 2 or np.isnan(means[:, 0]).any():
+        return nothing
+    weak, strong = sorted(range(2), key=lambda m: (means[m, 0], means[m, 1]))
+    quality, utility = data.arrays["quality"][data.rows], data.arrays["utility"][router, data.rows].astype(float)
+    gain, advantage = quality[:, strong] - quality[:, weak], utility[:, strong] - utility[:, weak]
+    if gain.sum() <= 0:
+        return nothing
+    served = data.realised(router, HEADLINE)[0]
+    figures = nothing | {"pgr": float((served - quality[:, weak]).sum() / gain.sum())}
+    if np.isnan(advantage).any():
+        return figures
+    levels = sorted(set(advantage.tolist()), reverse=True)
+    calls = np.array([0.0, *((advantage >= level).mean() for level in levels)])
+    recovered = np.array([0.0, *(gain[advantage >= level].sum() / gain.sum() for level in levels)])
+    figures["apgr"] = area(recovered, calls)
+    for name, share in (("cpt50", 0.5), ("cpt80", 0.8)):
+        after = next(k for k in range(1, len(calls)) if recovered[k] >= share)
+        way = (share - recovered[after - 1]) / (recovered[after] - recovered[after - 1])
+        figures[name] = float(calls[after - 1] + way * (calls[after] - calls[after - 1]))
+    return figures
+
+
+def headline(data: Decisions, router: int, price: tuple[float, float] | None) -> dict[str, Any]:
+    """Return the figures at the preference that was asked for."""
+    outcome = quality, cost, latency = data.realised(router, HEADLINE)
+    success = float((quality >= 0.5).mean())
+    known = not np.isnan(latency).any()
+    effort = None if price is None else price[0] * cost.mean() + (price[1] * latency.mean() if price[1] else 0.0)
+    return {
+        "success_rate": success,
+        "mean_quality": float(quality.mean()),
+        "mean_cost_usd": float(cost.mean()),
+        "mean_latency_ms": float(latency.mean()) if known else None,
+        "p95_latency_ms": float(np.percentile(latency, 95)) if known else None,
+        "efficiency": success / effort if effort else None,
+        "mean_reward": float(data.reward(outcome, HEADLINE).mean()),
+        "decision_cost_usd": float(data.arrays["spent_usd"][router, HEADLINE, data.rows].mean()),
+        "arena_score": arena(float(quality.mean()), float(cost.mean())),
+    }
+
+
+def price_of_time(data: Decisions) -> tuple[float, float] | None:
+    """Return efficiency's alpha and beta."""
+    if "llm-only" not in data.names:
+        return None
+    _, cost, latency = (values.mean() for values in data.realised(data.names.index("llm-only"), HEADLINE))
+    if cost <= 0 or latency <= 0:
+        return None
+    return (1 / cost, 0.0) if np.isnan(latency) else (0.5 / cost, 0.5 / latency)
+
+
+def figures(data: Decisions, router: int, price: tuple[float, float] | None) -> dict[Place, Any]:
+    """Return every figure of one router by its place in ``metrics.json``."""
+    found: dict[Place, Any] = {(name,): value for name, value in headline(data, router, price).items()}
+    sweep = [[float(values.mean()) for values in data.realised(router, point)] for point in SWEEP]
+    for k, means in enumerate(sweep):
+        found |= {("frontier", str(k), name): mean for name, mean in zip(("mean_quality", "mean_cost_usd", "mean_latency_ms"), means, strict=True)}
+    singles = data.singles()
+    best_cost, best = min(singles, key=lambda single: (-single[1], single[0]))
+    reachable = [min(singles, key=lambda single: (single[0], -single[1])), *((cost, quality) for quality, cost, _ in sweep)]
+    found["aiq",] = average_quality(reachable, min(singles)[0], max(singles)[0])
+    for share in SHARES:
+        found["cost_at_quality", share] = least_cost(reachable, float(share) * best) / best_cost if best_cost > 0 else None
+    found |= over_the_lattice(data, router)
+    found |= {(name,): value for part in (calibration(data, router), strong_calls(data, router)) for name, value in part.items()}
+    chosen = data.arrays["chosen"][router, HEADLINE, data.rows]
+    found |= {("model_share", model): float((chosen == m).mean()) for m, model in enumerate(data.models)}
+    return found | per_category(data, router)
+
+
+def over_the_lattice(data: Decisions, router: int) -> dict[Place, Any]:
+    """Return the figures of many preferences at once."""
+    outcomes = {point: data.realised(router, point) for point in LATTICE}
+    rewards = {point: float(data.reward(outcome, point).mean()) for point, outcome in outcomes.items()}
+    weighed = np.flatnonzero(data.preferences[list(LATTICE)].any(axis=0))
+    vectors = np.array([[data.objectives(outcome)[k].mean() for k in weighed] for outcome in outcomes.values()])
+    regret = None
+    if "oracle" in data.names:
+        oracle = data.names.index("oracle")
+        regret = max(float(data.reward(data.realised(oracle, point), point).mean()) - rewards[point] for point in LATTICE)
+    return {
+        ("expected_utility",): sum(rewards.values()) / len(rewards),
+        ("worst_regret",): regret,
+        ("hypervolume",): volume(vectors),
+        ("sparsity",): gaps(vectors),
+    }
+
+
+def per_category(data: Decisions, router: int) -> dict[Place, Any]:
+    """Return the figures of each category."""
+    found: dict[Place, Any] = {}
+    everywhere, here = data.arrays["category"], data.arrays["category"][data.rows]
+    quality, cost, _ = data.realised(router, HEADLINE)
+    for category in sorted(set(everywhere.tolist())) if (everywhere != "").any() else ():
+        members = here == category
+        columns = {"success_rate": quality >= 0.5, "mean_quality": quality, "mean_cost_usd": cost}
+        found |= {("per_category", category, name): float(values[members].mean()) if members.any() else None for name, values in columns.items()}
+        found["per_category", category, "n"] = int(members.sum())
+    return found
+
+
+def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict[str, Any]:
+    """Return what the gate compares."""
+    outcome = data.realised(router, HEADLINE)
+    quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
+    if constants is None:
+        columns = [tuple(data.arrays[name][data.rows, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
+    else:
+        columns = [constants.realised(m, HEADLINE) for m in range(len(data.models))]
+    points = [(float(dear.mean()), float(good.mean())) for good, dear, _ in columns]
+    constant = mixtures(points, max(cost, min(points)[0]))
+    best = max(float(data.reward(column, HEADLINE).mean()) for column in columns)
+    way = None
+    if "oracle" in data.names:
+        way = float(data.reward(data.realised(data.names.index("oracle"), HEADLINE), HEADLINE).mean()) - best
+    return {
+        **{"mean_quality": quality, "mean_cost_usd": cost, "constant_quality": constant},
+        **{"quality_gap": quality - constant, "reward_gap": reward - best},
+        "oracle_share": (reward - best) / way if way is not None and way > 1e-9 else None,
+    }
+
+
+def everything(data: Decisions, constants: Decisions | None, price: tuple[float, float] | None) -> dict[Place, Any]:
+    """Return every figure of ``metrics.json``, by its place."""
+    singles = data.singles()
+    found: dict[Place, Any] = {("zero_router", "aiq"): average_quality(singles, min(singles)[0], max(singles)[0])}
+    mean = [float(data.reward(data.realised(router, HEADLINE), HEADLINE).mean()) for router in range(len(data.names))]
+    for router, name in enumerate(data.names):
+        found |= {("routers", name, *place): value for place, value in figures(data, router, price).items()}
+        found |= {("gate", name, key): value for key, value in promotion(data, constants, router).items()}
+        if router:
+            found["comparisons", name, "difference"] = mean[0] - mean[router]
+    return {place: None if value is None or math.isnan(value) else value for place, value in found.items()}
+
+
+def reported(document: dict[str, Any]) -> dict[Place, tuple[Any, Any]]:
+    """Return every figure of ``metrics.json`` and its interval, by its place."""
+    found: dict[Place, tuple[Any, Any]] = {("zero_router", "aiq"): (document["zero_router"]["aiq"], document["zero_router"]["ci95"]["aiq"])}
+    for name, entry in document["routers"].items():
+        parts: dict[Place, tuple[dict[str, Any], dict[str, Any]]] = {
+            ("routers", name): (entry, entry["ci95"]),
+            **{("routers", name, "frontier", str(k)): (point, point["ci95"]) for k, point in enumerate(entry["frontier"])},
+            **{("routers", name, "per_category", key): (part, part["ci95"]) for key, part in (entry["per_category"] or {}).items()},
+            **{("routers", name, key): (entry[key], entry[f"{key}_ci95"]) for key in ("model_share", "cost_at_quality")},
+        }
+        if "gate" in document:
+            parts["gate", name] = (document["gate"]["routers"][name], document["gate"]["routers"][name]["ci95"])
+        for place, (values, intervals) in parts.items():
+            single = {key: value for key, value in values.items() if value is None or type(value) in (int, float)}
+            found |= {(*place, key): (value, intervals.get(key)) for key, value in single.items() if key not in ("missing", "per_category")}
+    found |= {("comparisons", pair["b"], "difference"): (pair["difference"], pair["ci95"]) for pair in document["comparisons"]}
+    return found
+
+
+def differences(stated: dict[Place, tuple[Any, Any]], found: dict[Place, Any]) -> list[str]:
+    """Return what does not agree; a cost that is infinite is null in JSON."""
+    lines = [f"{'/'.join(place)} is reported and not recomputed" for place in stated.keys() - found.keys()]
+    lines += [f"{'/'.join(place)} is recomputed and not reported" for place in found.keys() - stated.keys() if found[place] is not None]
+    for place in stated.keys() & found.keys():
+        value, own = stated[place][0], None if found[place] in (None, math.inf) else found[place]
+        if (value is None) != (own is None) or (own is not None and not math.isclose(value, own, rel_tol=1e-7, abs_tol=1e-10)):
+            lines.append(f"{'/'.join(place)} is reported as {value} and recomputed as {own}")
+    return lines
+
+
+def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
+    """Toss the coins of the paired tests again, and correct their p."""
+    lines, pairs, rng = [], document["comparisons"], np.random.default_rng(1)
+    units, unit = np.unique(data.arrays["stream"], return_inverse=True)
+    first = data.reward(data.realised(0, HEADLINE), HEADLINE)
+    for router, pair in enumerate(pairs, start=1):
+        totals = np.bincount(unit, first - data.reward(data.realised(router, HEADLINE), HEADLINE))
+        tossed = np.abs(rng.choice([-1.0, 1.0], size=(TOSSES, len(units))) @ totals)
+        p = float((np.append(tossed, np.inf) >= abs(totals.sum()) * (1 - 1e-9)).mean())
+        if abs(p - pair["p"]) > 5 * math.sqrt(p * (1 - p) / TOSSES) + 2 / TOSSES:
+            lines.append(f"comparisons/{pair['b']}/p is reported as {pair['p']} and tossed as {p}")
+    worst = 0.0
+    for rank, pair in enumerate(sorted(pairs, key=lambda pair: pair["p"])):
+        worst = max(worst, min(1.0, pair["p"] * (len(pairs) - rank)))
+        if not math.isclose(worst, pair["p_holm"], rel_tol=1e-9):
+            lines.append(f"comparisons/{pair['b']}/p_holm is reported as {pair['p_holm']} and recomputed as {worst}")
+    return lines
+
+
+def spread(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array]) -> list[str]:
+    """Return which intervals do not agree with those of other resamples."""
+    return [
+        f"{'/'.join(place)} has the interval {interval}, and another with other resamples"
+        for place, (_, interval) in stated.items()
+        if not agree(place, interval, resampled[place])
+    ]
+
+
+def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
+    """Return whether each bound lies where chance puts the bounds of figures on resamples; a bound of null is infinite."""
+    known = np.sort(drawn[~np.isnan(drawn)])
+    if interval is None:
+        return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
+    chance = 4 * math.sqrt(0.025 * 0.975 * (1 / len(known) + 1 / 1000))
+    low, high = interval[0], math.inf if interval[1] is None else interval[1]
+    last = len(known) - 1
+    inner, outer = math.ceil((0.025 + chance) * last), math.floor(max(0.025 - chance, 0.0) * last)
+    slack = 1e-9 * abs(low)
+    lower = known[outer] - slack <= low <= known[inner] + slack
+    return bool(lower and known[last - inner] - slack <= high <= known[last - outer] + slack)
+
+
+def check(folder: Path, resamples: int = 0) -> list[str]:
+    """Return in what a folder's ``metrics.json`` does not follow from its ``decisions.npz``."""
+    arrays = load(folder / "decisions.npz")
+    document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    constant = load(folder / "constants.npz") if (folder / "constants.npz").exists() else None
+    stated = reported(document)
+
+    def recompute(rows: Array) -> dict[Place, Any]:
+        found = everything(Decisions(arrays, rows), None if constant is None else Decisions(constant, rows), price)
+        return found if "gate" in document else {place: value for place, value in found.items() if place[0] != "gate"}
+
+    rows = np.arange(len(arrays["queries"]))
+    data = Decisions(arrays, rows)
+    price = price_of_time(data)
+    lines = differences(stated, recompute(rows)) + tested(data, document)
+    rng, units = np.random.default_rng(2), [np.flatnonzero(arrays["stream"] == unit) for unit in np.unique(arrays["stream"])]
+    draws = [recompute(np.concatenate([units[unit] for unit in rng.integers(len(units), size=len(units))])) for _ in range(resamples)]
+    if draws:
+        resampled = {place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated}
+        lines += spread(stated, resampled)
+    return lines
+
+
+def load(path: Path) -> dict[str, Array]:
+    """Read the arrays of a file."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def main() -> None:
+    """Check and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--resamples", type=int, default=0, help="bootstrap resamples of its own; 0 leaves intervals unchecked")
+    given = parser.parse_args()
+    lines = check(given.run, given.resamples)
+    sys.stdout.write("\n".join(lines or ["every number follows from the decisions"]) + "\n")
+    sys.exit(bool(lines))
+
+
+if __name__ == "__main__":
+    main()
