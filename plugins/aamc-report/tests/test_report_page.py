@@ -19,8 +19,8 @@ from aamc_report.pages import render_page
 from aamc_report.reading import read_results
 from aamc_report.report import write_report
 from aamc_report.sections import sections
-from aamc_report.tables.breakdown import success_table
-from aamc_report.tables.comparison import COLUMNS, comparison_table, cost_of_quality_table, entries, further_columns, paired_table
+from aamc_report.tables.breakdown import success_tables
+from aamc_report.tables.comparison import COLUMNS, cost_of_quality_tables, further_tables, paired_tables
 
 from aamc_sdk.dataset import text_hash
 
@@ -233,10 +233,8 @@ def test_further_measures_are_those_that_some_router_has(make_run: Any) -> None:
     content["routers"]["greedy"] |= {"hypervolume": None, "cpt50": 0.25, "brier": None}
     content["routers"]["ppo"]["ci95"]["hypervolume"] = [0.7, 0.75]
     (folder / "metrics.json").write_text(json.dumps(content))
-    results = read_results(folder)
-    columns = further_columns(results)
-    table = comparison_table(entries(results), "", columns)
-    assert [column.title for column in columns] == ["Hypervolume", "CPT(50%)"]
+    (table,) = further_tables(read_results(folder))
+    assert [column.title for column in table.columns] == ["Hypervolume", "CPT(50%)"]
     assert [[(cell.text, cell.interval) for cell in row.cells] for row in table.rows] == [
         [("0.712", f"0.700{DASH}0.750"), (DASH, "")],
         [(DASH, ""), ("25.0%", "")],
@@ -248,7 +246,8 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     content = json.loads((folder / "metrics.json").read_text())
     content["comparisons"] = [{"a": "ppo", "b": "greedy", "difference": 0.0123, "ci95": [-0.001, 0.025], "p": 0.0301, "p_holm": 0.0602}]
     (folder / "metrics.json").write_text(json.dumps(content))
-    (row,) = paired_table(read_results(folder)).rows
+    (table,) = paired_tables(read_results(folder))
+    (row,) = table.rows
     assert row.name == "ppo minus greedy"
     assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
 
@@ -258,8 +257,7 @@ def test_what_quality_costs_is_a_share_of_the_best_candidates_cost_with_an_open_
     content = json.loads((folder / "metrics.json").read_text())
     content["routers"]["ppo"] |= {"cost_at_quality": {"0.97": 0.191, "1.00": None}, "cost_at_quality_ci95": {"0.97": [0.15, None], "1.00": None}}
     (folder / "metrics.json").write_text(json.dumps(content))
-    table = cost_of_quality_table(read_results(folder))
-    assert table is not None
+    (table,) = cost_of_quality_tables(read_results(folder))
     assert [column.title for column in table.columns] == ["97%", "100%"]
     assert [[(cell.text, cell.interval) for cell in row.cells] for row in table.rows] == [[("19.1%", "from 15.0%"), (DASH, "")], [(DASH, "")] * 2]
 
@@ -274,14 +272,14 @@ def test_what_is_unknown_is_a_dash_and_has_no_figure(make_run: Any) -> None:
     assert [text for value, text in page.table("Every router answered")["random"] if value == ""] == [DASH, DASH]
     assert {path.stem for path in (folder / "figures").iterdir()} == {"cost_quality", "comparison", "models", "destinations"}
     assert set(page.table("Share of each category's queries that random failed")) == {"All queries"}
-    assert not any(caption.startswith(("Success rate at", "Regret", "What each choice")) for caption in page.tables)
+    assert not any(caption.startswith(("What papers", "Success rate at", "Regret", "What each choice")) for caption in page.tables)
 
 
 def test_of_thousands_of_categories_models_and_routers_the_most_frequent_are_shown(make_run: Any) -> None:
     categories = tuple(f"category {n}" for n in range(QUERIES - 40))  # the first 40 have two queries each
     routers, candidates = (tuple(f"{kind} {n}" for n in range(count)) for kind, count in (("router", 40), ("model", 14)))
     results = read_results(make_run(routers=routers, candidates=candidates, categories=categories))
-    table = success_table(results)
+    (table,) = success_tables(results)
     assert {row.name for row in table.rows} == {f"category {n}" for n in range(40)}
     assert table.caption.endswith("The 40 most frequent of 200 categories.")
     found = Destinations.of(results)

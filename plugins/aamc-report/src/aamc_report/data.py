@@ -71,11 +71,6 @@ class Results:
         """Return a metric's 95% interval, NaN where there is none."""
         return bounds((self.routers[router].get("ci95") or {}).get(metric))
 
-    def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
-        """Return the interval of a metric of one category's queries, NaN where there is none."""
-        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
-        return bounds((figures.get("ci95") or {}).get(metric))
-
     @property
     def position(self) -> int:
         """Where the headline's router stands in the arrays of ``decisions``."""
@@ -87,7 +82,7 @@ class Results:
 
     @cached_property
     def resampling(self) -> Resampling:
-        """Return the resamples that the run's own intervals came from."""
+        """The resamples that the run's own intervals came from."""
         return Resampling.bootstrap(self.decisions.stream, self.run.settings.evaluation.resamples, self.run.settings.seed)
 
     @property
@@ -109,6 +104,11 @@ class Results:
         """Return a metric of one category's queries, NaN where it is null."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
         return number(figures.get(metric))
+
+    def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
+        """Return the interval of a metric of one category's queries, NaN where there is none."""
+        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
+        return bounds((figures.get("ci95") or {}).get(metric))
 
     def model_share(self, router: str, model: str) -> float:
         """Return the share of queries that a router gave to a model."""

@@ -47,7 +47,7 @@ def draw(results: Results) -> Figure:
 def _draw_shares(axes: Axes, found: Destinations) -> None:
     shades = LinearSegmentedColormap.from_list("shares", SHADES)
     shares = np.nan_to_num(found.shares)
-    axes.pcolormesh(shares, cmap=shades, vmin=0, vmax=1, edgecolors=PAPER, linewidth=0.8)
+    axes.pcolormesh(np.ma.masked_less(shares, SEEN), cmap=shades, vmin=0, vmax=1, edgecolors=PAPER, linewidth=0.8)
     for (row, column), share in np.ndenumerate(shares):
         if share >= SEEN:
             colour = on_colour(np.asarray(shades(share)))

@@ -14,11 +14,11 @@ def cut_note(results: Results) -> str:
     return "" if shown == every else f" The {shown} most frequent of {every:,} categories."
 
 
-def success_table(results: Results) -> Table:
-    """Return a row for each category: its number of queries, and each router's success rate."""
+def success_tables(results: Results) -> list[Table]:
+    """Return a row for each category: its number of queries, and each router's success rate; nothing without categories."""
     rows = [Row(name, [count(n), *(_success(results, router, name) for router in results.routers)]) for name, n in results.shown_categories.items()]
     caption = f"Success rate at the preference, by the category of the query.{cut_note(results)}"
-    return Table(caption, "Category", [Column("Queries"), *map(Column, results.routers)], rows)
+    return [Table(caption, "Category", [Column("Queries"), *map(Column, results.routers)], rows)] if rows else []
 
 
 def model_table(results: Results) -> Table:

@@ -83,34 +83,37 @@ def _format(metric: str, values: Iterable[float]) -> Format:
     return milliseconds if metric.endswith("_ms") else fixed(3)
 
 
-def further_columns(results: Results) -> list[Column]:
-    """Return the columns beyond the first table's that some router has a figure for."""
-    return [column for column in FURTHER_COLUMNS if results.known(column.metric)]
+def further_tables(results: Results) -> list[Table]:
+    """Return the columns beyond the first table's that some router has a figure for; nothing where no router has any."""
+    columns = [column for column in FURTHER_COLUMNS if results.known(column.metric)]
+    caption = "What papers compare routers by. In small type: 95% intervals. A heading says what it means."
+    return [comparison_table(entries(results), caption, columns)] if columns else []
 
 
-def paired_table(results: Results) -> Table:
-    """Return a row for each paired test, with a cell for each of ``PAIRED_COLUMNS``."""
+def paired_tables(results: Results) -> list[Table]:
+    """Return a row for each paired test, with a cell for each of ``PAIRED_COLUMNS``; nothing without tests."""
     difference, p = fixed(3), fixed(4)
+    rows = []
+    for test in results.paired:
+        cells = [with_interval(test.difference, test.interval, difference), Cell(test.p, p(test.p)), Cell(test.p_holm, p(test.p_holm))]
+        rows.append(Row(f"{test.router} minus {test.other}", cells))
     caption = "Difference of the mean rewards on the same queries, at the preference. In small type: 95% intervals."
-    cells = [[with_interval(test.difference, test.interval, difference), Cell(test.p, p(test.p)), Cell(test.p_holm, p(test.p_holm))]
-             for test in results.paired]  # fmt: skip
-    rows = [Row(f"{test.router} minus {test.other}", row) for test, row in zip(results.paired, cells, strict=True)]
-    return Table(caption, "Routers", PAIRED_COLUMNS, rows)
+    return [Table(caption, "Routers", PAIRED_COLUMNS, rows)] if rows else []
 
 
-def cost_of_quality_table(results: Results) -> Table | None:
-    """Return what each router pays for shares of the best single candidate's quality; None where nobody reaches any."""
+def cost_of_quality_tables(results: Results) -> list[Table]:
+    """Return what each router pays for shares of the best single candidate's quality; nothing where no router reaches any."""
     known = {router: results.cost_at_quality(router) for router in results.routers}
     targets = list(dict.fromkeys(target for costs in known.values() for target in costs))
     if not any(math.isfinite(cost) for costs in known.values() for cost, _ in costs.values()):
-        return None
+        return []
     nothing = (math.nan, (math.nan, math.nan))
     rows = [
         Row(router, [with_interval(*costs.get(target, nothing), percent) for target in targets], router == results.headline)
         for router, costs in known.items()
     ]
     caption = "Least cost on a router's hull that reaches a share of the best single candidate's quality, as a share of that candidate's cost."
-    return Table(caption, "Router", [Column(f"{float(target):.0%}", "of its quality") for target in targets], rows)
+    return [Table(caption, "Router", [Column(f"{float(target):.0%}", "of its quality") for target in targets], rows)]
 
 
 def facts(results: Results) -> dict[str, object]:
@@ -118,6 +121,7 @@ def facts(results: Results) -> dict[str, object]:
     data = results.data
     return {
         "Data": data.get("source"),
+        "Split": data.get("split") if data.get("split") != "test" else None,
         "Queries": f"{data['queries']:,}" if isinstance(data.get("queries"), int) else None,
         "Models": len(results.decisions.candidates),
         "Preference": ", ".join(f"{number(weight):.3g}" for weight in data.get("preference") or []),

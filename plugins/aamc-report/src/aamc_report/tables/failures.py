@@ -48,9 +48,9 @@ def _rate(rows: Rows, group: Group) -> float:
 
 
 def _spread(failed: Rows, group: Group, resampling: Resampling) -> tuple[float, float]:
-    """Return the interval of a failure rate; a group that is drawn in too few resamples has none."""
+    """Return the interval of a failure rate: none where all or none failed, or where resamples miss the group."""
     failures, sizes = resampling.means(np.column_stack((failed, group.rows)).astype(np.float64)).T
-    if (sizes == 0).any():
+    if (sizes == 0).any() or failed.sum() in (0, group.size):  # what never happened, no resample shows
         return math.nan, math.nan
     low, high = interval(failures / sizes)
     return low, high

@@ -16,14 +16,14 @@ COLUMNS = (
 )
 
 
-def reliability_table(results: Results) -> Table | None:
-    """Return the bins of the headline's forecasts; None where it expects nothing."""
+def reliability_tables(results: Results) -> list[Table]:
+    """Return the bins of the headline's forecasts; nothing where it expects nothing."""
     found = next((bins for routers, bins in reliabilities(results).items() if results.headline in routers), None)
     if found is None:
-        return None
+        return []
     rows = [_row(found, place) for place in range(BINS) if found.counts[place]]
     caption = f"The quality that {results.headline} expected and the quality that came, in bins of equal width. In small type: 95% intervals."
-    return Table(caption, "Expected quality", COLUMNS, rows)
+    return [Table(caption, "Expected quality", COLUMNS, rows)]
 
 
 def _row(bins: Reliability, place: int) -> Row:
