@@ -7,7 +7,7 @@ use, which follow from the text, are those that it says of rows that it has seen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, part_name, save_part
+from aamc_sdk.seals import Seal
 from aamc_sdk.settings import COMPARED, Choice, Settings
 from aamc_sdk.splits import SPLITS, about_split, split_hash
 from aamc_sdk.world import World, make_world
@@ -125,7 +126,7 @@ class Experiment:
             self._config("router", choice)
             self._check_estimator(choice)
         taken_over = checkpoint_seals(self._checkpoints(), self.settings.evaluation.strict)
-        world = make_world(self.settings, self.plugins, taken_over)
+        world = self.world(taken_over)
         if self.goal == "comparison":
             world.check_measured("test")
         choices = self.trainable(world)
@@ -145,6 +146,14 @@ class Experiment:
         self.run.begin(self.settings, world.services.pool, world.services.reward, details, [seal_of(world.splits), *taken_over])
         self.run.write_candidate_means(typical_outcomes(train, world.services.pool).means)
         return world
+
+    def world(self, taken_over: Sequence[Seal]) -> World:
+        """Read the data and set up environment and reward; an experiment on other rows of it does so in its own way.
+
+        Args:
+            taken_over: What checkpoints that are taken over were trained on.
+        """
+        return make_world(self.settings, self.plugins, taken_over)
 
     def _checkpoints(self) -> list[Path]:
         """Return the folders of the checkpoints that are taken over, each once."""
