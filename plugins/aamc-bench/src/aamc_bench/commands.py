@@ -139,7 +139,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         for name, draw in (("noise", draw_noise), ("shift", draw_shift)):
             if document[name]:
                 save_figure(begun.folder, name, partial(draw, document[name]))
-    show_results(begun.folder, document, tables, as_json)
+    show_results(begun.folder, document, {name: table for name, table in tables.items() if name != "noise"}, as_json)
     if failed is not None:
         raise failed
 

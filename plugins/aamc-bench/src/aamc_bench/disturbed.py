@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 
 from aamc_bench.samples import Sample
 from aamc_bench.text_noise import disturb
+from aamc_bench.trained import Trained
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.measure import describe, play
-from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
 from aamc_sdk.types import Query
-from aamc_sdk.world import make_world
 
 CLEAN, ESTIMATES = "none", "estimates"
 SAMPLE = "sample.npz"
@@ -35,34 +31,24 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     Args:
         folder: The job's.
         progress: Where to report.
-        run: The run's folder, from the job's own if it is relative to it.
+        run: The run's folder, below the jobs' if it is no whole path.
         routers: Which of its routers.
         kind: ``"none"``, ``"estimates"``, or a kind of text noise.
         level: The standard deviation of the error of estimates, or the share of a text noise.
         episodes: How many.
     """
-    plugins, opened = get_plugin_manager(), Run.open(folder / run)
-    lent, world, how = opened.services(plugins), make_world(opened.settings, plugins), opened.settings.evaluation
-    seed, test = opened.settings.seed, world.splits["test"]
+    trained = Trained.open(folder.parent / run, routers)
+    settings, world = trained.run.settings, trained.world
+    how, seed, test = settings.evaluation, settings.seed, world.splits["test"]
     rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
     test = test.take(rows)
-    queries = [_disturbed(query, kind, level, seed) for query in test.queries]
-    estimates, quality = describe(opened.estimator(plugins, lent), queries, opened.pool)
-    means = opened.candidate_means
-    request = build_request(queries, opened.pool, opened.settings.preference.array, estimates=estimates, quality=quality, typical=means)
+    trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
+    request = trained.request([_disturbed(query, kind, level, seed) for query in test.queries])
     if kind == ESTIMATES:
         request = blur(request, level, np.random.default_rng(seed))
-    comparison = play(
-        attrs.evolve(world, splits={"test": test}),
-        "test",
-        {name: opened.router(plugins, lent, name) for name in routers},
-        request,
-        means,
-        attrs.evolve(opened.settings, evaluation=attrs.evolve(how, streams=episodes)),
-        progress,
-    )
+    comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
     folder.mkdir(exist_ok=True)
-    Sample.of(_by_question(comparison, rows), lent.reward, how, seed).save(folder / SAMPLE)
+    Sample.of(_by_question(comparison, rows), world.services.reward, how, seed).save(folder / SAMPLE)
 
 
 def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:

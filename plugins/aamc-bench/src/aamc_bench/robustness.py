@@ -96,7 +96,7 @@ def training_jobs(options: Mapping[str, Any]) -> list[Job]:
 
 def measuring_jobs(options: Mapping[str, Any]) -> list[Job]:
     """Return the jobs that measure the trained routers: without noise, under each, and on unfamiliar categories."""
-    shared = {"run": options["run"] or f"../{RUN}", "routers": options["routers"]}
+    shared = {"run": options["run"] or RUN, "routers": options["routers"]}
     jobs = [
         Job(_key(kind, level), "aamc_bench.disturbed:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]})
         for kind, level in noises(options)
@@ -185,4 +185,21 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
         records=document["shift"],
         note=SHIFT_NOTE,
     )
-    return {name: table for name, table in (("noise", noise), ("shift", shift)) if table.records}
+    lost = Table(
+        title="Reward lost to noise",
+        names=("noise", "level"),
+        columns=[Column(router, router, LOST.format) for router in dict.fromkeys(record["router"] for record in document["noise"])],
+        records=_by_noise(document["noise"]),
+        note=NOTE,
+    )
+    return {name: table for name, table in (("lost", lost), ("noise", noise), ("shift", shift)) if table.records}
+
+
+def _by_noise(records: Sequence[Record]) -> list[Record]:
+    """Return a record for each noise, with what each router loses to it."""
+    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    for record in records:
+        if record["noise"] != CLEAN:
+            names = {name: record[name] for name in ("noise", "level")}
+            rows.setdefault((record["noise"], record["level"]), dict(names))[record["router"]] = record["lost"]
+    return list(rows.values())

@@ -21,7 +21,7 @@ def draw_noise(records: Sequence[Record]) -> Figure:
     """Draw each metric against the level of each noise: a row of panels a metric, a column a kind."""
     kinds, routers = [kind for kind in _names(records, "noise") if kind != CLEAN], _names(records, "router")
     looks = looks_of(routers)
-    page, axes = panels(len(METRICS), len(kinds), height=1.7, sharey="row")
+    page, axes = panels(len(METRICS), len(kinds), height=1.7, sharex="all", sharey="row")
     for position, panel in enumerate(axes):
         metric, kind = METRICS[position // len(kinds)], kinds[position % len(kinds)]
         for router in routers:

@@ -1,0 +1,52 @@
+"""A run's parts, ready to be measured on other rows, or on its own in other ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from aamc_sdk.batch import RoutingRequest
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.interfaces import Estimator, Progress, Router
+from aamc_sdk.measure import describe, play
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.requests import build_request
+from aamc_sdk.runs import Run
+from aamc_sdk.settings import Settings
+from aamc_sdk.types import Query
+from aamc_sdk.world import World, make_world
+
+
+@attrs.frozen(eq=False)
+class Trained:
+    """A run's estimator and routers as they were trained, and a world to measure them in."""
+
+    run: Run
+    world: World
+    estimator: Estimator | None
+    routers: Mapping[str, Router]
+
+    @classmethod
+    def open(cls, folder: Path, routers: Sequence[str]) -> Trained:
+        """Load some of a run's routers, with the run's own world.
+
+        Raises:
+            CheckpointError: The run is incomplete, or does not hold one of them.
+        """
+        run, plugins = Run.open(folder), get_plugin_manager()
+        lent = run.services(plugins)
+        world = make_world(run.settings, plugins)
+        return cls(run, world, run.estimator(plugins, lent), {name: run.router(plugins, lent, name) for name in routers})
+
+    def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
+        """Return the test rows as a router sees them, perhaps with other texts."""
+        queries = self.world.splits["test"].queries if queries is None else queries
+        estimates, quality = describe(self.estimator, queries, self.run.pool)
+        preference, typical = self.run.settings.preference.array, self.run.candidate_means
+        return build_request(queries, self.run.pool, preference, estimates=estimates, quality=quality, typical=typical)
+
+    def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
+        """Let the routers decide the test rows; ``settings`` are the run's unless others say how to compare."""
+        return play(self.world, "test", self.routers, request, self.run.candidate_means, settings or self.run.settings, progress)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_bench.robustness import noises, options_of
+from aamc_bench.samples import Sample
+from aamc_bench.shift import deal, without
+from aamc_bench.trained import Trained
+from aamc_bench.training import complete_run, settings_of
+
+from aamc_sdk.cli import main
+from aamc_sdk.dataset import Dataset, Labels
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.evaluation.comparison import Comparison
+from aamc_sdk.files import plain, read_json
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.types import Query
+
+ROUTERS = ["greedy", "best-single", "oracle"]
+
+
+@pytest.fixture(scope="module")
+def trained(outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three routers on the small world."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    settings = settings_of(ROUTERS, ["evaluation.resamples=50"], estimator="lexical", dataset=outcomes)
+    complete_run(folder, Silence(), plain(settings.plain()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What noise and shift did to the run's routers."""
+    folder = tmp_path_factory.mktemp("measured") / "out"
+    assert run(str(trained), "--kinds", "estimates,typos,shift", "--noise-levels", "0.0,0.9", "--n-episodes", "6", "--out", str(folder)) == 0
+    return folder
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "robustness", *arguments])
+    return int(caught.value.code or 0)
+
+
+def noise(folder: Path) -> dict[tuple[str, str], Any]:
+    return {(record["noise"], record["router"]): record for record in read_json(folder / "results.json")["noise"]}
+
+
+def test_every_noise_and_router_has_a_row(measured: Path) -> None:
+    assert list(noise(measured)) == [(kind, router) for kind in ("none", "estimates", "typos") for router in ROUTERS]
+    assert {path.name for path in (measured / "figures").iterdir()} == {"noise.png", "noise.svg", "shift.png", "shift.svg"}
+    for table in ("lost", "noise", "shift"):
+        assert "nan" not in (measured / f"{table}.md").read_text()
+
+
+def test_nothing_is_lost_without_noise_or_by_those_who_do_not_look(measured: Path) -> None:
+    found = noise(measured)
+    for key in [("none", "greedy"), ("estimates", "best-single"), ("estimates", "oracle"), ("typos", "best-single"), ("typos", "oracle")]:
+        assert found[key]["lost"] == {"value": 0.0, "ci95": [0.0, 0.0], "best": False}
+
+
+def test_a_router_that_trusts_estimates_loses_by_their_noise(measured: Path) -> None:
+    found = noise(measured)["estimates", "greedy"]
+    assert found["lost"]["ci95"][0] > 0
+    assert found["lost"]["best"]
+    assert found["lost"]["value"] == pytest.approx(noise(measured)["none", "greedy"]["mean_reward"]["value"] - found["mean_reward"]["value"])
+
+
+def test_every_noise_meets_the_same_queries(measured: Path) -> None:
+    units = [Sample.load(path) for path in sorted(measured.glob("jobs/*/sample.npz"))]
+    oracle = [sample.rewards[ROUTERS.index("oracle")] for sample in units]
+    assert len(units) == 3
+    assert all(np.array_equal(oracle[0], rewards) for rewards in oracle)
+
+
+def test_each_group_is_tested_once_on_the_same_queries(measured: Path) -> None:
+    groups = {}
+    for folder in sorted(measured.glob("jobs/shift-?")):
+        home, away = (Sample.load(folder / f"{name}.npz") for name in ("home", "away"))
+        np.testing.assert_array_equal(home.unit, away.unit)
+        groups[folder.name] = set(Comparison.load(folder / "decisions.npz").category.tolist())
+    first, second = groups.values()
+    assert first.isdisjoint(second)
+    assert first | second == {"code", "math", "facts", "chat"}
+    records = read_json(measured / "results.json")["shift"]
+    assert [record["held_out"] for record in records[:: len(ROUTERS)]] == [", ".join(sorted(group)) for group in (first, second)]
+
+
+def test_shift_measures_both_by_the_same_scales(measured: Path) -> None:
+    records = read_json(measured / "results.json")["shift"]
+    for record in records:
+        lost = record["mean_reward_home"]["value"] - record["mean_reward_away"]["value"]
+        assert record["lost"]["value"] == pytest.approx(lost)
+    assert [record["lost"]["value"] for record in records if record["router"] == "oracle"] == [0, 0]  # it looks the outcomes up
+
+
+def test_training_rows_lack_what_is_held_out_and_test_rows_are_nothing_else(trained: Path) -> None:
+    world = Trained.open(trained, []).world
+    narrow = without(world, ["code"])
+    counts = {name: dict(zip(*np.unique(split.labels.category, return_counts=True), strict=True)) for name, split in world.splits.items()}
+    for name in ("train", "validation"):
+        assert set(narrow.splits[name].labels.category) == set(counts[name]) - {"code"}
+        assert len(narrow.splits[name]) == len(world.splits[name]) - counts[name].get("code", 0)
+    assert set(narrow.splits["test"].labels.category) == {"code"}
+    assert len(narrow.splits["test"]) == counts["test"]["code"]
+    assert len(narrow.env.dataset("test")) == counts["test"]["code"]
+
+
+def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> None:
+    small = ["dataset.n_train=60", "dataset.n_validation=20", "dataset.n_test=40", "evaluation.resamples=20", "evaluation.steps=4"]
+    options = ["--routers", "best-single,random", "--estimator", "none", *(part for one in small for part in ("--set", one))]
+    assert run(*options, "--kinds", "estimates,shift", "--noise-levels", "0.5", "--n-episodes", "5", "--out", str(tmp_path / "out")) == 0
+    sample = Sample.load(tmp_path / "out" / "jobs" / "none" / "sample.npz")
+    assert sample.rewards.shape == (2, 20)
+    assert len(set(sample.unit)) == 5
+    assert len({record["held_out"] for record in read_json(tmp_path / "out" / "results.json")["shift"]}) == 2
+
+
+def test_options_name_every_noise_once_and_none_first() -> None:
+    options = options_of(routers="greedy", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
+    assert noises(options) == [("none", 0.0), ("typos", 0.2)]
+
+
+def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'typos'"):
+        options_of(kinds="typo")
+    with pytest.raises(ConfigError, match="measured as it was trained"):
+        options_of(run=trained, estimator="tce")
+    with pytest.raises(CheckpointError, match="holds no router ppo"):
+        options_of(run=trained, routers="ppo")
+    with pytest.raises(CheckpointError, match="is not a run's folder"):
+        options_of(run=tmp_path)
+
+
+def test_categories_are_dealt_to_groups_of_nearly_one_size() -> None:
+    names = np.array(["a", "b", "c", "d", "e", "a", ""])
+    dataset = Dataset([Query(str(n)) for n in range(7)], labels=Labels(category=names))
+    groups = deal(dataset, 2, seed=0)
+    assert sorted(map(len, groups)) == [2, 3]
+    assert sorted(groups[0] + groups[1]) == ["a", "b", "c", "d", "e"]
+    assert deal(dataset, 2, seed=0) == groups
+    assert deal(dataset, 6, seed=0) == [[]] * 6
+    assert deal(Dataset([Query("x")]), 2, seed=0) == [[], []]
