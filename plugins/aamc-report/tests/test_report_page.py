@@ -219,7 +219,7 @@ def test_a_simulation_has_a_report_too(make_run: Any) -> None:
 
 def test_markup_in_names_is_text(make_run: Any) -> None:
     evil = "<script>alert(1)</script>"
-    text = page_of(make_run(routers=("ppo", f"r{evil}", "$x_{$"), candidates=(f"m{evil}", "模型"), categories=(f"c{evil}", "a & b \x07", '"--')))
+    text = page_of(make_run(routers=("p{}o{0}", f"r{evil}", "$x_{$"), candidates=(f"m{evil}", "模型"), categories=(f"c{evil}", "a & b \x07", '"--')))
     assert evil not in text
     assert text.count("<script>") == 1
     assert "m&lt;script&gt;alert(1)&lt;/script&gt;" in text

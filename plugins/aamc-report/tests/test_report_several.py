@@ -96,6 +96,13 @@ def test_the_command_puts_runs_side_by_side_and_prints_where(make_run: Any, tmp_
     assert "http" not in text
 
 
+def test_json_of_one_run_is_that_runs_alone(make_run: Any) -> None:
+    folder = make_run(routers=("random",), candidates=("small",), categories=("",), latency=False, curves=False)
+    document = json.loads(CliRunner().invoke(report, [str(folder), "--json"], catch_exceptions=False).output)
+    assert document["page"] == str(folder / "report.html")
+    assert (len(document["runs"]), document["settings"], document["paired"]) == (1, {}, [])
+
+
 def test_json_has_each_runs_metrics_and_the_paired_differences(make_run: Any, tmp_path: Path) -> None:
     folders = two_runs(make_run, tmp_path)
     result = CliRunner().invoke(report, [*map(str, folders), "--json", "--out", str(tmp_path / "page.html")], catch_exceptions=False)

@@ -10,7 +10,7 @@ from aamc_sdk import Component, hookimpl
 @hookimpl
 def aamc_commands() -> list[Component]:
     """Offer ``aamc report``."""
-    return [Component("report", "aamc_report.commands:report", "Make a run's figures and report.html again.")]
+    return [Component("report", "aamc_report.commands:report", "Make a run's figures and report.html again, or put runs side by side.")]
 
 
 @hookimpl

@@ -69,8 +69,9 @@ def _joined(runs: Runs) -> Table:
 
 def _about(runs: Runs) -> Table:
     """Return what each run measured on."""
-    columns = list(dict.fromkeys(key for results in runs.values() for key in facts(results)))
-    rows = [_words(name, ["" if value is None else str(value) for value in facts(results).values()]) for name, results in runs.items()]
+    known = {name: facts(results) for name, results in runs.items()}
+    rows = [_words(name, ["" if value is None else str(value) for value in found.values()]) for name, found in known.items()]
+    columns = next(iter(known.values()))
     return Table("What each run was measured on.", "Run", list(map(Column, columns)), rows, sortable=False)
 
 

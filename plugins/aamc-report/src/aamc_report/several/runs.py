@@ -58,4 +58,4 @@ def differences(runs: Runs) -> Mapping[str, Sequence[str]]:
 def _flatten(prefix: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [pair for key, inner in value.items() for pair in _flatten(f"{prefix}.{key}", inner)]
-    return [(prefix, str(value))]
+    return [(prefix, "none" if value is None else str(value))]

@@ -20,12 +20,12 @@ from aamc_sdk.evaluation.preferences import HEADLINE
 def failure_tables(results: Results) -> list[Table]:
     """Return the headline's failures by category and by model, each with its causes."""
     causes = failure_causes(results.decisions, results.position, results.run.settings.evaluation.success_threshold)
-    caption = f"Share of each {{}}'s queries that {results.headline} failed at the preference, with 95% intervals, and why.{{}}"
     chosen = results.decisions.chosen[results.position, HEADLINE]
     models = [Group(name, chosen == m) for m, name in enumerate(results.decisions.candidates.tolist()) if (chosen == m).any()]
+    what = f"queries that {results.headline} failed at the preference, with 95% intervals, and why."
     return [
-        _table(caption.format("category", cut_note(results)), "Category", groups(results), causes, results.resampling),
-        _table(caption.format("model", " Models that it never chose are left out."), "Model", models, causes, results.resampling),
+        _table(f"Share of each category's {what}{cut_note(results)}", "Category", groups(results), causes, results.resampling),
+        _table(f"Share of each model's {what} Models that it never chose are left out.", "Model", models, causes, results.resampling),
     ]
 
 
