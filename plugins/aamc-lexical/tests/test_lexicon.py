@@ -29,7 +29,7 @@ def test_words_and_signs_are_terms_and_so_are_runs_of_them():
 
 
 def test_pieces_stay_within_a_word_and_know_its_ends():
-    assert list(character_terms("ab c", 3)) == [" a", "ab", "b ", " ab", "ab ", " c", "c ", " c "]
+    assert character_terms("abc d", 3) == [" ab", "abc", "bc ", " d "]
 
 
 def test_weights_are_tf_idf_of_unit_length():
@@ -123,7 +123,7 @@ def test_another_vocabulary_has_another_fingerprint(lexicon):
     assert Lexicon.fit(TEXTS[::-1], LexicalConfig()).fingerprint != Lexicon.fit(TEXTS[:4], LexicalConfig()).fingerprint != lexicon.fingerprint
 
 
-@pytest.mark.parametrize("views", [[], [{"longest": 2}] * 2, "words"])
+@pytest.mark.parametrize("views", [[], [{"size": 2}] * 2, "words"])
 def test_damaged_settings_are_a_checkpoint_error(lexicon, tmp_path, views):
     lexicon.save(tmp_path)
     (tmp_path / "lexicon.json").write_text(json.dumps({"max_characters": 10, "views": views}))

@@ -39,10 +39,10 @@ def word_terms(text: str, longest: int) -> Iterable[str]:
     return chain(words, *runs)
 
 
-def character_terms(text: str, longest: int) -> Iterable[str]:
-    """Return pieces of 2 to ``longest`` characters of each word, its ends marked by a space."""
-    padded = [f" {word} " for word in text.split()]
-    return [word[start : start + length] for word in padded for length in range(2, longest + 1) for start in range(len(word) - length + 1)]
+def character_terms(text: str, length: int) -> Iterable[str]:
+    """Return pieces of ``length`` characters of each word, its ends marked by a space."""
+    padded = (f" {word} " for word in text.split())
+    return [word[start : start + length] for word in padded for start in range(len(word) - length + 1)]
 
 
 @attrs.frozen(eq=False)
@@ -50,25 +50,24 @@ class View:
     """One way to cut texts into terms.
 
     Attributes:
-        cut: Returns the terms of a text, given the longest.
-        longest: Of how many parts a term is at most; 0 for no term at all.
+        cut: Returns the terms of a text, given their size.
+        size: Of how many words, or characters, a term is made; 0 for no term at all.
         places: The row of each known term.
     """
 
     cut: Callable[[str, int], Iterable[str]]
-    longest: int
+    size: int
     places: Mapping[str, int] = attrs.field(factory=dict)
 
     def terms(self, text: str) -> Iterable[str]:
         """Return the terms of a text, known or not, as often as they stand in it."""
-        return self.cut(text, self.longest) if self.longest else ()
+        return self.cut(text, self.size) if self.size else ()
 
     def counts(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the places of a text's known terms, and how often each stands in it."""
         known = Counter(map(self.places.get, self.terms(text), repeat(-1)))
         known.pop(-1, None)
-        size = len(known)
-        return np.fromiter(known.keys(), np.intp, size), np.fromiter(known.values(), np.intp, size)
+        return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known))
 
 
 @attrs.frozen(eq=False)
@@ -110,13 +109,14 @@ class Lexicon:
     def _of_terms(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
         """Return a lexicon without directions."""
         fewest = 1 if len(texts) < FEW_TEXTS else 2
-        views, found = [], Counter[str]()
+        views: list[View] = []
         rarity: list[float] = []
         for view in (View(word_terms, config.word_run), View(character_terms, config.character_run)):
             found = Counter(chain.from_iterable(set(view.terms(cls._read(text, config.max_characters))) for text in texts))
-            often = sorted((-count, term) for term, count in found.items() if count >= fewest)[: config.max_terms]
-            views.append(attrs.evolve(view, places={term: len(rarity) + place for place, (_, term) in enumerate(often)}))
-            rarity += [np.log((1 + len(texts)) / (1 - count)) + 1 for count, _ in often]  # the counts are negative
+            by_name = Counter(dict(sorted(found.items())))  # the order of sets is not that of the next process
+            often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
+            views.append(attrs.evolve(view, places={term: len(rarity) + place for place, (term, _) in enumerate(often)}))
+            rarity += [1 + np.log((1 + len(texts)) / (1 + count)) for _, count in often]
         nothing = np.zeros((len(rarity), 1), np.float32), np.zeros(1, np.float32)
         return cls(tuple(views), np.array(rarity, np.float32), *nothing, config.max_characters)
 
@@ -157,7 +157,7 @@ class Lexicon:
         return text[:max_characters].lower()
 
     def _settings(self) -> dict[str, Any]:
-        views = [{"longest": view.longest, "terms": list(view.places)} for view in self.views]
+        views = [{"size": view.size, "terms": list(view.places)} for view in self.views]
         return {"max_characters": self.max_characters, "views": views}
 
     def _arrays(self) -> dict[str, Floats]:
@@ -180,7 +180,7 @@ class Lexicon:
             views: list[View] = []
             for cut, view in zip((word_terms, character_terms), settings["views"], strict=True):
                 first = sum(len(before.places) for before in views)
-                views.append(View(cut, view["longest"], {term: first + place for place, term in enumerate(view["terms"])}))
+                views.append(View(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
             return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the lexicon in {folder} is damaged ({error!r}); train again") from error
