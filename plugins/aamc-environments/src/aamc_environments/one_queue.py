@@ -26,14 +26,15 @@ Objectives = Callable[[float, float, float], tuple[float, float, float]]
 def objectives_of(reward: Reward) -> Objectives:
     """Return :meth:`aamc_sdk.interfaces.Reward.vector` for one outcome, by the default reward's own formula where it is that."""
     if type(reward) is LinearReward:  # a subclass may have another formula
-        cost, latency = reward.cost, reward.latency
-        return lambda quality, cost_usd, latency_ms: (quality, _goodness(cost, cost_usd), _goodness(latency, latency_ms))
+        cheapness, quickness = _goodness(reward.cost), _goodness(reward.latency)
+        return lambda quality, cost_usd, latency_ms: (quality, cheapness(cost_usd), quickness(latency_ms))
     return lambda *outcome: tuple(reward.vector(Outcomes(*np.array(outcome)[:, None]))[0].tolist())
 
 
-def _goodness(scale: Scale, value: float) -> float:
-    span = scale.greatest - scale.least
-    return 0.0 if span <= 0 else (scale.greatest - value) / span
+def _goodness(scale: Scale) -> Callable[[float], float]:
+    """Return :meth:`Scale.goodness` for one value."""
+    greatest, span = scale.greatest, scale.greatest - scale.least
+    return (lambda value: 0.0) if span <= 0 else (lambda value: (greatest - value) / span)
 
 
 class OneQueueStream(QueueStreams):
@@ -54,13 +55,12 @@ class OneQueueStream(QueueStreams):
         if not (0 <= action < candidates and self._allowed.item(cell)):
             rewards, infos = super()._advance(self._checked(np.array([action])))
             return rewards.item(), {key: values[0] for key, values in infos.items()}
-        outcome = self._outcome(action, cell)
-        vector = self._objectives(*outcome)
+        quality, cost_usd, latency_ms = self._outcome(action, cell)
+        vector = self._objectives(quality, cost_usd, latency_ms)
         reward = self._weighed(vector)
         self._go_on()
-        info: dict[str, Any] = dict(zip(("quality", "cost_usd", "latency_ms"), outcome, strict=True))
-        info |= {"vector_reward": np.array(vector), "row": row, "masked": False}
-        return reward, info
+        seen = {"vector_reward": np.array(vector), "quality": quality, "cost_usd": cost_usd, "latency_ms": latency_ms}
+        return reward, seen | {"row": row, "masked": False}
 
     def observe(self) -> Array32:
         """Return what is seen of the present query, ``[width]``."""

@@ -121,6 +121,7 @@ class QueueStreams(Streams):
         self._calm_gap_ms = arrivals.calm_gap_ms
         self._schedule = schedule
         self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
+        self._situation: tuple[float, ...] = ()
         self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
         self._queues = np.arange(len(script.streams)) * len(script.request.pool)
         super().__init__(attrs.evolve(script, request=self._scenes[0]))
@@ -142,10 +143,13 @@ class QueueStreams(Streams):
         np.maximum(self._backlog_ms, _NOTHING, out=self._backlog_ms)
 
     def _follow_schedule(self) -> None:
-        phase = self._schedule.phase(self.clock)
+        phase, drift = self._schedule.phase(self.clock), self._schedule.drift(self.clock)
+        if (phase, *drift) == self._situation:  # as at the start of most streams
+            return
+        self._situation = (phase, *drift)
         if self.staged is not self._scenes[phase]:
             self._stage(self._scenes[phase])
-        self._tables = self._truth.under(self._schedule.drift(self.clock), self._schedule.conditions[phase].price)
+        self._tables = self._truth.under(drift, self._schedule.conditions[phase].price)
         self._flat_tables = self._tables.reshape(3, -1)
 
     def _wait(self) -> Floats:
