@@ -1,6 +1,6 @@
 """How long ten routers x 43 preferences take to evaluate with all intervals, and how much memory.
 
-``OMP_NUM_THREADS=2 python benchmarks/evaluation.py [ROWS]`` prints JSON. The table has 10,000 rows and ten candidates by
+``OMP_NUM_THREADS=1 python benchmarks/evaluation.py [ROWS]`` prints JSON. The table has 10,000 rows and ten candidates by
 default; embeddings are given, training is not timed. ``means_ratio`` is how many times longer a plain loop, which draws one
 resample after the other, takes for the means of one router at all preferences, measured in the
 same run. ``cpu_s`` is the processors' time of the whole, which others on the machine do not add to.
