@@ -35,7 +35,8 @@ SIGNATURE, BAND = 128, 4
 """MinHash values of a signature and of a band: of pairs at 0.7 the bands find 99.98%."""
 BUCKET = 20
 """Questions of one band's bucket that another is compared with; each band has other buckets."""
-_MULTIPLIERS = np.random.default_rng(0).integers(2**63, 2**64, 8, dtype=np.uint64) | np.uint64(1)
+_MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, 9)], dtype=np.uint64)
+"""Of a polynomial hash modulo 2**64; signatures that runs keep follow from them."""
 
 Hashes = NDArray[np.uint64]
 Signatures = NDArray[np.uint16]
@@ -147,10 +148,10 @@ def _jaccard(one: Hashes, other: Hashes) -> float:
 
 
 def algorithm() -> str:
-    """Return what signatures must have in common to be compared: the library's algorithm and its version."""
+    """Return what signatures must have in common to be compared: the library's algorithm, its version, and what it is fed."""
     from rensa import RMinHash
 
-    return f"rensa.RMinHash {RMinHash.ALGORITHM_VERSION}"
+    return f"rensa.RMinHash {RMinHash.ALGORITHM_VERSION} of {SHINGLE}-character shingles"
 
 
 def _signatures(sets: Sequence[Hashes]) -> Signatures:
