@@ -268,14 +268,13 @@ def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict
     }
 
 
-def everything(data: Decisions, constants: Decisions | None, price: tuple[float, float] | None) -> dict[Place, Any]:
-    """Return every figure of ``metrics.json``, by its place."""
+def everything(data: Decisions, price: tuple[float, float] | None) -> dict[Place, Any]:
+    """Return every figure of ``metrics.json`` but the gate's, by its place."""
     singles = data.singles()
     found: dict[Place, Any] = {("zero_router", "aiq"): average_quality(singles, min(singles)[0], max(singles)[0])}
     mean = [float(data.reward(data.realised(router, HEADLINE), HEADLINE).mean()) for router in range(len(data.names))]
     for router, name in enumerate(data.names):
         found |= {("routers", name, *place): value for place, value in figures(data, router, price).items()}
-        found |= {("gate", name, key): value for key, value in promotion(data, constants, router).items()}
         if router:
             found["comparisons", name, "difference"] = mean[0] - mean[router]
     return {place: None if value is None or math.isnan(value) else value for place, value in found.items()}
@@ -361,8 +360,13 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
     stated = reported(document)
 
     def recompute(rows: Array) -> dict[Place, Any]:
-        found = everything(Decisions(arrays, rows), None if constant is None else Decisions(constant, rows), price)
-        return found if "gate" in document else {place: value for place, value in found.items() if place[0] != "gate"}
+        drawn = Decisions(arrays, rows)
+        found = everything(drawn, price)
+        if "gate" in document:
+            constants = None if constant is None else Decisions(constant, rows)
+            for router, name in enumerate(drawn.names):
+                found |= {("gate", name, key): value for key, value in promotion(drawn, constants, router).items()}
+        return found
 
     rows = np.arange(len(arrays["queries"]))
     data = Decisions(arrays, rows)

@@ -81,6 +81,12 @@ def test_every_figure_of_streams_follows_from_the_files(recompute: Any, compared
     assert recompute.check(tmp_path) == []
 
 
+def test_streams_need_no_constants_without_a_gate(recompute: Any, compared: Any, tmp_path: Path) -> None:
+    table, comparison = compared
+    write(tmp_path, as_streams(comparison), table.reward)
+    assert recompute.check(tmp_path) == []
+
+
 def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
     two = attrs.evolve(comparison, **{name: getattr(comparison, name)[[0, 3]] for name in PER_ROUTER})
