@@ -19,6 +19,8 @@ from aamc_sdk.requests import expected_cost, expected_latency
 from aamc_sdk.types import Pool, Query
 
 NEWTON_STEPS, TOLERANCE = 100, 1e-9
+SHOWN = 5
+"""Candidates that a message names."""
 
 
 class Vote(NamedTuple):
@@ -90,8 +92,9 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
     strength = strengths(votes(dataset.experience))
     cost_usd = expected_cost(dataset.queries, pool)
     if not np.isfinite(cost_usd).all():
-        unpriced = one_of(name for name, cost in zip(pool.names, cost_usd.T, strict=True) if np.isnan(cost).any())
-        raise DataError(f"comparisons say nothing of costs, and {unpriced} has no prices; give candidates and their prices with --pool FILE")
+        unpriced = [name for name, cost in zip(pool.names, cost_usd.T, strict=True) if np.isnan(cost).any()]
+        shown = one_of(unpriced[:SHOWN]) + (f" and {len(unpriced) - SHOWN} more" if len(unpriced) > SHOWN else "")
+        raise DataError(f"comparisons say nothing of costs, and there is no price for {shown}; give candidates and their prices with --pool FILE")
     quality = np.array([strength.get(name, np.nan) for name in pool.names])
     return Outcomes(np.tile(quality, (len(dataset), 1)), cost_usd, expected_latency(pool, len(dataset)))
 

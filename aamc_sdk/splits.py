@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_sdk.comparisons import votes
 from aamc_sdk.dataset import Dataset, question, split_rows, text_hash
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
@@ -139,8 +140,11 @@ def check_same_candidates(test: Dataset, pool: Pool) -> None:
 
 
 def about_split(dataset: Dataset) -> dict[str, Any]:
-    """Return what ``run.yaml`` says of a split: its size, and hashes of its questions and of its outcomes."""
+    """Return what ``run.yaml`` says of a split: its size, and hashes of its questions and of its outcomes, or else of its comparisons."""
     about = {"queries": len(dataset), "sha256": split_hash(dataset)}
+    if dataset.only_compared and dataset.experience is not None:
+        told = [(text_hash(vote.query.text), *vote[1:]) for vote in votes(dataset.experience)]
+        return about | {"comparisons_sha256": hashlib.sha256(repr(told).encode()).hexdigest()}
     if dataset.outcomes is None or dataset.pool is None:
         return about
     digest = hashlib.sha256("/".join(dataset.pool.names).encode())

@@ -83,7 +83,10 @@ def test_outcomes_are_taken_where_there_are_some() -> None:
 
 
 def test_a_candidate_without_prices_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="b has no prices; give candidates and their prices with --pool FILE"):
-        typical_outcomes(Dataset([ASKED], experience=log_of()), Pool([ModelSpec("a", prices=Prices(1, 1)), Candidate("b")]))
+    voted = Dataset([ASKED], experience=log_of())
+    with pytest.raises(DataError, match="no price for b; give candidates and their prices with --pool FILE"):
+        typical_outcomes(voted, Pool([ModelSpec("a", prices=Prices(1, 1)), Candidate("b")]))
+    with pytest.raises(DataError, match="no price for a, b, c, d, e and 2 more; give"):
+        typical_outcomes(voted, Pool(Candidate(name) for name in "abcdefg"))
     with pytest.raises(DataError, match="neither outcomes nor comparisons"):
         typical_outcomes(Dataset([ASKED]), Pool([Candidate("b")]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
+from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, Query
 from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError
 from aamc_sdk.settings import Source, read_settings
@@ -182,3 +182,13 @@ def test_what_is_said_of_a_split_follows_its_outcomes_but_not_their_last_digits(
     assert about_split(first) == about_split(changed)
     changed.outcomes.cost_usd[0, 0] += 0.1
     assert about_split(first) != about_split(changed)
+
+
+def test_what_is_said_of_a_split_follows_its_comparisons() -> None:
+    def voted(winner: str, loser: str) -> Dataset:
+        decision = Decision("1", winner, np.nan, Preference())
+        log = Experience(2, QUERIES[:1], Estimates.unknown(1), [decision], (), [Feedback(decision_id="1", over=loser)])
+        return Dataset(QUERIES[:1], experience=log)
+
+    assert about_split(voted("a", "b")) == about_split(voted("a", "b"))
+    assert about_split(voted("a", "b"))["comparisons_sha256"] != about_split(voted("b", "a"))["comparisons_sha256"]
