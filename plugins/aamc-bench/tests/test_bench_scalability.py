@@ -9,6 +9,7 @@ import pytest
 from aamc_bench import scalability, scaling, timing
 
 from aamc_sdk.batch import Estimates
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.rewards import LinearReward, Scale
@@ -106,6 +107,11 @@ def test_the_yardsticks_are_always_there_once() -> None:
     assert list(options["settings"]["routers"]) == ["greedy", "random", "oracle"]
     assert options["model_counts"] == [3, 10]
     assert options["settings"]["seed"] == 7
+
+
+def test_an_option_of_the_router_must_say_of_which() -> None:
+    with pytest.raises(ConfigError, match=r"say which, as in routers.ppo.hidden=8"):
+        scalability.options_of(routers="ppo,greedy", assignments=["router.hidden=8"])
 
 
 def test_only_sizes_that_were_trained_are_timed() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.cli.options import gather
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -29,7 +30,11 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), **given
 
     Raises:
         UnknownComponentError: No plugin offers a router or estimator of that name.
+        ConfigError: An assignment is for "the" router, of which there are several.
     """
+    for assignment in assignments:
+        if assignment.startswith("router."):
+            raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{routers[0]}.{assignment[7:]}")
     named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value}
     if named["estimator"] == NO_ESTIMATOR:
         del named["estimator"]
