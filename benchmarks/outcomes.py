@@ -2,7 +2,8 @@
 
 Every job is the experiment of ``aamc run --router greedy --estimator tce --preset full`` on a part of the public data in
 ``AAMC_DATA``, divided anew by each seed. Beside it stand plain 10 nearest neighbours, the best single candidate and the oracle,
-on the same rows; ``above_knn`` is paired. Intervals are 95%, by the bootstrap over test rows; ``over_seeds`` has means.
+on the same rows; ``above_knn`` is paired. Intervals are 95%, by the bootstrap over test rows; ``over_seeds`` has means. Each job's
+figures go to stderr as soon as they are known.
 
     python benchmarks/outcomes.py --parts llmrouter mmlu-subjects --seeds 0 1 2
 """
@@ -152,7 +153,8 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
     figures = {name: values for name, values in sample.figures.items() if name in FIGURES}
     names = sample.routers.tolist()
     routers = {name: {figure: summary(values[place]) for figure, values in figures.items()} for place, name in enumerate(names)}
-    above = {figure: summary(values[0] - values[names.index("knn")]) for figure, values in figures.items()}
+    with np.errstate(invalid="ignore"):  # where neither reaches a quality, at infinite cost
+        above = {figure: summary(values[0] - values[names.index("knn")]) for figure, values in figures.items()}
     result = {"rows": len(comparison.queries), "seconds": round(time.perf_counter() - started, 1), **calibrated}
     return {"seed": seed, **result, "routers": routers, "above_knn": above}
 
@@ -181,7 +183,7 @@ def summary(values: Floats) -> dict[str, Any] | None:
     """Return a figure and its interval, of the data followed by resamples; None where it does not apply."""
     if not np.isfinite(values[0]):
         return None
-    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
+    low, high = np.nanpercentile(values[1:], (2.5, 97.5), method="nearest")
     return {"value": round(float(values[0]), 4), "ci95": [round(float(low), 4), round(float(high), 4)]}
 
 
@@ -216,7 +218,10 @@ def main() -> None:
     plugins = Plugins(extra={"benchmark": sys.modules[__name__]})
     results: dict[str, Any] = {"arguments": vars(args)}
     for part in args.parts:
-        runs = [measure(part, seed, args, plugins) for seed in args.seeds]
+        runs = []
+        for seed in args.seeds:
+            runs.append(measure(part, seed, args, plugins))
+            print(json.dumps({"part": part, **plain(runs[-1])}), file=sys.stderr, flush=True)  # so that a stopped benchmark was not in vain
         results[part] = {"over_seeds": over_seeds(runs), "runs": runs}
     print(json.dumps(plain(results), indent=1))
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend, blended, fold_of, stacking_weights
+from aamc_lexical.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
 from aamc_lexical.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
 from aamc_lexical.scores import scores
 from aamc_lexical.targets import Targets
@@ -61,11 +61,21 @@ def test_stacking_finds_the_mixture_that_made_the_outcomes():
 
 def test_levels_and_contrasts_have_weights_of_their_own():
     generator = np.random.default_rng(0)
-    hard, apart = generator.random((200, 1)), generator.random((200, 3))
-    one, other = hard + generator.random((200, 3)), generator.random((200, 1)) + apart
+    hard, apart = 0.3 + 0.2 * generator.random((200, 1)), 0.2 * generator.random((200, 3))
+    one, other = hard + 0.2 * generator.random((200, 3)), 0.5 * generator.random((200, 1)) + apart
     quality = blended(np.stack((one, other)), np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert quality == pytest.approx(one.mean(axis=1, keepdims=True) + other - other.mean(axis=1, keepdims=True))
     assert stacking_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
+
+
+def test_no_row_has_a_say_in_the_weights_that_blend_it():
+    generator = np.random.default_rng(0)
+    predictions, quality, fold = generator.random((3, 60, 2)), generator.random((60, 2)), np.arange(60) % 3
+    before = blended_by_others(predictions, quality, fold)
+    changed = np.where((fold == 0)[:, None], 1 - quality, quality)
+    after = blended_by_others(predictions, changed, fold)
+    assert np.array_equal(after[fold == 0], before[fold == 0])
+    assert not np.allclose(after[fold == 1], before[fold == 1])
 
 
 def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():

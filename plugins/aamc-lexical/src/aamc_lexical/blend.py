@@ -57,9 +57,24 @@ class Blend:
 
 
 def blended(predictions: Floats, weights: Floats) -> Floats:
-    """Return the blend ``[N, M]`` of predictions ``[E, N, M]`` by weights of their levels and contrasts ``[2, E]``."""
+    """Return the blend ``[N, M]``, within 0 and 1, of predictions ``[E, N, M]`` by weights of their levels and contrasts ``[2, E]``."""
     parts = zip(weights, level_and_contrast(predictions), strict=True)
-    return np.asarray(sum(np.tensordot(weight, part, axes=1) for weight, part in parts))
+    return np.asarray(np.clip(sum(np.tensordot(weight, part, axes=1) for weight, part in parts), 0.0, 1.0))
+
+
+def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.intp]) -> Floats:
+    """Return the blend ``[N, M]`` of each fold's rows by the weights of the other folds, which have not seen their outcomes.
+
+    Args:
+        predictions: Of each expert, ``[E, N, M]``, out of fold.
+        quality: What came of it, ``[N, M]``, NaN where unknown.
+        fold: Of each row, ``[N]``.
+    """
+    result = np.empty(quality.shape)
+    for number in np.unique(fold):
+        held = fold == number
+        result[held] = blended(predictions[:, held], stacking_weights(predictions[:, ~held], quality[~held]))
+    return result
 
 
 def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:

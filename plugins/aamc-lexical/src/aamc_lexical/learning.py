@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.blend import Blend, blended, distance, fold_of, stacking_weights
+from aamc_lexical.blend import Blend, blended, blended_by_others, distance, fold_of, stacking_weights
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.experts import Clusters, Expert, Neighbours, Ridge, candidate_means
 from aamc_lexical.heads import HeadWeights
@@ -79,16 +79,17 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
     """
     rows, targets, pool = material.rows, material.targets, material.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
-    near = _cross_fit(material, fold_of([material.texts[row] for row in rows], folds, material.seed), kinds, fit, "fold")
-    weights = stacking_weights(near.predictions, quality)
-    evidence = near.evidence(weights, quality)
-    far = None
+    fold = fold_of([material.texts[row] for row in rows], folds, material.seed)
+    crossed = _cross_fit(material, fold, kinds, fit, "fold")
+    weights = stacking_weights(crossed.predictions, quality)
+    near, far = crossed.evidence(blended_by_others(crossed.predictions, quality, fold), quality), None
     if Clusters.kind in kinds:
-        groups = Clusters.fit(fitted.embed(rows), quality, folds, material.seed).nearest(fitted.embed(rows))
-        far = _cross_fit(material, groups, kinds, fit, "group").evidence(weights, quality)
-    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(evidence, far))
+        group = Clusters.fit(fitted.embed(rows), quality, folds, material.seed).nearest(fitted.embed(rows))
+        grouped = _cross_fit(material, group, kinds, fit, "group")
+        far = grouped.evidence(blended(grouped.predictions, weights), quality)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
     held_out = blend(fitted.embed(np.arange(len(targets))))  # what was not fitted on stays as it is
-    held_out[rows] = blend.trust(evidence.prediction, evidence.means, evidence.distance)
+    held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
     resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], quality)
@@ -108,9 +109,9 @@ class _Crossed:
     predictions: Floats
     distance: Floats
 
-    def evidence(self, weights: Floats, quality: Floats) -> Evidence:
-        """Return the blend's predictions beside what came of them."""
-        return Evidence(blended(self.predictions, weights), self.predictions[-1], quality, self.distance)
+    def evidence(self, blend: Floats, quality: Floats) -> Evidence:
+        """Return what the blend predicted ``[N, M]`` beside what came of it."""
+        return Evidence(blend, self.predictions[-1], quality, self.distance)
 
 
 def _cross_fit(material: Material, fold: NDArray[np.intp], kinds: list[str], fit: Fit, name: str) -> _Crossed:

@@ -1,0 +1,71 @@
+"""Learning on points of a plane: eight groups of like questions, each of which another candidate answers best."""
+
+import numpy as np
+import pytest
+from aamc_lexical.config import LearningConfig
+from aamc_lexical.heads import HeadWeights
+from aamc_lexical.learned import Learned
+from aamc_lexical.learning import Fitted, Lesson, smoothing_experts, with_quality
+from aamc_lexical.material import Material, Rows
+
+from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
+from aamc_sdk.interfaces import Training
+
+ANGLES = np.arange(8) * np.pi / 4
+CENTRES = 10 * np.column_stack((np.cos(ANGLES), np.sin(ANGLES)))
+BEST = np.array([0, 1, 2, 1, 0, 2, 1, 2])
+"""Which of three candidates answers a group's questions nearly always; the others do one time in four."""
+
+
+def learn(rows: int, signal: bool = True) -> tuple[Lesson, np.ndarray, np.ndarray]:
+    """Return what was learned, the points and the groups' numbers."""
+    generator = np.random.default_rng(0)
+    group = generator.integers(8, size=rows)
+    points = CENTRES[group] + generator.normal(size=(rows, 2))
+    chances = np.where(np.equal.outer(BEST[group], np.arange(3)), 0.95, 0.25) if signal else np.full((rows, 3), 0.5)
+    quality = (generator.random((rows, 3)) < chances).astype(float)
+    pool = Pool(Candidate(name) for name in "abc")
+    dataset = Dataset([Query(str(row)) for row in range(rows)], pool=pool, outcomes=Outcomes(quality, np.ones_like(quality), np.ones_like(quality)))
+    config = LearningConfig()
+    material = Material.of(config, Training(dataset=dataset), seed=0)
+
+    def fit(some: Rows, name: str) -> Fitted:
+        experts = smoothing_experts(config, points[some], material.targets.take(some), 0)
+        return Fitted(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
+
+    everything = fit(material.rows, "all")
+    bare = Learned(encoder="plane", heads=everything.heads)
+    lesson = with_quality(bare, everything, material, config.folds, fit, lambda candidates: np.full((len(candidates), 1), np.nan))
+    return lesson, points, group
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[Lesson, np.ndarray, np.ndarray]:
+    return learn(800)
+
+
+def test_near_the_best_candidate_of_each_group_is_found(learned):
+    lesson, points, group = learned
+    assert (lesson.learned.blend(points).argmax(axis=1) == BEST[group]).mean() > 0.95
+
+
+def test_out_of_fold_quality_finds_it_too(learned):
+    lesson, _, group = learned
+    assert (lesson.out_of_fold.argmax(axis=1) == BEST[group]).mean() > 0.95
+
+
+def test_far_from_all_groups_the_candidates_means_are_expected(learned):
+    blend = learned[0].learned.blend
+    assert blend(100 * CENTRES) == pytest.approx(np.tile(blend.means, (8, 1)), abs=0.05)
+
+
+def test_groups_that_teach_nothing_about_each_other_are_not_trusted_far_away(learned):
+    near, far, _ = learned[0].learned.blend.trust.slopes
+    assert near[1] > 0.9
+    assert far[1] < 0.3
+
+
+def test_where_there_is_nothing_to_learn_little_but_the_means_is_expected():
+    lesson, points, _ = learn(200, signal=False)
+    blend = lesson.learned.blend
+    assert np.abs(blend(points) - blend.means).max() < 0.02
