@@ -38,10 +38,11 @@ def offsets(examples: Examples) -> Floats:
 
 def surprise(score: Floats, examples: Examples) -> tuple[float, Floats]:
     """Return the negative log-likelihood of the examples, and its gradient ``[N, M]`` in the scores ``[N, M]``."""
-    quality = np.nan_to_num(examples.quality)
-    loss = float(np.where(examples.known, np.logaddexp(0.0, score) - quality * score, 0.0).sum())
-    gradient = np.where(examples.known, sigmoid(score) - quality, 0.0)
-    pairs = examples.comparisons
+    loss, gradient, known, pairs = 0.0, np.zeros_like(score), examples.known, examples.comparisons
+    if known.any():
+        quality = np.nan_to_num(examples.quality)
+        loss += float(np.where(known, np.logaddexp(0.0, score) - quality * score, 0.0).sum())
+        gradient = np.where(known, sigmoid(score) - quality, 0.0)
     if len(pairs):
         lead = score[pairs.row, pairs.winner] - score[pairs.row, pairs.loser]
         loss += float((pairs.weight * (np.logaddexp(0.0, lead) - pairs.won * lead)).sum())
