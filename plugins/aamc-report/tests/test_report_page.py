@@ -52,7 +52,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if found.get("id"):
             self.ids.append(str(found["id"]))
-        self.references += [str(found[key]) for key in ("href", "aria-labelledby") if found.get(key)]
+        self.references += [str(found[key]) for key in ("href", "aria-labelledby", "aria-describedby") if found.get(key)]
         self.references += re.findall(r"url\((#[^)]*)\)", " ".join(str(value) for value in found.values()))
         if tag == "td":
             self.cells.append((str(found["data-value"]), ""))

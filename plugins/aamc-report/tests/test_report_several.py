@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from aamc_report.commands import report
 from aamc_report.several.page import comparison_page
 from aamc_report.several.pairs import pairs
@@ -46,7 +47,7 @@ def test_a_run_and_its_copy_differ_in_nothing(make_run: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("second", "why"),
     [
-        ({"split": "07e2"}, "their splits have different hashes"),
+        ({"split": "beef"}, "their splits have different hashes"),
         ({"streams": True}, "one was measured on a table, the other in a simulation"),
     ],
 )
@@ -73,6 +74,22 @@ def test_runs_that_left_out_other_rows_are_not_paired(make_run: Any, tmp_path: P
 def test_settings_that_differ_are_listed_with_each_runs_value(make_run: Any, tmp_path: Path) -> None:
     found = differences(read_runs(two_runs(make_run, tmp_path, seed=8)))
     assert found == {"settings.router.name": ["ppo", "greedy"], "settings.seed": ["7", "8"]}
+
+
+def test_of_what_only_some_runs_have_settings_alone_are_listed(make_run: Any, tmp_path: Path) -> None:
+    one, two = two_runs(make_run, tmp_path, split="beef")
+    resolved = {"resolved": {"estimator": {"layers": 4}, "routers": {"ppo": {"clip": 0.2}}}}
+    for folder, more in ((one, resolved), (two, {"resolved": {"estimator": {"layers": 2}}})):
+        content = yaml.safe_load((folder / "run.yaml").read_text())
+        content["settings"]["dataset"] |= {"path": folder.name, **({"size": 20} if folder is one else {})}
+        (folder / "run.yaml").write_text(yaml.safe_dump(content | more))
+    assert differences(read_runs([one, two])) == {
+        "settings.dataset.path": ["before", "after"],
+        "settings.dataset.size": ["20", ""],
+        "settings.router.name": ["ppo", "greedy"],
+        "resolved.estimator.layers": ["4", "2"],
+        "splits.test.sha256": ["5eed", "beef"],
+    }
 
 
 def test_runs_are_called_by_their_folders_and_by_their_paths_where_two_share_a_name(make_run: Any, tmp_path: Path) -> None:

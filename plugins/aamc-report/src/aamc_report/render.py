@@ -31,7 +31,11 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """Return a figure as an SVG element: its ids begin with ``name``, its neutral colours and the headline's are the page's, it holds no address."""
+    """Return a figure as an SVG element that holds no address.
+
+    Its ids begin with ``name``, its neutral colours and the headline's are the page's, and what has the id
+    ``name-caption`` there describes it.
+    """
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     root = ElementTree.fromstring(file.getvalue())  # noqa: S314  # matplotlib wrote it
@@ -45,7 +49,7 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
             _add_title(element, identity.removeprefix(_TIP))
         elif identity:
             element.set("id", f"{name}-{identity}")
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title}
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title, "aria-describedby": f"{name}-caption"}
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -41,16 +41,16 @@ def questions_hash(results: Results) -> str | None:
 def differences(runs: Runs) -> Mapping[str, Sequence[str]]:
     """Return what the runs were made with and does not agree: dotted keys, with each run's value as text.
 
-    An option of a component that only some runs have is left out, because the component's own name differs
-    already. A value that a run does not have is empty.
+    Of what only some runs have, settings alone are listed: a component's options come with its name, which differs
+    already, and an evaluation of a run divides no data. A value that a run does not have is empty.
     """
-    flat = [{key: text for part in COMPARED for key, text in _flatten(part, results.run.content.get(part))} for results in runs.values()]
+    flat = [{key: text for part in COMPARED for key, text in _flatten(part, results.run.content.get(part) or {})} for results in runs.values()]
     keys = dict.fromkeys(key for texts in flat for key in texts)
     found = {}
     for key in keys:
         values = [texts.get(key) for texts in flat]
         known = {value for value in values if value is not None}
-        if len(known) > 1 or (None in values and not key.startswith("resolved.")):
+        if len(known) > 1 or (None in values and key.startswith("settings.")):
             found[key] = [value or "" for value in values]
     return found
 
