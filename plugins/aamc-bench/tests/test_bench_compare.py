@@ -122,7 +122,12 @@ def test_several_datasets_have_a_mean(outcomes: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--routers", "gredy"], "did you mean 'greedy'"), (["--seeds", "0,0"], "has a number twice"), (["--estimator", "lexcal"], "'lexical'")],
+    [
+        (["--routers", "gredy"], "did you mean 'greedy'"),
+        (["--seeds", "0,0"], "has a number twice"),
+        (["--estimator", "lexcal"], "'lexical'"),
+        (["--dataset", "a:b"] * 2, "has one twice"),
+    ],
 )
 def test_wrong_usage_is_told_before_anything_runs(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "compare", *options, "--out", str(tmp_path / "out")) == 2
@@ -131,8 +136,9 @@ def test_wrong_usage_is_told_before_anything_runs(options: list[str], message: s
 
 
 def test_datasets_have_short_names_that_differ() -> None:
-    assert labels(["synthetic", "llmrouter:a/b/", "routellm:x/mmlu"]) == {
+    assert labels(["synthetic", "embedllm:data/embedllm", "llmrouter:a/b/", "routellm:x/mmlu"]) == {
         "synthetic": "synthetic",
+        "embedllm:data/embedllm": "embedllm",
         "llmrouter:a/b/": "llmrouter:b",
         "routellm:x/mmlu": "routellm:mmlu",
     }

@@ -76,6 +76,12 @@ def test_equals_unknowns_and_loners_are_not_the_best() -> None:
     assert clear_best(np.array([[1.0, 1, 1], [0.5, 0.5, 0.5], [np.nan] * 3])) == 0
 
 
+def test_a_cost_that_one_never_reaches_is_no_rival() -> None:
+    values = np.array([[0.2, 0.2, 0.3, np.inf], [0.4, 0.4, 0.5, np.inf], [np.inf] * 4])
+    assert clear_best(values[:, :3], less_is_better=True) == 0
+    assert clear_best(values, less_is_better=True) is None  # in a third of the resamples neither is reached
+
+
 def test_a_sample_reads_what_it_wrote(tmp_path: Path) -> None:
     kept = sample([[0.5, 0.4], [0.6, np.nan]], [[0.0, 1.0], [1.0, 1.0]])
     kept.save(tmp_path / "sample.npz")

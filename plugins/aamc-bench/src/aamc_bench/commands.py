@@ -29,6 +29,7 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
     Example: aamc bench compare --dataset synthetic --routers ppo,greedy,best-single,oracle --seeds 0,1,2
     """
     from aamc_bench import compare as experiment
+    from aamc_bench.compare_table import draw, for_the_console, tables_of
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
@@ -36,10 +37,10 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
     with begin("bench compare", out, resume, given, experiment.options_of) as begun:
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
-        tables = experiment.tables_of(document)
+        tables = tables_of(document)
         write_results(begun.folder, document, tables)
-        save_figure(begun.folder, "comparison", lambda: experiment.draw(document))
-    show_results(begun.folder, document, {"comparison": experiment.for_the_console(tables["comparison"])}, as_json)
+        save_figure(begun.folder, "comparison", lambda: draw(document))
+    show_results(begun.folder, document, {"comparison": for_the_console(tables["comparison"])}, as_json)
     if failed is not None:
         raise failed
 
@@ -129,12 +130,13 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
     from aamc_bench.robustness_figures import draw_noise, draw_shift
+    from aamc_bench.robustness_table import tables_of
 
     with begin("bench robustness", out, resume, given, experiment.options_of) as begun:
         _do(experiment.training_jobs(begun.options), begun, workers)
         results, failed = _do(experiment.measuring_jobs(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
-        tables = experiment.tables_of(document)
+        tables = tables_of(document)
         write_results(begun.folder, document, tables)
         for name, draw in (("noise", draw_noise), ("shift", draw_shift)):
             if document[name]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from aamc_bench.disturbed import CLEAN
 from aamc_bench.figures import draw_change, draw_line, looks_of, panels
-from aamc_bench.robustness import METRICS
+from aamc_bench.robustness_table import METRICS
 from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Record
 

@@ -81,16 +81,16 @@ def _figures(comparison: Comparison, position: int, router: Realised, yardsticks
     }
 
 
-def over_seeds(samples: Sequence[Sample], metric: str) -> Floats:
+def over_seeds(samples: Sequence[Sample], metric: str, seed: int = 0) -> Floats:
     """Return the mean of a metric over S seeds, and B resamples of it, ``[R, 1 + B]``.
 
     A resample draws S seeds with replacement, and takes of each a resample of its own rows: the hierarchical
     bootstrap. So an interval covers both what other test rows and what other seeds (splits, training) would give.
-    With one seed it is that of the rows alone.
+    With one seed it is that of the rows alone. Figures that are drawn by one seed of the resampling are paired.
     """
     figures = np.stack([sample.figures[metric] for sample in samples])  # [S, R, 1 + B]
     seeds, resamples = len(figures), figures.shape[-1] - 1
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     drawn = rng.integers(seeds, size=(seeds, resamples))
     which = 1 + rng.permuted(np.tile(np.arange(resamples), (seeds, 1)), axis=1)  # a seed that is drawn twice gives two different resamples
     resampled = np.mean([figures[s, :, b].T for s, b in zip(drawn, which, strict=True)], axis=0)
@@ -115,7 +115,7 @@ def clear_best(values: Floats, less_is_better: bool = False) -> int | None:
     if len(known) < 2:
         return None
     best = known[signed[known, 0].argmax()]
-    lead = signed[best] - signed[known[known != best]]
     with np.errstate(invalid="ignore"):  # two infinite costs do not differ by a number
-        clear = np.quantile(np.nan_to_num(lead[:, 1:], nan=0.0), 0.025, axis=1) > 0
+        lead = np.nan_to_num(signed[best] - signed[known[known != best]], nan=0.0)
+    clear = np.quantile(lead[:, 1:], 0.025, axis=1, method="inverted_cdf") > 0
     return int(best) if clear.all() else None
