@@ -11,7 +11,7 @@ from typing import Any
 from aamc_report.formats import fixed, shortest, significant
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_bench.figures import draw_line, looks_of, panels
 from aamc_bench.grid import Job
@@ -141,4 +141,5 @@ def _scale(axes: Axes, counts: Sequence[int], logarithmic: bool) -> None:
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: shortest(value))
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # times may lie within one power of ten
+        axes.yaxis.set_minor_locator(NullLocator())
