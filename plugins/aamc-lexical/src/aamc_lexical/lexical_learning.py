@@ -14,7 +14,7 @@ from aamc_lexical.material import Material, Rows
 def learn(config: LexicalConfig, material: Material) -> tuple[Lesson, Lexicon]:
     """Learn all there is to learn."""
     targets, progress = material.targets, material.training.progress
-    progress.start("words and quality", 2 + (config.folds if targets.candidates else 0))
+    progress.start("words and quality", 2 + (2 * config.folds if targets.candidates else 0))
     lexicon = Lexicon.fit([material.texts[row] for row in material.rows], config)
     embedding = lexicon(material.texts)
     progress.advance()
