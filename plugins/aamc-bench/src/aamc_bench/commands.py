@@ -130,7 +130,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
     from aamc_bench.robustness_figures import draw_noise, draw_shift
-    from aamc_bench.robustness_table import tables_of
+    from aamc_bench.robustness_table import for_the_console, tables_of
 
     with begin("bench robustness", out, resume, given, experiment.options_of) as begun:
         _do(experiment.training_jobs(begun.options), begun, workers)
@@ -141,7 +141,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         for name, draw in (("noise", draw_noise), ("shift", draw_shift)):
             if document[name]:
                 save_figure(begun.folder, name, partial(draw, document[name]))
-    show_results(begun.folder, document, {name: table for name, table in tables.items() if name != "noise"}, as_json)
+    show_results(begun.folder, document, for_the_console(tables), as_json)
     if failed is not None:
         raise failed
 

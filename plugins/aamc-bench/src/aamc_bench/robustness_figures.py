@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from aamc_report.formats import Format
+from aamc_report.style import short
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -15,6 +16,9 @@ from aamc_bench.figures import draw_change, draw_line, looks_of, panels
 from aamc_bench.robustness_table import METRICS
 from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Record
+
+LONGEST = 100
+"""The most letters of a panel's title."""
 
 
 def draw_noise(records: Sequence[Record]) -> Figure:
@@ -43,7 +47,8 @@ def draw_shift(records: Sequence[Record]) -> Figure:
         rows = {record["router"]: record for record in records if record["held_out"] == group}
         pairs = {router: tuple(row[f"mean_reward_{name}"] for name in (HOME, AWAY)) for router, row in rows.items()}
         draw_change(panel, pairs, looks_of(routers))
-        panel.set_title(f"reward on {group}: trained with them (filled) and without (hollow)")
+        panel.set_title(short(group, LONGEST))
+    axes[-1].set_xlabel("reward on these categories: trained with them (filled) and without (hollow)")
     return page
 
 

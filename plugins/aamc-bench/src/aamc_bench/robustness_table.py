@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 from aamc_report.formats import fixed, percent
 
 from aamc_bench.disturbed import CLEAN
@@ -84,6 +85,15 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
         note=NOTE,
     )
     return {name: table for name, table in (("lost", lost), ("noise", noise), ("shift", shift)) if table.records}
+
+
+def for_the_console(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return what each router loses, without the figures behind it; the files have all."""
+    shown = {name: table for name, table in tables.items() if name != "noise"}
+    if (shift := shown.get("shift")) is not None:
+        kept = [column for column in shift.columns if column == LOST or column.key.startswith("mean_reward")]
+        shown["shift"] = attrs.evolve(shift, columns=kept)
+    return shown
 
 
 def _by_noise(records: Sequence[Record]) -> list[Record]:
