@@ -170,7 +170,7 @@ def likely_pairs(some: Signatures, others: Signatures, least: float) -> NDArray[
         for start in range(0, SIGNATURE, BAND):
             for rows, partners in _same_bucket(_band(some, part, start), _band(others, part, start)):
                 if some is others:
-                    rows, partners = rows[rows < partners], partners[rows < partners]
+                    rows, partners = np.sort((rows, partners), axis=0)[:, rows != partners]
                 alike = _estimates(some[rows], others[partners]) >= least
                 found.append(np.column_stack((rows[alike], partners[alike])))
     return np.unique(np.concatenate(found), axis=0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.near_duplicates import ALMOST, SHARED, SIMILAR, Sketches, find_boilerplate, leaders, likely_pairs
+from aamc_sdk.near_duplicates import ALMOST, BUCKET, SHARED, SIMILAR, Sketches, find_boilerplate, leaders, likely_pairs
 
 ASKED = "which river runs through the old town before it meets the sea at the harbour?"
 WORDS = ["amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jetty", "knoll", "ledge", "marsh", "north", "ocean"]
@@ -68,6 +68,11 @@ def test_what_a_whole_task_shares_is_no_reason_to_group_it() -> None:
     assert len(set(found.values())) == len(questions)
     assert found[edited] == found[questions[0]]
     assert find_boilerplate(questions[:SHARED]) == frozenset()
+
+
+def test_a_group_may_be_larger_than_a_bucket() -> None:
+    questions = [" ".join(["again"] * times) for times in range(8, 8 + 3 * BUCKET)]  # of the same shingles, so of one bucket in every band
+    assert len(set(leaders(questions).values())) == 1
 
 
 def test_questions_of_the_same_parts_are_not_the_same() -> None:
