@@ -143,7 +143,7 @@ def _model_share(comparison: Comparison, position: int, resampling: Resampling) 
 
 def _categories(comparison: Comparison, router: Realised, resampling: Resampling) -> Mapping[str, Figures]:
     """Return figures of each category's queries; NaN in a resample that has none of them."""
-    if not comparison.category.astype(bool).any():
+    if not (comparison.category != "").any():
         return {}
     outcomes = router.outcomes
     columns = np.column_stack((np.ones(len(router.success)), router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
