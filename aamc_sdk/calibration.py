@@ -2,10 +2,14 @@
 
 The router decides those rows at preferences from quality alone to cost alone. Of those that meet the
 target the best is kept, under a name by which requests can ask for it.
+
+The best of many preferences that just meet a target on some rows misses it on others half of the time,
+so it must be met with confidence: on that share of bootstrap resamples of the rows.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -28,8 +32,11 @@ from aamc_sdk.runs import Run
 from aamc_sdk.types import Preference
 from aamc_sdk.world import make_world
 
+logger = logging.getLogger(__name__)
 KINDS = ("quality-floor", "budget-usd-per-1k", "strong-share")
 POINTS = 61
+CONFIDENCE = 0.8
+"""Share of resamples on which a target must be met, unless the caller says otherwise."""
 
 
 @attrs.frozen
@@ -41,22 +48,32 @@ class Target:
             ``"budget-usd-per-1k"``: most USD per 1,000 queries. ``"strong-share"``: most calls, as a
             share, to the candidate with the greatest mean training quality.
         value: How much.
+        confidence: On what share of resamples it must be met.
 
     Raises:
-        ConfigError: The value cannot be met or missed by any router.
+        ConfigError: The value cannot be met or missed by any router, or the confidence is no share below 1.
     """
 
     kind: str
     value: float
+    confidence: float = CONFIDENCE
 
     def __attrs_post_init__(self) -> None:
         if not math.isfinite(self.value) or self.value < 0 or (self.kind == "strong-share" and self.value > 1):
             raise ConfigError(f"--{self.kind} must be a share from 0 to 1, or USD of at least 0, not {self.value!r}")
+        if not 0 <= self.confidence < 1:
+            raise ConfigError(f"--confidence must be a share of at least 0 and below 1, not {self.confidence!r}")
 
     @property
     def name(self) -> str:
         """The name of the calibrated preference, unless it is given another."""
         return f"{self.kind}-{self.value:g}"
+
+    def met(self, figures: Mapping[str, Floats]) -> NDArray[np.bool_]:
+        """Return where figures ``[...]`` meet it."""
+        if self.kind == "quality-floor":
+            return np.asarray(figures["relative_quality"] >= self.value)
+        return np.asarray(figures["usd_per_1k" if self.kind == "budget-usd-per-1k" else "strong_share"] <= self.value)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +85,7 @@ class Calibration:
         router: Whose decisions.
         preference: The weights.
         rows: Validation rows that it was measured on.
+        confidence: On what share of resamples it met the target.
         figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` there.
         ci95: The interval of each.
     """
@@ -76,6 +94,7 @@ class Calibration:
     router: str
     preference: Preference
     rows: int
+    confidence: float
     figures: Mapping[str, float]
     ci95: Mapping[str, list[float]]
 
@@ -107,13 +126,15 @@ def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) ->
     router = {run.router_name: run.router(plugins, lent)}
     comparison = play(world, "validation", router, request, means, run.settings, progress, points=ray())
     figures = _figures(comparison, Resampling.once(comparison.stream))
-    point = _best(target, {name: values[0] for name, values in figures.items()})
     spread = _figures(comparison, Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed))
+    confidence = target.met(spread).mean(axis=0)
+    point = _best(target, {name: values[0] for name, values in figures.items()}, confidence)
     return Calibration(
         target=target,
         router=run.router_name,
         preference=Preference(*comparison.preferences[point]),
         rows=len(comparison.queries),
+        confidence=float(confidence[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
         ci95={name: interval(values[:, point]) for name, values in spread.items()},
     )
@@ -137,17 +158,16 @@ def _figures(comparison: Comparison, resampling: Resampling) -> dict[str, Floats
     }
 
 
-def _best(target: Target, figures: Mapping[str, Floats]) -> int:
+def _best(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
     """Return the point that meets the target: for a floor the cheapest one, otherwise the one of the best quality."""
     quality, cost = figures["relative_quality"], figures["usd_per_1k"]
-    meets: dict[str, NDArray[np.bool_]] = {
-        "quality-floor": quality >= target.value,
-        "budget-usd-per-1k": cost <= target.value,
-        "strong-share": figures["strong_share"] <= target.value,
-    }
-    points = np.flatnonzero(meets[target.kind])
-    if not points.size:
+    met = np.flatnonzero(target.met(figures))
+    if not met.size:
         reached = f"relative quality is at most {quality.max():.3f}, cost at least {cost.min():.3g} USD per 1,000 queries"
         raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}")
+    points = met[confidence[met] >= target.confidence]
+    if not points.size:
+        logger.warning("no preference meets the target with confidence %g; the surest one is taken", target.confidence)
+        points = met[[confidence[met].argmax()]]
     order = np.lexsort((-quality[points], cost[points])) if target.kind == "quality-floor" else np.lexsort((cost[points], -quality[points]))
     return int(points[order[0]])

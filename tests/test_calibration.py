@@ -29,8 +29,8 @@ def run(plugins, tmp_path_factory) -> Run:
     return Run.open(folder)
 
 
-def calibrated(run: Run, plugins: Plugins, kind: str, value: float) -> Calibration:
-    return calibrate(run, plugins, Silence(), Target(kind, value))
+def calibrated(run: Run, plugins: Plugins, kind: str, value: float, confidence: float = 0.0) -> Calibration:
+    return calibrate(run, plugins, Silence(), Target(kind, value, confidence))
 
 
 def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
@@ -67,6 +67,22 @@ def test_a_quality_floor_is_met_as_cheaply_as_can_be(run, plugins, floor) -> Non
     assert found.figures["usd_per_1k"] == pytest.approx(points["cost"][points["quality"] >= floor].min())
 
 
+def test_a_surer_floor_costs_more_and_is_met_on_more_resamples(run, plugins) -> None:
+    floor = float(np.sort(reachable(run, plugins)["quality"])[len(ray()) // 2])
+    taken_as_it_is, sure = (calibrated(run, plugins, "quality-floor", floor, confidence) for confidence in (0.0, 0.95))
+    assert sure.confidence >= 0.95 > taken_as_it_is.confidence
+    assert sure.figures["usd_per_1k"] > taken_as_it_is.figures["usd_per_1k"]
+    assert sure.figures["relative_quality"] > taken_as_it_is.figures["relative_quality"] >= floor - 1e-12
+
+
+def test_where_no_preference_is_sure_enough_the_surest_is_taken_and_said(run, plugins, caplog) -> None:
+    budget = float(reachable(run, plugins)["cost"].min()) + 1e-9
+    found = calibrated(run, plugins, "budget-usd-per-1k", budget, 0.99)
+    assert found.figures["usd_per_1k"] == pytest.approx(budget)
+    assert found.confidence < 0.99
+    assert "no preference meets the target with confidence 0.99" in caplog.text
+
+
 def test_a_budget_is_kept_and_used(run, plugins) -> None:
     points = reachable(run, plugins)
     budget = float(np.median(points["cost"]))
@@ -96,6 +112,11 @@ def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:
 def test_a_target_that_cannot_be_is_refused(kind, value) -> None:
     with pytest.raises(ConfigError, match=kind):
         Target(kind, value)
+
+
+def test_a_confidence_of_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--confidence must be a share of at least 0 and below 1, not 1\.0"):
+        Target("quality-floor", 0.9, 1.0)
 
 
 def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:

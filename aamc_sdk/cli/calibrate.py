@@ -15,10 +15,11 @@ from aamc_sdk.cli.options import JSON
 @click.option("--quality-floor", type=float, metavar="F", help="Least quality, as a share of the best single candidate's.")
 @click.option("--budget-usd-per-1k", type=float, metavar="B", help="Most USD per 1,000 queries.")
 @click.option("--strong-share", type=float, metavar="S", help="Most calls to the strongest candidate, as a share.")
+@click.option("--confidence", type=float, metavar="P", help="How sure that must be: 0.8 by default; 0 takes the rows as they are.")
 @click.option("--name", help="What to call the preference; by default the target's name and value.")
 @JSON
 @click.pass_context
-def calibrate(ctx: click.Context, /, run: Path, name: str | None, as_json: bool, **targets: float | None) -> None:
+def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: str | None, as_json: bool, **targets: float | None) -> None:
     """Find the preference at which a run's router meets a target on validation rows. RUN is runs/latest by default.
 
     It is kept in the run: aamc route TEXT --preference NAME asks for it.
@@ -33,7 +34,7 @@ def calibrate(ctx: click.Context, /, run: Path, name: str | None, as_json: bool,
     given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
     if len(given) != 1:
         raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k or --strong-share")
-    target = calibration.Target(*given[0])
+    target = calibration.Target(*given[0], *(() if confidence is None else (confidence,)))
     opened = Run.open(run)
     with progress() as shown:
         found = calibration.calibrate(opened, plugins_of(ctx), shown, target)
@@ -41,7 +42,8 @@ def calibrate(ctx: click.Context, /, run: Path, name: str | None, as_json: bool,
     if as_json:
         write_json_line({"schema": 1, "name": name or target.name, **found.to_dict()})
         return
-    click.echo(f"{name or target.name}: preference {found.preference}, on {found.rows} validation rows")
+    met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
+    click.echo(f"{name or target.name}: preference {found.preference}, {met}")
     for figure, value in found.figures.items():
         low, high = found.ci95[figure]
         click.echo(f"  {figure}: {value:.4g} (95% interval {low:.4g} to {high:.4g})")
