@@ -172,7 +172,7 @@ def measure_run(
         gate: Whether to decide on the promotion of the run's own router too, which must be among the names.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It is not, or the gate is asked about rows that the router was trained on.
         CheckpointError: The run holds no such router, or is damaged.
         DataError: The data cannot be used, has other candidates, or none but rows that were trained on.
     """
@@ -180,6 +180,8 @@ def measure_run(
         raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
     if gate and run.router_name not in names:
         raise ConfigError(f"the gate decides on {run.router_name}, the router of {run.folder}; name it among the routers too")
+    if gate and source is None and split != "test":
+        raise ConfigError(f"the gate decides by rows that the router was not trained on, which the run's {split} rows are not; leave out --split")
     if out is not None:
         Run(out).refuse_to_overwrite()
     source = None if source is None else source.like(run.settings.dataset)

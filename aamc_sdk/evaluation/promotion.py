@@ -37,7 +37,6 @@ from aamc_sdk.interfaces import Reward
 
 LEAST_UNITS = 30
 """The fewest queries of a table, or streams of a simulation, for a verdict: the intervals of fewer are too narrow."""
-TOO_FEW = f"it takes at least {LEAST_UNITS} independent queries or streams to tell, and there are fewer"
 TESTS = {
     "quality_gap": "beside the best constant choice at its cost ({mixture}) its quality is {gap}",
     "reward_gap": "beside the best single candidate its reward is {gap}",
@@ -124,8 +123,12 @@ def promotion(comparison: Comparison, constants: Constants, reward: Reward, rout
 
 def _verdict(name: str, figures: Mapping[str, Any], units: int) -> dict[str, Any]:
     clear = all(figures["ci95"][test][0] > ROUNDING for test in figures["tests"])
-    passed, why = (clear, _findings(figures)) if units >= LEAST_UNITS else (False, TOO_FEW)
+    passed, why = (clear, _findings(figures)) if units >= LEAST_UNITS else (False, _too_few(units))
     return {"passed": passed, "why": f"{name} {'passes' if passed else 'does not pass'} the gate: {why}", **figures}
+
+
+def _too_few(units: int) -> str:
+    return f"it takes at least {LEAST_UNITS} independent queries or streams to tell, and there are {units}"
 
 
 def _headline(comparison: Comparison, position: int, reward: Reward) -> Floats:

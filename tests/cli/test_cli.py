@@ -134,6 +134,13 @@ def test_the_gate_asks_for_the_router_that_it_decides_on(aamc) -> None:
     assert "name it among the routers" in err
 
 
+def test_the_gate_decides_by_no_rows_that_were_trained_on(aamc) -> None:
+    aamc("run", "--router", "seer", *RUN[3:-2], "--routers", "favourite")  # it passes on its test rows
+    status, out, err = aamc("evaluate", "--gate", "--split", "train")
+    assert (status, out) == (2, "")
+    assert "leave out --split" in err
+
+
 def test_rows_that_were_trained_on_are_refused_or_named(aamc) -> None:
     aamc(*RUN)
     status, out, err = aamc("evaluate", "--dataset", "tiny:60", "--strict")
