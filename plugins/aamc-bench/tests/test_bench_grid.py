@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aamc_bench import grid
 from aamc_bench.grid import Job, JobsFailed, run_grid, slug
 
 from aamc_sdk.errors import OutputError
@@ -57,10 +58,24 @@ def test_a_job_that_is_killed_stops_no_other(tmp_path: Path) -> None:
     assert run_grid(jobs(range(1)), tmp_path, 1, Silence()) == {"job-0": 0}
 
 
-def test_workers_share_the_cores_and_keep_what_they_print_to_themselves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, Silence()) == {"talks": os.environ.get("OMP_NUM_THREADS") or str(cores())}
+def test_workers_keep_what_they_print_to_themselves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, Silence())
     assert "aloud" not in "".join(capfd.readouterr())
     assert "said aloud" in (tmp_path / "jobs" / "talks.log").read_text()
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, 1), ("2", 2)])
+def test_workers_share_the_cores_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(grid, "_cores", lambda: 2)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.delenv(grid.THREADS, raising=False)
+    if said is not None:
+        monkeypatch.setenv(grid.THREADS, said)
+    found = run_grid([Job(name, f"{HERE}:count_threads") for name in ("a", "b")], tmp_path, 2, Silence())
+    assert found == dict.fromkeys("ab", min(expected, cores()))
+    assert os.environ.get(grid.THREADS) == said
 
 
 def cores() -> int:
@@ -70,6 +85,7 @@ def cores() -> int:
 SCRIPT = f"""
 import sys
 from pathlib import Path
+from aamc_bench import grid
 from aamc_bench.grid import Job, run_grid
 from aamc_sdk.interfaces import Silence
 if __name__ == "__main__":

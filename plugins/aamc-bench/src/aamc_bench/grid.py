@@ -26,6 +26,8 @@ from aamc_sdk.runs import make_folder
 
 JOBS = "jobs"
 """The folder of the jobs, below that of the experiment."""
+THREADS = "OMP_NUM_THREADS"
+"""Where numerical libraries (OpenBLAS, MKL, torch) look for the number of threads, when they are loaded."""
 
 
 def _check_key(job: Job, attribute: attrs.Attribute[Any], key: str) -> None:
@@ -129,9 +131,23 @@ def _processes() -> Iterator[dict[BaseProcess, Job]]:
 
 def _start(job: Job, place: Path, threads: int) -> BaseProcess:
     """Start a job in a fresh interpreter: a forked one would inherit threads and locks of the numerical libraries."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, place, threads), name=job.key)
-    process.start()
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, place), name=job.key)
+    with _told(threads):
+        process.start()
     return process
+
+
+@contextmanager
+def _told(threads: int) -> Iterator[None]:
+    """Tell processes that are started meanwhile how many threads to use, unless the user does: they load numpy before a job's first line."""
+    if THREADS in os.environ:
+        yield
+        return
+    os.environ[THREADS] = str(threads)
+    try:
+        yield
+    finally:
+        del os.environ[THREADS]
 
 
 def _kept(job: Job, place: Path) -> Mapping[str, Any] | None:

@@ -19,16 +19,11 @@ from aamc_sdk.files import write_json
 if TYPE_CHECKING:
     from aamc_bench.grid import Job
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Where numerical libraries look for the number of threads, when they are imported."""
 
-
-def work(job: Job, place: Path, threads: int) -> None:
+def work(job: Job, place: Path) -> None:
     """Do a job and write its result; where it fails, the last line of its log says why, and the exit status is 1."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends its jobs
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for variable in THREADS:
-        os.environ.setdefault(variable, str(threads))
     with (place / f"{job.key}.log").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             module, _, name = job.function.partition(":")
