@@ -104,9 +104,14 @@ class Training:
 
 
 class Part(abc.ABC):
-    """What all components share."""
+    """What all components share.
+
+    Attributes:
+        exports: The forms that :meth:`export` knows.
+    """
 
     Config: ClassVar[type[Any]] = NoOptions
+    exports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, services: Services) -> None:
         self.config = config
@@ -121,6 +126,10 @@ class Part(abc.ABC):
         Raises:
             CheckpointError: It is missing, damaged, or from another kind of part.
         """
+
+    def export(self, folder: Path, form: str) -> None:
+        """Add one of ``exports`` to the folder that holds what was learned, for serving with less or for other programs."""
+        raise NotImplementedError(f"{type(self).__name__} announces no export {form!r}")
 
 
 class Reward(Part):

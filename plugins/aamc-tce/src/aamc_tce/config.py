@@ -9,6 +9,9 @@ import attrs
 from aamc_lexical.config import LearningConfig
 
 from aamc_sdk import option
+from aamc_sdk.errors import ConfigError
+
+RUNTIMES = ("auto", "torch", "onnx", "onnx-int8")
 
 
 @attrs.frozen(kw_only=True)
@@ -16,6 +19,9 @@ class TCEConfig(LearningConfig):
     """Options of the estimator ``tce``."""
 
     encoder: str = option("bundled", "Text encoder: bundled, distilbert-base-uncased, bert-tiny, mobilebert, or any AutoModel name or folder.")
+    runtime: str = option(
+        "auto", "What computes embeddings, trained and served; auto is onnx for the bundled encoder on a CPU, else torch.", choices=RUNTIMES
+    )
     fine_tune: bool = option(False, "Train the encoder along with the heads; otherwise it stays as it is.")
     lambda_c: float = option(1.0, "Weight of the complexity loss.", at_least=0)
     lambda_cat: float = option(1.0, "Weight of the category loss.", at_least=0)
@@ -40,3 +46,7 @@ class TCEConfig(LearningConfig):
         "full": {},
         "paper": {"encoder": "distilbert-base-uncased", "fine_tune": True, "folds": 2},
     }
+
+    def __attrs_post_init__(self) -> None:
+        if self.fine_tune and self.runtime == "onnx-int8":
+            raise ConfigError("runtime onnx-int8 needs heads that are trained on it, and fine_tune trains them on full precision; use runtime: onnx")

@@ -8,13 +8,8 @@ the late ones what it is about. Fine-tuned, it is the mean of its last layer.
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,17 +21,10 @@ import transformers
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Progress, Silence
-from aamc_tce.cache import Vector, VectorCache, cache_folder
+from aamc_tce.embedder import Embedder, TokenIds
 
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
 """Names that are shorter than the hub's."""
-BATCH_SIZE = 32
-MANY_TEXTS = 32
-"""From here on texts are a dataset's: they are kept on disk, and the user is told how long it takes. Fewer are a
-served request, which should leave nothing on disk."""
-REMEMBERED_TEXTS = 20_000
-TokenIds = list[int]
 
 
 def resolve(name: str) -> str:
@@ -69,14 +57,6 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use: ``OMP_NUM_THREADS`` where it is set, else all that it is given."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdigit() and int(limit) > 0:
-        return int(limit)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def one_core_each() -> Iterator[None]:
     """Let torch use one core in each thread inside the block.
@@ -92,8 +72,8 @@ def one_core_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Encoder:
-    """A tokenizer and a model; safe to use from several threads.
+class Encoder(Embedder):
+    """A tokenizer and a model that torch computes; safe to use from several threads.
 
     Args:
         name: ``"bundled"``, a short name, a hub's name or a folder.
@@ -112,15 +92,7 @@ class Encoder:
         self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
         depth = self.model.config.num_hidden_layers
         self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
-        self._lock = threading.Lock()
-        self._remembered: OrderedDict[str, Vector] = OrderedDict()
-        self.fingerprint = self._fingerprint()
-        self._cache: VectorCache | None = VectorCache(cache_folder(), self.fingerprint, self.width)
-
-    @property
-    def width(self) -> int:
-        """How long an embedding is."""
-        return len(self.layers) * int(self.model.config.hidden_size)
+        super().__init__(self._hash(), len(self.layers) * int(self.model.config.hidden_size))
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
@@ -135,99 +107,44 @@ class Encoder:
         mask = torch.tensor([[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in batch], device=self.device)
         states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         weights = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).unsqueeze(2)
-        pooled: list[torch.Tensor] = [(states[layer] * weights).sum(dim=1) for layer in self.layers]
-        if len(pooled) > 1:
-            scale = len(pooled) ** -0.5  # of unit length altogether
-            pooled = [scale * torch.nn.functional.normalize(layer, dim=1) for layer in pooled]
-        return torch.cat(pooled, dim=1)
-
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
-        """Return the embeddings of texts, ``[B, width]``; each is computed once.
-
-        They have the precision of the cache whether they come from it or not, so that results do not depend on it.
-        """
-        unique = list(dict.fromkeys(texts))
-        with self._lock:
-            known = {text: self._remembered[text] for text in unique if text in self._remembered}
-        missing = [text for text in unique if text not in known]
-        if len(missing) < MANY_TEXTS:
-            known |= self._compute_few(missing)
-        elif self._cache is None:
-            known |= self._compute(missing, progress or Silence())
-        else:
-            known |= self._cached(missing, self._cache, progress or Silence())
-        with self._lock:
-            self._remember(known)
-        return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
+        return side_by_side([(states[layer] * weights).sum(dim=1) for layer in self.layers])
 
     def forget(self) -> None:
         """Drop all embeddings after the model has changed; from now on they are kept in memory alone."""
         with self._lock:
             self._remembered.clear()
             self._cache = None
-            self.fingerprint = self._fingerprint()
+            self.fingerprint = self._hash()
 
     def save(self, folder: Path) -> None:
         """Write tokenizer and model, which :class:`Encoder` loads by the folder's name."""
         self.tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder)
 
-    def _cached(self, texts: list[str], cache: VectorCache, progress: Progress) -> dict[str, Vector]:
-        found = cache.get(texts)
-        computed = self._compute([text for text in texts if text not in found], progress)
-        if computed:
-            cache.put(computed)
-        return found | computed
-
-    def _remember(self, vectors: dict[str, Vector]) -> None:
-        self._remembered |= vectors
-        while len(self._remembered) > REMEMBERED_TEXTS:
-            self._remembered.popitem(last=False)
-
-    def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
-        """Embed a served request's texts on the calling thread, beside those of others."""
-        return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
-
-    def _compute(self, texts: list[str], progress: Progress) -> dict[str, Vector]:
-        if not texts:
-            return {}
-        tokens = self.tokenize(texts)
-        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))  # alike lengths together: little padding
-        batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
-        progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
-        progress.start("embedding texts", len(texts))
-        vectors: dict[str, Vector] = {}
-        with one_core_each(), ThreadPoolExecutor(self._workers()) as workers:
-            for rows, pooled in zip(batches, workers.map(lambda rows: self._pooled([tokens[row] for row in rows]), batches), strict=True):
-                vectors.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
-                progress.advance(len(rows))
-        return vectors
-
-    def _pooled(self, batch: list[TokenIds]) -> NDArray[np.float16]:
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         with torch.inference_mode():
             return np.asarray(self.pool(batch).float().cpu().numpy().astype(np.float16))
 
     def _workers(self) -> int:
-        return available_cores() if self.device.type == "cpu" else 1
+        return super()._workers() if self.device.type == "cpu" else 1
 
-    def seconds_for(self, tokens: Sequence[TokenIds]) -> float:
-        """Return how long these texts are expected to take one core, measured on a few of the median length."""
-        middle = sorted(tokens, key=len)[len(tokens) // 2]
-        seconds = 0.0
-        with one_core_each():
-            for _ in range(2):  # the first call also warms up
-                start = time.perf_counter()
-                self._pooled([middle] * 8)
-                seconds = time.perf_counter() - start
-        return seconds * sum(map(len, tokens)) / (8 * max(len(middle), 1))
+    def _one_core_each(self) -> AbstractContextManager[None]:
+        return one_core_each()
 
-    def _fingerprint(self) -> str:
-        """Return a hash of all that an embedding depends on beside its text."""
+    def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
         return digest.hexdigest()[:16]
+
+
+def side_by_side(pooled: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join pooled layers ``[B, W]`` each: one alone as it is, several each at the same length, one altogether."""
+    if len(pooled) == 1:
+        return pooled[0]
+    scale = len(pooled) ** -0.5
+    return torch.cat([scale * torch.nn.functional.normalize(layer, dim=1) for layer in pooled], dim=1)
 
 
 def _pretrained(name: str) -> tuple[Any, Any]:

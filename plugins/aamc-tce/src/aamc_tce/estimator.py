@@ -1,7 +1,7 @@
 """The task-complexity estimator (TCE): describes queries, and expects each candidate's quality.
 
 A multi-task text encoder as in Rjoub et al., "Adaptive Agentic Meta-Controller" (2025), with a quality head beside the paper's three.
-This module imports no torch; encoding and training do, when they are used.
+This module imports no torch; training does, and an encoder that no graph stands in for.
 """
 
 from __future__ import annotations
@@ -9,26 +9,31 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Pool, Query
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
     from aamc_lexical.learning import Lesson
     from aamc_lexical.material import Material
 
+    from aamc_tce.embedder import Embedder
     from aamc_tce.encoder import Encoder
 
 ENCODER_FOLDER = "encoder"
 """Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
+EXPORT_FOLDER = "onnx"
+"""Where a checkpoint keeps an exported encoder."""
+REMEMBERED_ESTIMATES = 10_000
 
 
 class TaskComplexityEstimator(EmbeddingEstimator):
@@ -36,27 +41,40 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
     name = "tce"
     Config = TCEConfig
+    exports = ("onnx",)
     config: TCEConfig
 
     def __init__(self, config: TCEConfig, services: Services) -> None:
         super().__init__(config, services)
-        self._encoder: Encoder | None = None
-        self._tuned_folder: Path | None = None
+        self._encoder: Embedder | None = None
+        self._folder: Path | None = None
         self._loading = threading.Lock()
+        self._remembered = lru_cache(REMEMBERED_ESTIMATES)(self._estimate_alone)
+
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        """Describe B queries; NaN, or no category, where there were no labels to learn from.
+
+        What is said of a text alone is remembered and shared, so its arrays are read-only.
+
+        Raises:
+            EstimatesError: The estimator has not been trained.
+            CheckpointError: The encoder is not the one that it was trained with.
+        """
+        return self._remembered(queries[0].text) if len(queries) == 1 else super().estimate(queries)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the encoder where it was fine-tuned.
+        """Write what was learned, and the encoder where it was fine-tuned or exported.
 
         Raises:
             EstimatesError: There is nothing to save yet.
         """
         super().save(folder)
-        if self.config.fine_tune:
-            encoder = self._ready_encoder()
-            with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-                encoder.save(Path(unfinished) / ENCODER_FOLDER)
-                shutil.rmtree(folder / ENCODER_FOLDER, ignore_errors=True)
-                (Path(unfinished) / ENCODER_FOLDER).replace(folder / ENCODER_FOLDER)
+        if self._folder is not None and self._folder != folder:
+            for kept in (self._folder / ENCODER_FOLDER, self._folder / EXPORT_FOLDER):
+                if kept.is_dir():
+                    _replace(folder / kept.name, partial(shutil.copytree, kept))
+        elif self._folder is None and self.config.fine_tune:
+            _replace(folder / ENCODER_FOLDER, self._torch_encoder().save)
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote; the encoder follows when it is first needed.
@@ -64,17 +82,36 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         Raises:
             CheckpointError: It is missing or damaged.
         """
-        tuned = folder / ENCODER_FOLDER if self.config.fine_tune else None
-        if tuned is not None and not tuned.is_dir():
-            raise CheckpointError(f"{tuned} is missing: the checkpoint is incomplete; train again")
+        if self.config.fine_tune and not (folder / ENCODER_FOLDER).is_dir():
+            raise CheckpointError(f"{folder / ENCODER_FOLDER} is missing: the checkpoint is incomplete; train again")
         super().load(folder)
-        self._encoder, self._tuned_folder = None, tuned
+        self._encoder, self._folder = None, folder
+        self._remembered.cache_clear()
+
+    def export(self, folder: Path, form: str) -> None:
+        """Add the encoder to a checkpoint as a graph, so that it is served without torch and transformers.
+
+        Raises:
+            AamcError: The encoder cannot be exported.
+        """
+        from aamc_tce.onnx_export import export
+
+        _replace(folder / EXPORT_FOLDER, partial(export, self._torch_encoder(), self.config.runtime))
 
     def _learn(self, material: Material) -> Lesson:
         from aamc_tce.learning import learn
 
-        lesson, self._encoder = learn(self.config, material, lambda: self._load_encoder(self.config.encoder))
+        lesson, self._encoder = learn(self.config, material, self._named_encoder)
+        self._folder = None
+        self._remembered.cache_clear()
         return lesson
+
+    def _estimate_alone(self, text: str) -> Estimates:
+        estimates = super().estimate([Query(text)])
+        for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
+            if array is not None:
+                array.flags.writeable = False
+        return estimates
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         embedding, projection = self._ready_encoder().embed(texts, progress), self._trained().projection
@@ -85,19 +122,58 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
         return describe(pool, self._ready_encoder().embed)
 
-    def _ready_encoder(self) -> Encoder:
-        """Return the encoder, loading it when it is first needed."""
+    def _ready_encoder(self) -> Embedder:
+        """Return what computes embeddings, loading it when it is first needed."""
+        from aamc_tce.runtime import serving
+
         with self._loading:
             if self._encoder is None:
-                place = self.config.encoder if self._tuned_folder is None else str(self._tuned_folder)
-                encoder = self._load_encoder(place)
-                if encoder.fingerprint != self._trained().encoder:
-                    raise CheckpointError(f"encoder {place!r} is not the one that this estimator was trained with; train again")
-                self._encoder = encoder
+                self._encoder = self._graph() or serving(self._torch_encoder(), self.config)
             return self._encoder
+
+    def _graph(self) -> Embedder | None:
+        """Return the encoder's graph: the checkpoint's own, or one that was exported before; None where none is wanted, or there."""
+        from aamc_tce.onnx_encoder import OnnxEncoder
+        from aamc_tce.runtime import kept_graph, uses_graph
+
+        trained = self._trained().encoder
+        if self.config.runtime != "torch" and self._folder is not None and (self._folder / EXPORT_FOLDER).is_dir():
+            exported = OnnxEncoder(self._folder / EXPORT_FOLDER)
+            _check(exported.fingerprint, trained, str(self._folder / EXPORT_FOLDER))
+            return exported
+        device = "cpu" if self.services.device == "auto" else self.services.device
+        return kept_graph(trained) if uses_graph(self.config, device) else None
+
+    def _torch_encoder(self) -> Encoder:
+        """Return the encoder that belongs to what was learned, as torch computes it."""
+        from aamc_tce.encoder import Encoder
+        from aamc_tce.onnx_export import graph_fingerprint
+
+        if isinstance(self._encoder, Encoder):
+            return self._encoder
+        place = str(self._folder / ENCODER_FOLDER) if self.config.fine_tune and self._folder else self.config.encoder
+        encoder = self._load_encoder(place)
+        _check(graph_fingerprint(encoder.fingerprint, self.config.runtime), self._trained().encoder, place)
+        return encoder
+
+    def _named_encoder(self) -> Encoder:
+        return self._load_encoder(self.config.encoder)
 
     def _load_encoder(self, name: str) -> Encoder:
         from aamc_tce.encoder import Encoder, torch_device
 
         layers = 1 if self.config.fine_tune else self.config.layers
         return Encoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
+
+
+def _check(found: str, trained: str, place: str) -> None:
+    if found != trained:
+        raise CheckpointError(f"encoder {place!r} is not the one that this estimator was trained with; train again")
+
+
+def _replace(folder: Path, write: Callable[[Path], object]) -> None:
+    """Write a folder whole, then let it take the place of the one of its name."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        write(Path(unfinished) / folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        (Path(unfinished) / folder.name).replace(folder)

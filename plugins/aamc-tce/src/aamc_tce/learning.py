@@ -10,11 +10,13 @@ from aamc_lexical.learning import Lesson, describe, with_quality
 from aamc_lexical.material import Material
 
 from aamc_tce.config import TCEConfig
+from aamc_tce.embedder import Embedder
 from aamc_tce.encoder import Encoder
+from aamc_tce.runtime import serving
 from aamc_tce.ways import FrozenWay, TunedWay, Way, checkpoints
 
 
-def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Encoder]) -> tuple[Lesson, Encoder]:
+def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Encoder]) -> tuple[Lesson, Embedder]:
     """Learn all there is to learn.
 
     Args:
@@ -23,9 +25,9 @@ def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Enco
         make_encoder: Loads the encoder as it was before any training.
 
     Returns:
-        What was learned, and the encoder that belongs to it.
+        What was learned, and what computes the embeddings that belong to it.
     """
-    way: Way = TunedWay(config, material, make_encoder) if config.fine_tune else FrozenWay(config, material, make_encoder())
+    way: Way = TunedWay(config, material, make_encoder) if config.fine_tune else _frozen(config, material, make_encoder())
     fitted = way.fit(material.rows, "heads")
     encoder = fitted.encoder
     names = material.targets.category_names
@@ -36,3 +38,7 @@ def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Enco
     if (folder := checkpoints(material)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller keeps what they led to
     return lesson, encoder
+
+
+def _frozen(config: TCEConfig, material: Material, encoder: Encoder) -> FrozenWay:
+    return FrozenWay(config, material, serving(encoder, config), encoder.device)

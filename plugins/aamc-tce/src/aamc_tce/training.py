@@ -23,7 +23,8 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import replacing
 from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
-from aamc_tce.encoder import Encoder, TokenIds, one_core_each
+from aamc_tce.embedder import TokenIds
+from aamc_tce.encoder import Encoder, one_core_each
 from aamc_tce.losses import as_arrays, multi_task_loss
 
 WARM_UP = 0.06

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
+import torch
 from aamc_lexical.experts import CategoryMeans, Expert, QualityHead
 from aamc_lexical.heads import HeadWeights
 from aamc_lexical.learned import Projection
@@ -20,6 +21,7 @@ from aamc_lexical.targets import Targets
 
 from aamc_sdk.batch import Floats
 from aamc_tce.config import TCEConfig
+from aamc_tce.embedder import Embedder
 from aamc_tce.encoder import Encoder
 from aamc_tce.training import Examples, FrozenExamples, Job, TextExamples, fit
 
@@ -29,9 +31,9 @@ TIMES_FORWARD = 3
 
 @attrs.frozen(kw_only=True, eq=False)
 class EncodedFit(Fitted):
-    """What came of fitting some rows, and the encoder of their embeddings."""
+    """What came of fitting some rows, and what computes their embeddings."""
 
-    encoder: Encoder
+    encoder: Embedder
 
 
 class Way(Protocol):
@@ -44,19 +46,19 @@ class Way(Protocol):
 
 
 class FrozenWay:
-    """The encoder stays as it is; the heads and the experts share its embeddings."""
+    """The encoder stays as it is, whatever computes it; the heads, trained on ``device``, and the experts share its embeddings."""
 
-    def __init__(self, config: TCEConfig, material: Material, encoder: Encoder) -> None:
-        self.config, self.material, self.encoder = config, material, encoder
+    def __init__(self, config: TCEConfig, material: Material, encoder: Embedder, device: torch.device) -> None:
+        self.config, self.material, self.encoder, self.device = config, material, encoder, device
         embeddings = encoder.embed([*material.texts, *material.validation_texts], material.training.progress)
         self.projection: Projection | None = Projection.fit(embeddings[material.rows], config.dimensions)
         features = self.projection(embeddings)
         self._features, validation = features[: len(material.texts)], features[len(material.texts) :]
-        self._validation = FrozenExamples(validation, encoder.device) if len(validation) else None
+        self._validation = FrozenExamples(validation, device) if len(validation) else None
 
     def fit(self, rows: Rows, name: str) -> EncodedFit:
         """Train the heads, and fit the experts of quality, on some rows."""
-        features, targets, device = self._features[rows], self.material.targets.take(rows), self.encoder.device
+        features, targets, device = self._features[rows], self.material.targets.take(rows), self.device
         given = {"encoder": None, "width": features.shape[1], "device": device, "checkpoint": None, "name": name}
         heads, curve = fit(_job(self.config, self.material, rows, FrozenExamples(features, device), self._validation, **given))
         experts = smoothing_experts(self.config, features, targets, self.material.seed) if targets.candidates else {}

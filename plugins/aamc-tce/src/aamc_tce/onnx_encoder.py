@@ -1,0 +1,129 @@
+"""A text encoder that onnxruntime computes: a graph and a tokenizer in a folder, without torch or transformers.
+
+Texts are computed one at a time, side by side on the cores: on a CPU larger batches gain nothing, there is no padding, and what is
+quantized as it comes (int8) would depend on a text's neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.files import read_json, write_json
+from aamc_tce.embedder import Embedder, TokenIds
+
+GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
+INPUT = "token_ids"
+NEEDED = ("onnxruntime", "onnx", "onnxscript")
+"""What runs a graph, and what exports one."""
+SLOW_FUSION = "SkipLayerNormFusion"
+"""An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a graph is.
+
+    Attributes:
+        fingerprint: A hash of all that an embedding depends on beside its text.
+        width: How long an embedding is.
+        max_length: Tokens of a text that are read.
+        sha256: Of the graph's file and of the tokenizer's, in hexadecimal, by name.
+    """
+
+    fingerprint: str
+    width: int
+    max_length: int
+    sha256: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write it beside the graph."""
+        write_json(folder / ABOUT, attrs.asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> About:
+        """Read it.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        try:
+            return cls(**read_json(folder / ABOUT))
+        except TypeError as error:
+            raise CheckpointError(f"{folder / ABOUT} is damaged ({error}); export again") from error
+
+
+class OnnxEncoder(Embedder):
+    """An exported encoder; safe to use from several threads.
+
+    Args:
+        folder: Where :func:`aamc_tce.onnx_export.export` wrote it.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+        ConfigError: onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        about = About.read(folder)
+        files = {name: _read(folder / name, digest) for name, digest in about.sha256.items()}
+        self._session = _session(files[GRAPH], folder)
+        self._tokenizer = _tokenizer(files[TOKENIZER], about.max_length)
+        super().__init__(about.fingerprint, about.width)
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        vectors = np.zeros((len(batch), self.width), dtype=np.float16)
+        for vector, tokens in zip(vectors, batch, strict=True):
+            if tokens:  # some tokenizers have none for an empty text
+                vector[:] = self._session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
+        return vectors
+
+
+def _session(graph: bytes, folder: Path) -> Any:
+    """Return what computes a graph, on one core for each calling thread."""
+    try:
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise ConfigError("an exported encoder needs onnxruntime: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
+    except Exception as error:  # the library raises bare classes of its own
+        raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
+
+
+def _tokenizer(content: bytes, max_length: int) -> Any:
+    """Return a tokenizer that cuts texts and pads none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_buffer(content)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def _read(path: Path, sha256: str) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        CheckpointError: It is missing, or not the one that was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} is missing: {error.strerror}; export again") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{path} is damaged: it is not the file that was written; export again")
+    return content
