@@ -2,7 +2,9 @@
 
 Every router sees estimates with an error, and expected quality from a logistic regression on one sampled outcome for each
 training query and candidate (out of fold for training rows). The measure is the mean true expected reward, over the
-simplex lattice of preferences and played streams, as a share of the way from ``random`` to ``oracle``.
+simplex lattice of preferences and played streams, as a share of the way from ``random`` to ``oracle``. Beside it stand
+the mean itself (expected utility), the greatest shortfall to ``oracle`` at one preference (worst regret), the hypervolume of
+the mean objectives above the reference point 0, and how far cost, latency and quality are from falling in order as their weights fall.
 
     python benchmarks/ppo.py --steps 1000000 --load 0.6 --seeds 0 1 2
 """
@@ -24,13 +26,17 @@ from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import configure, parse_yaml
+from aamc_sdk.evaluation.multi_objective import hypervolume
+from aamc_sdk.evaluation.preferences import lattice, sweep
 from aamc_sdk.features import encode_queries
 from aamc_sdk.pools import default_pool
 from aamc_sdk.requests import build_request
 from aamc_sdk.rewards import LinearReward
 
 STEPS, PER_PREFERENCE = 60, 48
-LATTICE = np.array([(q, c, 5 - q - c) for q in range(6) for c in range(6 - q)]) / 5
+FIGURES = ("reward", "quality", "cost_usd", "latency_ms")
+LATTICE, COST_SWEEP = lattice(), sweep()
+LATENCY_SWEEP = COST_SWEEP[:, [0, 2, 1]]
 HEADLINE = Preference().array
 SIZES = {"train": 8_000, "validation": 1_000, "test": 4_000}
 
@@ -94,8 +100,8 @@ def described_rows(env: QueueEnvironment, split: str, error: float, seed: int) -
     return build_request(true.queries, true.pool, HEADLINE, estimates=attrs.evolve(true.estimates, complexity=complexity))
 
 
-def play(env: QueueEnvironment, request: RoutingRequest, router: Router, preferences: Floats, seed: int) -> dict[str, float]:
-    """Play test streams and return means of the true expectations of what was chosen."""
+def play(env: QueueEnvironment, request: RoutingRequest, router: Router, preferences: Floats, seed: int) -> dict[str, Floats]:
+    """Play test streams and return, for each of P preferences, means of the true expectations of what was chosen, ``[P, ...]``."""
     n = len(preferences) * PER_PREFERENCE
     same_luck = np.tile(np.arange(PER_PREFERENCE), len(preferences))
     streams = env.vector(n, "test", request=request, seed=seed, streams=same_luck, preferences=np.repeat(preferences, PER_PREFERENCE, axis=0))
@@ -107,10 +113,12 @@ def play(env: QueueEnvironment, request: RoutingRequest, router: Router, prefere
         assert present.hindsight is not None
         chosen = np.where(present.mask, router.score(present).utility, -np.inf).argmax(axis=1)
         truth = present.hindsight
-        reward = env.services.reward.scalar(truth, present.preferences)[every, chosen]
-        figures.append([reward.mean(), *(part[every, chosen].mean() for part in (truth.known_quality, truth.cost_usd, truth.latency_ms))])
+        reward = env.services.reward.scalar(truth, present.preferences)
+        objectives = env.services.reward.vector(truth)[every, chosen].T
+        figures.append([*objectives, *(part[every, chosen] for part in (reward, truth.known_quality, truth.cost_usd, truth.latency_ms))])
         streams.step(chosen)
-    return dict(zip(("reward", "quality", "cost_usd", "latency_ms"), np.mean(figures, axis=0).tolist(), strict=True))
+    means = np.mean(figures, axis=0).reshape(-1, len(preferences), PER_PREFERENCE).mean(axis=2)
+    return {"objectives": means[:3].T, **dict(zip(FIGURES, means[3:], strict=True))}
 
 
 def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -125,21 +133,49 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     requests = fitted_requests(env, args.error, args.blind, seed)
     options = {"total_timesteps": args.steps} | {key: parse_yaml(value, key) for key, value in (pair.split("=") for pair in args.set)}
     ppo = PPORouter(configure(PPOConfig, options, preset=args.preset), services)
-    started = time.perf_counter()
-    rows = {"dataset": env.dataset("train"), "validation": env.dataset("validation")}
-    metrics = ppo.train(Training(**rows, request=requests["train"], validation_request=requests["validation"], env=env))
-    seconds = time.perf_counter() - started
+    started = time.process_time()  # other programs do not add to it
+    training = Training(dataset=env.dataset("train"), validation=env.dataset("validation"), env=env)
+    metrics = ppo.train(attrs.evolve(training, request=requests["train"], validation_request=requests["validation"]))
+    seconds = time.process_time() - started
     routers = {"random": Random(None, services), "greedy": Greedy(None, services), "ppo": ppo, "oracle": Oracle(None, services)}
-    lattice = {name: play(env, requests["test"], router, LATTICE, seed) for name, router in routers.items()}
+    on_lattice = {name: play(env, requests["test"], router, LATTICE, seed) for name, router in routers.items()}
     headline = {name: play(env, requests["test"], router, HEADLINE[None], seed) for name, router in routers.items()}
-    shares = {"way_to_oracle": ways(lattice), "headline_way": ways(headline)}
-    return {"seed": seed, "train_s": seconds, "reward_by_trust": metrics["reward_by_trust"], **shares, "headline": headline}
+    return {
+        **{"seed": seed, "train_cpu_s": seconds, "reward_by_trust": metrics["reward_by_trust"]},
+        **{"way_to_oracle": ways(on_lattice), "headline_way": ways(headline)},
+        "over_preferences": {name: over_preferences(figures, on_lattice["oracle"]) for name, figures in on_lattice.items()},
+        "disorder": disorder(env, requests["test"], ppo, seed),
+        "headline": {name: {key: float(figures[key].mean()) for key in FIGURES} for name, figures in headline.items()},
+    }
 
 
-def ways(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+def ways(figures: dict[str, dict[str, Floats]]) -> dict[str, float]:
     """Return each router's share of the way from random to oracle."""
-    bottom, top = figures["random"]["reward"], figures["oracle"]["reward"]
-    return {name: (figure["reward"] - bottom) / (top - bottom) for name, figure in figures.items() if name not in ("random", "oracle")}
+    means = {name: float(figure["reward"].mean()) for name, figure in figures.items()}
+    bottom, top = means["random"], means["oracle"]
+    return {name: (mean - bottom) / (top - bottom) for name, mean in means.items() if name not in ("random", "oracle")}
+
+
+def over_preferences(figures: dict[str, Floats], oracle: dict[str, Floats]) -> dict[str, float]:
+    """Return a router's expected utility, worst regret, and hypervolume above 0, over the lattice of preferences."""
+    return {
+        "expected_utility": float(figures["reward"].mean()),
+        "worst_regret": float((oracle["reward"] - figures["reward"]).max()),
+        "hypervolume": float(hypervolume(figures["objectives"])),
+    }
+
+
+def disorder(env: QueueEnvironment, request: RoutingRequest, router: Router, seed: int) -> dict[str, float]:
+    """Return the greatest step in the wrong direction, as a share of the whole range, of what should fall along a sweep.
+
+    Cost falls as it weighs more beside quality, and so does latency; quality falls with either.
+    """
+    found = {}
+    for preferences, key in ((COST_SWEEP, "cost_usd"), (LATENCY_SWEEP, "latency_ms")):
+        figures = play(env, request, router, preferences, seed)
+        for name, fallen in ((key, figures[key]), (f"quality against {key}", figures["quality"])):
+            found[name] = float(max(np.diff(fallen).max(), 0.0) / np.ptp(fallen))
+    return found
 
 
 def main() -> None:

@@ -77,19 +77,21 @@ def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
     mask[0, 1] = False
-    shapes = ((rows, 6), (rows, candidates, 5), (candidates, 39))
+    shapes = ((rows, 6), (rows, 5, candidates), (candidates, 39))
     query, pair, candidate = (rng.random(shape).astype(dtype) for shape in shapes)
     return p, query, weights.astype(dtype), pair, candidate, mask
 
 
-def test_torch_and_numpy_compute_the_same():
+@pytest.mark.parametrize("masked", [True, False])
+def test_torch_and_numpy_compute_the_same(masked):
     p, query, weights, pair, candidate, mask = parts()
+    mask |= not masked
     utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
-    log_p = log_softmax(p, utilities, mask)
+    log_p = log_softmax(utilities, mask)
     pooled = pool_pairs(np.exp(log_p), pair)
     t = {name: torch.as_tensor(array) for name, array in p.items()}
     query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
-    same = log_softmax(t, utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
+    same = log_softmax(utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
     assert same.numpy() == pytest.approx(log_p, abs=1e-4)
     found = values(t, query, weights, torch.as_tensor(pooled), torch).numpy()
     assert found == pytest.approx(values(p, query.numpy(), weights.numpy(), pooled), abs=1e-5)
@@ -105,7 +107,8 @@ def test_gradients_agree_with_finite_differences():
     def loss(*arrays):
         t = dict(zip(names, arrays, strict=True))
         query, weights, pair, candidate, mask = fixed
-        log_p = log_softmax(t, utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
+        logits = utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch, t["log_temperature"].exp())
+        log_p = log_softmax(logits, mask, torch)
         old = torch.full((3,), np.log(0.3), dtype=torch.float64)
         return clipped_surrogate(log_p.gather(1, action)[:, 0] - old, advantage, 0.2) - 0.1 * entropy(log_p)
 
@@ -115,15 +118,25 @@ def test_gradients_agree_with_finite_differences():
 
 def test_masked_candidates_have_no_probability_and_are_never_drawn():
     p, query, weights, pair, candidate, mask = parts(rows=1)
-    log_p = log_softmax(p, utility(p, query, weights, pair, embed_candidates(p, candidate)), mask)
+    log_p = log_softmax(utility(p, query, weights, pair, embed_candidates(p, candidate)), mask)
     assert np.exp(log_p)[0, 1] == 0
     assert np.exp(log_p).sum() == pytest.approx(1)
-    assert 1 not in draw_actions(np.repeat(log_p, 1000, axis=0), np.random.default_rng(0))
+    assert 1 not in draw_actions(np.repeat(np.exp(log_p), 1000, axis=0), np.random.default_rng(0))
+
+
+def test_utilities_can_be_had_times_tau():
+    p, query, weights, pair, candidate, _ = parts()
+    embedded = embed_candidates(p, candidate)
+    assert utility(p, query, weights, pair, embedded, tau=3.0) == pytest.approx(3 * utility(p, query, weights, pair, embedded), rel=1e-4)
+
+
+def test_a_candidate_of_probability_0_is_not_drawn_wherever_it_stands():
+    assert set(draw_actions(np.tile(np.float32([0, 0.1, 0, 0.9, 0]), (10_000, 1)), np.random.default_rng(0))) == {1, 3}
 
 
 def test_actions_are_drawn_with_their_probabilities():
     probabilities = np.array([0.5, 0.3, 0.2])
-    drawn = draw_actions(np.tile(np.log(probabilities), (100_000, 1)), np.random.default_rng(0))
+    drawn = draw_actions(np.tile(probabilities, (100_000, 1)), np.random.default_rng(0))
     assert np.bincount(drawn) / 100_000 == pytest.approx(probabilities, abs=0.01)
 
 
@@ -131,10 +144,10 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
     p, query, weights, pair, candidate, mask = parts()
     order = np.array([2, 0, 3, 1])
     utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
-    reordered = utility(p, query, weights, pair[:, order], embed_candidates(p, candidate[order]))
+    reordered = utility(p, query, weights, pair[:, :, order], embed_candidates(p, candidate[order]))
     assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
-    log_p, log_p_reordered = log_softmax(p, utilities, mask), log_softmax(p, reordered, mask[:, order])
-    pooled, pooled_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, order])
+    log_p, log_p_reordered = log_softmax(utilities, mask), log_softmax(reordered, mask[:, order])
+    pooled, pooled_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, :, order])
     assert values(p, query, weights, pooled) == pytest.approx(values(p, query, weights, pooled_reordered), abs=1e-5)
 
 

@@ -170,7 +170,12 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
     env = bandit(0, bias=0.1)
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
     view = View.of(features.flat(), len(env.pool), env.reward)
-    for part, expected in ((view.query, features.query), (view.weights, features.preference), (view.pair, features.pair), (view.mask, features.mask)):
+    for part, expected in (
+        (view.query, features.query),
+        (view.weights, features.preference),
+        (view.pair, features.pair.swapaxes(1, 2)),
+        (view.mask, features.mask),
+    ):
         assert np.array_equal(part, expected)
 
 

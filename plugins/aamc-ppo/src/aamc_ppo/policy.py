@@ -15,7 +15,9 @@ A candidate's worth for objective k is a two-tower product plus a load term, and
 Pair feature k is the expected objective k, so e_k (a unit vector) picks what the plug-in rule maximises. Both
 outputs of the query's tower begin at 0: **the untrained policy is the plug-in rule**, and what is learned is where
 that is wrong. Since V does not see the preference, weighing an objective more never lowers what is chosen of V_k.
-The sums over k are taken before those over m, so a candidate costs E + F multiplications whatever K is.
+The sums over k are taken before those over m, so a candidate costs E + F multiplications whatever K is. Pair features
+come before candidates in memory, ``[B, F, M]``: sums of F products then run along rows, which with many candidates is
+several times as fast as sums along the shortest axis.
 """
 
 from __future__ import annotations
@@ -77,30 +79,35 @@ def embed_candidates(p: Parameters, candidate: Any, xp: Any = np) -> Any:
     return xp.tanh(candidate @ p["candidate_w1"] + p["candidate_b1"]) @ p["candidate_w2"] + p["candidate_b2"]
 
 
-def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, xp: Any = np) -> Any:
-    """Return equations (2) to (4), U as ``[B, M]``, in the unit of the reward.
+def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, xp: Any = np, tau: Any = None) -> Any:
+    """Return equations (2) to (4), U as ``[B, M]``, in the unit of the reward; or tau U.
 
     Args:
         p: The policy's parameters.
         query: ``[B, Q]``.
         weights: What each objective counts, ``[B, 3]``.
-        pair: ``[B, M, 5]``.
+        pair: ``[B, 5, M]``.
         embedded: The candidates by equation (1), ``[M, E]``.
         xp: ``numpy`` or ``torch``.
+        tau: What U is multiplied by, if anything: E + F products a row here, M afterwards.
     """
     hidden = xp.tanh(query @ p["query_w1"] + p["query_b1"])
     width = embedded.shape[1]
     per_objective = (hidden @ p["query_w2"] + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
     weighed = (weights[:, None, :] @ per_objective)[:, 0, :]
-    match = weighed[:, :width] @ embedded.T
-    learned_load = (pair @ weighed[:, width:, None])[:, :, 0]
-    plug_in = (pair[:, :, :OBJECTIVES] @ weights[:, :, None])[:, :, 0]
-    return match + learned_load + plug_in
+    match, expected, load = weighed[:, :width], weighed[:, width : width + OBJECTIVES], weighed[:, width + OBJECTIVES :]
+    factors = xp.concatenate((match, expected + weights, load), 1)
+    if tau is not None:
+        factors = tau * factors
+    return factors[:, :width] @ embedded.T + (factors[:, None, width:] @ pair)[:, 0, :]
 
 
-def log_softmax(p: Parameters, utilities: Any, mask: Any, xp: Any = np) -> Any:
-    """Return log probabilities by equation (4), ``[B, M]``; -1e9 or less, so probability 0, where masked."""
-    logits = xp.where(mask, xp.exp(p["log_temperature"]) * utilities, -1e9)
+def log_softmax(logits: Any, mask: Any, xp: Any = np) -> Any:
+    """Return log probabilities by equation (4) from tau U, ``[B, M]``; -1e9 or less, so probability 0, where masked."""
+    if not mask.all():  # else two passes over all pairs, forward and back, would change nothing
+        logits = xp.where(mask, logits, -1e9)
+    if xp is not np:
+        return xp.log_softmax(logits, 1)  # torch's own makes fewer passes, forward and back
     shifted = logits - xp.amax(logits, 1)[:, None]
     return shifted - xp.log(xp.exp(shifted).sum(1))[:, None]
 
@@ -121,10 +128,12 @@ def values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -
 
 
 def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:
-    """Return pair features ``[B, M, 5]`` averaged by ``[B, M]`` probabilities, ``[B, 5]``."""
-    return np.asarray((probabilities[:, None, :] @ pair)[:, 0, :], dtype=np.float32)
+    """Return pair features ``[B, 5, M]`` averaged by ``[B, M]`` probabilities, ``[B, 5]``."""
+    return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
 
 
-def draw_actions(log_probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return one candidate a row, drawn by the Gumbel-max trick, ``[B]``."""
-    return np.asarray((log_probabilities + rng.gumbel(size=log_probabilities.shape)).argmax(axis=1))
+def draw_actions(probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return one candidate a row, drawn by inversion from ``[B, M]``: never one of probability 0, ``[B]``."""
+    cumulative = probabilities.cumsum(axis=1)
+    reached = rng.random((len(cumulative), 1), dtype=np.float32) * cumulative[:, -1:]  # always below the last
+    return np.asarray((cumulative > reached).argmax(axis=1))

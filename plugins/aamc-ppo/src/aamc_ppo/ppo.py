@@ -110,6 +110,7 @@ class Learner:
         self._candidate = torch.as_tensor(candidate, device=device)
         self.parameters = {name: torch.tensor(array, device=device, requires_grad=True) for name, array in {**policy, **critic}.items()}
         self._policy_names = tuple(policy)
+        self._kept: dict[str, Tensor] = {}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate, eps=1e-5)
 
     def policy(self) -> dict[str, Array32]:
@@ -149,7 +150,7 @@ class Learner:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
         order = torch.as_tensor(rng.permutation(size), device=self._device)
-        shuffled = {name: part[order] for name, part in batch.items()}  # once: gathering rows anew each epoch takes as long as a forward pass
+        shuffled = self._shuffled(batch, order)  # once: gathering rows anew each epoch takes as long as a forward pass
         starts = range(0, size, self._config.minibatch)
         minibatches = [{name: part[start : start + self._config.minibatch] for name, part in shuffled.items()} for start in starts]
         figures: list[dict[str, float]] = []
@@ -159,6 +160,12 @@ class Learner:
                 break
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
         return means | {"explained_variance": explained_variance(batch["value"], batch["target"])}
+
+    def _shuffled(self, batch: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:
+        """Return the rows in another order, in the memory of the last update: fresh memory costs more time than filling it."""
+        if not self._kept:
+            self._kept = {name: torch.empty_like(part) for name, part in batch.items()}
+        return {name: torch.index_select(part, 0, order, out=self._kept[name]) for name, part in batch.items()}
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
@@ -208,7 +215,8 @@ class Learner:
         config = self._config
         p = self.parameters
         embedded = embed_candidates(p, self._candidate, torch)
-        log_p = log_softmax(p, utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch), batch["mask"], torch)
+        logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
+        log_p = log_softmax(logits, batch["mask"], torch)
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
         value = values(p, batch["query"], batch["weights"], batch["pooled"], torch)

@@ -40,7 +40,7 @@ def draw_preferences(strategy: str, fixed: Floats, n: int, rng: np.random.Genera
 
 @attrs.frozen(eq=False)
 class View:
-    """Observations in parts: query ``[B, Q]``, weights ``[B, 3]``, pair ``[B, M, 5]``, mask ``[B, M]``."""
+    """Observations in parts: query ``[B, Q]``, weights ``[B, 3]``, pair ``[B, 5, M]``, mask ``[B, M]``."""
 
     query: Array32
     weights: Array32
@@ -51,8 +51,8 @@ class View:
     def of(cls, observations: Array32, candidates: int, reward: Reward) -> View:
         """Take flat observations ``[B, Q + 3 + 5 M]`` apart (see :meth:`aamc_sdk.features.Features.flat`)."""
         query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR * candidates, -PAIR * candidates), axis=1)
-        pair = pair.reshape(len(pair), candidates, PAIR)
-        return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, :, -1] > 0)
+        pair = pair.reshape(len(pair), candidates, PAIR).swapaxes(1, 2)
+        return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
 
     @classmethod
     def stack(cls, views: Sequence[View]) -> View:
@@ -110,11 +110,12 @@ class Player:
         ends = {}
         for step in range(steps + 1):
             view, log_p = self._look(policy, embedded, self._observations)
+            probabilities = np.exp(log_p)
             views.append(view)
-            pooled.append(pool_pairs(np.exp(log_p), view.pair))
+            pooled.append(pool_pairs(probabilities, view.pair))
             if step == steps:
                 break
-            action = draw_actions(log_p, rng)
+            action = draw_actions(probabilities, rng)
             self._observations, _, _, truncated, info = self._streams.step(action)
             actions.append(action)
             chosen.append(log_p[np.arange(len(action)), action])
@@ -135,7 +136,8 @@ class Player:
     def _look(self, policy: Parameters, embedded: Array32, observations: Array32) -> tuple[View, Array32]:
         """Return observations in parts and the policy's log probabilities there, ``[n, M]``."""
         view = View.of(observations, len(self._candidate), self._reward)
-        return view, log_softmax(policy, utility(policy, view.query, view.weights, view.pair, embedded), view.mask)
+        logits = utility(policy, view.query, view.weights, view.pair, embedded, tau=np.exp(policy["log_temperature"]))
+        return view, log_softmax(logits, view.mask)
 
     def _end(self, policy: Parameters, embedded: Array32, info: Mapping[str, Any]) -> tuple[View, Array32]:
         """Return what streams that were just cut off would have shown next; others keep their present observation."""

@@ -83,8 +83,8 @@ class PPORouter(Router):
         """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""
         features = encode(request, self.services.reward, self._categories)
         weights = self.services.reward.weights(features.preference)
-        utilities = utility(self._policy, features.query, weights, features.pair, self._embed(request.pool))
-        probabilities = np.exp(log_softmax(self._policy, utilities, features.mask)) if self.samples else None
+        utilities = utility(self._policy, features.query, weights, features.pair.swapaxes(1, 2), self._embed(request.pool))
+        probabilities = np.exp(log_softmax(np.exp(self._policy["log_temperature"]) * utilities, features.mask)) if self.samples else None
         return Scores(utilities, probabilities)
 
     def _embed(self, pool: Pool) -> Array32:
