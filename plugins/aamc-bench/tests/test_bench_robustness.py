@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_bench.robustness import noises, options_of
+from aamc_bench.robustness_figures import figures_of
 from aamc_bench.samples import Sample
-from aamc_bench.shift import deal, without
+from aamc_bench.shift import check_trained_here, deal, without
 from aamc_bench.trained import Trained
 from aamc_bench.training import complete_run, settings_of
 
@@ -17,6 +19,8 @@ from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.files import plain, read_json
 from aamc_sdk.interfaces import Silence
+from aamc_sdk.runs import Run
+from aamc_sdk.settings import Choice
 from aamc_sdk.types import Query
 
 ROUTERS = ["greedy", "best-single", "oracle"]
@@ -120,8 +124,33 @@ def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> 
 
 
 def test_options_name_every_noise_once_and_none_first() -> None:
-    options = options_of(routers="greedy", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
+    options = options_of(routers="greedy", kinds="typos,shift,typos", noise_levels=[0.0, 0.2], n_episodes=3)
     assert noises(options) == [("none", 0.0), ("typos", 0.2)]
+
+
+def test_what_was_not_asked_for_is_neither_measured_nor_drawn(trained: Path, tmp_path: Path) -> None:
+    assert noises(options_of(routers="greedy", kinds="shift")) == []
+    assert figures_of({"noise": [], "shift": []}) == {}
+    assert run(str(trained), "--kinds", "typos", "--noise-levels", "0", "--n-episodes", "2", "--out", str(tmp_path / "out")) == 0
+    assert list(noise(tmp_path / "out")) == [("none", router) for router in ROUTERS]
+    assert not (tmp_path / "out" / "figures").exists()
+
+
+def test_data_without_categories_has_no_shift_and_says_so(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(trained), "--kinds", "shift", "--groups", "5", "--out", str(tmp_path / "out")) == 0
+    assert "fewer categories than there are groups" in capsys.readouterr().err
+
+
+def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:
+    settings = Run.open(trained).settings
+    check_trained_here(settings, ROUTERS)
+    taken = attrs.evolve(settings, estimator=Choice(str(trained / "estimator")))
+    with pytest.raises(ConfigError, match="the estimator is the checkpoint"):
+        check_trained_here(taken, ROUTERS)
+    taken = attrs.evolve(settings, router=Choice(str(trained / "routers" / "greedy")))
+    with pytest.raises(ConfigError, match="the router is the checkpoint"):
+        check_trained_here(taken, ["greedy"])
+    check_trained_here(taken, ["best-single"])
 
 
 def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:

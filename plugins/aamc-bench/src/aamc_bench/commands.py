@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +128,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
-    from aamc_bench.robustness_figures import draw_noise, draw_shift
+    from aamc_bench.robustness_figures import figures_of
     from aamc_bench.robustness_table import for_the_console, tables_of
 
     with begin("bench robustness", out, resume, given, experiment.options_of) as begun:
@@ -138,12 +137,13 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
         write_results(begun.folder, document, tables)
-        for name, draw in (("noise", draw_noise), ("shift", draw_shift)):
-            if document[name]:
-                save_figure(begun.folder, name, partial(draw, document[name]))
+        for name, draw in figures_of(document).items():
+            save_figure(begun.folder, name, draw)
     show_results(begun.folder, document, for_the_console(tables), as_json)
     if failed is not None:
         raise failed
+    if experiment.SHIFT in begun.options["kinds"] and not document["shift"]:
+        click.echo("Shift was not measured: the data names fewer categories than there are groups", err=True)
 
 
 def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[str, Any], JobsFailed | None]:

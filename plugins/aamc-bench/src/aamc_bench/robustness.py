@@ -13,7 +13,7 @@ from aamc_bench.disturbed import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.robustness_table import noise_records, shift_records
 from aamc_bench.samples import Sample
-from aamc_bench.shift import AWAY, HOME
+from aamc_bench.shift import AWAY, HOME, check_trained_here
 from aamc_bench.tables import Record
 from aamc_bench.text_noise import KINDS
 from aamc_bench.training import installed, settings_of
@@ -46,10 +46,10 @@ def options_of(
     """Return all that the result follows from, by the command line's options; what is not given has its default.
 
     Raises:
-        ConfigError: A kind of noise is unknown, or a run comes with options that would train another one.
+        ConfigError: A kind of noise is unknown, a run comes with options that would train another one, or shift cannot train it again.
         CheckpointError: The run is none, or does not hold one of the routers.
     """
-    chosen = list(ALL) if kinds is None else split_names(kinds)
+    chosen = list(ALL) if kinds is None else list(dict.fromkeys(split_names(kinds)))
     for kind in chosen:
         if kind not in ALL:
             raise ConfigError(f"no kind of noise is named {kind!r}{nearest(kind, ALL)} (there are: {one_of(ALL)})")
@@ -58,7 +58,10 @@ def options_of(
     if run is not None:
         if assignments or any(value is not None for value in given.values()):
             raise ConfigError(f"{run} is measured as it was trained; leave out the options that say what to train")
-        return options | {"run": str(run.resolve()), "routers": _routers_of(Run.open(run), named), "settings": None}
+        held = _routers_of(Run.open(run), named)
+        if SHIFT in chosen:
+            check_trained_here(Run.open(run).settings, held)
+        return options | {"run": str(run.resolve()), "routers": held, "settings": None}
     names = named or installed(ROUTERS, get_plugin_manager())
     return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, **given).plain()}
 
@@ -90,9 +93,9 @@ def measuring_jobs(options: Mapping[str, Any]) -> list[Job]:
 
 
 def noises(options: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return each kind and level of noise, the first of which is none."""
+    """Return each kind and level of noise, the first of which is none; nothing where only shift was asked for."""
     kinds = [kind for kind in options["kinds"] if kind != SHIFT]
-    return [(CLEAN, 0.0), *((kind, level) for kind in kinds for level in options["levels"] if level > 0)]
+    return [(CLEAN, 0.0), *((kind, level) for kind in kinds for level in options["levels"] if level > 0)] if kinds else []
 
 
 def _key(kind: str, level: float) -> str:

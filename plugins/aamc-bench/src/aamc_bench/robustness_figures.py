@@ -12,13 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from aamc_bench.disturbed import CLEAN
-from aamc_bench.figures import draw_change, draw_line, looks_of, panels
+from aamc_bench.figures import Draw, draw_change, draw_line, looks_of, panels
 from aamc_bench.robustness_table import METRICS
 from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Record
 
 LONGEST = 100
 """The most letters of a panel's title."""
+
+
+def figures_of(document: Mapping[str, Any]) -> dict[str, Draw]:
+    """Return what draws each figure, by its name; none of what was not measured."""
+    drawings: dict[str, Draw] = {}
+    if any(record["noise"] != CLEAN for record in document["noise"]):
+        drawings["noise"] = partial(draw_noise, document["noise"])
+    if document["shift"]:
+        drawings["shift"] = partial(draw_shift, document["shift"])
+    return drawings
 
 
 def draw_noise(records: Sequence[Record]) -> Figure:

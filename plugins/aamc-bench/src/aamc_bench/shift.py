@@ -17,10 +17,12 @@ import numpy as np
 from aamc_bench.samples import Sample
 from aamc_bench.trained import Trained
 from aamc_sdk.dataset import Dataset
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.runs import find_checkpoint, part_name
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Choice, Settings
 from aamc_sdk.world import World
@@ -104,8 +106,24 @@ def _of_categories(split: Dataset, categories: Sequence[str], held_out: bool) ->
     return split.take(np.flatnonzero(np.isin(split.labels.category, categories) == held_out))
 
 
+def check_trained_here(settings: Settings, routers: Sequence[str]) -> None:
+    """Raise where a run's routers cannot be trained again without some categories, because it took over what others trained.
+
+    Raises:
+        ConfigError: Its estimator or one of the routers is a checkpoint, which has seen the categories.
+    """
+    again = _settings(settings, routers)
+    parts = [("router", choice.name) for choice in (again.routers or {}).values()]
+    if again.estimator is not None:
+        parts.append(("estimator", again.estimator.name))
+    for kind, name in parts:
+        if find_checkpoint(name, kind) is not None:
+            raise ConfigError(f"shift trains again without some categories, and the {kind} is the checkpoint {name}; leave shift out of --kinds")
+
+
 def _settings(settings: Settings, routers: Sequence[str]) -> Settings:
     """Return the settings under which the given run's routers are trained again."""
     named = settings.routers or {}
-    choices = {name: settings.router if name == settings.router.name else named.get(name, Choice(name)) for name in routers}
+    own = part_name(settings.router.name, "router")
+    choices = {name: settings.router if name == own else named.get(name, Choice(name)) for name in routers}
     return attrs.evolve(settings, router=choices[routers[0]], routers=choices)
