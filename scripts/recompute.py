@@ -22,6 +22,8 @@ Place = tuple[str, ...]
 HEADLINE, SWEEP, LATTICE, QUALITY_ALONE = 0, range(1, 22), range(22, 43), 1
 SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 TOSSES = 4_000
+LEAST_RESAMPLES = 400
+"""With fewer, all of them may well lie on one side of a correct bound."""
 
 
 class Decisions:
@@ -339,15 +341,15 @@ def spread(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array]) 
 
 
 def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
-    """Return whether each bound lies where chance puts the bounds of figures on resamples; a bound of null is infinite."""
+    """Return whether each bound lies where chance, within five standard errors, puts those of figures on resamples; a bound of null is infinite."""
     known = np.sort(drawn[~np.isnan(drawn)])
     if interval is None:
         return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
-    chance = 4 * math.sqrt(0.025 * 0.975 * (1 / len(known) + 1 / 1000))
+    chance = 5 * math.sqrt(0.025 * 0.975 * (1 / len(known) + 1 / 1000))
     low, high = interval[0], math.inf if interval[1] is None else interval[1]
     last = len(known) - 1
     inner, outer = math.ceil((0.025 + chance) * last), math.floor(max(0.025 - chance, 0.0) * last)
-    slack = 1e-9 * abs(low)
+    slack = max(1e-9 * abs(low), 1e-12)  # a gap of zero may be 1e-16
     lower = known[outer] - slack <= low <= known[inner] + slack
     return bool(lower and known[last - inner] - slack <= high <= known[last - outer] + slack)
 
@@ -390,8 +392,10 @@ def main() -> None:
     """Check and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--resamples", type=int, default=0, help="bootstrap resamples of its own; 0 leaves intervals unchecked")
+    parser.add_argument("--resamples", type=int, default=0, help=f"of its own, {LEAST_RESAMPLES} or more; 0 leaves intervals unchecked")
     given = parser.parse_args()
+    if 0 < given.resamples < LEAST_RESAMPLES:
+        parser.error(f"--resamples {given.resamples} are too few to check intervals; give at least {LEAST_RESAMPLES}")
     lines = check(given.run, given.resamples)
     sys.stdout.write("\n".join(lines or ["every number follows from the decisions"]) + "\n")
     sys.exit(bool(lines))

@@ -17,6 +17,7 @@ from aamc_sdk.evaluation.promotion import promotion
 from aamc_sdk.files import write_json
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "recompute.py"
+PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,11 @@ def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, 
     assert recompute.check(tmp_path, resamples=400) == []
 
 
-PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")
+@pytest.mark.parametrize("interval", [[-1.2, 1.96], [-1.96, 1.2], [-4.0, 1.96], [-1.96, None], None])
+def test_an_interval_that_is_too_narrow_or_too_wide_is_noticed(recompute: Any, interval: list[float] | None) -> None:
+    drawn = np.random.default_rng(0).normal(size=recompute.LEAST_RESAMPLES)
+    assert recompute.agree(("mean_quality",), [-1.96, 1.96], drawn)
+    assert not recompute.agree(("mean_quality",), interval, drawn)
 
 
 def test_strong_calls_follow_from_the_file(recompute: Any, make_table: Any, routers: Any, tmp_path: Path) -> None:
