@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
@@ -38,7 +37,7 @@ class _Lists:
         keys = {(DECISION, decision_id): place for place, decision_id in enumerate(ids, len(self._log))}
         if self.held or len(keys) < len(ids) or any(key in self._positions for key in keys):
             return False
-        self._log += zip(repeat(records), range(len(ids)), repeat(store_text), strict=False)  # what is repeated has no end
+        self._log += [(records, place, store_text) for place in range(len(ids))]
         self._positions |= keys
         return True
 
