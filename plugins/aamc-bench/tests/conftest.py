@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
+from aamc_bench import grid
+from aamc_bench.worker import do
 
 from aamc_sdk.cli import main
+from aamc_sdk.interfaces import Progress
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -17,6 +20,19 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)  # other processes search where this one does
+
+
+@pytest.fixture(scope="module")
+def in_process() -> Iterator[None]:
+    """Do jobs one after the other in this process: a new one takes a second to start, and ``test_bench_grid.py`` is about these."""
+
+    def work_off(jobs: Sequence[grid.Job], place: Path, workers: int, progress: Progress) -> dict[str, str]:
+        failed = [job for job in jobs if not do(job, place)]
+        return {job.key: (place / f"{job.key}.log").read_text().splitlines()[-1] for job in failed}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "_work_off", work_off)
+        yield
 
 
 @pytest.fixture(scope="session")

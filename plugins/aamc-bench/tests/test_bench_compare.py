@@ -16,6 +16,8 @@ from aamc_bench.samples import Sample
 from aamc_sdk.cli import main
 from aamc_sdk.files import read_json
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 ROUTERS = ["best-single", "slm-only", "random", "oracle"]
 
 
@@ -31,7 +33,7 @@ def run(*arguments: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def compared(outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared(in_process: None, outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compared") / "out"
     assert run(*arguments(outcomes, folder)) == 0
     return folder

@@ -23,6 +23,8 @@ from aamc_sdk.runs import Run
 from aamc_sdk.settings import Choice
 from aamc_sdk.types import Query
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 ROUTERS = ["greedy", "best-single", "oracle"]
 
 
@@ -36,7 +38,7 @@ def trained(outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(in_process: None, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What noise and shift did to the run's routers."""
     folder = tmp_path_factory.mktemp("measured") / "out"
     assert run(str(trained), "--kinds", "estimates,typos,shift", "--noise-levels", "0.0,0.9", "--n-episodes", "6", "--out", str(folder)) == 0

@@ -15,6 +15,8 @@ from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.rewards import LinearReward, Scale
 from aamc_sdk.types import Query
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 TINY = ("--estimator", "lexical", "--routers", "greedy,best-single", "--set", "dataset.n_train=80", "--set", "dataset.n_validation=20")
 SMALL = ("--set", "dataset.n_test=40", "--set", "evaluation.streams=4", "--set", "evaluation.steps=5")
 

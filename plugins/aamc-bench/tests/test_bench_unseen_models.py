@@ -19,6 +19,8 @@ from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.world import World, make_world
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 NEW = "middle"
 """The newcomer of the tests' stage."""
 

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 
 def work(job: Job, place: Path) -> None:
-    """Do a job and write its result; where it fails, the last line of its log says why, and the exit status is 1."""
+    """Do a job in a process that ends with its parent; the exit status is 1 where it fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends its jobs
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if not do(job, place):
+        sys.exit(1)
+
+
+def do(job: Job, place: Path) -> bool:
+    """Do a job and write its result; return whether it succeeded. Where it fails, the last line of its log says why."""
     with (place / f"{job.key}.log").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             module, _, name = job.function.partition(":")
@@ -33,7 +39,8 @@ def work(job: Job, place: Path) -> None:
         except Exception as error:
             traceback.print_exc()
             print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=log)  # to the log
-            sys.exit(1)
+            return False
+    return True
 
 
 def _end_with_parent() -> None:
