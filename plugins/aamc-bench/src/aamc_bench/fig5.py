@@ -23,7 +23,7 @@ from aamc_bench.samples import figure
 from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import settings_of
 from aamc_sdk.batch import Floats
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.evaluation import Comparison
 from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.preferences import HEADLINE as AT_PREFERENCE
@@ -92,12 +92,13 @@ def options_of(run: Path | None = None, assignments: Sequence[str] = (), **given
     """Return all that the figure follows from: a run that exists, or the settings of the main job.
 
     Raises:
-        CheckpointError: There is no such run, or options come with it that would change it.
+        CheckpointError: There is no such run, or it compared nothing.
+        ConfigError: Options come with it that would change it.
     """
     if run is None:
         return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).plain()}
-    if assignments or any(given.values()):
-        raise CheckpointError(f"--run {run} is drawn as it is; leave out the options that say how to make a run")
+    if assignments or any(value is not None for value in given.values()):
+        raise ConfigError(f"--run {run} is drawn as it is; leave out the options that say how to make a run")
     if Run.open(run).content["goal"] not in ("comparison", EVALUATION):
         raise CheckpointError(f"{run} compared nothing; make a run with: aamc run --router {ROUTER} --estimator tce")
     return {"run": str(run), "settings": None}
@@ -143,9 +144,14 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
     return {
         "success_difference": figure(ours[0] - theirs[0]),
-        "cost_saved": figure(1 - ours[1] / theirs[1]),
-        "latency_saved": figure(1 - ours[2] / theirs[2]),
+        "cost_saved": figure(_saved(ours[1], theirs[1])),
+        "latency_saved": figure(_saved(ours[2], theirs[2])),
     }
+
+
+def _saved(ours: Floats, theirs: Floats) -> Floats:
+    """Return 1 less the ratio; NaN where the reference costs nothing."""
+    return 1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0)
 
 
 def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:
