@@ -122,6 +122,21 @@ def test_several_datasets_have_a_mean(outcomes: str, tmp_path: Path) -> None:
     assert mean["ties"]["value"] == one["ties"]["value"] + two["ties"]["value"]
 
 
+def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes: str, tmp_path: Path) -> None:
+    lines = Path(outcomes.partition(":")[2]).read_text().splitlines()
+    for name, part in (("rows", lines[:120]), ("others", lines[120:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(part))
+    options = [*arguments(f"outcomes:{tmp_path / 'rows.jsonl'}", tmp_path / "out"), "--set", f"test_dataset=outcomes:{tmp_path / 'others.jsonl'}"]
+    assert run(*options) == 0
+    first, second = (Sample.load(path) for path in sorted(tmp_path.glob("out/jobs/*/sample.npz")))
+    oracle = ROUTERS.index("oracle")  # the same whatever it was trained on
+    np.testing.assert_array_equal(first.unit, second.unit)
+    np.testing.assert_allclose(first.figures["success_rate"][oracle], second.figures["success_rate"][oracle])
+    records = {record["router"]: record for record in read_json(tmp_path / "out" / "results.json")["records"]}
+    bounds = np.quantile(first.figures["success_rate"][oracle, 1:], (0.025, 0.975))
+    assert records["oracle"]["success_rate"]["ci95"] == pytest.approx(bounds)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

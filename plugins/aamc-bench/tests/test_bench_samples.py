@@ -9,10 +9,10 @@ from aamc_bench.duels import duels, standings
 from aamc_bench.samples import Sample, clear_best, figure, over_seeds
 
 
-def sample(figures: Any, rewards: Any = ((0.0, 1.0),), unit: Any = ("a", "b"), routers: Any = None) -> Sample:
+def sample(figures: Any, rewards: Any = ((0.0, 1.0),), unit: Any = "ab", routers: Any = None) -> Sample:
     values = np.array(figures, dtype=np.float64)
     names = routers or [f"r{n}" for n in range(len(values))]
-    return Sample(np.array(names), {"aiq": values}, np.array(rewards, dtype=np.float64), np.array(unit))
+    return Sample(np.array(names), {"aiq": values}, np.array(rewards, dtype=np.float64), np.array(list(unit)))
 
 
 def test_one_seed_is_its_own_mean_with_its_own_resamples() -> None:
@@ -31,9 +31,14 @@ def test_the_mean_over_seeds_is_that_of_the_data_and_spreads_over_seeds() -> Non
 
 
 def test_a_seed_that_is_drawn_twice_gives_two_resamples() -> None:
+    one, other = (sample([[0.0, *np.arange(100)]], unit=unit) for unit in ("ab", "cd"))
+    other_rows = over_seeds([one, other], "aiq")[0, 1:]
+    assert other_rows.std() == pytest.approx(np.arange(100).std() / np.sqrt(2), rel=0.25)
+
+
+def test_seeds_with_the_same_test_rows_tell_no_more_about_other_rows_than_one() -> None:
     one = sample([[0.0, *np.arange(100)]])
-    alike = over_seeds([one, one], "aiq")[0, 1:]
-    assert alike.std() == pytest.approx(np.arange(100).std() / np.sqrt(2), rel=0.25)
+    assert sorted(over_seeds([one, one, one], "aiq")[0, 1:]) == pytest.approx(np.arange(100))
 
 
 def test_routers_stay_paired() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aamc_bench.compare_table import Block
 from aamc_bench.grid import JOBS, Job, slug
-from aamc_bench.samples import Sample
+from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.training import complete_run, installed, settings_of
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError
@@ -60,7 +60,7 @@ def run_and_sample(folder: Path, progress: Progress, settings: Mapping[str, Any]
     complete_run(folder, progress, settings)
     run, comparison = Run.open(folder), Comparison.load(folder / "decisions.npz")
     reward = run.services(get_plugin_manager()).reward
-    Sample.of(comparison, reward, run.settings.evaluation, run.settings.seed).save(folder / SAMPLE)
+    Sample.of(comparison, reward, run.settings.evaluation, resampling_seed(comparison, run.settings)).save(folder / SAMPLE)
     return {"queries": len(comparison.queries)}
 
 

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_bench.samples import Sample
+from aamc_bench.samples import Sample, resampling_seed
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation import Comparison
@@ -160,11 +160,12 @@ def sample_of(comparison: Comparison, world: World, settings: Settings, newcomer
     ``new_brier`` and ``new_mae`` are the mean squared and the mean absolute error of the quality expected of them, ``new_share``
     is how often they are chosen at the headline's preference.
     """
-    sample = Sample.of(comparison, world.services.reward, settings.evaluation, settings.seed)
+    seed = resampling_seed(comparison, settings)
+    sample = Sample.of(comparison, world.services.reward, settings.evaluation, seed)
     columns = [comparison.candidates.tolist().index(name) for name in newcomers]
     error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
     chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
     per_query = {"new_brier": (error**2).mean(axis=2), "new_mae": np.abs(error).mean(axis=2), "new_share": chosen}  # [R, Q] each
-    resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, settings.seed)
+    resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
     own = {name: np.concatenate([resampling.means(values.T) for resampling in resamplings]).T for name, values in per_query.items()}
     return attrs.evolve(sample, figures={**sample.figures, **own})

@@ -18,7 +18,7 @@ from aamc_sdk.evaluation.realised import Candidates, Realised
 from aamc_sdk.evaluation.statistics import Yardsticks, statistics
 from aamc_sdk.files import plain, read_arrays, write_arrays
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.settings import Evaluation
+from aamc_sdk.settings import Evaluation, Settings
 
 
 @attrs.frozen(eq=False)
@@ -81,18 +81,26 @@ def _figures(comparison: Comparison, position: int, router: Realised, yardsticks
     }
 
 
+def resampling_seed(comparison: Comparison, settings: Settings) -> int:
+    """Return the seed of a run's resamples: its own, or one for all seeds where these are measured on the same rows of other data."""
+    return 0 if comparison.is_table and settings.test_dataset is not None else settings.seed
+
+
 def over_seeds(samples: Sequence[Sample], metric: str, seed: int = 0) -> Floats:
     """Return the mean of a metric over S seeds, and B resamples of it, ``[R, 1 + B]``.
 
     A resample draws S seeds with replacement, and takes of each a resample of its own rows: the hierarchical
     bootstrap. So an interval covers both what other test rows and what other seeds (splits, training) would give.
-    With one seed it is that of the rows alone. Figures that are drawn by one seed of the resampling are paired.
+    With one seed it is that of the rows alone. Where all seeds have the same test rows, they have the same resample of these:
+    many seeds tell no more about other rows than one. Figures that are drawn by one seed of the resampling are paired.
     """
     figures = np.stack([sample.figures[metric] for sample in samples])  # [S, R, 1 + B]
     seeds, resamples = len(figures), figures.shape[-1] - 1
     rng = np.random.default_rng(seed)
     drawn = rng.integers(seeds, size=(seeds, resamples))
     which = 1 + rng.permuted(np.tile(np.arange(resamples), (seeds, 1)), axis=1)  # a seed that is drawn twice gives two different resamples
+    if seeds > 1 and all(np.array_equal(sample.unit, samples[0].unit) for sample in samples):
+        which[:] = which[0]
     resampled = np.mean([figures[s, :, b].T for s, b in zip(drawn, which, strict=True)], axis=0)
     return np.column_stack((figures[..., 0].mean(axis=0), resampled))
 
