@@ -151,7 +151,7 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
 
 def _saved(ours: Floats, theirs: Floats) -> Floats:
     """Return 1 less the ratio; NaN where the reference costs nothing."""
-    return 1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0)
+    return np.asarray(1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0))
 
 
 def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:
