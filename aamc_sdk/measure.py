@@ -188,13 +188,8 @@ def measure_run(
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
     how = attrs.evolve(settings.evaluation, strict=strict or settings.evaluation.strict)
     settings = attrs.evolve(settings, preference=preference, evaluation=how)
-    lent = run.services(plugins)
-    tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)
-    test = tested.rows
-    check_same_candidates(test, run.pool)
-    env = make_environment(settings, test, plugins, lent)
-    env.prepare({"test": fit_to_pool(test, run.pool)})
-    world = World(env=env, splits={"test": env.dataset("test")}, services=lent, tested=tested.split, dropped=tested.dropped)
+    world = _world_of(run, settings, plugins, source, split)
+    lent, test = world.services, world.splits["test"]
     estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
     request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
     routers = {name: run.router(plugins, lent, name) for name in names}
@@ -202,3 +197,13 @@ def measure_run(
         details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
         Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
     return measure(out, world, routers, request, run.candidate_means, settings, progress, run.router_name if gate else None)
+
+
+def _world_of(run: Run, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> World:
+    """Return a world whose test rows are those to evaluate a run on."""
+    lent = run.services(plugins)
+    tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)
+    check_same_candidates(tested.rows, run.pool)
+    env = make_environment(settings, tested.rows, plugins, lent)
+    env.prepare({"test": fit_to_pool(tested.rows, run.pool)})
+    return World(env=env, splits={"test": env.dataset("test")}, services=lent, tested=tested.split, dropped=tested.dropped)
