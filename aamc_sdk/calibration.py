@@ -4,7 +4,9 @@ The router decides those rows at preferences from quality alone to cost alone. O
 target the best is kept, under a name by which requests can ask for it.
 
 The best of many preferences that just meet a target on some rows misses it on others half of the time,
-so it must be met with confidence: on that share of bootstrap resamples of the rows.
+so it must be met with confidence: on that share of bootstrap resamples of the rows. A router that has
+learned nothing of its own, such as ``greedy``, decides training rows as well: by what the estimator expected of
+them before it saw their outcomes, they are as new to it as validation rows, and there are many more.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.evaluation import Comparison
 from aamc_sdk.evaluation.bootstrap import Resampling, interval
-from aamc_sdk.evaluation.realised import Candidates
+from aamc_sdk.experiment import Experiment
 from aamc_sdk.files import write_json
-from aamc_sdk.interfaces import Progress
+from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
@@ -35,7 +37,7 @@ from aamc_sdk.world import make_world
 logger = logging.getLogger(__name__)
 KINDS = ("quality-floor", "budget-usd-per-1k", "strong-share")
 POINTS = 61
-CONFIDENCE = 0.8
+CONFIDENCE = 0.95
 """Share of resamples on which a target must be met, unless the caller says otherwise."""
 
 
@@ -84,7 +86,7 @@ class Calibration:
         target: What it meets.
         router: Whose decisions.
         preference: The weights.
-        rows: Validation rows that it was measured on.
+        rows: Validation rows, and perhaps training rows, that it was measured on.
         confidence: On what share of resamples it met the target.
         figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` there.
         ci95: The interval of each.
@@ -117,23 +119,16 @@ def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) ->
         DataError: No preference does.
         CheckpointError: The run is damaged.
     """
-    world = make_world(run.settings, plugins)
-    lent = run.services(plugins)
-    validation = world.splits["validation"]
-    estimates, quality = describe(run.estimator(plugins, lent), validation.queries, run.pool)
-    means = run.candidate_means
-    request = build_request(validation.queries, run.pool, Preference().array, estimates=estimates, quality=quality, typical=means)
-    router = {run.router_name: run.router(plugins, lent)}
-    comparison = play(world, "validation", router, request, means, run.settings, progress, points=ray())
-    figures = _figures(comparison, Resampling.once(comparison.stream))
-    spread = _figures(comparison, Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed))
+    rows = _Decided.of(run, plugins, progress)
+    figures = rows.figures(Resampling.once(rows.unit))
+    spread = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
     confidence = target.met(spread).mean(axis=0)
     point = _best(target, {name: values[0] for name, values in figures.items()}, confidence)
     return Calibration(
         target=target,
         router=run.router_name,
-        preference=Preference(*comparison.preferences[point]),
-        rows=len(comparison.queries),
+        preference=Preference(*ray()[point]),
+        rows=len(rows.quality),
         confidence=float(confidence[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
         ci95={name: interval(values[:, point]) for name, values in spread.items()},
@@ -145,17 +140,68 @@ def keep(run: Run, name: str, calibration: Calibration) -> None:
     write_json(run.folder / "calibrations.json", run.calibrations | {name: calibration.to_dict()})
 
 
-def _figures(comparison: Comparison, resampling: Resampling) -> dict[str, Floats]:
-    """Return each figure on each resample and at each preference, ``[B, P]``."""
-    outcomes = comparison.realised(0)
-    best = Candidates.of(comparison, resampling).quality.max(axis=1, keepdims=True)
-    strong = int(np.nanargmax(comparison.candidate_means[:, 0]))
-    called = (comparison.chosen[0] == strong).astype(np.float64)
-    return {
-        "relative_quality": resampling.means(outcomes.known_quality.T) / best,
-        "usd_per_1k": 1000 * resampling.means(outcomes.cost_usd.T),
-        "strong_share": resampling.means(called.T),
-    }
+@attrs.frozen(eq=False)
+class _Decided:
+    """What came of deciding Q rows at P preferences.
+
+    Attributes:
+        quality: ``[Q, P]``.
+        cost_usd: ``[Q, P]``.
+        strong: Whether the strongest candidate was called, ``[Q, P]``.
+        singles: The quality of always choosing each candidate, ``[Q, M]``.
+        unit: What is resampled together, ``[Q]``.
+    """
+
+    quality: Floats
+    cost_usd: Floats
+    strong: Floats
+    singles: Floats
+    unit: NDArray[np.integer[Any]]
+
+    @classmethod
+    def of(cls, run: Run, plugins: Plugins, progress: Progress) -> _Decided:
+        """Let a run's router decide the rows that are new to it."""
+        world, lent = make_world(run.settings, plugins), run.services(plugins)
+        estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
+        unseen = Experiment.resume(run.folder, plugins, progress).out_of_fold(world)
+        train = world.splits["train"].outcomes
+        as_new = unseen is not None and type(router).train is Router.train and world.env.stationary and train is not None and train.complete.any()
+
+        def decided(split: str, expected: Floats | None) -> _Decided:
+            queries, means = world.splits[split].queries, run.candidate_means
+            estimates, quality = describe(estimator, queries, run.pool)
+            known = quality if expected is None else expected
+            request = build_request(queries, run.pool, Preference().array, estimates=estimates, quality=known, typical=means)
+            return cls._read(play(world, split, {run.router_name: router}, request, means, run.settings, progress, points=ray()))
+
+        validation = decided("validation", None)
+        return validation.and_(decided("train", unseen)) if as_new else validation
+
+    @classmethod
+    def _read(cls, comparison: Comparison) -> _Decided:
+        outcomes = comparison.realised(0)
+        strong = comparison.chosen[0] == int(np.nanargmax(comparison.candidate_means[:, 0]))
+        table = comparison.quality if comparison.is_table else np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
+        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, comparison.stream)
+
+    def and_(self, other: _Decided) -> _Decided:
+        """Return the rows of both."""
+        return _Decided(
+            quality=np.concatenate((self.quality, other.quality)),
+            cost_usd=np.concatenate((self.cost_usd, other.cost_usd)),
+            strong=np.concatenate((self.strong, other.strong)),
+            singles=np.concatenate((self.singles, other.singles)),
+            unit=np.concatenate((self.unit, other.unit + self.unit.max() + 1)),
+        )
+
+    def figures(self, resampling: Resampling) -> dict[str, Floats]:
+        """Return each figure on each resample and at each preference, ``[B, P]``."""
+        best = resampling.means(self.singles).max(axis=1, keepdims=True)
+        return {
+            "relative_quality": resampling.means(self.quality) / best,
+            "usd_per_1k": 1000 * resampling.means(self.cost_usd),
+            "strong_share": resampling.means(self.strong),
+        }
 
 
 def _best(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:

@@ -7,7 +7,7 @@ from tiny import Tiny
 from aamc_sdk import MetaController, Preference, builtin
 from aamc_sdk.calibration import Calibration, Target, calibrate, keep, ray
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
-from aamc_sdk.experiment import Experiment
+from aamc_sdk.experiment import OUT_OF_FOLD, Experiment
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
@@ -26,6 +26,7 @@ def plugins() -> Plugins:
 def run(plugins, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("calibration") / "run"
     Experiment(read_settings(CONTENT), plugins, folder, Silence()).complete()
+    (folder / "estimator" / OUT_OF_FOLD).unlink()  # so that validation rows alone count
     return Run.open(folder)
 
 
@@ -101,6 +102,16 @@ def test_each_figure_lies_in_its_interval(run, plugins) -> None:
     for name, value in found.figures.items():
         low, high = found.ci95[name]
         assert low - 1e-12 <= value <= high + 1e-12
+
+
+@pytest.mark.parametrize(("router", "splits"), [("best-expected", {"validation", "train"}), ("favourite", {"validation"})])
+def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, router, splits) -> None:
+    settings = read_settings(CONTENT | {"router": router})
+    experiment = Experiment(settings, plugins, tmp_path / "run", Silence())
+    experiment.complete()
+    sizes = {name: about["queries"] for name, about in experiment.run.content["splits"].items()}
+    found = calibrated(Run.open(tmp_path / "run"), plugins, "budget-usd-per-1k", 1e6)
+    assert found.rows == sum(sizes[name] for name in splits)
 
 
 def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:

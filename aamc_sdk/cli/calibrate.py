@@ -15,7 +15,7 @@ from aamc_sdk.cli.options import JSON
 @click.option("--quality-floor", type=float, metavar="F", help="Least quality, as a share of the best single candidate's.")
 @click.option("--budget-usd-per-1k", type=float, metavar="B", help="Most USD per 1,000 queries.")
 @click.option("--strong-share", type=float, metavar="S", help="Most calls to the strongest candidate, as a share.")
-@click.option("--confidence", type=float, metavar="P", help="How sure that must be: 0.8 by default; 0 takes the rows as they are.")
+@click.option("--confidence", type=float, metavar="P", help="How sure that must be: 0.95 by default; 0 takes the rows as they are.")
 @click.option("--name", help="What to call the preference; by default the target's name and value.")
 @JSON
 @click.pass_context
