@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_report.figures import DRAWINGS
-from aamc_report.figures.cost_quality import _mixtures
+from aamc_report.figures.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.labels import Label, place_labels
 from aamc_report.reading import read_results
 from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, styled, wide
@@ -43,6 +43,16 @@ def test_no_text_covers_another(make_run: Any, drawing: Any, routers: int) -> No
     clashes = [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if not rotated and box.padded(-1).overlaps(other.padded(-1))]
     assert clashes == []
     assert len(boxes) > 3
+
+
+def test_a_router_whose_dearer_points_are_no_better_is_drawn_without_a_band(make_run: Any) -> None:
+    results = read_results(make_run())
+    for n, point in enumerate(results.routers["ppo"]["frontier"]):
+        point["mean_quality"], point["mean_cost_usd"] = 1.0, 0.01 * (1 + n)
+    with styled():
+        (axes,) = draw_plane([Series(results, "ppo", "ppo", looks(results)["ppo"])], {}).axes
+    assert not axes.collections
+    assert any(len(line.get_xdata()) == 21 for line in axes.lines)
 
 
 def test_every_bar_of_models_adds_up_to_all_queries(make_run: Any) -> None:

@@ -109,7 +109,8 @@ def _draw_router(axes: Axes, router: Series) -> Floats:
     if len(router.frontier):
         lines.append(_mixtures(router.frontier))
         along = lines[-1][[*range(0, len(lines[-1]), BAND_STEP), -1], 0]
-        axes.fill_between(along, *router.band(along), color=colour, alpha=0.22 if emphasised else 0.1, linewidth=0)
+        if len(lines[-1]) > 1:  # a hull that is a point has no band: whatever costs more is no better
+            axes.fill_between(along, *router.band(along), color=colour, alpha=0.22 if emphasised else 0.1, linewidth=0)
         axes.plot(*lines[-1].T, color=colour, linewidth=2.4 if emphasised else 1.1, zorder=front)
         axes.plot(*router.frontier.T, "o", color=colour, markersize=3 if emphasised else 2, alpha=0.7, zorder=front)
     axes.plot(spread["mean_cost_usd"], (quality, quality), color=colour, linewidth=1, zorder=front)
