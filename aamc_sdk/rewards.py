@@ -83,8 +83,9 @@ class LinearReward(Reward):
         """Return the preference-weighted reward of ``[B, M]`` outcomes under ``[B, 3]`` preferences."""
         weights = self.weights(preferences)[:, :, None]
         vector = self.vector(outcomes)
-        if np.count_nonzero(np.isnan(vector)):
-            vector = np.where(np.isnan(vector) & (weights[:, None, :, 0] <= 0), 0.0, vector)  # what is not weighed may be unknown
+        known = np.isfinite(vector)
+        if np.count_nonzero(known) < known.size:
+            vector = np.where(known | (weights[:, None, :, 0] > 0), vector, 0.0)  # what is not weighed may be unknown or infinite
         return np.asarray((vector @ weights)[:, :, 0])
 
     def save(self, folder: Path) -> None:

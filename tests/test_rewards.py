@@ -57,6 +57,13 @@ def test_the_scalar_is_the_weighted_sum(reward):
     assert scalar[1].tolist() == QUALITY[1].tolist()
 
 
+@pytest.mark.parametrize("dear", [np.nan, np.inf])
+def test_what_is_not_weighed_may_be_unknown_or_infinite(reward, dear):
+    outcomes = Outcomes(QUALITY, np.full((2, 2), dear), np.full((2, 2), dear))
+    assert reward.scalar(outcomes, np.array([[1.0, 0.0, 0.0]] * 2)).tolist() == QUALITY.tolist()
+    assert not np.isfinite(reward.scalar(outcomes, np.array([[0.9, 0.1, 0.0]] * 2))).any()
+
+
 @given(st.floats(0, 1))
 def test_the_reward_of_an_expectation_is_the_expected_reward(chance):
     made = LinearReward()
