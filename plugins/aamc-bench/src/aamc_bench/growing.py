@@ -1,8 +1,9 @@
 """Pools of any size for the simulator: candidates of a given pool, then seeded variations of them.
 
 A variation costs and takes about as much as the candidate that it is made from; a dearer one tends to do better. No
-variation leaves the range of the given pool's prices and latencies, whose ends belong to every grown pool. So the reward's
-scales and the load, which follow from the extremes, are the same at every size, and utilities can be compared.
+variation leaves the range of the given pool's prices and latencies. The dearest and the cheapest candidate belong to every
+grown pool. Where these are the slowest and the quickest too, as in the default pool, the reward's scales and the load, which
+follow from the extremes, are the same at every size, and utilities can be compared.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
 
 def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], size: int) -> Experiment:
     """Return the experiment in a grown pool, new or begun before."""
-    plugins = get_plugin_manager()
+    plugins, folder = get_plugin_manager(), folder.resolve()  # the run is gone on with, and timed, from other folders too
     if (folder / RUN / "run.yaml").exists():
         return Experiment.resume(folder / RUN, plugins, progress)
     given = read_settings(settings)
