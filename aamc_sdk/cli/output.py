@@ -11,6 +11,7 @@ from aamc_sdk.files import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 COLUMNS = (
     ("success_rate", "success, %", 100, ".1f"),
@@ -66,11 +67,13 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    console = Console(markup=False)  # names and paths may hold brackets
+    return console if console.is_terminal else Console(markup=False, width=PIPE_WIDTH)
 
 
-def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str:
+def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:
+    from rich.text import Text
+
     value, interval = row.get(key), (row.get("ci95") or {}).get(key)
     if value is None:
         return "-"
@@ -78,7 +81,7 @@ def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str:
     if interval is None or None in interval:
         return text
     low, high = (format(factor * bound, form) for bound in interval)
-    return f"{text}\n[dim]{low}..{high}[/]"
+    return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
 
 
 def show_explanation(explanation: Any, as_json: bool) -> None:
@@ -98,5 +101,5 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
         table.add_row(row["name"], *cells, row["masked_why"] or "", style="bold" if row["name"] == document["candidate"] else None)
     console = _console()
     console.print(table)
-    console.print(document["why"], markup=False, highlight=False)
+    console.print(document["why"], highlight=False)
     console.print(f"decision {document['id']}", style="dim", highlight=False)
