@@ -9,6 +9,7 @@ import pytest
 from aamc_bench import unseen_models
 from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, sample_of
+from aamc_bench.samples import Sample
 
 from aamc_sdk.batch import Outcomes
 from aamc_sdk.dataset import Dataset
@@ -137,10 +138,33 @@ def test_each_dataset_seed_and_level_is_a_job() -> None:
     assert {job.arguments["settings"]["seed"] for job in jobs} == {0, 1}
 
 
-def test_a_seed_counts_only_where_all_its_levels_are_done() -> None:
-    options = unseen_models.options_of(routers="greedy", seeds=[0], outcomes=[5])
-    done = {job.key: [{"newcomers": ["a"], "queries": 3}] for job in unseen_models.jobs_of(options)[:-1]}
-    assert unseen_models.document_of(options, done, Path("nowhere"))["records"] == []
+def test_a_seed_counts_only_where_all_its_levels_are_done(tmp_path) -> None:
+    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[5])
+    document = _document(options, tmp_path, lambda seed, level: (seed, level) != (1, "5"))
+    assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0]
+    assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
+
+
+def test_a_level_that_no_seed_has_leaves_the_others_in_the_table(tmp_path) -> None:
+    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[5, 900])
+    document = _document(options, tmp_path, lambda seed, level: level != "900")
+    assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0, 1]
+    assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
+    assert _document(options, tmp_path, lambda seed, level: level != DESCRIBED)["records"] == []
+
+
+def _document(options, folder: Path, succeeds) -> dict:
+    """Return the document of jobs that each measured one router on two rows, as far as they succeeded."""
+    results = {}
+    for job in unseen_models.jobs_of(options):
+        seed, level = job.arguments["settings"]["seed"], job.arguments["level"]
+        if succeeds(seed, level):
+            results[job.key] = [{"newcomers": ["a"], "queries": 2}]
+            for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
+                figures = {metric: np.full((1, 11), 0.5) for metric in unseen_models.ROUTING + unseen_models.EXPECTED}
+                sample = Sample(np.array(["greedy"]), figures, np.zeros((1, 2)), np.array([f"{seed}a", f"{seed}b"]))
+                sample.save(folder / "jobs" / job.key / f"{measured}.npz")
+    return unseen_models.document_of(options, results, folder)
 
 
 def test_the_command_pairs_every_level_with_routing_without_newcomers(aamc, outcomes) -> None:

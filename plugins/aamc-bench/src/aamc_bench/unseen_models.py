@@ -100,7 +100,9 @@ def _key(number: int, dataset: str, seed: int, level: str) -> str:
 
 
 def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the experiment's JSON document from the seeds of which all jobs are done, so that levels can be compared.
+    """Return the experiment's JSON document from the jobs that are done, as far as levels can be compared on the same seeds.
+
+    A level that no seed has is left out, as where there are fewer outcomes than it asks for; then a seed that lacks another.
 
     Args:
         options: What it was begun with.
@@ -110,20 +112,21 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
     about, records = [], []
     names = labels(list(options["datasets"]))
     for number, dataset in enumerate(options["datasets"], start=1):
-        keys = {seed: [_key(number, dataset, seed, level) for level in levels_of(options)] for seed in options["seeds"]}
-        done = [seed for seed in options["seeds"] if all(key in results for key in keys[seed])]
-        if done:
-            choices = [{"seed": seed, **{part: results[keys[seed][0]][0][part] for part in ("newcomers", "queries")}} for seed in done]
+        keys = {(seed, level): _key(number, dataset, seed, level) for seed in options["seeds"] for level in levels_of(options)}
+        levels = [level for level in levels_of(options) if any(keys[seed, level] in results for seed in options["seeds"])]
+        done = [seed for seed in options["seeds"] if all(keys[seed, level] in results for level in levels)]
+        if done and DESCRIBED in levels:  # which also measures the routing without newcomers
+            found = {seed: results[keys[seed, DESCRIBED]][0] for seed in done}
+            choices = [{"seed": seed, "newcomers": first["newcomers"], "queries": first["queries"]} for seed, first in found.items()]
             about.append({"dataset": names[dataset], "source": dataset, "seeds": choices})
-            records += _records(names[dataset], {seed: [folder / JOBS / key for key in keys[seed]] for seed in done}, options)
+            records += _records(names[dataset], {level: [folder / JOBS / keys[seed, level] for seed in done] for level in levels})
     return {"schema": 1, "command": "bench unseen-models", "options": options, "datasets": about, "records": records}
 
 
-def _records(dataset: str, folders: Mapping[int, Sequence[Path]], options: Mapping[str, Any]) -> list[Record]:
-    """Return a record for each level and router of a dataset, from the folders of each seed's jobs, a job a level."""
-    levels = levels_of(options)
-    samples = {level: [Sample.load(own[position] / f"{level}.npz") for own in folders.values()] for position, level in enumerate(levels)}
-    samples = {WITHOUT: [Sample.load(own[0] / f"{WITHOUT}.npz") for own in folders.values()]} | samples
+def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[Record]:
+    """Return a record for each level and router of a dataset, from the folders of each level's jobs, a job a seed."""
+    samples = {WITHOUT: [Sample.load(folder / f"{WITHOUT}.npz") for folder in folders[DESCRIBED]]}
+    samples |= {level: [Sample.load(folder / f"{level}.npz") for folder in own] for level, own in folders.items()}
     base = over_seeds(samples[WITHOUT], "mean_reward")
     plugins = get_plugin_manager()
     records: list[Record] = []
