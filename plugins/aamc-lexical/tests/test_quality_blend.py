@@ -5,7 +5,7 @@ from aamc_lexical.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbou
 from aamc_lexical.scores import scores
 from aamc_lexical.targets import Targets
 from aamc_lexical.trust import Trust
-from aamc_lexical.unseen import Resemblance
+from aamc_lexical.unseen import Resemblance, own_shares
 
 from aamc_sdk import Estimates
 
@@ -99,7 +99,7 @@ def test_folds_are_even_and_keep_equal_texts_together():
 
 def test_a_twin_counts_more_than_a_stranger():
     descriptions, prices = np.eye(3), np.log(np.array([[1.0, 1.0], [2.0, 2.0], [50.0, 50.0]]))
-    weights = Resemblance(descriptions, prices, bandwidth=0.5).weights(descriptions[:1], prices[:1])
+    weights = Resemblance(descriptions, prices, np.ones(3), bandwidth=0.5).weights(descriptions[:1], prices[:1])
     assert weights.sum() == pytest.approx(1)
     assert weights[0].argmax() == 0
     assert weights[0, 0] > 0.7
@@ -107,7 +107,7 @@ def test_a_twin_counts_more_than_a_stranger():
 
 def test_where_nothing_is_known_of_a_candidate_all_known_ones_count_alike():
     nothing = np.full((1, 3), NAN)
-    weights = Resemblance(np.eye(3), np.zeros((3, 2)), bandwidth=0.5).weights(nothing, nothing[:, :2])
+    weights = Resemblance(np.eye(3), np.zeros((3, 2)), np.ones(3), bandwidth=0.5).weights(nothing, nothing[:, :2])
     assert weights[0] == pytest.approx([1 / 3] * 3)
 
 
@@ -115,6 +115,32 @@ def test_leaving_one_out_prefers_near_where_like_candidates_do_alike():
     descriptions = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     quality = np.tile([0.9, 0.9, 0.1, 0.1], (50, 1))
     assert Resemblance.fit(descriptions, np.zeros((4, 2)), quality, quality).bandwidth == 0.25
+
+
+def test_own_outcomes_count_by_the_empirical_bayes_rule():
+    rng = np.random.default_rng(0)
+    counts, noise, spread = np.array([5, 50, 500] * 200), 0.2, 0.02
+    errors = np.full((500, len(counts)), NAN)
+    for column, count in enumerate(counts):
+        errors[:count, column] = rng.normal(rng.normal(0, spread**0.5), noise**0.5, count)
+    assert own_shares(errors, noise) == pytest.approx(counts / (counts + noise / spread), abs=0.03)
+
+
+def test_candidates_without_noise_or_without_outcomes():
+    assert own_shares(np.array([[0.3, NAN], [0.1, NAN]]), 0.0).tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_a_newcomer_with_few_outcomes_is_expected_nearer_to_its_twin_than_they_say():
+    rng = np.random.default_rng(1)
+    descriptions = np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0], [0.01, 1.0]])
+    truth = np.tile([0.8, 0.8, 0.3, 0.3], (400, 1))
+    quality = (rng.random(truth.shape) < truth).astype(float)
+    quality[4:, 1] = NAN
+    quality[:4, 1] = [0, 0, 1, 0]
+    predictions = np.where(np.arange(4) == 1, 0.25, truth)
+    expected = predictions[:1] @ Resemblance.fit(descriptions, np.zeros((4, 2)), predictions, quality).known_weights.T
+    assert 0.25 < expected[0, 1] < 0.8
+    assert expected[0, [0, 2, 3]] == pytest.approx([0.8, 0.3, 0.3], abs=0.03)
 
 
 def test_scores_are_those_computed_by_hand():

@@ -102,11 +102,11 @@ class Learned:
         """
         assert self.resemblance is not None  # quality comes with it
         weights = np.zeros((len(pool), len(self.candidates)))
-        new = [m for m, name in enumerate(pool.names) if name not in self.candidates]
+        places = {name: place for place, name in enumerate(self.candidates)}
         for m, name in enumerate(pool.names):
-            if name in self.candidates:
-                weights[m, self.candidates.index(name)] = 1.0
-        if new:
+            if name in places:
+                weights[m] = self.resemblance.known_weights[places[name]]
+        if new := [m for m, name in enumerate(pool.names) if name not in places]:
             strangers = pool.subset([pool.names[m] for m in new])
             weights[new] = self.resemblance.weights(describe(strangers), log_prices(strangers.candidates))
         return np.asarray(quality @ weights.T)
@@ -149,7 +149,7 @@ class Learned:
                 estimating,
                 candidates=tuple(names["candidates"]),
                 blend=_blend(names["experts"], arrays, heads),
-                resemblance=Resemblance(resemblance["descriptions"], resemblance["prices"], float(resemblance["bandwidth"])),
+                resemblance=Resemblance(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
