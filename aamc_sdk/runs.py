@@ -40,7 +40,7 @@ EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
 RESUME = "resume"
 """Where a part keeps what makes its interrupted training resumable, until it is trained."""
-VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "gymnasium", "scikit-learn")
+VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
 
 
 def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, training: Mapping[str, Any]) -> None:

@@ -178,6 +178,24 @@ def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     assert aamc("run", "--router", "kept", "--estimator", "kept", *RUN[5:])[0] == 0
 
 
+def test_what_is_trained_is_exported_to_its_own_folder(aamc, monkeypatch) -> None:
+    for part in ("TinyRouter", "TinyEstimator"):
+        monkeypatch.setattr(f"tiny.{part}.exports", ("note",))
+        monkeypatch.setattr(f"tiny.{part}.export", lambda self, folder, form: (folder / form).write_text(type(self).__name__))
+    assert aamc("train", "--router", "favourite", *RUN[3:-2], "--export", "note", "--out", "both")[0] == 0
+    assert [path.as_posix() for path in sorted(Path("both").rglob("note"))] == ["both/routers/favourite/note"]
+    assert aamc("train", *RUN[3:-2], "--out", "alone")[0] == 0
+    assert aamc("train", "--resume", "alone", "--export", "note")[0] == 0
+    assert Path("alone/estimator/note").read_text() == "TinyEstimator"
+
+
+def test_a_form_that_is_not_known_is_refused_before_training(aamc) -> None:
+    status, _, err = aamc("train", *RUN[3:-2], "--export", "onnx", "--out", "refused")
+    assert status == 2
+    assert "estimator 'means' cannot be exported as 'onnx'; its forms: none" in err
+    assert not Path("refused").exists()
+
+
 def test_train_needs_to_be_told_what(aamc) -> None:
     status, _, err = aamc("train")
     assert status == 2

@@ -1,0 +1,194 @@
+"""How long one estimate takes and what it is worth, for encoders of four sizes and each runtime: prints JSON.
+
+``OMP_NUM_THREADS=1 python benchmarks/estimate.py`` trains the estimator ``tce`` on a few synthetic rows for every encoder and runtime, then has each
+estimate the same new texts of 65 tokens, one at a time and in turn. Times are the processor's, tokenizing included, the least over the texts;
+``times_torch`` is the median over texts of torch's time divided by the runtime's. ``embedding_times_forward`` is what embedding many texts
+takes of the encoder's bare forward pass on the same batches. Encoders other than the bundled one have random weights, which have
+a speed and a size but no accuracy.
+
+With ``AAMC_DATA`` the heads of the bundled encoder are trained on full precision and on int8 with the LLMRouter rows, and compared on the
+same test rows: ``minus_full`` is paired, with a 95% interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from aamc_bench.samples import Sample
+from aamc_tce.config import TCEConfig
+from aamc_tce.encoder import Encoder, resolve
+from aamc_tce.estimator import TaskComplexityEstimator
+from aamc_tce.runtime import serving
+
+from aamc_sdk import Query, Services, Training, get_plugin_manager
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation import Comparison
+from aamc_sdk.experiment import Experiment
+from aamc_sdk.files import plain
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.pools import default_pool
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.runs import Run
+from aamc_sdk.settings import read_settings
+from aamc_sdk.world import make_world
+
+RUNTIMES = ("torch", "onnx", "onnx-int8")
+SIZES: Mapping[str, Callable[[], Any]] = {
+    "distilbert-size": transformers.DistilBertConfig,
+    "bert-tiny-size": lambda: transformers.BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512),
+    "mobilebert-size": transformers.MobileBertConfig,
+}
+"""Configurations of published sizes; all have the vocabulary of the bundled encoder."""
+TRAINING_ROWS, TEXTS, MANY, TOKENS = 60, 24, 96, 65
+PRECISIONS = {"full": "onnx", "int8": "onnx-int8"}
+
+
+def make_encoder(name: str, folder: Path) -> str:
+    """Return the place of an encoder, made with random weights unless it is the bundled one."""
+    if name == "bundled":
+        return name
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(SIZES[name]()).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(resolve("bundled")).save_pretrained(folder)
+    return str(folder)
+
+
+def texts_of(tokens: int, count: int, seed: int) -> list[str]:
+    """Return different texts of so many tokens, its first and last marks among them, from whole words of the vocabulary."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("bundled"))
+    words = sorted(word for word in tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 3)
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.choice(words, tokens - 2)) for _ in range(count)]
+
+
+def milliseconds(work: Callable[[], Any]) -> float:
+    """Return how long something keeps the processor busy."""
+    started = time.process_time()
+    work()
+    return 1e3 * (time.process_time() - started)
+
+
+def trained(place: str, runtime: str) -> TaskComplexityEstimator:
+    """Return an estimator that was trained as shortly as can be."""
+    services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None, device="cpu")
+    rows = get_plugin_manager().make("dataset", "synthetic", services, {"n_train": TRAINING_ROWS, "n_validation": 1, "n_test": 1}).read("")
+    estimator = TaskComplexityEstimator(TCEConfig(encoder=place, runtime=runtime, epochs=1), services)
+    estimator.train(Training(dataset=rows["train"]))
+    return estimator
+
+
+def speed(name: str, folder: Path) -> dict[str, Any]:
+    """Return the times and sizes of an encoder by runtime."""
+    place = make_encoder(name, folder / name)
+    encoder = Encoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
+    estimators = {runtime: trained(place, runtime) for runtime in RUNTIMES}
+    queries = [[Query(text)] for text in texts_of(TOKENS, TEXTS + 2, seed=1)]
+    times = np.array([[milliseconds(lambda: estimator.estimate(query)) for estimator in estimators.values()] for query in queries])[2:]  # noqa: B023  # called at once
+    figures: dict[str, Any] = {"parameters": encoder.model.num_parameters(), "accuracy": "see below" if name == "bundled" else None}
+    for runtime, estimator, column in zip(RUNTIMES, estimators.values(), times.T, strict=True):
+        embedder = serving(encoder, estimator.config)
+        many = texts_of(TOKENS, MANY, seed=2)
+        batch = [milliseconds(lambda: embedder._compute(many, Silence())) for _ in range(2)]  # noqa: B023  # called at once; nothing is kept by it
+        figures[runtime] = {
+            "estimate_ms": round(float(column.min()), 2),
+            "times_torch": round(float(np.median(times[:, 0] / column)), 2),
+            "texts_per_core_s": round(1e3 * MANY / min(batch), 1),
+            "cached_us": round(1e3 * min(milliseconds(lambda: [estimator.estimate(queries[0]) for _ in range(1000)]) / 1000 for _ in range(5)), 2),  # noqa: B023
+            "size_mb": round(size_of(encoder, estimator.config, folder / f"{name}-{runtime}") / 1e6, 1),
+        }
+        if runtime == "torch":
+            figures[runtime]["embedding_times_forward"] = round(min(batch) / bare_forward(encoder, many), 2)
+    return figures
+
+
+def bare_forward(encoder: Encoder, texts: Sequence[str]) -> float:
+    """Return the least time that the model takes for texts of one length, in milliseconds."""
+    batches = torch.tensor(encoder.tokenize(texts)).split(32)
+    with torch.inference_mode():
+        return min(milliseconds(lambda: [encoder.model(input_ids=ids) for ids in batches]) for _ in range(2))
+
+
+def size_of(encoder: Encoder, config: TCEConfig, folder: Path) -> int:
+    """Return the bytes of what a runtime loads."""
+    if config.runtime == "torch":
+        encoder.save(folder)
+    else:
+        from aamc_tce.onnx_export import export
+
+        export(encoder, config.runtime, folder)
+    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".onnx", ".safetensors"))
+
+
+def accuracy(seed: int, preset: str) -> dict[str, Any]:
+    """Return what heads on each precision are worth on the same held-out rows."""
+    by_row, samples = {}, {}
+    for name, runtime in PRECISIONS.items():
+        by_row[name], samples[name] = judged(runtime, seed, preset)
+    result: dict[str, Any] = {"seed": seed, "rows": len(by_row["full"]["category_accuracy"])}
+    for figure, full in by_row["full"].items():
+        difference = by_row["int8"][figure] - full
+        margin = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+        shift = {"value": difference.mean(), "ci95": [difference.mean() - margin, difference.mean() + margin]}
+        result[figure] = {"full": full.mean(), "int8": by_row["int8"][figure].mean(), "minus_full": shift}
+    for figure in ("aiq", "relative_quality"):
+        full, int8 = samples["full"].figures[figure][0], samples["int8"].figures[figure][0]
+        low, high = np.percentile((int8 - full)[1:], (2.5, 97.5))
+        result[figure] = {"full": full[0], "int8": int8[0], "minus_full": {"value": int8[0] - full[0], "ci95": [low, high]}}
+    return result
+
+
+def judged(runtime: str, seed: int, preset: str) -> tuple[dict[str, Floats], Sample]:
+    """Train on the LLMRouter rows; return each test row's figures, and the comparison of ``greedy`` with resamples."""
+    plugins = get_plugin_manager()
+    source = f"llmrouter:{Path(os.environ['AAMC_DATA']) / 'llmrouter'}"
+    choices = {"router": "greedy", "estimator": {"name": "tce", "runtime": runtime}, "dataset": source, "routers": ["oracle"]}
+    settings = read_settings(choices | {"preset": preset, "seed": seed})
+    with tempfile.TemporaryDirectory() as folder:
+        Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
+        run = Run.open(Path(folder) / "run")
+        lent = run.services(plugins)
+        sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), lent.reward, settings.evaluation, seed)
+        test, estimator = make_world(settings, plugins).splits["test"], run.estimator(plugins, lent)
+        assert estimator is not None
+        assert test.outcomes is not None
+        assert test.labels.category is not None
+        estimates = estimator.estimate(test.queries)
+        expected = estimator.quality(estimates, run.pool)
+    named = np.array(estimates.category_names)[estimates.categories.argmax(axis=1)]
+    figures = {
+        "category_accuracy": (named == test.labels.category).astype(float),
+        "complexity_error": np.abs(estimates.complexity - (1 - test.outcomes.known_quality.mean(axis=1))),
+        "quality_brier": ((expected - test.outcomes.known_quality) ** 2).mean(axis=1),
+    }
+    return figures, sample
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--encoders", nargs="*", choices=["bundled", *SIZES], default=["bundled", *SIZES])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--preset", default="quick")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"tokens": TOKENS, "texts": TEXTS}
+    with tempfile.TemporaryDirectory() as folder:
+        result["encoders"] = {name: speed(name, Path(folder)) for name in args.encoders}
+    result["accuracy"] = [accuracy(seed, args.preset) for seed in args.seeds] if "AAMC_DATA" in os.environ else None
+    result["machine"] = {"python": platform.python_version(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    print(json.dumps(plain(result), indent=1))
+
+
+if __name__ == "__main__":
+    main()
