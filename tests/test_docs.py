@@ -69,4 +69,5 @@ def test_continuous_integration_runs_the_readmes_test_line():
 
 def test_requirements_name_the_core_and_every_plugin():
     plugins = [f"-e {path.parent.relative_to(ROOT).as_posix()}" for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-    assert read("requirements.txt").splitlines() == ["-c constraints.txt", "-e .", *plugins]
+    named = [line.partition("[")[0] for line in read("requirements.txt").splitlines()]  # without extras
+    assert named == ["-c constraints.txt", "-e .", *plugins]
