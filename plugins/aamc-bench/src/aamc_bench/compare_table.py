@@ -103,7 +103,7 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
         "comparison": Table(
             title=f"Routers on {', '.join(about['dataset'] for about in document['datasets'])}; seeds {seeds}",
             names=("dataset", "router"),
-            columns=[*(Column(metric.key, metric.heading, metric.format) for metric in known), *COUNTS],
+            columns=[*known, *COUNTS],
             records=records,
             note=NOTE,
         ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import attrs
-from aamc_report.formats import Format, significant
+from aamc_report.formats import significant
+
+from aamc_bench.tables import Column
 
 
 def per_thousand(value: float) -> str:
@@ -12,17 +14,11 @@ def per_thousand(value: float) -> str:
 
 
 @attrs.frozen
-class Metric:
-    """A metric of the table.
+class Metric(Column):
+    """A column of a metric, whose key is that among a sample's figures.
 
     Attributes:
-        key: Its key among a sample's figures.
-        heading: What stands above it.
-        format: How it is written.
         best: ``"greatest"`` or ``"least"``; empty where a router is not better for having more or less of it alone.
     """
 
-    key: str
-    heading: str
-    format: Format
     best: str = "greatest"

@@ -9,16 +9,16 @@ import attrs
 from aamc_report.formats import fixed, percent
 
 from aamc_bench.disturbed import CLEAN
-from aamc_bench.metrics import Metric, per_thousand
+from aamc_bench.metrics import per_thousand
 from aamc_bench.samples import Sample, figure
 from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Column, Record, Table
 
 METRICS = (
-    Metric("mean_reward", "reward", fixed(3)),
-    Metric("aiq", "AIQ", fixed(3)),
-    Metric("success_rate", "success", percent),
-    Metric("mean_cost_usd", "USD / 1k", per_thousand),
+    Column("mean_reward", "reward", fixed(3)),
+    Column("aiq", "AIQ", fixed(3)),
+    Column("success_rate", "success", percent),
+    Column("mean_cost_usd", "USD / 1k", per_thousand),
 )
 LOST = Column("lost", "reward lost", fixed(4))
 NOTE = (
@@ -65,7 +65,7 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     noise = Table(
         title="Routers under noise",
         names=("noise", "level", "router"),
-        columns=[*(Column(metric.key, metric.heading, metric.format) for metric in METRICS), LOST],
+        columns=[*METRICS, LOST],
         records=document["noise"],
         note=NOTE,
     )
