@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_bench.options import DATASET, DATASETS, ROUTERS, SEED, SEEDS, Numbers, experiment_options
+from aamc_sdk.cli.options import JSON, OUT, RESUME
 
 if TYPE_CHECKING:
     from aamc_bench.folder import Begun
@@ -144,6 +145,34 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         raise failed
     if experiment.SHIFT in begun.options["kinds"] and not document["shift"]:
         click.echo("Shift was not measured: the data names fewer categories than there are groups", err=True)
+
+
+@click.command("speed", short_help="Measure how fast everything is, beside other programs in the same run.")
+@click.option("--parts", metavar="A,B,...", help="Of simulator, ppo, decision, estimate, startup and evaluation; all by default.")
+@click.option("--preset", type=click.Choice(["quick", "full"]), help="Whether long work is cut short and extrapolated; quick by default.")
+@OUT
+@RESUME
+@JSON
+def speed(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
+    """Measure how fast everything is, beside other programs in the same run.
+
+    A comparison with what is not installed, such as Stable-Baselines3, is left out, and the table says so.
+
+    Example: aamc bench speed --parts simulator,startup
+    """
+    from aamc_bench.folder import begin
+    from aamc_bench.results import show_results, write_results
+    from aamc_bench.speed import experiment
+
+    with begin("bench speed", out, resume, given, experiment.options_of) as begun:
+        experiment.use_one_thread()
+        results, failed = _do(experiment.jobs_of(begun.options), begun, 1)
+        document = experiment.document_of(begun.options, results)
+        tables = experiment.tables_of(document)
+        write_results(begun.folder, document, tables)
+    show_results(begun.folder, document, tables, as_json)
+    if failed is not None:
+        raise failed
 
 
 def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[str, Any], JobsFailed | None]:

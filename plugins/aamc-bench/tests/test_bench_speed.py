@@ -1,0 +1,92 @@
+"""``aamc bench speed``: its table, its parts, and what is counted by hand."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from aamc_bench.speed import experiment, sb3
+from aamc_bench.speed.clock import lacking, least_cpu_s
+from aamc_bench.speed.decision import time_of
+from aamc_bench.speed.figures import Figure, result
+from click.testing import CliRunner
+
+from aamc_sdk.cli import aamc
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import Silence
+
+
+def test_a_part_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="no part 'simulater' to measure"):
+        experiment.options_of(parts="startup,simulater")
+
+
+def test_every_part_names_functions_that_exist():
+    for part in experiment.PARTS:
+        for job in experiment.jobs_of({"parts": [part], "preset": "full"}):
+            module, _, name = job.function.partition(":")
+            pytest.importorskip(module)
+            assert callable(getattr(__import__(module, fromlist=[name]), name))
+            assert job.arguments == {"full": True}
+
+
+def test_the_ratio_is_measured_over_compared_and_nothing_where_either_is_unknown():
+    assert Figure(what="a", unit="s", value=6.0, other=3.0).record("part")["ratio"] == {"value": 2.0}
+    assert Figure(what="a", unit="s", value=6.0).record("part")["ratio"] == {}
+    assert Figure(what="a", unit="s", value=None, other=3.0).record("part")["ratio"] == {}
+
+
+def test_the_table_says_why_a_figure_is_unknown():
+    options = {"parts": ["startup"], "preset": "quick"}
+    found = {"startup-measure": result([Figure(what="a start", unit="ms", value=None, why="there is no interpreter")], "startup")}
+    document = experiment.document_of(options, found)
+    assert "a start: there is no interpreter" in experiment.tables_of(document)["speed"].note
+    assert document["machine"]["matmul_gflops"] > 0
+
+
+def test_what_is_not_installed_is_left_out_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setattr(sb3, "lacking", lambda *modules: lacking("json", "no_such_module"))
+    (record,) = sb3.measure(tmp_path, Silence(), full=False)["records"]
+    assert (record["value"], record["why"]) == ({}, "no_such_module is not installed")
+
+
+def test_the_least_cpu_time_leaves_waiting_out():
+    seconds = least_cpu_s({"waits": lambda: time.sleep(0.05), "counts": lambda: sum(range(3_000_000))}, repeats=2)
+    assert seconds["waits"] < 0.02 < seconds["counts"]
+
+
+def test_operations_are_those_of_the_formulas():
+    PPOConfig = pytest.importorskip("aamc_ppo.router").PPOConfig
+    from aamc_bench.speed.ppo import operations
+
+    config = PPOConfig(hidden=2, embedding=1, epochs=1)
+    # Q = 3, M = 4, E + F = 6: hidden layers 3x2 and 11x2; head 2x18, critic 2x3, match 1x4; weighing 18, load 20
+    first, given, others = 6 + 22, 18 + 20, 36 + 6 + 4
+    assert operations(config, query=3, candidates=4) == 2 * (3 * (first + given) + 2 * others + 2 * others)
+
+
+def test_a_decision_takes_longer_than_the_network_alone():
+    pytest.importorskip("aamc_ppo")
+    us = time_of("ppo", 6, repeats=1)
+    assert us["decide"] > us["plain"]
+    assert us["route"] > us["batch"]
+
+
+def test_a_random_policy_is_no_step_of_the_way_to_the_oracle():
+    reach = pytest.importorskip("aamc_bench.speed.reach")
+    world, rng = reach.INSTANCES["the default"](), np.random.default_rng(0)
+    course = reach.Course(world)
+    assert not course.look(lambda observations: rng.integers(len(world.services.pool), size=len(observations)), steps=5, seconds=1.5)
+    (point,) = course.points
+    assert (point["steps"], point["cpu_s"]) == (5, 1.5)
+    assert abs(point["way"]) < 0.05
+
+
+def test_the_command_writes_one_table_and_one_document(tmp_path):
+    done = CliRunner().invoke(aamc, ["bench", "speed", "--parts", "startup", "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert {record["what"] for record in document["records"]} >= {"aamc --version", "aamc plugins"}
+    assert all(record["value"]["value"] > 0 for record in document["records"])
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == document
+    assert (tmp_path / "out" / "speed.md").exists()
