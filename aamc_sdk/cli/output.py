@@ -84,6 +84,24 @@ def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | T
     return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
 
 
+def show_profile(document: Mapping[str, Any]) -> None:
+    """Show on standard error where the time went: stages, then the hottest functions."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    console = console if console.is_terminal else Console(stderr=True, width=PIPE_WIDTH)
+    for rows, heading in (("stages", "stage"), ("functions", "function, without what it calls")):
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in (heading, "seconds", "share, %"):
+            table.add_column(column, justify="left" if column == heading else "right")
+        for row in document[rows]:
+            table.add_row(Text(str(next(iter(row.values())))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
+        console.print(table)
+
+
 def show_explanation(explanation: Any, as_json: bool) -> None:
     """Show why a decision was made: the JSON itself, or the candidates and a paragraph."""
     document = explanation.to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,29 +22,44 @@ if TYPE_CHECKING:
 @OUT
 @RESUME
 @JSON
+@click.option("--profile", "profiled", is_flag=True, help="Say where the time went, here and in profile.json; takes a little longer.")
 @click.pass_context
-def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
+def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: bool, profiled: bool, **given: Any) -> None:
     """Train what needs training, compare with every baseline, and report.
 
     Example: aamc run --router ppo --estimator tce
     """
-    from aamc_sdk.cli.output import show_metrics
+    from aamc_sdk.cli.output import show_metrics, show_profile
     from aamc_sdk.cli.progress import progress
+    from aamc_sdk.profiling import Profile, ProfiledExperiment
     from aamc_sdk.runs import point_latest
 
     with progress() as shown:
-        experiment = open_experiment(ctx, "comparison", out, resume, given, shown)
-        metrics = complete(experiment, "run")
+        profile = Profile(shown) if profiled else None
+        experiment = open_experiment(ctx, "comparison", out, resume, given, profile or shown, ProfiledExperiment if profiled else None)
         folder = experiment.run.folder
-        point_latest(folder)
-        plugins_of(ctx).tell("aamc_run_finished", folder=folder)
+        with profile or nullcontext():
+            metrics = complete(experiment, "run")
+            point_latest(folder)
+            with profile.stage("report") if profile else nullcontext():
+                plugins_of(ctx).tell("aamc_run_finished", folder=folder)
     show_metrics(metrics, experiment.router_name, as_json)
+    if profile:
+        show_profile(profile.write(folder))
     report = folder / "report.html"
     click.echo(f"\nEverything is in {folder}" + (f"; open {report}" if report.exists() else ""), err=True)
 
 
-def open_experiment(ctx: click.Context, goal: str, out: Path | None, resume: Path | None, given: dict[str, Any], shown: Progress) -> Experiment:
-    """Return the experiment that the options name, new or interrupted.
+def open_experiment(
+    ctx: click.Context,
+    goal: str,
+    out: Path | None,
+    resume: Path | None,
+    given: dict[str, Any],
+    shown: Progress,
+    kind: type[Experiment] | None = None,
+) -> Experiment:
+    """Return the experiment that the options name, new or interrupted; of a subclass where one is given.
 
     Raises:
         click.UsageError: ``--resume`` comes with options that would change the run.
@@ -54,9 +70,9 @@ def open_experiment(ctx: click.Context, goal: str, out: Path | None, resume: Pat
     if resume is not None:
         if out is not None or any(value not in (None, ()) for value in given.values()):
             raise click.UsageError("--resume goes on with a run as it was begun; leave the other options out")
-        return _resumed(Experiment.resume(resume, plugins_of(ctx), shown), goal)
+        return _resumed((kind or Experiment).resume(resume, plugins_of(ctx), shown), goal)
     settings = gather(**given)
-    return Experiment(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+    return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
 
 
 def _resumed(experiment: Experiment, goal: str) -> Experiment:

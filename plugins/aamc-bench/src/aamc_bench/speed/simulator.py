@@ -8,7 +8,6 @@ which bound their speed.
 from __future__ import annotations
 
 import cProfile
-import pstats
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from aamc_environments.single import QueueEnv, standalone
 from aamc_bench.speed.clock import least_cpu_s
 from aamc_bench.speed.figures import Figure, result
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.profiling import hottest
 
 STREAMS, SYNC = 1024, 8
 STEPS, VECTOR_STEPS = 20_000, 320
@@ -94,6 +94,5 @@ def profile(play: Callable[[], None]) -> dict[str, float]:
     """Return the shares of the time that the dearest functions take, without what they call."""
     profiler = cProfile.Profile(time.thread_time)
     profiler.runcall(play)
-    stats = pstats.Stats(profiler).get_stats_profile()
-    dearest = sorted(stats.func_profiles.items(), key=lambda item: -item[1].tottime)[:DEAREST]
-    return {f"{Path(entry.file_name).name}:{name}": round(entry.tottime / stats.total_tt, 3) for name, entry in dearest}
+    whole = sum(entry.inlinetime for entry in profiler.getstats())
+    return {name: round(seconds / whole, 3) for name, _, seconds in hottest(profiler, DEAREST)}
