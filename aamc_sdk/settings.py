@@ -15,6 +15,8 @@ PRESETS = ("quick", "full", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """What a router is compared with unless the user says otherwise."""
+NO_ESTIMATOR = "none"
+"""How to name no estimator, where another one would be taken."""
 
 
 @attrs.frozen
@@ -168,7 +170,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
     dataset = Source.of(given.dataset, "dataset")
     return Settings(
         router=Choice.of(given.router, "router"),
-        estimator=None if given.estimator is None else Choice.of(given.estimator, "estimator"),
+        estimator=None if given.estimator in (None, NO_ESTIMATOR) else Choice.of(given.estimator, "estimator"),
         environment=_environment(given.environment),
         pool=given.pool,
         reward=Choice.of(given.reward, "reward"),

@@ -15,6 +15,13 @@ def test_defaults_compare_ppo_with_every_baseline_on_synthetic_queries() -> None
     assert settings.preset == "quick"
 
 
+def test_no_estimator_can_be_named_over_a_files(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("estimator: {name: tce, embedding: hashed}\n")
+    assert gather((file,), (), estimator="none").estimator is None
+    assert read_settings({"estimator": "none"}) == read_settings({})
+
+
 def test_settings_are_read_back_as_they_were_written() -> None:
     settings = read_settings(
         {

@@ -33,7 +33,7 @@ PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of qual
 
 _EXPERIMENT = (
     click.option("--router", metavar="NAME|FOLDER", help="The router in question, or its checkpoint."),
-    click.option("--estimator", metavar="NAME|FOLDER", help="What describes queries, or its checkpoint."),
+    click.option("--estimator", metavar="NAME|FOLDER", help="What describes queries, or its checkpoint; none to do without, as by default."),
     click.option("--environment", metavar="NAME", help="Where to train and measure; the data decides by default."),
     click.option("--pool", metavar="NAME|FILE", help="The candidates; by default the data's own, or the default pool."),
     click.option("--reward", metavar="NAME", help="The reward; linear by default."),
@@ -96,15 +96,15 @@ def _open_section(content: dict[str, Any], keys: list[str]) -> None:
         content[section] = {"name": content.get(section) or getattr(Given(), section, None) or ""}
 
 
-def split_names(names: str) -> list[str]:
-    """Return the names of ``A,B``.
+def split_names(names: str, option: str = "--routers", example: str = "greedy,oracle") -> list[str]:
+    """Return the names of ``A,B``, which an option was given.
 
     Raises:
-        click.UsageError: There is none.
+        click.UsageError: There is none; says what the option takes, such as the example.
     """
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
-        raise click.UsageError(f"--routers takes names such as greedy,oracle, not {names!r}")
+        raise click.UsageError(f"{option} takes names such as {example}, not {names!r}")
     return found
 
 

@@ -29,10 +29,12 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: st
     """
     from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.cli.progress import progress
+    from aamc_sdk.settings import NO_ESTIMATOR
 
-    if resume is None and not any(given[name] for name in ("router", "estimator", "configs")):
+    estimator = given["estimator"] not in (None, NO_ESTIMATOR)
+    if resume is None and not (given["router"] or given["configs"] or estimator):
         raise click.UsageError("say what to train: --router NAME or --estimator NAME")
-    goal = "estimator" if given["estimator"] and not given["router"] else "router"
+    goal = "estimator" if estimator and not given["router"] else "router"
     began = time.monotonic()
     with progress() as shown:
         experiment = open_experiment(ctx, goal, out, resume, given, shown)

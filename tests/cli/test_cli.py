@@ -345,3 +345,10 @@ def test_a_quick_command_imports_nothing_heavy(arguments) -> None:
     done = subprocess.run([sys.executable, "-c", LIST_MODULES.format(arguments=arguments)], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert not loaded & {"torch", "transformers", "gymnasium", "numpy", "sklearn", "matplotlib", "rich", "cattrs"}
+
+
+def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
+    status, _, err = aamc("train", "--estimator", "none", "--out", "alone")
+    assert status == 2
+    assert "say what to train" in err
+    assert not Path("alone").exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.compare import labels
+from aamc_bench.compare import jobs_of, labels, options_of
 from aamc_bench.samples import Sample
 
 from aamc_sdk.cli import main
@@ -144,12 +144,22 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
         (["--seeds", "0,0"], "has a number twice"),
         (["--estimator", "lexcal"], "'lexical'"),
         (["--dataset", "a:b"] * 2, "has one twice"),
+        (["--set", "router=knn"], "use --routers"),
+        (["--set", "seed=9"], "--set seed=9 would change nothing here; use --seeds"),
+        (["--set", "dataset=outcomes:rows.jsonl"], "use --dataset"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_runs(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "compare", *options, "--out", str(tmp_path / "out")) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_options_of_datasets_go_to_all_of_the_first_ones_format() -> None:
+    given = options_of(datasets=["llmrouter:a", "outcomes:b", "llmrouter:c"], routers="random", seeds=[0], assignments=["dataset.output_tokens=128"])
+    plain = {"name": "llmrouter", "output_tokens": 128}
+    found = [job.arguments["settings"]["dataset"] for job in jobs_of(given)]
+    assert found == [plain | {"path": "a"}, {"name": "outcomes", "path": "b"}, plain | {"path": "c"}]
 
 
 def test_datasets_have_short_names_that_differ() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import numpy as np
 import pytest
 from aamc_bench.robustness import noises, options_of
@@ -158,6 +159,10 @@ def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:
 def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'typos'"):
         options_of(kinds="typo")
+    with pytest.raises(click.UsageError, match="--kinds takes names such as estimates,shift"):
+        options_of(kinds=",")
+    with pytest.raises(ConfigError, match="use --n-episodes"):
+        options_of(routers="greedy", assignments=["evaluation.streams=9"])
     with pytest.raises(ConfigError, match="measured as it was trained"):
         options_of(run=trained, estimator="tce")
     with pytest.raises(CheckpointError, match="holds no router ppo"):

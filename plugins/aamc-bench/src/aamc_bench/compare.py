@@ -13,7 +13,7 @@ from typing import Any
 from aamc_bench.compare_table import Block
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import complete_run, installed, settings_of
+from aamc_bench.training import SEVERAL_RUNS, complete_run, installed, settings_of
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
@@ -35,13 +35,14 @@ def options_of(
     """Return all that the table follows from, by the command line's options; what is not given has its default.
 
     Raises:
-        ConfigError: A dataset is named twice.
+        ConfigError: A dataset is named twice, or ``--set`` is given what another option decides.
     """
     if len(set(datasets)) < len(datasets):
         raise ConfigError(f"each dataset counts once; --dataset has one twice: {', '.join(datasets)}")
     names = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
-    settings = settings_of(names, assignments, **given)
-    return {"datasets": list(datasets) or ["synthetic"], "seeds": list(seeds or SEEDS), "settings": settings.plain()}
+    measured = list(datasets) or ["synthetic"]
+    settings = settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
+    return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}
 
 
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:

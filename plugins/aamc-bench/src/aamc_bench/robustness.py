@@ -29,6 +29,8 @@ ALL = (ESTIMATES, *KINDS, SHIFT)
 LEVELS = (0.0, 0.1, 0.2, 0.3)
 EPISODES = 20
 GROUPS = 2
+INSTEAD = {"evaluation.streams": "--n-episodes"}
+"""What a run's setting is decided by here."""
 RUN = "run"
 """The job that trains, where no run was given."""
 
@@ -49,7 +51,7 @@ def options_of(
         ConfigError: A kind of noise is unknown, a run comes with options that would train another one, or shift cannot train it again.
         CheckpointError: The run is none, or does not hold one of the routers.
     """
-    chosen = list(ALL) if kinds is None else list(dict.fromkeys(split_names(kinds)))
+    chosen = list(ALL) if kinds is None else list(dict.fromkeys(split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}")))
     for kind in chosen:
         if kind not in ALL:
             raise ConfigError(f"no kind of noise is named {kind!r}{nearest(kind, ALL)} (there are: {one_of(ALL)})")
@@ -63,7 +65,7 @@ def options_of(
             check_trained_here(Run.open(run).settings, held)
         return options | {"run": str(run.resolve()), "routers": held, "settings": None}
     names = named or installed(ROUTERS, get_plugin_manager())
-    return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, **given).plain()}
+    return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).plain()}
 
 
 def _routers_of(run: Run, named: Sequence[str] | None) -> list[str]:

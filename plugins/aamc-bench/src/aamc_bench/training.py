@@ -16,28 +16,28 @@ from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.settings import Settings, read_settings
 
-ESTIMATOR, NO_ESTIMATOR = "tce", "none"
-"""The estimator where none is named, and how to name none."""
+ESTIMATOR = "tce"
+"""The estimator where none is named."""
+SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
+"""Settings of which an experiment of several runs has one for each, and the options for them."""
 
 
-def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), **given: Any) -> Settings:
+def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """Return a run's settings from the command line's options; the first router is the one in question.
 
     Args:
         routers: Names.
         assignments: ``--set``'s, such as ``"routers.ppo.learning_rate=1e-4"``.
+        instead: Settings that the experiment decides on itself, and the option that it does so by.
         given: Other options of ``aamc run``; None where one was not given.
 
     Raises:
         UnknownComponentError: No plugin offers a router or estimator of that name.
-        ConfigError: An assignment is for "the" router, of which there are several.
+        ConfigError: An assignment is for "the" router, of which there are several, or for what another option decides.
     """
     for assignment in assignments:
-        if assignment.startswith("router."):
-            raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{routers[0]}.{assignment[7:]}")
+        _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
     named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value}
-    if named["estimator"] == NO_ESTIMATOR:
-        del named["estimator"]
     settings = gather((), tuple(assignments), ",".join(routers), **named)
     assert settings.routers is not None  # named above
     plugins = get_plugin_manager()
@@ -46,6 +46,15 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), **given
     if settings.estimator is not None:
         plugins.find("estimator", settings.estimator.name)
     return attrs.evolve(settings, router=settings.routers[routers[0]])
+
+
+def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
+    """Refuse an assignment that would change nothing."""
+    key = assignment.partition("=")[0].strip()
+    if key.startswith("router."):
+        raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{router}.{assignment[7:]}")
+    if key in instead:
+        raise ConfigError(f"--set {assignment} would change nothing here; use {instead[key]}")
 
 
 def installed(names: Sequence[str], plugins: Plugins) -> list[str]:

@@ -21,7 +21,7 @@ from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
 from aamc_bench.samples import Sample, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
-from aamc_bench.training import installed, settings_of
+from aamc_bench.training import SEVERAL_RUNS, installed, settings_of
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.settings import Source
@@ -61,12 +61,13 @@ def options_of(
 ) -> dict[str, Any]:
     """Return all that the result follows from, by the command line's options; what is not given has its default."""
     names = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
+    measured = list(datasets) or ["synthetic"]
     return {
-        "datasets": list(datasets) or ["synthetic"],
+        "datasets": measured,
         "seeds": list(seeds or SEEDS),
         "newcomers": newcomers or NEWCOMERS,
         "outcomes": sorted(outcomes or OUTCOMES),
-        "settings": settings_of(names, assignments, **given).plain(),
+        "settings": settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given).plain(),
     }
 
 
