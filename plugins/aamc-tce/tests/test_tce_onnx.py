@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -215,6 +216,13 @@ print(json.dumps([estimates.complexity.tolist(), estimator.quality(estimates, se
     complexity, shape = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert complexity == pytest.approx(estimator.estimate([Query(text) for text in texts]).complexity, abs=1e-3)
     assert shape[0] == 5
+
+
+def test_onnxruntime_reports_nothing_and_leaves_nothing_behind(graphs, tmp_path):
+    code = f"from pathlib import Path; from aamc_tce.onnx_encoder import OnnxEncoder; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY" and not name.startswith("XDG_")}
+    subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_checkpoint_stays_so_when_it_is_saved_elsewhere(exported, make_estimator, tmp_path):

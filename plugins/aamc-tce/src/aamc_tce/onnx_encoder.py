@@ -7,6 +7,7 @@ quantized as it comes (int8) would depend on a text's neighbours.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,17 @@ class OnnxEncoder(Embedder):
         return vectors
 
 
+def without_telemetry() -> None:
+    """Keep onnxruntime from reporting its use to its maker, as it does by default since 1.29; a user's own choice stands.
+
+    It must be called before the first import of onnxruntime, which begins with a report.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _session(graph: bytes, folder: Path) -> Any:
     """Return what computes a graph, on one core for each calling thread."""
+    without_telemetry()
     try:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     except ImportError as error:

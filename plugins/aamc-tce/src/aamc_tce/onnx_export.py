@@ -21,7 +21,7 @@ import torch
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.files import write_bytes
 from aamc_tce.encoder import Encoder, side_by_side
-from aamc_tce.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About
+from aamc_tce.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About, without_telemetry
 
 EXAMPLE_TOKENS = 7
 """The length of the text that the exporter traces; the graph takes any."""
@@ -50,6 +50,7 @@ def export(encoder: Encoder, runtime: str, folder: Path) -> None:
     tokenizer = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise AamcError("this encoder's tokenizer cannot be exported, for it has no tokenizer.json; set estimator.runtime=torch")
+    without_telemetry()
     with _quiet(), tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / GRAPH
         _write_graph(encoder, path)
