@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Progress, Router
@@ -89,7 +89,7 @@ class Calibration:
         rows: Validation rows, and perhaps training rows, that it was measured on.
         confidence: On what share of resamples it met the target.
         figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` there.
-        ci95: The interval of each.
+        ci95: The interval of each, None where it is not known.
     """
 
     target: Target
@@ -98,7 +98,7 @@ class Calibration:
     rows: int
     confidence: float
     figures: Mapping[str, float]
-    ci95: Mapping[str, list[float]]
+    ci95: Mapping[str, list[float] | None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``calibrations.json`` keeps."""
@@ -131,7 +131,7 @@ def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) ->
         rows=len(rows.quality),
         confidence=float(confidence[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
-        ci95={name: interval(values[:, point]) for name, values in spread.items()},
+        ci95={name: known_interval(values[:, point]) for name, values in spread.items()},
     )
 
 

@@ -345,6 +345,8 @@ def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
     known = np.sort(drawn[~np.isnan(drawn)])
     if interval is None:
         return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
+    if not known.size:
+        return False
     chance = 5 * math.sqrt(0.025 * 0.975 * (1 / len(known) + 1 / 1000))
     low, high = interval[0], math.inf if interval[1] is None else interval[1]
     last = len(known) - 1
@@ -376,6 +378,8 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
     lines = differences(stated, recompute(rows)) + tested(data, document)
     rng, units = np.random.default_rng(2), [np.flatnonzero(arrays["stream"] == unit) for unit in np.unique(arrays["stream"])]
     draws = [recompute(np.concatenate([units[unit] for unit in rng.integers(len(units), size=len(units))])) for _ in range(resamples)]
+    if len(units) < 2:  # one alone says nothing of how much they differ
+        draws = [{} for _ in draws]
     if draws:
         resampled = {place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated}
         lines += spread(stated, resampled)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from tiny import Tiny
@@ -9,6 +10,7 @@ from aamc_sdk.calibration import Calibration, Target, calibrate, keep, ray
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
 from aamc_sdk.experiment import OUT_OF_FOLD, Experiment
 from aamc_sdk.interfaces import Silence
+from aamc_sdk.measure import play
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import Run
@@ -112,6 +114,18 @@ def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plug
     sizes = {name: about["queries"] for name, about in experiment.run.content["splits"].items()}
     found = calibrated(Run.open(tmp_path / "run"), plugins, "budget-usd-per-1k", 1e6)
     assert found.rows == sum(sizes[name] for name in splits)
+
+
+def test_one_validation_row_alone_makes_nothing_sure(run, plugins, monkeypatch) -> None:
+    monkeypatch.setattr("aamc_sdk.calibration.play", lambda *given, **named: one_row(play(*given, **named)))
+    found = calibrated(run, plugins, "budget-usd-per-1k", 1e6)
+    assert found.confidence == 0
+    assert set(found.ci95.values()) == {None}
+
+
+def one_row(comparison):
+    """Return the comparison as if all of its rows were one."""
+    return attrs.evolve(comparison, stream=np.zeros(len(comparison.queries), dtype=np.intp))
 
 
 def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:

@@ -45,5 +45,5 @@ def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: 
     met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
     click.echo(f"{name or target.name}: preference {found.preference}, {met}")
     for figure, value in found.figures.items():
-        low, high = found.ci95[figure]
-        click.echo(f"  {figure}: {value:.4g} (95% interval {low:.4g} to {high:.4g})")
+        bounds = found.ci95[figure]
+        click.echo(f"  {figure}: {value:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))

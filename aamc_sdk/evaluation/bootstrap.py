@@ -33,7 +33,7 @@ class Resampling:
     """Resamples of Q values in U units.
 
     Attributes:
-        weights: How often each unit was drawn, ``[B, U]``.
+        weights: How often each unit was drawn, ``[B, U]``; NaN where there is none but one to draw.
         unit: The unit that each value belongs to, ``[Q]``.
     """
 
@@ -47,8 +47,14 @@ class Resampling:
 
     @classmethod
     def bootstrap(cls, unit: NDArray[np.integer[Any]], resamples: int, seed: int) -> Resampling:
-        """Return resamples that draw as many units as there are, with replacement."""
+        """Return resamples that draw as many units as there are, with replacement.
+
+        One unit alone says nothing of how much units differ. Drawing it again and again would give intervals without width, as if
+        all were certain; its weights are NaN instead, so that no figure has an interval.
+        """
         units = int(unit.max()) + 1
+        if units < 2:
+            return cls(np.full((resamples, units), np.nan), unit)
         rng = np.random.default_rng(seed)
         weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, and never 256 times
         for row in weights:
@@ -95,7 +101,7 @@ def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
 
 
 def interval(figures: Floats) -> list[float]:
-    """Return the bounds between which 95% of the resampled figures ``[B]`` lie."""
+    """Return the bounds between which 95% of the resampled figures ``[B]`` lie; NaN where any of these is."""
     return [float(bound) for bound in np.quantile(figures, (0.025, 0.975))]
 
 

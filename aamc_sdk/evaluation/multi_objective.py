@@ -48,9 +48,9 @@ def sparsity(points: Floats) -> Floats:
     """Return the sum over objectives of the mean squared gap between neighbours among the non-dominated points, ``[...]``.
 
     Returns:
-        The less the denser; NaN where fewer than two points are left, so that there are no neighbours.
+        The less the denser; NaN where fewer than two known points are left, so that there are no neighbours.
     """
-    kept = non_dominated(points)
+    kept = non_dominated(points) & ~np.isnan(points).any(axis=-1)
     along = np.sort(np.where(kept[..., None], points, np.nan), axis=-2)  # NaN comes last
     squares = np.nansum(np.diff(along, axis=-2) ** 2, axis=(-2, -1))
     gaps = kept.sum(axis=-1) - 1

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval
+from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, known_interval
 from aamc_sdk.evaluation.comparison import Integers
 
 TOSSES = 9_999
@@ -34,8 +34,8 @@ def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, se
         seed: The tosses follow from it.
 
     Returns:
-        For each other router: ``a`` (the first), ``b``, ``difference`` (mean reward of a minus that of b), ``ci95``,
-        two-sided ``p``, and ``p_holm``, corrected for the number of comparisons.
+        For each other router: ``a`` (the first), ``b``, ``difference`` (mean reward of a minus that of b), ``ci95`` (None
+        where it is not known), two-sided ``p``, and ``p_holm``, corrected for the number of comparisons.
     """
     (first, ours), *others = rewards.items()
     if not others:
@@ -45,7 +45,7 @@ def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, se
     p = randomisation_test(differences, resampling.unit, seed)
     columns = zip(others, differences.mean(axis=0), spread.T, p, holm(p), strict=True)
     return [
-        {"a": first, "b": name, "difference": mean, "ci95": interval(resampled), "p": plain, "p_holm": corrected}
+        {"a": first, "b": name, "difference": mean, "ci95": known_interval(resampled), "p": plain, "p_holm": corrected}
         for (name, _), mean, resampled, plain, corrected in columns
     ]
 

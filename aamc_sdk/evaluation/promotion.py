@@ -19,7 +19,7 @@ Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -122,9 +122,13 @@ def promotion(comparison: Comparison, constants: Constants, reward: Reward, rout
 
 
 def _verdict(name: str, figures: Mapping[str, Any], units: int) -> dict[str, Any]:
-    clear = all(figures["ci95"][test][0] > ROUNDING for test in figures["tests"])
+    clear = all(_is_clear(figures["ci95"][test]) for test in figures["tests"])
     passed, why = (clear, _findings(figures)) if units >= LEAST_UNITS else (False, _too_few(units))
     return {"passed": passed, "why": f"{name} {'passes' if passed else 'does not pass'} the gate: {why}", **figures}
+
+
+def _is_clear(bounds: Sequence[float] | None) -> bool:
+    return bounds is not None and bounds[0] > ROUNDING
 
 
 def _too_few(units: int) -> str:
@@ -144,9 +148,11 @@ def _findings(figures: Mapping[str, Any]) -> str:
 
 
 def _gap(figures: Mapping[str, Any], test: str) -> str:
-    low, high = figures["ci95"][test]
-    figure, low_end, high_end = (f"{round(value, 4) + 0.0:+.4f}" for value in (figures[test], low, high))  # without -0.0000
-    return f"{figure} (95% {low_end} to {high_end}{'' if low > ROUNDING else ', not clearly above zero'})"
+    bounds = figures["ci95"][test]
+    if bounds is None:
+        return "not known"
+    figure, low, high = (f"{round(value, 4) + 0.0:+.4f}" for value in (figures[test], *bounds))  # without -0.0000
+    return f"{figure} (95% {low} to {high}{'' if _is_clear(bounds) else ', not clearly above zero'})"
 
 
 def _way(figures: Mapping[str, Any]) -> str:

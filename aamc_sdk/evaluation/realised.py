@@ -66,9 +66,8 @@ class Candidates:
         return self.cost_usd.min(axis=1), self.cost_usd.max(axis=1)
 
     def with_cheapest(self, cost_usd: Floats, quality: Floats) -> tuple[Floats, Floats]:
-        """Add the cheapest candidate to a router's ``[B, K]`` points; of two as cheap, the better."""
+        """Add the cheapest candidate to a router's ``[B, K]`` points; of two as cheap, the better; NaN where these are not known."""
         cheapest = np.lexsort((-self.quality, self.cost_usd), axis=-1)[:, :1]
-        return (
-            np.concatenate((cost_usd, np.take_along_axis(self.cost_usd, cheapest, axis=1)), axis=1),
-            np.concatenate((quality, np.take_along_axis(self.quality, cheapest, axis=1)), axis=1),
-        )
+        known = ~np.isnan(cost_usd + quality).any(axis=1, keepdims=True)
+        its_cost, its_quality = (np.where(known, np.take_along_axis(own, cheapest, axis=1), np.nan) for own in (self.cost_usd, self.quality))
+        return np.concatenate((cost_usd, its_cost), axis=1), np.concatenate((quality, its_quality), axis=1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval
+from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval, known_interval, open_interval
 
 
 def test_counting_every_unit_once_gives_the_plain_figures() -> None:
@@ -50,3 +50,10 @@ def test_values_that_rise_and_fall_together_widen_the_interval() -> None:
     apart = interval(Resampling.bootstrap(np.arange(1000), 1000, 0).means(values[:, None])[:, 0])
     together = interval(Resampling.bootstrap(np.repeat(np.arange(50), 20), 1000, 0).means(values[:, None])[:, 0])
     assert (together[1] - together[0]) / (apart[1] - apart[0]) == pytest.approx(np.sqrt(20), rel=0.25)
+
+
+def test_one_unit_alone_has_no_interval() -> None:
+    resampling = Resampling.bootstrap(np.zeros(3, dtype=int), 20, 0)
+    figures = resampling.means(np.arange(3.0)[:, None])[:, 0], resampling.percentile(np.arange(3.0), 0.95)
+    assert [(known_interval(figure), open_interval(figure)) for figure in figures] == [(None, None)] * 2
+    assert known_interval(Resampling.bootstrap(np.array([0, 1, 1]), 20, 0).means(np.arange(3.0)[:, None])[:, 0]) is not None

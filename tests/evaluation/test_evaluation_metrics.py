@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -159,6 +161,29 @@ def test_a_quality_that_no_resample_reaches_has_no_interval(make_table: Any, rou
     table = make_table([[0, 1]] * 2, [[1, 2]] * 2)
     figures = metrics(table.compare({"small": routers.Always(routers.options, table.services)}), table.reward)["routers"]["small"]
     assert set(figures["cost_at_quality_ci95"].values()) == {None}
+
+
+def _intervals(document: Any, key: str = "") -> Iterator[Any]:
+    """Yield every interval below a key."""
+    if isinstance(document, dict) and not key.endswith("ci95"):
+        for name, value in document.items():
+            yield from _intervals(value, name)
+    elif isinstance(document, list) and key != "ci95":
+        for value in document:
+            yield from _intervals(value)
+    elif key.endswith("ci95"):
+        yield from document.values() if isinstance(document, dict) else [document]
+
+
+def test_one_stream_or_question_alone_has_figures_but_no_interval(large_table: Any, routers: Any) -> None:
+    everyone = {"greedy": routers.Greedy(routers.options, large_table.services), "oracle": routers.Prophet(routers.options, large_table.services)}
+    together = attrs.evolve(large_table.compare(everyone), stream=np.zeros(60, dtype=np.intp))
+    document = metrics(together, large_table.reward, resamples=30)
+    assert document["routers"]["greedy"]["mean_quality"] > 0
+    assert document["comparisons"][0]["p"] == 1
+    found = list(_intervals(document))
+    assert len(found) > 100
+    assert set(map(str, found)) == {"None"}
 
 
 def test_worst_regret_is_the_greatest_shortfall_to_the_oracle(table: Any, routers: Any) -> None:

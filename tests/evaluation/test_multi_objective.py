@@ -57,3 +57,8 @@ def test_many_sets_at_once_are_each_as_alone() -> None:
 
 def test_a_single_point_has_no_neighbours() -> None:
     assert np.isnan(sparsity(np.array([[1.0, 1], [1, 1], [0, 0.5]])))
+
+
+def test_points_that_are_not_known_have_no_sparsity() -> None:
+    assert np.isnan(sparsity(np.full((3, 2), np.nan)))
+    assert sparsity(np.array([[0.0, 1.0], [np.nan, np.nan], [1.0, 0.0]])) == 2

@@ -40,6 +40,11 @@ def test_holms_correction_by_hand() -> None:
     np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1, 1])
 
 
+def test_one_unit_alone_is_no_evidence_and_has_no_interval() -> None:
+    (test,) = paired_comparisons({"ours": np.ones(5), "theirs": np.zeros(5)}, Resampling.bootstrap(np.zeros(5, dtype=int), 20, 0), seed=0)
+    assert test == {"a": "ours", "b": "theirs", "difference": 1, "ci95": None, "p": 1, "p_holm": 1}
+
+
 def test_the_first_router_is_compared_with_each_other_one() -> None:
     rng = np.random.default_rng(4)
     ours = rng.random(200)

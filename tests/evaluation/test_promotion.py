@@ -158,6 +158,18 @@ def test_a_handful_of_queries_is_no_evidence(good: Case) -> None:
     assert "at least 30 independent queries or streams to tell, and there are 28" in few["why"]
 
 
+def test_a_reward_that_is_not_known_is_not_clear(good: Case) -> None:
+    class Unsure(LinearReward):
+        def scalar(self, outcomes: Outcomes, preferences: Any) -> Any:
+            return np.full(outcomes.cost_usd.shape, np.nan)
+
+    weighed = attrs.evolve(good.comparison, preferences=np.array([[0.8, 0.0, 0.2]]))
+    gate = Case(weighed, Unsure()).gate()
+    assert gate["passed"] is False
+    assert gate["routers"]["router"]["ci95"]["reward_gap"] is None
+    assert "beside the best single candidate its reward is not known" in gate["why"]
+
+
 def test_a_pool_of_one_leaves_nothing_to_pass_with() -> None:
     gate = case(np.ones((40, 1)), [2], {"router": 0}).gate()
     assert gate["passed"] is False

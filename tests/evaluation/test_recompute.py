@@ -102,6 +102,17 @@ def test_an_interval_that_is_too_narrow_or_too_wide_is_noticed(recompute: Any, i
     assert not recompute.agree(("mean_quality",), interval, drawn)
 
 
+def test_one_stream_alone_has_no_intervals_to_agree_with(recompute: Any, compared: Any, tmp_path: Path) -> None:
+    table, comparison = compared
+    write(tmp_path, attrs.evolve(as_streams(comparison), stream=np.zeros(60, dtype=np.intp)), table.reward)
+    assert recompute.check(tmp_path, resamples=200) == []
+    document = json.loads((tmp_path / "metrics.json").read_text())
+    document["routers"]["greedy"]["ci95"]["mean_quality"] = [0.5, 0.5]
+    write_json(tmp_path / "metrics.json", document)
+    (line,) = recompute.check(tmp_path, resamples=200)
+    assert line.startswith("routers/greedy/mean_quality has the interval [0.5, 0.5]")
+
+
 def test_strong_calls_follow_from_the_file(recompute: Any, make_table: Any, routers: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     table = make_table(rng.uniform(0, (1.0, 0.6), (200, 2)), rng.uniform((1.0, 0.5), (2.0, 1.0), (200, 2)))

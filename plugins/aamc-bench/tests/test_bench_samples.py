@@ -75,6 +75,14 @@ def test_the_best_is_clear_only_beyond_its_paired_interval() -> None:
     assert clear_best(values[:, ::1] + np.r_[0, noise[::-1]][None] * np.array([[0.0], [1.0], [0.0]])) is None
 
 
+def test_rows_of_one_unit_have_no_interval_and_no_clear_best() -> None:
+    values = np.array([[0.5, np.nan, np.nan], [0.9, np.nan, np.nan]])  # what resamples of one stream say
+    assert clear_best(values) is None
+    assert figure(values[1]) == {"value": 0.9, "ci95": None}
+    (duel,) = duels([sample([[0.9], [0.5]], [[1.0, 1.0], [0.0, 0.0]], "aa")], resamples=20)
+    assert (duel["ci95"], duel["p"]) == (None, 1)
+
+
 def test_equals_unknowns_and_loners_are_not_the_best() -> None:
     assert clear_best(np.ones((2, 10))) is None
     assert clear_best(np.array([[1.0, 1, 1], [np.nan] * 3])) is None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aamc_bench.samples import Sample
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.evaluation.paired import holm, randomisation_test
 
 LEVEL = 0.05
@@ -24,8 +24,8 @@ def duels(samples: Sequence[Sample], resamples: int) -> list[dict[str, Any]]:
     Rows of one question, or of one stream, change sign together, even where a question is a test row under several seeds.
 
     Returns:
-        For each pair: ``a``, ``b``, ``difference`` (mean reward of a minus that of b), ``ci95``, two-sided ``p``, and
-        ``p_holm``, corrected for the number of pairs.
+        For each pair: ``a``, ``b``, ``difference`` (mean reward of a minus that of b), ``ci95`` (None
+        where it is not known), two-sided ``p``, and ``p_holm``, corrected for the number of pairs.
     """
     rewards = np.concatenate([sample.rewards for sample in samples], axis=1)
     unit = np.unique(np.concatenate([sample.unit for sample in samples]), return_inverse=True)[1].ravel()
@@ -38,7 +38,7 @@ def duels(samples: Sequence[Sample], resamples: int) -> list[dict[str, Any]]:
     spread = Resampling.bootstrap(unit, resamples, SEED).means(differences)
     columns = zip(pairs, differences.mean(axis=0).tolist(), spread.T, p.tolist(), holm(p).tolist(), strict=True)
     return [
-        {"a": names[a], "b": names[b], "difference": mean, "ci95": interval(resampled), "p": plain, "p_holm": corrected}
+        {"a": names[a], "b": names[b], "difference": mean, "ci95": known_interval(resampled), "p": plain, "p_holm": corrected}
         for (a, b), mean, resampled, plain, corrected in columns
     ]
 
