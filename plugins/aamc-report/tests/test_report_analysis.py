@@ -12,6 +12,7 @@ from aamc_report.analysis.disputes import disputes
 from aamc_report.analysis.regret import regrets
 from aamc_report.analysis.reliability import Reliability, reliabilities
 from aamc_report.data import Results
+from aamc_report.figures.destinations import COLOURS
 from aamc_report.reading import read_results
 from aamc_report.tables.failures import failure_tables
 from aamc_report.tables.losses import regret_tables
@@ -60,6 +61,24 @@ def test_a_failure_has_one_cause_by_what_others_would_have_done_and_were_expecte
         OVERRATED: [0, 0, 1, 0, 1, 0],
         TRADED: [0, 0, 0, 1, 0, 1],
     }
+
+
+def test_a_failure_whose_expectations_are_not_known_is_avoidable_beside_those_that_are_told_apart() -> None:
+    #          own unknown  rival unknown  one rival known  all known  nobody can
+    quality = [[0, 1, 0], [0, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 0]]
+    expected = np.array([[[np.nan, 0.5, 0.1], [0.5, np.nan, 0.9], [0.5, np.nan, 0.4], [0.3, 0.5, 0.1], [np.nan, 0.5, 0.1]]])
+    causes = failure_causes(comparison([[0] * 5], quality, expected_quality=expected), 0, 0.5)
+    assert {cause: rows.astype(int).tolist() for cause, rows in causes.items()} == {
+        IMPOSSIBLE: [0, 0, 0, 0, 1],
+        OVERRATED: [0, 0, 1, 0, 0],
+        TRADED: [0, 0, 0, 1, 0],
+        AVOIDABLE: [1, 1, 0, 0, 0],
+    }
+
+
+def test_each_cause_has_a_colour_of_its_own() -> None:
+    assert set(COLOURS) == {IMPOSSIBLE, OVERRATED, TRADED, AVOIDABLE, UNKNOWN}
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_without_expectations_or_without_a_table_causes_are_not_told_apart() -> None:

@@ -25,7 +25,7 @@ class Cause:
 IMPOSSIBLE = Cause("None could", "No candidate answers the query well.")
 OVERRATED = Cause("Overrated", "Another candidate would have succeeded, and the router expected no more quality of it than of its own choice.")
 TRADED = Cause("Traded", "The router expected more quality of one that would have succeeded; cost, latency, chance or a rule spoke for its choice.")
-AVOIDABLE = Cause("Avoidable", "Another candidate would have succeeded; what the router expected of it is not known.")
+AVOIDABLE = Cause("Avoidable", "Another candidate would have succeeded; what the router expected of it, or of its own choice, is not known.")
 UNKNOWN = Cause("Failed", "What another candidate would have done is not known: only the chosen one answered.")
 
 
@@ -38,8 +38,8 @@ def failure_causes(comparison: Comparison, router: int, threshold: float) -> Map
         threshold: The least quality that counts as success.
 
     Returns:
-        Only causes that the data can tell apart: streams know but ``UNKNOWN``, a router that states no
-        expectations is told ``AVOIDABLE`` for ``OVERRATED`` and ``TRADED``.
+        Only causes that the data can tell apart: streams know but ``UNKNOWN``. ``AVOIDABLE`` stands for ``OVERRATED`` and
+        ``TRADED`` where a router does not state both expectations, its choice's and that of one that would have succeeded.
     """
     failed = ~(comparison.realised(router).known_quality[HEADLINE] >= threshold)
     if not comparison.is_table:
@@ -51,5 +51,8 @@ def failure_causes(comparison: Comparison, router: int, threshold: float) -> Map
     if np.isnan(expected).all():
         return causes | {AVOIDABLE: avoidable}
     chosen = np.take_along_axis(expected, comparison.chosen[router, HEADLINE][:, None], axis=1)[:, 0]
-    overrated = chosen >= np.where(succeeds & np.isfinite(expected), expected, -np.inf).max(axis=1)
-    return causes | {OVERRATED: avoidable & overrated, TRADED: avoidable & ~overrated}
+    rival = np.where(succeeds & np.isfinite(expected), expected, -np.inf).max(axis=1)
+    told = avoidable & np.isfinite(chosen) & np.isfinite(rival)
+    causes |= {OVERRATED: told & (chosen >= rival), TRADED: told & (chosen < rival)}
+    untold = avoidable & ~told
+    return causes | {AVOIDABLE: untold} if untold.any() else causes

@@ -20,11 +20,12 @@ from aamc_sdk.batch import Floats
 CAPTION = (
     "The router in question, at the preference above. Left: the share of each category's queries that each model was given, in per cent. "
     "Right: the share that failed. None could: no model answers well. Overrated: another model would have succeeded, and the router "
-    "expected no more of it. Traded: it expected more of one that would have succeeded, and chose another for its cost or latency."
+    "expected no more of it. Traded: it expected more of one that would have succeeded, and chose another for its cost or latency. Avoidable: "
+    "another would have succeeded, and what the router expected is not known."
 )
 SHADES = ("#f2f5f9", "#7fb0d6", "#0a5c9e")
 """From no queries to all of them."""
-COLOURS = {IMPOSSIBLE: MUTED, OVERRATED: "#cc79a7", TRADED: "#e69f00", AVOIDABLE: "#cc79a7", UNKNOWN: "#0072b2"}
+COLOURS = {IMPOSSIBLE: MUTED, OVERRATED: "#cc79a7", TRADED: "#e69f00", AVOIDABLE: "#56b4e9", UNKNOWN: "#0072b2"}
 SEEN = 0.005
 """A share that rounds to 0% is left blank."""
 
