@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aamc_report.analysis.bands import hull_band
 from aamc_report.analysis.causes import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes
+from aamc_report.analysis.destinations import Group
 from aamc_report.analysis.disputes import disputes
 from aamc_report.analysis.regret import regrets
 from aamc_report.analysis.reliability import Reliability, reliabilities
@@ -203,6 +204,31 @@ def test_tables_of_one_query_a_category_have_no_interval_and_no_nan(make_run: An
         assert not any("nan" in cell.text + cell.interval for row in table.rows for cell in row.cells)
     by_category = failure_tables(results)[0]
     assert [bool(row.cells[1].interval) for row in by_category.rows] == [True, *[False] * 40]
+
+
+def test_regret_and_causes_have_intervals_in_every_group_of_some_size(make_run: Any) -> None:
+    results = read_results(make_run(routers=("ppo", "oracle")))
+    for table in (*failure_tables(results), *regret_tables(results)):
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                certain = column.title == "Queries" or cell.value in (0.0, 1.0)
+                assert bool(cell.interval) != certain, (table.caption, row.name, column.title)
+
+
+def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.random(600) < 0.4
+    values = np.column_stack((rng.normal(1.0, 2.0, 600), rng.random(600) < 0.3, np.ones(600)))
+    values[~rows] = 50.0  # others, which say nothing of the group
+    n, resampling = rows.sum(), Resampling.bootstrap(np.arange(600), 4000, seed=1)
+    *uncertain, (mean, (low, high)) = Group("some", rows).means(values, resampling)
+    assert (mean, np.isnan(low), np.isnan(high)) == (1.0, True, True)
+    for (found, interval), own in zip(uncertain, values[rows].T, strict=False):
+        half = 1.96 * own.std() / np.sqrt(n)
+        assert found == pytest.approx(own.mean())
+        assert interval == pytest.approx((found - half, found + half), abs=0.08 * half)
+    nobody = Group("nobody", np.zeros(600, dtype=bool)).means(values, resampling)
+    assert np.isnan([number for mean, bounds in nobody for number in (mean, *bounds)]).all()
 
 
 def one_of_each(results: Results) -> Results:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_report.data import Results
+from aamc_report.data import Results, bounds
 from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.evaluation.preferences import HEADLINE
 
 EVERYTHING = "All queries"
@@ -34,6 +36,21 @@ class Group:
     def size(self) -> int:
         """How many queries there are."""
         return int(self.rows.sum())
+
+    def means(self, values: Floats, resampling: Resampling) -> list[tuple[float, tuple[float, float]]]:
+        """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
+
+        The mean is NaN in an empty group. The interval is NaN too where too few resamples have a query of the group, and where all its
+        values are equal: what never happened, no resample shows.
+        """
+        own = values[self.rows]
+        if not len(own):
+            return [(math.nan, (math.nan, math.nan))] * values.shape[1]
+        units, unit = np.unique(resampling.unit[self.rows], return_inverse=True)
+        with np.errstate(invalid="ignore"):  # a resample without a query of the group has no mean
+            spread = Resampling(resampling.weights[:, units], unit).means(own)
+        found = [bounds(known_interval(resampled)) if np.ptp(these) > 0 else bounds(None) for these, resampled in zip(own.T, spread.T, strict=True)]
+        return list(zip(own.mean(axis=0).tolist(), found, strict=True))
 
 
 def groups(results: Results) -> list[Group]:

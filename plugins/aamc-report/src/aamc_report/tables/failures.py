@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aamc_report.analysis.causes import Cause, Rows, failure_causes
 from aamc_report.analysis.destinations import Group, groups
-from aamc_report.cells import Cell, Column, Row, Table, count, share, with_interval
+from aamc_report.cells import Cell, Column, Row, Table, count, with_interval
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.tables.breakdown import cut_note
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
+from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.preferences import HEADLINE
 
 
@@ -38,19 +37,7 @@ def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cau
 
 
 def _cells(group: Group, causes: Mapping[Cause, Rows], resampling: Resampling) -> list[Cell]:
-    failed = np.any(list(causes.values()), axis=0) & group.rows
-    apart = [share(_rate(rows & group.rows, group)) for rows in causes.values()] if len(causes) > 1 else []
-    return [count(group.size), with_interval(_rate(failed, group), _spread(failed, group, resampling), percent), *apart]
-
-
-def _rate(rows: Rows, group: Group) -> float:
-    return rows.sum() / group.size if group.size else math.nan
-
-
-def _spread(failed: Rows, group: Group, resampling: Resampling) -> tuple[float, float]:
-    """Return the interval of a failure rate: none where all or none failed, or where resamples miss the group."""
-    failures, sizes = resampling.means(np.column_stack((failed, group.rows)).astype(np.float64)).T
-    if (sizes == 0).any() or failed.sum() in (0, group.size):  # what never happened, no resample shows
-        return math.nan, math.nan
-    low, high = interval(failures / sizes)
-    return low, high
+    apart = list(causes.values())
+    failed = [np.any(apart, axis=0), *(apart if len(apart) > 1 else ())]
+    rates = group.means(np.column_stack(failed).astype(np.float64), resampling)
+    return [count(group.size), *(with_interval(rate, bounds, percent) for rate, bounds in rates)]

@@ -8,12 +8,12 @@ import numpy as np
 
 from aamc_report.analysis.destinations import groups
 from aamc_report.analysis.regret import regrets
-from aamc_report.cells import Cell, Column, Row, Table, count, share, with_interval
-from aamc_report.data import Results
-from aamc_report.formats import fixed
+from aamc_report.cells import Cell, Column, Row, Table, count, with_interval
+from aamc_report.data import Results, bounds
+from aamc_report.formats import fixed, percent
 from aamc_report.tables.breakdown import cut_note
 from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import interval
+from aamc_sdk.evaluation.bootstrap import known_interval
 
 NOTHING = 0.01
 """A regret up to this is next to none: a hundredth of the way from the worst answer to the best."""
@@ -34,22 +34,23 @@ def regret_tables(results: Results) -> list[Table]:
 
 
 def _by_router(results: Results, found: Mapping[str, Floats]) -> Table:
-    write = fixed(3)
-    spread = results.resampling.means(np.column_stack(list(found.values()))).T
-    rows = []
-    for (router, regret), resampled in zip(found.items(), spread, strict=True):
-        low, high = interval(resampled)
-        quantiles = [Cell(value, write(value)) for value in np.quantile(regret, (0.5, 0.95)).tolist()]
-        cells = [with_interval(float(regret.mean()), (low, high), write), *quantiles, share(float((regret <= NOTHING).mean()))]
-        rows.append(Row(router, cells, router == results.headline))
+    rows = [Row(router, _figures(regret, results), router == results.headline) for router, regret in found.items()]
     caption = "Regret of a query: the oracle's reward minus the router's, at the preference. In small type: 95% intervals."
     return Table(caption, "Router", COLUMNS, rows)
 
 
+def _figures(regret: Floats, results: Results) -> list[Cell]:
+    """Return a cell for each of ``COLUMNS``."""
+    write, resampling, (everything, *_) = fixed(3), results.resampling, groups(results)
+    mean, none = everything.means(np.column_stack((regret, regret <= NOTHING)), resampling)
+    quantiles = [(float(np.quantile(regret, q)), bounds(known_interval(resampling.percentile(regret, q)))) for q in (0.5, 0.95)]
+    return [*(with_interval(*figure, write) for figure in (mean, *quantiles)), with_interval(*none, percent)]
+
+
 def _by_category(results: Results, found: Mapping[str, Floats]) -> Table:
-    write = fixed(3)
+    write, values = fixed(3), np.column_stack(list(found.values()))
     rows = []
     for group in groups(results):
-        means = [float(regret[group.rows].mean()) if group.size else np.nan for regret in found.values()]
-        rows.append(Row(group.name, [count(group.size), *(Cell(mean, write(mean)) for mean in means)]))
+        means = group.means(values, results.resampling)
+        rows.append(Row(group.name, [count(group.size), *(with_interval(*mean, write) for mean in means)]))
     return Table(f"Mean regret by the category of the query.{cut_note(results)}", "Category", [Column("Queries"), *map(Column, found)], rows)
