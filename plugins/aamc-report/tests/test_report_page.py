@@ -21,8 +21,10 @@ from aamc_report.report import write_report
 from aamc_report.sections import sections
 from aamc_report.tables.breakdown import success_tables
 from aamc_report.tables.comparison import COLUMNS, cost_of_quality_tables, further_tables, paired_tables
+from aamc_report.tables.gate import gate_tables
 
 from aamc_sdk.dataset import text_hash
+from aamc_sdk.errors import CheckpointError
 
 QUERIES = 240
 VOID = {"meta", "br"}
@@ -250,6 +252,30 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     (row,) = table.rows
     assert row.name == "ppo minus greedy"
     assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
+
+
+def test_the_gates_verdict_heads_the_comparison_and_its_figures_follow_it(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "greedy"))
+    assert "promotion gate" not in page_of(folder)
+    content = json.loads((folder / "metrics.json").read_text())
+    passed = {"passed": True, "quality_gap": 0.0324, "reward_gap": 0.01, "oracle_share": 0.12}
+    failed = {"passed": False, "quality_gap": -0.002, "reward_gap": -0.003, "oracle_share": None}
+    intervals = {"quality_gap": [0.0084, 0.0525], "reward_gap": [-0.001, 0.02], "oracle_share": [0.02, 0.2]}
+    unknown = dict.fromkeys(intervals)
+    routers = {"ppo": {**passed, "ci95": intervals}, "greedy": {**failed, "ci95": unknown}}
+    content["gate"] = {"router": "ppo", "passed": True, "why": "ppo passes the gate: <it> does well", "routers": routers}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    text = page_of(folder)
+    assert text.index('<h2 id="comparison">') < text.index("<p>ppo passes the gate: &lt;it&gt; does well.</p>") < text.index("Every router answered")
+    (table,) = gate_tables(read_results(folder))
+    assert [[(cell.text, cell.interval) for cell in row.cells] for row in table.rows] == [
+        [("yes", ""), ("0.0324", f"0.0084{DASH}0.0525"), ("0.0100", "-0.0010 to 0.0200"), ("12.0%", f"2.0{DASH}20.0%")],
+        [("no", ""), ("-0.0020", ""), ("-0.0030", ""), (DASH, "")],
+    ]
+    del content["gate"]["routers"]["greedy"]["ci95"]
+    (folder / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="its 'gate' cannot be used"):
+        read_results(folder)
 
 
 def test_what_quality_costs_is_a_share_of_the_best_candidates_cost_with_an_open_end(make_run: Any) -> None:

@@ -35,6 +35,23 @@ class Paired:
     p_holm: float
 
 
+@attrs.frozen
+class Verdict:
+    """What the promotion gate says of a router: whether it passes, and its figures, each with its interval."""
+
+    router: str
+    passed: bool
+    figures: Mapping[str, tuple[float, tuple[float, float]]]
+
+
+@attrs.frozen
+class Gate:
+    """What the promotion gate says of the router in question, in a sentence, and of every router."""
+
+    why: str
+    verdicts: Sequence[Verdict]
+
+
 @attrs.frozen(eq=False, slots=False)  # what is cached needs room
 class Results:
     """What a run measured.
@@ -48,6 +65,7 @@ class Results:
         curves: Each part's learning curve, where it has one.
         configuration: The text of ``run.yaml``.
         paired: The tests of the comparison's first router against each other one.
+        gate: The promotion gate's verdicts; None where it was not asked.
     """
 
     run: Run
@@ -58,6 +76,7 @@ class Results:
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     configuration: str
     paired: Sequence[Paired] = ()
+    gate: Gate | None = None
 
     def value(self, router: str, metric: str) -> float:
         """Return a metric, NaN where it is null."""

@@ -47,6 +47,7 @@ class Section:
     Attributes:
         name: What links call it.
         title: The heading.
+        lead: A sentence right below it, or nothing.
         pictures: Figures.
         numbers: Tables of what the figures show, folded in.
         tables: Tables of what no figure shows.
@@ -56,6 +57,7 @@ class Section:
 
     name: str
     title: str
+    lead: str = ""
     pictures: Sequence[Picture] = ()
     numbers: Sequence[Table] = ()
     tables: Sequence[Table] = ()
@@ -65,7 +67,7 @@ class Section:
     @property
     def empty(self) -> bool:
         """Whether it would show nothing."""
-        return not (self.pictures or self.numbers or self.tables or self.questions or self.notes)
+        return not (self.lead or self.pictures or self.numbers or self.tables or self.questions or self.notes)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aamc_report.data import Paired, Results, bounds, number
+from aamc_report.data import Gate, Paired, Results, Verdict, bounds, number
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.preferences import evaluation_points
@@ -15,6 +15,8 @@ from aamc_sdk.runs import Run
 from aamc_sdk.types import Preference
 
 NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
+GAPS = ("quality_gap", "reward_gap", "oracle_share")
+"""The figures of the promotion gate that a report shows."""
 AGAIN = "evaluate the run again with: aamc evaluate"
 
 
@@ -38,6 +40,7 @@ def read_results(folder: Path) -> Results:
         curves=_read_curves(run.folder),
         configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
         paired=_read_paired(content.get("comparisons") or []),
+        gate=None if content.get("gate") is None else _read_gate(content["gate"]),
     )
 
 
@@ -47,6 +50,17 @@ def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
     except (KeyError, TypeError, ValueError) as error:
         why = f"its 'comparisons' cannot be used ({error!r})"
         raise CheckpointError(f"metrics.json is damaged: {why}; {AGAIN}") from error
+
+
+def _read_gate(found: Mapping[str, Any]) -> Gate:
+    try:
+        verdicts = [
+            Verdict(name, bool(verdict["passed"]), {key: (number(verdict[key]), bounds(verdict["ci95"][key])) for key in GAPS})
+            for name, verdict in found["routers"].items()
+        ]
+        return Gate(str(found["why"]), verdicts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {AGAIN}") from error
 
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:

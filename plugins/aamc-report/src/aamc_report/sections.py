@@ -10,6 +10,7 @@ from aamc_report.questions import question_section
 from aamc_report.tables.breakdown import destination_table, model_table, success_tables
 from aamc_report.tables.comparison import comparison_table, cost_of_quality_tables, entries, further_tables, paired_tables
 from aamc_report.tables.failures import failure_tables
+from aamc_report.tables.gate import gate_tables
 from aamc_report.tables.losses import regret_tables
 from aamc_report.tables.reliability import reliability_tables
 
@@ -57,4 +58,6 @@ def _comparison(results: Results) -> Section:
         notes.append(f"{missing:,} queries with a missing outcome are left out for every router.")
     if dropped:
         notes.append(f"{dropped:,} queries are left out because they had been trained on.")
-    return Section(name="comparison", title="Comparison", tables=[comparison_table(entries(results), caption)], notes=notes)
+    tables = [comparison_table(entries(results), caption), *gate_tables(results)]
+    verdict = "" if results.gate is None else f"{results.gate.why}."
+    return Section(name="comparison", title="Comparison", lead=verdict, tables=tables, notes=notes)
