@@ -13,6 +13,8 @@ from aamc_sdk.types import Preference
 
 PRESETS = ("quick", "full", "paper")
 DEVICES = ("auto", "cpu", "cuda")
+GREATEST_SEED = 2**32 - 1
+"""The greatest seed that every generator takes: scikit-learn's are of 32 bits."""
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """What a router is compared with unless the user says otherwise."""
 NO_ESTIMATOR = "none"
@@ -165,8 +167,9 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {given.preset!r}")
     if given.device not in DEVICES:
         raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {given.device!r}")
-    if given.seed < 0:
-        raise ConfigError(f"seed must be at least 0, not {given.seed}")
+    check_seed(given.seed)
+    if given.pool == "":
+        raise ConfigError("pool must be a pool's name or a file, not ''")
     dataset = Source.of(given.dataset, "dataset")
     return Settings(
         router=Choice.of(given.router, "router"),
@@ -183,6 +186,16 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         device=given.device,
         evaluation=configure(Evaluation, given.evaluation, where="evaluation"),
     )
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some part could not use.
+
+    Raises:
+        ConfigError: It is below 0, or above :data:`GREATEST_SEED`.
+    """
+    if not 0 <= seed <= GREATEST_SEED:
+        raise ConfigError(f"seed must be a whole number from 0 to {GREATEST_SEED}, not {seed}")
 
 
 def _environment(value: Any) -> Choice:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from click import UsageError
 
-from aamc_sdk.cli.options import gather
+from aamc_sdk.cli.options import gather, split_names
 from aamc_sdk.errors import ConfigError, PreferenceError
 from aamc_sdk.settings import COMPARED, Choice, Source, read_settings
 
@@ -109,8 +110,12 @@ def test_routers_keep_the_options_that_the_file_gave_them(tmp_path) -> None:
         ({"router": 3}, "router must be a name"),
         ({"router": {"gamma": 1}}, "router must be a name"),
         ({"preset": "fast"}, "preset must be one of full, paper, quick"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, not -1"),
+        ({"seed": 2**32}, "from 0 to 4294967295, not 4294967296"),
         ({"seed": 1.5}, "a whole number"),
+        ({"pool": ""}, "pool must be a pool's name or a file, not ''"),
+        ({"estimator": ""}, "estimator must be a name"),
+        ({"router": ""}, "router must be a name"),
         ({"routers": "ppo"}, "routers must be names"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda"),
         ({"evaluation": {"success_treshold": 1}}, "did you mean 'success_threshold'"),
@@ -122,7 +127,15 @@ def test_bad_settings_say_what_is_wrong(content, message) -> None:
         read_settings(content)
 
 
-@pytest.mark.parametrize("preference", ["1,2", "a,b,c", "-1,1,1", "0,0,0", "nan,1,1"])
+def test_names_are_some_and_each_counts_once() -> None:
+    assert split_names("greedy, oracle,") == ["greedy", "oracle"]
+    with pytest.raises(UsageError, match="--routers takes names such as greedy,oracle, not ''"):
+        split_names("")
+    with pytest.raises(UsageError, match="each name counts once; --routers has one twice: 'greedy,oracle,greedy'"):
+        split_names("greedy,oracle,greedy")
+
+
+@pytest.mark.parametrize("preference", ["", "1,2", "a,b,c", "-1,1,1", "0,0,0", "nan,1,1"])
 def test_a_bad_preference_is_refused(preference) -> None:
     with pytest.raises(PreferenceError):
         read_settings({"preference": preference})

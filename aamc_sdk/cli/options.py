@@ -100,11 +100,13 @@ def split_names(names: str, option: str = "--routers", example: str = "greedy,or
     """Return the names of ``A,B``, which an option was given.
 
     Raises:
-        click.UsageError: There is none; says what the option takes, such as the example.
+        click.UsageError: There is none, with an example of what the option takes, or one stands twice.
     """
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
         raise click.UsageError(f"{option} takes names such as {example}, not {names!r}")
+    if len(set(found)) < len(found):
+        raise click.UsageError(f"each name counts once; {option} has one twice: {names!r}")
     return found
 
 

@@ -141,7 +141,11 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
     ("options", "message"),
     [
         (["--routers", "gredy"], "did you mean 'greedy'"),
+        (["--routers", ""], "--routers takes names"),
+        (["--estimator", ""], "estimator must be a name"),
+        (["--preference", ""], "three numbers"),
         (["--seeds", "0,0"], "has a number twice"),
+        (["--seeds", "0,4294967296"], "seed must be a whole number from 0 to 4294967295"),
         (["--estimator", "lexcal"], "'lexical'"),
         (["--dataset", "a:b"] * 2, "has one twice"),
         (["--set", "router=knn"], "use --routers"),

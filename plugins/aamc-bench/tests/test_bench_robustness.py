@@ -126,8 +126,8 @@ def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> 
     assert len({record["held_out"] for record in read_json(tmp_path / "out" / "results.json")["shift"]}) == 2
 
 
-def test_options_name_every_noise_once_and_none_first() -> None:
-    options = options_of(routers="greedy", kinds="typos,shift,typos", noise_levels=[0.0, 0.2], n_episodes=3)
+def test_options_name_every_noise_and_none_first() -> None:
+    options = options_of(routers="greedy", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
     assert noises(options) == [("none", 0.0), ("typos", 0.2)]
 
 
@@ -161,6 +161,8 @@ def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
         options_of(kinds="typo")
     with pytest.raises(click.UsageError, match="--kinds takes names such as estimates,shift"):
         options_of(kinds=",")
+    with pytest.raises(click.UsageError, match="each name counts once; --kinds has one twice: 'typos,shift,typos'"):
+        options_of(kinds="typos,shift,typos")
     with pytest.raises(ConfigError, match="use --n-episodes"):
         options_of(routers="greedy", assignments=["evaluation.streams=9"])
     with pytest.raises(ConfigError, match="measured as it was trained"):

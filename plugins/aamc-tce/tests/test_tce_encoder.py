@@ -106,9 +106,10 @@ def test_torch_gets_its_cores_back():
     assert torch.get_num_threads() == before
 
 
-def test_an_unknown_device_is_refused():
-    with pytest.raises(ConfigError, match="use auto, cpu or cuda"):
-        torch_device("abacus")
+@pytest.mark.parametrize("name", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are_everywhere(name):
+    with pytest.raises(ConfigError, match=f"device '{name}' cannot be used .*; use auto or cpu$"):
+        torch_device(name)
 
 
 def test_looking_at_the_options_imports_nothing_heavy():

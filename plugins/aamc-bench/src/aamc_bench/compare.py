@@ -39,7 +39,7 @@ def options_of(
     """
     if len(set(datasets)) < len(datasets):
         raise ConfigError(f"each dataset counts once; --dataset has one twice: {', '.join(datasets)}")
-    names = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
+    names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
     measured = list(datasets) or ["synthetic"]
     settings = settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
     return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}

@@ -42,12 +42,28 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         return numbers
 
 
+class Seeds(Numbers):
+    """Seeds with commas between them."""
+
+    def __init__(self) -> None:
+        super().__init__(int)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """Read the seeds; each is one that a run takes."""
+        from aamc_sdk.settings import check_seed
+
+        seeds = super().convert(value, param, ctx)
+        for seed in seeds:
+            check_seed(int(seed))
+        return seeds
+
+
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time; as many as there are cores by default.")
 ROUTERS = click.option("--routers", metavar="A,B,...", help="The routers, the one in question first.")
 DATASETS = click.option("--dataset", "datasets", multiple=True, metavar="FORMAT:PATH", help="What to measure on; several times for several.")
 DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default.")
 SEED = click.option("--seed", type=click.IntRange(min=0), help="All randomness follows from it; 0 by default.")
-SEEDS = click.option("--seeds", type=Numbers(int), metavar="0,1,...", help="Everything is done once for each seed.")
+SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,...", help="Everything is done once for each seed.")
 
 _EXPERIMENT = (
     click.option("--estimator", metavar="NAME", help="What describes queries; tce by default, none to do without."),

@@ -51,7 +51,7 @@ def options_of(
         ConfigError: A kind of noise is unknown, a run comes with options that would train another one, or shift cannot train it again.
         CheckpointError: The run is none, or does not hold one of the routers.
     """
-    chosen = list(ALL) if kinds is None else list(dict.fromkeys(split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}")))
+    chosen = list(ALL) if kinds is None else split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}")
     for kind in chosen:
         if kind not in ALL:
             raise ConfigError(f"no kind of noise is named {kind!r}{nearest(kind, ALL)} (there are: {one_of(ALL)})")

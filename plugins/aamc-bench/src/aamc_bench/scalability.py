@@ -62,7 +62,7 @@ def options_of(
     **given: Any,
 ) -> dict[str, Any]:
     """Return all that the result follows from, by the command line's options; what is not given has its default."""
-    named = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
+    named = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
     measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
     settings = settings_of(measured, assignments, **given)
     return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}

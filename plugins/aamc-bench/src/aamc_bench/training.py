@@ -37,7 +37,7 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
     """
     for assignment in assignments:
         _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
-    named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value}
+    named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value is not None}
     settings = gather((), tuple(assignments), ",".join(routers), **named)
     assert settings.routers is not None  # named above
     plugins = get_plugin_manager()

@@ -60,7 +60,7 @@ def options_of(
     **given: Any,
 ) -> dict[str, Any]:
     """Return all that the result follows from, by the command line's options; what is not given has its default."""
-    names = split_names(routers) if routers else installed(ROUTERS, get_plugin_manager())
+    names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
     measured = list(datasets) or ["synthetic"]
     return {
         "datasets": measured,

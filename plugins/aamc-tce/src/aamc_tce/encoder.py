@@ -53,7 +53,7 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use auto, cpu or cuda") from error
+        raise ConfigError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
     return device
 
 
