@@ -103,13 +103,16 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure CPU seconds until 97% of the way: of all instances and five seeds in full, else of one."""
     if (why := lacking("torch", "aamc_ppo", "stable_baselines3")) is not None:
         return result([Figure(what="97% of the way to the oracle", unit="s of CPU", value=None, why=why)], "ppo")
-    figures, curves = [], {}
+    figures: list[Figure] = []
+    curves: dict[str, Any] = {}
     for name in list(INSTANCES)[: None if full else 1]:
         courses: dict[str, list[list[dict[str, float]]]] = {"ours": [], "theirs": []}
         for seed in range(5 if full else 1):
             courses["ours"].append(ours(INSTANCES[name](), seed))
             if seed < (2 if full else 1):  # it takes long
                 courses["theirs"].append(theirs(INSTANCES[name](), seed))
+        if full and not curves:  # of one instance: it takes minutes
+            courses["preset paper"] = [ours(INSTANCES[name](), 0, "paper")]
         slowest, fastest = max(map(seconds_to, courses["ours"])), min(map(seconds_to, courses["theirs"]))
         figures.append(
             Figure(
@@ -131,12 +134,13 @@ def seconds_to(course: list[dict[str, float]]) -> float:
     return min((point["cpu_s"] for point in course if point["way"] >= WAY), default=float("inf"))
 
 
-def ours(world: QueueEnvironment, seed: int) -> list[dict[str, float]]:
-    """Return the course of our training at the defaults, looked at where it leaves a checkpoint."""
+def ours(world: QueueEnvironment, seed: int, preset: str = "full") -> list[dict[str, float]]:
+    """Return the course of our training at a preset's options, looked at where it leaves a checkpoint."""
     from aamc_ppo.router import PPOConfig, PPORouter
 
+    options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset]}
     train(world, 64, n_streams=64, n_steps=64)  # loads torch
-    router = PPORouter(PPOConfig(total_timesteps=MOST_STEPS), attrs.evolve(world.services, seed=seed))
+    router = PPORouter(PPOConfig(**options), attrs.evolve(world.services, seed=seed))
     with TemporaryDirectory() as place:
         watch = _Watch(Course(world), Path(place), world)
         training = Training(dataset=world.dataset(SPLIT), request=blind(world), env=world, folder=Path(place), progress=watch)
