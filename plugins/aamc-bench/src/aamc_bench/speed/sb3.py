@@ -21,7 +21,7 @@ SAME = {"gamma": 0.0, "epochs": 4, "minibatch": 512}
 """Our options where its best settings are compared with ours at the same ones."""
 AS_ITS_DEFAULTS = {"gamma": 0.99, "epochs": 10, "minibatch": 64, "n_streams": 8, "n_steps": 2048, "learning_rate": 3e-4}
 BEST = {"gamma": 0.0, "n_epochs": 4, "batch_size": 512, "learning_rate": 1e-3, "ent_coef": 0.0}
-"""The best settings that we found for Stable-Baselines3 on this simulator."""
+"""The best settings that we know of for Stable-Baselines3 on this simulator."""
 SETTINGS: dict[str, dict[str, Any]] = {"defaults": {}, "eight": {**BEST, "n_steps": 256}, "streams": {**BEST, "n_steps": 32}}
 STREAMS = 512
 MEASURED = {"defaults": 4 * 2048, "eight": 8 * 2048, "streams": 4 * 16_384}
