@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_bench import compare
 from aamc_bench.compare import jobs_of, labels, options_of
 from aamc_bench.samples import Sample
+from aamc_bench.training import try_to_begin
 
 from aamc_sdk.cli import main
 from aamc_sdk.files import read_json
@@ -101,11 +103,22 @@ def wait_for(folder: Path, pattern: str, seconds: float = 120) -> Path:
     raise TimeoutError(pattern)
 
 
-def test_a_dataset_that_fails_leaves_the_others_in_the_table(outcomes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_that_fails_leaves_the_others_in_the_table(
+    outcomes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lost.jsonl").write_text(Path(outcomes.partition(":")[2]).read_text())
+
+    def begin_and_lose(settings: Any) -> None:
+        try_to_begin(settings)
+        (tmp_path / "lost.jsonl").unlink(missing_ok=True)
+
+    monkeypatch.setattr(compare, "try_to_begin", begin_and_lose)
     options = arguments(outcomes, tmp_path / "out")
     options[options.index("0,1")] = "0"
-    assert run(*options, "--dataset", "outcomes:missing.jsonl") == 1
-    assert "1 of 2 jobs failed, first 2-outcomes-missing.jsonl-seed0: DataError" in " ".join(capsys.readouterr().err.split())
+    assert run(*options[:2], "--dataset", f"outcomes:{tmp_path / 'lost.jsonl'}", *options[2:]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "1 of 2 jobs failed, first 1-" in told
+    assert "lost.jsonl does not exist" in told
     assert {record["dataset"] for record in read_json(tmp_path / "out" / "results.json")["records"]} == {"outcomes:rows.jsonl"}
 
 
@@ -151,11 +164,22 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
         (["--set", "router=knn"], "use --routers"),
         (["--set", "seed=9"], "--set seed=9 would change nothing here; use --seeds"),
         (["--set", "dataset=outcomes:rows.jsonl"], "use --dataset"),
+        (["--dataset", "llmruter:rows"], "did you mean 'llmrouter'"),
+        (["--set", "dataset.n_tran=9"], "did you mean 'n_train'"),
+        (["--routers", "slm-only,random", "--set", "routers.slm-only.shar=0.5"], "did you mean 'share'"),
+        (["--estimator", "lexical", "--set", "estimator.nonsense=1"], "nonsense"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_runs(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "compare", *options, "--out", str(tmp_path / "out")) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_is_not_there_is_told_once_before_anything_runs(outcomes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments(outcomes, tmp_path / "out"), "--dataset", "outcomes:missing.jsonl") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("aamc: missing.jsonl does not exist")
     assert not (tmp_path / "out").exists()
 
 

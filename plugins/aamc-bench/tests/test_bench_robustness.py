@@ -7,6 +7,7 @@ import attrs
 import click
 import numpy as np
 import pytest
+import yaml
 from aamc_bench.robustness import noises, options_of
 from aamc_bench.robustness_figures import figures_of
 from aamc_bench.samples import Sample
@@ -140,8 +141,33 @@ def test_what_was_not_asked_for_is_neither_measured_nor_drawn(trained: Path, tmp
 
 
 def test_data_without_categories_has_no_shift_and_says_so(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(str(trained), "--kinds", "shift", "--groups", "5", "--out", str(tmp_path / "out")) == 0
+    content = yaml.safe_load((trained / "run.yaml").read_text())
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(Path(content["settings"]["dataset"]["path"]).read_text().replace('"category"', '"kind"'))
+    shared = ["--dataset", f"outcomes:{bare}", "--estimator", "lexical", "--routers", "best-single", "--noise-levels", "0", "--n-episodes", "2"]
+    assert run(*shared, "--out", str(tmp_path / "out")) == 0
     assert "fewer categories than there are groups" in capsys.readouterr().err
+    assert run(*shared, "--kinds", "shift", "--out", str(tmp_path / "asked")) == 2
+    assert "the training rows name 0 categories" in capsys.readouterr().err
+
+
+def test_more_groups_than_categories_are_refused_before_anything_runs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(trained), "--kinds", "shift", "--groups", "5", "--out", str(tmp_path / "out")) == 2
+    assert "5 groups of categories in turn, and the training rows name 4 categories" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--noise-levels", "0,2"], "must be numbers from 0 to 1"),
+        (["--noise-levels", "nan"], "must be numbers from 0 to 1"),
+        (["--n-episodes", "1000000000"], "1<=x<=10000"),
+    ],
+)
+def test_absurd_amounts_are_refused(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*options) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:

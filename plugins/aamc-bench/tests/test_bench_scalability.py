@@ -142,6 +142,20 @@ def test_the_command_writes_its_tables_and_does_no_job_twice(aamc) -> None:
     assert {path: path.stat().st_mtime_ns for path in Path("there/jobs").glob("*.json")} == before
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model-counts", "3,1000000000"), "must be whole numbers from 2 to 10,000"),
+        (("--n-queries", "10000000000000"), "1<=x<=1000000"),
+    ],
+)
+def test_absurd_sizes_are_refused(aamc, options, message) -> None:
+    status, out, err = aamc("bench", "scalability", *options, *TINY, "--out", "there")
+    assert (status, out) == (2, "")
+    assert message in err
+    assert not Path("there").exists()
+
+
 def test_a_world_that_knows_no_such_pool_is_a_failed_job_in_one_line(aamc) -> None:
     Path("pool.yaml").write_text("candidates: [{name: Nobody, prices: {input: 1, output: 1}, latency: {service_ms: 1}}]")
     status, out, err = aamc("bench", "scalability", "--model-counts", "2", "--pool", "pool.yaml", *TINY, "--out", "there")

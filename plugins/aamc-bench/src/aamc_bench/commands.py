@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_bench.options import DATASET, DATASETS, ROUTERS, SEED, SEEDS, Numbers, experiment_options
+from aamc_bench.options import (
+    DATASET,
+    DATASETS,
+    MOST,
+    MOST_CANDIDATES,
+    MOST_EPISODES,
+    ROUTERS,
+    SEED,
+    SEEDS,
+    Numbers,
+    experiment_options,
+)
 from aamc_sdk.cli.options import JSON, OUT, RESUME
 
 if TYPE_CHECKING:
@@ -34,7 +45,7 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
 
-    with begin("bench compare", out, resume, given, experiment.options_of) as begun:
+    with begin("bench compare", out, resume, given, experiment.checked_options) as begun:
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
@@ -46,8 +57,8 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
 
 
 @click.command("scalability", short_help="Measure decision time and quality against the number of candidates.")
-@click.option("--model-counts", type=Numbers(int, least=2), metavar="3,5,...", help="Sizes of the pool; 3,5,10,20 by default.")
-@click.option("--n-queries", type=click.IntRange(min=1), help="Decisions that are timed one at a time; 1000 by default.")
+@click.option("--model-counts", type=Numbers(int, least=2, most=MOST_CANDIDATES), metavar="3,5,...", help="Sizes of the pool; 3,5,10,20 by default.")
+@click.option("--n-queries", type=click.IntRange(min=1, max=MOST), help="Decisions that are timed one at a time; 1000 by default.")
 @ROUTERS
 @SEED
 @experiment_options
@@ -64,7 +75,7 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
 
-    with begin("bench scalability", out, resume, given, experiment.options_of) as begun:
+    with begin("bench scalability", out, resume, given, experiment.checked_options) as begun:
         trained, failed = _do(experiment.training_jobs(begun.options), begun, workers)
         timed, untimed = _do(experiment.timing_jobs(begun.options, trained), begun, 1)
         document = experiment.document_of(begun.options, trained, timed)
@@ -80,8 +91,12 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
 @DATASETS
 @ROUTERS
 @SEEDS
-@click.option("--newcomers", type=click.IntRange(min=1), metavar="K", help="Candidates that are new, drawn by the seed; 1 by default.")
-@click.option("--outcomes", type=Numbers(int, least=1), metavar="10,50,...", help="Outcomes of each that training has; 10,50,200 by default.")
+@click.option(
+    "--newcomers", type=click.IntRange(min=1, max=MOST_CANDIDATES), metavar="K", help="Candidates that are new, drawn by the seed; 1 by default."
+)
+@click.option(
+    "--outcomes", type=Numbers(int, least=1, most=MOST), metavar="10,50,...", help="Outcomes of each that training has; 10,50,200 by default."
+)
 @experiment_options
 def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as_json: bool, **given: Any) -> None:
     """Measure routing with candidates that training knew little of.
@@ -96,7 +111,7 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
 
-    with begin("bench unseen-models", out, resume, given, experiment.options_of) as begun:
+    with begin("bench unseen-models", out, resume, given, experiment.checked_options) as begun:
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = experiment.tables_of(document)
@@ -110,8 +125,10 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
 
 @click.command("robustness", short_help="Measure routers under noise and on categories they were not trained on.")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--noise-levels", type=Numbers(float), metavar="0.0,0.1,...", help="How much noise; 0.0,0.1,0.2,0.3 by default.")
-@click.option("--n-episodes", type=click.IntRange(min=1), help="Streams, or as many draws of test rows, behind each figure; 20 by default.")
+@click.option("--noise-levels", type=Numbers(float, least=0, most=1), metavar="0.0,0.1,...", help="How much noise; 0.0,0.1,0.2,0.3 by default.")
+@click.option(
+    "--n-episodes", type=click.IntRange(min=1, max=MOST_EPISODES), help="Streams, or as many draws of test rows, behind each figure; 20 by default."
+)
 @click.option("--kinds", metavar="A,B,...", help="Of estimates, typos, case, padding, prefix and shift; all by default.")
 @click.option("--groups", type=click.IntRange(min=2), help="Groups of categories that are held out in turn for shift; 2 by default.")
 @ROUTERS
@@ -132,7 +149,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
     from aamc_bench.robustness_figures import figures_of
     from aamc_bench.robustness_table import for_the_console, tables_of
 
-    with begin("bench robustness", out, resume, given, experiment.options_of) as begun:
+    with begin("bench robustness", out, resume, given, experiment.checked_options) as begun:
         _do(experiment.training_jobs(begun.options), begun, workers)
         results, failed = _do(experiment.measuring_jobs(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)

@@ -13,7 +13,7 @@ from typing import Any
 from aamc_bench.compare_table import Block
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import SEVERAL_RUNS, complete_run, installed, settings_of
+from aamc_bench.training import SEVERAL_RUNS, complete_run, installed, settings_of, settings_on, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
@@ -45,15 +45,21 @@ def options_of(
     return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}
 
 
+def checked_options(**given: Any) -> dict[str, Any]:
+    """Return :func:`options_of`, of which a run on each dataset can begin."""
+    options = options_of(**given)
+    for dataset in options["datasets"]:
+        try_to_begin(settings_on(options, dataset, options["seeds"][0]))
+    return options
+
+
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each dataset and seed, the seeds of a dataset beside each other."""
-    settings, jobs = options["settings"], []
-    for n, dataset in enumerate(options["datasets"], start=1):
-        source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
-        for seed in options["seeds"]:
-            run = {**settings, "dataset": source.plain(), "seed": seed}
-            jobs.append(Job(f"{n}-{slug(dataset)}-seed{seed}", "aamc_bench.compare:run_and_sample", {"settings": run}))
-    return jobs
+    return [
+        Job(f"{n}-{slug(dataset)}-seed{seed}", "aamc_bench.compare:run_and_sample", {"settings": settings_on(options, dataset, seed)})
+        for n, dataset in enumerate(options["datasets"], start=1)
+        for seed in options["seeds"]
+    ]
 
 
 def run_and_sample(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,19 +12,26 @@ from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+MOST = 1_000_000
+"""The most queries, or outcomes of a candidate, that an experiment takes; also that of the synthetic dataset."""
+MOST_CANDIDATES = 10_000
+MOST_EPISODES = 10_000
+
+
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
     """Numbers with commas between them, such as ``0,1,2``.
 
     Args:
         number: ``int`` or ``float``.
         least: The least that is allowed.
+        most: The greatest that is allowed.
     """
 
     name = "numbers"
 
-    def __init__(self, number: type[int] | type[float], least: float = 0) -> None:
+    def __init__(self, number: type[int] | type[float], least: float = 0, most: float = float("inf")) -> None:
         self._number = number
-        self._least = least
+        self._least, self._most = least, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         """Read the numbers; each stands once."""
@@ -35,8 +42,9 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         except ValueError:
             numbers = []
         kind = "whole numbers" if self._number is int else "numbers"
-        if not numbers or not all(self._least <= number < float("inf") for number in numbers):
-            self.fail(f"{value!r} must be {kind} of at least {self._least:g} with commas between them", param, ctx)
+        if not numbers or not all(self._least <= number <= self._most for number in numbers):
+            bounds = f"from {self._least:,} to {self._most:,}" if self._most < float("inf") else f"of at least {self._least:,}"
+            self.fail(f"{value!r} must be {kind} {bounds} with commas between them", param, ctx)
         if len(set(numbers)) < len(numbers):
             self.fail(f"{value!r} has a number twice", param, ctx)
         return numbers

@@ -13,14 +13,15 @@ from aamc_bench.disturbed import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.robustness_table import noise_records, shift_records
 from aamc_bench.samples import Sample
-from aamc_bench.shift import AWAY, HOME, check_trained_here
+from aamc_bench.shift import AWAY, HOME, categories_of, check_trained_here
 from aamc_bench.tables import Record
 from aamc_bench.text_noise import KINDS
-from aamc_bench.training import installed, settings_of
+from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.runs import Run
+from aamc_sdk.world import make_world
 
 ROUTERS = ("ppo", "greedy", "knn", "ensemble", "supervised", "best-single", "oracle")
 """What is trained by default, as far as it is installed."""
@@ -66,6 +67,24 @@ def options_of(
         return options | {"run": str(run.resolve()), "routers": held, "settings": None}
     names = named or installed(ROUTERS, get_plugin_manager())
     return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).plain()}
+
+
+def checked_options(**given: Any) -> dict[str, Any]:
+    """Return :func:`options_of`, of which the run can begin, and has a category for each group that was asked for.
+
+    Raises:
+        ConfigError: It has fewer.
+    """
+    options = options_of(**given)
+    run, settings = options["run"], options["settings"]
+    if run is not None and SHIFT not in options["kinds"]:
+        return options
+    world = try_to_begin(settings) if run is None else make_world(Run.open(Path(run)).settings, get_plugin_manager())
+    asked = given.get("kinds") is not None or given.get("groups") is not None
+    if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
+        wanted = f"shift holds out {options['groups']} groups of categories in turn"
+        raise ConfigError(f"{wanted}, and the training rows name {count} categories; ask for fewer (--groups), or leave shift out of --kinds")
+    return options
 
 
 def _routers_of(run: Run, named: Sequence[str] | None) -> list[str]:

@@ -18,7 +18,7 @@ from aamc_bench.grid import Job
 from aamc_bench.scaling import CEILING, FLOOR
 from aamc_bench.tables import Column, Table
 from aamc_bench.timing import BATCH
-from aamc_bench.training import installed, settings_of
+from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -66,6 +66,13 @@ def options_of(
     measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
     settings = settings_of(measured, assignments, **given)
     return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}
+
+
+def checked_options(**given: Any) -> dict[str, Any]:
+    """Return :func:`options_of`, of which a run can begin in the pool that is to grow."""
+    options = options_of(**given)
+    try_to_begin(options["settings"])
+    return options
 
 
 def training_jobs(options: Mapping[str, Any]) -> list[Job]:

@@ -93,11 +93,17 @@ def without(world: World, categories: Sequence[str]) -> World:
 
 def deal(dataset: Dataset, groups: int, seed: int) -> list[list[str]]:
     """Return the categories of each group, in alphabetical order; no group has any where there are fewer categories than groups."""
-    names = np.array([]) if dataset.labels.category is None else np.unique(dataset.labels.category[dataset.labels.category != ""])
+    names = categories_of(dataset)
     if len(names) < max(groups, 2):
         return [[] for _ in range(groups)]
     shuffled = np.random.default_rng(seed).permutation(names)
     return [sorted(shuffled[group::groups].tolist()) for group in range(groups)]
+
+
+def categories_of(dataset: Dataset) -> list[str]:
+    """Return the categories that a dataset's rows name, in alphabetical order."""
+    labels = dataset.labels.category
+    return [] if labels is None else sorted(set(labels.tolist()) - {""})
 
 
 def _of_categories(split: Dataset, categories: Sequence[str], held_out: bool) -> Dataset:

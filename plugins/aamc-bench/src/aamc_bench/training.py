@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -12,9 +13,10 @@ import attrs
 from aamc_sdk.cli.options import gather
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.experiment import Experiment
-from aamc_sdk.interfaces import Progress
+from aamc_sdk.interfaces import Progress, Silence
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.settings import Settings, read_settings
+from aamc_sdk.settings import Settings, Source, read_settings
+from aamc_sdk.world import World
 
 ESTIMATOR = "tce"
 """The estimator where none is named."""
@@ -55,6 +57,23 @@ def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
         raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{router}.{assignment[7:]}")
     if key in instead:
         raise ConfigError(f"--set {assignment} would change nothing here; use {instead[key]}")
+
+
+def settings_on(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str, Any]:
+    """Return the settings of one of an experiment's runs: options of a dataset go to all of the first one's format."""
+    settings = options["settings"]
+    source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
+    return {**settings, "dataset": source.plain(), "seed": seed}
+
+
+def try_to_begin(settings: Mapping[str, Any]) -> World:
+    """Begin a run in a folder that is soon gone, and return its world: what is wrong with all jobs is said once, before the first.
+
+    Raises:
+        AamcError: The data cannot be read, or a part cannot have its options.
+    """
+    with TemporaryDirectory() as folder:
+        return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), Silence()).begin()
 
 
 def installed(names: Sequence[str], plugins: Plugins) -> list[str]:

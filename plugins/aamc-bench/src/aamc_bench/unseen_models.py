@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from aamc_bench.compare import labels
 from aamc_bench.figures import draw_line, looks_of, panels
 from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.hiding import choose_newcomers
 from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
 from aamc_bench.samples import Sample, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
-from aamc_bench.training import SEVERAL_RUNS, installed, settings_of
+from aamc_bench.training import SEVERAL_RUNS, installed, settings_of, settings_on, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.settings import Source
 
 ROUTERS = ("greedy", "ppo", "knn", "ridge", "best-single", "random", "oracle")
 """What is measured by default, as far as it is installed."""
@@ -43,7 +43,7 @@ COLUMNS = (
 )
 PANELS = (("aiq", "AIQ"), ("gain", "Gain in utility"), ("new_brier", "Brier score of new ones"))
 NOTE = (
-    "known: what training knew of the newcomers; without: they could not be chosen. AIQ is over the costs of all candidates. utility: mean reward "
+    "known: what training knew of the newcomers; without: they could not be chosen. AIQ is over the costs of the candidates that can be chosen. utility: mean reward "
     "at the preference; gain: the same less that without them, on the same rows. Brier score and MAE are of the quality that the router expects of "
     "newcomers on test rows, or else was given by the estimator. Means over seeds, each another choice of newcomers; 95% intervals of the "
     "hierarchical bootstrap (seeds, then test rows)."
@@ -71,6 +71,19 @@ def options_of(
     }
 
 
+def checked_options(**given: Any) -> dict[str, Any]:
+    """Return :func:`options_of`, of which a run on each dataset can begin, and has enough candidates.
+
+    Raises:
+        DataError: It has too few.
+    """
+    options = options_of(**given)
+    for dataset in options["datasets"]:
+        world = try_to_begin(settings_on(options, dataset, options["seeds"][0]))
+        choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0])
+    return options
+
+
 def levels_of(options: Mapping[str, Any]) -> list[str]:
     """Return what training may know of the newcomers, the least first."""
     return [DESCRIBED, *map(str, options["outcomes"]), FULL]
@@ -82,18 +95,12 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
         Job(
             _key(number, dataset, seed, level),
             "aamc_bench.newcomers:measure",
-            {"settings": _settings(options, dataset, seed), "newcomers": options["newcomers"], "level": level},
+            {"settings": settings_on(options, dataset, seed), "newcomers": options["newcomers"], "level": level},
         )
         for number, dataset in enumerate(options["datasets"], start=1)
         for seed in options["seeds"]
         for level in levels_of(options)
     ]
-
-
-def _settings(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str, Any]:
-    settings = options["settings"]
-    source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
-    return {**settings, "dataset": source.plain(), "seed": seed}
 
 
 def _key(number: int, dataset: str, seed: int, level: str) -> str:
