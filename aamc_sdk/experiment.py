@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, one_of
 from aamc_sdk.files import plain, read_arrays, read_json, write_arrays
@@ -27,6 +26,7 @@ from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, 
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import COMPARED, Choice, Settings
 from aamc_sdk.splits import SPLITS, about_split, split_hash
+from aamc_sdk.votes import typical_outcomes
 from aamc_sdk.world import World, make_world
 
 OUT_OF_FOLD = "out_of_fold.npz"

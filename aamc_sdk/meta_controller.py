@@ -16,9 +16,9 @@ import attrs
 import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
+from aamc_sdk.closing import Door
 from aamc_sdk.deciding import decide
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError, one_of
-from aamc_sdk.gate import Gate
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
 from aamc_sdk.log import Records
@@ -91,7 +91,7 @@ class MetaController:
         self._typical = typical
         self._plugins = plugins
         self._heard = set() if plugins is None else {event for event in ("aamc_decided", "aamc_learned") if plugins.hears(event)}
-        self._gate = Gate()
+        self._door = Door()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
         self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
@@ -135,7 +135,7 @@ class MetaController:
             seed=opened.settings.seed if seed is None else seed,
             plugins=plugins,
             router_name=router or opened.router_name,
-            preferences={name: opened.preference(name) for name in opened.calibrations},
+            preferences=opened.calibrated_preferences,
             typical=opened.candidate_means,
         )
 
@@ -291,7 +291,7 @@ class MetaController:
         """
         feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
         attempt = _attempt(feedback, cost_usd, latency_ms, output_tokens)
-        with self._gate:
+        with self._door:
             new = self.store.judged(feedback, attempt)
             if self.learner is not None:
                 self.learner.wake()
@@ -319,7 +319,7 @@ class MetaController:
 
     def close(self) -> None:
         """Finish what is being logged and learned, deliver the events and close the store; closing twice does nothing."""
-        self._gate.close()
+        self._door.close()
         if self.learner is not None:
             self.learner.close()
         self._workers.shutdown()
@@ -361,13 +361,13 @@ class MetaController:
             if len(preference) != rows:
                 raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")
             return np.stack([Preference.of(row).array for row in preference])
-        if isinstance(preference, str) and preference in self._preferences:
-            return self._preferences[preference].array
+        if isinstance(preference, str):
+            return Preference.parse(preference, self._preferences).array
         return self.preference.array if preference is None else Preference.of(preference).array  # type: ignore[arg-type]  # of() refuses what it cannot read
 
     def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
         names = new_ids(len(request)) if ids is None else ids
-        with self._gate:  # what is in the log is also told: closing waits
+        with self._door:  # what is in the log is also told: closing waits
             decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
             self.store.decided(Records(decisions, request))
             for decision in decisions:
@@ -383,7 +383,7 @@ class MetaController:
 
     async def _aside(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Do blocking work on a thread of the controller's own."""
-        with self._gate:  # only while it is handed over: closing must not wait for a loop that may be its own caller's
+        with self._door:  # only while it is handed over: closing must not wait for a loop that may be its own caller's
             future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
         return await future
 

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.comparisons import votes
 from aamc_sdk.dataset import Dataset, question, split_rows, text_hash
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
 from aamc_sdk.near_duplicates import leaders
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.types import Pool
+from aamc_sdk.votes import votes
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
@@ -18,6 +17,7 @@ from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import Readers, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool
+from aamc_sdk.votes import typical_outcomes
 
 
 @attrs.frozen(kw_only=True)

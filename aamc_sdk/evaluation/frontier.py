@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.comparison import Integers
-
-ROUNDING = 1e-9
-"""Two means of the same numbers may differ in their last digits; qualities nearer than this, in proportion, are equal."""
 
 
 def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:

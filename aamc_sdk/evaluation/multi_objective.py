@@ -13,10 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
-
-ROUNDING = 1e-9
-"""Means of the same decisions differ by less: points this near are one."""
 
 
 def hypervolume(points: Floats) -> Floats:

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, known_interval
 from aamc_sdk.evaluation.comparison import Integers
 
 TOSSES = 9_999
 """How often the coins are tossed; the least p is 1 / (TOSSES + 1)."""
-ROUNDING = 1e-9
-"""Differences that are equal but for the order of their sum count as equal."""
 
 
 def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, seed: int) -> list[dict[str, Any]]:

@@ -25,11 +25,12 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.constants import Constants
-from aamc_sdk.evaluation.frontier import ROUNDING, mixture_at_cost, quality_at_cost
+from aamc_sdk.evaluation.frontier import mixture_at_cost, quality_at_cost
 from aamc_sdk.evaluation.metrics import YARDSTICK
 from aamc_sdk.evaluation.preferences import HEADLINE
 from aamc_sdk.files import plain

@@ -20,6 +20,8 @@ from aamc_sdk.evaluation.strong_weak import strong_weak
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality whose cost is reported."""
+DIGITS = 12
+"""Decimals of those costs: a router that only calls the best candidate has its cost, 1 and not 0.9999999999999996."""
 
 
 @attrs.frozen(eq=False)
@@ -133,7 +135,8 @@ def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: Candidates) -
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
     least = cost_at_quality(reachable[0][None], reachable[1][None], targets)
-    return dict(zip(QUALITY_SHARES, np.divide(least, cost, out=np.full(least.shape, np.nan), where=cost > 0), strict=True))
+    shares = np.divide(least, cost, out=np.full(least.shape, np.nan), where=cost > 0)
+    return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
 
 
 def _model_share(comparison: Comparison, position: int, resampling: Resampling) -> Figures:

@@ -129,6 +129,15 @@ def test_a_pool_of_one_has_figures_but_no_frontier(make_table: Any, routers: Any
     assert figures["cost_at_quality"]["1.00"] == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_only_candidates_cost_is_its_own_to_the_last_digit(make_table: Any, routers: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = make_table(rng.random((200, 1)), 10 * rng.random((200, 1)))
+    figures = metrics(table.compare({"only": routers.Always(routers.options, table.services)}), table.reward, resamples=10)["routers"]["only"]
+    assert set(figures["cost_at_quality"].values()) == {1}
+    assert set(map(tuple, figures["cost_at_quality_ci95"].values())) == {(1, 1)}
+
+
 def test_intervals_hold_the_figure_and_follow_from_the_seed(large_table: Any, routers: Any) -> None:
     everyone = {
         "greedy": routers.Greedy(routers.options, large_table.services),

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_baselines import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
-from aamc_baselines.evidence import most_probable, offsets, sigmoid, surprise
+from aamc_baselines.evidence import most_probable, offsets, surprise
 from aamc_baselines.folds import fold_of
 from aamc_baselines.quality import Comparisons, Examples
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
+
+from aamc_sdk.arithmetic import sigmoid
 
 
 def examples(quality: Any, features: Any = None, comparisons: Comparisons | None = None) -> Examples:

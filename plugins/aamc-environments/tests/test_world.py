@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import yaml
 from aamc_environments.single import standalone
-from aamc_environments.world import read_world, sigmoid
+from aamc_environments.world import read_world
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.pools import default_pool
 

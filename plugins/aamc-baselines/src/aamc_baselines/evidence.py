@@ -17,17 +17,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from aamc_baselines.quality import Examples
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
 
 Parameters = Mapping[str, Floats]
 """The arrays that a function is made of, by name."""
 LEAST_MEAN = 0.001
 """Candidates that always or never succeed are taken to do so this much less surely."""
-
-
-def sigmoid(score: Floats) -> Floats:
-    """Return 1 / (1 + exp(-score)), without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * score)))
 
 
 def offsets(examples: Examples) -> Floats:

@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 
 from aamc_sdk.batch import Floats
-from aamc_sdk.comparisons import typical_outcomes
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
 from aamc_sdk.requests import expected_cost, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Pool, Query
+from aamc_sdk.votes import typical_outcomes
 
 FILE = "means.npz"
 

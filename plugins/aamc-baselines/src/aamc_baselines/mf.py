@@ -16,9 +16,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_baselines.evidence import Parameters, most_probable, offsets, sigmoid, surprise
+from aamc_baselines.evidence import Parameters, most_probable, offsets, surprise
 from aamc_baselines.quality import Examples, QualityFunction
 from aamc_baselines.utility import UtilityRouter
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from aamc_environments.world import Skill, World, sigmoid
+from aamc_environments.world import Skill, World
 
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices

@@ -13,8 +13,9 @@ from aamc_environments.events import Event, Schedule
 from aamc_environments.one_queue import OneQueueStream
 from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
 from aamc_environments.streams import Script
-from aamc_environments.world import read_world, sigmoid
+from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.errors import DataError
 from aamc_sdk.requests import build_request
 

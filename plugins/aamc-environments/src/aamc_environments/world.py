@@ -151,11 +151,6 @@ class Skills:
         return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
-def sigmoid(log_odds: Floats) -> Floats:
-    """Return the probability of log-odds."""
-    return np.asarray(1 / (1 + np.exp(-log_odds)))
-
-
 def read_world(name: str) -> World:
     """Return the ``"default"`` world, or one from a YAML file.
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
 
 TASKS = ("complexity", "category", "tool_use", "quality")
@@ -52,18 +53,14 @@ class HeadWeights:
         logits = {task: self._linear(task, hidden).astype(np.float64) for task in TASKS if f"{task}.weight" in self.arrays}
         unknown = np.full(len(embedding), np.nan)
         return HeadOutputs(
-            complexity=_sigmoid(logits["complexity"][:, 0]) if "complexity" in logits else unknown,
+            complexity=sigmoid(logits["complexity"][:, 0]) if "complexity" in logits else unknown,
             categories=_softmax(logits["category"]) if "category" in logits else np.empty((len(embedding), 0)),
-            tool_use=_sigmoid(logits["tool_use"][:, 0]) if "tool_use" in logits else unknown,
-            quality=_sigmoid(logits["quality"]) if "quality" in logits else None,
+            tool_use=sigmoid(logits["tool_use"][:, 0]) if "tool_use" in logits else unknown,
+            quality=sigmoid(logits["quality"]) if "quality" in logits else None,
         )
 
     def _linear(self, name: str, inputs: Floats) -> Floats:
         return np.asarray(inputs @ self.arrays[f"{name}.weight"].T + self.arrays[f"{name}.bias"])
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The controller's gate: it lets work in until it is closed, and closing waits for the work that is inside."""
+"""The door of a controller: it lets work in until it is closed, and closing waits for the work that is inside."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 from aamc_sdk.errors import StoreError
 
 
-class Gate:
+class Door:
     """Separates the work of many threads from an end that must come after all of it.
 
-    Work is done inside: ``with gate: ...``, which raises StoreError where the gate is closed; the work has not begun then.
+    Work is done inside: ``with door: ...``, which raises StoreError where the door is closed; the work has not begun then.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Comparisons: who did better than whom, and what they alone say of the candidates.
+"""Votes: who did better than whom, and what they alone say of the candidates.
 
 Each candidate has a score s, and i is preferred to j with probability sigmoid(s_i - s_j).
 
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.arithmetic import sigmoid
+from aamc_sdk.batch import Outcomes
 from aamc_sdk.dataset import Dataset, Experience
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.requests import expected_cost, expected_latency
@@ -59,14 +60,14 @@ def strengths(found: Sequence[Vote]) -> dict[str, float]:
         wins[place[vote.loser], place[vote.winner]] += vote.weight * (1 - vote.won)
     games, score = wins + wins.T, np.zeros(len(names))
     for _ in range(NEWTON_STEPS):
-        chance = _sigmoid(score[:, None] - score)
+        chance = sigmoid(score[:, None] - score)
         gradient = (wins - games * chance).sum(axis=1) - score
         curvature = games * chance * (1 - chance)
         step = np.linalg.solve(np.diag(curvature.sum(axis=1) + 1) - curvature, gradient)
         score = score + step
         if np.abs(step).max(initial=0) < TOLERANCE:
             break
-    return {name: float(_sigmoid(score[number])) for name, number in place.items()}
+    return {name: float(sigmoid(score[number])) for name, number in place.items()}
 
 
 def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
@@ -97,7 +98,3 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
         raise DataError(f"comparisons say nothing of costs, and there is no price for {shown}; give candidates and their prices with --pool FILE")
     quality = np.array([strength.get(name, np.nan) for name in pool.names])
     return Outcomes(np.tile(quality, (len(dataset), 1)), cost_usd, expected_latency(pool, len(dataset)))
-
-
-def _sigmoid(score: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * score)))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query
-from aamc_sdk.comparisons import Vote, strengths, typical_outcomes, votes
 from aamc_sdk.errors import DataError
+from aamc_sdk.votes import Vote, strengths, typical_outcomes, votes
 
 ASKED = Query("why?", prompt_tokens=1000, output_tokens=2000)
 

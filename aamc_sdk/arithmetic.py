@@ -1,0 +1,15 @@
+"""Arithmetic that several parts need, each in one place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aamc_sdk.batch import Floats
+
+ROUNDING = 1e-9
+"""Sums of the same numbers differ in their last digits with the order: figures of size 1 that are nearer than this count as equal."""
+
+
+def sigmoid(log_odds: Floats) -> Floats:
+    """Return the probability of log-odds, 1 / (1 + exp(-x)), without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))

@@ -1,0 +1,28 @@
+"""The door between a controller's work and its end."""
+
+import threading
+
+import pytest
+
+from aamc_sdk.closing import Door
+from aamc_sdk.errors import StoreError
+
+
+def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
+    door, closed = Door(), threading.Event()
+    closing = threading.Thread(target=lambda: (door.close(), closed.set()))
+    with door, door:
+        closing.start()
+        assert not closed.wait(0.05)
+        with pytest.raises(StoreError, match="the controller is closed"), door:
+            pytest.fail("the door let work in")
+    assert closed.wait(10)
+    closing.join()
+
+
+def test_work_that_fails_leaves_the_room_and_closing_twice_does_nothing():
+    door = Door()
+    with pytest.raises(ZeroDivisionError), door:
+        _ = 1 / 0
+    door.close()
+    door.close()
