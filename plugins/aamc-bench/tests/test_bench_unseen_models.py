@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_bench import unseen_models
 from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, sample_of
+from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, of_others, sample_of
 from aamc_bench.samples import Sample
 
 from aamc_sdk.batch import Outcomes
@@ -113,9 +113,22 @@ def test_a_newcomer_that_is_not_available_is_never_chosen(settings, world) -> No
     shares = {}
     for available in (False, True):
         comparison = stage.compare(*trained, DESCRIBED, available=available)
-        shares[available] = sample_of(comparison, world, settings, [NEW]).figures["new_share"][:, 0]
+        shares[available] = sample_of(comparison, world, settings, [NEW], available=available).figures["new_share"][:, 0]
     assert (shares[False] == 0).all()
     assert shares[True][2] > 0  # the oracle knows better
+
+
+def test_without_newcomers_the_frontier_begins_at_the_cheapest_of_the_others(settings, world) -> None:
+    cheapest = "small"
+    stage = attrs.evolve(stage_of(settings, world), newcomers=[cheapest])
+    comparison = stage.compare(*stage.train(DESCRIBED), DESCRIBED, available=False)
+    others, before = of_others(comparison, [cheapest]), comparison.realised(0)
+    assert others.candidates.tolist() == ["middle", "large"]
+    assert np.array_equal(others.realised(0).cost_usd, before.cost_usd)
+    assert np.array_equal(others.realised(0).known_quality, before.known_quality)
+    changed = attrs.evolve(comparison, quality=np.where(comparison.candidates == cheapest, 1.0 - comparison.quality, comparison.quality))
+    aiq, same = (sample_of(one, world, settings, [cheapest], available=False).figures["aiq"] for one in (comparison, changed))
+    assert np.array_equal(aiq, same)  # what the absent candidate would have done counts for nothing
 
 
 def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, world) -> None:
@@ -124,7 +137,7 @@ def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, w
     column = comparison.candidates.tolist().index(NEW)
     comparison.expected_quality[0, :, column] = 0.75
     quality = comparison.quality[:, column]  # 0 or 1
-    figures = sample_of(comparison, world, settings, [NEW]).figures
+    figures = sample_of(comparison, world, settings, [NEW], available=True).figures
     wrong = (quality == 0).mean()
     assert figures["new_mae"][0, 0] == pytest.approx(0.75 * wrong + 0.25 * (1 - wrong))
     assert figures["new_brier"][0, 0] == pytest.approx(0.75**2 * wrong + 0.25**2 * (1 - wrong))

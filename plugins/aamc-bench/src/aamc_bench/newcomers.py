@@ -56,7 +56,7 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
     found = []
     for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
         comparison = stage.compare(estimator, routers, level, available=measured != WITHOUT)
-        sample = sample_of(comparison, full, given, names)
+        sample = sample_of(comparison, full, given, names, available=measured != WITHOUT)
         sample.save(folder / f"{measured}.npz")
         found.append({"level": measured, "newcomers": names, "queries": len(comparison.queries)})
     return found
@@ -154,14 +154,14 @@ class Stage:
         return means
 
 
-def sample_of(comparison: Comparison, world: World, settings: Settings, newcomers: Sequence[str]) -> Sample:
-    """Return a comparison's sample with three figures more, all of the newcomers.
+def sample_of(comparison: Comparison, world: World, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
+    """Return a comparison's sample, of the candidates that were available, with three figures more, all of the newcomers.
 
     ``new_brier`` and ``new_mae`` are the mean squared and the mean absolute error of the quality expected of them, ``new_share``
     is how often they are chosen at the headline's preference.
     """
     seed = resampling_seed(comparison, settings)
-    sample = Sample.of(comparison, world.services.reward, settings.evaluation, seed)
+    sample = Sample.of(comparison if available else of_others(comparison, newcomers), world.services.reward, settings.evaluation, seed)
     columns = [comparison.candidates.tolist().index(name) for name in newcomers]
     error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
     chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
@@ -169,3 +169,18 @@ def sample_of(comparison: Comparison, world: World, settings: Settings, newcomer
     resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
     own = {name: np.concatenate([resampling.means(values.T) for resampling in resamplings]).T for name, values in per_query.items()}
     return attrs.evolve(sample, figures={**sample.figures, **own})
+
+
+def of_others(comparison: Comparison, newcomers: Sequence[str]) -> Comparison:
+    """Return a table's comparison without the newcomers' columns, which nobody chose: the cheapest of them begins no frontier."""
+    kept = np.flatnonzero(~np.isin(comparison.candidates, newcomers))
+    place = np.full(len(comparison.candidates), -1, dtype=comparison.chosen.dtype)
+    place[kept] = np.arange(len(kept))
+    columns = ("expected_quality", "utility", "quality", "cost_usd", "latency_ms")
+    return attrs.evolve(
+        comparison,
+        candidates=comparison.candidates[kept],
+        candidate_means=comparison.candidate_means[kept],
+        chosen=place[comparison.chosen],
+        **{name: getattr(comparison, name)[..., kept] for name in columns},
+    )

@@ -43,10 +43,10 @@ COLUMNS = (
 )
 PANELS = (("aiq", "AIQ"), ("gain", "Gain in utility"), ("new_brier", "Brier score of new ones"))
 NOTE = (
-    "known: what training knew of the newcomers; without: they could not be chosen. AIQ is over the costs of the candidates that can be chosen. utility: mean reward "
-    "at the preference; gain: the same less that without them, on the same rows. Brier score and MAE are of the quality that the router expects of "
-    "newcomers on test rows, or else was given by the estimator. Means over seeds, each another choice of newcomers; 95% intervals of the "
-    "hierarchical bootstrap (seeds, then test rows)."
+    "known: what training knew of the newcomers; without: they could not be chosen. AIQ is over the costs of the candidates that can be chosen. "
+    "utility: mean reward at the preference; gain: the same less that without them, on the same rows. Brier score and MAE are of the quality "
+    "that the router expects of newcomers on test rows, or else was given by the estimator. Means over seeds, each another choice of newcomers; "
+    "95% intervals of the hierarchical bootstrap (seeds, then test rows)."
 )
 
 
