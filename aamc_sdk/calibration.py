@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,12 @@ from aamc_sdk.types import Preference
 from aamc_sdk.world import make_world
 
 logger = logging.getLogger(__name__)
-KINDS = ("quality-floor", "budget-usd-per-1k", "strong-share")
+VALUES = {
+    "quality-floor": "a share of the best single candidate's quality, at least 0",
+    "budget-usd-per-1k": "USD of at least 0",
+    "strong-share": "a share from 0 to 1",
+}
+"""What the value of each kind of target must be."""
 POINTS = 61
 CONFIDENCE = 0.95
 """Share of resamples on which a target must be met, unless the caller says otherwise."""
@@ -62,7 +68,7 @@ class Target:
 
     def __attrs_post_init__(self) -> None:
         if not math.isfinite(self.value) or self.value < 0 or (self.kind == "strong-share" and self.value > 1):
-            raise ConfigError(f"--{self.kind} must be a share from 0 to 1, or USD of at least 0, not {self.value!r}")
+            raise ConfigError(f"--{self.kind} must be {VALUES[self.kind]}, not {self.value!r}")
         if not 0 <= self.confidence < 1:
             raise ConfigError(f"--confidence must be a share of at least 0 and below 1, not {self.confidence!r}")
 
@@ -116,11 +122,13 @@ def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) ->
     """Find the preference at which a run's router meets a target on the validation rows.
 
     Raises:
-        DataError: No preference does.
+        DataError: No preference does, every candidate's quality is 0 on those rows, or they are not those that the run was made with.
         CheckpointError: The run is damaged.
     """
     rows = _Decided.of(run, plugins, progress)
     figures = rows.figures(Resampling.once(rows.unit))
+    if np.isnan(figures["relative_quality"]).any():
+        raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on; none is the best to compare with")
     spread = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
     confidence = target.met(spread).mean(axis=0)
     point = _best(target, {name: values[0] for name, values in figures.items()}, confidence)
@@ -135,8 +143,23 @@ def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) ->
     )
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that could be taken for a preference, or is hard to give.
+
+    Raises:
+        ConfigError: It is not of letters, digits and the characters ``. _ + -``.
+    """
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise ConfigError(f"a calibrated preference's name is of letters, digits and . _ + - alone, not {name!r}")
+
+
 def keep(run: Run, name: str, calibration: Calibration) -> None:
-    """Keep a calibration in its run; one of the same name is replaced."""
+    """Keep a calibration in its run; one of the same name is replaced.
+
+    Raises:
+        ConfigError: The name is none.
+    """
+    check_name(name)
     write_json(run.folder / "calibrations.json", run.calibrations | {name: calibration.to_dict()})
 
 
@@ -195,10 +218,10 @@ class _Decided:
         )
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
-        """Return each figure on each resample and at each preference, ``[B, P]``."""
-        best = resampling.means(self.singles).max(axis=1, keepdims=True)
+        """Return each figure on each resample and at each preference, ``[B, P]``; relative quality is NaN where every candidate's quality is 0."""
+        quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
         return {
-            "relative_quality": resampling.means(self.quality) / best,
+            "relative_quality": np.divide(quality, best, out=np.full_like(quality, np.nan), where=best > 0),
             "usd_per_1k": 1000 * resampling.means(self.cost_usd),
             "strong_share": resampling.means(self.strong),
         }

@@ -26,7 +26,7 @@ except ImportError:  # not on Windows, where two runs in one folder are not kept
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import load_yaml, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, PreferenceError, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, one_of
 from aamc_sdk.files import plain, read_json, write_json, write_text
 from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
@@ -40,6 +40,8 @@ EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
 RESUME = "resume"
 """Where a part keeps what makes its interrupted training resumable, until it is trained."""
+WRITTEN = {"schema", "settings", "router", "goal", "versions"}
+"""What every ``run.yaml`` has, from its first key to its last."""
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
 
 
@@ -192,8 +194,10 @@ class Run:
             content = load_yaml(self.folder / "run.yaml")
         except ConfigError as error:
             raise CheckpointError(f"{self.folder} cannot be read: {error}") from error
-        if content.get("schema") != 1 or not isinstance(content.get("settings"), dict) or not {"router", "goal"} <= content.keys():
-            raise CheckpointError(f"{self.folder / 'run.yaml'} is not a run of schema 1; it was damaged, or made by another version")
+        if content.get("schema", 1) != 1:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} has schema {content['schema']!r}, not 1: it was made by another version; train again")
+        if lacking := WRITTEN - content.keys():
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged, for it lacks {one_of(lacking)}: train again")
         return content
 
     @cached_property
@@ -241,20 +245,18 @@ class Run:
         path = self.folder / "calibrations.json"
         return dict(read_json(path)) if path.exists() else {}
 
+    @property
+    def calibrated_preferences(self) -> dict[str, Preference]:
+        """The preferences that can be asked for by name."""
+        return {name: Preference(*found["preference"]) for name, found in self.calibrations.items()}
+
     def preference(self, text: str | None) -> Preference:
         """Return the preference that a user gave: weights, the name of a calibrated one, or None for the run's own.
 
         Raises:
             PreferenceError: It is neither.
         """
-        if text is None:
-            return self.settings.preference
-        if text in self.calibrations:
-            return Preference(*self.calibrations[text]["preference"])
-        try:
-            return Preference.parse(text)
-        except PreferenceError as error:
-            raise PreferenceError(f"{error}; calibrated ones of this run: {one_of(self.calibrations)}") from None
+        return self.settings.preference if text is None else Preference.parse(text, self.calibrated_preferences)
 
     @property
     def store_url(self) -> str:

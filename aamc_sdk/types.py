@@ -244,15 +244,22 @@ class Preference:
         self.__attrs_init__(*(weight / total for weight in weights))
 
     @classmethod
-    def parse(cls, text: str) -> Preference:
-        """Read ``"0.7,0.2,0.1"``: quality, cost, latency."""
+    def parse(cls, text: str, named: Mapping[str, Preference] | None = None) -> Preference:
+        """Read ``"0.7,0.2,0.1"``: quality, cost, latency; or the name of one of those that are calibrated.
+
+        Raises:
+            PreferenceError: It is neither, or the weights are none.
+        """
+        if named is not None and text in named:
+            return named[text]
         parts = text.split(",")
         try:
             weights = [float(part) for part in parts]
         except ValueError:
             weights = []
         if len(weights) != 3:
-            raise PreferenceError(f"a preference is three numbers such as 0.9,0.08,0.02, not {text!r}")
+            names = "" if named is None else f"{nearest(text, named)} (calibrated, and known by their names: {one_of(named)})"
+            raise PreferenceError(f"a preference is three numbers such as 0.9,0.08,0.02, not {text!r}{names}")
         return cls(*weights)
 
     @classmethod

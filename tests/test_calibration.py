@@ -6,8 +6,9 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import MetaController, Preference, builtin
-from aamc_sdk.calibration import Calibration, Target, calibrate, keep, ray
+from aamc_sdk.calibration import Calibration, Target, _Decided, calibrate, keep, ray
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
+from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.experiment import OUT_OF_FOLD, Experiment
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.measure import play
@@ -133,10 +134,18 @@ def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:
         calibrated(run, plugins, "budget-usd-per-1k", 0.0)
 
 
-@pytest.mark.parametrize(("kind", "value"), [("quality-floor", -0.1), ("strong-share", 1.5), ("budget-usd-per-1k", float("nan"))])
-def test_a_target_that_cannot_be_is_refused(kind, value) -> None:
-    with pytest.raises(ConfigError, match=kind):
+@pytest.mark.parametrize(
+    ("kind", "value", "wanted"),
+    [
+        ("quality-floor", -0.1, "a share of the best single candidate's quality, at least 0"),
+        ("strong-share", 1.5, "a share from 0 to 1"),
+        ("budget-usd-per-1k", float("nan"), "USD of at least 0"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(kind, value, wanted) -> None:
+    with pytest.raises(ConfigError, match=f"--{kind} must be {wanted}, not {value}"):
         Target(kind, value)
+    assert Target("quality-floor", 1.2).value == 1.2  # a router may do better than any candidate
 
 
 def test_a_confidence_of_one_is_refused() -> None:
@@ -155,5 +164,38 @@ def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:
     keep(run, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
-    with pytest.raises(PreferenceError, match=r"calibrated ones of this run: .*thrifty"):
-        run.preference("lavish")
+    message = r"three numbers such as .*, not 'thrify'; did you mean 'thrifty'\? \(calibrated, and known by their names: .*thrifty\)"
+    with pytest.raises(PreferenceError, match=message):
+        run.preference("thrify")
+    with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller, pytest.raises(PreferenceError, match=message):
+        controller.route("Write a Python function", preference="thrify")
+
+
+@pytest.mark.parametrize("name", ["0.5,0.3,0.2", "", "two words", "../up", "a/b"])
+def test_a_name_that_is_hard_to_give_or_a_preference_itself_is_refused(run, plugins, name) -> None:
+    found = calibrated(run, plugins, "quality-floor", 0.8)
+    with pytest.raises(ConfigError, match="letters, digits and"):
+        keep(run, name, found)
+    for usual in ("thrifty", "floor_0.8", Target("budget-usd-per-1k", 1e6).name):
+        keep(run, usual, found)
+        assert run.preference(usual) == found.preference
+
+
+def test_where_every_candidate_fails_there_is_nothing_to_be_a_share_of(run, plugins, monkeypatch) -> None:
+    monkeypatch.setattr("aamc_sdk.calibration.play", lambda *given, **named: all_wrong(play(*given, **named)))
+    with pytest.raises(DataError, match=r"^every candidate's quality is 0 on the \d+ rows to calibrate on"):
+        calibrated(run, plugins, "budget-usd-per-1k", 1e6)
+
+
+def all_wrong(comparison):
+    return attrs.evolve(comparison, quality=np.zeros_like(comparison.quality))
+
+
+def test_resamples_on_which_every_candidate_fails_meet_no_floor() -> None:
+    one_success = np.eye(8)[:, :1]
+    rows = _Decided(quality=one_success, cost_usd=one_success, strong=one_success, singles=one_success, unit=np.arange(8))
+    resampling = Resampling.bootstrap(rows.unit, 200, 0)
+    relative = rows.figures(resampling)["relative_quality"]
+    assert (np.isnan(relative) == (resampling.weights[:, :1] == 0)).all()
+    assert 0 < np.isnan(relative).mean() < 1
+    assert (Target("quality-floor", 1.0).met({"relative_quality": relative}) == ~np.isnan(relative)).all()

@@ -330,6 +330,19 @@ def test_a_damaged_run_is_a_one_line_error(experiment, plugins, file, damage) ->
     assert "\n" not in str(caught.value)
 
 
+def test_half_a_run_is_damaged_and_another_schema_is_another_version(experiment) -> None:
+    made = experiment()
+    made.complete()
+    file = made.run.folder / "run.yaml"
+    text = file.read_text()
+    file.write_text("".join(text.splitlines(keepends=True)[: text.count("\n") // 2]))
+    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged, for it lacks .*versions: train again"):
+        _ = Run.open(made.run.folder).settings
+    file.write_text(text.replace("schema: 1", "schema: 2", 1))
+    with pytest.raises(CheckpointError, match="has schema 2, not 1: it was made by another version"):
+        _ = Run.open(made.run.folder).settings
+
+
 def test_a_router_that_the_run_does_not_hold_is_named(experiment, plugins) -> None:
     made = experiment()
     made.complete()

@@ -35,15 +35,17 @@ def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: 
     if len(given) != 1:
         raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k or --strong-share")
     target = calibration.Target(*given[0], *(() if confidence is None else (confidence,)))
+    name = target.name if name is None else name
+    calibration.check_name(name)
     opened = Run.open(run)
     with progress() as shown:
         found = calibration.calibrate(opened, plugins_of(ctx), shown, target)
-    calibration.keep(opened, name or target.name, found)
+    calibration.keep(opened, name, found)
     if as_json:
-        write_json_line({"schema": 1, "name": name or target.name, **found.to_dict()})
+        write_json_line({"schema": 1, "name": name, **found.to_dict()})
         return
     met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
-    click.echo(f"{name or target.name}: preference {found.preference}, {met}")
+    click.echo(f"{name}: preference {found.preference}, {met}")
     for figure, value in found.figures.items():
         bounds = found.ci95[figure]
         click.echo(f"  {figure}: {value:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
