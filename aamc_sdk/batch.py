@@ -104,12 +104,15 @@ class Outcomes:
         return bool(np.isfinite(self.latency_ms).any(axis=0).all())
 
     @property
-    def complete(self) -> NDArray[np.bool_]:
-        """Whether no cell of a row is missing, ``[B]``; where latency is unknown altogether its cells do not count."""
+    def known(self) -> NDArray[np.bool_]:
+        """Which cells are not missing, ``[B, M]``; where latency is unknown altogether it does not count."""
         known = np.isfinite(self.known_quality) & np.isfinite(self.cost_usd)
-        if self.latency_known:
-            known = known & np.isfinite(self.latency_ms)
-        return np.asarray(known.all(axis=1))
+        return known & np.isfinite(self.latency_ms) if self.latency_known else known
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether no cell of a row is missing, ``[B]``."""
+        return np.asarray(self.known.all(axis=1))
 
     def take(self, rows: Rows) -> Outcomes:
         """Return the outcomes of some rows."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_baselines.supervised import WEIGHT_FLOOR, inputs
@@ -143,6 +144,37 @@ def test_without_known_outcomes_there_is_nothing_to_learn(make_router: Any, pool
     unlabelled = Training(dataset=Dataset(training.dataset.queries, pool), request=training.request)
     with pytest.raises(DataError, match="learns from outcomes"):
         make_router("supervised").train(unlabelled)
+
+
+def with_gaps(dataset: Dataset, gaps: Any) -> Dataset:
+    """Return a dataset without the outcomes of some cells ``[Q, M]``."""
+    assert dataset.outcomes is not None
+    columns = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
+    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(gaps, np.nan, values) for values in columns)))
+
+
+def test_missing_cells_are_left_out_and_the_others_still_teach(make_router: Any, choose: Any, pool: Pool) -> None:
+    training = make_training(pool)
+    gaps = np.zeros((ROWS, len(pool)), dtype=bool)
+    gaps[np.arange(ROWS), np.arange(ROWS) % 2] = True  # no row is complete; the large candidate is always known
+    router = make_router("supervised", on=training, samples=5000)
+    router.train(attrs.evolve(training, dataset=with_gaps(training.dataset, gaps)))
+    request = request_of(make_training(pool, seed=1))
+    chosen = np.array(choose(router, request))
+    assert (chosen[is_code(request)] == "large").mean() > 0.95
+    assert (chosen[~is_code(request)] == "large").mean() < 0.05
+
+
+def test_a_candidate_that_validation_does_not_know_is_not_what_accuracy_is_about(make_router: Any, pool: Pool) -> None:
+    training, nothing = make_training(pool), np.ones((ROWS, len(pool)), dtype=bool)
+    assert training.validation is not None
+    large = np.broadcast_to(np.array(pool.names) == "large", nothing.shape)
+    for gaps, reported in ((large, True), (nothing, False)):
+        some = attrs.evolve(training, validation=with_gaps(training.validation, gaps))
+        figures = make_router("supervised", on=training, samples=5000).train(some)
+        assert ("validation_accuracy" in figures) == reported
+        if reported:
+            assert figures["validation_accuracy"] > 0.6  # of the small and the medium one, each at its preferences
 
 
 def test_the_inputs_are_as_documented() -> None:

@@ -1,6 +1,7 @@
 """Fitting the classifier of ``supervised``: the only part that needs scikit-learn.
 
-An example counts as much as is at stake in it: what the best candidate gains over the average one.
+An example counts as much as is at stake in it: what the best candidate gains over the average one. A candidate whose outcome
+is missing is none of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def fit(training: Training, options: Options, services: Services) -> Classifier:
     """Fit the classifier to the best candidates of training rows under drawn preferences.
 
     Raises:
-        DataError: There is no row with known outcomes.
+        DataError: There is no row with a known outcome.
         EstimatesError: There is no request, so nothing is known of the queries.
     """
     if training.request is None:
@@ -55,11 +56,14 @@ def fit(training: Training, options: Options, services: Services) -> Classifier:
 
 
 def accuracy(classifier: Classifier, training: Training, options: Options, services: Services) -> dict[str, Any]:
-    """Return how often the classifier names the best candidate: on training examples, and on validation rows if there are some."""
+    """Return how often the classifier names the best candidate of those whose outcomes are known: on training rows, and on validation rows.
+
+    A split of which no outcome is known has no figure.
+    """
     splits = {"train": (training.request, training.dataset), "validation": (training.validation_request, training.validation)}
     figures: dict[str, Any] = {}
     for split, (request, dataset) in splits.items():
-        if request is None or dataset is None:
+        if request is None or dataset is None or not _usable(request, dataset).any():
             continue
         rng = np.random.default_rng((services.seed, 1))
         examples = _examples(request, dataset, min(options.samples, 10 * len(request)), services.reward, rng)
@@ -70,7 +74,10 @@ def accuracy(classifier: Classifier, training: Training, options: Options, servi
 
 @attrs.frozen(eq=False)
 class _Examples:
-    """Pairs of a query and a preference: how a router sees them, the best candidate ``[N]``, and what is at stake ``[N]``."""
+    """Pairs of a query and a preference: how a router sees them, the best candidate ``[N]``, and what is at stake ``[N]``.
+
+    The request's mask allows only candidates whose outcomes are known.
+    """
 
     request: RoutingRequest
     best: NDArray[np.intp]
@@ -78,19 +85,25 @@ class _Examples:
 
 
 def _examples(request: RoutingRequest, dataset: Dataset, samples: int, reward: Reward, rng: np.random.Generator) -> _Examples:
-    """Pair rows whose outcomes are known with drawn preferences; only allowed candidates can be the best."""
-    usable = np.flatnonzero(dataset.complete & request.mask.any(axis=1))
-    if dataset.outcomes is None or not usable.size:
-        raise DataError("supervised learns from outcomes, and no training row has them for every candidate; use an environment or dataset that does")
-    rows = rng.permutation(np.resize(usable, samples))
-    seen = attrs.evolve(request.take(rows), preferences=draw_preferences(samples, rng))
+    """Pair rows that have an outcome with drawn preferences; only allowed candidates whose outcomes are known can be the best."""
+    usable = _usable(request, dataset)
+    rows = np.flatnonzero(usable.any(axis=1))
+    if dataset.outcomes is None or not rows.size:
+        raise DataError("supervised learns from outcomes, and no training row has one; use an environment or dataset that gives them")
+    rows = rng.permutation(np.resize(rows, samples))
+    seen = attrs.evolve(request.take(rows), preferences=draw_preferences(samples, rng), mask=usable[rows])
     outcomes = dataset.outcomes.take(rows)
-    dearness = outcomes.cost_usd / max(float(outcomes.cost_usd.max()), np.finfo(float).tiny)
-    utility = reward.scalar(outcomes, seen.preferences) - TIE * dearness
-    allowed = seen.mask & ~np.isnan(utility)
-    best = np.where(allowed, utility, -np.inf).argmax(axis=1)
-    average = np.where(allowed, utility, 0.0).sum(axis=1) / allowed.sum(axis=1)
+    dearness = outcomes.cost_usd / max(float(np.nanmax(outcomes.cost_usd)), np.finfo(float).tiny)
+    utility = np.where(seen.mask, reward.scalar(outcomes, seen.preferences) - TIE * dearness, -np.inf)
+    best = utility.argmax(axis=1)
+    average = np.where(seen.mask, utility, 0.0).sum(axis=1) / seen.mask.sum(axis=1)
     return _Examples(seen, best, utility[np.arange(samples), best] - average + TIE)
+
+
+def _usable(request: RoutingRequest, dataset: Dataset) -> NDArray[np.bool_]:
+    """Return which candidates of a row are allowed and have an outcome, ``[Q, M]``."""
+    known = np.False_ if dataset.outcomes is None else dataset.outcomes.known
+    return np.asarray(request.mask & known)
 
 
 def draw_preferences(count: int, rng: np.random.Generator) -> Floats:
