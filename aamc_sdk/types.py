@@ -29,11 +29,15 @@ DEFAULT_OUTPUT_TOKENS = 256
 
 def _check_text(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str):
-        raise DataError(f"a query's text must be a string, not {type(value).__name__} ({value!r:.80})")
+        raise DataError(f"a query's {attribute.name} must be a string, not {type(value).__name__} ({value!r:.80})")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"a query's text must be valid Unicode, without half a surrogate pair ({error.reason} at {error.start})") from error
+        where = f"{error.reason} at {error.start}"
+        raise DataError(f"a query's {attribute.name} must be valid Unicode, without half a surrogate pair ({where})") from error
+
+
+_check_text_or_none = attrs.validators.optional(_check_text)
 
 
 def _check_tokens(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -64,12 +68,12 @@ class Query:
     """
 
     text: str = attrs.field(validator=_check_text)
-    user: str | None = None
-    session: str | None = None
+    user: str | None = attrs.field(default=None, validator=_check_text_or_none)
+    session: str | None = attrs.field(default=None, validator=_check_text_or_none)
     needs: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
     prompt_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
     output_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
-    cached_on: str | None = None
+    cached_on: str | None = attrs.field(default=None, validator=_check_text_or_none)
 
     @property
     def expected_prompt_tokens(self) -> int:

@@ -29,6 +29,15 @@ def test_a_querys_text_must_be_a_string(text):
         Query(text)
 
 
+@pytest.mark.parametrize("name", ["user", "session", "cached_on"])
+def test_what_is_known_with_a_query_is_a_valid_string_or_none(name):
+    assert getattr(Query("", **{name: None}), name) is None
+    with pytest.raises(DataError, match=f"a query's {name} must be a string, not int"):
+        Query("", **{name: 7})
+    with pytest.raises(DataError, match=f"a query's {name} must be valid Unicode"):
+        Query("", **{name: "\ud800"})
+
+
 @pytest.mark.parametrize("tokens", [-1, 2.5, True, "7"])
 def test_token_counts_must_be_whole_numbers(tokens):
     with pytest.raises(DataError, match="prompt_tokens must be a whole number"):
