@@ -15,7 +15,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.runs import Run
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import Readers, read_splits, read_whole, split_hash
+from aamc_sdk.splits import Readers, check_unchanged, read_splits, read_whole
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ def rows_to_evaluate(run: Run, settings: Settings, readers: Readers, source: Sou
         tested = guard(tested.rows, run.seals[1:], strict)
     else:
         logger.warning("the run was trained on its %s rows: what it does there says nothing of other questions", split)
-    if split_hash(tested.rows) != run.content["splits"][split]["sha256"]:
-        raise DataError(f"the {split} rows of {run.folder} are not those that it was made with: the data changed; name it by --dataset")
+    check_unchanged({split: Dataset(tested.rows.queries)}, run.content["splits"], run.folder)  # what came of them is the environment's to say
     return tested
 
 
@@ -98,18 +97,21 @@ def checkpoint_seals(folders: Iterable[Path], strict: bool) -> list[Seal]:
 
     Args:
         folders: A router's or an estimator's folder each.
-        strict: Whether a checkpoint outside a run is an error.
+        strict: Whether a checkpoint of which nobody knows that, for it is outside a run or its run does not say, is an error.
 
     Raises:
         DataError: It is one.
+        CheckpointError: What a run says is damaged.
     """
     seals: list[Seal] = []
     for folder in folders:
-        run = next((above for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
-        if run is not None:
-            seals += Run.open(run).seals
-        elif strict:
-            raise DataError(f"what {folder} was trained on is not known, for it is in no run's folder; name it there, or evaluate without --strict")
-        else:
-            logger.warning("what %s was trained on is not known, for it is in no run's folder: test rows may be among it", folder)
+        run = next((Run.open(above) for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+        if run is not None and run.content.get("seals"):
+            seals += run.seals
+            continue
+        why = "it is in no run's folder" if run is None else "its run was made by another version and does not say"
+        unknown = f"what {folder} was trained on is not known, for {why}"
+        if strict:
+            raise DataError(f"{unknown}; name a checkpoint in the folder of a run that does, or evaluate without --strict")
+        logger.warning("%s: test rows may be among it", unknown)
     return seals

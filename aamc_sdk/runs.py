@@ -83,12 +83,13 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
     to have a component's name does not stand in its way.
 
     Raises:
-        CheckpointError: It is a path without a checkpoint.
+        CheckpointError: It is a path without a checkpoint, or the folder of an evaluation.
     """
     folder = Path(name)
     if is_complete(folder):
         return folder
     if (folder / "run.yaml").is_file():
+        Run(folder).refuse_evaluation()
         return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
     if "/" in name:
         raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
@@ -159,6 +160,15 @@ class Run:
                 with suppress(OSError):
                     self.folder.rmdir()
 
+    def refuse_evaluation(self) -> None:
+        """Raise where the folder holds no parts of its own.
+
+        Raises:
+            CheckpointError: It is an evaluation of another run; the message names that.
+        """
+        if self.content["goal"] == EVALUATION:
+            raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
+
     def refuse_to_overwrite(self) -> None:
         """Raise where the folder holds anything already.
 
@@ -224,7 +234,12 @@ class Run:
 
     @property
     def router_names(self) -> list[str]:
-        """The routers that it compared, or trained, in that order."""
+        """The routers that it compared, or trained, in that order.
+
+        Raises:
+            CheckpointError: It is an evaluation of another run, and holds none.
+        """
+        self.refuse_evaluation()
         return list(self.content.get("resolved", {}).get("routers", {}))
 
     @property
@@ -232,8 +247,9 @@ class Run:
         """What its parts were trained on: its own rows first, then those of checkpoints that it took over.
 
         Raises:
-            CheckpointError: It does not say, or one of them is damaged or was changed.
+            CheckpointError: It does not say, one of them is damaged or was changed, or it is an evaluation of another run.
         """
+        self.refuse_evaluation()
         names = self.content.get("seals")
         if not names:
             raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")
@@ -269,8 +285,7 @@ class Run:
         Raises:
             CheckpointError: It is an evaluation of another run, and holds no parts.
         """
-        if self.content["goal"] == EVALUATION:
-            raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
+        self.refuse_evaluation()
         reward = plugins.make("reward", self.settings.reward.name, bare_services(self.pool, plugins, self.settings), self.settings.reward.options)
         reward.load(self.folder)
         return services(self.pool, reward, plugins, self.settings)

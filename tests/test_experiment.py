@@ -139,8 +139,15 @@ def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
     made.complete()
     run = Run.open(made.run.folder)
     measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
-    with pytest.raises(CheckpointError, match="name the run that it evaluates"):
-        Run.open(tmp_path / "o").services(plugins)
+    evaluation = Run.open(tmp_path / "o")
+    for asked in (
+        lambda: evaluation.router_names,
+        lambda: evaluation.seals,
+        lambda: evaluation.services(plugins),
+        lambda: find_checkpoint(str(evaluation.folder), "router"),
+    ):
+        with pytest.raises(CheckpointError, match=f"holds an evaluation and no router; name the run that it evaluates, {run.folder}"):
+            asked()
     before = (made.run.folder / "run.yaml").read_bytes()
     with pytest.raises(OutputError, match="holds a run already"):
         measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=made.run.folder)

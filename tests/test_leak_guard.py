@@ -156,13 +156,28 @@ def test_a_checkpoint_outside_a_run_may_have_seen_anything(made, tmp_path, caplo
         made("third", estimator=str(moved), evaluation={"strict": True})
 
 
+def test_a_checkpoint_of_a_run_without_seals_may_have_seen_anything(made, caplog) -> None:
+    first, _ = made("first")
+    remove_seals(first)
+    second, metrics = made("second", estimator=str(first.folder), seed=1)
+    assert f"what {first.folder / 'estimator'} was trained on is not known, for its run was made by another version" in caplog.text
+    assert (metrics["data"]["dropped"], len(second.seals)) == (0, 1)
+    with pytest.raises(DataError, match="is not known, for its run was made by another version"):
+        made("third", estimator=str(first.folder), evaluation={"strict": True})
+
+
+def remove_seals(run: Run) -> None:
+    """Make ``run.yaml`` what it was before there were seals."""
+    path = run.folder / "run.yaml"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(("seals:", f"- {run.content['seals'][0]}"))))
+
+
 def test_a_run_without_its_seal_is_not_evaluated_elsewhere(made, evaluate) -> None:
     run, _ = made()
     shutil.rmtree(run.folder / "seals")
     with pytest.raises(CheckpointError, match="is missing"):
         evaluate(run, "tiny:120")
-    path = run.folder / "run.yaml"
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(("seals:", f"- {run.content['seals'][0]}"))))
+    remove_seals(run)
     with pytest.raises(CheckpointError, match="does not say what was trained on"):
         evaluate(Run.open(run.folder), "tiny:120")
 

@@ -110,6 +110,15 @@ def test_evaluate_elsewhere_for_some_routers(aamc, caplog) -> None:
     assert json.loads(Path("there/metrics.json").read_text()) == metrics
 
 
+def test_an_evaluation_is_not_evaluated_but_names_its_run(aamc) -> None:
+    aamc(*RUN, "--out", "here")
+    aamc("evaluate", "here", "--out", "there")
+    for command in (("evaluate", "there"), ("evaluate", "there", "--dataset", "tiny:60"), ("evaluate", "there", "--routers", "seer")):
+        status, _, err = aamc(*command)
+        assert status == 1
+        assert f"there holds an evaluation and no router; name the run that it evaluates, {Path('here').resolve()}" in err
+
+
 def test_the_gate_lets_no_constant_choice_pass(aamc) -> None:
     aamc(*RUN)
     status, out, err = aamc("evaluate", "--gate", "--out", "there", "--json")
