@@ -8,12 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_report.analysis.destinations import Destinations
 from aamc_report.cells import with_interval
+from aamc_report.data import Gate, Verdict
 from aamc_report.figures import DRAWINGS
 from aamc_report.formats import DASH, fixed
+from aamc_report.headline import summary
 from aamc_report.pages import Page as NakedPage
 from aamc_report.pages import render_page
 from aamc_report.reading import read_results
@@ -200,10 +203,42 @@ def test_a_question_is_escaped_shortened_and_without_control_characters(make_run
     assert len(page) < 60_000
 
 
-def test_the_headline_is_compared_with_llm_only_in_words(text: str, reported: Path) -> None:
-    ppo, large = (metrics_of(reported)[name] for name in ("ppo", "llm-only"))
-    points, saved = 100 * (ppo["success_rate"] - large["success_rate"]), 1 - ppo["mean_cost_usd"] / large["mean_cost_usd"]
-    assert f"{points:.1f} points more than llm-only, {saved:.0%} lower cost" in text
+def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) -> None:
+    """llm-only and best-single ask the same model here, so they are one."""
+    results = read_results(make_run())
+    decisions, rows = results.decisions, np.arange(240)
+    chosen = decisions.chosen[0, 0]
+    gained = (decisions.quality[rows, chosen] >= 0.5).astype(float) - (decisions.quality[:, 6] >= 0.5)
+    low, high = 100 * np.quantile(results.resampling.means(gained[:, None])[:, 0], (0.025, 0.975))
+    saved = 100 * (decisions.cost_usd[rows, chosen].mean() / decisions.cost_usd[:, 6].mean() - 1)
+    told = summary(results)
+    assert f"Beside llm-only and best-single (LLM-XLarge): success {100 * gained.mean():+.1f} points ({low:+.1f} to {high:+.1f})" in told
+    assert f"cost {saved:+.1f}% (" in told
+    assert "gate" not in told
+
+
+def test_rivals_that_ask_different_models_are_named_apart_and_the_gate_has_its_say(make_run: Any) -> None:
+    results = read_results(make_run(routers=("ppo", "llm-only", "best-single"), latency=False))
+    results.decisions.chosen[2, 0] = 3
+    told = summary(attrs.evolve(results, gate=Gate("", [Verdict("ppo", False, {}), Verdict("llm-only", True, {})])))
+    assert told.index("Beside llm-only (LLM-XLarge): ") < told.index("Beside best-single (LLM-Code): ")
+    assert "latency" not in told
+    assert told.endswith("It does not pass the promotion gate.")
+
+
+def test_without_rivals_nothing_is_claimed(make_run: Any) -> None:
+    assert summary(read_results(make_run(routers=("ppo", "oracle")))) == ""
+
+
+def test_with_one_candidate_there_is_nothing_to_choose(make_run: Any) -> None:
+    results = read_results(make_run(routers=("random", "llm-only"), candidates=("small",), latency=False))
+    assert summary(results) == "There is nothing to choose: small is the only candidate, and every router gives the queries to it."
+    assert not any("One candidate" in note for note in sections(results, {}, {})[0].notes)
+
+
+def test_routers_that_chose_one_candidate_are_named_with_it(make_run: Any) -> None:
+    notes = sections(read_results(make_run()), {}, {})[0].notes
+    assert "One candidate for every query: LLM-XLarge by llm-only and best-single, which are one here; SLM-Medium by slm-only." in notes
 
 
 def test_the_configuration_is_folded_in(text: str, reported: Path) -> None:

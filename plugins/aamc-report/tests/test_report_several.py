@@ -130,3 +130,19 @@ def test_json_has_each_runs_metrics_and_the_paired_differences(make_run: Any, tm
     assert document["runs"][0]["test_sha256"] == "5eed"
     assert document["paired"][0]["differences"].keys() == {"mean_quality", "mean_cost_usd"}
     assert Path(document["page"]).is_file()
+
+
+def test_a_fact_that_no_run_has_is_no_column(make_run: Any, tmp_path: Path) -> None:
+    folders = two_runs(make_run, tmp_path)
+    assert "Split" not in about(folders)
+    content = json.loads((folders[1] / "metrics.json").read_text())
+    content["data"]["split"] = "train"
+    (folders[1] / "metrics.json").write_text(json.dumps(content))
+    assert about(folders)["Split"] == ["", "train"]
+
+
+def about(folders: list[Path]) -> dict[str, list[str]]:
+    """Return what the page says that each run was measured on, by heading."""
+    runs = read_runs(folders)
+    table = comparison_page(runs, pairs(runs)).sections[0].tables[1]
+    return {column.title: [row.cells[n].text for row in table.rows] for n, column in enumerate(table.columns)}

@@ -99,6 +99,11 @@ class Results:
         """Return where a router stands in the arrays of ``decisions``."""
         return int(np.flatnonzero(self.decisions.routers == router)[0])
 
+    def only_candidate(self, router: str) -> str | None:
+        """Return the candidate that a router gave every query to at the preference; None where there are several."""
+        chosen = np.unique(self.decisions.chosen[self.position_of(router), HEADLINE])
+        return str(self.decisions.candidates[chosen[0]]) if len(chosen) == 1 else None
+
     @cached_property
     def resampling(self) -> Resampling:
         """The resamples that the run's own intervals came from."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from aamc_report.data import Results
 from aamc_report.figures import DRAWINGS
+from aamc_report.headline import summary
 from aamc_report.pages import Page, Picture, draw_picture, render_page
 from aamc_report.questions import disputed
 from aamc_report.reading import read_results
 from aamc_report.sections import sections
-from aamc_report.tables.comparison import facts, summary
+from aamc_report.tables.comparison import facts
 from aamc_report.texts import find_texts
 from aamc_sdk.files import write_bytes, write_text
 

@@ -54,6 +54,7 @@ def _comparison(results: Results) -> Section:
     missing = max(int(number(metrics.get("missing") or 0)) for metrics in results.routers.values())
     dropped = int(number(results.data.get("dropped") or 0))
     notes = [f"Costs: {results.data['cost_note']}"] if results.data.get("cost_note") else []
+    notes += _constant(results)
     if missing:
         notes.append(f"{missing:,} queries with a missing outcome are left out for every router.")
     if dropped:
@@ -61,3 +62,15 @@ def _comparison(results: Results) -> Section:
     tables = [comparison_table(entries(results), caption), *gate_tables(results)]
     verdict = "" if results.gate is None else f"{results.gate.why}."
     return Section(name="comparison", title="Comparison", lead=verdict, tables=tables, notes=notes)
+
+
+def _constant(results: Results) -> list[str]:
+    """Say which routers gave every query to one candidate, and which of them are therefore one."""
+    routers: dict[str, list[str]] = {}
+    for router in results.routers:
+        if (candidate := results.only_candidate(router)) is not None:
+            routers.setdefault(candidate, []).append(router)
+    if not routers or len(results.decisions.candidates) == 1:
+        return []
+    parts = [f"{candidate} by {' and '.join(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
+    return [f"One candidate for every query: {'; '.join(parts)}."]

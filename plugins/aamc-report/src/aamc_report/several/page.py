@@ -70,9 +70,9 @@ def _joined(runs: Runs) -> Table:
 def _about(runs: Runs) -> Table:
     """Return what each run measured on."""
     known = {name: facts(results) for name, results in runs.items()}
-    rows = [_words(name, ["" if value is None else str(value) for value in found.values()]) for name, found in known.items()]
-    columns = next(iter(known.values()))
-    return Table("What each run was measured on.", "Run", list(map(Column, columns)), rows, sortable=False)
+    told = [fact for fact in next(iter(known.values())) if any(found[fact] not in (None, "") for found in known.values())]
+    rows = [_words(name, ["" if found[fact] is None else str(found[fact]) for fact in told]) for name, found in known.items()]
+    return Table("What each run was measured on.", "Run", list(map(Column, told)), rows, sortable=False)
 
 
 def _settings(runs: Runs) -> Section:

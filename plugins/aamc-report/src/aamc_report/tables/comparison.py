@@ -127,17 +127,3 @@ def facts(results: Results) -> dict[str, object]:
         "Preference": ", ".join(f"{number(weight):.3g}" for weight in data.get("preference") or []),
         "Seed": results.run.settings.seed,
     }
-
-
-def summary(results: Results, baseline: str = "llm-only") -> str:
-    """Return in a sentence how the headline compares with always asking the strongest model; nothing where it cannot."""
-    if baseline not in results.routers or baseline == results.headline or not results.known("success_rate"):
-        return ""
-    ours, theirs = results.value(results.headline, "success_rate"), results.value(baseline, "success_rate")
-    points = 100 * (ours - theirs)
-    parts = [f"{abs(points):.1f} points {'more' if points >= 0 else 'fewer'} than {baseline}"]
-    for metric, noun in (("mean_cost_usd", "cost"), ("mean_latency_ms", "latency")):
-        spent, usual = results.value(results.headline, metric), results.value(baseline, metric)
-        if math.isfinite(spent) and usual > 0:
-            parts.append(f"{abs(spent / usual - 1):.0%} {'lower' if spent < usual else 'higher'} {noun}")
-    return f"{results.headline} succeeds on {percent(ours)} of the queries: {', '.join(parts)}."
