@@ -24,7 +24,7 @@ COLUMNS = (
 )
 """Each column's metric, heading, factor and format."""
 PIPE_WIDTH = 120
-"""Columns of text where standard output is no terminal."""
+"""Columns of text where nobody says otherwise and output goes to no terminal."""
 
 
 def write_json_line(document: Any) -> None:
@@ -51,7 +51,7 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
-    _console().print(table)
+    console().print(table)
 
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
@@ -64,11 +64,17 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
 
 
-def _console() -> Console:
+def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
+    """Return the console to show tables on, which takes brackets in names and paths as they are.
+
+    Args:
+        width: Columns of text where it is no terminal.
+        stderr: Whether it is standard error, instead of standard output.
+    """
     from rich.console import Console
 
-    console = Console(markup=False)  # names and paths may hold brackets
-    return console if console.is_terminal else Console(markup=False, width=PIPE_WIDTH)
+    found = Console(markup=False, stderr=stderr)
+    return found if found.is_terminal else Console(markup=False, stderr=stderr, width=width)
 
 
 def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:
@@ -87,19 +93,16 @@ def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | T
 def show_profile(document: Mapping[str, Any]) -> None:
     """Show on standard error where the time went: stages, then the hottest functions."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console(stderr=True)
-    console = console if console.is_terminal else Console(stderr=True, width=PIPE_WIDTH)
+    shown = console(stderr=True)
     for rows, heading in (("stages", "stage"), ("functions", "function, without what it calls")):
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in (heading, "seconds", "share, %"):
             table.add_column(column, justify="left" if column == heading else "right")
         for row in document[rows]:
-            table.add_row(Text(str(next(iter(row.values())))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
-        console.print(table)
+            table.add_row(str(next(iter(row.values()))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
+        shown.print(table)
 
 
 def show_explanation(explanation: Any, as_json: bool) -> None:
@@ -117,7 +120,7 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     for row in document["candidates"]:
         cells = ["-" if row[key] is None else form.format(row[key]) for key, form in forms]
         table.add_row(row["name"], *cells, row["masked_why"] or "", style="bold" if row["name"] == document["candidate"] else None)
-    console = _console()
-    console.print(table)
-    console.print(document["why"], highlight=False)
-    console.print(f"decision {document['id']}", style="dim", highlight=False)
+    shown = console()
+    shown.print(table)
+    shown.print(document["why"], highlight=False)
+    shown.print(f"decision {document['id']}", style="dim", highlight=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from aamc_sdk.cli.output import console
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -15,8 +16,8 @@ class Terminal:
     """A bar a stage, with the figures that the stage reports beside it; a context manager."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
-        self._bars = Progress(*columns, console=Console(stderr=True))
+        stage, figures = (TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[figures]}"))
+        self._bars = Progress(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures, console=console(stderr=True))
         self._task: TaskID | None = None
 
     def __enter__(self) -> Terminal:
@@ -39,7 +40,7 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(line, markup=False, highlight=False)
+        self._bars.console.print(line, highlight=False)
 
 
 class Lines:

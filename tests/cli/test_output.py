@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from types import SimpleNamespace
 
 from aamc_sdk.cli.output import show_explanation, show_metrics
+from aamc_sdk.cli.progress import progress
 
 NAMED = "mine[/old]"
 
@@ -28,3 +30,21 @@ def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "mine[/old] should answer"
     assert lines[-2:] == ["mine[/old] is best.", "decision 7mine[/old]"]
+
+
+def test_a_bar_on_a_terminal_names_its_stage_as_it_is(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with progress() as shown:
+        shown.start(f"Training {NAMED}", 2)
+        shown.advance(2, loss=0.5)
+        shown.say(f"{NAMED} is trained")
+    assert f"Training {NAMED}" in terminal.getvalue()
+    assert f"{NAMED} is trained" in terminal.getvalue()
+    assert "loss 0.5" in terminal.getvalue()
+
+
+class Terminal(StringIO):
+    """A standard error that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True

@@ -3,8 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
+from aamc_bench.results import show_results
 from aamc_bench.tables import Column, Table
 from aamc_report.formats import DASH, fixed
 from markdown_it import MarkdownIt
@@ -61,3 +63,12 @@ def test_the_console_has_intervals_below_figures(table: Table) -> None:
     assert ["a|b_c", "50%_&", "0.50", DASH] in lines
     assert ["0.40..0.60"] in lines
     assert [f"1.0..{DASH}"] in lines
+
+
+def test_the_console_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    named = Table(title="of [old]", names=("router[s]",), columns=[], records=[{"router[s]": "mine[/old]"}], note="[red]")
+    show_results(Path("there"), {}, {"named": named}, as_json=False)
+    captured = capsys.readouterr()
+    lines = [line.strip() for line in captured.out.splitlines()]
+    assert [line for line in lines if "[" in line] == ["of [old]", "router[s]", "mine[/old]", "[red]"]
+    assert captured.err == "Everything is in there\n"

@@ -94,6 +94,15 @@ def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:
     assert "nan" not in text
 
 
+def test_brackets_in_names_are_shown_as_they_are(aamc: Aamc, write: Write) -> None:
+    outcomes = {"mine[/old]": {"quality": 1, "cost_usd": 0.001}}
+    path = write("rows[0].jsonl", json.dumps({"query": "q", "outcomes": outcomes}) + "\n")
+    status, out, err = aamc("inspect", f"outcomes:{path}")
+    assert status == 0, err
+    assert f"outcomes:{path}: 1 rows" in "".join(out.splitlines())
+    assert any(line.split()[:1] == ["mine[/old]"] for line in out.splitlines())
+
+
 def test_a_table_without_a_complete_row_has_no_best_and_no_oracle(aamc: Aamc, write: Write) -> None:
     rows = "question_id,question,model_id,label\n1,q,a,1\n2,r,b,0\n"
     status, out, _ = aamc("inspect", f"embedllm:{write('train.csv', rows)}", "--json")

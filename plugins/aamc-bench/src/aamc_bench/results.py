@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from aamc_bench.tables import Table
-from aamc_sdk.cli.output import write_json_line
+from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.files import write_json, write_text
 
 WIDTH = 240
@@ -30,10 +30,7 @@ def show_results(folder: Path, document: Mapping[str, Any], tables: Mapping[str,
     if as_json:
         write_json_line(document)
     else:
-        from rich.console import Console
-
-        console = Console()
-        console = console if console.is_terminal else Console(width=WIDTH)
+        shown = console(WIDTH)
         for table in tables.values():
-            console.print(table.rich())
+            shown.print(table.rich())
     click.echo(f"Everything is in {folder}", err=True)

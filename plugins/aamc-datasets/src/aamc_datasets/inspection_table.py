@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-PIPE_WIDTH = 120
-"""Columns of text where standard output is no terminal."""
+from aamc_sdk.cli.output import console
+
 FORMS = (
     ("mean_quality", "quality", 1, ".3f"),
     ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
@@ -24,23 +22,21 @@ FORMS = (
 
 def show(document: Mapping[str, Any]) -> None:
     """Print what :func:`aamc_datasets.inspection.describe` returned to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    shown = console()
     for facts in document["datasets"]:
         if facts["candidates"]:
-            console.print(_table(facts))
+            shown.print(_table(facts))
         for line in _lines(facts):
-            console.print(line, markup=False, highlight=False)
+            shown.print(line, highlight=False)
     for shared in document["shared"]:
         first, second = shared["between"]
         of_first, of_second = shared["near_duplicate_rows"]
         near = f"{of_first:,} rows of the first and {of_second:,} of the second have a near-duplicate in the other"
-        console.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", markup=False, highlight=False)
+        shown.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", highlight=False)
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
-    table = Table(title=escape(facts["name"]), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=facts["name"], title_justify="left", box=SIMPLE_HEAD)
     table.add_column("candidate", no_wrap=True)
     for _, heading, _, _ in FORMS:
         table.add_column(heading, justify="right")
@@ -48,7 +44,7 @@ def _table(facts: Mapping[str, Any]) -> Table:
     best = (facts.get("best_single") or {}).get("name")
     for row in (*facts["candidates"], *extra):
         cells = [_cell(row.get(key), factor, form) for key, _, factor, form in FORMS]
-        table.add_row(escape(row["name"]), *cells, style="bold" if row["name"] == best else None)
+        table.add_row(row["name"], *cells, style="bold" if row["name"] == best else None)
     return table
 
 
