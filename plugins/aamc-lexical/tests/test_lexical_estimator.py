@@ -8,6 +8,7 @@ import pytest
 
 from aamc_sdk import Dataset, ModelSpec, Pool, Prices, Query, Training
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
+from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import assert_conforms
 
@@ -123,6 +124,20 @@ def test_a_truncated_or_missing_file_is_a_checkpoint_error(make_estimator, train
     path.unlink()
     with pytest.raises(CheckpointError):
         make_estimator().load(tmp_path)
+
+
+def test_a_checkpoint_that_keeps_other_parts_was_made_by_another_version(make_estimator, trained, tmp_path):
+    trained.save(tmp_path)
+    arrays, names = read_arrays(tmp_path / "quality.npz"), read_json(tmp_path / "learned.json")
+    write_arrays(tmp_path / "quality.npz", {name: array for name, array in arrays.items() if not name.startswith("trust/")})
+    with pytest.raises(CheckpointError, match="made by another version"):
+        make_estimator().load(tmp_path)
+    write_arrays(tmp_path / "quality.npz", arrays)
+    write_json(tmp_path / "learned.json", names | {"experts": ["unheard-of"]})
+    with pytest.raises(CheckpointError, match="made by another version"):
+        make_estimator().load(tmp_path)
+    write_json(tmp_path / "learned.json", names)
+    make_estimator().load(tmp_path)
 
 
 def test_the_lexicon_of_another_training_is_refused(make_estimator, make_dataset, trained, tmp_path):

@@ -134,7 +134,7 @@ class Learned:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: It is missing, damaged, or made by another version.
         """
         names, arrays = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz")
         try:
@@ -151,7 +151,9 @@ class Learned:
                 blend=_blend(names["experts"], arrays, heads),
                 resemblance=Resemblance(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError) as error:  # the files are whole, but hold other parts
+            raise CheckpointError(f"the estimator in {folder} was made by another version, which kept other parts ({error}); train again") from error
+        except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
 
 
