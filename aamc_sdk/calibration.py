@@ -32,6 +32,7 @@ from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import Run
+from aamc_sdk.splits import check_unchanged
 from aamc_sdk.types import Preference
 from aamc_sdk.world import make_world
 
@@ -185,6 +186,7 @@ class _Decided:
     def of(cls, run: Run, plugins: Plugins, progress: Progress) -> _Decided:
         """Let a run's router decide the rows that are new to it."""
         world, lent = make_world(run.settings, plugins), run.services(plugins)
+        check_unchanged({name: world.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
         estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
         unseen = Experiment.resume(run.folder, plugins, progress).out_of_fold(world)
         train = world.splits["train"].outcomes

@@ -153,5 +153,6 @@ def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: 
     for name, rows in sides.items():
         if shares[name] > 0 and not rows.any():
             given = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
-            raise DataError(f"the {name} split is empty: {given} are too few to divide; give more, or name a --test-dataset")
+            advice = "give more, or name a --test-dataset" if test else "give more"
+            raise DataError(f"the {name} split is empty: {given} are too few to divide; {advice}")
     return {name: np.flatnonzero(rows) for name, rows in sides.items()}

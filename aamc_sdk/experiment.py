@@ -15,8 +15,9 @@ import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import DataError, EstimatesError, one_of
-from aamc_sdk.files import plain, read_arrays, read_json, write_arrays
+from aamc_sdk.dataset import Dataset
+from aamc_sdk.errors import DataError, EstimatesError
+from aamc_sdk.files import read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.leak_guard import checkpoint_seals, seal_of
 from aamc_sdk.measure import describe, measure
@@ -25,7 +26,7 @@ from aamc_sdk.requests import build_request
 from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, part_name, save_part
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import COMPARED, Choice, Settings
-from aamc_sdk.splits import SPLITS, about_split, split_hash
+from aamc_sdk.splits import SPLITS, about_split, check_unchanged, split_hash
 from aamc_sdk.votes import typical_outcomes
 from aamc_sdk.world import World, make_world
 
@@ -74,19 +75,21 @@ class Experiment:
         """Return the routers of :meth:`compared` without the baselines that this data cannot train.
 
         Raises:
-            DataError: The user named one that needs outcomes, and there are only comparisons.
+            DataError: The user named one of these.
         """
-        choices = self.compared()
-        if not world.splits["train"].only_compared:
-            return choices
-        unfit = [name for name, choice in choices.items() if find_checkpoint(choice.name, "router") is None and self._needs_outcomes(choice)]
-        if named := {self.router_name, *(self.settings.routers or ())}.intersection(unfit):
-            alone = f"{world.splits['train'].source} holds comparisons alone"
-            raise DataError(f"{one_of(named)} learns from outcomes, and {alone}; use a router that learns from comparisons, such as mf")
-        return {name: choice for name, choice in choices.items() if name not in unfit}
+        unfit = self._unfit(world.splits["train"])
+        for name in (self.router_name, *(self.settings.routers or ())):
+            if name in unfit:
+                raise DataError(f"{name} {unfit[name]}; leave it out, or use a router that needs less, such as mf")
+        return {name: choice for name, choice in self.compared().items() if name not in unfit}
 
-    def _needs_outcomes(self, choice: Choice) -> bool:
-        return bool(self.plugins.load("router", choice.name).needs_outcomes)
+    def _unfit(self, train: Dataset) -> dict[str, str]:
+        """Return the routers of :meth:`compared` that training rows cannot train, and why."""
+        found = {}
+        for name, choice in self.compared().items():
+            if find_checkpoint(choice.name, "router") is None and (why := _why_unfit(self.plugins.load("router", choice.name), train)):
+                found[name] = why
+        return found
 
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
@@ -114,7 +117,7 @@ class Experiment:
         if self.goal == "estimator":
             return _training_of(self.run.folder / "estimator")
         requests = self.requests(world, estimator)
-        routers = {name: self.router(name, choice, world, requests) for name, choice in self.trainable(world).items()}
+        routers = self.routers(world, requests)
         if self.goal == "router":
             return _training_of(self.run.folder / "routers" / self.router_name)
         return self.compare(world, routers, requests)
@@ -129,10 +132,9 @@ class Experiment:
         world = self.world(taken_over)
         if self.goal == "comparison":
             world.check_measured("test")
-        choices = self.trainable(world)
-        if left_out := [name for name in self.compared() if name not in choices]:
-            self.progress.say(f"left out, for they learn from outcomes and there are only comparisons: {', '.join(left_out)}")
-        train = world.splits["train"]
+        choices, train = self.trainable(world), world.splits["train"]
+        for name, why in self._unfit(train).items():
+            self.progress.say(f"{name} is left out: it {why}")
         details = {
             "router": self.router_name,
             "goal": self.goal,
@@ -141,8 +143,8 @@ class Experiment:
             "cost_note": train.cost_note,
             "splits": {name: about_split(split) for name, split in world.splits.items()},
         }
-        if self.resumed and self.run.content["splits"] != plain(details["splits"]):
-            raise DataError(f"the data of {self.run.folder} is not what it was when the run began; begin another")
+        if self.resumed:
+            check_unchanged(world.splits, self.run.content["splits"], self.run.folder)
         self.run.begin(self.settings, world.services.pool, world.services.reward, details, [seal_of(world.splits), *taken_over])
         self.run.write_candidate_means(typical_outcomes(train, world.services.pool).means)
         return world
@@ -233,6 +235,10 @@ class Experiment:
             requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality, typical=typical)
         return requests
 
+    def routers(self, world: World, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
+        """Return every router, trained."""
+        return {name: self.router(name, choice, world, requests) for name, choice in self.trainable(world).items()}
+
     def router(self, name: str, choice: Choice, world: World, requests: Mapping[str, RoutingRequest]) -> Router:
         """Return a trained router: a checkpoint's, this folder's own, or one trained now."""
         folder = self.run.folder / "routers" / name
@@ -263,6 +269,16 @@ class Experiment:
             resume=(folder / RESUME).is_dir(),
             progress=self.progress,
         )
+
+
+def _why_unfit(router: type[Router], train: Dataset) -> str:
+    """Return why training rows cannot train a router; nothing where they can."""
+    if train.only_compared:
+        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.needs_outcomes else ""
+    known = None if train.outcomes is None else train.outcomes.known
+    if router.compares_outcomes and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
+        return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
+    return ""
 
 
 def _training_of(folder: Path) -> dict[str, Any]:

@@ -183,12 +183,14 @@ class Router(Part):
         uses_preference: Whether its scores depend on the preference.
         needs_estimator: Whether it can do nothing without one.
         needs_outcomes: Whether it, or the estimator that it relies on, learns from outcomes and nothing else.
+        compares_outcomes: Whether it learns who did best in a row, so that a row with one candidate's outcome teaches nothing.
     """
 
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
     needs_estimator: ClassVar[bool] = False
     needs_outcomes: ClassVar[bool] = False
+    compares_outcomes: ClassVar[bool] = False
 
     @property
     def samples(self) -> bool:

@@ -23,9 +23,9 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import EVALUATION, Run
 from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import about_split, check_same_candidates, fit_to_pool
+from aamc_sdk.splits import about_split, check_same_candidates, check_unchanged, fit_to_pool
 from aamc_sdk.types import Pool, Preference, Query
-from aamc_sdk.world import World, dataset_readers, make_environment
+from aamc_sdk.world import World, check_measured, dataset_readers, make_environment
 
 
 def describe(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
@@ -203,7 +203,11 @@ def _world_of(run: Run, settings: Settings, plugins: Plugins, source: Source | N
     """Return a world whose test rows are those to evaluate a run on."""
     lent = run.services(plugins)
     tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)
+    check_measured(tested.rows, f"the rows of {tested.rows.source}", "--dataset")
     check_same_candidates(tested.rows, run.pool)
     env = make_environment(settings, tested.rows, plugins, lent)
     env.prepare({"test": fit_to_pool(tested.rows, run.pool)})
-    return World(env=env, splits={"test": env.dataset("test")}, services=lent, tested=tested.split, dropped=tested.dropped)
+    test = env.dataset("test")
+    if tested.split is not None and env.stationary:  # a simulator's outcomes follow from the run and the questions
+        check_unchanged({tested.split: test}, run.content["splits"], run.folder)
+    return World(env=env, splits={"test": test}, services=lent, tested=tested.split, dropped=tested.dropped)

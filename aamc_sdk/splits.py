@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -107,7 +108,7 @@ def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole
         return {name: read[name] for name in SPLITS}
     names = groups.names(read)
     leader, crowd = Counter(names).most_common(1)[0]
-    if crowd > len(names) * CROWD:
+    if crowd > max(1, len(names) * CROWD):
         logger.warning("%d of %d rows are near-duplicates that stay on one side, of %r", crowd, len(names), shorten(leader, 80))
     rows = split_rows(names, seed, test=0.0 if whole_test else 0.2)
     return {name: read.take(rows[name]) for name in SPLITS}
@@ -139,6 +140,10 @@ def check_same_candidates(test: Dataset, pool: Pool) -> None:
         raise DataError(f"{test.source} has outcomes of {one_of(strangers)}, which the training data has not; leave them out, or add them there")
 
 
+HASHED = {"sha256": "questions", "outcomes_sha256": "outcomes", "comparisons_sha256": "comparisons"}
+"""What each hash in :func:`about_split` is of."""
+
+
 def about_split(dataset: Dataset) -> dict[str, Any]:
     """Return what ``run.yaml`` says of a split: its size, and hashes of its questions and of its outcomes, or else of its comparisons."""
     about = {"queries": len(dataset), "sha256": split_hash(dataset)}
@@ -151,6 +156,25 @@ def about_split(dataset: Dataset) -> dict[str, Any]:
     for values in (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms):
         digest.update(np.round(values.astype(np.float64), 9).tobytes())  # machines differ in the last digits
     return about | {"outcomes_sha256": digest.hexdigest()}
+
+
+def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Raise where rows are not what they were when a run began; what they do not have now is not compared.
+
+    Args:
+        splits: Some of the run's splits, as they are now.
+        before: What its ``run.yaml`` says of each.
+        folder: The run's.
+
+    Raises:
+        DataError: Names the split and what changed.
+    """
+    for name, split in splits.items():
+        now = about_split(split)
+        changed = [what for key, what in HASHED.items() if key in now and now[key] != before[name].get(key)]
+        if changed:
+            what = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
+            raise DataError(f"{what}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")
 
 
 def split_hash(dataset: Dataset) -> str:

@@ -44,9 +44,23 @@ class World:
         Raises:
             DataError: Its rows have comparisons and no outcomes; says what to do.
         """
-        if self.splits[split].only_compared:
-            what = f"comparisons show which candidate did better, not how good a choice is, and the {split} rows of {self.splits[split].source} have"
-            raise DataError(f"{what} nothing else; name measured outcomes of the same candidates with --test-dataset FORMAT:PATH")
+        check_measured(self.splits[split], f"the {split} rows of {self.splits[split].source}", "--test-dataset")
+
+
+def check_measured(rows: Dataset, what: str, option: str) -> None:
+    """Raise where routers cannot be measured on rows.
+
+    Args:
+        rows: The rows.
+        what: How to name them.
+        option: By which other rows can be named.
+
+    Raises:
+        DataError: There are comparisons and no outcomes; says what to do.
+    """
+    if rows.only_compared:
+        why = f"comparisons show which candidate did better, not how good a choice is, and {what} have nothing else"
+        raise DataError(f"{why}; name measured outcomes of the same candidates with {option} FORMAT:PATH")
 
 
 def make_world(settings: Settings, plugins: Plugins, seals: Sequence[Seal] = ()) -> World:
@@ -66,7 +80,8 @@ def make_world(settings: Settings, plugins: Plugins, seals: Sequence[Seal] = ())
     train, test = splits["train"], tested.rows
     splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
-    check_same_candidates(test, train.pool or pool)
+    if not test.only_compared:
+        check_same_candidates(test, train.pool or pool)
     reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
     lent = services(pool, reward, plugins, settings)
     env = make_environment(settings, train, plugins, lent)

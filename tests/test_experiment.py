@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from tiny import Tiny, TinyFormat, TinyFormatOptions, TinyRouter
+from tiny import Seer, Tiny, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
@@ -231,7 +231,8 @@ def test_a_pool_may_leave_candidates_out(experiment, tmp_path) -> None:
     assert metrics["data"]["models"] == ["LLM-XLarge", "SLM-Tiny"]
 
 
-def test_a_pool_of_one_routes_to_it(experiment, tmp_path) -> None:
+def test_a_pool_of_one_routes_to_it(experiment, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Seer, "compares_outcomes", True)  # with one candidate the only outcome is all that there is to compare
     pool = tmp_path / "pool.yaml"
     pool.write_text(f"candidates: [{LARGE}]")
     metrics = experiment(pool=str(pool), routers=["seer"]).complete()
@@ -273,6 +274,39 @@ def test_without_an_estimator_baselines_that_need_one_are_left_out(experiment, m
     monkeypatch.setattr("aamc_sdk.experiment.COMPARED", ("best-expected", "seer"))
     assert list(experiment(estimator=None, routers=None).compared()) == ["favourite", "seer"]
     assert list(experiment(routers=None).compared()) == ["favourite", "best-expected", "seer"]
+
+
+@pytest.fixture
+def one_outcome_a_row(monkeypatch):
+    """Read rows of which one candidate's outcome is known, and whole ones to test on; the router ``seer`` compares outcomes."""
+
+    def read(self, path):
+        rows = make_dataset(int(path), self.config.first)
+        served = np.eye(len(rows.pool), dtype=bool)[np.arange(len(rows)) % len(rows.pool)]
+        known = np.where(served, rows.outcomes.known_quality, np.nan)
+        return rows if self.config.first else attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, quality=known))
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+    monkeypatch.setattr(Seer, "compares_outcomes", True)
+    monkeypatch.setattr("aamc_sdk.experiment.COMPARED", ("favourite", "seer"))
+    return {"estimator": None, "test_dataset": {"name": "tiny", "path": "50", "first": 1000}}
+
+
+def test_a_baseline_that_the_data_cannot_train_is_left_out_and_said(experiment, one_outcome_a_row) -> None:
+    said: list[str] = []
+    made = experiment(routers=None, **one_outcome_a_row)
+    made.progress.say = said.append
+    assert list(made.complete()["routers"]) == made.run.router_names == ["favourite"]
+    why = "it learns which candidate did best in a row, and the training rows of aamc_sdk.testing have one outcome each"
+    assert f"seer is left out: {why}" in said
+
+
+def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"^seer learns which candidate did best in a row"):
+        experiment(routers=["seer"], **one_outcome_a_row).complete()
+    with pytest.raises(DataError, match=r"^seer learns which"):
+        experiment(router="seer", routers=None, **one_outcome_a_row).complete()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(experiment, tmp_path) -> None:

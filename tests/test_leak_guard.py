@@ -6,10 +6,12 @@ import json
 import shutil
 
 import attrs
+import numpy as np
 import pytest
 from tiny import Tiny, TinyFormat
 
-from aamc_sdk import Query, builtin
+from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, builtin
+from aamc_sdk.calibration import Target, calibrate
 from aamc_sdk.errors import CheckpointError, DataError
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
@@ -110,8 +112,33 @@ def test_data_that_changed_is_not_taken_for_the_runs_own(made, evaluate, monkeyp
     run, _ = made()
     read = TinyFormat.read
     monkeypatch.setattr(TinyFormat, "read", lambda self, path: read(self, "130"))
-    with pytest.raises(DataError, match="are not those that it was made with: the data changed"):
+    with pytest.raises(DataError, match=r"not what it was when the run began: its test rows have other questions; begin another run, or .*--dataset"):
         evaluate(run)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_outcomes_that_changed_are_not_taken_for_the_runs_own(made, evaluate, monkeypatch, plugins, split) -> None:
+    run, _ = made()
+    monkeypatch.setattr(TinyFormat, "read", lambda *_: failing(make_dataset(100)))
+    with pytest.raises(DataError, match=f"when the run began: its {split} rows have other outcomes; begin another run"):
+        evaluate(run, split=split)
+    with pytest.raises(DataError, match="its train rows have other outcomes"):
+        calibrate(run, plugins, Silence(), Target("strong-share", 0.5))
+    assert evaluate(run, "tiny")["data"]["dropped"] == 100 - sizes(run)["test"]  # as other data they are welcome
+
+
+def failing(dataset: Dataset) -> Dataset:
+    """Return the rows as if every candidate had failed."""
+    assert dataset.outcomes is not None
+    return attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, quality=np.zeros_like(dataset.outcomes.known_quality)))
+
+
+def test_votes_measure_no_router(made, evaluate, monkeypatch) -> None:
+    run, _ = made()
+    votes = Experience(0, (), Estimates.unknown(0), ())
+    monkeypatch.setattr(TinyFormat, "read", lambda *_: Dataset([Query("who won?")], Pool([Candidate("other")]), experience=votes, source="votes.csv"))
+    with pytest.raises(DataError, match=r"the rows of votes\.csv have nothing else; name measured outcomes of the same candidates with --dataset"):
+        evaluate(run, "tiny:1")
 
 
 def test_what_a_checkpoint_was_trained_on_is_no_test_of_it(made, evaluate, caplog) -> None:

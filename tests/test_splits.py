@@ -103,6 +103,11 @@ def test_a_crowd_of_near_duplicates_stays_on_one_side_and_that_is_said(caplog) -
     assert "50 of 150 rows are near-duplicates that stay on one side, of 'which boat" in caplog.text
 
 
+def test_one_row_is_no_crowd(caplog) -> None:
+    read_splits(read_settings({"dataset": "a", "test_dataset": "b", "seed": 3}), given(a=Dataset(QUERIES[:8]), b=Dataset([Query("other")])))
+    assert caplog.text == ""
+
+
 def test_rows_that_are_all_one_question_cannot_be_divided() -> None:
     crowd = Dataset([Query(ASKED[0] + " please" * n) for n in range(5)])
     with pytest.raises(DataError, match="5 rows with 1 different questions, near-duplicates counted once, are too few"):
@@ -114,8 +119,10 @@ def test_another_seed_divides_otherwise() -> None:
 
 
 def test_too_few_rows_to_divide_is_an_error() -> None:
-    with pytest.raises(DataError, match="too few to divide"):
+    with pytest.raises(DataError, match=r"too few to divide; give more, or name a --test-dataset$"):
         split_rows(NAMES[:1], seed=0)
+    with pytest.raises(DataError, match=r"too few to divide; give more$"):  # one was named already
+        split_rows(NAMES[:1], seed=0, test=0.0)
 
 
 def test_with_a_test_dataset_the_data_is_all_for_training() -> None:

@@ -62,7 +62,7 @@ def test_votes_alone_teach_mf_whom_to_ask(run) -> None:
 
 def test_routers_that_need_outcomes_are_left_out_with_a_word(run) -> None:
     assert list(json.loads(run.stdout)["routers"]) == ["mf", "llm-only", "slm-only", "random", "best-single", "oracle"]
-    assert "left out, for they learn from outcomes and there are only comparisons: supervised" in run.stderr
+    assert "supervised is left out: it learns from outcomes, and votes.csv holds comparisons alone" in run.stderr
 
 
 def test_pairs_are_foretold_as_likely_as_they_are(run, folder) -> None:

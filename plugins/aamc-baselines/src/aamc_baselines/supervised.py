@@ -95,6 +95,7 @@ class Supervised(Router):
 
     Config = Options
     needs_outcomes = True
+    compares_outcomes = True
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
