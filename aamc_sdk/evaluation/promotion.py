@@ -116,15 +116,17 @@ def promotion(comparison: Comparison, constants: Constants, reward: Reward, rout
         figures = {**point_estimates(data.figures(answers)), "ci95": intervals(spread.figures(answers))}
         shares = mixture_at_cost(data.cost_usd[0], data.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
-        routers[name] = _verdict(name, {**figures, "mixture": mixture, "tests": tests}, units=data.resampling.weights.shape[1])
+        known = {**figures, "mixture": mixture, "tests": tests}
+        routers[name] = _verdict(name, known, units=data.resampling.weights.shape[1], left=float(data.oracle_reward[0] - data.reward[0]))
     verdict = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
     document: dict[str, Any] = plain(verdict)
     return document
 
 
-def _verdict(name: str, figures: Mapping[str, Any], units: int) -> dict[str, Any]:
+def _verdict(name: str, figures: Mapping[str, Any], units: int, left: float) -> dict[str, Any]:
+    """Return a router's verdict on so many units, where the oracle's reward is that far above the best single candidate's, NaN if unknown."""
     clear = all(_is_clear(figures["ci95"][test]) for test in figures["tests"])
-    passed, why = (clear, _findings(figures)) if units >= LEAST_UNITS else (False, _too_few(units))
+    passed, why = (clear, _findings(figures, left)) if units >= LEAST_UNITS else (False, _too_few(units))
     return {"passed": passed, "why": f"{name} {'passes' if passed else 'does not pass'} the gate: {why}", **figures}
 
 
@@ -142,10 +144,10 @@ def _headline(comparison: Comparison, position: int, reward: Reward) -> Floats:
     return np.concatenate((outcomes.known_quality, outcomes.cost_usd, reward.scalar(outcomes, comparison.preferences[[HEADLINE]]))).T
 
 
-def _findings(figures: Mapping[str, Any]) -> str:
+def _findings(figures: Mapping[str, Any], left: float) -> str:
     """Return in words how a router compares."""
     mixture = " + ".join(f"{share:.0%} {candidate}" for candidate, share in figures["mixture"].items())
-    return "; ".join((*(TESTS[test].format(mixture=mixture, gap=_gap(figures, test)) for test in figures["tests"]), _way(figures)))
+    return "; ".join((*(TESTS[test].format(mixture=mixture, gap=_gap(figures, test)) for test in figures["tests"]), _way(figures, left)))
 
 
 def _gap(figures: Mapping[str, Any], test: str) -> str:
@@ -156,10 +158,16 @@ def _gap(figures: Mapping[str, Any], test: str) -> str:
     return f"{figure} (95% {low} to {high}{'' if _is_clear(bounds) else ', not clearly above zero'})"
 
 
-def _way(figures: Mapping[str, Any]) -> str:
+def _way(figures: Mapping[str, Any], left: float) -> str:
     """Return in words how far a router goes from the best single candidate to the oracle."""
     share, bounds = figures["oracle_share"], figures["ci95"]["oracle_share"]
+    if left <= ROUNDING:
+        return "the oracle's reward is no better than the best single candidate's, so nothing is left to gain"
     if np.isnan(share):
         return "how far that is from the oracle is not known"
-    within = "" if bounds is None else f" ({bounds[0]:.0%} to {bounds[1]:.0%})"
-    return f"of the way in reward from the best single candidate to the oracle it goes {share:.0%}{within}"
+    within = "" if bounds is None else f" ({_percent(bounds[0])} to {_percent(bounds[1])})"
+    return f"of the way in reward from the best single candidate to the oracle it goes {_percent(share)}{within}"
+
+
+def _percent(share: float) -> str:
+    return f"{round(share, 2) + 0.0:.0%}"  # without -0%

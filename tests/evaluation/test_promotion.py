@@ -145,6 +145,20 @@ def test_the_way_to_the_oracle_is_measured_in_reward() -> None:
     assert "to the oracle it goes 50%" in gate["why"]
 
 
+def test_a_hair_behind_the_best_single_candidate_is_no_negative_zero() -> None:
+    picks = np.where(np.arange(1000) < 3, 1, 0)  # loses rows 0 and 2, gains row 1
+    verdict = case(np.tile([[1, 0], [0, 1]], (500, 1)), [1, 1], {"router": picks, "oracle": np.tile([0, 1], 500)}).gate()
+    assert verdict["routers"]["router"]["oracle_share"] == pytest.approx(-1 / 500)
+    assert "to the oracle it goes 0% (" in verdict["why"]
+    assert "-0%" not in verdict["why"]
+
+
+def test_where_one_candidate_is_always_best_nothing_is_left_to_gain() -> None:
+    gate = case(np.tile([0, 1], (40, 1)), [1, 1], {"router": 1, "oracle": 1}).gate()
+    assert gate["routers"]["router"]["oracle_share"] is None
+    assert gate["why"].endswith("the oracle's reward is no better than the best single candidate's, so nothing is left to gain")
+
+
 def test_without_an_oracle_the_way_to_it_is_null(good: Case) -> None:
     gate = case(good.comparison.quality, [1, 10], {"router": good.comparison.chosen[0, 0]}).gate()
     assert gate["routers"]["router"]["oracle_share"] is None
