@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from aamc_tce import onnx_export, runtime
+from aamc_tce import onnx_encoder, onnx_export, runtime
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoder import Encoder
 from aamc_tce.onnx_encoder import ABOUT, GRAPH, TOKENIZER, OnnxEncoder
@@ -89,6 +89,18 @@ def test_a_text_has_one_embedding_whatever_it_comes_with(graphs, name):
     together = OnnxEncoder(graphs[name]).embed(texts)
     alone = OnnxEncoder(graphs[name])
     assert np.array_equal(np.concatenate([alone.embed([text]) for text in texts[:8]]), together[:8])
+
+
+def test_a_served_text_has_several_cores_and_a_datasets_texts_one_each(graphs, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    given, made = [], onnx_encoder._session
+    monkeypatch.setattr(onnx_encoder, "_session", lambda graph, folder, cores: given.append(cores) or made(graph, folder, cores))
+    encoder = OnnxEncoder(graphs["onnx"])
+    texts = [f"text number {number}" for number in range(40)]
+    alone = np.concatenate([encoder.embed([text]) for text in texts[:5]])
+    together = OnnxEncoder(graphs["onnx"]).embed(texts)
+    assert given == [2, 2, 1]
+    assert alone == pytest.approx(together[:5], abs=1e-3)
 
 
 def test_export_leaves_the_encoder_as_it_was(encoder, graphs):

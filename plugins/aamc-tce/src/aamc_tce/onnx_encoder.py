@@ -1,14 +1,16 @@
 """A text encoder that onnxruntime computes: a graph and a tokenizer in a folder, without torch or transformers.
 
-Texts are computed one at a time, side by side on the cores: on a CPU larger batches gain nothing, there is no padding, and what is
-quantized as it comes (int8) would depend on a text's neighbours.
+Texts are computed one at a time: on a CPU larger batches gain nothing, there is no padding, and what is quantized as it comes (int8)
+would depend on a text's neighbours. A dataset's texts are computed side by side, one core each; a served request has the cores to itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json, write_json
-from aamc_tce.embedder import Embedder, TokenIds
+from aamc_tce.embedder import Embedder, TokenIds, available_cores
 
 GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
 NEEDED = ("onnxruntime", "onnx", "onnxscript")
 """What runs a graph, and what exports one."""
+MOST_CORES = 4
+"""Cores that one text is shared out among; a sentence's layers are too small for more."""
 SLOW_FUSION = "SkipLayerNormFusion"
 """An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
 
@@ -73,22 +77,41 @@ class OnnxEncoder(Embedder):
     """
 
     def __init__(self, folder: Path) -> None:
-        about = About.read(folder)
-        files = {name: _read(folder / name, digest) for name, digest in about.sha256.items()}
-        self._session = _session(files[GRAPH], folder)
-        self._tokenizer = _tokenizer(files[TOKENIZER], about.max_length)
-        super().__init__(about.fingerprint, about.width)
+        self._about = About.read(folder)
+        self._folder = folder
+        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
+        self._cores = min(available_cores(), MOST_CORES)
+        self._sessions: dict[int, Any] = {}
+        self._loading = threading.Lock()
+        super().__init__(self._about.fingerprint, self._about.width)
+        self._session()
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
-        vectors = np.zeros((len(batch), self.width), dtype=np.float16)
+        vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
         for vector, tokens in zip(vectors, batch, strict=True):
             if tokens:  # some tokenizers have none for an empty text
-                vector[:] = self._session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
+                vector[:] = session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
         return vectors
+
+    @contextmanager
+    def _one_core_each(self) -> Iterator[None]:
+        before, self._cores = self._cores, 1
+        try:
+            yield
+        finally:
+            self._cores = before
+
+    def _session(self) -> Any:
+        """Return what computes the graph on as many cores as a text has now; made when it is first needed."""
+        cores = self._cores
+        with self._loading:
+            if cores not in self._sessions:
+                self._sessions[cores] = _session(_read(self._folder / GRAPH, self._about.sha256[GRAPH]), self._folder, cores)
+            return self._sessions[cores]
 
 
 def without_telemetry() -> None:
@@ -99,15 +122,16 @@ def without_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def _session(graph: bytes, folder: Path) -> Any:
-    """Return what computes a graph, on one core for each calling thread."""
+def _session(graph: bytes, folder: Path, cores: int) -> Any:
+    """Return what computes a graph, one text on so many cores."""
     without_telemetry()
     try:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     except ImportError as error:
         raise ConfigError("an exported encoder needs onnxruntime: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = cores, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on a busy machine waiting threads would take the cores
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
     except Exception as error:  # the library raises bare classes of its own
