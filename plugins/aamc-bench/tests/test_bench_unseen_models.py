@@ -38,7 +38,7 @@ def world(settings) -> World:
 
 
 def stage_of(settings: Settings, world: World) -> Stage:
-    return Stage(settings, get_plugin_manager(), Silence(), world, [NEW])
+    return Stage(settings, get_plugin_manager(), Silence(), world, [NEW], Path("nothing is left out"))
 
 
 def test_newcomers_follow_from_the_seed_and_leave_two_others() -> None:

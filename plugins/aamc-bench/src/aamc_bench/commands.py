@@ -24,7 +24,8 @@ from aamc_sdk.cli.options import JSON, OUT, RESUME
 
 if TYPE_CHECKING:
     from aamc_bench.folder import Begun
-    from aamc_bench.grid import Job, JobsFailed
+    from aamc_bench.grid import Job
+    from aamc_sdk.errors import AamcError
 
 
 @click.command("compare", short_help="Compare routers on several datasets and seeds, in one table.")
@@ -150,7 +151,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
     from aamc_bench.robustness_table import for_the_console, tables_of
 
     with begin("bench robustness", out, resume, given, experiment.checked_options) as begun:
-        _do(experiment.training_jobs(begun.options), begun, workers)
+        _, untrained = _do(experiment.training_jobs(begun.options), begun, workers)
         results, failed = _do(experiment.measuring_jobs(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
@@ -158,8 +159,8 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         for name, draw in figures_of(document).items():
             save_figure(begun.folder, name, draw)
     show_results(begun.folder, document, for_the_console(tables), as_json)
-    if failed is not None:
-        raise failed
+    if (error := failed or untrained) is not None:
+        raise error
     if experiment.SHIFT in begun.options["kinds"] and not document["shift"]:
         click.echo("Shift was not measured: the data names fewer categories than there are groups", err=True)
 
@@ -192,19 +193,22 @@ def speed(out: Path | None, resume: Path | None, as_json: bool, **given: Any) ->
         raise failed
 
 
-def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[str, Any], JobsFailed | None]:
-    """Do the jobs and return their results; where only some failed, those of the others, and the error to end with.
+def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
+    """Do the jobs and return their results; where only some jobs, or routers of a job, failed, those of the others and the error to end with.
 
     Raises:
         JobsFailed: All failed.
     """
     from aamc_bench.grid import JobsFailed, run_grid
+    from aamc_bench.tolerant import RoutersLeftOut, left_out_of
     from aamc_sdk.cli.progress import progress
 
     try:
         with progress() as shown:
-            return run_grid(jobs, begun.folder, workers, shown), None
+            results = run_grid(jobs, begun.folder, workers, shown)
     except JobsFailed as error:
         if not error.results:
             raise
         return dict(error.results), error
+    left_out = left_out_of(results, begun.folder)
+    return results, RoutersLeftOut(left_out) if left_out else None

@@ -13,7 +13,7 @@ from typing import Any
 from aamc_bench.compare_table import Block
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import SEVERAL_RUNS, complete_run, installed, settings_of, settings_on, try_to_begin
+from aamc_bench.training import SEVERAL_RUNS, complete_tolerantly, installed, settings_of, settings_on, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
@@ -64,7 +64,7 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
 
 def run_and_sample(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Do one run and keep its sample beside it; return how many queries it measured."""
-    complete_run(folder, progress, settings)
+    complete_tolerantly(folder, progress, settings)
     run, comparison = Run.open(folder), Comparison.load(folder / "decisions.npz")
     reward = run.services(get_plugin_manager()).reward
     Sample.of(comparison, reward, run.settings.evaluation, resampling_seed(comparison, run.settings)).save(folder / SAMPLE)
@@ -93,7 +93,7 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
     ]
     shown = [*blocks, Block.mean(blocks)] if len(blocks) > 1 else blocks
     plugins = get_plugin_manager()
-    yardsticks = {name for name in blocks[0].routers if plugins.load("router", name).privileged}
+    yardsticks = {name for block in blocks for name in block.routers if plugins.load("router", name).privileged}
     records = [record for block in shown for record in block.records(yardsticks)]
     tests = [{"dataset": block.name, **test} for block in blocks for test in block.tests]
     return {"schema": 1, "command": "bench compare", "options": options, "datasets": about, "records": records, "tests": tests}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from aamc_bench.duels import LEVEL, duels, standings
 from aamc_bench.figures import draw_intervals, looks_of, panels
 from aamc_bench.metrics import Metric, per_thousand
-from aamc_bench.samples import Sample, clear_best, figure, over_seeds
+from aamc_bench.samples import Sample, alike, clear_best, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
 from aamc_sdk.batch import Floats
 
@@ -66,16 +66,20 @@ class Block:
 
     @classmethod
     def of(cls, name: str, samples: Sequence[Sample], resamples: int, seed: int) -> Block:
-        """Put together the samples of a dataset's seeds; ``seed`` is that of the resampling."""
+        """Put together the samples of a dataset's seeds, of the routers that all have; ``seed`` is that of the resampling."""
+        samples = alike(samples)
         routers = samples[0].routers.tolist()
         tests = duels(samples, resamples)
         return cls(name, routers, {metric.key: over_seeds(samples, metric.key, seed) for metric in METRICS}, tests, standings(tests, routers))
 
     @classmethod
     def mean(cls, blocks: Sequence[Block]) -> Block:
-        """Return the means over datasets, each counting the same, and the sums of wins, ties and losses."""
-        routers = blocks[0].routers
-        figures = {metric.key: np.mean([block.figures[metric.key] for block in blocks], axis=0) for metric in METRICS}
+        """Return the means over datasets, each counting the same, and the sums of wins, ties and losses, of the routers that all have."""
+        routers = [router for router in blocks[0].routers if all(router in block.routers for block in blocks)]
+        rows = [[block.routers.index(router) for router in routers] for block in blocks]
+        figures = {
+            metric.key: np.mean([block.figures[metric.key][own] for block, own in zip(blocks, rows, strict=True)], axis=0) for metric in METRICS
+        }
         counts = {router: {column.key: sum(block.counts[router][column.key] for block in blocks) for column in COUNTS} for router in routers}
         return cls(EVERYWHERE, routers, figures, (), counts)
 

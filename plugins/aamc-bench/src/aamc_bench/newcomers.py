@@ -14,6 +14,7 @@ import numpy as np
 
 from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_bench.samples import Sample, resampling_seed
+from aamc_bench.tolerant import train_each
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation import Comparison
@@ -24,7 +25,7 @@ from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import services
-from aamc_sdk.settings import Settings, read_settings
+from aamc_sdk.settings import Choice, Settings, read_settings
 from aamc_sdk.splits import fit_to_pool
 from aamc_sdk.types import Pool
 from aamc_sdk.world import World, make_world
@@ -51,7 +52,7 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
     given, plugins = read_settings(settings), get_plugin_manager()
     full = make_world(given, plugins)
     names = choose_newcomers(full.services.pool, newcomers, given.seed)
-    stage = Stage(given, plugins, progress, full, names)
+    stage = Stage(given, plugins, progress, full, names, folder)
     estimator, routers = stage.train(level)
     found = []
     for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
@@ -72,6 +73,7 @@ class Stage:
         progress: Where to report.
         full: The data with all outcomes. Its reward serves all levels, so that their utilities are in one unit.
         newcomers: Names.
+        folder: The job's.
     """
 
     settings: Settings
@@ -79,6 +81,7 @@ class Stage:
     progress: Progress
     full: World
     newcomers: Sequence[str]
+    folder: Path
 
     def known(self, level: str) -> dict[str, Dataset]:
         """Return the training and validation rows as a level knows them; one that knows no newcomer has no column of it."""
@@ -92,7 +95,7 @@ class Stage:
         return {name: with_few_outcomes(split, self.newcomers, counts[name], self.settings.seed) for name, split in splits.items()}
 
     def train(self, level: str) -> tuple[Estimator | None, dict[str, Router]]:
-        """Train estimator, where there is one, and routers on what a level knows."""
+        """Train estimator, where there is one, and routers on what a level knows; a router that fails is left out."""
         rows = self.known(level)
         lent = self._services(rows["train"].pool or self.full.services.pool)
         estimator: Estimator | None = None
@@ -110,11 +113,13 @@ class Stage:
             env=env,
             progress=self.progress,
         )
-        routers: dict[str, Router] = {}
-        for name, wanted in (self.settings.routers or {}).items():
-            routers[name] = self.plugins.make("router", wanted.name, lent, wanted.options, self.settings.preset)
-            routers[name].train(training)
-        return estimator, routers
+        choices = self.settings.routers or {}
+        return estimator, train_each(choices, lambda name: self._router(choices[name], lent, training), self.folder, self.progress)
+
+    def _router(self, choice: Choice, lent: Services, training: Training) -> Router:
+        router: Router = self.plugins.make("router", choice.name, lent, choice.options, self.settings.preset)
+        router.train(training)
+        return router
 
     def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
         """Let routers decide the test rows among all candidates, or, where newcomers are not available, among the others."""

@@ -69,6 +69,18 @@ class Sample:
         figures = {name.removeprefix("figure "): values for name, values in arrays.items() if name.startswith("figure ")}
         return cls(arrays["routers"], figures, arrays["rewards"], arrays["unit"])
 
+    def of_routers(self, names: Sequence[str]) -> Sample:
+        """Return the sample of some of its routers, in the order of the names."""
+        rows = [self.routers.tolist().index(name) for name in names]
+        figures = {metric: values[rows] for metric, values in self.figures.items()}
+        return attrs.evolve(self, routers=self.routers[rows], figures=figures, rewards=self.rewards[rows])
+
+
+def alike(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples of those routers that all of them have, in the first one's order: a job may have left one out."""
+    shared = [name for name in samples[0].routers.tolist() if all(name in sample.routers for sample in samples)]
+    return [sample.of_routers(shared) for sample in samples]
+
 
 def _figures(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> dict[str, Floats]:
     """Return a router's figures ``[B]``: the headline's, and two of its frontier beside the best single candidate."""

@@ -12,6 +12,7 @@ from aamc_environments.world import read_world
 
 from aamc_bench.growing import grow
 from aamc_bench.samples import figure
+from aamc_bench.tolerant import train_each
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import unstructure
 from aamc_sdk.evaluation.bootstrap import Resampling
@@ -47,7 +48,8 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
     with experiment.run.locked():
         world = experiment.begin()
         requests = experiment.requests(world, experiment.estimator(world))
-        routers = {name: experiment.router(name, choice, world, requests) for name, choice in experiment.compared().items()}
+        choices = experiment.compared()
+        routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
         point, means = experiment.settings.preference.array[None], experiment.run.candidate_means
         comparison = play(world, "test", routers, requests["test"], means, experiment.settings, progress, points=point)
         comparison.save(folder / "decisions.npz")

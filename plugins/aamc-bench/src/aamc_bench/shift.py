@@ -52,7 +52,7 @@ def shift(folder: Path, progress: Progress, run: str, routers: Sequence[str], gr
     begun = (folder / "run.yaml").exists()
     if not begun:
         shutil.rmtree(folder, ignore_errors=True)  # stopped before its first file was whole
-    away = Unfamiliar(_settings(home.run.settings, routers), home.world, categories, folder, progress, resumed=begun)
+    away = Unfamiliar(_settings(home.run.settings, list(home.routers)), home.world, categories, folder, progress, resumed=begun)
     away.complete()
     met = Trained(home.run, without(home.world, categories), home.estimator, home.routers)
     comparisons = {HOME: met.play(met.request(), progress), AWAY: Comparison.load(folder / "decisions.npz")}

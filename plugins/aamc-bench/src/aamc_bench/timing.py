@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from aamc_bench.scaling import RUN
+from aamc_bench.tolerant import without_left_out
 from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.draw import draw
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -78,7 +79,7 @@ def clock(folder: Path, progress: Progress, trained: str, n_queries: int) -> lis
     queries = world.splits["test"].queries
     queries = [queries[n % len(queries)] for n in range(n_queries)]
     estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
-    routers = {name: run.router(plugins, lent, name) for name in run.router_names}
+    routers = {name: run.router(plugins, lent, name) for name in without_left_out(run.router_names, folder.parent / trained)}
     served = {name: router for name, router in routers.items() if not router.privileged}
     progress.start("Timing", len(served))
     rows = []

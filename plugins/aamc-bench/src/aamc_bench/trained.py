@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from aamc_bench.tolerant import without_left_out
 from aamc_sdk.batch import RoutingRequest
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -30,15 +31,15 @@ class Trained:
 
     @classmethod
     def open(cls, folder: Path, routers: Sequence[str]) -> Trained:
-        """Load some of a run's routers, with the run's own world.
+        """Load some of a run's routers, less those that its training left out, with the run's own world.
 
         Raises:
             CheckpointError: The run is incomplete, or does not hold one of them.
         """
         run, plugins = Run.open(folder), get_plugin_manager()
         lent = run.services(plugins)
-        world = make_world(run.settings, plugins)
-        return cls(run, world, run.estimator(plugins, lent), {name: run.router(plugins, lent, name) for name in routers})
+        world, held = make_world(run.settings, plugins), without_left_out(routers, run.folder)
+        return cls(run, world, run.estimator(plugins, lent), {name: run.router(plugins, lent, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, perhaps with other texts."""

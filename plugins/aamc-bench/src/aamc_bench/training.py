@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from aamc_bench.tolerant import Tolerant
 from aamc_sdk.cli.options import gather
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.experiment import Experiment
@@ -82,10 +83,15 @@ def installed(names: Sequence[str], plugins: Plugins) -> list[str]:
     return [name for name in names if name in offered]
 
 
-def complete_run(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
+def complete_run(folder: Path, progress: Progress, settings: Mapping[str, Any], kind: type[Experiment] = Experiment) -> dict[str, Any]:
     """Train and compare as the settings say, going on with what the folder holds; return the metrics."""
     plugins = get_plugin_manager()
     if (folder / "run.yaml").exists():
-        return Experiment.resume(folder, plugins, progress).complete()
+        return kind.resume(folder, plugins, progress).complete()
     shutil.rmtree(folder, ignore_errors=True)  # stopped before its first file was whole
-    return Experiment(read_settings(settings), plugins, folder, progress).complete()
+    return kind(read_settings(settings), plugins, folder, progress).complete()
+
+
+def complete_tolerantly(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Do the same, without routers whose training fails."""
+    return complete_run(folder, progress, settings, Tolerant)

@@ -20,7 +20,7 @@ from aamc_bench.figures import draw_line, looks_of, panels
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.hiding import choose_newcomers
 from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
-from aamc_bench.samples import Sample, figure, over_seeds
+from aamc_bench.samples import Sample, alike, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import SEVERAL_RUNS, installed, settings_of, settings_on, try_to_begin
 from aamc_sdk.cli.options import split_names
@@ -133,19 +133,18 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
 
 def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[Record]:
     """Return a record for each level and router of a dataset, from the folders of each level's jobs, a job a seed."""
-    samples = {WITHOUT: [Sample.load(folder / f"{WITHOUT}.npz") for folder in folders[DESCRIBED]]}
-    samples |= {level: [Sample.load(folder / f"{level}.npz") for folder in own] for level, own in folders.items()}
-    base = over_seeds(samples[WITHOUT], "mean_reward")
+    samples = {WITHOUT: alike([Sample.load(folder / f"{WITHOUT}.npz") for folder in folders[DESCRIBED]])}
+    base = dict(zip(samples[WITHOUT][0].routers.tolist(), over_seeds(samples[WITHOUT], "mean_reward"), strict=True))
+    samples |= {level: alike([Sample.load(folder / f"{level}.npz") for folder in own]) for level, own in folders.items()}
     plugins = get_plugin_manager()
     records: list[Record] = []
     for level, these in samples.items():
         figures = {metric: over_seeds(these, metric) for metric in ROUTING + EXPECTED}
-        figures["gain"] = figures["mean_reward"] - base
         for position, router in enumerate(these[0].routers.tolist()):
-            left_out: tuple[str, ...] = ("gain", *EXPECTED) if level == WITHOUT else ()
-            if plugins.load("router", router).privileged:  # hindsight expects nothing, it knows
-                left_out += EXPECTED
-            own = {metric: figure(values[position]) for metric, values in figures.items() if metric not in left_out}
+            certain = level == WITHOUT or plugins.load("router", router).privileged  # hindsight expects nothing, it knows
+            own = {metric: figure(values[position]) for metric, values in figures.items() if not (certain and metric in EXPECTED)}
+            if level != WITHOUT and router in base:
+                own["gain"] = figure(figures["mean_reward"][position] - base[router])
             records.append({"dataset": dataset, "known": level, "router": router, **own})
     return records
 
