@@ -68,7 +68,15 @@ def test_a_run_is_drawn_as_it_was_measured(aamc, run) -> None:
     metrics = json.loads((run / "metrics.json").read_text())["routers"]
     with Path("there/fig5.csv").open() as file:
         rows = {row["strategy"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["AAMC (greedy)", "LLM-only", "SLM-only", "Rule-based", "best single", "random", "oracle"]
+    assert list(rows) == [
+        "AAMC (greedy)",
+        "LLM-only (LLM-XLarge)",
+        "SLM-only (SLM-Medium)",
+        "Rule-based",
+        "best single (LLM-Tools)",
+        "random",
+        "oracle",
+    ]
     for strategy, router in (("AAMC (greedy)", "greedy"), ("Rule-based", "rule")):
         for metric in ("success_rate", "mean_cost_usd", "mean_latency_ms", "efficiency"):
             assert float(rows[strategy][metric]) == metrics[router][metric]
@@ -89,6 +97,19 @@ def test_a_run_without_latency_has_no_such_panel(aamc, outcomes) -> None:
     document = json.loads(out)
     assert document["records"][0]["mean_latency_ms"]["value"] is None
     assert [axes.get_title() for axes in fig5.draw(document).axes] == ["Success rate", "Cost, USD per 1,000", "Efficiency"]
+
+
+def test_strategies_that_ask_the_same_model_are_said_to_be_one(aamc, outcomes) -> None:
+    """Without the named small model, slm-only takes the cheapest with 80% of the best's mean quality: here the best itself."""
+    arguments = ("--router", "random", "--routers", "llm-only,slm-only,oracle", "--dataset", outcomes, "--out", "run")
+    assert aamc("run", *arguments, "--set", "evaluation.resamples=20")[0] == 0
+    status, out, err = aamc("reproduce", "fig5", "--run", "run", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["same"] == [["LLM-only (large)", "SLM-only (large)"]]
+    assert [record["strategy"] for record in document["records"]][:3] == ["AAMC (random)", "LLM-only (large)", "SLM-only (large)"]
+    assert "LLM-only (large) and SLM-only (large) are one: they ask the same model" in fig5.tables_of(document)["fig5"].note
+    assert "LLM-only (large) and SLM-only (large) are one" in fig5.draw(document).get_supxlabel()
 
 
 def test_what_can_be_reproduced_is_listed(aamc) -> None:

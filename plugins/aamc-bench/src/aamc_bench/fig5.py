@@ -36,6 +36,8 @@ REFERENCE = "llm-only"
 """The strategy that the paper's savings are counted from."""
 STRATEGIES = {REFERENCE: "LLM-only", "slm-only": "SLM-only", "rule": "Rule-based", "supervised": "Supervised router"}
 """The paper's strategies beside its own, by our routers' names."""
+CONSTANT = ("llm-only", "slm-only", "best-single")
+"""Those that ask one model for everything, which their labels name."""
 YARDSTICKS = {"greedy": "greedy", "best-single": "best single", "random": "random", "oracle": "oracle"}
 """What we show beside them."""
 
@@ -114,6 +116,8 @@ def document_of(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     run, metrics, comparison = Run.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
     ours = {run.router_name: f"AAMC ({run.router_name})"}
     labels = ours | STRATEGIES | YARDSTICKS | ours  # the first one, even where it is also a yardstick
+    models = only_candidates(comparison)
+    labels |= {name: f"{labels[name]} ({models[name]})" for name in CONSTANT if name in models and name != run.router_name}
     shown = [name for name in labels if name in metrics["routers"]]
     records = [
         {"strategy": labels[name], "router": name, "in_paper": name == run.router_name or name in STRATEGIES, **_figures(metrics["routers"][name])}
@@ -122,7 +126,22 @@ def document_of(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": claim.text, "paper": {"value": claim.least}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
-    return {"schema": 1, "command": "reproduce fig5", "options": options, "data": metrics["data"], "records": records, "claims": claims}
+    known = {"data": metrics["data"], "records": records, "claims": claims, "same": _same(models, labels)}
+    return {"schema": 1, "command": "reproduce fig5", "options": options, **known}
+
+
+def only_candidates(comparison: Comparison) -> dict[str, str]:
+    """Return the candidate of each router that gave every query to one, at the headline's preference."""
+    chosen = dict(zip(comparison.routers.tolist(), (np.unique(choices[AT_PREFERENCE]) for choices in comparison.chosen), strict=True))
+    return {router: str(comparison.candidates[candidates[0]]) for router, candidates in chosen.items() if len(candidates) == 1}
+
+
+def _same(models: Mapping[str, str], labels: Mapping[str, str]) -> list[list[str]]:
+    """Return the strategies that are one, because they ask the same model for everything."""
+    by_model: dict[str, list[str]] = {}
+    for name, model in models.items():
+        by_model.setdefault(model, []).append(labels.get(name, name))
+    return [names for names in by_model.values() if len(names) > 1]
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,8 +186,9 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     title = f"Figure 5 on {data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
     columns = [Column(panel.key, panel.title, panel.format) for panel in PANELS]
     claims = [Column("paper", "paper, at least", percent), Column("ours", "ours", percent)]
+    note = " ".join((NOTE, *(f"{' and '.join(names)} are one: they ask the same model for everything." for names in document["same"])))
     return {
-        "fig5": Table(title=title, names=("strategy",), columns=columns, records=document["records"], note=NOTE),
+        "fig5": Table(title=title, names=("strategy",), columns=columns, records=document["records"], note=note),
         "claims": Table(title="The paper's words", names=("claim",), columns=claims, records=document["claims"], note=CLAIMS_NOTE),
     }
 
@@ -183,7 +203,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
         _draw_bars(panel, records, data, _stated(data.key, records))
         name_rows(panel, [record["strategy"] for record in records], records[0]["strategy"])
         panel.tick_params(axis="y", labelleft=position == 0)
-    page.supxlabel("thin lines: 95% intervals; dashed: what the paper states; grey: not in the paper", fontsize=7.5, color=MUTED)
+    legend = "thin lines: 95% intervals; dashed: what the paper states; grey: not in the paper"
+    page.supxlabel("\n".join((legend, *(f"{' and '.join(names)} are one" for names in document["same"]))), fontsize=7.5, color=MUTED)
     return page
 
 
