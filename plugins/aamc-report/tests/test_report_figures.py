@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_report.analysis.reliability import reliabilities
 from aamc_report.figures import DRAWINGS
 from aamc_report.figures.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.labels import Label, place_labels
@@ -13,7 +14,8 @@ from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, sty
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.path import Path
+from matplotlib.text import Annotation, Text
 
 
 def texts(figure: Figure) -> list[tuple[str, Any]]:
@@ -81,6 +83,64 @@ def test_labels_that_have_no_room_are_left_out() -> None:
     boxes = [box for text, box in texts(figure) if text.startswith("a label")]
     assert 2 < len(boxes) < 80
     assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+
+
+def test_no_label_is_struck_through_by_anothers_line() -> None:
+    """Labels of points that all lie in one place stand one above another, and so do their lines."""
+    with styled():
+        figure = new_figure(4)
+        axes = figure.subplots()
+        axes.plot((0, 1), (0, 1), "o")
+        labels = [Label(x=0.5, y=0.5, text=f"label {n}", colour="#000000") for n in range(30)]
+        place_labels(axes, labels, np.array([[0.5, 0.5]]))
+    boxes = {text: box for text, box in texts(figure) if text.startswith("label")}
+    point = axes.transData.transform((0.5, 0.5))
+    joined = [note for note in axes.texts if isinstance(note, Annotation) and note.arrowprops is not None]
+    assert len(joined) >= 2
+    for note in joined:
+        ends = point, point + np.array(note.xyann) * figure.dpi / 72
+        line = Path(np.linspace(*ends, 20))
+        assert [text for text, box in boxes.items() if text != note.get_text() and line.intersects_bbox(box.padded(-1), filled=False)] == []
+
+
+@pytest.mark.parametrize("metric", ["mean_cost_usd", "mean_quality"])
+def test_labels_stay_clear_of_intervals(make_run: Any, metric: str) -> None:
+    results = read_results(make_run(routers=("ppo", "random")))
+    for router in results.routers:
+        low, high = (0.002, 0.03) if metric == "mean_cost_usd" else (0.7, 0.95)
+        results.routers[router]["ci95"][metric] = [low, high]
+    with styled():
+        figure = next(drawing for drawing in DRAWINGS if drawing.name == "cost_quality").draw(results)
+        boxes = [box.padded(-1) for text, box in texts(figure) if text in ("ppo", "random")]
+    (axes,) = figure.axes
+    bars = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    assert len(boxes) == len(bars) / 2 == 2
+    paths = [axes.transData.transform_path(bar.get_path()) for bar in bars]
+    assert not any(path.intersects_bbox(box, filled=False) for path in paths for box in boxes)
+
+
+def test_quality_that_is_the_same_everywhere_has_an_axis_from_none_to_all(make_run: Any) -> None:
+    results = read_results(make_run(routers=("ppo", "random")))
+    results.decisions.quality[:] = 0.0
+    for metrics in results.routers.values():
+        metrics |= {"mean_quality": 0.0, "ci95": metrics["ci95"] | {"mean_quality": [0.0, 0.0]}}
+        for point in metrics["frontier"]:
+            point["mean_quality"] = 0.0
+    with styled():
+        figure = next(drawing for drawing in DRAWINGS if drawing.name == "cost_quality").draw(results)
+    assert figure.axes[0].get_ylim() == (-0.12, 1.12)
+    assert not any(text.startswith("\N{MINUS SIGN}") for text, _ in texts(figure))
+
+
+def test_a_bin_with_more_forecasts_has_a_larger_point(make_run: Any) -> None:
+    results = read_results(make_run())
+    bins = next(bins for routers, bins in reliabilities(results).items() if "ppo" in routers)
+    with styled():
+        diagram, counts = next(drawing for drawing in DRAWINGS if drawing.name == "reliability").draw(results).axes[:2]
+    known = bins.counts > 0
+    sizes = [line.get_markersize() for line in diagram.lines[1:]]
+    assert (np.argsort(sizes, kind="stable") == np.argsort(bins.counts[known], kind="stable")).all()
+    assert (diagram.get_title(loc="left"), counts.get_title(loc="left")[:20]) == ("Forecasts of ppo", "Number of forecasts;")
 
 
 def test_costs_that_differ_much_call_for_a_logarithmic_axis() -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from aamc_bench.disturbed import CLEAN
-from aamc_bench.figures import Draw, draw_change, draw_line, looks_of, panels
+from aamc_bench.figures import Draw, draw_change, draw_lines, looks_of, panels
 from aamc_bench.robustness_table import METRICS
 from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Record
@@ -38,9 +38,9 @@ def draw_noise(records: Sequence[Record]) -> Figure:
     page, axes = panels(len(METRICS), len(kinds), height=1.7, sharex="all", sharey="row")
     for position, panel in enumerate(axes):
         metric, kind = METRICS[position // len(kinds)], kinds[position % len(kinds)]
-        for router in routers:
-            rows = [record for record in records if record["noise"] in (CLEAN, kind) and record["router"] == router]
-            draw_line(panel, router, looks[router], [row["level"] for row in rows], [row[metric.key] for row in rows])
+        rows = [record for record in records if record["noise"] in (CLEAN, kind)]
+        levels = list(dict.fromkeys(row["level"] for row in rows))
+        draw_lines(panel, levels, {name: {row["level"]: row[metric.key] for row in rows if row["router"] == name} for name in routers}, looks)
         panel.set_title(kind if position < len(kinds) else "")
         panel.set_xlabel("level" if position >= len(axes) - len(kinds) else "")
         panel.set_ylabel(metric.heading if position % len(kinds) == 0 else "")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from aamc_bench.figures import draw_line, looks_of, panels
+from aamc_bench.figures import draw_lines, looks_of, panels
 from aamc_bench.grid import Job
 from aamc_bench.scaling import CEILING, FLOOR
 from aamc_bench.tables import Column, Table
@@ -129,11 +129,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
     page, axes = panels(2, 2, height=2.9)
     for panel, (key, title, logarithmic) in zip(axes, PANELS, strict=True):
         panel.set_title(title)
-        for name in names:
-            own = {record["candidates"]: record for record in records if record["router"] == name}
-            figures = [own.get(count, {}).get(key) or {} for count in counts]
-            if any(figures):
-                draw_line(panel, name, looks[name], counts, figures)
+        lines = {name: {record["candidates"]: record.get(key) for record in records if record["router"] == name} for name in names}
+        draw_lines(panel, counts, lines, looks)
         _scale(panel, counts, logarithmic)
     page.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 8))  # every router has a utility
     return page

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_bench.compare import labels
-from aamc_bench.figures import draw_line, looks_of, panels
+from aamc_bench.figures import draw_lines, looks_of, panels
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.hiding import choose_newcomers
 from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
@@ -176,9 +176,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
     for panel, (dataset, key, title) in zip(axes, places, strict=True):
         panel.set_title(title if len(datasets) == 1 else f"{dataset}: {title}")
         own = [record for record in records if record["dataset"] == dataset]
-        for name, look in looks_of(routers).items():
-            by_level = {record["known"]: record.get(key) or {} for record in own if record["router"] == name}
-            draw_line(panel, name, look, range(len(levels)), [by_level.get(level, {}) for level in levels])
+        lines = {name: {float(levels.index(record["known"])): record.get(key) for record in own if record["router"] == name} for name in routers}
+        draw_lines(panel, range(len(levels)), lines, looks_of(routers))
         _name_levels(panel, levels)
     page.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(routers), 8))
     return page

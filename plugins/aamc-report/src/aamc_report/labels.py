@@ -18,6 +18,8 @@ DIRECTIONS = (0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158)
 """Where a label may be from its point, in degrees, the best first; beside it reads best."""
 LEADER = 10
 """From this distance on, a thin line joins a label with its point."""
+LEADER_POINTS = 12
+"""Points along such a line, closer together than a label is high."""
 CLEARANCE = 4
 """How much room a point keeps on each side, in pixels."""
 
@@ -54,7 +56,7 @@ def _edge(along: float) -> float:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
-    """Write each label, the first ones first, where it covers neither a label nor a point; one without such a place is left out.
+    """Write each label, the first ones first, where it covers neither a label, nor its line, nor a point; one without such a place is left out.
 
     Args:
         axes: Finished but for the labels.
@@ -64,12 +66,14 @@ def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
     axes.figure.canvas.draw()  # fixes the layout, and with it where points are
     centres = axes.transData.transform(avoid)
     taken = np.concatenate((centres - CLEARANCE, centres + CLEARANCE), axis=1)
-    places = _places()
+    places, written = _places(), np.empty((0, 4))
     for label in labels:
-        boxes = _boxes(axes, label, places)
-        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1))
+        boxes, leaders = _boxes(axes, label, places), _leaders(axes, label, places)
+        struck = np.array([len(leader) > 0 and bool(_overlaps(leader, written).any()) for leader in leaders])
+        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1) & ~struck)
         if len(free):
-            taken = np.concatenate((taken, boxes[free[:1]]))
+            written = np.concatenate((written, boxes[free[:1]]))
+            taken = np.concatenate((taken, boxes[free[:1]], leaders[free[0]]))
             _write(axes, label, places[free[0]])
 
 
@@ -81,6 +85,14 @@ def _boxes(axes: Axes, label: Label, places: Sequence[_Place]) -> Floats:
     offsets = axes.figure.dpi_scale_trans.transform([place.offset for place in places]) / 72
     low = axes.transData.transform((label.x, label.y)) + offsets - np.array([place.edge for place in places]) * size
     return np.concatenate((low, low + size), axis=1)
+
+
+def _leaders(axes: Axes, label: Label, places: Sequence[_Place]) -> list[Floats]:
+    """Return boxes of a pixel along the line between a label's point and each place, ``[LEADER_POINTS, 4]``; none where there is no line."""
+    offsets = axes.figure.dpi_scale_trans.transform([place.offset for place in places]) / 72
+    along = axes.transData.transform((label.x, label.y)) + np.linspace(0, 1, LEADER_POINTS)[:, None, None] * offsets  # [points, places, 2]
+    boxes = np.concatenate((along, along + 1), axis=2)
+    return [boxes[:, n] if place.distance >= LEADER else np.empty((0, 4)) for n, place in enumerate(places)]
 
 
 def _inside(boxes: Floats, axes: Axes) -> NDArray[np.bool_]:

@@ -24,6 +24,8 @@ CAPTION = (
     "Small dots: the same router as cost counts for more or less; solid lines: their concave hull, with its 95% interval as a band. "
     "Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
 )
+BAR_POINTS = 60
+"""Points along an interval that labels stay clear of: closer together than a label is high."""
 BAND_STEP = 6
 """A band needs fewer points than the line in it."""
 
@@ -78,6 +80,8 @@ def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figur
     axes.margins(0.08)
     lines = [_draw_candidates(axes, points), *(_draw_router(axes, router) for router in routers)]
     shown = np.concatenate((every, *lines))
+    if np.ptp(shown[np.isfinite(shown[:, 1]), 1]) == 0:
+        axes.set_ylim(-0.12, 1.12)  # nothing to zoom in on; matplotlib's choice would go below a quality of 0
     place_labels(axes, _labels(routers, models), shown[np.isfinite(shown).all(axis=1)])
     return figure
 
@@ -105,7 +109,8 @@ def _draw_router(axes: Axes, router: Series) -> Floats:
     (cost, quality), colour, emphasised = router.point, router.look.colour, router.look.emphasised
     front = 4 if emphasised else 3
     spread = {metric: router.results.interval(router.router, metric) for metric in ("mean_cost_usd", "mean_quality")}
-    lines = [np.array([(cost, q) for q in np.linspace(*spread["mean_quality"], 12)])]
+    (cheap, dear), (low, high) = spread["mean_cost_usd"], spread["mean_quality"]
+    lines = [_along((cheap, quality), (dear, quality)), _along((cost, low), (cost, high))]
     if len(router.frontier):
         lines.append(_mixtures(router.frontier))
         along = lines[-1][[*range(0, len(lines[-1]), BAND_STEP), -1], 0]
@@ -119,6 +124,11 @@ def _draw_router(axes: Axes, router: Series) -> Floats:
     (marker,) = axes.plot(cost, quality, router.look.marker, color=colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
     tip(marker, f"{router.name}: quality {quality:.3f} at {dollars(cost)}")
     return np.concatenate(lines)
+
+
+def _along(start: tuple[float, float], end: tuple[float, float]) -> Floats:
+    """Return points on a straight line, ``[BAR_POINTS, 2]``."""
+    return np.linspace(np.array(start, dtype=np.float64), np.array(end, dtype=np.float64), BAR_POINTS)
 
 
 def _labels(routers: Sequence[Series], models: Mapping[str, Floats]) -> list[Label]:
