@@ -8,6 +8,7 @@ use, which follow from the text, are those that it says of rows that it has seen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.dataset import Dataset
-from aamc_sdk.errors import DataError, EstimatesError
+from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.files import read_arrays, read_json, write_arrays
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.leak_guard import checkpoint_seals, seal_of
@@ -77,10 +78,11 @@ class Experiment:
         Raises:
             DataError: The user named one of these.
         """
-        unfit = self._unfit(world.splits["train"])
+        train = world.splits["train"]
+        unfit = self._unfit(train)
         for name in (self.router_name, *(self.settings.routers or ())):
             if name in unfit:
-                raise DataError(f"{name} {unfit[name]}; leave it out, or use a router that needs less, such as mf")
+                raise DataError(f"{name} {unfit[name]}; use one that these rows can train: {one_of(self._fit(train))}")
         return {name: choice for name, choice in self.compared().items() if name not in unfit}
 
     def _unfit(self, train: Dataset) -> dict[str, str]:
@@ -89,6 +91,17 @@ class Experiment:
         for name, choice in self.compared().items():
             if find_checkpoint(choice.name, "router") is None and (why := _why_unfit(self.plugins.load("router", choice.name), train)):
                 found[name] = why
+        return found
+
+    def _fit(self, train: Dataset) -> list[str]:
+        """Return the installed routers that learn something from training rows."""
+        found = []
+        for name in self.plugins.names("router"):
+            with suppress(PluginError):  # one that cannot be loaded is of no use
+                router = self.plugins.load("router", name)
+                lacks_estimator = router.needs_estimator and self.settings.estimator is None
+                if router.train is not Router.train and not lacks_estimator and not _why_unfit(router, train):
+                    found.append(name)
         return found
 
     @classmethod

@@ -97,7 +97,10 @@ def test_training_alone_takes_candidates_and_prices_from_a_pool(aamc, data) -> N
     [
         (("run", "--router", "mf", "--pool", "tested/pool.yaml"), "name measured outcomes of the same candidates with --test-dataset"),
         (("train", "--router", "mf"), "no price for clerk, coder, poet; give candidates and their prices with --pool FILE"),
-        (("train", "--router", "knn", "--pool", "tested/pool.yaml"), "knn learns from outcomes, and votes.csv holds comparisons alone"),
+        (
+            ("train", "--router", "knn", "--pool", "tested/pool.yaml"),
+            "votes.csv holds comparisons alone; use one that these rows can train: best-single, irt, llm-only, logistic, mf, mlp, slm-only",
+        ),
         (("run", "--router", "mf", "--routers", "ridge", "--test-dataset", "outcomes:tested"), "ridge learns from outcomes"),
         (("calibrate", "voted", "--strong-share", "0.5"), "the validation rows of votes.csv have nothing else"),
     ],
