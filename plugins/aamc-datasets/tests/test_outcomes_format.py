@@ -111,8 +111,11 @@ def test_without_labels_there_are_none(write: Write, reader: OutcomesFormat) -> 
         (line(small={"quality": nan}), "line 1: quality of 'small' must be a number from 0 to 1, not nan"),
         (line(small={"quality": True}), "quality of 'small' .* not True"),
         (line(small={"quality": "good"}), "quality of 'small' .* not 'good'"),
-        (line(small={"quality": 1, "cost_usd": -1}), "cost_usd of 'small' must be a finite number of at least 0, not -1"),
-        (line(small={"quality": 1, "cost_usd": 10**400}), "cost_usd of 'small' must be a finite number"),
+        (line(small={"quality": 1, "cost_usd": -1}), r"cost_usd of 'small' must be a number from 0 to 1e\+12, not -1"),
+        (line(small={"quality": 1, "cost_usd": 10**400}), "cost_usd of 'small' must be a number"),
+        (line(small={"quality": 1, "cost_usd": 1e13}), r"cost_usd of 'small' must be a number from 0 to 1e\+12, not 1"),
+        ('{"query": "q", "query": "r", "outcomes": {}}', "line 1: key 'query' stands twice in one object"),
+        ('{"query": "q", "outcomes": {"small": {"quality": 1}, "small": {"quality": 0}}}', "line 1: key 'small' stands twice"),
         (line(small={"quality": 1, "latency_ms": float("inf")}), "latency_ms of 'small' must be a finite number of at least 0, not inf"),
         (line(small={"quality": 1}) + line(smal={"quality": 1}), "line 2: .*pool.yaml has no candidate 'smal'; did you mean 'small'"),
         (line(small={"quality": 1}), "candidate 'large' of .*pool.yaml has no outcome"),
@@ -155,6 +158,15 @@ def test_paths_of_nothing_of_another_format_or_of_many_files_are_refused(write: 
     write("a.jsonl", "")
     write("b.jsonl", "")
     with pytest.raises(DataError, match=r"several files of rows \(a\.jsonl, b\.jsonl\)"):
+        reader.read(str(tmp_path))
+
+
+def test_a_folder_of_another_format_is_told_apart(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
+    write("a.jsonl", '{"question": "q", "llm_selected": "m", "evaluation_result": null}')
+    with pytest.raises(DataError, match=r"line 1: has no 'query'.*; it looks like format routerarena: --dataset routerarena:"):
+        reader.read(str(tmp_path))
+    write("b.jsonl", "")
+    with pytest.raises(DataError, match=r"several files of rows .*; it looks like format routerarena: --dataset routerarena:"):
         reader.read(str(tmp_path))
 
 

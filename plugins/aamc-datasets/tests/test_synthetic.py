@@ -87,6 +87,7 @@ def test_one_csv_file_is_one_dataset(write: Write, services: Services) -> None:
         ("", "no column 'text'"),
         (HEADER, "no row"),
         ("txt,complexity,category,tool_use\na,1,b,0\n", "no column 'text'; did you mean 'txt'"),
+        ("prompt,gpt-4\nq,True\n", "its header must be .*; it looks like format routellm: --dataset routellm:"),
         (HEADER + "a,0.5,math\n", "line 2 does not have as many fields"),
         (HEADER + "a,0.5,math,1,1\n", "line 2 does not have as many fields"),
         (HEADER + "a,0.5,math,1\n ,0.5,math,1\n", "line 3 has an empty text"),

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.json_rows import figure
+from aamc_datasets.json_rows import MOST_USD, figure
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, nearest, one_of
 
@@ -77,12 +77,12 @@ class Column:
         return self._numbers(lambda value: figure(TRUTH.get(str(value).lower(), value), "it", most=1.0))
 
     def amounts(self) -> Floats:
-        """Return numbers of at least 0 ``[R]``, NaN where there is nothing.
+        """Return costs in USD ``[R]``, NaN where there is nothing.
 
         Raises:
             DataError: A value is something else.
         """
-        return self._numbers(lambda value: figure(value, "it"))
+        return self._numbers(lambda value: figure(value, "it", MOST_USD))
 
     def _numbers(self, check: Callable[[Any], float]) -> Floats:
         numbers = np.empty(len(self.values))

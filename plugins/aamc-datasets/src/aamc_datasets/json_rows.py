@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from aamc_sdk.errors import DataError, nearest, one_of
 
 T = TypeVar("T")
+MOST_USD = 1e12
+"""No answer costs as much; larger numbers are in another unit, or an error."""
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
@@ -50,12 +52,26 @@ def parse_json(text: str, where: str) -> Any:
     """Read a JSON document.
 
     Raises:
-        DataError: It is not JSON.
+        DataError: It is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(text)
+        return _DECODER.decode(text)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not valid JSON ({error}); the file may be cut off there") from error
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of two values under one key, nobody knows which one was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DataError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object; give it once")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_keys_once)
 
 
 def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:

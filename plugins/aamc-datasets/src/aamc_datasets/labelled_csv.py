@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aamc_datasets.recognition import hint
 from aamc_sdk.dataset import Dataset, Labels
 from aamc_sdk.errors import DataError, nearest
 from aamc_sdk.files import write_text
@@ -58,7 +59,8 @@ def _rows(path: Path, file: io.TextIOBase) -> list[tuple[str, float, str, float]
         header = reader.fieldnames or []
         for column in COLUMNS:
             if column not in header:
-                raise DataError(f"{path} has no column {column!r}{nearest(column, header)}; its header must be {','.join(COLUMNS)}")
+                advice = f"; its header must be {','.join(COLUMNS)}{hint(path, 'synthetic')}"
+                raise DataError(f"{path} has no column {column!r}{nearest(column, header)}{advice}")
         return [_row(row, f"{path}, line {reader.line_num}") for row in reader]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.reader.line_num}, is not valid CSV: {error}") from error

@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import figure, json_lines, parse_json
+from aamc_datasets.json_rows import MOST_USD, figure, json_lines, parse_json
+from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
 
@@ -42,7 +43,7 @@ def parse_rows(file: Path) -> Iterator[Row]:
         try:
             yield _row(place, content)
         except DataError as error:
-            raise DataError(f"{place}: {error}") from error
+            raise DataError(f"{place}: {error}{hint(file, 'outcomes')}") from error
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
@@ -111,7 +112,7 @@ def _cell(name: str, cell: Any) -> Cell:
     where = f" of {name!r}"
     return (
         figure(cell["quality"], f"quality{where}", 1.0),
-        figure(cell.get("cost_usd"), f"cost_usd{where}"),
+        figure(cell.get("cost_usd"), f"cost_usd{where}", MOST_USD),
         figure(cell.get("latency_ms"), f"latency_ms{where}"),
     )
 

@@ -74,7 +74,8 @@ def find_rows(place: Path) -> Path:
     if not found:
         raise DataError(f"{place} has no outcomes.jsonl, nor another .jsonl or .parquet file{hint(place, 'outcomes')}")
     if len(found) > 1:
-        raise DataError(f"{place} has several files of rows ({one_of(file.name for file in found)}); name one of them, or call it {ROWS_FILE}")
+        names = one_of(file.name for file in found)
+        raise DataError(f"{place} has several files of rows ({names}); name one of them, or call it {ROWS_FILE}{hint(place, 'outcomes')}")
     return found[0]
 
 

@@ -79,8 +79,15 @@ def _answers(file: Path) -> ScoreTable:
 
 def _dialogues(file: Path) -> ScoreTable:
     """Return the table of judged dialogues, where the mean of a dialogue's turns is what it is worth."""
-    advice = hint(file, "routellm")
-    keys, texts, categories, models, scores = zip(*parse_lines(file, lambda line: _turn(line, advice)), strict=True)
+    advice, asked = hint(file, "routellm"), dict[str, str]()
+
+    def turn(line: Any) -> tuple[str, str, str, str, float]:
+        found = _turn(line, advice)
+        if (before := asked.setdefault(found[0], found[1])) != found[1]:
+            raise DataError(f"question_id {found[0]} stands with two texts, {before!r:.40} and {found[1]!r:.40}; give each dialogue an id of its own")
+        return found
+
+    keys, texts, categories, models, scores = zip(*parse_lines(file, turn), strict=True)
     return from_rows(keys, texts, categories, models, np.array(scores))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from aamc_datasets.costs import CostOptions
-from aamc_datasets.json_rows import figure, parse_lines, require, text
+from aamc_datasets.json_rows import MOST_USD, figure, parse_lines, require, text
 from aamc_datasets.recognition import existing, hint
 from aamc_datasets.score_table import from_rows
 from aamc_sdk import Dataset, DatasetFormat
@@ -62,5 +62,5 @@ def _row(line: Any, advice: str) -> Row:
         index.rpartition("_")[0],
         text(line, "llm_selected"),
         figure(result["score"], "score", most=1.0),
-        figure(result["inference_cost"], "inference_cost"),
+        figure(result["inference_cost"], "inference_cost", MOST_USD),
     )

@@ -6,6 +6,7 @@ It is published as a pickle, which runs code when it is read, so it is to be con
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from aamc_datasets.costs import CostOptions
 from aamc_datasets.recognition import hint, table_file
 from aamc_datasets.score_table import ScoreTable
 from aamc_sdk import Dataset, DatasetFormat
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, one_of
 
+logger = logging.getLogger(__name__)
 PROMPT, CATEGORY, COST = "prompt", "eval_name", "|total_cost"
+KNOWN = ("sample_id", PROMPT, CATEGORY, "oracle_model_to_route_to")
+"""Columns that are no model's score."""
 PICKLES = (".pkl", ".pickle")
 
 
@@ -42,6 +46,8 @@ class RouterBench(DatasetFormat):
         if not models:
             raise DataError(f"{file} has no column '<model>{COST}'{advice}")
         require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score beside it")
+        if unpriced := [name for name in found if "|" not in name and name not in (*KNOWN, *models)]:
+            logger.warning("%s: columns %s are left out, for there is no '<model>%s' beside them", file, one_of(unpriced), COST)
         columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models)))
         table = ScoreTable(
             texts=columns[PROMPT].texts(),

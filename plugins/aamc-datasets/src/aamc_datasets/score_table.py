@@ -92,7 +92,8 @@ def from_rows(
     first = np.unique(rows, return_index=True)[1]
     for row, question in enumerate(rows):
         if texts[row] != texts[first[question]]:
-            raise DataError(f"question {keys[row]!r} stands with two texts, {texts[first[question]]!r:.40} and {texts[row]!r:.40}")
+            different = f"{texts[first[question]]!r:.40} and {texts[row]!r:.40}"
+            raise DataError(f"question {keys[row]!r} stands with two texts, {different}; give each an id of its own")
     shape = (len(questions), len(names))
     return ScoreTable(
         texts=[texts[row] for row in first],
