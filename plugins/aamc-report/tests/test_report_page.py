@@ -15,7 +15,7 @@ from aamc_report.analysis.destinations import Destinations
 from aamc_report.cells import with_interval
 from aamc_report.data import Gate, Verdict
 from aamc_report.figures import DRAWINGS
-from aamc_report.formats import DASH, fixed
+from aamc_report.formats import DASH, fixed, listed
 from aamc_report.headline import summary
 from aamc_report.pages import Page as NakedPage
 from aamc_report.pages import render_page
@@ -234,6 +234,10 @@ def test_with_one_candidate_there_is_nothing_to_choose(make_run: Any) -> None:
     results = read_results(make_run(routers=("random", "llm-only"), candidates=("small",), latency=False))
     assert summary(results) == "There is nothing to choose: small is the only candidate, and every router gives the queries to it."
     assert not any("One candidate" in note for note in sections(results, {}, {})[0].notes)
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_routers_that_chose_one_candidate_are_named_with_it(make_run: Any) -> None:

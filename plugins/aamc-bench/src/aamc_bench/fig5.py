@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_report.formats import Format, milliseconds, percent, significant
+from aamc_report.formats import Format, listed, milliseconds, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -186,7 +186,7 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     title = f"Figure 5 on {data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
     columns = [Column(panel.key, panel.title, panel.format) for panel in PANELS]
     claims = [Column("paper", "paper, at least", percent), Column("ours", "ours", percent)]
-    note = " ".join((NOTE, *(f"{' and '.join(names)} are one: they ask the same model for everything." for names in document["same"])))
+    note = " ".join((NOTE, *(f"{listed(names)} are one: they ask the same model for everything." for names in document["same"])))
     return {
         "fig5": Table(title=title, names=("strategy",), columns=columns, records=document["records"], note=note),
         "claims": Table(title="The paper's words", names=("claim",), columns=claims, records=document["claims"], note=CLAIMS_NOTE),
@@ -204,7 +204,7 @@ def draw(document: Mapping[str, Any]) -> Figure:
         name_rows(panel, [record["strategy"] for record in records], records[0]["strategy"])
         panel.tick_params(axis="y", labelleft=position == 0)
     legend = "thin lines: 95% intervals; dashed: what the paper states; grey: not in the paper"
-    page.supxlabel("\n".join((legend, *(f"{' and '.join(names)} are one" for names in document["same"]))), fontsize=7.5, color=MUTED)
+    page.supxlabel("\n".join((legend, *(f"{listed(names)} are one" for names in document["same"]))), fontsize=7.5, color=MUTED)
     return page
 
 

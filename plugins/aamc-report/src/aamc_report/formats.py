@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 DASH = "\N{EN DASH}"
 """Between the ends of an interval, and where a number is unknown."""
@@ -39,6 +39,11 @@ def aligned(values: Iterable[float], digits: int = 2, prefix: str = "") -> Forma
 def shortest(value: float, prefix: str = "") -> str:
     """Return a number of an axis: no more digits than it has, and never an exponent."""
     return prefix + f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _decimals(size: float, digits: int) -> int:

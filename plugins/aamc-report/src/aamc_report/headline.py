@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aamc_report.data import Results
-from aamc_report.formats import percent
+from aamc_report.formats import listed, percent
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.evaluation.preferences import HEADLINE
@@ -51,7 +51,7 @@ def _beside(results: Results, rivals: Sequence[str]) -> str:
     parts = [f"success {_signed(ours[:, 0] - theirs[:, 0], ' points')}"]
     parts += [f"{noun} {_signed(changes[:, n], '%')}" for n, noun in ((1, "cost"), (2, "latency")) if np.isfinite(changes[0, n])]
     model = results.only_candidate(rivals[0])
-    return f"Beside {' and '.join(rivals)}{'' if model is None else f' ({model})'}: {', '.join(parts)}."
+    return f"Beside {listed(rivals)}{'' if model is None else f' ({model})'}: {', '.join(parts)}."
 
 
 def _means(results: Results, router: str) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aamc_report.data import Results, number
+from aamc_report.formats import listed
 from aamc_report.pages import Picture, Section
 from aamc_report.questions import question_section
 from aamc_report.tables.breakdown import destination_table, model_table, success_tables
@@ -72,5 +73,5 @@ def _constant(results: Results) -> list[str]:
             routers.setdefault(candidate, []).append(router)
     if not routers or len(results.decisions.candidates) == 1:
         return []
-    parts = [f"{candidate} by {' and '.join(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
+    parts = [f"{candidate} by {listed(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
     return [f"One candidate for every query: {'; '.join(parts)}."]
