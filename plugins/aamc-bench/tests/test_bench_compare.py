@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench import compare
-from aamc_bench.compare import jobs_of, labels, options_of
+from aamc_bench.compare import experiment as compare
+from aamc_bench.compare.experiment import jobs_of, labels, options_of
 from aamc_bench.samples import Sample
 from aamc_bench.training import try_to_begin
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench import fig5
+from aamc_bench.reproduce import fig5
 
 from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.evaluation.comparison import Comparison

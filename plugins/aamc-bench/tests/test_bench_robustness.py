@@ -8,11 +8,11 @@ import click
 import numpy as np
 import pytest
 import yaml
-from aamc_bench.robustness import noises, options_of
-from aamc_bench.robustness_figures import figures_of
+from aamc_bench.robustness.experiment import noises, options_of
+from aamc_bench.robustness.figures import figures_of
+from aamc_bench.robustness.shift import check_trained_here, deal, without
+from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
-from aamc_bench.shift import check_trained_here, deal, without
-from aamc_bench.trained import Trained
 from aamc_bench.training import complete_run, settings_of
 
 from aamc_sdk.cli import main

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.duels import duels, standings
+from aamc_bench.compare.duels import duels, standings
 from aamc_bench.samples import Sample, clear_best, figure, over_seeds
 
 

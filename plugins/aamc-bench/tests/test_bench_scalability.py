@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench import scalability, scaling, timing
+from aamc_bench.scalability import experiment as scalability
+from aamc_bench.scalability import scaling, timing
 
 from aamc_sdk.batch import Estimates
 from aamc_sdk.errors import ConfigError

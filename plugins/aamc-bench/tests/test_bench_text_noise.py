@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from aamc_bench.text_noise import KINDS, disturb
+from aamc_bench.robustness.text_noise import KINDS, disturb
 from hypothesis import given
 from hypothesis import strategies as st
 

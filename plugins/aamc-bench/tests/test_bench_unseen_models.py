@@ -6,10 +6,10 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from aamc_bench import unseen_models
-from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, of_others, sample_of
 from aamc_bench.samples import Sample
+from aamc_bench.unseen_models import experiment as unseen_models
+from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
+from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, of_others, sample_of
 
 from aamc_sdk.batch import Outcomes
 from aamc_sdk.dataset import Dataset

@@ -40,8 +40,8 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
 
     Example: aamc bench compare --dataset synthetic --routers ppo,greedy,best-single,oracle --seeds 0,1,2
     """
-    from aamc_bench import compare as experiment
-    from aamc_bench.compare_table import draw, for_the_console, tables_of
+    from aamc_bench.compare import experiment
+    from aamc_bench.compare.table import draw, for_the_console, tables_of
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
@@ -71,10 +71,10 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
 
     Example: aamc bench scalability --model-counts 3,5,10,20 --n-queries 1000
     """
-    from aamc_bench import scalability as experiment
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
+    from aamc_bench.scalability import experiment
 
     with begin("bench scalability", out, resume, given, experiment.checked_options) as begun:
         trained, failed = _do(experiment.training_jobs(begun.options), begun, workers)
@@ -107,10 +107,10 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
 
     Example: aamc bench unseen-models --dataset llmrouter:data/llmrouter --outcomes 10,50,200 --seeds 0,1,2
     """
-    from aamc_bench import unseen_models as experiment
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
+    from aamc_bench.unseen_models import experiment
 
     with begin("bench unseen-models", out, resume, given, experiment.checked_options) as begun:
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
@@ -143,12 +143,12 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
 
     Example: aamc bench robustness runs/latest --noise-levels 0.0,0.1,0.2,0.3 --n-episodes 20
     """
-    from aamc_bench import robustness as experiment
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
-    from aamc_bench.robustness_figures import figures_of
-    from aamc_bench.robustness_table import for_the_console, tables_of
+    from aamc_bench.robustness import experiment
+    from aamc_bench.robustness.figures import figures_of
+    from aamc_bench.robustness.table import for_the_console, tables_of
 
     with begin("bench robustness", out, resume, given, experiment.checked_options) as begun:
         _, untrained = _do(experiment.training_jobs(begun.options), begun, workers)

@@ -14,5 +14,5 @@ def aamc_commands() -> list[Component]:
         Component("bench scalability", "aamc_bench.commands:scalability", "Measure decision time and quality against the number of candidates."),
         Component("bench speed", "aamc_bench.commands:speed", "Measure how fast everything is, beside other programs in the same run."),
         Component("bench unseen-models", "aamc_bench.commands:unseen_models", "Measure routing with candidates that training knew little of."),
-        Component("reproduce fig5", "aamc_bench.reproduce:fig5", "Figure 5 of the AAMC paper: success, cost, latency and efficiency."),
+        Component("reproduce fig5", "aamc_bench.reproduce.papers:fig5", "Figure 5 of the AAMC paper: success, cost, latency and efficiency."),
     ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aamc_bench.compare_table import Block
+from aamc_bench.compare.table import Block
 from aamc_bench.grid import JOBS, Job, slug
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.training import SEVERAL_RUNS, complete_tolerantly, installed, settings_of, settings_on, try_to_begin
@@ -56,7 +56,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each dataset and seed, the seeds of a dataset beside each other."""
     return [
-        Job(f"{n}-{slug(dataset)}-seed{seed}", "aamc_bench.compare:run_and_sample", {"settings": settings_on(options, dataset, seed)})
+        Job(f"{n}-{slug(dataset)}-seed{seed}", "aamc_bench.compare.experiment:run_and_sample", {"settings": settings_on(options, dataset, seed)})
         for n, dataset in enumerate(options["datasets"], start=1)
         for seed in options["seeds"]
     ]

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
-from aamc_bench.trained import Trained
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison

@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bench.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.tolerant import train_each
+from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation import Comparison

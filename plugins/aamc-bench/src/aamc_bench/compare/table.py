@@ -11,7 +11,7 @@ import numpy as np
 from aamc_report.formats import fixed, milliseconds, percent
 from matplotlib.figure import Figure
 
-from aamc_bench.duels import LEVEL, duels, standings
+from aamc_bench.compare.duels import LEVEL, duels, standings
 from aamc_bench.figures import draw_intervals, looks_of, panels
 from aamc_bench.metrics import Metric, per_thousand
 from aamc_bench.samples import Sample, alike, clear_best, figure, over_seeds

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aamc_bench.disturbed import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.grid import JOBS, Job
-from aamc_bench.robustness_table import noise_records, shift_records
+from aamc_bench.robustness.disturbed import CLEAN, ESTIMATES, SAMPLE
+from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
+from aamc_bench.robustness.table import noise_records, shift_records
+from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
-from aamc_bench.shift import AWAY, HOME, categories_of, check_trained_here
 from aamc_bench.tables import Record
-from aamc_bench.text_noise import KINDS
 from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
@@ -104,12 +104,12 @@ def measuring_jobs(options: Mapping[str, Any]) -> list[Job]:
     """Return the jobs that measure the trained routers: without noise, under each, and on unfamiliar categories."""
     shared = {"run": options["run"] or RUN, "routers": options["routers"]}
     jobs = [
-        Job(_key(kind, level), "aamc_bench.disturbed:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]})
+        Job(_key(kind, level), "aamc_bench.robustness.disturbed:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]})
         for kind, level in noises(options)
     ]
     if SHIFT in options["kinds"]:
         groups = options["groups"]
-        jobs += [Job(f"{SHIFT}-{n}", "aamc_bench.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
+        jobs += [Job(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
     return jobs
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from aamc_environments.noise import blur
 from numpy.typing import NDArray
 
+from aamc_bench.robustness.text_noise import disturb
+from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
-from aamc_bench.text_noise import disturb
-from aamc_bench.trained import Trained
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Progress

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 from aamc_report.formats import fixed, percent
 
-from aamc_bench.disturbed import CLEAN
 from aamc_bench.metrics import per_thousand
+from aamc_bench.robustness.disturbed import CLEAN
+from aamc_bench.robustness.shift import AWAY, HOME
 from aamc_bench.samples import Sample, figure
-from aamc_bench.shift import AWAY, HOME
 from aamc_bench.tables import Column, Record, Table
 
 METRICS = (

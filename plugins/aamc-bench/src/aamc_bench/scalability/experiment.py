@@ -15,9 +15,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_bench.figures import draw_lines, looks_of, panels
 from aamc_bench.grid import Job
-from aamc_bench.scaling import CEILING, FLOOR
+from aamc_bench.scalability.scaling import CEILING, FLOOR
+from aamc_bench.scalability.timing import BATCH
 from aamc_bench.tables import Column, Table
-from aamc_bench.timing import BATCH
 from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
@@ -78,13 +78,15 @@ def checked_options(**given: Any) -> dict[str, Any]:
 def training_jobs(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each size, the largest first: it takes longest."""
     sizes = sorted(options["model_counts"], reverse=True)
-    return [Job(_trained(size), "aamc_bench.scaling:train", {"settings": options["settings"], "size": size}) for size in sizes]
+    return [Job(_trained(size), "aamc_bench.scalability.scaling:train", {"settings": options["settings"], "size": size}) for size in sizes]
 
 
 def timing_jobs(options: Mapping[str, Any], trained: Mapping[str, Any]) -> list[Job]:
     """Return a job for each size whose training is done."""
     sizes = [size for size in options["model_counts"] if _trained(size) in trained]
-    return [Job(f"time-{size}", "aamc_bench.timing:clock", {"trained": _trained(size), "n_queries": options["n_queries"]}) for size in sizes]
+    return [
+        Job(f"time-{size}", "aamc_bench.scalability.timing:clock", {"trained": _trained(size), "n_queries": options["n_queries"]}) for size in sizes
+    ]
 
 
 def _trained(size: int) -> str:

@@ -11,10 +11,10 @@ from aamc_report.style import short
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from aamc_bench.disturbed import CLEAN
 from aamc_bench.figures import Draw, draw_change, draw_lines, looks_of, panels
-from aamc_bench.robustness_table import METRICS
-from aamc_bench.shift import AWAY, HOME
+from aamc_bench.robustness.disturbed import CLEAN
+from aamc_bench.robustness.shift import AWAY, HOME
+from aamc_bench.robustness.table import METRICS
 from aamc_bench.tables import Record
 
 LONGEST = 100

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from aamc_environments.world import read_world
 
-from aamc_bench.growing import grow
 from aamc_bench.samples import figure
+from aamc_bench.scalability.growing import grow
 from aamc_bench.tolerant import train_each
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import unstructure

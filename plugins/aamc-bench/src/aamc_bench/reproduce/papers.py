@@ -24,9 +24,9 @@ def fig5(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: 
 
     Example: aamc reproduce fig5 --preset full
     """
-    from aamc_bench import fig5 as experiment
     from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
+    from aamc_bench.reproduce import fig5 as experiment
     from aamc_bench.results import show_results, write_results
     from aamc_bench.training import complete_run
     from aamc_sdk.cli.progress import progress

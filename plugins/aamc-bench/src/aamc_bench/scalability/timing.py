@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bench.scaling import RUN
+from aamc_bench.scalability.scaling import RUN
 from aamc_bench.tolerant import without_left_out
 from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.draw import draw

@@ -15,14 +15,14 @@ from aamc_report.formats import fixed, percent
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.compare import labels
+from aamc_bench.compare.experiment import labels
 from aamc_bench.figures import draw_lines, looks_of, panels
 from aamc_bench.grid import JOBS, Job, slug
-from aamc_bench.hiding import choose_newcomers
-from aamc_bench.newcomers import DESCRIBED, FULL, WITHOUT
 from aamc_bench.samples import Sample, alike, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import SEVERAL_RUNS, installed, settings_of, settings_on, try_to_begin
+from aamc_bench.unseen_models.hiding import choose_newcomers
+from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -94,7 +94,7 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     return [
         Job(
             _key(number, dataset, seed, level),
-            "aamc_bench.newcomers:measure",
+            "aamc_bench.unseen_models.newcomers:measure",
             {"settings": settings_on(options, dataset, seed), "newcomers": options["newcomers"], "level": level},
         )
         for number, dataset in enumerate(options["datasets"], start=1)

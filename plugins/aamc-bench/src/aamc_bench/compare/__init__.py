@@ -1,0 +1,1 @@
+"""``aamc bench compare``: routers x datasets x seeds in one table."""

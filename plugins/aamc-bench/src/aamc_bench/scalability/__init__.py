@@ -1,0 +1,1 @@
+"""``aamc bench scalability``: decision time and utility against the number of candidates."""

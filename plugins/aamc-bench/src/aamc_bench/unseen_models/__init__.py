@@ -1,0 +1,1 @@
+"""``aamc bench unseen-models``: routing with candidates that training knew little of."""
