@@ -164,9 +164,9 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
         (["--set", "router=knn"], "use --routers"),
         (["--set", "seed=9"], "--set seed=9 would change nothing here; use --seeds"),
         (["--set", "dataset=outcomes:rows.jsonl"], "use --dataset"),
-        (["--dataset", "llmruter:rows"], "did you mean 'llmrouter'"),
-        (["--set", "dataset.n_tran=9"], "did you mean 'n_train'"),
-        (["--routers", "slm-only,random", "--set", "routers.slm-only.shar=0.5"], "did you mean 'share'"),
+        (["--estimator", "lexical", "--dataset", "llmruter:rows"], "did you mean 'llmrouter'"),
+        (["--estimator", "lexical", "--set", "dataset.n_tran=9"], "did you mean 'n_train'"),
+        (["--estimator", "lexical", "--routers", "slm-only,random", "--set", "routers.slm-only.shar=0.5"], "did you mean 'share'"),
         (["--estimator", "lexical", "--set", "estimator.nonsense=1"], "nonsense"),
     ],
 )
@@ -184,7 +184,13 @@ def test_data_that_is_not_there_is_told_once_before_anything_runs(outcomes: str,
 
 
 def test_options_of_datasets_go_to_all_of_the_first_ones_format() -> None:
-    given = options_of(datasets=["llmrouter:a", "outcomes:b", "llmrouter:c"], routers="random", seeds=[0], assignments=["dataset.output_tokens=128"])
+    given = options_of(
+        datasets=["llmrouter:a", "outcomes:b", "llmrouter:c"],
+        routers="random",
+        estimator="lexical",
+        seeds=[0],
+        assignments=["dataset.output_tokens=128"],
+    )
     plain = {"name": "llmrouter", "output_tokens": 128}
     found = [job.arguments["settings"]["dataset"] for job in jobs_of(given)]
     assert found == [plain | {"path": "a"}, {"name": "outcomes", "path": "b"}, plain | {"path": "c"}]

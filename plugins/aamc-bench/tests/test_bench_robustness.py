@@ -128,12 +128,12 @@ def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> 
 
 
 def test_options_name_every_noise_and_none_first() -> None:
-    options = options_of(routers="greedy", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
+    options = options_of(routers="greedy", estimator="lexical", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
     assert noises(options) == [("none", 0.0), ("typos", 0.2)]
 
 
 def test_what_was_not_asked_for_is_neither_measured_nor_drawn(trained: Path, tmp_path: Path) -> None:
-    assert noises(options_of(routers="greedy", kinds="shift")) == []
+    assert noises(options_of(routers="greedy", estimator="lexical", kinds="shift")) == []
     assert figures_of({"noise": [], "shift": []}) == {}
     assert run(str(trained), "--kinds", "typos", "--noise-levels", "0", "--n-episodes", "2", "--out", str(tmp_path / "out")) == 0
     assert list(noise(tmp_path / "out")) == [("none", router) for router in ROUTERS]

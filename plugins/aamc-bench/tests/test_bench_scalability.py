@@ -107,7 +107,7 @@ def test_ratios_are_to_the_smallest_pool_and_what_was_not_timed_has_none() -> No
 
 
 def test_the_yardsticks_are_always_there_once() -> None:
-    options = scalability.options_of(model_counts=[10, 3], routers="oracle,greedy", seed=7)
+    options = scalability.options_of(model_counts=[10, 3], routers="oracle,greedy", estimator="lexical", seed=7)
     assert list(options["settings"]["routers"]) == ["greedy", "random", "oracle"]
     assert options["model_counts"] == [3, 10]
     assert options["settings"]["seed"] == 7
@@ -119,7 +119,7 @@ def test_an_option_of_the_router_must_say_of_which() -> None:
 
 
 def test_only_sizes_that_were_trained_are_timed() -> None:
-    options = scalability.options_of(model_counts=[2, 4, 8], routers="greedy")
+    options = scalability.options_of(model_counts=[2, 4, 8], routers="greedy", estimator="lexical")
     assert [job.key for job in scalability.timing_jobs(options, {"train-2": [], "train-8": []})] == ["time-2", "time-8"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ def ridge_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compare_goes_on_without_a_router_that_failed_under_one_seed_and_says_so(aamc: Any, outcomes: str) -> None:
     status, out, err = aamc("bench", "compare", "--dataset", outcomes, "--seeds", "0,1", *SMALL, "--out", "there", "--json")
     assert status == 1
-    assert "left out, for training failed: ridge in 1-outcomes" in err
-    assert "ZeroDivisionError: no luck with this seed" in err
+    assert re.search(r"left out, for training failed: ridge in 1-\S+-seed1: ZeroDivisionError: no luck with this seed", err), err
     assert [record["router"] for record in json.loads(out)["records"]] == ["best-single", "random"]
     status, _, again = aamc("bench", "compare", "--resume", "there")
     assert (status, "left out" in again) == (1, True)

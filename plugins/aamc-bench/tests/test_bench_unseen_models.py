@@ -144,7 +144,7 @@ def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, w
 
 
 def test_each_dataset_seed_and_level_is_a_job() -> None:
-    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[20, 5])
+    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[20, 5])
     assert unseen_models.levels_of(options) == [DESCRIBED, "5", "20", FULL]
     jobs = unseen_models.jobs_of(options)
     assert len({job.key for job in jobs}) == len(jobs) == 8
@@ -152,14 +152,14 @@ def test_each_dataset_seed_and_level_is_a_job() -> None:
 
 
 def test_a_seed_counts_only_where_all_its_levels_are_done(tmp_path) -> None:
-    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[5])
+    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5])
     document = _document(options, tmp_path, lambda seed, level: (seed, level) != (1, "5"))
     assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0]
     assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
 
 
 def test_a_level_that_no_seed_has_leaves_the_others_in_the_table(tmp_path) -> None:
-    options = unseen_models.options_of(routers="greedy", seeds=[0, 1], outcomes=[5, 900])
+    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5, 900])
     document = _document(options, tmp_path, lambda seed, level: level != "900")
     assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0, 1]
     assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
