@@ -66,7 +66,7 @@ def test_functions_of_one_name_are_kept_apart():
     first()
     exec(other, {})
     profiler.disable()
-    places = [place for place, _, _ in hottest(profiler, 10)]
+    places = [place for place, _, _ in hottest(profiler, 1000)]  # all: what else runs meanwhile, such as a garbage collection, may be hotter
     assert sum(place.endswith(" first") for place in places) == 2
     assert "elsewhere/file.py:1 first" in places
 
