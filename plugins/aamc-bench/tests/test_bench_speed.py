@@ -2,13 +2,16 @@
 
 import json
 import time
+from importlib import import_module
 
 import numpy as np
 import pytest
-from aamc_bench.speed import experiment, sb3
+from aamc_bench.speed import experiment, reach, sb3
 from aamc_bench.speed.clock import lacking, least_cpu_s
 from aamc_bench.speed.decision import time_of
 from aamc_bench.speed.figures import Figure, result
+from aamc_bench.speed.ppo import operations
+from aamc_ppo.router import PPOConfig
 from click.testing import CliRunner
 
 from aamc_sdk.cli import aamc
@@ -25,8 +28,7 @@ def test_every_part_names_functions_that_exist():
     for part in experiment.PARTS:
         for job in experiment.jobs_of({"parts": [part], "preset": "full"}):
             module, _, name = job.function.partition(":")
-            pytest.importorskip(module)
-            assert callable(getattr(__import__(module, fromlist=[name]), name))
+            assert callable(getattr(import_module(module), name))
             assert job.arguments == {"full": True}
 
 
@@ -56,9 +58,6 @@ def test_the_least_cpu_time_leaves_waiting_out():
 
 
 def test_operations_are_those_of_the_formulas():
-    PPOConfig = pytest.importorskip("aamc_ppo.router").PPOConfig
-    from aamc_bench.speed.ppo import operations
-
     config = PPOConfig(hidden=2, embedding=1, epochs=1)
     # Q = 3, M = 4, E + F = 6: hidden layers 3x2 and 11x2; head 2x18, critic 2x3, match 1x4; weighing 18, load 20
     first, given, others = 6 + 22, 18 + 20, 36 + 6 + 4
@@ -66,14 +65,12 @@ def test_operations_are_those_of_the_formulas():
 
 
 def test_a_decision_takes_longer_than_the_network_alone():
-    pytest.importorskip("aamc_ppo")
     us = time_of("ppo", 6, repeats=1)
     assert us["decide"] > us["plain"]
     assert us["route"] > us["batch"]
 
 
 def test_a_random_policy_is_no_step_of_the_way_to_the_oracle():
-    reach = pytest.importorskip("aamc_bench.speed.reach")
     world, rng = reach.INSTANCES["the default"](), np.random.default_rng(0)
     course = reach.Course(world)
     assert not course.look(lambda observations: rng.integers(len(world.services.pool), size=len(observations)), steps=5, seconds=1.5)
