@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import attrs
 
+from aamc_sdk.errors import ConfigError, one_of
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -128,8 +130,12 @@ class Part(abc.ABC):
         """
 
     def export(self, folder: Path, form: str) -> None:
-        """Add one of ``exports`` to the folder that holds what was learned, for serving with less or for other programs."""
-        raise NotImplementedError(f"{type(self).__name__} announces no export {form!r}")
+        """Add one of ``exports`` to the folder that holds what was learned, for serving with less or for other programs.
+
+        Raises:
+            ConfigError: It is none of them.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be exported as {form!r}; its forms: {one_of(self.exports)}")
 
 
 class Reward(Part):
