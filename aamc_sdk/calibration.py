@@ -25,7 +25,7 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.evaluation import Comparison
 from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.experiment import Experiment
+from aamc_sdk.experiment import kept_out_of_fold
 from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.measure import describe, play
@@ -188,7 +188,7 @@ class _Decided:
         world, lent = make_world(run.settings, plugins), run.services(plugins)
         check_unchanged({name: world.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
         estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
-        unseen = Experiment.resume(run.folder, plugins, progress).out_of_fold(world)
+        unseen = kept_out_of_fold(run.folder, world)
         train = world.splits["train"].outcomes
         as_new = unseen is not None and type(router).train is Router.train and world.env.stationary and train is not None and train.complete.any()
 

@@ -35,6 +35,21 @@ OUT_OF_FOLD = "out_of_fold.npz"
 """What an estimator expected of its training rows before it saw their outcomes, with those rows' hash and the candidates."""
 
 
+def kept_out_of_fold(folder: Path, world: World) -> Floats | None:
+    """Return what the estimator of a run's folder expected of the training rows before it saw their outcomes, ``[Q, M]``.
+
+    None where it kept nothing of these rows and candidates.
+    """
+    path = folder / "estimator" / OUT_OF_FOLD
+    if not path.exists():
+        return None
+    saved, names = read_arrays(path), world.services.pool.names
+    kept = saved["candidates"].tolist()
+    if str(saved["split"]) != split_hash(world.splits["train"]) or set(kept) != set(names):
+        return None
+    return np.asarray(saved["quality"][:, [kept.index(name) for name in names]])
+
+
 class Experiment:
     """One experiment and its folder.
 
@@ -222,19 +237,8 @@ class Experiment:
         """Keep what a checkpoint expected of its training rows, in case they are ours."""
         if given.exists():
             write_arrays(self.run.folder / "estimator" / OUT_OF_FOLD, read_arrays(given))
-        if self.out_of_fold(world) is None:
+        if kept_out_of_fold(self.run.folder, world) is None:
             self.progress.say(f"{given.parent} was trained on other rows: training rows are taken as it sees them, even those that it has seen")
-
-    def out_of_fold(self, world: World) -> Floats | None:
-        """Return what the estimator expected of the training rows before it saw their outcomes, ``[Q, M]``."""
-        path = self.run.folder / "estimator" / OUT_OF_FOLD
-        if not path.exists():
-            return None
-        saved, names = read_arrays(path), world.services.pool.names
-        kept = saved["candidates"].tolist()
-        if str(saved["split"]) != split_hash(world.splits["train"]) or set(kept) != set(names):
-            return None
-        return np.asarray(saved["quality"][:, [kept.index(name) for name in names]])
 
     def requests(self, world: World, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return each split's rows as a router sees them; training rows with out-of-fold quality."""
@@ -243,7 +247,7 @@ class Experiment:
         for name in SPLITS:
             queries = world.splits[name].queries
             estimates, quality = describe(estimator, queries, pool)
-            if name == "train" and (unseen := self.out_of_fold(world)) is not None:
+            if name == "train" and (unseen := kept_out_of_fold(self.run.folder, world)) is not None:
                 quality = unseen
             requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality, typical=typical)
         return requests

@@ -12,7 +12,7 @@ from tiny import Seer, Tiny, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
-from aamc_sdk.experiment import Experiment
+from aamc_sdk.experiment import Experiment, kept_out_of_fold
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
@@ -97,7 +97,7 @@ def test_out_of_fold_quality_is_found_by_the_candidates_names(experiment, tmp_pa
     again = experiment(goal="router", estimator=str(kept.run.folder), pool=str(pool))
     world = again.begin()
     again.estimator(world)
-    expected = again.out_of_fold(world)
+    expected = kept_out_of_fold(again.run.folder, world)
     assert expected is not None
     assert expected[0].tolist() == [3, 2, 1, 0]
 
