@@ -147,6 +147,7 @@ class RoutingRequest:
         mask: Whether a candidate is allowed, ``[B, M]``.
         masked_why: By reason, where it forbids a candidate, ``[B, M]``.
         hindsight: What would happen; only privileged routers are given it.
+        preference_given: Whether somebody asked for the preferences; otherwise they are the default ones.
     """
 
     queries: Sequence[Query]
@@ -158,6 +159,7 @@ class RoutingRequest:
     mask: NDArray[np.bool_]
     masked_why: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
     hindsight: Outcomes | None = None
+    preference_given: bool = True
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -178,7 +180,7 @@ class RoutingRequest:
 
     def with_preference(self, preference: Floats) -> RoutingRequest:
         """Return the same requests under one preference ``[3]`` or one each ``[B, 3]``."""
-        return attrs.evolve(self, preferences=np.broadcast_to(preference, (len(self), 3)))
+        return attrs.evolve(self, preferences=np.broadcast_to(preference, (len(self), 3)), preference_given=True)
 
     def reasons(self, row: int, candidate: int) -> str:
         """Return in words why a candidate is masked in a row, ``""`` where it is not."""

@@ -85,6 +85,7 @@ class MetaController:
         self.store = store
         self.estimator = estimator
         self.preference = Preference.of(preference)
+        self._preference_given = preference is not None
         self.seed = seed
         self.router_name = router_name
         self._preferences = dict(preferences or {})
@@ -183,7 +184,7 @@ class MetaController:
             router=lent.make("router", settings.router.name, settings.router.options),
             estimator=None if described_by is None else lent.make("estimator", described_by.name, described_by.options),
             store=open_store(store, plugins),
-            preference=settings.preference,
+            preference=preference,
             seed=settings.seed,
             plugins=plugins,
             router_name=settings.router.name,
@@ -351,6 +352,7 @@ class MetaController:
             typical=self._typical,
             unavailable=down,
             budget_usd=budget_usd,
+            preference_given=preference is not None or self._preference_given,
         )
         request.check_mask()  # before the router is asked
         return request

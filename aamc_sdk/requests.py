@@ -22,6 +22,7 @@ def build_request(
     wait_ms: Floats | None = None,
     unavailable: NDArray[np.bool_] | None = None,
     budget_usd: float | None = None,
+    preference_given: bool = True,
 ) -> RoutingRequest:
     """Return what a router may know of B queries and M candidates.
 
@@ -36,6 +37,7 @@ def build_request(
         wait_ms: Present waiting times ``[B, M]``; none when None.
         unavailable: Candidates that are down, ``[M]`` or ``[B, M]``.
         budget_usd: Most that one answer may be expected to cost.
+        preference_given: Whether somebody asked for the preferences.
     """
     rows = len(queries)
     tokens = token_counts(queries)
@@ -53,6 +55,7 @@ def build_request(
         wait_ms=np.zeros((rows, len(pool))) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else np.ones((rows, len(pool)), bool),
         masked_why=forbidden,
+        preference_given=preference_given,
     )
 
 

@@ -487,3 +487,19 @@ def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaControl
     with pytest.raises(PluginError, match="utility must have shape"):
         controller.route("Hi")
     assert controller.store.experience().position == 0
+
+
+@pytest.mark.parametrize(("own", "asked", "given"), [(None, None, False), (None, (1, 0, 0), True), ((1, 0, 0), None, True)])
+def test_a_router_is_told_whether_anybody_gave_a_preference(
+    own: tuple[float, ...] | None, asked: tuple[float, ...] | None, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def watched(router: Greedy, request: RoutingRequest) -> Scores:
+        seen.append(request.preference_given)
+        return Scores(router.services.reward.scalar(request.expected, request.preferences))
+
+    monkeypatch.setattr(Greedy, "score", watched)
+    with build(preference=own) as controller:
+        controller.route("Hi", preference=asked)
+    assert seen == [given]
