@@ -1,0 +1,1 @@
+"""Routers that learn from feedback while they serve: Thompson sampling, epsilon-greedy and their kin."""
