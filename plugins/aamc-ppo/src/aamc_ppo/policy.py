@@ -8,12 +8,12 @@ A candidate's worth for objective k is a two-tower product plus a load term, and
 .. math::
     c_m &= \mathrm{tower}_c(\text{candidate}_m) \in R^E                                         & (1) \\
     (q_{bk}, a_{bk}) &= \mathrm{tower}_q(\text{query}_b)_k \in R^{E + F}                        & (2) \\
-    V_k(b, m) &= \langle q_{bk}, c_m \rangle + \langle e_k + a_{bk}, \text{pair}_{bm} \rangle   & (3) \\
+    V_k(b, m) &= \langle q_{bk}, c_m \rangle + \langle a_{bk}, \text{pair}_{bm} \rangle         & (3) \\
     U(b, m) &= \textstyle\sum_k w_{bk} V_k(b, m), \qquad
     \pi(m \mid b) \propto \exp(\tau\, U(b, m)) \text{ over the allowed } m                      & (4)
 
-Pair feature k is the expected objective k, so e_k (a unit vector) picks what the plug-in rule maximises. Both
-outputs of the query's tower begin at 0: **the untrained policy is the plug-in rule**, and what is learned is where
+Pair feature k is the expected objective k. The query's tower begins with q = 0 and a_k = e_k (a unit vector, in the bias of its
+last layer), which picks what the plug-in rule maximises: **the untrained policy is the plug-in rule**, and what is learned is where
 that is wrong. Since V does not see the preference, weighing an objective more never lowers what is chosen of V_k.
 The sums over k are taken before those over m, so a candidate costs E + F multiplications whatever K is. Pair features
 come before candidates in memory, ``[B, F, M]``: sums of F products then run along rows, which with many candidates is
@@ -53,9 +53,14 @@ def initial_policy(rng: np.random.Generator, categories: int, hidden: int, embed
         "query_w1": _uniform(rng, query, hidden),
         "query_b1": np.zeros(hidden, np.float32),
         "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR)), np.float32),
-        "query_b2": np.zeros(OBJECTIVES * (embedding + PAIR), np.float32),
+        "query_b2": plug_in(embedding),
         "log_temperature": np.array(np.log(temperature), np.float32),
     }
+
+
+def plug_in(embedding: int) -> Array32:
+    """Return what the query's tower gives before it has learned anything: q = 0 and a_k = e_k, ``[3 (E + 5)]``."""
+    return np.eye(OBJECTIVES, embedding + PAIR, embedding, dtype=np.float32).ravel()
 
 
 def initial_critic(rng: np.random.Generator, categories: int, hidden: int) -> dict[str, Array32]:
@@ -94,9 +99,7 @@ def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, x
     hidden = xp.tanh(query @ p["query_w1"] + p["query_b1"])
     width = embedded.shape[1]
     per_objective = (hidden @ p["query_w2"] + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
-    weighed = (weights[:, None, :] @ per_objective)[:, 0, :]
-    match, expected, load = weighed[:, :width], weighed[:, width : width + OBJECTIVES], weighed[:, width + OBJECTIVES :]
-    factors = xp.concatenate((match, expected + weights, load), 1)
+    factors = (weights[:, None, :] @ per_objective)[:, 0, :]
     if tau is not None:
         factors = tau * factors
     return factors[:, :width] @ embedded.T + (factors[:, None, width:] @ pair)[:, 0, :]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from aamc_ppo.policy import Parameters, embed_candidates, utility
+from aamc_ppo.policy import Parameters, embed_candidates, plug_in, utility
 from aamc_ppo.rollout import View, known_rewards
 from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Reward, RoutingStreams
@@ -21,8 +21,9 @@ TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def scaled(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
     """Return the policy with its correction multiplied by ``trust``."""
-    correction = {name: np.float32(trust) * policy[name] for name in ("query_w2", "query_b2")}
-    return {**policy, **correction}
+    start = plug_in(policy["candidate_w2"].shape[1])
+    w2, b2 = np.float32(trust) * policy["query_w2"], start + np.float32(trust) * (policy["query_b2"] - start)
+    return {**policy, "query_w2": w2, "query_b2": b2}
 
 
 def choose_trust(
