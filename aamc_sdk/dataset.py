@@ -46,6 +46,8 @@ class Experience:
         decisions: The decisions.
         attempts: The calls that followed, by decision id.
         feedback: What was thought of them, in the order in which it came.
+        made: How many of the decisions were made in this stretch: the last ones. The others only have something in it.
+        epoch: How often somebody was forgotten. What was learned in another epoch must be learned again from the start.
     """
 
     position: int
@@ -54,6 +56,8 @@ class Experience:
     decisions: Sequence[Decision]
     attempts: Sequence[Attempt] = ()
     feedback: Sequence[Feedback] = ()
+    made: int = 0
+    epoch: int = 0
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with what followed them."""
@@ -68,6 +72,7 @@ class Experience:
             decisions=decisions,
             attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
             feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
+            made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
         )
 
 

@@ -148,6 +148,7 @@ def request_of(record: Record, pool: Pool) -> RoutingRequest:
         wait_ms=record.wait_ms,
         mask=np.array([[name not in record.masked_why for name in record.candidates]]),
         masked_why={why: np.array([[record.masked_why.get(name) == why for name in record.candidates]]) for why in reasons},
+        preference_given=record.preference_given,
     )
 
 

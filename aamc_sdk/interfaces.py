@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError, StoreError, one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
     from aamc_sdk.dataset import Dataset, Experience
-    from aamc_sdk.log import Record
+    from aamc_sdk.log import Record, View
     from aamc_sdk.types import Attempt, Candidate, Decision, Feedback, Pool, Query
 
 
@@ -419,6 +419,26 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision has not come yet."""
+
+    def view(self, name: str) -> View | None:
+        """Return what was kept under a name, or None; without views a restart learns the whole log again."""
+        return None
+
+    def keep_view(self, name: str, view: View) -> None:
+        """Keep what a router has learned, unless what is there is as new or it belongs to a past epoch.
+
+        At most 8 names are kept; of more, those that were written longest ago go.
+        """
+
+    def forget(self, user: str) -> int:
+        """Erase who asked, in which session, and what (text and embedding) from a user's decisions; return how many they are.
+
+        What was learned from them goes as well: views are dropped, and a new epoch begins.
+
+        Raises:
+            StoreError: This store cannot.
+        """
+        raise StoreError(f"the store {self.url} cannot forget a user")
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -6,8 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from aamc_sdk.errors import PluginError
-from aamc_sdk.interfaces import Router
+from aamc_sdk.errors import CheckpointError, PluginError, StoreError
+from aamc_sdk.interfaces import Part, Router
+from aamc_sdk.log import View
+from aamc_sdk.part_state import restore, state_name, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,8 @@ STRETCH = 1000
 """Entries of the log that are learned at once."""
 POLL_SECONDS = 1.0
 """How often the log is looked at unasked: other processes may write to it as well."""
+VIEW_EVERY = 10_000
+"""Entries of the log after which the router's state is kept in it: a restart learns no more than these again."""
 
 
 def learns(router: Router) -> bool:
@@ -31,19 +35,24 @@ def learns(router: Router) -> bool:
 class Learner:
     """Calls ``router.learn`` with what the log holds after a position, on one thread, in log order.
 
-    What the log holds already is learned before the constructor returns: a restarted process goes
-    on where it was. When ``learn`` raises, learning stops there and ``error`` says why; scoring and
-    the log go on, and the next start takes up at the same entry.
+    What the log holds already is learned before the constructor returns: the router starts from the
+    view that the log keeps of it, else as it is, and learns what came after. So a restarted process goes on
+    where it was. When somebody is forgotten, the router starts again as it was before it learned, from the
+    log's first entry. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the
+    log go on, and the next start takes up at the same entry.
 
     Args:
         store: The log.
-        router: Who learns.
+        router: Who learns; what it knows already is none of the log's.
         tell: Called with each feedback that was learned after the start.
+
+    Attributes:
         position: The log's position that the router has learned up to.
+        error: Why learning has stopped, or None.
     """
 
-    def __init__(self, store: Store, router: Router, tell: Callable[[Feedback], None], position: int = 0) -> None:
-        self.position = position
+    def __init__(self, store: Store, router: Router, tell: Callable[[Feedback], None]) -> None:
+        self.position = 0
         self.error: Exception | None = None
         self._store = store
         self._router = router
@@ -51,6 +60,11 @@ class Learner:
         self._changed = threading.Condition()
         self._asked = self._done = 0
         self._closed = False
+        self._saves = type(router).save is not Part.save  # without, its state is nothing but what it learns from the log
+        self._beginning = state_of(router)
+        self._name = state_name(router, self._beginning)
+        self._epoch = self._kept = self._told = 0
+        self._take_up_view()
         self._catch_up(tell=False)
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
@@ -75,11 +89,12 @@ class Learner:
             raise PluginError(f"the router failed to learn and has stopped at position {self.position} of the log: {self.error!r}") from self.error
 
     def close(self) -> None:
-        """Finish the stretch in hand and stop; closing twice does nothing."""
+        """Finish the stretch in hand, keep what was learned in the log, and stop; closing twice does nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
+        self._keep_view()
 
     @property
     def _stopped(self) -> bool:
@@ -105,12 +120,48 @@ class Learner:
 
     def _learn_stretch(self, tell: bool) -> bool:
         """Learn the next stretch of the log; return whether there was one."""
-        experience = self._store.experience(self.position, STRETCH)
+        known = self.position < self._told
+        experience = self._store.experience(self.position, min(STRETCH, self._told - self.position) if known else STRETCH)
+        if experience.epoch != self._epoch:
+            self._begin_again(experience.epoch)
+            return True
         if experience.position == self.position:
             return False
         self._router.learn(experience)
         self.position = experience.position
-        if tell:
+        if self.position - self._kept >= VIEW_EVERY:
+            self._keep_view()
+        if tell and not known:
             for feedback in experience.feedback:
                 self._tell(feedback)
         return True
+
+    def _begin_again(self, epoch: int) -> None:
+        """Forget what was learned; the feedback that is learned once more is not told once more."""
+        restore(self._router, self._beginning)
+        self._told = max(self._told, self.position)
+        self._epoch, self.position, self._kept = epoch, 0, 0
+
+    def _take_up_view(self) -> None:
+        """Start where the log's view of the router ends, if it has one that can be read."""
+        view = self._store.view(self._name) if self._saves else None
+        if view is None:
+            return
+        try:
+            restore(self._router, view.content)
+        except CheckpointError as error:
+            logger.warning("the log is learned again from its start, since its view of the router cannot be read: %s", error)
+            self._begin_again(view.epoch)
+        else:
+            self._epoch, self.position, self._kept = view.epoch, view.position, view.position
+
+    def _keep_view(self) -> None:
+        """Keep the router's state in the log, where it has learned something since that was done last and has not failed halfway."""
+        if not self._saves or self.error is not None or self.position == self._kept:
+            return
+        try:
+            self._store.keep_view(self._name, View(self.position, state_of(self._router), self._epoch))
+        except StoreError as error:  # the next start learns more again, no less
+            logger.warning("what the router has learned could not be kept: %s", error)
+        else:
+            self._kept = self.position

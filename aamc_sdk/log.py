@@ -27,6 +27,7 @@ class Record:
         expected: Expected outcomes, ``[1, M]``.
         wait_ms: Waiting times, ``[1, M]``.
         masked_why: Why a candidate was not allowed, by name.
+        preference_given: Whether somebody asked for the decision's preference.
     """
 
     decision: Decision
@@ -36,6 +37,22 @@ class Record:
     expected: Outcomes
     wait_ms: Floats
     masked_why: Mapping[str, str]
+    preference_given: bool = True
+
+
+@attrs.frozen
+class View:
+    """What an online router has made of the log so far: kept there, so that a restart need not learn all of it again.
+
+    Attributes:
+        position: The log's position that was learned up to.
+        content: The router's state then.
+        epoch: The log's epoch then, see :class:`aamc_sdk.dataset.Experience`.
+    """
+
+    position: int
+    content: bytes
+    epoch: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -70,4 +87,5 @@ class Records(Sequence[Record]):
             expected=request.expected.take(here),
             wait_ms=request.wait_ms[here],
             masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
+            preference_given=request.preference_given,
         )

@@ -22,6 +22,7 @@ from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError,
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
 from aamc_sdk.log import Records
+from aamc_sdk.pseudonyms import pseudonym
 from aamc_sdk.requests import build_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_ids
 
@@ -55,9 +56,10 @@ class MetaController:
         router_name: What decisions call the router.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
         typical: The candidates' mean quality, cost and latency ``[M, 3]``, for those without prices or figures.
+        user_key: Turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Raises:
-        ConfigError: The router is privileged: it needs to know outcomes in advance.
+        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty.
     """
 
     def __init__(
@@ -74,7 +76,11 @@ class MetaController:
         router_name: str = "",
         preferences: Mapping[str, Preference] | None = None,
         typical: Floats | None = None,
+        user_key: str | None = None,
     ) -> None:
+        if user_key == "":
+            store.close()
+            raise ConfigError("the key of user ids must not be empty; give a long random text, or None to leave user ids as they are")
         if router.privileged:
             store.close()
             name = router_name or type(router).__name__
@@ -90,6 +96,7 @@ class MetaController:
         self.router_name = router_name
         self._preferences = dict(preferences or {})
         self._typical = typical
+        self._user_key = user_key
         self._plugins = plugins
         self._heard = set() if plugins is None else {event for event in ("aamc_decided", "aamc_learned") if plugins.hears(event)}
         self._door = Door()
@@ -106,6 +113,7 @@ class MetaController:
         store: str | None = None,
         seed: int | None = None,
         plugins: Plugins | None = None,
+        user_key: str | None = None,
     ) -> MetaController:
         """Return a controller with what a run trained.
 
@@ -115,6 +123,7 @@ class MetaController:
             store: The log's URL; ``log.db`` in the run's folder when None.
             seed: Draws follow from it; the run's own when None.
             plugins: The installed ones when None.
+            user_key: Turns user ids into pseudonyms; None leaves them.
 
         Raises:
             CheckpointError: There is no such run, or it is damaged.
@@ -138,6 +147,7 @@ class MetaController:
             router_name=router or opened.router_name,
             preferences=opened.calibrated_preferences,
             typical=opened.candidate_means,
+            user_key=user_key,
         )
 
     @classmethod
@@ -152,6 +162,7 @@ class MetaController:
         preference: PreferenceLike = None,
         seed: int = 0,
         plugins: Plugins | None = None,
+        user_key: str | None = None,
     ) -> MetaController:
         """Return a controller of untrained parts; the reward's scales come from the pool's own figures.
 
@@ -164,6 +175,7 @@ class MetaController:
             preference: Of requests that give none.
             seed: All randomness follows from it.
             plugins: The installed ones when None.
+            user_key: Turns user ids into pseudonyms; None leaves them.
         """
         from aamc_sdk.plugins import get_plugin_manager
         from aamc_sdk.pools import find_pool
@@ -188,6 +200,7 @@ class MetaController:
             seed=settings.seed,
             plugins=plugins,
             router_name=settings.router.name,
+            user_key=user_key,
         )
 
     def route(
@@ -304,6 +317,20 @@ class MetaController:
         """Say what came of a decision as :meth:`feedback` does, without holding up the event loop."""
         return await self._aside(self.feedback, decision_id, **fields)
 
+    def forget(self, user: str) -> int:
+        """Erase a user from the log and from what was learned; return how many decisions were theirs.
+
+        The router learns the rest of the log again, beside the requests that it decides meanwhile.
+
+        Raises:
+            StoreError: The store cannot forget, or the controller is closed.
+        """
+        with self._door:
+            decisions = self.store.forget(user if self._user_key is None else pseudonym(user, self._user_key))
+            if self.learner is not None:
+                self.learner.wake()
+        return decisions
+
     def explain(self, decision_id: str) -> Explanation:
         """Say why a decision was made, and what would have changed it.
 
@@ -338,7 +365,7 @@ class MetaController:
     ) -> RoutingRequest:
         if isinstance(queries, str):
             raise DataError(f"a batch is a list of queries, not one text ({queries!r:.60}); use route for one")
-        asked = [_query(query) for query in queries]
+        asked = [self._known_as(_query(query)) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
         down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in unavailable]) if unavailable else None
@@ -356,6 +383,12 @@ class MetaController:
         )
         request.check_mask()  # before the router is asked
         return request
+
+    def _known_as(self, query: Query) -> Query:
+        """Return the query as the router and the log may see it."""
+        if query.user is None or self._user_key is None:
+            return query
+        return attrs.evolve(query, user=pseudonym(query.user, self._user_key))
 
     def _weights(self, preference: PreferenceLike | Floats, rows: int) -> Floats:
         """Return one preference ``[3]``, or one each ``[rows, 3]``."""

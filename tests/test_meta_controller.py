@@ -503,3 +503,24 @@ def test_a_router_is_told_whether_anybody_gave_a_preference(
     with build(preference=own) as controller:
         controller.route("Hi", preference=asked)
     assert seen == [given]
+
+
+def test_users_are_known_by_pseudonyms_where_there_is_a_key() -> None:
+    controllers = [build("counting", user_key=key) for key in ("secret", "other", None)]
+    names = []
+    for controller in controllers:
+        with controller:
+            controller.route(Query("Hi", user="ann"), decision_id="d")
+            controller.route("Hi", user="ann", session="s", decision_id="e")
+            user, again = (controller.store.record(name).query.user for name in "de")
+            assert user == again
+            assert controller.forget("ann") == 2
+            assert controller.store.record("e").query.user is None
+            names.append(user)
+    assert names == ["aad4e6199b77de3305e568999486a8be", names[1], "ann"]
+    assert names[1] not in (names[0], "ann")
+
+
+def test_an_empty_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must not be empty"):
+        build(user_key="")

@@ -14,7 +14,7 @@ import pytest
 from aamc_sdk.batch import Estimates, Outcomes
 from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Record
+from aamc_sdk.log import Record, View
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.stores import open_store
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
@@ -291,3 +291,61 @@ def test_a_store_is_named_by_a_url_of_a_known_scheme() -> None:
         open_store("sqlit:state.db", PLUGINS)
     with pytest.raises(ConfigError, match="did you mean 'store_text'"):
         open_store("memory:", PLUGINS, {"store_texts": True})
+
+
+def test_a_preference_that_nobody_gave_reads_as_such(store: Store) -> None:
+    store.decided([attrs.evolve(record("d"), preference_given=False), record("e")])
+    assert [store.record(name).preference_given for name in "de"] == [False, True]
+
+
+def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
+    store.decided([record("d"), record("e")])
+    store.judged(Feedback(decision_id="d", quality=1.0))
+    assert store.experience().made == 2
+    assert [store.experience(after, 1).made for after in range(4)] == [1, 1, 0, 0]
+    about = store.experience(1).about([attrs.evolve(record("d").query, text="")])
+    assert (len(about.decisions), about.made) == (2, 1)  # d is only judged after position 1
+
+
+def test_a_view_is_kept_until_a_newer_one_comes(store: Store) -> None:
+    assert store.view("router") is None
+    for position, content in ((5, b"five"), (4, b"four"), (5, b"again")):
+        store.keep_view("router", View(position, content))
+        assert store.view("router") == View(5, b"five")
+    store.keep_view("router", View(6, b"six"))
+    assert store.view("router") == View(6, b"six")
+
+
+def test_the_views_written_longest_ago_go(store: Store) -> None:
+    for n in range(8):
+        store.keep_view(f"router {n}", View(1, b""))
+    store.keep_view("router 0", View(2, b""))
+    store.keep_view("router 8", View(1, b""))
+    assert [n for n in range(9) if store.view(f"router {n}") is None] == [1]
+
+
+def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store) -> None:
+    other = record("other")
+    store.decided([record("d"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob", session="s")), record("e")])
+    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.keep_view("router", View(4, b"state"))
+    assert store.experience().epoch == 0
+    assert store.forget("ann") == 2
+    for name in "de":
+        assert store.record(name).query == attrs.evolve(record(name).query, text="", user=None, prompt_tokens=3)
+        assert store.record(name).estimates.embedding is None
+    assert (store.record("other").query.user, store.record("other").query.session) == ("bob", "s")
+    assert store.record("other").estimates.embedding is not None
+    assert store.view("router") is None
+    found = store.experience()
+    assert (found.epoch, [feedback.quality for feedback in found.feedback]) == (1, [1.0])
+    assert store.forget("ann") == 0
+    assert store.experience().epoch == 2
+
+
+def test_a_view_of_a_past_epoch_is_not_kept(store: Store) -> None:
+    store.forget("ann")
+    store.keep_view("router", View(3, b"knows ann", epoch=0))
+    assert store.view("router") is None
+    store.keep_view("router", View(3, b"", epoch=1))
+    assert store.view("router") == View(3, b"", epoch=1)

@@ -11,13 +11,16 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log import Records, View
 from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.records import StoreOptions
 from aamc_sdk.stores.sqlite import SqliteStore
-from aamc_sdk.types import Feedback
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Query
 
 WRITER = """
 import sys
@@ -72,9 +75,37 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="version 7, newer than 1"):
+    with pytest.raises(StoreError, match="version 7, newer than 2"):
         open_log(path)
     assert before == path.read_bytes()
+
+
+def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.judged(Feedback(decision_id="d", quality=1.0))
+    with closing(sqlite3.connect(path)) as connection:  # version 1 had neither of these
+        connection.executescript("DROP TABLE views; DROP TABLE erasures; PRAGMA user_version = 1")
+    with closing(open_log(path)) as store:
+        assert [feedback.decision_id for feedback in store.pending()] == ["d"]
+        store.keep_view("router", View(3, b"state"))
+        assert store.view("router") == View(3, b"state")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
+    def bytes_of_the_log() -> bytes:
+        return b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+    with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", StoreOptions(store_text=True))) as store:
+        given = Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))
+        asked = attrs.evolve(given[0], query=Query("a very private question", user="ann-from-accounting"))
+        store.decided([asked])
+        assert b"ann-from-accounting" in bytes_of_the_log()
+        assert store.forget("ann-from-accounting") == 1
+        assert b"ann-from-accounting" not in bytes_of_the_log()
+        assert b"a very private question" not in bytes_of_the_log()
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

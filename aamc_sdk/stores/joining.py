@@ -8,19 +8,20 @@ import numpy as np
 
 from aamc_sdk.batch import Estimates
 from aamc_sdk.dataset import Experience
-from aamc_sdk.stores.records import ATTEMPT, FEEDBACK, Row, attempt_from, feedback_from, record_from
+from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
 
 
-def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row]) -> Experience:
+def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int) -> Experience:
     """Return a stretch of the log as an experience.
 
     Each attempt and each piece of feedback stands in exactly one stretch. A decision stands in
-    every stretch that has something about it, so what is learned must not count decisions.
+    every stretch that has something about it; ``made`` counts those whose own entry it is.
 
     Args:
         position: Where the stretch ends.
         stretch: Its entries, in log order.
         decisions: The decisions that they are or name, in log order.
+        epoch: How often somebody was forgotten.
     """
     records = [record_from(row) for row in decisions]
     return Experience(
@@ -30,6 +31,8 @@ def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row]) -> Exp
         decisions=[record.decision for record in records],
         attempts=[attempt_from(row) for row in stretch if row.kind == ATTEMPT],
         feedback=[feedback_from(row) for row in stretch if row.kind == FEEDBACK],
+        made=sum(row.kind == DECISION for row in stretch),
+        epoch=epoch,
     )
 
 

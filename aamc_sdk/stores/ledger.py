@@ -13,6 +13,8 @@ from aamc_sdk.stores.rules import Ledger, append, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
+MOST_VIEWS = 8
+"""Routers whose state a log keeps; of more, those that were written longest ago go."""
 
 
 class LedgerStore(Store):

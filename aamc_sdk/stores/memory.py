@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log import Record, Records
+from aamc_sdk.log import Record, Records, View
 from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.ledger import LedgerStore
-from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, decision_row, feedback_from, record_from
+from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, decision_row, erased, feedback_from, record_from, user_of
 from aamc_sdk.stores.rules import Ledger
 from aamc_sdk.types import Feedback
 
@@ -28,6 +28,8 @@ class _Lists:
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], Row] = {}
+        self.views: dict[str, View] = {}
+        self.epoch = 0
         self._log: list[Row | Unwritten] = []
         self._positions: dict[tuple[str, str], int] = {}
         self._attempts: defaultdict[str, list[Row]] = defaultdict(list)
@@ -70,6 +72,16 @@ class _Lists:
         """Return the decisions that a stretch's entries are or name, in log order."""
         return [self._row(position) for position in sorted({self._positions[DECISION, row.decision_id] for row in stretch})]
 
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are."""
+        rows = {position: self._row(position) for (kind, _), position in self._positions.items() if kind == DECISION}
+        asked = {position: erased(row) for position, row in rows.items() if user_of(row) == user}
+        for position, row in asked.items():
+            self._log[position] = row
+        self.views.clear()
+        self.epoch += 1
+        return len(asked)
+
     def _row(self, position: int) -> Row:
         entry = self._log[position]
         if isinstance(entry, tuple):
@@ -107,13 +119,33 @@ class MemoryStore(LedgerStore):
         """Return what the log holds after a position."""
         with self._lock:
             stretch = self._ledger.stretch(after, limit)
-            decisions = self._ledger.decisions(stretch)
-        return join(after + len(stretch), stretch, decisions)
+            decisions, epoch = self._ledger.decisions(stretch), self._ledger.epoch
+        return join(after + len(stretch), stretch, decisions, epoch)
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision has not come yet."""
         with self._lock:
             return [feedback_from(row) for row in self._ledger.held.values() if row.kind == FEEDBACK]
+
+    def view(self, name: str) -> View | None:
+        """Return what was kept under a name, or None."""
+        return self._ledger.views.get(name)
+
+    def keep_view(self, name: str, view: View) -> None:
+        """Keep what a router has learned."""
+        with self._lock:
+            views = self._ledger.views
+            known = views.get(name)
+            if view.epoch == self._ledger.epoch and (known is None or known.position < view.position):
+                views.pop(name, None)  # the newest stands last
+                views[name] = view
+            for oldest in list(views)[:-MOST_VIEWS]:
+                del views[oldest]
+
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are."""
+        with self._lock:
+            return self._ledger.forget(user)
 
     def close(self) -> None:
         """Refuse further writes."""

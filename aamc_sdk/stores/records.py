@@ -75,7 +75,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         "expected": {name: None if array is None else array[0] for name, array in _fields(record.expected).items()},
         "wait_ms": record.wait_ms[0],
         "masked_why": record.masked_why,
-    }
+    } | ({} if record.preference_given else {"preference_given": False})
     return Row(
         kind=DECISION,
         id=decision.id,
@@ -110,7 +110,21 @@ def record_from(row: Row) -> Record:
         ),
         wait_ms=_floats([content["wait_ms"]]),
         masked_why=content["masked_why"],
+        preference_given=content.get("preference_given", True),
     )
+
+
+def user_of(row: Row) -> str | None:
+    """Return who asked for the decision that a row keeps."""
+    return json.loads(row.content)["query"]["user"]  # type: ignore[no-any-return]  # as decision_row writes it
+
+
+def erased(row: Row) -> Row:
+    """Return a decision's row without who asked, in which session, and what."""
+    content = json.loads(row.content)
+    asked = attrs.evolve(Query(**content["query"]), user=None, session=None)
+    content["query"] = _fields(_without_text(asked))
+    return attrs.evolve(row, content=_json(content), embedding=None)
 
 
 def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:

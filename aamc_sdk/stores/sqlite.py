@@ -8,34 +8,41 @@ writes. Several processes may share a file.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log import Record
+from aamc_sdk.log import Record, View
 from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.ledger import LedgerStore
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, feedback_from, record_from
+from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, feedback_from, record_from
 from aamc_sdk.stores.rules import Ledger
 from aamc_sdk.types import Feedback
 
 T = TypeVar("T")
-SCHEMA = 1
-"""The version of the tables below, kept in the file's ``user_version``."""
-_TABLES = (
-    """CREATE TABLE entries (
-        n INTEGER PRIMARY KEY,
-        position INTEGER UNIQUE,  -- NULL while the entry waits for its decision
-        kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
-        content TEXT NOT NULL, time REAL NOT NULL, embedding BLOB,
-        UNIQUE (kind, id))""",
-    "CREATE INDEX entries_by_decision ON entries (decision_id, position)",
-    f"PRAGMA user_version = {SCHEMA}",
+_VERSIONS = (
+    (
+        """CREATE TABLE entries (
+            n INTEGER PRIMARY KEY,
+            position INTEGER UNIQUE,  -- NULL while the entry waits for its decision
+            kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
+            content TEXT NOT NULL, time REAL NOT NULL, embedding BLOB,
+            UNIQUE (kind, id))""",
+        "CREATE INDEX entries_by_decision ON entries (decision_id, position)",
+    ),
+    (
+        "CREATE TABLE views (n INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL)",
+        "CREATE TABLE erasures (epoch INTEGER PRIMARY KEY, time REAL NOT NULL)",  # one each time that somebody was forgotten
+    ),
 )
+SCHEMA = len(_VERSIONS)
+"""The version of the tables, kept in the file's ``user_version``: each version's statements turn the one before into it."""
 _COLUMNS = "kind, id, decision_id, candidate, content, time, embedding"
 _SELECT = f"SELECT {_COLUMNS} FROM entries"  # noqa: S608  # constants
 _BUSY_SECONDS = 30.0
@@ -76,6 +83,29 @@ class _Table:
         """Return the decisions that the entries of a stretch are or name, in log order."""
         named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
         return self._rows(f"WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
+
+    @property
+    def epoch(self) -> int:
+        return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
+
+    def view(self, name: str) -> View | None:
+        found = self._connection.execute("SELECT position, content FROM views WHERE name = ?", (name,)).fetchone()
+        return None if found is None else View(found[0], found[1], self.epoch)
+
+    def keep_view(self, name: str, view: View) -> None:
+        known = self.view(name)
+        if view.epoch == self.epoch and (known is None or known.position < view.position):
+            self._connection.execute("REPLACE INTO views (name, position, content) VALUES (?, ?, ?)", (name, view.position, view.content))
+            self._connection.execute("DELETE FROM views WHERE n NOT IN (SELECT n FROM views ORDER BY n DESC LIMIT ?)", (MOST_VIEWS,))
+
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are."""
+        rows = self._rows("WHERE kind = ? AND json_extract(content, '$.query.user') = ?", DECISION, user)
+        values = [(row.content, row.id) for row in map(erased, rows)]
+        self._connection.executemany("UPDATE entries SET content = ?, embedding = NULL WHERE kind = 'decision' AND id = ?", values)
+        self._connection.execute("DELETE FROM views")
+        self._connection.execute("INSERT INTO erasures (time) VALUES (?)", (time.time(),))
+        return len(rows)
 
     def place(self, row: Row) -> None:
         self._write(row, "(SELECT coalesce(max(position), 0) + 1 FROM entries)")
@@ -130,13 +160,29 @@ class SqliteStore(LedgerStore):
         """Return what the log holds after a position."""
         with self._reading() as table:
             end, stretch = table.stretch(after, limit)
-            decisions = table.decisions(after, end)
-        return join(end, stretch, decisions)
+            decisions, epoch = table.decisions(after, end), table.epoch
+        return join(end, stretch, decisions, epoch)
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision has not come yet."""
         with self._reading() as table:
             return [feedback_from(row) for row in table.all_waiting(FEEDBACK)]
+
+    def view(self, name: str) -> View | None:
+        """Return what was kept under a name, or None."""
+        with self._reading() as table:
+            return table.view(name)
+
+    def keep_view(self, name: str, view: View) -> None:
+        """Keep what a router has learned."""
+        self._writer.run(lambda: self._ledger.keep_view(name, view))
+
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are. Their bytes are gone when this returns, from the write-ahead log too."""
+        erased_rows = self._writer.run(lambda: self._ledger.forget(user))
+        with self._explained(), contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return erased_rows
 
     def close(self) -> None:
         """Write what was asked for, then let go of the file."""
@@ -172,10 +218,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _check_version(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # who was forgotten leaves no bytes in unused pages
     connection.execute("BEGIN IMMEDIATE")
-    if _check_version(connection, path) == 0:  # again: another process may have made them meanwhile
-        for statement in _TABLES:
+    version = _check_version(connection, path)  # again: another process may have made or migrated them meanwhile
+    if version < SCHEMA:
+        for statement in itertools.chain(*_VERSIONS[version:]):
             connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
     connection.execute("COMMIT")
 
 

@@ -1,0 +1,168 @@
+"""Learning from the log: restarts, views of what was learned, and forgetting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk import learner as learning
+from aamc_sdk.batch import Scores
+from aamc_sdk.errors import StoreError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import NoOptions, Router, Store
+from aamc_sdk.learner import Learner
+from aamc_sdk.log import Records, View
+from aamc_sdk.part_state import restore, state_name, state_of
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.stores import open_store
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Query
+
+
+class Tally(Router):
+    """Counts what it learns: decisions, judgements by user, and the stretches it took."""
+
+    def __init__(self, config: Any = None, services: Any = None) -> None:
+        super().__init__(config or NoOptions(), services)
+        self.made = self.stretches = 0
+        self.judged: dict[str, float] = {}
+
+    def score(self, request: Any) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+    def learn(self, experience: Any) -> None:
+        self.stretches += 1
+        self.made += experience.made
+        users = {decision.id: query.user or "nobody" for decision, query in zip(experience.decisions, experience.queries, strict=True)}
+        for feedback in experience.feedback:
+            user = users[feedback.decision_id]
+            self.judged[user] = self.judged.get(user, 0.0) + feedback.quality
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "tally.json", {"made": self.made, "judged": self.judged})
+
+    def load(self, folder: Path) -> None:
+        saved = read_json(folder / "tally.json")
+        self.made, self.judged = saved["made"], saved["judged"]
+
+
+class Unsaved(Tally):
+    """Keeps nothing of what it learns: its state is the log alone."""
+
+    save = Router.save
+    load = Router.load
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    opened = open_store("memory:", Plugins())
+    yield opened
+    opened.close()
+
+
+def judge(store: Store, *names: str) -> None:
+    """Log a decision of each name's first letter, and feedback 0.5 on it."""
+    request = make_request(make_dataset(len(names)))
+    asked = attrs.evolve(request, queries=[Query("Hi", user=name[0]) for name in names])
+    decisions = [Decision(name, POOL.names[0], 1.0, Preference()) for name in names]
+    store.decided(Records(decisions, asked))
+    for name in names:
+        store.judged(Feedback(decision_id=name, quality=0.5))
+
+
+def learned(store: Store, router: Tally) -> Tally:
+    """Let a router learn all that the log holds, and return it."""
+    Learner(store, router, lambda _: None).close()
+    return router
+
+
+def test_a_restart_learns_only_what_came_after_the_view(store: Store) -> None:
+    judge(store, "ann1", "bob1", "ann2")
+    first = learned(store, Tally())
+    assert (first.made, first.judged, first.stretches) == (3, {"a": 1.0, "b": 0.5}, 1)
+    unchanged = learned(store, Tally())
+    assert (unchanged.made, unchanged.judged, unchanged.stretches) == (3, {"a": 1.0, "b": 0.5}, 0)
+    judge(store, "bob2")
+    second = learned(store, Tally())
+    assert (second.made, second.judged, second.stretches) == (4, {"a": 1.0, "b": 1.0}, 1)
+
+
+def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "VIEW_EVERY", 4)
+    monkeypatch.setattr(learning, "STRETCH", 1)
+    judge(store, "ann1", "bob1", "ann2")  # 6 entries
+    router = Tally()
+    name = state_name(router, state_of(router))
+    learner = Learner(store, router, lambda _: None)
+    kept = store.view(name)  # as a killed process would leave it
+    learner.close()
+    assert kept is not None
+    assert kept.position == 4
+    restore(router, kept.content)
+    assert (router.made, router.judged) == (3, {"a": 0.5})
+
+
+def test_a_router_that_saves_nothing_learns_the_log_again(store: Store) -> None:
+    judge(store, "ann1", "bob1")
+    learned(store, Unsaved())
+    assert learned(store, Unsaved()).judged == {"a": 0.5, "b": 0.5}
+
+
+def test_routers_of_other_states_have_views_of_their_own(store: Store) -> None:
+    judge(store, "ann1")
+    trained = Tally()
+    trained.made = 100
+    learned(store, Tally())
+    assert learned(store, trained).made == 101
+
+
+def test_a_view_that_cannot_be_read_is_learned_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    judge(store, "ann1", "bob1")
+    store.keep_view(state_name(Tally(), state_of(Tally())), View(2, b"no archive"))
+    assert learned(store, Tally()).judged == {"a": 0.5, "b": 0.5}
+    assert "cannot be read" in caplog.text
+
+
+def test_who_is_forgotten_is_learned_from_as_nobody(store: Store) -> None:
+    judge(store, "ann1", "bob1", "ann2")
+    router, told = Tally(), []
+    learner = Learner(store, router, told.append)
+    judge(store, "bob2")
+    learner.flush(10)
+    store.forget("a")
+    learner.flush(10)
+    assert (router.made, router.judged) == (4, {"nobody": 1.0, "b": 1.0})
+    judge(store, "ann3")
+    learner.flush(10)
+    learner.close()
+    assert router.judged == {"nobody": 1.0, "b": 1.0, "a": 0.5}
+    assert [feedback.decision_id for feedback in told] == ["bob2", "ann3"]  # nothing is told twice
+    again = learned(store, Tally())
+    assert (again.judged, again.stretches) == (router.judged, 0)
+
+
+def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(name: str, view: View) -> None:
+        raise StoreError("the disk is full")
+
+    judge(store, "ann1")
+    monkeypatch.setattr(store, "keep_view", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert learned(store, Tally()).judged == {"a": 0.5}
+    assert "the disk is full" in caplog.text
+    assert learned(store, Tally()).judged == {"a": 0.5}
+
+
+def test_a_state_is_the_same_for_the_same_files() -> None:
+    one, other = Tally(), Tally()
+    assert state_of(one) == state_of(other)
+    other.made = 1
+    assert state_of(one) != state_of(other)
+    restore(one, state_of(other))
+    assert one.made == 1
