@@ -1,0 +1,1 @@
+"""Agents that the puppeteer activates: tools that need no model, and roles that a language model plays."""

@@ -1,0 +1,127 @@
+"""Agent ``calculator``: evaluates arithmetic, and nothing but arithmetic."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aamc_puppeteer.agents.tool import AgentError, Tool, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate
+
+Number = int | float
+MOST_CHARACTERS = 2_000
+"""Longer expressions are refused; so is nesting that Python's own parser refuses."""
+MOST_BITS = 4_096
+"""Whole numbers with more bits are refused, before they are computed."""
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "max": max,
+    "min": min,
+    "round": round,
+    "sqrt": math.sqrt,
+}
+_RUN = re.compile(r"[\d(+-][\d\s.()+*/%-]*[\d)]")
+_OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
+
+
+class Calculator(Tool):
+    """Evaluates the expression in what was said last."""
+
+    spec = Candidate("calculator", "Evaluates an arithmetic expression of numbers, such as 3 * (4 + 5), and gives the number.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the value of the expression."""
+        text = subject(state)
+        try:
+            return as_text(evaluate(expression_in(text)))
+        except (ArithmeticError, ValueError) as error:
+            raise AgentError(f"no arithmetic to do in {text!r:.80}: {error}") from error
+
+
+def expression_in(text: str) -> str:
+    """Return the text where it is an expression, else the longest one that stands in its prose.
+
+    Raises:
+        ValueError: There is none. A text with an assignment is a program, which is not searched.
+    """
+    if _parses(text):
+        return text
+    found = [] if "=" in text else [run for run in _RUN.findall(text) if _OPERATION.search(run) and _parses(run)]
+    if not found:
+        raise ValueError("it has no expression")
+    longest: str = max(found, key=len)
+    return longest
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser's own words for too deep and for null bytes
+        return False
+    return True
+
+
+def evaluate(expression: str) -> Number:
+    """Return an expression's value. Names, attributes, strings and every other kind of code are refused.
+
+    Raises:
+        ValueError: It is no arithmetic, or too large; ArithmeticError for a division by zero or an overflow.
+    """
+    if len(expression) > MOST_CHARACTERS:
+        raise ValueError(f"it is longer than {MOST_CHARACTERS} characters")
+    try:
+        value = _value(ast.parse(expression.strip(), mode="eval").body)
+    except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
+        raise ValueError(f"it is no expression ({error})") from error
+    if isinstance(value, complex) or not math.isfinite(value):
+        raise ValueError(f"its value is {value}")
+    return value
+
+
+def _value(node: ast.expr) -> Number:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return _small(node.value)  # type: ignore[arg-type]  # its type was looked at
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        return _UNARY[type(node.op)](_value(node.operand))
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        left, right = _value(node.left), _value(node.right)
+        if isinstance(node.op, ast.Pow):
+            _check_power(left, right)
+        return _small(_BINARY[type(node.op)](left, right))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and not node.keywords:
+        return _small(_FUNCTIONS[node.func.id](*map(_value, node.args)))
+    raise ValueError(f"{ast.unparse(node)!r:.40} is no arithmetic")
+
+
+def _small(value: Number) -> Number:
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise ValueError(f"a number has more than {MOST_BITS} bits")
+    return value
+
+
+def _check_power(base: Number, exponent: Number) -> None:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MOST_BITS:
+        raise ValueError(f"a power has more than {MOST_BITS} bits")
+
+
+def as_text(value: Number) -> str:
+    """Return a number as people write it: 4 for 4.0, and twelve digits of others."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,32 @@
+"""Agent ``parser``: turns a story, or a list of commands, into an expression or a short program."""
+
+from __future__ import annotations
+
+import attrs
+
+from aamc_puppeteer.agents.stories import formulate
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate, option
+
+
+@attrs.frozen(kw_only=True)
+class ParserConfig(ToolConfig):
+    """How its calls are billed."""
+
+    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+
+
+class Parser(Tool):
+    """Writes down how a story's number is worked out, without working it out."""
+
+    Config = ParserConfig
+    spec = Candidate("parser", "Reads a word problem or a list of commands and writes it as an arithmetic expression or a Python program.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the expression or program of what was said last."""
+        text = subject(state)
+        formula = formulate(text)
+        if formula is None:
+            raise AgentError(f"there is no word problem in {text!r:.80}")
+        return formula

@@ -1,0 +1,44 @@
+"""Suite ``tables``: questions about a price list and a list of orders.
+
+Difficulty 1 asks for a cell; 2 for a sum over rows, which must be looked up and then added; 3 for a product of cells
+of two tables, of which the second can only be looked up after the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from aamc_puppeteer.suites.arithmetic import NAMES
+from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.verifiers import Numeric
+
+ITEMS = ("kelp soap", "oak tray", "tin lamp", "wool hat", "clay mug", "silk scarf", "iron pan", "glass jar", "straw mat", "brass bell")
+PRICES, ORDERS = "prices.csv", "orders.csv"
+
+
+def make(task_id: str, rng: Random, difficulty: int) -> Task:
+    """Return a task of a difficulty from 1 to 3, with its tables."""
+    items = rng.sample(ITEMS, 6)
+    prices = {item: rng.randint(4, 199) / 2 for item in items}
+    stock = {item: rng.randint(2, 400) for item in items}
+    orders = [(f"R{number}", rng.choice(NAMES[:4]), rng.choice(items), rng.randint(2, 25)) for number in rng.sample(range(1000, 10_000), 12)]
+    item, (number, buyer, ordered, quantity) = rng.choice(items), rng.choice(orders)
+    if difficulty == 1:
+        column, value = rng.choice((("price", prices[item]), ("stock", stock[item])))
+        text, answer = f"What is the {column} of {item} in {PRICES}?", float(value)
+    elif difficulty == 2:
+        text = f"Add up the quantity of every order whose buyer is {buyer} in {ORDERS}."
+        answer = float(sum(order[3] for order in orders if order[1] == buyer))
+    else:
+        text = f"Multiply the quantity of {number} in {ORDERS} by the price of its item in {PRICES}."
+        answer = quantity * prices[ordered]
+    files = {
+        PRICES: _csv("item,price,stock", [(item, prices[item], stock[item]) for item in items]),
+        ORDERS: _csv("order,buyer,item,quantity", orders),
+    }
+    return Task(id=task_id, text=text, kind="tables", verifier=Numeric(), reference=f"{answer:g}", difficulty=difficulty, files=files)
+
+
+def _csv(header: str, rows: Sequence[tuple[object, ...]]) -> str:
+    return "\n".join((header, *(",".join(map(str, row)) for row in rows), ""))
