@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -48,6 +48,7 @@ class Experience:
         feedback: What was thought of them, in the order in which it came.
         made: How many of the decisions were made in this stretch: the last ones. The others only have something in it.
         epoch: How often somebody was forgotten. What was learned in another epoch must be learned again from the start.
+        expected_quality: What an estimator expected of the candidates then, by name; a mapping a decision, or none at all.
     """
 
     position: int
@@ -58,6 +59,7 @@ class Experience:
     feedback: Sequence[Feedback] = ()
     made: int = 0
     epoch: int = 0
+    expected_quality: Sequence[Mapping[str, float]] = ()
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with what followed them."""
@@ -73,6 +75,7 @@ class Experience:
             attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
             feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
+            expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
         )
 
 

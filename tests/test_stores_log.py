@@ -259,6 +259,21 @@ def test_embeddings_of_several_estimators_are_not_put_together(store: Store) -> 
     assert mixed.complexity.tolist() == [0.25] * 3
 
 
+def test_an_erased_embedding_takes_no_other_away(store: Store) -> None:
+    other = record("other")
+    store.decided([record("erased"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob"))])
+    store.forget("ann")
+    embedding = store.experience().estimates.embedding
+    assert np.isnan(embedding[0]).all()
+    assert embedding[1].tolist() == [0.5, -1.5]
+
+
+def test_experience_says_what_quality_was_expected(store: Store) -> None:
+    expected = attrs.evolve(record("known").expected, quality=np.array([[0.5, 0.25, 1.0]]))
+    store.decided([record("unknown"), attrs.evolve(record("known"), expected=expected)])
+    assert store.experience().expected_quality == [{}, {"a": 0.5, "b": 0.25, "c": 1.0}]
+
+
 def test_threads_lose_nothing_and_count_nothing_twice(store: Store) -> None:
     def work(n: int) -> None:
         for name in (f"shared-{k}" for k in range(10)):
