@@ -20,7 +20,8 @@ from aamc_sdk.explain_words import OBJECTIVES, in_words
 from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.log import Record
-from aamc_sdk.types import Candidate, Pool, Preference
+from aamc_sdk.requests import recorded_request
+from aamc_sdk.types import Pool, Preference
 
 BORDER = 20
 """Points on each side of the simplex toward which a flip is looked for."""
@@ -117,7 +118,7 @@ def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Expla
         reward: What it was made by.
         pool: Describes the candidates; one that has left it is known by its name alone.
     """
-    request = request_of(record, pool)
+    request = recorded_request([record], pool)
     utility, expected = _scored(router, request)
     parts = np.nan_to_num(_contributions(reward, expected, request.preferences))
     chosen = record.candidates.index(record.decision.candidate)
@@ -132,23 +133,6 @@ def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Expla
         runner_up=None if runner_up is None else record.candidates[runner_up],
         lost_on=None if runner_up is None else _lost_on(parts[chosen] - parts[runner_up]),
         flip_preference=flip,
-    )
-
-
-def request_of(record: Record, pool: Pool) -> RoutingRequest:
-    """Return the recorded request, one row, as the router saw it."""
-    known = {candidate.name: candidate for candidate in pool}
-    reasons = set(record.masked_why.values())
-    return RoutingRequest(
-        queries=[record.query],
-        estimates=record.estimates,
-        pool=Pool(known.get(name, Candidate(name)) for name in record.candidates),
-        preferences=record.decision.preference.array[None],
-        expected=record.expected,
-        wait_ms=record.wait_ms,
-        mask=np.array([[name not in record.masked_why for name in record.candidates]]),
-        masked_why={why: np.array([[record.masked_why.get(name) == why for name in record.candidates]]) for why in reasons},
-        preference_given=record.preference_given,
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.log import Record
+from aamc_sdk.types import Candidate, Pool, Query
 
 
 def build_request(
@@ -56,6 +57,33 @@ def build_request(
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else np.ones((rows, len(pool)), bool),
         masked_why=forbidden,
         preference_given=preference_given,
+    )
+
+
+def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
+    """Return recorded requests as the router saw them.
+
+    Args:
+        records: B of them, at least one: of the same candidates, and all with a preference of their own or all without.
+        pool: Describes the candidates; one that has left it is known by its name alone.
+    """
+    names, known = records[0].candidates, {candidate.name: candidate for candidate in pool}
+    reasons = {why for record in records for why in record.masked_why.values()}
+    quality = [record.expected.known_quality for record in records]
+    return RoutingRequest(
+        queries=[record.query for record in records],
+        estimates=Estimates.stack([record.estimates for record in records]),
+        pool=Pool(known.get(name, Candidate(name)) for name in names),
+        preferences=np.stack([record.decision.preference.array for record in records]),
+        expected=Outcomes(
+            quality=None if all(record.expected.quality is None for record in records) else np.concatenate(quality),
+            cost_usd=np.concatenate([record.expected.cost_usd for record in records]),
+            latency_ms=np.concatenate([record.expected.latency_ms for record in records]),
+        ),
+        wait_ms=np.concatenate([record.wait_ms for record in records]),
+        mask=np.array([[name not in record.masked_why for name in names] for record in records]),
+        masked_why={why: np.array([[record.masked_why.get(name) == why for name in names] for record in records]) for why in reasons},
+        preference_given=records[0].preference_given,
     )
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
 from aamc_sdk.deciding import decide
-from aamc_sdk.explain import Explanation, explain, request_of
+from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Router
 from aamc_sdk.log import Record, Records
-from aamc_sdk.requests import build_request
+from aamc_sdk.requests import build_request, recorded_request
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
 
@@ -64,7 +64,7 @@ def decided(router: Router, preference: Preference, quality: Sequence[float] | N
 
 
 def winner(router: Router, record: Record, preference: Preference) -> str:
-    request = request_of(record, POOL).with_preference(preference.array)
+    request = recorded_request([record], POOL).with_preference(preference.array)
     return decide(request, router.score(request), ["d"], router="r", sample=False, seed=0)[0].candidate
 
 

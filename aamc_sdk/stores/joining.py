@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.batch import Estimates
 from aamc_sdk.dataset import Experience
 from aamc_sdk.log import Record
 from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
@@ -28,7 +26,7 @@ def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch:
     return Experience(
         position=position,
         queries=[record.query for record in records],
-        estimates=_stack([record.estimates for record in records]),
+        estimates=Estimates.stack([record.estimates for record in records]),
         decisions=[record.decision for record in records],
         attempts=[attempt_from(row) for row in stretch if row.kind == ATTEMPT],
         feedback=[feedback_from(row) for row in stretch if row.kind == FEEDBACK],
@@ -41,29 +39,3 @@ def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch:
 def _expected_quality(record: Record) -> dict[str, float]:
     quality = record.expected.quality
     return {} if quality is None else dict(zip(record.candidates, quality[0].tolist(), strict=True))
-
-
-def _stack(rows: Sequence[Estimates]) -> Estimates:
-    """Put one-row estimates below each other.
-
-    Rows of several estimators have no embedding together, since their spaces differ; of their
-    categories each gets every name that any has. An embedding that was erased is NaN.
-    """
-    if not rows:
-        return Estimates.unknown(0)
-    fingerprints = {row.fingerprint for row in rows}
-    names = tuple(dict.fromkeys(name for row in rows for name in row.category_names))
-    embeddings = [row.embedding for row in rows if row.embedding is not None]
-    comparable = len(fingerprints) == 1 and embeddings
-    return Estimates(
-        complexity=np.concatenate([row.complexity for row in rows]),
-        categories=np.concatenate([row.aligned(names) for row in rows]),
-        category_names=names,
-        tool_use=np.concatenate([row.tool_use for row in rows]),
-        embedding=np.concatenate([_nothing_like(embeddings[0]) if row.embedding is None else row.embedding for row in rows]) if comparable else None,
-        fingerprint=fingerprints.pop() if len(fingerprints) == 1 else "",
-    )
-
-
-def _nothing_like(embedding: Floats) -> Floats:
-    return np.full_like(embedding, np.nan)
