@@ -223,8 +223,14 @@ class Router(Part):
         """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""
         return {}
 
+    def serve(self, log: Store) -> None:
+        """Begin to serve requests: called once, before the first of them and before anything of the log is learned; an experiment never does."""
+
     def learn(self, experience: Experience) -> None:
         """Learn from what happened, in log order, on one thread, while scoring goes on beside it."""
+
+    def close(self) -> None:
+        """End serving, after the last request and when all that was learned is kept in the log; closing twice does nothing."""
 
 
 class RoutingStreams(Protocol):

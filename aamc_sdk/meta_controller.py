@@ -102,6 +102,7 @@ class MetaController:
         self._door = Door()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
+        router.serve(store)
         self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
 
     @classmethod
@@ -202,6 +203,32 @@ class MetaController:
             router_name=settings.router.name,
             user_key=user_key,
         )
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        decision: str | None = None,
+        store: str = "memory:",
+        plugins: Plugins | None = None,
+        user_key: str | None = None,
+    ) -> MetaController:
+        """Return a controller of untrained parts, as a configuration file names them.
+
+        Args:
+            path: The file: one of ours, or of vLLM Semantic Router. Its keys without effect are reported by name.
+            decision: Of several decisions of the latter, whose algorithm and models to take; the first that learns when None.
+            store: The log's URL.
+            plugins: The installed ones when None.
+            user_key: Turns user ids into pseudonyms; None leaves them.
+
+        Raises:
+            ConfigError: The file cannot be used.
+        """
+        from aamc_sdk.config_files import read_parts
+
+        return cls.build(**read_parts(Path(path), decision), store=store, plugins=plugins, user_key=user_key)
 
     def route(
         self,
@@ -350,6 +377,7 @@ class MetaController:
         self._door.close()
         if self.learner is not None:
             self.learner.close()
+        self.router.close()
         self._workers.shutdown()
         self._events.shutdown()
         self.store.close()

@@ -36,6 +36,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.runs import Run, save_part, services
 from aamc_sdk.settings import read_settings
+from aamc_sdk.stores import open_store
 from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 
 POOL = Pool(
@@ -524,3 +525,34 @@ def test_users_are_known_by_pseudonyms_where_there_is_a_key() -> None:
 def test_an_empty_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="must not be empty"):
         build(user_key="")
+
+
+class Serving(Counting):
+    """Writes down when it begins and ends to serve."""
+
+    def __init__(self, config: Any, services: Any) -> None:
+        super().__init__(config, services)
+        self.diary: list[str] = []
+
+    def serve(self, log: Any) -> None:
+        self.diary.append(f"serve a log of {len(log.experience().decisions)}")
+
+    def learn(self, experience: Any) -> None:
+        self.diary.append("learn")
+
+    def close(self) -> None:
+        self.diary.append("close")
+
+
+def test_a_router_is_told_when_serving_begins_and_ends(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'log.db'}"
+    hearer = Hearer()
+    with MetaController.build(
+        router="coin", pool=POOL, store=url, plugins=Plugins({"core": builtin, "hearer": hearer}, discover=False)
+    ) as controller:
+        controller.route("first")
+        lent = controller.router.services
+    router = Serving(None, lent)
+    controller = MetaController(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+    controller.close()
+    assert router.diary == ["serve a log of 1", "learn", "close"]

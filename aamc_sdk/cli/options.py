@@ -61,11 +61,15 @@ def gather(configs: tuple[Path, ...], assignments: tuple[str, ...], routers: str
     A component that the command line names anew loses the options that the file gave another one.
     """
     from aamc_sdk.config import load_yaml, set_option
+    from aamc_sdk.config_files import of_experiment
+    from aamc_sdk.semantic_router import is_semantic_router
     from aamc_sdk.settings import read_settings
 
     content: dict[str, Any] = {}
-    for config in configs:
-        content |= load_yaml(config)
+    files = [load_yaml(config) for config in configs]
+    decision, assignments = _take_decision(assignments) if any(map(is_semantic_router, files)) else (None, assignments)
+    for config, file in zip(configs, files, strict=True):
+        content |= of_experiment(file, config, decision)
     for key, value in given.items():
         if value is not None:
             content[key] = _renamed(content.get(key), value)
@@ -76,6 +80,13 @@ def gather(configs: tuple[Path, ...], assignments: tuple[str, ...], routers: str
         _open_section(content, assignment.split("=")[0].split("."))
         set_option(content, assignment)
     return read_settings(content)
+
+
+def _take_decision(assignments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return what ``--set decision=NAME`` chooses in files of vLLM Semantic Router, and the other assignments."""
+    others = tuple(assignment for assignment in assignments if assignment.partition("=")[0].strip() != "decision")
+    chosen = [assignment.partition("=")[2].strip() for assignment in assignments if assignment not in others]
+    return (chosen[-1] if chosen else None), others
 
 
 def _renamed(before: Any, name: Any) -> Any:

@@ -1,0 +1,77 @@
+"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with what the file says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.pools import pool_from
+from aamc_sdk.types import Pool
+
+SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
+"""Where files of its several versions describe models."""
+NOT_A_CANDIDATES = "a candidate is a name with a description, abilities, prices and a context window"
+_PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
+_FIELDS = {"description": "description", "capabilities": "abilities", "context_window_size": "context_window"}
+
+
+def candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str]]:
+    """Return the models as a pool, None where the file names none, and the paths of the keys that say nothing of a candidate.
+
+    Args:
+        content: The file's.
+        references: The decision's ``modelRefs``; where there are none, every model that the file describes is a candidate.
+
+    Raises:
+        ConfigError: A section about models is not what it must be.
+        PoolError: A model cannot be a candidate.
+    """
+    described = list(_described(content))
+    names = [reference["model"] for reference in references] or [name for _, name, _ in described]
+    entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
+    unused = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
+    for path, name, figures in described:
+        if name in entries:
+            unused += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
+            entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
+            entries[name] |= {"prices": prices} if (prices := _prices(figures.get("pricing"), f"{path}[{name}]")) else {}
+        else:
+            unused.append(f"{path}[{name}]")
+    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), unused
+
+
+def _described(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield each section's path, a model's name and what the section says of it."""
+    backend, providers, routing = (_mapping(content, key) for key in ("backend_models", "providers", "routing"))
+    for path, section in (("model_config", content), ("backend_models.model_config", backend)):
+        for name, figures in _mapping(section, "model_config").items():
+            yield path, str(name), _mapping({path: figures}, path)
+    for path, listed in (("providers.models", providers.get("models")), ("routing.modelCards", routing.get("modelCards"))):
+        for figures in _list(listed, path):
+            yield path, str(figures.get("name")), figures
+
+
+def _mapping(section: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = section.get(key)
+    if found is not None and not isinstance(found, Mapping):
+        raise ConfigError(f"{key} must be keys and values, not {found!r:.80}")
+    return found or {}
+
+
+def _list(found: Any, path: str) -> Iterable[Mapping[str, Any]]:
+    if found is not None and not (isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found)):
+        raise ConfigError(f"{path} must be a list of mappings, not {found!r:.80}")
+    return found or []
+
+
+def _prices(pricing: Any, where: str) -> dict[str, Any] | None:
+    """Return a model's prices in USD per million tokens, None where the file does not say both of prompt and answer."""
+    if pricing is None:
+        return None
+    if not isinstance(pricing, Mapping):
+        raise ConfigError(f"{where}.pricing must be keys and values, not {pricing!r:.80}")
+    if (currency := pricing.get("currency", "USD")) != "USD":
+        raise ConfigError(f"{where}.pricing must be in USD, not {currency!r}; convert it, since costs are compared")
+    prices = {ours: pricing[theirs] for theirs, ours in _PRICES.items() if pricing.get(theirs) is not None}
+    return prices if {"input", "output"} <= prices.keys() else None

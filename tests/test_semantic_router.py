@@ -1,0 +1,261 @@
+"""Configurations of vLLM Semantic Router, read as they are: what takes effect, and what is reported as having none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+
+from aamc_sdk import MetaController, builtin, hookimpl
+from aamc_sdk.batch import Scores
+from aamc_sdk.cli.options import gather
+from aamc_sdk.config import option
+from aamc_sdk.config_files import read_arena, read_parts
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.hookspecs import Component
+from aamc_sdk.interfaces import Router
+from aamc_sdk.plugins import Plugins
+
+RL_DRIVEN = {"exploration_rate": 0.2, "min_exploration": 0.0, "cost_awareness": False, "storage_path": "/var/lib/vsr/rl.json"}
+TECHNICAL = {
+    "name": "technical",
+    "description": "Code and machines.",
+    "triggers": [{"type": "keyword", "keywords": ["code", "debug"]}],
+    "modelRefs": [{"model": "big", "use_reasoning": True}, {"model": "tiny"}],
+    "algorithm": {"type": "rl_driven", "on_error": "skip", "rl_driven": RL_DRIVEN},
+}
+GENERAL = {"name": "general", "modelRefs": [{"model": "tiny"}], "algorithm": {"type": "rl_driven", "rl_driven": {"exploration_rate": 0.1}}}
+FIRST_FORM = {
+    "backend_models": {
+        "model_config": {
+            "big": {
+                "description": "Reasons well.",
+                "capabilities": ["math"],
+                "quality_score": 0.95,
+                "pricing": {"prompt_per_1m": 30.0, "completion_per_1m": 60.0},
+            },
+            "tiny": {"pricing": {"prompt_per_1m": 0.5, "completion_per_1m": 0.5}},
+            "idle": {"pricing": {"prompt_per_1m": 9.0, "completion_per_1m": 9.0}},
+        }
+    },
+    "decisions": [TECHNICAL, GENERAL],
+    "feedback_detector": {"enabled": True, "threshold": 0.6},
+    "observability": {"metrics": {"enabled": True}},
+}
+LATER_FORM = {
+    "version": "v0.3",
+    "listeners": [{"name": "http", "port": 8899}],
+    "providers": {
+        "defaults": {"default_model": "tiny"},
+        "models": [
+            {"name": "big", "pricing": {"currency": "USD", "prompt_per_1m": 1.2, "cached_input_per_1m": 0.3, "completion_per_1m": 3.4}},
+            {"name": "tiny", "reasoning_family": "qwen3"},
+        ],
+    },
+    "routing": {
+        "modelCards": [{"name": "big", "context_window_size": 131072, "description": "Large.", "capabilities": ["chat", "tools"]}],
+        "signals": {"keywords": [{"name": "es", "keywords": ["hola"]}]},
+        "decisions": [{"name": "fixed", "algorithm": {"type": "static"}}, TECHNICAL],
+    },
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    """Write a configuration and return its path."""
+
+    def write(content: Any, name: str = "config.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def reported(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(record.getMessage() for record in caplog.records)
+
+
+def options_of(*configs: Path, sets: tuple[str, ...] = (), **given: Any) -> tuple[str, dict[str, Any]]:
+    router = gather(configs, sets, **given).router
+    return router.name, dict(router.options)
+
+
+@pytest.mark.parametrize("content", [FIRST_FORM, LATER_FORM, {"algorithm": TECHNICAL["algorithm"]}], ids=["first form", "later form", "fragment"])
+def test_the_options_of_rl_driven_are_the_routers_by_their_own_names(file, content) -> None:
+    assert options_of(file(content)) == ("thompson", {"blend": "linear", **RL_DRIVEN})
+
+
+def test_what_is_explicitly_false_or_0_stays_so(file) -> None:
+    _, options = options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": {"cost_weight": 0, "enable_personalization": False}}}))
+    assert (options["cost_weight"], options["enable_personalization"]) == (0, False)
+
+
+def test_without_thompson_sampling_it_is_epsilon_greedy(file) -> None:
+    name, _ = options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": {"use_thompson_sampling": False}}}))
+    assert name == "epsilon-greedy"
+
+
+def test_the_file_may_name_another_blend(file) -> None:
+    _, options = options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": {"blend": "shrinkage"}}}))
+    assert options["blend"] == "shrinkage"
+
+
+def test_an_empty_section_has_the_defaults(file) -> None:
+    assert options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": None}})) == ("thompson", {"blend": "linear"})
+
+
+def test_the_earlier_name_thompson_is_read_in_the_words_of_the_later(file) -> None:
+    section = {"prior_alpha": 2.0, "per_user": False, "decay_factor": 0.25, "min_samples": 5}
+    _, options = options_of(file({"algorithm": {"type": "thompson", "thompson": section}}))
+    assert options == {"blend": "linear", "prior_alpha": 2.0, "enable_personalization": False, "discount": 0.75, "min_samples": 5}
+
+
+def test_concurrent_is_a_learning_router_and_an_arena(file, caplog) -> None:
+    path = file({"algorithm": {"type": "concurrent", "on_error": "fail", "concurrent": {"max_concurrent": 3}}})
+    assert options_of(path) == ("thompson", {"blend": "linear"})
+    assert read_arena(path) == {"on_error": "fail", "max_concurrent": 3}
+    assert "algorithm.concurrent.max_concurrent" in reported(caplog)
+    assert read_arena(file(FIRST_FORM, "other.yaml")) is None
+
+
+def test_every_key_without_effect_is_reported_by_name(file, caplog) -> None:
+    options_of(file(FIRST_FORM))
+    for key in ("description", "triggers", "algorithm.on_error", "modelRefs"):
+        assert f"decisions[technical].{key}" in reported(caplog)
+    for key in ("backend_models", "decisions[general]", "feedback_detector", "observability"):
+        assert key in reported(caplog)
+    caplog.clear()
+    options_of(file(LATER_FORM))
+    for key in ("version", "listeners", "providers", "routing.signals", "modelCards", "decisions[fixed]"):
+        assert key in reported(caplog)
+
+
+def test_a_file_without_idle_keys_reports_nothing(file, caplog) -> None:
+    options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": RL_DRIVEN}}))
+    assert caplog.records == []
+
+
+def test_the_section_of_another_algorithm_is_reported(file, caplog) -> None:
+    options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": {}, "elo": {"k_factor": 32}}}))
+    assert "algorithm.elo" in reported(caplog)
+
+
+def test_the_first_decision_that_learns_counts_unless_another_is_named(file) -> None:
+    path = file(FIRST_FORM)
+    assert options_of(path)[1]["exploration_rate"] == 0.2
+    assert options_of(path, sets=("decision=general",))[1]["exploration_rate"] == 0.1
+    assert read_parts(path, "general")["router"]["exploration_rate"] == 0.1
+
+
+def test_a_decision_is_named_only_where_there_are_any(file) -> None:
+    with pytest.raises(ConfigError, match="no option 'decision'"):
+        gather((file({"seed": 3}),), ("decision=general",))
+
+
+def test_our_own_keys_and_assignments_go_with_it(file) -> None:
+    settings = gather((file({**FIRST_FORM, "seed": 7}), file({"preset": "full"}, "ours.yaml")), ("router.exploration_rate=0.4",), dataset="synthetic")
+    assert (settings.seed, settings.preset, settings.router.options["exploration_rate"]) == (7, "full", 0.4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"algorithm": {"type": "rl_drivn"}}, "did you mean 'rl_driven'"),
+        ({"algorithm": {"type": "elo"}}, "must be of a type that learns"),
+        ({"algorithm": "rl_driven"}, "not none"),
+        ({"algorithm": {"type": "rl_driven", "rl_drivn": {}}}, "no option 'rl_drivn'; did you mean 'rl_driven'"),
+        ({"algorithm": {"type": "rl_driven", "rl_driven": [1]}}, "rl_driven must be keys and values"),
+        ({"decisions": []}, "at least one decision"),
+        ({"decisions": [{"algorithm": {"type": "rl_driven"}}]}, "decision 1 must have a name"),
+        ({"decisions": [{**TECHNICAL, "modelRefs": ["big"]}]}, "modelRefs must be a list of mappings"),
+        ({"decisions": [TECHNICAL], "algorithm": {"type": "rl_driven"}}, "this one has both"),
+        ({"decisions": [TECHNICAL], "router": "ppo"}, "keep one of them"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_file_and_the_way_out(file, content, message) -> None:
+    path = file(content)
+    with pytest.raises(ConfigError, match=message) as refused:
+        gather((path,), ())
+    assert str(refused.value).startswith(str(path))
+
+
+def test_a_decision_that_is_not_there_is_refused_with_the_nearest(file) -> None:
+    with pytest.raises(ConfigError, match="no decision 'technicl'; did you mean 'technical'"):
+        gather((file(FIRST_FORM),), ("decision=technicl",))
+
+
+def test_a_controllers_candidates_are_the_models_that_the_decision_refers_to(file, caplog) -> None:
+    pool = read_parts(file(FIRST_FORM))["pool"]
+    assert pool.names == ("big", "tiny")
+    big, tiny = pool
+    assert (big.description, big.abilities, big.prices.input, big.prices.output) == ("Reasons well.", {"math"}, 30.0, 60.0)
+    assert tiny.prices.input == 0.5
+    for key in ("modelRefs[big].use_reasoning", "backend_models.model_config[big].quality_score", "backend_models.model_config[idle]"):
+        assert key in reported(caplog)
+
+
+def test_candidates_of_the_later_form_come_from_providers_and_cards(file) -> None:
+    big, tiny = read_parts(file(LATER_FORM))["pool"]
+    assert (big.context_window, big.prices.cached_input, big.abilities) == (131072, 0.3, {"chat", "tools"})
+    assert tiny.prices is None  # nobody says
+
+
+def test_prices_in_another_currency_are_refused(file) -> None:
+    models = [{"name": "big", "pricing": {"currency": "EUR", "prompt_per_1m": 1.0, "completion_per_1m": 2.0}}]
+    with pytest.raises(ConfigError, match="must be in USD, not 'EUR'"):
+        read_parts(file({"decisions": [TECHNICAL], "providers": {"models": models}}))
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    blend: str = option("none", "how levels are joined")
+    exploration_rate: float = option(0.5, "how often", at_least=0, at_most=1)
+
+
+class Thompson(Router):
+    """Stands for the bandit: takes what it is given, and chooses the last candidate."""
+
+    Config = Options
+
+    def score(self, request: Any) -> Scores:
+        return Scores(request.mask.cumsum(axis=1) * 1.0)
+
+
+class Bandit:
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        return [Component("thompson", f"{__name__}:Thompson", "Stands for the bandit.")]
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return Plugins({"core": builtin, "bandit": Bandit()}, discover=False)
+
+
+def test_an_application_is_built_from_the_file(file, plugins) -> None:
+    with MetaController.from_file(file({"decisions": [GENERAL, TECHNICAL]}), plugins=plugins) as controller:
+        assert controller.router.config == Options(blend="linear", exploration_rate=0.1)
+        assert controller.pool.names == ("tiny",)
+        assert controller.route("Sort a list").candidate == "tiny"
+
+
+def test_an_application_is_built_from_a_file_of_ours_too(file, plugins) -> None:
+    path = file({"router": {"name": "thompson", "exploration_rate": 0.9}, "seed": 5, "dataset": "synthetic"})
+    with MetaController.from_file(path, plugins=plugins) as controller:
+        assert (controller.router.config.exploration_rate, controller.seed) == (0.9, 5)
+
+
+def test_a_wrong_type_or_range_in_the_file_is_refused_by_the_routers_own_options(file, plugins) -> None:
+    for value, message in (("high", "exploration_rate: must be a number, not 'high'"), (2.0, "at most 1")):
+        with pytest.raises(ConfigError, match=message):
+            MetaController.from_file(file({"algorithm": {"type": "rl_driven", "rl_driven": {"exploration_rate": value}}}), plugins=plugins)
+
+
+def test_reports_are_warnings_so_that_the_command_line_shows_them(file, caplog) -> None:
+    options_of(file(FIRST_FORM))
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
