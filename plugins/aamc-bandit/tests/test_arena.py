@@ -1,0 +1,256 @@
+"""The arena: who answers, who wins, and what the log learns of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_bandit.arena import Answer, Arena, ModelJudge, NoAnswerError, ScoreJudge, Verdict
+
+from aamc_sdk import MetaController
+from aamc_sdk.batch import Scores
+from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.interfaces import AgentOutput, Router, Services
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.stores.memory import MemoryStore
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.types import Query
+
+
+class Loaded(Router):
+    """Draws small, middle and large with probabilities 0.2, 0.3 and 0.5; keeps the feedback that it learns."""
+
+    samples = True  # type: ignore[assignment]  # a property there
+
+    def __init__(self, config: Any, services: Services) -> None:
+        super().__init__(config, services)
+        self.learned: list[Any] = []
+
+    def score(self, request: Any) -> Scores:
+        probabilities = np.tile([0.2, 0.3, 0.5], (len(request), 1))
+        return Scores(probabilities, probabilities)
+
+    def learn(self, experience: Any) -> None:
+        self.learned += experience.feedback
+
+
+@pytest.fixture
+def controller(pool):
+    def make(kind: str, name: str, options: Any) -> Any:
+        raise AssertionError("nothing is made")
+
+    reward = LinearReward()
+    services = Services(pool=pool, reward=reward, make=make)
+    made = MetaController(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3)
+    with made:
+        yield made
+
+
+class Models:
+    """Answers with the candidate's name; some are slow, some fail."""
+
+    def __init__(self, slow: str = "", failing: tuple[str, ...] = ()) -> None:
+        self.slow, self.failing = slow, failing
+        self.active = self.most = 0
+
+    async def __call__(self, candidate: Any, prompt: str) -> AgentOutput:
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            await asyncio.sleep(5 if candidate.name == self.slow else 0.005)
+            if candidate.name in self.failing:
+                raise ConnectionError(f"{candidate.name} is down")
+            return AgentOutput(f"{prompt} by {candidate.name}", cost=0.01)
+        finally:
+            self.active -= 1
+
+
+def longest(query: Query, answer: Answer) -> float:
+    return len(answer.content)  # "middle" is longer than "small" and "large", which are equal
+
+
+def feedback_of(controller: MetaController) -> dict[str, Any]:
+    return {feedback.id: feedback for feedback in controller.store.experience().feedback}
+
+
+def test_all_that_may_answer_do_and_the_judge_picks(controller) -> None:
+    match = asyncio.run(Arena(controller, Models(), ScoreJudge(longest)).play("Sort", user="ann"))
+    assert {answer.candidate for answer in match.answers} == {"small", "middle", "large"}
+    assert match.best.content == "Sort by middle"
+    assert match.cost_usd == pytest.approx(0.03)
+    assert {(c.winner, c.loser) for c in match.comparisons if not c.tie} == {("middle", "small"), ("middle", "large")}
+    assert [{c.winner, c.loser} for c in match.comparisons if c.tie] == [{"small", "large"}]
+
+
+def test_every_comparison_is_feedback_and_an_answer_counts_once(controller) -> None:
+    asyncio.run(Arena(controller, Models(), ScoreJudge(longest)).play("Sort", decision_id="m"))
+    controller.learner.flush()
+    told = feedback_of(controller)
+    assert set(told) == {"m/score/large|middle", "m/score/middle|small", "m/score/large|small"}
+    assert told["m/score/middle|small"].candidate == "middle"
+    assert told["m/score/large|small"].tie
+    assert {feedback.weight for feedback in told.values()} == {0.5}  # three answers, each in two pairs
+    assert len(controller.router.learned) == 3
+
+
+def test_the_calls_are_attempts_and_the_routers_choice_is_who_served(controller) -> None:
+    match = asyncio.run(Arena(controller, Models(failing=("small",)), None).play("Sort", decision_id="served"))
+    attempts = controller.store.experience().attempts
+    assert {(attempt.candidate, attempt.error) for attempt in attempts if attempt.error} == {("small", "ConnectionError: small is down")}
+    assert {attempt.cost_usd for attempt in attempts if not attempt.error} == {0.01}
+    assert attempts[-1].candidate == match.decision.candidate
+
+
+def test_k_answer_and_the_others_are_drawn_by_the_routers_probabilities(controller) -> None:
+    arena = Arena(controller, Models(), ScoreJudge(longest), {"candidates": 2})
+
+    async def play(matches: int) -> list[Any]:
+        return [await arena.play("Sort", decision_id=f"match {number}") for number in range(matches)]
+
+    played = asyncio.run(play(400))
+    pairs = Counter(frozenset(answer.candidate for answer in match.answers) for match in played)
+    probability = {"small": 0.2, "middle": 0.3, "large": 0.5}
+    for pair, seen in pairs.items():
+        a, b = (probability[name] for name in pair)
+        expected = a * b / (1 - a) + b * a / (1 - b)  # either may be drawn first
+        assert abs(seen / 400 - expected) < 4 * math.sqrt(expected * (1 - expected) / 400)
+    first = Counter(match.answers[0].candidate == match.decision.candidate for match in played)
+    assert 140 < first[True] < 260  # the router's own choice is not always shown first
+
+
+def test_a_failure_and_a_timeout_lose_nothing_of_the_others(controller) -> None:
+    arena = Arena(controller, Models(slow="large", failing=("small",)), ScoreJudge(longest), {"timeout_seconds": 0.2})
+    match = asyncio.run(arena.play("Sort", decision_id="m"))
+    assert [answer.candidate for answer in match.answers] == ["middle"]
+    assert {answer.candidate: answer.error for answer in match.failed} == {
+        "small": "ConnectionError: small is down",
+        "large": "no answer within 0.2 s",
+    }
+    assert match.best.candidate == "middle"
+    assert feedback_of(controller) == {}
+
+
+def test_nobody_answering_is_an_error_with_every_reason(controller) -> None:
+    with pytest.raises(NoAnswerError, match=r"small: ConnectionError.*large: ConnectionError|large: ConnectionError.*small: ConnectionError"):
+        asyncio.run(Arena(controller, Models(failing=("small", "middle", "large"))).play("Sort"))
+
+
+def test_a_match_fails_with_one_of_its_calls_where_that_is_asked_for(controller) -> None:
+    with pytest.raises(NoAnswerError, match="2 answered, 1 did not"):
+        asyncio.run(Arena(controller, Models(failing=("small",)), None, {"on_error": "fail"}).play("Sort"))
+    assert len(controller.store.experience().attempts) == 3  # what was called is known all the same
+
+
+def test_masked_candidates_do_not_enter(controller) -> None:
+    match = asyncio.run(Arena(controller, Models()).play("Sort", unavailable=["large"]))
+    assert {answer.candidate for answer in match.answers} == {"small", "middle"}
+
+
+def test_calls_at_once_are_limited(controller) -> None:
+    models = Models()
+    asyncio.run(Arena(controller, models, None, {"max_concurrent": 1}).play("Sort"))
+    assert models.most == 1
+    asyncio.run(Arena(controller, models).play("Sort"))
+    assert models.most == 3
+
+
+def test_a_user_votes_later_once_and_not_otherwise(controller) -> None:
+    arena = Arena(controller, Models())
+    match = asyncio.run(arena.play("Sort", decision_id="m"))
+    assert match.best.candidate == match.decision.candidate
+    assert asyncio.run(arena.vote("m", "small", ["large", "middle"])) == 2
+    assert asyncio.run(arena.vote("m", "small", ["middle", "large"])) == 0
+    assert asyncio.run(arena.vote("m", "small", ["large", "middle"], source="second reader")) == 2
+    with pytest.raises(StoreError, match="other content"):
+        asyncio.run(arena.vote("m", "large", ["small", "middle"]))
+    with pytest.raises(StoreError, match="no candidate 'huge'"):
+        asyncio.run(arena.vote("m", "huge", ["small"]))
+
+
+def test_a_tie_that_is_told_the_other_way_round_is_the_same_tie(controller) -> None:
+    arena = Arena(controller, Models())
+    asyncio.run(arena.play("Sort", decision_id="m"))
+    assert asyncio.run(arena.vote("m", "small", ["large"], tie=True)) == 1
+    assert asyncio.run(arena.vote("m", "large", ["small"], tie=True)) == 0
+
+
+def judge_that(verdict) -> tuple[ModelJudge, list[str]]:
+    """Return a model judge that answers by a function of the prompt, and the prompts that it gets."""
+    prompts: list[str] = []
+
+    async def call(prompt: str) -> AgentOutput:
+        prompts.append(prompt)
+        return AgentOutput(verdict(prompt), cost=0.002)
+
+    return ModelJudge(call, source="judge-9b"), prompts
+
+
+def compare(judge: ModelJudge) -> Verdict:
+    first, second = Answer(candidate="a", content="good {answer}", latency_ms=1), Answer(candidate="b", content="bad", latency_ms=1)
+    return asyncio.run(judge.compare(Query("What?"), first, second))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "first"),
+    [
+        (lambda prompt: "The first is right.\nA" if prompt.index("good") < prompt.index("bad") else "Because.\n**B**", 1.0),
+        (lambda prompt: "B" if prompt.index("good") < prompt.index("bad") else "a", 0.0),
+        (lambda prompt: "A", 0.5),  # for its place alone
+        (lambda prompt: "B", 0.5),
+        (lambda prompt: "tie", 0.5),
+        (lambda prompt: "Tie." if prompt.index("good") < prompt.index("bad") else "B", 0.5),  # sure once only
+        (lambda prompt: "I like both", None),
+        (lambda prompt: "", None),
+    ],
+)
+def test_a_model_judges_in_both_orders_and_disagreement_is_a_tie(verdict, first) -> None:
+    judge, prompts = judge_that(verdict)
+    assert compare(judge) == Verdict(first=first, cost_usd=0.004)
+    assert len(prompts) == 2
+
+
+def test_what_judging_costs_is_counted(controller) -> None:
+    judge, prompts = judge_that(lambda prompt: "tie")
+    match = asyncio.run(Arena(controller, Models(), judge).play("Sort"))
+    assert (len(prompts), match.judging_usd) == (6, pytest.approx(0.012))
+    assert match.cost_usd == pytest.approx(0.03 + 0.012)
+    assert {feedback.source for feedback in feedback_of(controller).values()} == {"judge-9b"}
+
+
+def test_a_judge_without_a_verdict_teaches_nothing(controller, caplog) -> None:
+    def score(query: Query, answer: Answer) -> float:
+        if answer.candidate == "small":
+            raise ValueError("cannot read it")
+        return math.nan
+
+    match = asyncio.run(Arena(controller, Models(), ScoreJudge(score)).play("Sort"))
+    assert (match.comparisons, len(match.answers)) == ((), 3)
+    assert "cannot read it" in caplog.text
+    assert feedback_of(controller) == {}
+
+
+def test_scores_within_the_margin_are_a_tie() -> None:
+    judge = ScoreJudge(lambda query, answer: float(answer.content), margin=0.1)
+    verdicts = [
+        asyncio.run(judge.compare(Query("?"), *(Answer(candidate=name, content=name, latency_ms=0) for name in pair))).first
+        for pair in (("0.50", "0.58"), ("0.5", "0.7"), ("0.7", "0.5"))
+    ]
+    assert verdicts == [0.5, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"candidates": 1}, "at least 2"),
+        ({"on_error": "retry"}, "fail, skip"),
+        ({"max_concurent": 3}, "did you mean 'max_concurrent'"),
+        ({"timeout_seconds": 0}, "above 0"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(controller, options, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Arena(controller, Models(), None, options)
