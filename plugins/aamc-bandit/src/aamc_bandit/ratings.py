@@ -18,6 +18,8 @@ import attrs
 from aamc_sdk.errors import CheckpointError
 
 GLOBAL, CATEGORY, USER, SESSION = "global", "category", "user", "session"
+_ROUNDING = 1e-9
+"""How far a posterior may be from its rating, as a share of it, since ratings are rounded."""
 _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
 
 
@@ -82,7 +84,8 @@ def _tally(figures: Mapping[str, float], of_session: bool) -> Tally:
     if not of_session and 0 < mean < 1:
         total = max((wins + 1) / mean, (losses + 1) / (1 - mean))  # alpha + beta
         alpha, beta = mean * total, (1 - mean) * total
-        if alpha < wins + 2 and beta < losses + 2:  # the rating is of this posterior, not an Elo rating
+        slack = _ROUNDING * total
+        if alpha < wins + 2 + slack and beta < losses + 2 + slack:  # the rating is of this posterior, not an Elo rating
             return Tally(max(alpha - 1, wins), max(beta - 1, losses), feedback)
     return Tally(wins + ties / 2, losses + ties / 2, feedback)
 
