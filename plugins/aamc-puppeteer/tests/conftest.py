@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-
 from aamc_puppeteer.state import Activation, TaskState
 from aamc_puppeteer.tasks import Task
+
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
 from aamc_sdk.pools import default_pool
 from aamc_sdk.rewards import LinearReward

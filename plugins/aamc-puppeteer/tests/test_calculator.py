@@ -1,9 +1,8 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from aamc_puppeteer.agents.calculator import as_text, evaluate, expression_in
 from aamc_puppeteer.agents.tool import AgentError
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-
 from aamc_puppeteer.state import answer
 from aamc_puppeteer.suites import DIFFICULTIES, SUITES, load_suite, split_tasks
+
 from aamc_sdk.errors import DataError
 
 ROUTES = {
-    "arithmetic": (["calculator"], ["parser", "calculator"]),
+    "arithmetic": (["calculator"], ["parser", "calculator"], ["parser", "python"]),
+    "multi-hop": (["retriever", "extractor"], ["retriever", "extractor"] * 2, ["retriever", "extractor"] * 3),
+    "strings": (["strings"], ["parser", "python"], ["parser", "python"]),
+    "critic-loop": tuple(["drafter", *["checker", "reviser"] * faults] for faults in (1, 2, 3)),
     "tables": (["table"], ["table", "calculator"], ["table", "table", "calculator"]),
 }
 """A sequence of agents that solves each difficulty of a suite."""
@@ -17,17 +20,17 @@ CASES = [(name, level, route) for name, routes in ROUTES.items() for level, rout
 
 @pytest.mark.parametrize(("name", "level", "route"), CASES)
 def test_the_right_sequence_of_tools_solves_every_task_without_a_model(follow, name: str, level: int, route: Sequence[str]) -> None:
-    for task in load_suite(name, seed=5, size=40, difficulty=level):
+    for task in load_suite(name, seed=5, size=15, difficulty=level):
         said = answer(follow(task, route)) or ""
         assert asyncio.run(task.verifier(task, said)).correct, f"{task.text} {said}"
 
 
 @pytest.mark.parametrize(("name", "level", "route"), [case for case in CASES if len(case[2]) > 1])
 def test_a_sequence_that_is_cut_short_or_reversed_solves_few(follow, name: str, level: int, route: Sequence[str]) -> None:
-    tasks = load_suite(name, seed=6, size=40, difficulty=level)
+    tasks = load_suite(name, seed=6, size=15, difficulty=level)
     for wrong in (route[:-1], route[::-1], ()):
         solved = sum(asyncio.run(task.verifier(task, answer(follow(task, wrong)) or "")).correct for task in tasks)
-        assert solved <= 4, f"{wrong} solves {solved} of {len(tasks)}"
+        assert solved <= 2, f"{wrong} solves {solved} of {len(tasks)}"
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -50,7 +53,8 @@ def test_no_text_is_on_two_sides_of_a_split() -> None:
     sides = split_tasks(tasks, seed=4)
     assert sum(map(len, sides)) == 300
     train, validation, test = ({task.text for task in side} for side in sides)
-    assert not (train & test or train & validation or validation & test)
+    assert not (train | validation) & test
+    assert not train & validation
 
 
 @pytest.mark.parametrize(("name", "difficulty", "error"), [("arithmetics", None, "did you mean 'arithmetic'"), ("tables", 4, "from 1 to 3, not 4")])

@@ -1,5 +1,4 @@
 import pytest
-
 from aamc_puppeteer.agents.table import look_up
 from aamc_puppeteer.agents.tool import AgentError
 

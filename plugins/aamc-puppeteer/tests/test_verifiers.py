@@ -1,9 +1,9 @@
 import asyncio
 
 import pytest
-
 from aamc_puppeteer.tasks import Task, Verdict, Verifier
 from aamc_puppeteer.verifiers import Callback, Exact, Numeric, last_number
+
 from aamc_sdk.errors import DataError
 
 
@@ -11,7 +11,9 @@ def judge(verifier: Verifier, reference: str | None, answer: str) -> Verdict:
     return asyncio.run(verifier(Task(id="t", text="?", reference=reference), answer))
 
 
-@pytest.mark.parametrize(("answer", "correct"), [("Lima", True), (" lima. ", True), ("'ＬＩＭＡ'", True), ("Lima, Peru", False), ("", False)])
+@pytest.mark.parametrize(
+    ("answer", "correct"), [("Lima", True), (" lima. ", True), ("'\uff2c\uff29\uff2d\uff21'", True), ("Lima, Peru", False), ("", False)]
+)
 def test_exact_forgives_spacing_case_and_form(answer: str, correct: bool) -> None:
     assert judge(Exact(), "Lima", answer).correct is correct
 

@@ -1,5 +1,4 @@
 import pytest
-
 from aamc_puppeteer.agents.stories import formulate
 from aamc_puppeteer.agents.tool import AgentError
 

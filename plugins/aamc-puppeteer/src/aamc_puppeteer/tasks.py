@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -28,6 +28,10 @@ def _read_only(files: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(files))
 
 
+def _as_tuple(documents: Iterable[str]) -> tuple[str, ...]:
+    return tuple(documents)
+
+
 @attrs.frozen(kw_only=True)
 class Task:
     """Something to be done, with what agents may use for it. Nothing of it can be changed.
@@ -50,7 +54,7 @@ class Task:
     reference: str | None = attrs.field(default=None, hash=False)
     difficulty: int = 1
     files: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only, hash=False)
-    corpus: tuple[str, ...] = attrs.field(default=(), converter=tuple, hash=False)
+    corpus: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple, hash=False)
 
     def without_truth(self) -> Task:
         """Return the task as agents see it: without verifier, reference, kind and difficulty."""

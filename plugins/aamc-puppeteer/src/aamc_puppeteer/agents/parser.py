@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from aamc_puppeteer.agents.stories import formulate
+from aamc_puppeteer.agents.text_commands import as_program
 from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, option
@@ -18,7 +19,7 @@ class ParserConfig(ToolConfig):
 
 
 class Parser(Tool):
-    """Writes down how a story's number is worked out, without working it out."""
+    """Writes down how an answer is worked out, without working it out."""
 
     Config = ParserConfig
     spec = Candidate("parser", "Reads a word problem or a list of commands and writes it as an arithmetic expression or a Python program.")
@@ -26,7 +27,7 @@ class Parser(Tool):
     async def act(self, state: TaskState) -> str:
         """Return the expression or program of what was said last."""
         text = subject(state)
-        formula = formulate(text)
-        if formula is None:
+        written = as_program(text) or formulate(text)
+        if written is None:
             raise AgentError(f"there is no word problem in {text!r:.80}")
-        return formula
+        return written

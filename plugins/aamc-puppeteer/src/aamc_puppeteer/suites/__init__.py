@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from aamc_puppeteer.suites import arithmetic, tables
+from aamc_puppeteer.suites import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_puppeteer.tasks import Task
 from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError, nearest, one_of
 
 DIFFICULTIES = 3
 MIXED = "mixed"
-GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {"arithmetic": arithmetic.make, "tables": tables.make}
+GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
+    "arithmetic": arithmetic.make,
+    "tables": tables.make,
+    "multi-hop": multi_hop.make,
+    "strings": strings.make,
+    "critic-loop": critic_loop.make,
+}
 """What makes one task of each suite: from its id, its randomness and a difficulty from 1 to ``DIFFICULTIES``."""
 SUITES = (*GENERATORS, MIXED)
 """The names of the generated suites."""

@@ -1,0 +1,38 @@
+"""Agent ``extractor``: reads in passages what a question asks for."""
+
+from __future__ import annotations
+
+import attrs
+
+from aamc_puppeteer.agents.relations import asked, filled, stated
+from aamc_puppeteer.agents.retriever import PASSAGE, QUESTION
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate, option
+
+
+@attrs.frozen(kw_only=True)
+class ExtractorConfig(ToolConfig):
+    """How its calls are billed."""
+
+    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+
+
+class Extractor(Tool):
+    """Finds one link of a question's chain in the passages that were found."""
+
+    Config = ExtractorConfig
+    spec = Candidate("extractor", "Reads the passages that were found and takes the name from them that the question asks for, or the next question.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the name, or the question that is left once it stands in it."""
+        first, *rest = subject(state).splitlines()
+        passages = [line.removeprefix(PASSAGE) for line in rest if line.startswith(PASSAGE)]
+        question = first.removeprefix(QUESTION)
+        relation = asked(question)
+        if not passages or relation is None:
+            raise AgentError("there are no passages with a question to read")
+        value = stated(*relation, passages)
+        if value is None:
+            raise AgentError(f"no passage says who or what is the {relation[0]} of {relation[1]}")
+        return filled(question, *relation, value)

@@ -1,0 +1,43 @@
+"""Agent ``python``: runs the program that was written last."""
+
+from __future__ import annotations
+
+import ast
+
+import attrs
+
+from aamc_puppeteer.agents.sandbox import Limits, code_in, run_python
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate, option
+
+
+@attrs.frozen(kw_only=True)
+class PythonConfig(ToolConfig):
+    """What a program may use, and how it is billed."""
+
+    billed_seconds: float | None = option(5.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
+    memory_mb: int = option(512, "Megabytes of memory that a program may use, the interpreter's 30 included.", at_least=64)
+
+
+class Python(Tool):
+    """Runs a program in a process of its own and gives what it prints; the task's files lie beside it."""
+
+    Config = PythonConfig
+    config: PythonConfig
+    spec = Candidate("python", "Runs a Python program, with loops and text functions, and gives what it prints; slow.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return what the program printed."""
+        program = code_in(subject(state))
+        try:
+            ast.parse(program)
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser's words for null bytes and too deep nesting
+            raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
+        ran = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), state.task.files)
+        if ran.error is not None:
+            raise AgentError(f"the program failed: {ran.error}")
+        if not ran.printed.strip():
+            raise AgentError("the program printed nothing")
+        return ran.printed.strip()

@@ -1,0 +1,61 @@
+"""Agent ``retriever``: finds passages of the task's corpus by BM25 (Robertson and Zaragoza 2009; library ``bm25s``)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate, option
+
+QUESTION, PASSAGE = "Question: ", "- "
+"""How the lines of what it says begin: the question that it searched for, then a passage a line."""
+
+
+@attrs.frozen(kw_only=True)
+class RetrieverConfig(ToolConfig):
+    """What is found, and how it is billed."""
+
+    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    passages: int = option(20, "Passages that are found, the best ones.", at_least=1)
+
+
+class Retriever(Tool):
+    """Finds what the corpus has on the question that was said last, else on the task."""
+
+    Config = RetrieverConfig
+    config: RetrieverConfig
+    spec = Candidate("retriever", "Searches the documents for passages about a question on people, companies and places.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the question and the passages that fit it best, a line each."""
+        if not state.task.corpus:
+            raise AgentError("the task has no documents to search")
+        said = subject(state)
+        question = said if said.rstrip().endswith("?") else state.task.text
+        found = search(state.task.corpus, question, self.config.passages)
+        return "\n".join((f"{QUESTION}{question}", *(f"{PASSAGE}{passage}" for passage in found)))
+
+
+def search(corpus: tuple[str, ...], question: str, most: int) -> list[str]:
+    """Return the passages of a corpus that fit a question best, best first."""
+    positions, _ = _index(corpus).retrieve(_tokens([question]), k=min(most, len(corpus)), show_progress=False)
+    return [" ".join(corpus[position].split()) for position in positions[0].tolist()]
+
+
+@lru_cache(maxsize=32)
+def _index(corpus: tuple[str, ...]) -> Any:
+    import bm25s  # type: ignore[import-untyped]  # it has no types
+
+    index = bm25s.BM25()
+    index.index(_tokens(list(corpus)), show_progress=False)
+    return index
+
+
+def _tokens(texts: list[str]) -> Any:
+    import bm25s
+
+    return bm25s.tokenize(texts, stopwords="en", show_progress=False)

@@ -1,0 +1,22 @@
+"""Agent ``strings``: follows one command about a word at a time."""
+
+from __future__ import annotations
+
+from aamc_puppeteer.agents.text_commands import follow_first
+from aamc_puppeteer.agents.tool import AgentError, Tool, subject
+from aamc_puppeteer.state import TaskState
+from aamc_sdk import Candidate
+
+
+class StringTools(Tool):
+    """Follows the first of the commands that were said last."""
+
+    spec = Candidate("strings", "Follows one simple command about a word: reverse it, change its case, cut, repeat or extend it.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the word and the commands that are left, or the word alone."""
+        text = subject(state)
+        followed = follow_first(text)
+        if followed is None:
+            raise AgentError(f"there is no simple command about a word in {text!r:.80}")
+        return followed

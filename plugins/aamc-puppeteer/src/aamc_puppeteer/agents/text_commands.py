@@ -1,0 +1,64 @@
+"""Reads and follows commands about a word, one sentence each, such as: Start with 'lantern'. Reverse it. Keep the first 4 letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_START = re.compile(r"Start with '([^']*)'\.\s*(.*)", re.DOTALL)
+_COMMAND = re.compile(r"([^.]+)\.\s*")
+
+Follow = Callable[[str, str], str]
+
+SIMPLE: tuple[tuple[re.Pattern[str], Follow, str], ...] = tuple(
+    (re.compile(pattern), follow, program)
+    for pattern, follow, program in (
+        (r"Reverse it()", lambda text, _: text[::-1], "text = text[::-1]"),
+        (r"Make it upper case()", lambda text, _: text.upper(), "text = text.upper()"),
+        (r"Keep the first (\d+) letters", lambda text, count: text[: int(count)], "text = text[:{}]"),
+        (r"Drop the first (\d+) letters", lambda text, count: text[int(count) :], "text = text[{}:]"),
+        (r"Write it (\d+) times", lambda text, count: text * int(count), "text = text * {}"),
+        (r"Put '(\w+)' at the end", lambda text, end: text + end, "text = text + {!r}"),
+    )
+)
+"""Commands that can be followed at once: their form, how, and the same in Python."""
+HARD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), program)
+    for pattern, program in (
+        (r"Sort its letters()", "text = ''.join(sorted(text))"),
+        (r"Move each letter (\d+) places on in the alphabet", "text = ''.join(chr((ord(letter) - 97 + {}) % 26 + 97) for letter in text)"),
+        (r"Leave out letters that stood before()", "text = ''.join(dict.fromkeys(text))"),
+        (r"Swap its two halves()", "text = text[len(text) // 2 :] + text[: len(text) // 2]"),
+    )
+)
+"""Commands that need a program."""
+
+
+def follow_first(text: str) -> str | None:
+    """Return the commands with the first one followed, or the word alone where it was the last; None where it cannot be followed."""
+    start = _START.fullmatch(text.strip())
+    command = start and _COMMAND.match(start[2])
+    if start is None or command is None:
+        return None
+    for pattern, follow, _ in SIMPLE:
+        if found := pattern.fullmatch(command[1]):
+            word, rest = follow(start[1], found[1]), start[2][command.end() :]
+            return f"Start with '{word}'. {rest}" if rest else word
+    return None
+
+
+def as_program(text: str) -> str | None:
+    """Return a Python program that follows the commands; None where there are none, or one is not known."""
+    start = _START.fullmatch(text.strip())
+    if start is None:
+        return None
+    lines = [f"text = {start[1]!r}"]
+    for command in _COMMAND.findall(start[2]):
+        known = [program.format(found[1]) for pattern, program in _PROGRAMS if (found := pattern.fullmatch(command))]
+        if not known:
+            return None
+        lines += known
+    return "\n".join((*lines, "print(text)"))
+
+
+_PROGRAMS = (*((pattern, program) for pattern, _, program in SIMPLE), *HARD)

@@ -1,0 +1,49 @@
+"""Suite ``critic-loop``: write a line that fulfils several requirements; the draft fails some of them.
+
+The checker names one fault at a time and the reviser mends one at a time, so the best policy must return to both. The
+difficulty is the number of faults that the hasty draft has.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from aamc_puppeteer.agents.requirements import Requirements
+from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.verifiers import Callback
+
+TOPICS = (
+    *("harbours", "gardens", "bridges", "markets", "forests", "mountains", "libraries", "kitchens", "stations", "islands"),
+    *("orchards", "festivals", "museums", "deserts", "rivers", "villages", "castles", "meadows", "theatres", "bakeries"),
+    *("canals", "valleys", "schools", "beaches"),
+)
+WORDS = (
+    *("boats", "lamps", "music", "bread", "rain", "birds", "stories", "stones", "children", "snow", "letters", "horses"),
+    *("clocks", "colours", "apples", "shadows", "bicycles", "sailors", "painters", "bells", "foxes", "lanterns", "songs"),
+    *("tourists"),
+)
+AVOID = ("very", "always", "certainly", "obviously", "totally", "literally", "utterly", "truly", "never", "absolutely", "often", "deeply")
+SHORT = 6
+"""Words that a line can be cut down to when it must have one more word than its topic; the draft is longer."""
+
+
+def make(task_id: str, rng: Random, difficulty: int) -> Task:
+    """Return a task whose draft has as many faults as the difficulty says."""
+    faults = (
+        f"Use the word {rng.choice(WORDS)}.",
+        f"Do not use the word {rng.choice(AVOID)}.",
+        f"End with '{rng.choice('!?')}'.",
+        f"At most {SHORT} words.",
+    )
+    chosen = sorted(rng.sample(range(len(faults)), difficulty))
+    text = " ".join((f"Write a line about {rng.choice(TOPICS)}.", *(faults[number] for number in chosen)))
+    return Task(id=task_id, text=text, kind="critic-loop", verifier=Callback(fulfilled), reference="", difficulty=difficulty)
+
+
+def fulfilled(task: Task, answer: str) -> Verdict:
+    """Return whether an answer is one line that fulfils all that the task asks for."""
+    wanted = Requirements.read(task.text)
+    if wanted is None or len(answer.strip().splitlines()) != 1:
+        return Verdict(False, "it is not one line")
+    finding = next(wanted.findings(answer), None)
+    return Verdict(finding is None, finding or "")

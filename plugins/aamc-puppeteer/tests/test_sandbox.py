@@ -1,0 +1,165 @@
+import ast
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from aamc_puppeteer.agents import confinement
+from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
+from aamc_puppeteer.agents.tool import AgentError
+from aamc_puppeteer.tasks import Task
+
+from aamc_sdk.errors import DataError
+
+SHORT = Limits(seconds=3.0, memory_mb=128, file_mb=1, characters=5_000)
+
+
+def run(*programs: str, limits: Limits = SHORT, **files: str) -> Ran:
+    return asyncio.run(run_python(programs, limits, {f"{name}.txt": content for name, content in files.items()}))
+
+
+def test_programs_share_names_and_the_last_value_is_printed() -> None:
+    assert run("import math\nx = math.sqrt(49)", "print('so')\nx * 6").printed == "so\n42.0\n"
+
+
+def test_the_same_program_prints_the_same() -> None:
+    program = "print(list({'a', 'b', 'c', 'd', 'e'}))"
+    assert run(program).printed == run(program).printed
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "it ended with code 3"),
+        ("def f(): f()\nf()", "RecursionError"),
+        ("bytearray(10 * 2**30)", "MemoryError"),
+        ("while True: print('x' * 100)", "it printed more than 5000 characters"),
+        ("with open('big', 'wb') as file: file.write(bytes(2**22))", "File too large"),
+        ("import os\nfor _ in range(10**6): os.fork()", "os.fork is not allowed"),
+        ("import threading\nfor _ in range(10**6): threading.Thread(target=input).start()", "can't start new thread"),
+        ("import subprocess; subprocess.run(['true'])", "subprocess.Popen is not allowed"),
+        ("import os; os.system('true')", "os.system is not allowed"),
+        ("import os; os.kill(os.getppid(), 15)", "os.kill is not allowed"),
+        ("import socket; socket.socket()", "socket.__new__ is not allowed"),
+        ("import urllib.request; urllib.request.urlopen('http://127.0.0.1')", "not allowed"),
+        ("import ctypes; ctypes.CDLL(None)", "ctypes.dlopen is not allowed"),
+        ("open('/etc/passwd')", "open of '/etc/passwd' is not allowed"),
+        ("open('../../etc/passwd')", "is not allowed: only the working folder is open"),
+        ("import os; os.listdir('/')", "os.listdir of '/' is not allowed"),
+        ("import os; os.symlink('/etc/passwd', 'here')", "os.symlink of '/etc/passwd' is not allowed"),
+        ("import os; open(os.__file__, 'a')", "is not allowed: only the working folder is open"),
+    ],
+)
+def test_what_a_program_must_not_do_fails_in_words(program: str, error: str) -> None:
+    if "Thread" in program and not fences_of_the_kernel():
+        pytest.skip("without seccomp threads are not refused")
+    ran = run(program)
+    assert error in (ran.error or "")
+
+
+def test_an_endless_program_is_stopped_in_time() -> None:
+    began = time.monotonic()
+    ran = run("print('on')\nwhile True: pass", limits=Limits(seconds=0.5))
+    assert ran.error == "it took longer than 0.5 s"
+    assert time.monotonic() - began < 3
+
+
+def test_a_program_may_write_and_read_in_its_own_empty_folder() -> None:
+    copies = "with open('b.txt', 'w') as file: file.write(open('a.txt').read() * 2)"
+    ran = run("import os; print(os.listdir())", copies, "print(open('b.txt').read())", a="hm")
+    assert ran.printed == "['a.txt']\nhmhm\n"
+    assert ran.error is None
+
+
+def test_the_folder_is_gone_afterwards_and_nothing_of_ours_is_seen() -> None:
+    folder, path, names = run("import os, sys", "print(os.getcwd())", "print(sys.path)", "print(sorted(os.environ))").printed.splitlines()
+    assert not Path(folder).exists()
+    assert "aamc" not in path
+    assert set(ast.literal_eval(names)) <= {"LC_CTYPE", "PYTHONHASHSEED", "PYTHONIOENCODING"}
+
+
+def test_cancelling_ends_the_process() -> None:
+    async def cancelled() -> float:
+        job = asyncio.create_task(run_python(["import time; time.sleep(60)"], Limits(seconds=60)))
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        return time.monotonic() - began
+
+    assert asyncio.run(cancelled()) < 5
+
+
+def test_a_file_with_a_path_for_a_name_is_refused() -> None:
+    for name in ("../up.txt", "a/b.txt", "..", ""):
+        with pytest.raises(DataError, match="plain name"):
+            asyncio.run(run_python(["1"], SHORT, {name: ""}))
+
+
+def fences_of_the_kernel() -> bool:
+    return {"landlock", "seccomp"} <= set(run("1").fences)
+
+
+UNHOOKED = """
+import ctypes, os, sys
+sys.path.insert(0, {home!r})
+import confinement
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert confinement.restrict_files(libc, {folder!r}) and confinement.filter_system_calls(libc)
+open(os.path.join({folder!r}, "mine"), "w").close()
+{attempt}
+"""
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "open('/etc/passwd')",
+        "open('/tmp/not-mine', 'w')",
+        "os.listdir('/')",
+        "import socket; socket.socket()",
+        "os.fork()",
+        "os.kill(os.getpid(), 9)",
+        "os.chmod('/etc/passwd', 0o777)",
+        "os.execv('/bin/true', ['true'])",
+        "raise PermissionError if libc.socket(2, 1, 0) < 0 else SystemExit(0)",
+    ],
+)
+def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path, attempt: str) -> None:
+    if not fences_of_the_kernel():
+        pytest.skip("this kernel has no Landlock or no seccomp for x86-64")
+    program = UNHOOKED.format(home=str(Path(confinement.__file__).parent), folder=str(tmp_path), attempt=attempt)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    assert ended.returncode == 1
+    assert "PermissionError" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x = 1", "x = 1"), ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"), ("```\ny\n```\n```\nz\n```", "y\n")],
+)
+def test_a_program_is_found_between_fences(text: str, code: str) -> None:
+    assert code_in(text) == code
+
+
+def test_the_agent_gives_what_is_printed_and_sees_the_tasks_files(say) -> None:
+    task = Task(id="t", text="?", files={"n.csv": "1,2,3"})
+    assert say("python", task, "print(sum(map(int, open('n.csv').read().split(','))))") == "6"
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("Mia has 3 pears", "is no Python program"),
+        ("x = 1", "printed nothing"),
+        ("1 / 0", "failed: ZeroDivisionError"),
+        ("\0", "no Python program"),
+    ],
+)
+def test_the_agent_says_why_there_is_no_result(say, program: str, error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        say("python", "?", program)
