@@ -9,6 +9,8 @@ import attrs
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk.interfaces import AgentOutput
 
+STOP = "stop"
+"""How decisions call the policy's own decision to end an episode; no agent may be named so."""
 ANSWER = "answer"
 """An output whose metadata has this key, true, is the task's answer, and ends the episode: a concluder's, a terminator's."""
 
@@ -68,11 +70,18 @@ class TaskState:
     """A task, who has worked on it with what result, and how many steps are left.
 
     Agents get it with the task's truth left out.
+
+    Attributes:
+        task: What is to be done.
+        history: Who has worked on it, in order.
+        steps_left: How many activations are still allowed.
+        luck: A number of this episode, for agents that draw: with it a stopped training goes on exactly.
     """
 
     task: Task
     history: tuple[Activation, ...] = ()
     steps_left: int = 0
+    luck: int = 0
 
     @property
     def cost(self) -> float:

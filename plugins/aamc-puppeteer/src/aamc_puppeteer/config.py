@@ -1,0 +1,70 @@
+"""The options of the orchestrator ``puppeteer``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+
+from aamc_puppeteer.rewards import REWARDS, RewardRule
+from aamc_sdk import option
+
+JOINS = ("vote", "judge")
+
+
+@attrs.frozen(kw_only=True)
+class PuppeteerConfig:
+    """Options of ``puppeteer``. An action is an activation of an agent, or the decision to stop."""
+
+    agents: tuple[str, ...] = option((), "agents by name; none: every tool that the plugins offer")
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
+    estimator: str = option("lexical", "estimator whose embedding describes tasks and agents; trained on their texts")
+    estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
+    max_steps: int = option(8, "most activations of an episode in training", at_least=0)
+    agent_timeout: float = option(60.0, "seconds after which an agent's turn counts as failed", above=0)
+    max_characters: int = option(20_000, "characters of an output that are kept", at_least=1)
+
+    reward: str = option("step", "equation of the reward; see the reference page", choices=REWARDS)
+    success_reward: float = option(1.0, "r where the verifier calls the answer right")
+    failure_reward: float = option(0.0, "r where it does not")
+    cost_weight: float = option(0.1, "lambda: reward that one unit of cost takes away", at_least=0)
+    discount: float = option(0.99, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
+    step_factor: float = option(0.1, "F of reward 'log': cost of late steps", at_least=0)
+    step_scale: float = option(8.0, "phi of reward 'log': steps after which cost grows slowly", above=0)
+
+    updates: int = option(400, "gradient steps", at_least=0)
+    episodes: int = option(32, "episodes of one update, played side by side", at_least=1)
+    learning_rate: float = option(3e-3, "step size of Adam at first; falls linearly to a tenth", above=0)
+    entropy_bonus: float = option(0.05, "weight of the policy's entropy at first, in normalised reward per nat; falls linearly to 0", at_least=0)
+    gradient_clip: float = option(1.0, "greatest length of the policy's gradient, and of the baseline's", above=0)
+    absent_agents: float = option(0.2, "share of training episodes in which some agents are missing", at_least=0, at_most=1)
+    withheld_names: float = option(0.3, "share of agents' names that the policy is not told in training", at_least=0, at_most=1)
+    hidden: int = option(64, "width of hidden layers", at_least=1)
+    checkpoint_every: int = option(50, "updates between checkpoints", at_least=1)
+
+    sample: bool = option(False, "whether actions are drawn from the policy when it is used, rather than its best")
+    paths: int = option(1, "most paths that go on side by side when it is used; 1 does not fork", at_least=1)
+    branches: int = option(2, "most agents that a path forks into", at_least=1)
+    fork_depth: int = option(2, "activations after which paths no longer fork", at_least=0)
+    join: str = option("vote", "how the paths' answers become one", choices=JOINS)
+    judge: str = option("", "agent that picks one of the answers where join is 'judge'")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"updates": 200},
+        "full": {},
+        "paper": {"reward": "log", "learning_rate": 1e-4, "updates": 2000},
+    }
+
+    @property
+    def rule(self) -> RewardRule:
+        """How episodes are paid."""
+        return RewardRule(
+            name=self.reward,
+            success=self.success_reward,
+            failure=self.failure_reward,
+            cost_weight=self.cost_weight,
+            discount=self.discount,
+            step_factor=self.step_factor,
+            step_scale=self.step_scale,
+        )

@@ -1,0 +1,157 @@
+"""What the policy sees of a state, in numbers: the task, who worked on it with what result, and each agent in words.
+
+Nothing is a hash of the whole task, and no agent is a number: an agent is its description, and what it did in this
+episode. B states, M agents, D width of the estimator's embedding, W = 64 width of a text's hashed words.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import attrs
+import numpy as np
+
+from aamc_puppeteer.state import Activation, Fault, TaskState
+from aamc_sdk.features import Array32
+from aamc_sdk.types import Candidate
+
+WORDS = 64
+NAME = 32
+_LENGTH = 4.0
+"""Of a text's hashed words, so that each weighs about as much as a number of the embedding."""
+_READ = 2000
+_TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
+STATE_NUMBERS = ("activations", "few_left", "last_one", "steps_left", "cost", "said_something", "agents_used", "output_length")
+"""The first numbers of a state; one for each fault of the last activation follows."""
+PAIR_NUMBERS = ("ran", "runs", "ran_last", "ran_before", "failed_last", "cost", "task_words", "task_meaning", "output_words")
+"""What is known of an agent in a state: its turns so far, and how alike its description is to the task and the last output."""
+
+Embed = Callable[[Sequence[str]], Array32]
+
+
+@attrs.frozen(eq=False)
+class Features:
+    """B states in numbers: ``state [B, S]`` and ``pair [B, M, 9]``."""
+
+    state: Array32
+    pair: Array32
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Features]) -> Features:
+        """Return the states of several, one after the other."""
+        return cls(np.concatenate([part.state for part in parts]), np.concatenate([part.pair for part in parts]))
+
+
+@lru_cache(maxsize=65_536)
+def hashed_words(text: str, buckets: int = WORDS) -> Array32:
+    """Return signed feature hashing of a text's words and of their kinds, ``[W]`` (Weinberger et al. 2009, arXiv:0902.2206)."""
+    tokens = _TOKEN.findall(text[:_READ].lower())
+    counts = Counter(tokens)
+    counts.update("<number>" for token in tokens if token.isdecimal())
+    vector = np.zeros(buckets, np.float32)
+    for token, count in counts.items():
+        code = zlib.crc32(token.encode(errors="replace"))
+        vector[code % buckets] += (1 + np.log(count)) * (1 if code & 0x80000000 else -1)
+    return _scaled(vector)
+
+
+def described(agent: Candidate) -> str:
+    """Return all that is said of an agent: its description and its abilities."""
+    return " ".join((agent.description, *(f"ability:{ability}" for ability in sorted(agent.abilities)))).strip()
+
+
+class Encoder:
+    """Turns states into features, for one set of agents.
+
+    Args:
+        agents: The candidates, in order.
+        embed: The estimator's embedding of texts, ``[B, D]``.
+    """
+
+    def __init__(self, agents: Sequence[Candidate], embed: Embed) -> None:
+        self._embed = embed
+        self._tasks: dict[str, Array32] = {}
+        self._places = {agent.name: place for place, agent in enumerate(agents)}
+        texts = [described(agent) for agent in agents]
+        self._words = np.stack([hashed_words(text) for text in texts])
+        self._meaning = _directions(embed([text or agent.name for text, agent in zip(texts, agents, strict=True)]))
+        self.width = self._meaning.shape[1]
+        self.names = np.stack([hashed_words(agent.name, NAME) for agent in agents])
+        self.descriptions = np.concatenate((self._words, self._meaning * _LENGTH), axis=1)
+
+    def learn_tasks(self, texts: Sequence[str]) -> None:
+        """Embed tasks beforehand, all at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._tasks]
+        if new:
+            self._tasks.update(zip(new, self._embed(new), strict=True))
+
+    def encode(self, states: Sequence[TaskState]) -> Features:
+        """Return the features of B states."""
+        self.learn_tasks([state.task.text for state in states])
+        task_words = np.stack([hashed_words(state.task.text) for state in states])
+        tasks = np.stack([self._tasks[state.task.text] for state in states])
+        said = [_last_outputs(state) for state in states]
+        last, before = (np.stack([hashed_words(texts[place]) for texts in said]) for place in (0, 1))
+        pair = np.zeros((len(states), len(self._places), len(PAIR_NUMBERS)), np.float32)
+        ran = np.zeros((len(states), 2, WORDS), np.float32)
+        for row, state in enumerate(states):
+            self._write_turns(state.history, pair[row], ran[row])
+        pair[:, :, 6] = task_words @ self._words.T / _LENGTH**2
+        pair[:, :, 7] = _directions(tasks) @ self._meaning.T
+        pair[:, :, 8] = last @ self._words.T / _LENGTH**2
+        numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
+        return Features(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
+
+    def _write_turns(self, history: Sequence[Activation], pair: Array32, ran: Array32) -> None:
+        """Write who ran into ``pair [M, 9]``, and into ``ran [2, W]`` the words of the last one and the mean of all."""
+        known = [(self._places[turn.agent], turn) for turn in history if turn.agent in self._places]
+        for place, turn in known:
+            numbers = pair[place]
+            numbers[0] = 1
+            numbers[1] += 0.5
+            numbers[4] = turn.output is None
+            numbers[5] += turn.cost
+        if known:
+            places = [place for place, _ in known]
+            pair[places[-1], 2] = 1
+            if len(places) > 1:
+                pair[places[-2], 3] = 1
+            pair[:, 5] = np.log1p(pair[:, 5])
+            ran[0] = self._words[places[-1]]
+            ran[1] = self._words[places].mean(axis=0)
+
+
+def state_width(embedding: int) -> int:
+    """Return S, the number of features of a state."""
+    return embedding + 4 * WORDS + len(STATE_NUMBERS) + len(Fault)
+
+
+def _last_outputs(state: TaskState) -> tuple[str, str]:
+    outputs = state.outputs
+    return outputs[-1].content if outputs else "", outputs[-2].content if len(outputs) > 1 else ""
+
+
+def _numbers(state: TaskState, output: str) -> list[float]:
+    history = state.history
+    left = state.steps_left
+    used = len({turn.agent for turn in history})
+    fault = history[-1].fault if history else None
+    said = any(turn.output is not None for turn in history)
+    numbers = [len(history) / 4, 1 / (1 + left), left == 1, min(left, 16) / 8, np.log1p(state.cost), said, used / 4, np.log1p(len(output)) / 4]
+    return [*map(float, numbers), *(float(fault is each) for each in Fault)]
+
+
+def _directions(vectors: Array32) -> Array32:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
+
+
+def _scaled(vector: Array32) -> Array32:
+    length = float(np.linalg.norm(vector))
+    vector *= _LENGTH / length if length else 1
+    vector.flags.writeable = False
+    return vector

@@ -1,0 +1,348 @@
+"""Orchestrator ``puppeteer``: a policy activates agents one after the other; torch is imported when it is trained or used."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
+from aamc_puppeteer.episodes import Player, Running, begin, greatest, sampled
+from aamc_puppeteer.executing import Executor
+from aamc_puppeteer.state import STOP, Stop, TaskState, Trajectory, answer
+from aamc_puppeteer.tasks import Task
+from aamc_sdk import Agent, Dataset, Decision, Estimator, Orchestrator, Pool, Preference, Query, Services, Training, get_plugin_manager
+from aamc_sdk.config import configure
+from aamc_sdk.draw import uniform
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PoolError
+from aamc_sdk.features import Array32
+from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.interfaces import Budget, Progress, Silence, Step
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.types import new_ids
+
+if TYPE_CHECKING:
+    from aamc_puppeteer.reinforce import Learner
+    from aamc_puppeteer.training import Watch
+
+
+class Puppeteer(Orchestrator):
+    """Activates agents by a learned policy; see :mod:`aamc_puppeteer.policy` for its formulas.
+
+    Args:
+        config: The options.
+        services: Make the agents and the estimator.
+        agents: The agents themselves, instead of those that ``config.agents`` names.
+
+    Raises:
+        PoolError: There is no agent, or two have one name.
+    """
+
+    Config = PuppeteerConfig
+    config: PuppeteerConfig
+
+    def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
+        super().__init__(config, services)
+        self._estimator: Estimator | None = None
+        self._learner: Learner | None = None
+        self._trained_names: frozenset[str] = frozenset()
+        self._scale = 1.0
+        if agents is None:
+            agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
+        self.use(agents)
+
+    @classmethod
+    def of(cls, agents: Sequence[Agent], *, seed: int = 0, **options: Any) -> Puppeteer:
+        """Return an untrained puppeteer of some agents.
+
+        Args:
+            agents: Who may be activated.
+            seed: All randomness follows from it.
+            **options: Those of :class:`PuppeteerConfig`.
+
+        Raises:
+            ConfigError: An option is unknown or wrong.
+            PoolError: There is no agent, or two have one name.
+        """
+        plugins = get_plugin_manager()
+
+        def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+            return plugins.make(kind, name, lent, options)
+
+        lent = Services(pool=Pool(agent.spec for agent in agents), reward=LinearReward(), make=make, seed=seed)
+        return cls(configure(PuppeteerConfig, options, where="puppeteer"), lent, agents)
+
+    def use(self, agents: Sequence[Agent]) -> None:
+        """Take another set of agents; what was learned stays, and a newcomer is scored from its description.
+
+        Raises:
+            PoolError: There is no agent, or two have one name.
+        """
+        self.pool = Pool(agent.spec for agent in agents)
+        if STOP in self.pool.names:
+            raise PoolError(f"no agent may be named {STOP!r}: that is the policy's own decision; rename it")
+        by_name = dict(zip(self.pool.names, agents, strict=True))
+        self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
+        self._encoder: Encoder | None = None
+        if self._learner is not None:
+            self._meet_agents()
+
+    def close(self) -> None:
+        """End the threads in which agents work; they come back when needed."""
+        self._executor.close()
+
+    # Learning
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Learn from a dataset whose format is ``tasks``; see :meth:`fit`."""
+        return self.fit(tasks_of(training.dataset), folder=training.folder, resume=training.resume, progress=training.progress)
+
+    def fit(
+        self,
+        tasks: Sequence[Task],
+        *,
+        folder: Path | None = None,
+        resume: bool = False,
+        progress: Progress | None = None,
+        watch: Watch | None = None,
+    ) -> Mapping[str, Any]:
+        """Learn by practising on tasks; return metrics, with the curve by update.
+
+        Args:
+            tasks: What to practise on, each with a verifier.
+            folder: Where to keep what makes a stopped training resumable; None not to.
+            resume: Whether to go on from what the folder holds.
+            progress: Where to report.
+            watch: Is told of the episodes of each update.
+
+        Raises:
+            CheckpointError: Asked to resume, but the checkpoint is damaged or from other options.
+            DataError: There is no task, or one has no verifier.
+        """
+        from aamc_puppeteer.training import Job, one_thread
+
+        check_tasks(tasks)
+        with one_thread():
+            self._begin([task.text for task in tasks])
+            learner, encoder = self._parts()
+            self._trained_names = frozenset(self.pool.names)
+            encoder.learn_tasks([task.text for task in tasks])
+            player = Player(encoder, self._executor, self.pool.names, self.config.rule)
+            job = Job(self.config, self.services.seed, learner, player, tasks, self.pool.names, folder, watch)
+            if resume:
+                job.restore()
+            job.run(progress or Silence())
+        return {"updates": self.config.updates, "episodes": self.config.updates * self.config.episodes, "curve": job.curve}
+
+    def _begin(self, texts: Sequence[str]) -> None:
+        """Start untrained: the estimator learns the words of tasks and agents, the policy's weights are drawn."""
+        words = list(dict.fromkeys([*texts, *map(described, self.pool), *self.pool.names]))
+        estimator: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
+        estimator.train(Training(dataset=Dataset(queries=[Query(text) for text in words if text])))
+        self._estimator, self._scale = estimator, 1.0
+        self._scale = 1 / max(float(np.sqrt(np.mean(self._embed(words) ** 2))), 1e-6)
+        self._learner = None
+        self._meet_agents()
+
+    def _embed(self, texts: Sequence[str]) -> Array32:
+        assert self._estimator is not None
+        embedding = self._estimator.estimate([Query(text) for text in texts]).embedding
+        if embedding is None or not np.isfinite(embedding).all():
+            raise EstimatesError(f"the puppeteer needs an estimator that embeds texts, and {self.config.estimator!r} does not; use lexical or tce")
+        return np.asarray(embedding * self._scale, np.float32)
+
+    def _meet_agents(self) -> None:
+        """Read the descriptions of the present agents, and give what was learned, or an untrained policy, to them."""
+        from aamc_puppeteer.policy import Policy
+        from aamc_puppeteer.reinforce import Learner
+
+        encoder = self._encoder = Encoder(list(self.pool), self._embed)
+        sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1])
+        policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
+        self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
+
+    def _parts(self) -> tuple[Learner, Encoder]:
+        if self._learner is None:
+            self._begin([])
+        assert self._learner is not None
+        assert self._encoder is not None
+        return self._learner, self._encoder
+
+    # Working
+
+    def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0) -> list[Trajectory]:
+        """Play an episode of each task, all side by side, without learning.
+
+        Args:
+            tasks: What to work on.
+            sample: Whether actions are drawn from the policy; as the option says when None.
+            seed: All randomness follows from it.
+        """
+        from aamc_puppeteer.training import one_thread
+
+        _, encoder = self._parts()
+        player = Player(encoder, self._executor, self.pool.names, self.config.rule)
+        named = np.repeat(self._named(), len(tasks), axis=0)
+        with one_thread():
+            played = player.play(
+                self._decide,
+                tasks,
+                self.config.max_steps,
+                np.random.default_rng((self.services.seed, seed)),
+                sample=self.config.sample if sample is None else sample,
+                named=named,
+            )
+        return played.trajectories
+
+    async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
+        """Work on a task, yielding each step as it is done; the last one's content is the answer.
+
+        With ``paths`` above 1 several paths go on side by side, and their answers are joined: see :mod:`aamc_puppeteer.forking`.
+        """
+        work = as_task(task)
+        if self.config.paths > 1 and budget.steps > 1:
+            from aamc_puppeteer.forking import fork
+
+            async for step in fork(self, work, budget):
+                yield step
+            return
+        episode = begin(0, work, budget.steps, 0)
+        async for step in self.steps(episode, budget):
+            yield step
+
+    async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
+        """Work on a task along one path and return what happened, judged where the task has a verifier."""
+        work = as_task(task)
+        episode = begin(0, work, budget.steps, 0)
+        async for _ in self.steps(episode, budget):
+            pass
+        verdict = (await asyncio.to_thread(self._executor.verify, [(work, answer(episode.state))]))[0]
+        return episode.finished(verdict, self.config.rule)
+
+    async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
+        """Carry an episode on to its end."""
+        began = time.monotonic()
+        if episode.stop is not None:
+            yield Step(decision=None, content="", final=True)
+        while episode.stop is None:
+            decision = self._decided(self.probabilities([episode.state])[0])
+            episode.probabilities.append(decision.propensity)
+            if decision.candidate == STOP:
+                episode.stop = Stop.STOPPED
+                episode.costs.append(0.0)
+                yield Step(decision=decision, content=answer(episode.state) or "", final=True)
+                return
+            left = budget.seconds - (time.monotonic() - began)
+            activation = (await asyncio.to_thread(self._executor.activate, [(decision.candidate, episode.state)], max(left, 0.0)))[0]
+            episode.take(activation)
+            episode.check_end(budget, time.monotonic() - began)
+            yield step_of(decision, episode)
+
+    def probabilities(self, states: Sequence[TaskState]) -> Array32:
+        """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
+        _, encoder = self._parts()
+        named = np.repeat(self._named(), len(states), axis=0)
+        return self._decide(encoder.encode(states), named, np.ones(named.shape, bool))
+
+    def _decide(self, features: Features, named: Array32, there: NDArray[np.bool_]) -> Array32:
+        from aamc_puppeteer.training import decide
+
+        return decide(self._parts()[0], features, named, there)
+
+    def _named(self) -> Array32:
+        """Return whose name the policy is told, ``[1, M]``: of those that it was trained with."""
+        return np.array([[name in self._trained_names for name in self.pool.names]], np.float32)
+
+    def _decided(self, probabilities: Array32) -> Decision:
+        """Return a decision drawn from, or the best of, ``[M + 1]`` probabilities."""
+        names = (*self.pool.names, STOP)
+        decision_id = new_ids(1)[0]
+        choose = sampled if self.config.sample else greatest
+        place = int(choose(probabilities[None], np.array([uniform(self.services.seed, decision_id)], np.float32))[0])
+        return Decision(
+            id=decision_id,
+            candidate=names[place],
+            propensity=float(probabilities[place]) if self.config.sample else 1.0,
+            preference=Preference(),
+            probabilities=dict(zip(names, map(float, probabilities), strict=True)),
+            router="puppeteer",
+            time=time.time(),
+        )
+
+    # Keeping
+
+    def save(self, folder: Path) -> None:
+        """Write the policy, the estimator, and the names of the agents that it was trained with."""
+        learner, _ = self._parts()
+        assert self._estimator is not None
+        write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
+        write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "scale": self._scale})
+        (folder / "estimator").mkdir(exist_ok=True)
+        self._estimator.save(folder / "estimator")
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or of other sizes than the configuration's.
+        """
+        import torch
+
+        arrays, about = read_arrays(folder / "policy.npz"), read_json(folder / "policy.json")
+        self._estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
+        self._estimator.load(folder / "estimator")
+        try:
+            self._scale, self._trained_names = float(about["scale"]), frozenset(map(str, about["agents"]))
+            self._learner = None
+            self._meet_agents()
+            self._parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
+
+
+def step_of(decision: Decision, episode: Running) -> Step:
+    """Return the core's step for an episode's last activation; where the episode ended with it, its content is the answer."""
+    activation = episode.state.history[-1]
+    final = episode.stop is not None
+    said = activation.error or "" if activation.output is None else activation.output.content
+    tokens = 0 if activation.output is None else activation.output.metadata.get("tokens", 0)
+    content = (answer(episode.state) or "") if final else said
+    return Step(decision=decision, content=content, cost_usd=activation.cost, tokens=tokens if isinstance(tokens, int) else 0, final=final)
+
+
+def as_task(task: Query | Task) -> Task:
+    """Return a task; a query becomes one that nobody can verify."""
+    return task if isinstance(task, Task) else Task(id="query", text=task.text)
+
+
+def tasks_of(dataset: Dataset) -> Sequence[Task]:
+    """Return the tasks that a dataset carries.
+
+    Raises:
+        DataError: It carries none: it is of another format than ``tasks``.
+    """
+    tasks: Sequence[Task] | None = getattr(dataset, "tasks", None)
+    if tasks is None:
+        raise DataError("the puppeteer learns from tasks with verifiers, and this dataset has none; use --dataset tasks:mixed")
+    return tasks
+
+
+def check_tasks(tasks: Sequence[Task]) -> None:
+    """Raise where there is nothing to learn from.
+
+    Raises:
+        DataError: There is no task, or one has no verifier.
+    """
+    if not tasks:
+        raise DataError("there is no task to practise on; give at least one")
+    for task in tasks:
+        if task.verifier is None:
+            raise DataError(f"task {task.id!r} has no verifier, so nothing can be learned from it")

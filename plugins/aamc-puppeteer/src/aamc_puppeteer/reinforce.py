@@ -1,0 +1,165 @@
+r"""REINFORCE with a learned baseline (Williams 1992; Sutton et al. 1999), as the paper uses it (arXiv:2505.19591).
+
+The formulas first, as pure functions, then one update. N episodes; action t of episode n was drawn from the policy
+and brought the return G by equation (4) of :mod:`aamc_puppeteer.rewards`. Returns are divided by sigma, their
+running deviation, so that options mean the same whatever the rewards' unit is.
+
+.. math::
+    A_{nt} &= G_{nt} / \sigma - V(s_{nt})                                                               & (9) \\
+    L^\pi &= -\tfrac1N \textstyle\sum_n \sum_t \gamma^{t - 1} A_{nt} \log \pi(a_{nt} \mid s_{nt})       & (10) \\
+    L^V &= \text{mean of } (V(s_{nt}) - G_{nt} / \sigma)^2                                              & (11) \\
+    L &= L^\pi - \beta \cdot \text{mean entropy of } \pi(\cdot \mid s_{nt}) + \tfrac12 L^V              & (12)
+
+(10)'s gradient is an unbiased estimate of that of the expected discounted reward, over sigma: the baseline V sees the
+state alone, and the factor gamma^(t-1), which is often left out, belongs to it.
+
+**Truncation.** Where the steps run out nothing was chosen, so no log probability is made up for an end: the sum over
+t ends with the last action that was drawn. The answer that stands is judged there like any other, and the steps left
+are part of the state, so the limit belongs to the task and nothing is bootstrapped (Pardo et al. 2018, arXiv:1712.00378).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aamc_puppeteer.encoder import Features
+from aamc_puppeteer.policy import Policy, entropy
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.features import Array32
+
+if TYPE_CHECKING:
+    from aamc_puppeteer.config import PuppeteerConfig
+
+_KEEP = 0.95
+"""What the running deviation of returns keeps of itself in an update."""
+_LEAST_DEVIATION = 1e-3
+
+
+def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, episodes: int) -> Tensor:
+    """Return equation (10) of the K actions of ``episodes`` episodes.
+
+    Args:
+        log_probability: Of each action, ``[K]``.
+        advantage: A, a constant, ``[K]``.
+        weight: The power of gamma, ``[K]``.
+        episodes: N, also those without an action.
+    """
+    return -(weight * advantage * log_probability).sum() / episodes
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """The K actions of N episodes.
+
+    Attributes:
+        features: What was seen before each, ``[K]``.
+        named: Which names the policy was told, ``[K, M]``.
+        there: Which agents there were, ``[K, M]``.
+        action: Which agent was activated, or M to stop, ``[K]``.
+        returns: G, ``[K]``.
+        step: t - 1, ``[K]``.
+        episodes: N.
+    """
+
+    features: Features
+    named: Array32
+    there: NDArray[np.bool_]
+    action: NDArray[np.intp]
+    returns: Array32
+    step: NDArray[np.intp]
+    episodes: int
+
+
+class Learner:
+    """The policy under training, and one update.
+
+    Args:
+        config: The options.
+        policy: Is changed in place.
+        description: The agents' descriptions, ``[M, *]``.
+        name: The agents' names, ``[M, *]``.
+    """
+
+    def __init__(self, config: PuppeteerConfig, policy: Policy, description: Array32, name: Array32) -> None:
+        self._config = config
+        self.policy = policy
+        self._description = torch.as_tensor(description)
+        self._name = torch.as_tensor(name)
+        self._deviation = 0.0
+        self._optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
+
+    def log_probabilities(self, features: Features, named: Array32, there: NDArray[np.bool_]) -> Tensor:
+        """Return the policy's log probabilities, ``[B, M + 1]``."""
+        state, pair = torch.as_tensor(features.state), torch.as_tensor(features.pair)
+        log_p: Tensor = self.policy(state, pair, self._description, self._name, torch.as_tensor(named), torch.as_tensor(there))
+        return log_p
+
+    def update(self, batch: Batch, remaining: float) -> dict[str, float]:
+        """Take one gradient step by (12); ``remaining`` falls from 1 to 0 over the training, and the entropy's weight with it."""
+        if not len(batch.action):
+            return {}
+        config = self._config
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * (0.1 + 0.9 * remaining)
+        self._deviation = running_deviation(self._deviation, batch.returns)
+        loss, figures = self.loss(batch, self._deviation, config.entropy_bonus * remaining)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        for parameters in (self.policy.actor(), list(self.policy.baseline.parameters())):
+            torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+        self._optimiser.step()
+        return figures
+
+    def loss(self, batch: Batch, deviation: float, entropy_weight: float) -> tuple[Tensor, dict[str, float]]:
+        """Return equation (12), and its parts."""
+        target = torch.as_tensor(batch.returns) / deviation
+        state, pair, there = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.there))
+        value = self.policy.value(state, pair, there)
+        log_p = self.log_probabilities(batch.features, batch.named, batch.there)
+        chosen = log_p.gather(1, torch.as_tensor(batch.action)[:, None])[:, 0]
+        weight = torch.as_tensor(self._config.discount**batch.step, dtype=torch.float32)
+        actor = policy_loss(chosen, (target - value).detach(), weight, batch.episodes)
+        spread = entropy(log_p).mean()
+        critic = ((value - target) ** 2).mean()
+        figures = {"policy_loss": float(actor.detach()), "value_loss": float(critic.detach()), "entropy": float(spread.detach())}
+        return actor - entropy_weight * spread + 0.5 * critic, figures
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next update depends on, as arrays by name."""
+        state: dict[str, Any] = {"deviation": np.array(self._deviation)}
+        for name, parameter in self.policy.named_parameters():
+            state[f"parameter/{name}"] = parameter.detach().numpy()
+            state |= {f"adam/{name}/{moment}": kept.numpy() for moment, kept in self._optimiser.state[parameter].items()}
+        return state
+
+    def restore(self, state: Mapping[str, Any], where: object) -> None:
+        """Take over what :meth:`state` returned and ``where`` kept.
+
+        Raises:
+            CheckpointError: A part is missing or has another shape.
+        """
+        try:
+            self._deviation = float(state["deviation"])
+            with torch.no_grad():
+                for name, parameter in self.policy.named_parameters():
+                    parameter.copy_(torch.as_tensor(state[f"parameter/{name}"]))
+                    moments = {moment: f"adam/{name}/{moment}" for moment in ("step", "exp_avg", "exp_avg_sq")}
+                    self._optimiser.state[parameter] = {
+                        moment: torch.as_tensor(state[key]).clone() for moment, key in moments.items() if key in state
+                    }
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{where} does not fit these options ({error}); train again") from error
+
+
+def running_deviation(before: float, returns: Sequence[float] | Array32) -> float:
+    """Return sigma of (9) after another batch: the root of the running mean of squared returns; the first batch's own at first."""
+    now = float(np.sqrt(np.mean(np.square(returns))))
+    kept = now if before == 0 else float(np.sqrt(_KEEP * before**2 + (1 - _KEEP) * now**2))
+    return max(kept, _LEAST_DEVIATION)

@@ -1,0 +1,197 @@
+"""Small worlds whose best policy is known: what agents do to a task is a table, and dynamic programming solves it.
+
+A world has agents with costs and kinds of tasks. A kind is a decision process: a task stands in a named state, an
+agent's turn moves it to another with some probability, and says so. In each state the answer that stands is right
+with some probability. The policy sees what was said, never the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_puppeteer.rewards import RewardRule
+from aamc_puppeteer.state import STOP, Activation, TaskState
+from aamc_puppeteer.tasks import Task, Verdict
+from aamc_sdk.draw import uniform
+from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.interfaces import Agent, AgentOutput
+from aamc_sdk.types import Candidate
+
+_STATE = "state"
+"""Where an output says, to other agents of the world alone, in which state it left the task."""
+
+
+@attrs.frozen(kw_only=True)
+class Kind:
+    """A sort of task.
+
+    Attributes:
+        name: What names it.
+        text: What is asked; the only thing by which a policy can tell kinds apart at first.
+        start: The state in which it begins.
+        moves: For a state and an agent, the probability of each next state; an agent that is not named changes nothing.
+        solved: The probability that the answer is right, by state; 0 where none is given.
+        says: What an agent says when it leaves the task in a state; by default the state's name.
+    """
+
+    name: str
+    text: str
+    start: str = "start"
+    moves: Mapping[tuple[str, str], Mapping[str, float]] = attrs.field(factory=dict)
+    solved: Mapping[str, float] = attrs.field(factory=dict)
+    says: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for (state, agent), following in self.moves.items():
+            if any(chance < 0 for chance in following.values()) or abs(sum(following.values()) - 1) > 1e-9:
+                raise ConfigError(f"{self.name}: what {agent!r} does in state {state!r} needs probabilities that sum to 1, not {dict(following)!r}")
+
+    def following(self, state: str, agent: str) -> Mapping[str, float]:
+        """Return the probability of each state after an agent's turn."""
+        return self.moves.get((state, agent), {state: 1.0})
+
+    def said(self, state: str) -> str:
+        """Return what is said in a state."""
+        return self.says.get(state, state)
+
+
+@attrs.frozen(kw_only=True)
+class WorldAgent:
+    """An agent of a world: what is said of it, and what a turn costs."""
+
+    name: str
+    description: str = ""
+    cost: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """Agents and kinds of tasks, each kind equally frequent.
+
+    Attributes:
+        agents: Who may be activated.
+        kinds: What there is to do.
+        steps: Most activations of an episode.
+        rule: How episodes are paid; (1) or (3), as (2) depends on more than the state.
+    """
+
+    agents: tuple[WorldAgent, ...] = attrs.field()
+    kinds: tuple[Kind, ...] = attrs.field()
+    steps: int = 8
+    rule: RewardRule = attrs.field(factory=RewardRule)
+
+    def __attrs_post_init__(self) -> None:
+        names = {agent.name for agent in self.agents}
+        strangers = {agent for kind in self.kinds for _, agent in kind.moves} - names
+        if strangers:
+            raise ConfigError(f"moves name agents that the world does not have: {one_of(strangers)} (it has {one_of(names)})")
+        if self.rule.name == "total":
+            raise ConfigError("the optimum of reward 'total' cannot be computed by state; use 'step' or 'log'")
+
+    @classmethod
+    def of_table(cls, success: Mapping[str, Mapping[str, float]], costs: Mapping[str, float], **options: Any) -> World:
+        """Return a world in which one good turn is enough.
+
+        Args:
+            success: By kind and agent, how probable it is that the agent's answer is right.
+            costs: Of a turn, by agent.
+            **options: Other attributes.
+        """
+        kinds = tuple(
+            Kind(
+                name=kind,
+                text=f"A task about {kind}.",
+                moves={(state, agent): {agent: 1.0} for agent in costs for state in ("start", *costs)},
+                solved=row,
+                says={agent: f"{agent} gave an answer" for agent in costs},
+            )
+            for kind, row in success.items()
+        )
+        agents = tuple(WorldAgent(name=name, description=f"The agent {name}.", cost=cost) for name, cost in costs.items())
+        return cls(agents=agents, kinds=kinds, **options)
+
+    def members(self) -> list[Agent]:
+        """Return the agents, ready to be activated."""
+        kinds = {kind.text: kind for kind in self.kinds}
+        return [_Member(agent, kinds) for agent in self.agents]
+
+    def tasks(self, count: int, seed: int = 0) -> list[Task]:
+        """Return tasks, the kinds in turn."""
+        made: list[Task] = []
+        for number in range(count):
+            kind = self.kinds[number % len(self.kinds)]
+            made.append(Task(id=f"{kind.name}-{number}", text=kind.text, kind=kind.name, verifier=_Chance(kind, seed)))
+        return made
+
+    @property
+    def optimum(self) -> float:
+        """The greatest expected discounted reward of an episode, by dynamic programming over state and steps left."""
+        values = [self._solve(kind)[kind.start, self.steps][0] for kind in self.kinds]
+        return sum(values) / len(values)
+
+    def best_actions(self, kind: str) -> Mapping[tuple[str, int], str]:
+        """Return the best action of a kind, by state and steps left: an agent's name or ``STOP``."""
+        solved = self._solve(next(each for each in self.kinds if each.name == kind))
+        return {place: action for place, (_, action) in solved.items()}
+
+    def _solve(self, kind: Kind) -> Mapping[tuple[str, int], tuple[float, str]]:
+        """Return the value and the best action of each state and number of steps left, by Bellman's equation."""
+        rule = self.rule
+        states = {kind.start, *(state for state, _ in kind.moves), *(state for following in kind.moves.values() for state in following)}
+        worth = {state: rule.failure + (rule.success - rule.failure) * kind.solved.get(state, 0.0) for state in states}
+        solved: dict[tuple[str, int], tuple[float, str]] = {}
+        for left in range(self.steps + 1):
+            number = self.steps - left + 1
+            for state in states:
+                options = {STOP: worth[state] - (rule.charge(number, 0.0) if left else 0.0)}
+                for agent in self.agents if left else ():
+                    later = {then: worth[then] if left == 1 else rule.discount * solved[then, left - 1][0] for then in states}
+                    expected = sum(chance * later[then] for then, chance in kind.following(state, agent.name).items())
+                    options[agent.name] = expected - rule.charge(number, agent.cost)
+                best = max(options, key=lambda action: options[action])
+                solved[state, left] = (options[best], best)
+        return solved
+
+
+def standing(state: TaskState, kind: Kind) -> str:
+    """Return the name of the state in which a task of a world stands."""
+    return str(state.outputs[-1].metadata[_STATE]) if state.outputs else kind.start
+
+
+def turn(agent: WorldAgent, kind: Kind, then: str) -> Activation:
+    """Return an agent's turn that left the task in state ``then``."""
+    return Activation(agent=agent.name, output=AgentOutput(kind.said(then), agent.cost, {_STATE: then}), cost=agent.cost)
+
+
+class _Member(Agent):
+    """An agent that follows a world's tables; its luck belongs to the episode and the step."""
+
+    def __init__(self, agent: WorldAgent, kinds: Mapping[str, Kind]) -> None:
+        self.spec = Candidate(agent.name, agent.description)
+        self._agent = agent
+        self._kinds = kinds
+
+    async def execute(self, state: TaskState) -> AgentOutput:
+        kind = self._kinds[state.task.text]
+        following = kind.following(standing(state, kind), self._agent.name)
+        reached = np.cumsum(list(following.values()))
+        place = int(np.searchsorted(reached, uniform(state.luck, f"{len(state.history)}") * reached[-1], side="right"))
+        output = turn(self._agent, kind, list(following)[place]).output
+        assert output is not None
+        return output
+
+
+@attrs.frozen
+class _Chance:
+    """Calls an answer right with its state's probability; a task has the same luck in every state."""
+
+    kind: Kind = attrs.field(repr=False)
+    seed: int
+
+    async def __call__(self, task: Task, answer: str) -> Verdict:
+        chances: Sequence[float] = [chance for state, chance in self.kind.solved.items() if self.kind.said(state) == answer]
+        return Verdict(uniform(self.seed, task.id) < max(chances, default=0.0))
