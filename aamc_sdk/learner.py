@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreError
@@ -89,7 +90,10 @@ class Learner:
             raise PluginError(f"the router failed to learn and has stopped at position {self.position} of the log: {self.error!r}") from self.error
 
     def close(self) -> None:
-        """Finish the stretch in hand, keep what was learned in the log, and stop; closing twice does nothing."""
+        """Learn what the log holds now, keep what was learned in it, and stop; closing twice does nothing."""
+        if not self._closed:
+            with suppress(PluginError):  # what cannot be learned was reported when it failed
+                self.flush()
         with self._changed:
             self._closed = True
             self._changed.notify_all()

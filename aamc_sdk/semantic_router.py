@@ -22,6 +22,11 @@ OTHERS = (
     *("personalization", "prompt", "ratings", "remom", "router_dc", "router_r1", "session_aware", "static", "svm", "workflows"),
 )
 """Those that do not, or that are not a bandit's."""
+ROUTER_R1 = (
+    *("use_router_r1_rewards", "cost_reward_alpha", "format_reward_penalty", "model_cost_per_token", "enable_llm_routing", "router_r1_server_url"),
+    *("llm_routing_fallback", "enable_multi_round_aggregation", "max_aggregation_rounds"),
+)
+"""Keys of ``rl_driven`` that are about asking a model who should answer."""
 _BY_RULES = "requests are not sorted into decisions by rules here; the categories of an estimator take their place"
 _WHY = {
     **dict.fromkeys(("rules", "triggers", "priority", "tier", "signals", "projections", "strategy", "categories"), _BY_RULES),
@@ -136,6 +141,7 @@ def _learning(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], 
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
         return {"name": "thompson", "blend": "linear"}, on_error | section
     options = _thompson(section) if kind == "thompson" else section
+    options.pop("model_cost_per_token", None)  # the one key without effect that no option of ours has the name of
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
     return {"name": name, "blend": "linear", **options}, None
 
@@ -173,6 +179,9 @@ def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[Unused]:
+    for key in _section(algorithm, kind):
+        if kind == "rl_driven" and key in ROUTER_R1:
+            yield Unused(f"{where}.{kind}.{key}", "it is of Router-R1, which asks a model who should answer; this router goes by feedback")
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:
             yield Unused(f"{where}.{key}", f"the algorithm is {kind}")

@@ -166,3 +166,12 @@ def test_a_state_is_the_same_for_the_same_files() -> None:
     assert state_of(one) != state_of(other)
     restore(one, state_of(other))
     assert one.made == 1
+
+
+def test_closing_learns_first_what_the_log_holds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "POLL_SECONDS", 60.0)
+    router = Tally()
+    learner = Learner(store, router, lambda _: None)
+    judge(store, *(f"ann{number}" for number in range(1500)))  # more than a stretch, and nobody wakes the learner
+    learner.close()
+    assert router.judged == {"a": 750.0}
