@@ -1,10 +1,11 @@
 import asyncio
 
 import pytest
+from aamc_puppeteer.agents.sandbox import Limits
 from aamc_puppeteer.tasks import Task, Verdict, Verifier
-from aamc_puppeteer.verifiers import Callback, Exact, Numeric, last_number
+from aamc_puppeteer.verifiers import Callback, Choice, CompleteProgram, Coverage, Exact, Judge, Numeric, UnitTests, chosen_letter, last_number, named
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 
 def judge(verifier: Verifier, reference: str | None, answer: str) -> Verdict:
@@ -63,3 +64,76 @@ def test_a_task_without_a_reference_cannot_be_compared(verifier: Verifier) -> No
 def test_a_reference_without_a_number_is_an_error_of_the_task() -> None:
     with pytest.raises(DataError, match="must hold a number, not 'many'"):
         judge(Numeric(), "many", "4")
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [("C", "C"), ("c.", None), ("A is wrong, so the answer is (C).", "C"), ("Answer: **B**", "B"), ("(A) or (D)", "D"), ("None of them", None)],
+)
+def test_a_letter_is_chosen_in_the_usual_ways(answer: str, letter: str | None) -> None:
+    assert chosen_letter(answer) == letter
+    assert judge(Choice(), "C", answer).correct is (letter == "C")
+
+
+@pytest.mark.parametrize(("answer", "correct"), [("A Dog catches the frisbee.", True), ("The dogs like a frisbee.", False), ("", False)])
+def test_coverage_wants_whole_words(answer: str, correct: bool) -> None:
+    assert judge(Coverage(), "dog, frisbee", answer).correct is correct
+
+
+def test_coverage_may_be_partial_and_names_what_lacks() -> None:
+    assert judge(Coverage(least=0.5), "dog, park", "a dog").correct
+    assert judge(Coverage(), "dog, park", "a dog").why == "lacks park"
+
+
+TESTS = "assert double(2) == 4\nassert double(-1) == -2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("Sure:\n```python\ndef double(x):\n    return 2 * x\n```", ""),
+        ("def double(x): return x * x", "AssertionError"),
+        ("def double(x: return", "SyntaxError"),
+        ("import os; os._exit(0)", "ended before its tests"),
+        ("raise SystemExit(0)", "ended before its tests"),
+        ("while True: pass", "longer than 1 s"),
+    ],
+)
+def test_unit_tests_decide_about_a_program(answer: str, why: str) -> None:
+    verdict = judge(UnitTests(limits=Limits(seconds=1.0)), TESTS, answer)
+    assert verdict.correct is (why == "")
+    assert why in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("def main():\n    print('Hi')\nmain()", ""),
+        ("def main():\n    '''Later.'''\n    pass", "not finished: main"),
+        ("def main():\n    return 1  # TODO: all", "there is a TODO"),
+        ("print('Hi')", "defines no function"),
+        ("It is a game.", "does not compile"),
+    ],
+)
+def test_a_program_must_be_complete(answer: str, why: str) -> None:
+    verdict = judge(CompleteProgram(), None, answer)
+    assert verdict.correct is (why == "")
+    assert why in verdict.why
+
+
+@pytest.mark.parametrize(("said", "correct"), [("CORRECT. It fits.", True), ("correct", True), ("WRONG: CORRECT is 4.", False), ("", False)])
+def test_a_judge_sees_task_reference_and_answer(said: str, correct: bool) -> None:
+    prompts = []
+
+    async def ask(prompt: str) -> str:
+        prompts.append(prompt)
+        return said
+
+    assert judge(Judge(ask), "four", "4").correct is correct
+    assert all(part in prompts[0] for part in ("Task: ?", "Reference answer: four", "Answer: 4"))
+
+
+def test_verifiers_have_names() -> None:
+    assert named("numeric") == Numeric()
+    with pytest.raises(ConfigError, match="no verifier 'numerik'; did you mean 'numeric'"):
+        named("numerik")

@@ -20,3 +20,9 @@ def aamc_agents() -> list[Component]:
         Component("strings", "aamc_puppeteer.agents.strings:StringTools", "Follows one command about a word."),
         Component("table", "aamc_puppeteer.agents.table:TableLookup", "Looks up cells in the task's CSV tables."),
     ]
+
+
+@hookimpl
+def aamc_datasets() -> list[Component]:
+    """Offer the task suites."""
+    return [Component("tasks", "aamc_puppeteer.suites.task_format:TaskSuites", "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
 import attrs
 
-from aamc_puppeteer.agents.sandbox import Limits, code_in, run_python
+from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
 from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
 from aamc_puppeteer.state import TaskState
-from aamc_sdk import Candidate, option
+from aamc_sdk import Candidate, Services, option
+
+MOST_REMEMBERED = 10_000
+"""Programs whose results are kept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -22,22 +26,44 @@ class PythonConfig(ToolConfig):
 
 
 class Python(Tool):
-    """Runs a program in a process of its own and gives what it prints; the task's files lie beside it."""
+    """Runs a program in a process of its own and gives what it prints; the task's files lie beside it.
+
+    A program is taken to print the same each time: one that was run before, with the same files, is not run again.
+    """
 
     Config = PythonConfig
     config: PythonConfig
     spec = Candidate("python", "Runs a Python program, with loops and text functions, and gives what it prints; slow.")
 
+    def __init__(self, config: PythonConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._ran: dict[tuple[str, ...], Ran] = {}
+
     async def act(self, state: TaskState) -> str:
         """Return what the program printed."""
         program = code_in(subject(state))
-        try:
-            ast.parse(program)
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser's words for null bytes and too deep nesting
-            raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
-        ran = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), state.task.files)
+        _check_computes(program)
+        ran = await self._run(program, state.task.files)
         if ran.error is not None:
             raise AgentError(f"the program failed: {ran.error}")
         if not ran.printed.strip():
             raise AgentError("the program printed nothing")
         return ran.printed.strip()
+
+    async def _run(self, program: str, files: Mapping[str, str]) -> Ran:
+        key = (program, *(text for file in sorted(files.items()) for text in file))
+        if key not in self._ran:
+            if len(self._ran) >= MOST_REMEMBERED:
+                self._ran.clear()
+            self._ran[key] = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), files)
+        return self._ran[key]
+
+
+def _check_computes(program: str) -> None:
+    """Raise AgentError where a text is no program, or nothing but a word or a number."""
+    try:
+        statements = ast.parse(program).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser's words for null bytes and too deep nesting
+        raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
+    if all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant) for statement in statements):
+        raise AgentError(f"{program!r:.80} computes nothing")

@@ -15,8 +15,8 @@ from aamc_sdk.errors import nearest, one_of
 
 Row = Mapping[str, str]
 
-_CELL = re.compile(r"the (?P<column>\w+) of (?P<key>(?!its\b)[^,.?]+?) in (?P<file>\w+\.csv)")
-_EVERY = re.compile(r"Add up the (?P<column>\w+) of every \w+ whose (?P<where>\w+) is (?P<key>[^,.?]+?) in (?P<file>\w+\.csv)")
+_CELL = re.compile(r"the (?P<column>\w+) of (?P<key>(?!its\b)[^,.?]+?) in (?P<file>[\w-]+\.csv)")
+_EVERY = re.compile(r"Add up the (?P<column>\w+) of every \w+ whose (?P<where>\w+) is (?P<key>[^,.?]+?) in (?P<file>[\w-]+\.csv)")
 _ITS = re.compile(r"\bits (\w+)\b")
 _ASKED = re.compile(r"What is ([^?]+)\?|Multiply ([\d.]+) by ([\d.]+)\.")
 

@@ -16,16 +16,14 @@ from aamc_puppeteer.verifiers import Exact
 
 WORLDS = 12
 """How many corpora there are."""
-FIRST = (
-    *("Ada", "Boris", "Clara", "Dmitri", "Edith", "Felix", "Gloria", "Henrik", "Irene", "Jamal", "Katja", "Leon", "Marta"),
-    *("Nils", "Olga", "Pavel"),
-)
-LAST = (
-    *("Brown", "Castle", "Dahl", "Eriksen", "Frost", "Graham", "Holm", "Ivers", "Jansen", "Keller", "Lund", "Moreau", "Novak"),
-    *("Okafor", "Petrov", "Quist"),
-)
-COMPANIES = ("Norvik", "Halden Mills", "Aster Works", "Bluefin", "Copperline", "Delta Forge", "Evergrain", "Foxglove")
-TOWNS = ("Ambria", "Belmora", "Corvale", "Dunmere", "Elstow", "Farrow", "Galdby", "Hexholm")
+FIRST = ("Ada", "Boris", "Clara", "Dmitri", "Edith", "Felix", "Gloria", "Henrik", "Irene", "Jamal", "Katja", "Leon", "Marta", "Nils", "Olga", "Pavel")
+LAST = ("Brown", "Dahl", "Eriksen", "Frost", "Graham", "Holm", "Ivers", "Jansen", "Keller", "Lund", "Moreau", "Novak", "Okafor", "Petrov", "Quist")
+MAKERS = ("Norvik", "Halden", "Aster", "Bluefin", "Copper", "Delta", "Evergrain", "Foxglove", "Granite", "Hollow")
+TRADES = ("Mills", "Works", "Forge", "Boats", "Papers", "Glass", "Foods", "Tools", "Lamps", "Textiles")
+TOWN_STEMS = ("Am", "Bel", "Cor", "Dun", "El", "Far", "Gal", "Hex", "Ist", "Jor")
+TOWN_ENDS = ("bria", "mora", "vale", "mere", "stow", "row", "by", "holm", "ford", "wick")
+PEOPLE, OTHERS = 16, 8
+"""How many people, and how many companies and towns, a corpus is about; no two corpora share one."""
 FORMS = {
     "employer": ("{0} works for {1}.", "Since last year, {0} is employed by {1}."),
     "founder": ("{0} was founded by {1} after the war.", "{1} is the founder of {0}."),
@@ -68,13 +66,22 @@ def make(task_id: str, rng: Random, difficulty: int) -> Task:
 @lru_cache(maxsize=WORLDS)
 def _world(number: int) -> World:
     rng = Random(f"world {number}")  # noqa: S311  # fiction, no secrets
-    people = tuple(f"{first} {last}" for first, last in zip(FIRST, rng.sample(LAST, len(LAST)), strict=True))
-    names = {"person": people, "company": COMPANIES, "town": TOWNS}
+    names = {
+        "person": _share(number, PEOPLE, [f"{first} {last}" for first in FIRST for last in LAST]),
+        "company": _share(number, OTHERS, [f"{maker} {trade}" for maker in MAKERS for trade in TRADES]),
+        "town": _share(number, OTHERS, [f"{stem}{end}" for stem in TOWN_STEMS for end in TOWN_ENDS]),
+    }
     facts = {relation: {name: rng.choice(names[LEADS_TO[relation]]) for name in names[BEGINS_AT[relation]]} for relation in FORMS}
-    pairs = rng.sample(people, len(people))
+    pairs = rng.sample(names["person"], PEOPLE)
     facts["spouse"] = {one: pairs[position ^ 1] for position, one in enumerate(pairs)}
     told = [rng.choice(FORMS[relation]).format(name, value) for relation, values in facts.items() for name, value in values.items()]
     everyone = [name for sort in names.values() for name in sort]
     told += [rng.choice(GOSSIP).format(*rng.sample(everyone, 2)) for _ in range(40)]
     rng.shuffle(told)
     return World(names, facts, tuple(told))
+
+
+def _share(number: int, count: int, names: list[str]) -> tuple[str, ...]:
+    """Return the names that belong to one corpus."""
+    Random(0).shuffle(names)  # noqa: S311  # likewise
+    return tuple(names[number * count : (number + 1) * count])
