@@ -1,0 +1,179 @@
+"""Episodes as graphs, and a training as a figure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from aamc_puppeteer.measures import summarise, utilisation, windows
+from aamc_puppeteer.state import Trajectory
+from aamc_puppeteer.topology import activation_graph, evolution
+from aamc_sdk.files import replacing
+
+INK, MUTED, GRID = "#20242c", "#6a7280", "#dfe2e7"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#d6c400", "#20242c", "#6a7280")
+"""The palette of Okabe and Ito (2008), told apart by colour-blind people too; its yellow darkened for white paper."""
+NODE_AREA = 2600
+"""Of the circle of the agent that ran most often, in square points."""
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GRID,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "font.size": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.parse_math": False,  # names may hold dollar signs
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+
+
+def draw_graph(trajectories: Sequence[Trajectory], title: str = "") -> Figure:
+    """Draw who was activated after whom.
+
+    A circle's area grows with how often its agent ran, an arrow's width with how often it was taken. The number at an arrow of
+    a single episode is that of the step that it leads to, with several episodes how often it was taken.
+    """
+    graph = activation_graph(trajectories)
+    labels = _step_numbers(trajectories[0]) if len(trajectories) == 1 else {(a, b): str(count) for a, b, count in graph.edges(data="count")}
+    with _styled():
+        figure = _figure(6.0, 5.0)
+        axes = figure.add_subplot()
+        _draw_network(axes, graph, labels)
+        axes.set_title(title)
+        axes.set_axis_off()
+        axes.margins(0.35, 0.3)
+    return figure
+
+
+def _step_numbers(trajectory: Trajectory) -> dict[tuple[str, str], str]:
+    agents = [activation.agent for activation in trajectory.state.history]
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for step, edge in enumerate(itertools.pairwise(agents), start=2):
+        numbers.setdefault(edge, []).append(str(step))
+    return {edge: ", ".join(steps) for edge, steps in numbers.items()}
+
+
+def _draw_network(axes: Axes, graph: nx.DiGraph, labels: Mapping[tuple[str, str], str]) -> None:
+    if not graph:
+        axes.text(0.5, 0.5, "no agent ran", ha="center", transform=axes.transAxes)
+        return
+    # The first agent stands on top, the others follow clockwise in the order in which they first ran.
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(graph)) / len(graph)
+    places = {agent: (np.cos(angle), np.sin(angle)) for agent, angle in zip(graph, angles, strict=True)}
+    counts = np.array([count for _, count in graph.nodes(data="count")])
+    areas = NODE_AREA * (0.25 + 0.75 * counts / counts.max())
+    edges = [edge for edge in graph.edges if edge[0] != edge[1]]
+    taken = np.array([graph.edges[edge]["count"] for edge in edges])
+    widths = 0.8 + 2.7 * taken / taken.max() if edges else 1.0
+    colours = [COLOURS[n % len(COLOURS)] for n in range(len(graph))]
+    bent: dict[str, Any] = {"ax": axes, "edgelist": edges, "connectionstyle": "arc3,rad=0.18"}
+    nx.draw_networkx_nodes(graph, places, ax=axes, node_size=areas, node_color=colours, alpha=0.85)
+    nx.draw_networkx_edges(graph, places, node_size=areas, width=widths, edge_color=MUTED, arrowsize=14, **bent)
+    bent["edge_labels"] = {edge: labels[edge] for edge in bent.pop("edgelist")}
+    nx.draw_networkx_edge_labels(graph, places, font_size=8, font_color=INK, rotate=False, **bent)
+    for (agent, place), count, area in zip(places.items(), counts, areas, strict=True):
+        again = f"\nagain: {labels[agent, agent]}" if (agent, agent) in labels else ""
+        _name(axes, f"{_short(agent)} ({count}){again}", place, distance=np.sqrt(area / np.pi) + 6)
+
+
+def _name(axes: Axes, text: str, place: tuple[float, float], distance: float) -> None:
+    """Write a name ``distance`` points from a circle's centre, away from the middle of the figure."""
+    x, y = place
+    across, along = ("center" if abs(x) < 0.3 else "left" if x > 0 else "right"), ("center" if abs(y) < 0.3 else "bottom" if y > 0 else "top")
+    offset = (distance * x, distance * y)
+    axes.annotate(text, place, offset, textcoords="offset points", ha=across, va=along, fontweight="bold")
+
+
+def draw_training(trajectories: Sequence[Trajectory], stretches: int = 20) -> Figure:
+    """Draw how success, reward, work and the shape of the activations changed over the episodes of a training."""
+    parts = list(windows(trajectories, stretches))
+    summaries = [summarise(part) for _, part in parts]
+    shapes = evolution(trajectories, stretches)
+    episodes = [episode for episode, _ in parts]
+    with _styled():
+        figure = _figure(9.2, 5.6)
+        grid = figure.subplots(2, 4)
+        for axes, (title, name) in zip(grid[0], _FIGURES.items(), strict=True):
+            _line(axes, title, episodes, [summary[name] for summary in summaries], [summary["ci95"][name] for summary in summaries])
+        for axes, (title, value) in zip(grid[1], _SHAPES.items(), strict=False):
+            _line(axes, title, episodes, [value(shape) for shape in shapes])
+        _draw_utilisation(grid[1][3], episodes, [utilisation(part) for _, part in parts])
+        for axes in (grid[0][0], grid[1][3]):
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        figure.supxlabel("episode", fontsize=8.5, color=MUTED)
+    return figure
+
+
+_FIGURES = {"success": "success_rate", "reward": "mean_reward", "steps": "mean_steps", "cost, USD": "mean_cost_usd"}
+_SHAPES: Mapping[str, Callable[[Any], float]] = {
+    "density": lambda shape: shape.density,
+    "two-cycles an episode": lambda shape: shape.two_cycles,
+    "greatest hub's share": lambda shape: shape.hub_share,
+}
+
+
+def _line(axes: Axes, title: str, episodes: Sequence[int], values: Sequence[float], bounds: Sequence[Sequence[float] | None] | None = None) -> None:
+    axes.plot(episodes, values, color=COLOURS[0], linewidth=1.6)
+    if bounds is not None:
+        low, high = np.array([(np.nan, np.nan) if bound is None else bound for bound in bounds]).T
+        axes.fill_between(episodes, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
+    axes.set_title(title)
+    axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapping[str, float]]) -> None:
+    agents = sorted({agent for share in shares for agent in share}, key=lambda agent: -sum(share.get(agent, 0.0) for share in shares))
+    heights = [[share.get(agent, 0.0) for share in shares] for agent in agents]
+    axes.stackplot(episodes, heights, labels=[_short(agent) for agent in agents], colors=[COLOURS[n % len(COLOURS)] for n in range(len(agents))])
+    axes.set_title("who ran")
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, reverse=True)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150)
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    with context(_STYLE, after_reset=True):  # a user's own matplotlibrc changes nothing
+        yield
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _short(name: str, most: int = 24) -> str:
+    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return printable if len(printable) <= most else printable[: most - 1] + "…"

@@ -1,0 +1,100 @@
+"""What a number of episodes come to: success, reward, work, cost, and how soon a policy had learned."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from aamc_puppeteer.state import Trajectory
+from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Figures, Resampling, known_interval, open_interval, point_estimates
+from aamc_sdk.interfaces import AgentOutput
+
+LEARNED = 0.9
+"""A policy has learned when a figure has reached this share of its final value."""
+RESAMPLES = 1000
+_TOKENS = ("prompt_tokens", "completion_tokens")
+
+
+def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, Any]:
+    """Return the figures of episodes by name, those that are means with their 95% interval under ``"ci95"``.
+
+    ``success_rate`` is the verifier's word and NaN where an episode had none. ``cost_usd_per_success`` and
+    ``tokens_per_success`` count what failures took as well; they are infinite without a success. ``utilisation`` is each
+    agent's share of all activations, ``stops`` how many episodes ended for each reason, ``faults`` how many activations failed.
+    """
+    if not trajectories:
+        return {"episodes": 0}
+    columns = np.array([_columns(trajectory) for trajectory in trajectories])
+    unit = np.arange(len(columns))
+    activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
+    return {
+        "episodes": len(columns),
+        **point_estimates(_figures(Resampling.once(unit).means(columns))),
+        "utilisation": utilisation(trajectories),
+        "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
+        "faults": sum(activation.fault is not None for activation in activations),
+        "ci95": _intervals(_figures(Resampling.bootstrap(unit, RESAMPLES, seed).means(columns))),
+    }
+
+
+def _columns(trajectory: Trajectory) -> tuple[float, ...]:
+    state = trajectory.state
+    success = np.nan if trajectory.verdict is None else float(trajectory.succeeded)
+    return success, trajectory.total_reward, len(state.history), state.cost, sum(map(tokens, state.outputs))
+
+
+def _figures(means: Floats) -> Figures:
+    """Return the figures of resampled means ``[B, 5]``."""
+    success, reward, steps, cost, used = means.T
+    plain = {"success_rate": success, "mean_reward": reward, "mean_steps": steps, "mean_cost_usd": cost, "mean_tokens": used}
+    return plain | {f"{name}_per_success": _over(total, success) for name, total in (("cost_usd", cost), ("tokens", used))}
+
+
+def _over(total: Floats, success: Floats) -> Floats:
+    return np.divide(total, success, out=np.full_like(total, np.inf), where=success != 0)
+
+
+def _intervals(figures: Figures) -> dict[str, list[float] | None]:
+    return {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in figures.items()}
+
+
+def tokens(output: AgentOutput) -> int:
+    """Return how many tokens a call took, by its metadata; 0 for agents without a model."""
+    return sum(int(output.metadata.get(name) or 0) for name in _TOKENS)
+
+
+def utilisation(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Return each agent's share of all activations, the busiest first."""
+    counts = Counter(activation.agent for trajectory in trajectories for activation in trajectory.state.history)
+    return {agent: count / counts.total() for agent, count in counts.most_common()}
+
+
+def episodes_to_learn(values: Sequence[float], window: int | None = None) -> int | None:
+    """Return after how many episodes a figure had come to 90% of what it is in the end.
+
+    Args:
+        values: The figure of each episode, in the order of training, such as success.
+        window: Episodes that a mean is taken over, the last ones for the final value; a tenth of all, at most 100, when None.
+
+    Returns:
+        The number of episodes, or None where the figure ends at 0 or below, so that nothing was learned.
+    """
+    if not len(values):
+        return None
+    width = min(window or min(max(len(values) // 10, 1), 100), len(values))
+    means = np.convolve(values, np.full(width, 1 / width), mode="valid")
+    if not means[-1] > 0:
+        return None
+    return int(np.argmax(means >= LEARNED * means[-1])) + width
+
+
+def windows(trajectories: Sequence[Trajectory], count: int = 20) -> Iterator[tuple[int, Sequence[Trajectory]]]:
+    """Yield the episodes of a training in ``count`` stretches of about the same length, each with the number of its last episode."""
+    bounds = np.linspace(0, len(trajectories), min(count, len(trajectories)) + 1).astype(int)
+    for start, end in itertools.pairwise(bounds):
+        yield int(end), trajectories[start:end]

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import networkx as nx
+import pytest
+from aamc_puppeteer.measures import episodes_to_learn, summarise, windows
+from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
+from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.topology import Topology, activation_graph, evolution
+
+from aamc_sdk import AgentOutput
+
+
+def episode(agents: str, correct: bool | None = True, cost: float = 0.5, tokens: int = 10, reward: float = 1.0) -> Trajectory:
+    """Return an episode whose agents are single letters."""
+    said = AgentOutput("x", cost, {"prompt_tokens": tokens - 1, "completion_tokens": 1})
+    history = tuple(Activation(agent=agent, output=said, cost=cost) for agent in agents)
+    verdict = None if correct is None else Verdict(correct)
+    return Trajectory(state=TaskState(task=Task(id="1", text="t"), history=history), stop=Stop.STOPPED, verdict=verdict, rewards=(reward,))
+
+
+class TestSummaries:
+    def test_the_figures_are_those_of_hand_and_paper(self) -> None:
+        found = summarise([episode("ab", True, 0.5, 10, 1.0), episode("aaab", False, 0.25, 20, -1.0)])
+        assert found["episodes"] == 2
+        assert (found["success_rate"], found["mean_reward"], found["mean_steps"]) == (0.5, 0.0, 3.0)
+        assert (found["mean_cost_usd"], found["mean_tokens"]) == (1.0, 50.0)
+        assert (found["cost_usd_per_success"], found["tokens_per_success"]) == (2.0, 100.0)
+        assert found["utilisation"] == pytest.approx({"a": 4 / 6, "b": 2 / 6})
+        assert (found["stops"], found["faults"]) == ({"stopped": 2}, 0)
+
+    def test_every_mean_has_an_interval_around_it(self) -> None:
+        found = summarise([episode("a" * (1 + n % 3), n % 2 == 0, reward=n) for n in range(40)])
+        for name, (low, high) in found["ci95"].items():
+            assert low < found[name] < high
+
+    def test_without_a_success_each_is_infinitely_dear(self) -> None:
+        found = summarise([episode("a", False), episode("b", False)])
+        assert found["cost_usd_per_success"] == math.inf
+        assert found["success_rate"] == 0.0
+
+    def test_without_a_verifier_nobody_knows_of_success(self) -> None:
+        found = summarise([episode("a", None), episode("b", True)])
+        assert math.isnan(found["success_rate"])
+        assert found["ci95"]["success_rate"] is None
+        assert found["mean_steps"] == 1.0
+
+    def test_activations_that_failed_are_counted(self) -> None:
+        failed = Activation(agent="a", fault=Fault.RAISED, error="no", cost=0.25)
+        state = TaskState(task=Task(id="1", text="t"), history=(failed,))
+        found = summarise([Trajectory(state=state, stop=Stop.TRUNCATED, verdict=Verdict(False), rewards=(0.0,))])
+        assert (found["faults"], found["mean_cost_usd"]) == (1, 0.25)
+
+    def test_no_episode_has_no_figures(self) -> None:
+        assert summarise([]) == {"episodes": 0}
+
+
+class TestConvergence:
+    @pytest.mark.parametrize(
+        ("values", "window", "expected"),
+        [
+            ([0] * 10 + [1] * 10, 1, 11),
+            ([0] * 10 + [1] * 10, 5, 15),
+            ([1] * 20, 5, 5),
+            ([0.2] * 5 + [0.45] * 5 + [0.5] * 10, 1, 6),
+            ([0] * 20, 5, None),
+            ([], None, None),
+            ([1], None, 1),
+        ],
+    )
+    def test_episodes_to_ninety_per_cent_of_the_final_value(self, values: list[float], window: int | None, expected: int | None) -> None:
+        assert episodes_to_learn(values, window) == expected
+
+    def test_windows_cover_every_episode_once_in_order(self) -> None:
+        episodes = [episode("a", reward=n) for n in range(7)]
+        found = list(windows(episodes, 3))
+        assert [end for end, _ in found][-1] == 7
+        assert [one for _, part in found for one in part] == episodes
+        assert [len(part) for _, part in windows(episodes, 20)] == [1] * 7
+
+
+class TestTopology:
+    def test_nodes_and_edges_are_counted(self) -> None:
+        graph = activation_graph([episode("abab"), episode("ba"), episode("")])
+        assert dict(graph.nodes(data="count")) == {"a": 3, "b": 3}
+        assert {(start, end): count for start, end, count in graph.edges(data="count")} == {("a", "b"): 2, ("b", "a"): 2}
+
+    @pytest.mark.parametrize(
+        ("agents", "density", "two_cycles"),
+        [("", 0.0, 0), ("a", 0.0, 0), ("aaa", 0.0, 0), ("ab", 0.5, 0), ("aba", 1.0, 1), ("abc", 2 / 6, 0), ("abcabacbc", 1.0, 3), ("abca", 0.5, 0)],
+    )
+    def test_density_and_two_cycles(self, agents: str, density: float, two_cycles: int) -> None:
+        shape = Topology.of(activation_graph([episode(agents)]))
+        assert shape.density == pytest.approx(density)
+        assert shape.two_cycles == two_cycles
+
+    def test_density_is_networkxs_where_no_agent_follows_itself(self) -> None:
+        graph = activation_graph([episode("abcadbce"), episode("edab")])
+        assert Topology.of(graph).density == pytest.approx(nx.density(graph))
+
+    def test_a_hub_takes_part_in_most_transitions(self) -> None:
+        shape = Topology.of(activation_graph([episode("abaca")]))
+        assert shape.hubs == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.5})
+        assert shape.hub_share == 1.0
+        assert Topology.of(activation_graph([])).hub_share == 0.0
+
+    def test_it_is_followed_over_training(self) -> None:
+        first, last = evolution([episode("abc"), episode("abcd"), episode("aba"), episode("aba")], 2)
+        assert (first.episode, last.episode) == (2, 4)
+        assert first.density == pytest.approx((2 / 6 + 3 / 12) / 2)
+        assert (first.two_cycles, last.two_cycles) == (0.0, 1.0)
+        assert (last.density, last.hub_share) == (1.0, 1.0)
