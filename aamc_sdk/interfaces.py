@@ -190,6 +190,7 @@ class Router(Part):
         needs_estimator: Whether it can do nothing without one.
         needs_outcomes: Whether it, or the estimator that it relies on, learns from outcomes and nothing else.
         compares_outcomes: Whether it learns who did best in a row, so that a row with one candidate's outcome teaches nothing.
+        needs_text: Whether it reads the queries' texts, which a log keeps only where it was asked to.
     """
 
     privileged: ClassVar[bool] = False
@@ -197,6 +198,7 @@ class Router(Part):
     needs_estimator: ClassVar[bool] = False
     needs_outcomes: ClassVar[bool] = False
     compares_outcomes: ClassVar[bool] = False
+    needs_text: ClassVar[bool] = False
 
     @property
     def samples(self) -> bool:
@@ -406,6 +408,14 @@ class Store(abc.ABC):
         Raises:
             StoreError: The id is known with other content, or the decision had no such candidate.
         """
+
+    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, each as :meth:`judged` does; return which of it is new.
+
+        Raises:
+            StoreError: One was refused. What stood before it is kept, what stood after it is not; the whole may be given again.
+        """
+        return [self.judged(feedback, attempt) for feedback, attempt in judgements]
 
     @abc.abstractmethod
     def record(self, decision_id: str) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -338,6 +339,29 @@ class MetaController:
                 self.learner.wake()
             elif new:
                 self._tell_learned(feedback)
+        return new
+
+    def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
+        """Say what came of many decisions at once, which takes one wait for the log instead of many.
+
+        Args:
+            judgements: In the order in which they count; one without a time is given the present one.
+
+        Returns:
+            Which of them are new.
+
+        Raises:
+            StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
+        """
+        now = time.time()
+        timed = [feedback if feedback.time else attrs.evolve(feedback, time=now) for feedback in judgements]
+        with self._door:
+            new = self.store.judged_all([(feedback, None) for feedback in timed])
+            if self.learner is not None:
+                self.learner.wake()
+            else:
+                for feedback in itertools.compress(timed, new):
+                    self._tell_learned(feedback)
         return new
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -556,3 +557,21 @@ def test_a_router_is_told_when_serving_begins_and_ends(tmp_path: Path) -> None:
     controller = MetaController(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
     controller.close()
     assert router.diary == ["serve a log of 1", "learn", "close"]
+
+
+def test_much_feedback_is_given_at_once(controller: MetaController) -> None:
+    names = [decision.id for decision in controller.route_batch(["Hi"] * 3)]
+    given = [Feedback(decision_id=name, quality=0.25) for name in names]
+    assert controller.feedback_batch(given) == [True] * 3
+    assert controller.feedback_batch([*given, Feedback(decision_id=names[0], quality=0.5, source="judge", time=7.0)]) == [False] * 3 + [True]
+    *first, last = controller.store.experience().feedback
+    assert all(abs(feedback.time - time.time()) < 60 for feedback in first)
+    assert last.time == 7.0
+
+
+def test_a_batch_ends_at_the_feedback_that_is_refused(controller: MetaController) -> None:
+    name = controller.route("Hi").id
+    given = [Feedback(decision_id=name, quality=1.0, source=source, candidate=whom) for source, whom in (("a", None), ("b", "nobody"), ("c", None))]
+    with pytest.raises(StoreError, match="'nobody'"):
+        controller.feedback_batch(given)
+    assert [feedback.source for feedback in controller.store.experience().feedback] == ["a"]

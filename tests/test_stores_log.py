@@ -364,3 +364,25 @@ def test_a_view_of_a_past_epoch_is_not_kept(store: Store) -> None:
     assert store.view("router") is None
     store.keep_view("router", View(3, b"", epoch=1))
     assert store.view("router") == View(3, b"", epoch=1)
+
+
+def test_much_feedback_at_once_counts_as_each_would(store: Store) -> None:
+    store.decided([record("d"), record("e")])
+    early = Feedback(decision_id="later", quality=0.5)
+    given = [(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="e", over="a", candidate="c"), Attempt("e", 0, "c", cost_usd=0.5))]
+    assert store.judged_all([*given, (early, None), given[0]]) == [True, True, True, False]
+    assert ids(store) == (["d", "e"], ["d/explicit", "e/explicit"])
+    assert called(store) == [(0, "c", 0.5)]
+    assert store.pending() == [early]
+
+
+def test_feedback_after_one_that_is_refused_is_not_appended(store: Store) -> None:
+    store.decided([record("d")])
+    given = [(Feedback(decision_id="d", quality=1.0, source=source, candidate=whom), None) for source, whom in (("x", "a"), ("y", "z"), ("w", "b"))]
+    with pytest.raises(StoreError, match="no candidate 'z'"):
+        store.judged_all(given)
+    assert ids(store)[1] == ["d/x"]
+    with pytest.raises(StoreError, match="no candidate 'z'"):
+        store.judged_all(given)  # giving the whole again is harmless
+    assert store.judged_all(given[2:]) == [True]
+    assert ids(store)[1] == ["d/x", "d/w"]

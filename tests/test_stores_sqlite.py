@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import Records, View
-from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.records import StoreOptions
 from aamc_sdk.stores.sqlite import SqliteStore
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
@@ -171,48 +169,3 @@ def test_a_full_disk_refuses_the_write_and_no_other(tmp_path: Path) -> None:
     refusal, kept = result.stdout.splitlines()
     assert "log.db cannot be used" in refusal
     assert kept == "['kept', 'later']"
-
-
-def test_writes_that_queue_up_share_one_commit() -> None:
-    commits: list[str] = []
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.execute("CREATE TABLE numbers (n)")
-    connection.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
-    group = GroupCommit(connection, lambda error: StoreError(str(error)))
-    busy, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        busy.set()
-        release.wait()
-
-    threads = [threading.Thread(target=group.run, args=(hold,))]
-    threads[0].start()
-    busy.wait()
-    threads += [threading.Thread(target=group.run, args=(lambda: connection.execute("INSERT INTO numbers VALUES (1)"),)) for _ in range(40)]
-    for thread in threads[1:]:
-        thread.start()
-    while group._queue.qsize() < 40:
-        pass
-    release.set()
-    for thread in threads:
-        thread.join()
-    count = group.run(lambda: connection.execute("SELECT count(*) FROM numbers").fetchone()[0])
-    group.close()
-    assert (count, len(commits)) == (40, 3)  # the one that held, the forty, the count
-
-
-def test_a_refused_write_leaves_the_others_of_its_group() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    group = GroupCommit(connection, lambda error: StoreError(f"refused: {error}"))
-
-    def refuse() -> None:
-        raise StoreError("not this one")
-
-    with pytest.raises(StoreError, match="not this one"):
-        group.run(refuse)
-    with pytest.raises(StoreError, match="refused: no such table"):
-        group.run(lambda: connection.execute("INSERT INTO nowhere VALUES (1)"))
-    assert group.run(lambda: 3) == 3
-    group.close()
-    with pytest.raises(StoreError, match="closed"):
-        group.run(lambda: 3)

@@ -6,45 +6,53 @@ and a thousand of them for two at most.
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.stores.rules import Ledger, Write
 
 T = TypeVar("T")
 MOST_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
-_Work = tuple[Callable[[], Any], "Future[Any]"]
+_Waiting = tuple[Write[Any], "Future[Any]"]
+
+
+def carry_out(writes: Sequence[Write[Any]], ledger: Ledger) -> list[Any]:
+    """Run writes on a ledger, one after the other; return the result of each, or the StoreError that refused it."""
+    return [_result(write, ledger) for write in writes]
+
+
+def _result(write: Write[Any], ledger: Ledger) -> Any:
+    try:
+        return write.run(ledger)
+    except StoreError as error:  # refused on its own; the rest of the group goes on
+        return error
 
 
 class GroupCommit:
-    """Runs writes on one thread of its own; each caller returns when its write is durable.
+    """Commits writes on one thread of its own; each caller returns when its write is durable.
 
     Args:
-        connection: Used by that thread alone from now on, and closed by it.
-        refusal: Turns a database's error into the error that callers see.
+        commit: Commits a group, whole or not at all, and returns what :func:`carry_out` does. What it raises, every caller of the group is told.
+        finish: Called on that thread after the last group.
     """
 
-    def __init__(self, connection: sqlite3.Connection, refusal: Callable[[sqlite3.Error], StoreError]) -> None:
-        self._connection = connection
-        self._refusal = refusal
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+    def __init__(self, commit: Callable[[Sequence[Write[Any]]], Sequence[Any]], finish: Callable[[], None]) -> None:
+        self._commit = commit
+        self._finish = finish
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-log", daemon=True)
         self._thread.start()
 
-    def run(self, write: Callable[[], T]) -> T:
-        """Run a write in a transaction and return its result once that is durable.
-
-        Args:
-            write: Checks first and writes then, so when it raises a StoreError it has changed nothing.
+    def run(self, write: Write[T]) -> T:
+        """Commit a write and return its result once that is durable.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.
@@ -65,45 +73,29 @@ class GroupCommit:
         self._thread.join()
 
     def _work(self) -> None:
-        group: list[_Work | None] = []
+        group: list[_Waiting | None] = []
         while None not in group:
             group = self._next_group()
-            if work := [item for item in group if item is not None]:
-                self._commit(work)
-        self._connection.close()
+            if waiting := [item for item in group if item is not None]:
+                self._commit_group(waiting)
+        self._finish()
 
-    def _next_group(self) -> list[_Work | None]:
+    def _next_group(self) -> list[_Waiting | None]:
         """Wait for a write and return it with all that queue behind it; None stands for the end."""
         group = [self._queue.get()]
         while len(group) < MOST_PER_GROUP and not self._queue.empty():
             group.append(self._queue.get())
         return group
 
-    def _commit(self, group: list[_Work]) -> None:
-        results: list[tuple[Future[Any], Any]] = []
+    def _commit_group(self, group: list[_Waiting]) -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for write, future in group:
-                results.append((future, _result(write)))
-            self._connection.execute("COMMIT")
+            results = self._commit([write for write, _ in group])
         except BaseException as error:  # each waiting caller is told, whatever it is
-            self._abandon(group, error)
+            for _, future in group:
+                future.set_exception(error)
             return
-        for future, result in results:
+        for (_, future), result in zip(group, results, strict=True):
             if isinstance(result, StoreError):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-
-    def _abandon(self, group: list[_Work], error: BaseException) -> None:
-        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
-            self._connection.execute("ROLLBACK")
-        for _, future in group:
-            future.set_exception(self._refusal(error) if isinstance(error, sqlite3.Error) else error)
-
-
-def _result(write: Callable[[], Any]) -> Any:
-    try:
-        return write()
-    except StoreError as error:  # refused on its own; the rest of the group goes on
-        return error

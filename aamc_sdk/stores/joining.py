@@ -8,9 +8,24 @@ from aamc_sdk.batch import Estimates
 from aamc_sdk.dataset import Experience
 from aamc_sdk.log import Record
 from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
+from aamc_sdk.types import Attempt, Feedback
 
 
 def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int) -> Experience:
+    """Return a stretch of the log's rows as an experience: :func:`experience_of` what they keep."""
+    return experience_of(
+        position,
+        [record_from(row) for row in decisions],
+        [attempt_from(row) for row in stretch if row.kind == ATTEMPT],
+        [feedback_from(row) for row in stretch if row.kind == FEEDBACK],
+        made=sum(row.kind == DECISION for row in stretch),
+        epoch=epoch,
+    )
+
+
+def experience_of(
+    position: int, records: Sequence[Record], attempts: Sequence[Attempt], feedback: Sequence[Feedback], made: int, epoch: int
+) -> Experience:
     """Return a stretch of the log as an experience.
 
     Each attempt and each piece of feedback stands in exactly one stretch. A decision stands in
@@ -18,19 +33,20 @@ def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch:
 
     Args:
         position: Where the stretch ends.
-        stretch: Its entries, in log order.
-        decisions: The decisions that they are or name, in log order.
+        records: The decisions that its entries are or name, in log order.
+        attempts: Its attempts.
+        feedback: Its feedback.
+        made: How many of its entries are decisions.
         epoch: How often somebody was forgotten.
     """
-    records = [record_from(row) for row in decisions]
     return Experience(
         position=position,
         queries=[record.query for record in records],
         estimates=Estimates.stack([record.estimates for record in records]),
         decisions=[record.decision for record in records],
-        attempts=[attempt_from(row) for row in stretch if row.kind == ATTEMPT],
-        feedback=[feedback_from(row) for row in stretch if row.kind == FEEDBACK],
-        made=sum(row.kind == DECISION for row in stretch),
+        attempts=attempts,
+        feedback=feedback,
+        made=made,
         epoch=epoch,
         expected_quality=[_expected_quality(record) for record in records],
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
+from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
 from aamc_sdk.stores.records import StoreOptions, attempt_row, decision_row
-from aamc_sdk.stores.rules import Ledger, append, append_feedback
+from aamc_sdk.stores.rules import Ledger, Write, append, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
 MOST_VIEWS = 8
 """Routers whose state a log keeps; of more, those that were written longest ago go."""
+MOST_AT_ONCE = 1000
+"""Pieces of feedback in one write; others' writes come between two of them."""
 
 
 class LedgerStore(Store):
@@ -25,23 +28,46 @@ class LedgerStore(Store):
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
         rows = [decision_row(record, self.config.store_text) for record in records]
-        self._write(lambda ledger: append(ledger, rows))
+        self._write(Write(lambda ledger: append(ledger, rows), [row.id for row in rows]))
 
     def attempted(self, attempt: Attempt) -> None:
         """Append a call; the same attempt twice counts once."""
-        self._write(lambda ledger: append(ledger, [attempt_row(attempt)]))
+        rows = [attempt_row(attempt)]
+        self._write(Write(lambda ledger: append(ledger, rows), [attempt.decision_id]))
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
-        return self._write(lambda ledger: append_feedback(ledger, feedback, attempt))
+        return self._write(Write(lambda ledger: append_feedback(ledger, feedback, attempt), [feedback.decision_id], [feedback.id]))
+
+    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, up to the first that is refused; return which of it is new."""
+        new: list[bool] = []
+        for start in range(0, len(judgements), MOST_AT_ONCE):
+            found, refusal = self._write(_appending(judgements[start : start + MOST_AT_ONCE]))
+            new += found
+            if refusal is not None:
+                raise refusal
+        return new
 
     @abc.abstractmethod
-    def _write(self, write: Callable[[Ledger], T]) -> T:
+    def _write(self, write: Write[T]) -> T:
         """Run a write on the ledger, alone, and return its result once that is durable.
-
-        Args:
-            write: Checks first and writes then, so when it raises a StoreError it has changed nothing.
 
         Raises:
             StoreError: The write was refused or failed, or the store is closed.
         """
+
+
+def _appending(judgements: Sequence[tuple[Feedback, Attempt | None]]) -> Write[tuple[list[bool], StoreError | None]]:
+    """Return a write of several pieces of feedback, which says which are new, and why it ended early if it did."""
+
+    def run(ledger: Ledger) -> tuple[list[bool], StoreError | None]:
+        new: list[bool] = []
+        try:
+            for feedback, attempt in judgements:
+                new.append(append_feedback(ledger, feedback, attempt))
+        except StoreError as refusal:  # what stands before it stays, so this is no error of the write
+            return new, refusal
+        return new, None
+
+    return Write(run, [feedback.decision_id for feedback, _ in judgements], [feedback.id for feedback, _ in judgements])

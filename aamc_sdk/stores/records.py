@@ -5,9 +5,11 @@ A prompt is not kept unless the store's ``store_text`` option is set: its text t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -16,12 +18,13 @@ import numpy as np
 from aamc_sdk.batch import Estimates, Floats, Outcomes
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreError
-from aamc_sdk.files import to_json
+from aamc_sdk.files import plain, to_json
 from aamc_sdk.log import Record
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
 _FLOAT32 = np.dtype("<f4")
+_FIGURES = ("cost_usd", "latency_ms")
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +34,7 @@ class StoreOptions:
     store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(slots=False)
 class Row:
     """One entry of the log, as it is kept.
 
@@ -53,6 +56,11 @@ class Row:
     time: float
     embedding: bytes | None = None
 
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The content, read."""
+        return json.loads(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
+
 
 def decision_row(record: Record, store_text: bool) -> Row:
     """Return a decision, with what it was made from, as it is kept.
@@ -60,15 +68,16 @@ def decision_row(record: Record, store_text: bool) -> Row:
     Raises:
         StoreError: A note is not of JSON's types.
     """
+    record = record if store_text else without_text(record)
     decision, estimates = record.decision, record.estimates
     content = {
-        "decision": _fields(decision, "time") | {"preference": decision.preference.array},
-        "query": _fields(record.query if store_text else _without_text(record.query)),
+        "decision": _fields(decision, "time") | {"preference": decision.preference.array, "propensity": _known(decision.propensity)},
+        "query": _fields(record.query),
         "estimates": {
-            "complexity": estimates.complexity[0],
+            "complexity": _known(estimates.complexity[0]),
             "categories": estimates.categories[0],
             "category_names": estimates.category_names,
-            "tool_use": estimates.tool_use[0],
+            "tool_use": _known(estimates.tool_use[0]),
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
@@ -89,7 +98,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
 
 def record_from(row: Row) -> Record:
     """Return the record that a decision's row keeps."""
-    content = json.loads(row.content)
+    content = row.fields
     saved, estimates, expected = content["decision"], content["estimates"], content["expected"]
     return Record(
         decision=Decision(**saved | {"preference": Preference(*saved["preference"]), "propensity": _number(saved["propensity"]), "time": row.time}),
@@ -116,15 +125,13 @@ def record_from(row: Row) -> Record:
 
 def user_of(row: Row) -> str | None:
     """Return who asked for the decision that a row keeps."""
-    return json.loads(row.content)["query"]["user"]  # type: ignore[no-any-return]  # as decision_row writes it
+    return row.fields["query"]["user"]  # type: ignore[no-any-return]  # as decision_row writes it
 
 
 def erased(row: Row) -> Row:
     """Return a decision's row without who asked, in which session, and what."""
-    content = json.loads(row.content)
-    asked = attrs.evolve(Query(**content["query"]), user=None, session=None)
-    content["query"] = _fields(_without_text(asked))
-    return attrs.evolve(row, content=_json(content), embedding=None)
+    asked = attrs.evolve(_unspoken(Query(**row.fields["query"])), user=None, session=None)
+    return attrs.evolve(row, content=_json(row.fields | {"query": _fields(asked)}), embedding=None)
 
 
 def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:
@@ -135,16 +142,15 @@ def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:
         id=f"{attempt.decision_id}/{attempt.n}" if feedback_id is None else f"{attempt.decision_id}/feedback/{feedback_id}",
         decision_id=attempt.decision_id,
         candidate=attempt.candidate,
-        content=_json(_fields(attempt) | came_with),
+        content=_json(_fields(attempt) | {name: _known(getattr(attempt, name)) for name in _FIGURES} | came_with),
         time=time.time(),
     )
 
 
 def attempt_from(row: Row) -> Attempt:
     """Return the attempt that a row keeps, with the candidate that was called."""
-    saved = json.loads(row.content)
-    saved.pop("feedback", None)
-    figures = {name: _number(saved[name]) for name in ("cost_usd", "latency_ms")}
+    saved = {name: value for name, value in row.fields.items() if name != "feedback"}
+    figures = {name: _number(saved[name]) for name in _FIGURES}
     return Attempt(**saved | figures | {"candidate": row.candidate})
 
 
@@ -162,10 +168,15 @@ def feedback_row(feedback: Feedback) -> Row:
 
 def feedback_from(row: Row) -> Feedback:
     """Return the feedback that a row keeps, with the candidate that it judges where that is known."""
-    return Feedback(**json.loads(row.content) | {"candidate": row.candidate or None, "time": row.time})
+    return Feedback(**row.fields | {"candidate": row.candidate or None, "time": row.time})
 
 
-def _without_text(query: Query) -> Query:
+def without_text(record: Record) -> Record:
+    """Return a record without its prompt, whose tokens it still counts."""
+    return attrs.evolve(record, query=_unspoken(record.query))
+
+
+def _unspoken(query: Query) -> Query:
     return attrs.evolve(query, text="", prompt_tokens=query.expected_prompt_tokens)
 
 
@@ -175,10 +186,16 @@ def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
 
 
 def _json(content: dict[str, Any]) -> str:
+    with contextlib.suppress(TypeError, ValueError):  # NaN in a note: looking for it in every entry would take longer than writing one
+        return json.dumps(content, allow_nan=False, default=plain)
     try:
         return to_json(content)
     except TypeError as error:
         raise StoreError(f"the log keeps JSON's own types only ({error}); use numbers, text, lists and mappings in notes") from error
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

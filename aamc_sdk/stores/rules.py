@@ -6,10 +6,9 @@ refused. What names a decision that has not come waits, and gets its place right
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -17,6 +16,7 @@ from aamc_sdk.errors import StoreError, nearest, one_of
 from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
 from aamc_sdk.types import Attempt, Feedback
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +37,21 @@ class Ledger(Protocol):
 
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
+
+
+@attrs.frozen
+class Write(Generic[T]):
+    """A change of the log.
+
+    Attributes:
+        run: Makes it. It checks first and writes then, so when it raises a StoreError it has changed nothing.
+        decisions: Ids of the decisions whose entries it looks at or adds.
+        feedback: Ids of the feedback that it looks at or adds.
+    """
+
+    run: Callable[[Ledger], T]
+    decisions: Sequence[str]
+    feedback: Sequence[str] = ()
 
 
 def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
@@ -74,7 +89,7 @@ def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None)
 def _number(ledger: Ledger, feedback: Feedback) -> int:
     """Return the number of the call that came with feedback: the one that it has already, or the decision's next."""
     entries = (*ledger.history(feedback.decision_id), *ledger.waiting(feedback.decision_id))
-    attempts = [json.loads(row.content) for row in entries if row.kind == ATTEMPT]
+    attempts = [row.fields for row in entries if row.kind == ATTEMPT]
     own = [attempt["n"] for attempt in attempts if attempt.get("feedback") == feedback.id]
     return own[0] if own else 1 + max((attempt["n"] for attempt in attempts), default=-1)
 
@@ -89,8 +104,7 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
 def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
-    known = json.loads(history[0].content)["candidates"]
-    loser = json.loads(row.content).get("over")
+    known, loser = history[0].fields["candidates"], row.fields.get("over")
     for name in (row.candidate, loser):
         if name and name not in known:
             raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
@@ -124,6 +138,6 @@ def _whom(row: Row, history: Sequence[Row]) -> str:
     """Return whom an entry is about: for feedback and its call the candidate that served, for another attempt the chosen one."""
     if row.candidate:
         return row.candidate
-    served = [past.candidate for past in history if past.kind == ATTEMPT and json.loads(past.content)["error"] is None]
-    judges = row.kind == FEEDBACK or "feedback" in json.loads(row.content)
+    served = [past.candidate for past in history if past.kind == ATTEMPT and past.fields["error"] is None]
+    judges = row.kind == FEEDBACK or "feedback" in row.fields
     return served[-1] if served and judges else history[0].candidate

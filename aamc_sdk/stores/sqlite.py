@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.log import Record, View
-from aamc_sdk.stores.group_commit import GroupCommit
+from aamc_sdk.stores.excerpt import Excerpt
+from aamc_sdk.stores.group_commit import GroupCommit, carry_out
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
 from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, feedback_from, record_from
-from aamc_sdk.stores.rules import Ledger
+from aamc_sdk.stores.rules import Write
 from aamc_sdk.types import Feedback
 
 T = TypeVar("T")
@@ -43,8 +45,15 @@ _VERSIONS = (
 )
 SCHEMA = len(_VERSIONS)
 """The version of the tables, kept in the file's ``user_version``: each version's statements turn the one before into it."""
-_COLUMNS = "kind, id, decision_id, candidate, content, time, embedding"
-_SELECT = f"SELECT {_COLUMNS} FROM entries"  # noqa: S608  # constants
+_COLUMNS = "kind, id, decision_id, candidate, content, time"
+_SELECT = f"SELECT {_COLUMNS}, embedding FROM entries"  # noqa: S608  # constants
+_NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?1)))
+    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?2)))"""
+_PLACED = f"SELECT {_COLUMNS} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
+_WAITING = f"""SELECT {_COLUMNS} FROM entries WHERE +position IS NULL  -- + keeps SQLite from looking through all that waits
+    AND (decision_id IN (SELECT value FROM json_each(?1)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
+_WRITE = f"""INSERT INTO entries (position, {_COLUMNS}, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (kind, id) DO UPDATE SET position = excluded.position, candidate = excluded.candidate"""  # noqa: S608  # constants
 _BUSY_SECONDS = 30.0
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
@@ -56,33 +65,40 @@ _ADVICE = {
 
 
 class _Table:
-    """The ledger in the table ``entries``."""
+    """The table ``entries``, and what is kept beside it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def find(self, kind: str, entry_id: str) -> Row | None:
-        found = self._rows("WHERE kind = ? AND id = ?", kind, entry_id)
+        found = self._rows(f"{_SELECT} WHERE kind = ? AND id = ?", kind, entry_id)
         return found[0] if found else None
 
-    def history(self, decision_id: str) -> Sequence[Row]:
-        return self._rows("WHERE decision_id = ? AND position > 0 AND kind != ? ORDER BY position", decision_id, FEEDBACK)
-
-    def waiting(self, decision_id: str) -> Sequence[Row]:
-        return self._rows("WHERE decision_id = ? AND position IS NULL ORDER BY n", decision_id)
-
     def all_waiting(self, kind: str) -> Sequence[Row]:
-        return self._rows("WHERE position IS NULL AND kind = ? ORDER BY n", kind)
+        return self._rows(f"{_SELECT} WHERE position IS NULL AND kind = ? ORDER BY n", kind)
 
     def stretch(self, after: int, limit: int) -> tuple[int, Sequence[Row]]:
         """Return where the stretch of at most ``limit`` entries after a position ends, and the entries."""
-        rows = self._rows("WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+        rows = self._rows(f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
         return after + len(rows), rows  # positions have no gaps
 
     def decisions(self, after: int, end: int) -> Sequence[Row]:
         """Return the decisions that the entries of a stretch are or name, in log order."""
         named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
-        return self._rows(f"WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
+        return self._rows(f"{_SELECT} WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
+
+    def excerpt(self, writes: Sequence[Write[Any]]) -> Excerpt:
+        """Return the part of the log that some writes look at; embeddings, which no rule asks for, are left out."""
+        decisions = json.dumps([name for write in writes for name in write.decisions])
+        feedback = json.dumps([name for write in writes for name in write.feedback])
+        return Excerpt(self._rows(_PLACED, decisions, feedback), self._rows(_WAITING, decisions, feedback))
+
+    def write(self, excerpt: Excerpt) -> None:
+        """Write what has changed in an excerpt; entries that waited keep all but their position and candidate."""
+        first = 1 + self._connection.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()[0]
+        entries = [*enumerate(excerpt.placed, first), *((None, row) for row in excerpt.held.values())]
+        values = [(n, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding) for n, row in entries]
+        self._connection.executemany(_WRITE, values)
 
     @property
     def epoch(self) -> int:
@@ -100,29 +116,15 @@ class _Table:
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
-        rows = self._rows("WHERE kind = ? AND json_extract(content, '$.query.user') = ?", DECISION, user)
+        rows = self._rows(f"{_SELECT} WHERE kind = ? AND json_extract(content, '$.query.user') = ?", DECISION, user)
         values = [(row.content, row.id) for row in map(erased, rows)]
         self._connection.executemany("UPDATE entries SET content = ?, embedding = NULL WHERE kind = 'decision' AND id = ?", values)
         self._connection.execute("DELETE FROM views")
         self._connection.execute("INSERT INTO erasures (time) VALUES (?)", (time.time(),))
         return len(rows)
 
-    def place(self, row: Row) -> None:
-        self._write(row, "(SELECT coalesce(max(position), 0) + 1 FROM entries)")
-
-    def hold(self, row: Row) -> None:
-        self._write(row, "NULL")
-
-    def _write(self, row: Row, position: str) -> None:
-        self._connection.execute(
-            f"INSERT INTO entries (position, {_COLUMNS}) VALUES ({position}, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  # constants
-            "ON CONFLICT (kind, id) DO UPDATE SET position = excluded.position, candidate = excluded.candidate",
-            (row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding),
-        )
-
-    def _rows(self, where: str, *values: object) -> list[Row]:
-        found = self._connection.execute(f"{_SELECT} {where}", values)
-        return [Row(**dict(zip(_COLUMNS.split(", "), row, strict=True))) for row in found]
+    def _rows(self, query: str, *values: object) -> list[Row]:
+        return [Row(*found) for found in self._connection.execute(query, values)]
 
 
 class SqliteStore(LedgerStore):
@@ -139,14 +141,14 @@ class SqliteStore(LedgerStore):
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
         with self._explained():
-            connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = _connect(self.path.resolve().as_uri())
             try:
                 _prepare(connection, self.path)
             except BaseException:
                 connection.close()
                 raise
-        self._ledger = _Table(connection)
-        self._writer = GroupCommit(connection, self._refusal)
+        self._connection = connection
+        self._writer = GroupCommit(self._commit, connection.close)
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from."""
@@ -175,27 +177,43 @@ class SqliteStore(LedgerStore):
 
     def keep_view(self, name: str, view: View) -> None:
         """Keep what a router has learned."""
-        self._writer.run(lambda: self._ledger.keep_view(name, view))
+        with self._connected() as connection, _transaction(connection):
+            _Table(connection).keep_view(name, view)
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are. Their bytes are gone when this returns, from the write-ahead log too."""
-        erased_rows = self._writer.run(lambda: self._ledger.forget(user))
-        with self._explained(), contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
+        with self._connected() as connection:
+            with _transaction(connection):
+                decisions = _Table(connection).forget(user)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return erased_rows
+        return decisions
 
     def close(self) -> None:
         """Write what was asked for, then let go of the file."""
         self._writer.close()
 
-    def _write(self, write: Callable[[Ledger], T]) -> T:
-        return self._writer.run(lambda: write(self._ledger))
+    def _write(self, write: Write[T]) -> T:
+        return self._writer.run(write)
+
+    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        with self._explained(), _transaction(self._connection):
+            table = _Table(self._connection)
+            excerpt = table.excerpt(writes)
+            results = carry_out(writes, excerpt)
+            table.write(excerpt)
+        return results
+
+    @contextlib.contextmanager
+    def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
+        """Open the file for one piece of work."""
+        address = f"{self.path.resolve().as_uri()}?mode={mode}"
+        with self._explained(), contextlib.closing(_connect(address)) as connection:
+            yield connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_Table]:
         """Open the file for one read, which sees one state of it however many queries it takes."""
-        address = f"{self.path.resolve().as_uri()}?mode=ro"
-        with self._explained(), contextlib.closing(sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
+        with self._connected("ro") as connection:
             connection.execute("BEGIN")
             yield _Table(connection)
 
@@ -213,19 +231,37 @@ class SqliteStore(LedgerStore):
         return refused
 
 
+def _connect(address: str) -> sqlite3.Connection:
+    """Open a file; transactions are begun and ended by hand, and who is forgotten leaves no bytes in unused pages."""
+    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block writes, whole or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Check what the file is, and make its tables where it is new."""
     _check_version(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")  # who was forgotten leaves no bytes in unused pages
-    connection.execute("BEGIN IMMEDIATE")
-    version = _check_version(connection, path)  # again: another process may have made or migrated them meanwhile
-    if version < SCHEMA:
-        for statement in itertools.chain(*_VERSIONS[version:]):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    connection.execute("COMMIT")
+    with _transaction(connection):
+        version = _check_version(connection, path)  # again: another process may have made or migrated them meanwhile
+        if version < SCHEMA:
+            for statement in itertools.chain(*_VERSIONS[version:]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

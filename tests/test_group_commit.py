@@ -1,0 +1,83 @@
+"""Writes of many threads are committed together, and each thread is told what came of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.stores.excerpt import Excerpt
+from aamc_sdk.stores.group_commit import GroupCommit, carry_out
+from aamc_sdk.stores.rules import Write
+
+
+class Commits:
+    """Carries out groups on an empty ledger, and remembers how large they were."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.finished = False
+        self.failure: Exception | None = None
+        self.group = GroupCommit(self.commit, self.finish)
+
+    def commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        if self.failure is not None:
+            raise self.failure
+        self.sizes.append(len(writes))
+        return carry_out(writes, Excerpt([], []))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_writes_that_come_while_one_is_committed_share_the_next_commit() -> None:
+    commits = Commits()
+    busy, release = threading.Event(), threading.Event()
+
+    def hold(ledger: object) -> None:
+        busy.set()
+        release.wait(10)
+
+    threads = [threading.Thread(target=commits.group.run, args=(Write(hold, []),))]
+    threads[0].start()
+    busy.wait(10)
+    threads += [threading.Thread(target=commits.group.run, args=(Write(lambda ledger: None, []),)) for _ in range(40)]
+    for thread in threads[1:]:
+        thread.start()
+    while commits.group._queue.qsize() < 40:
+        pass
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    commits.group.close()
+    assert commits.sizes == [1, 40]
+    assert commits.finished
+
+
+def test_a_refused_write_leaves_the_others_of_its_group() -> None:
+    def refuse(ledger: object) -> None:
+        raise StoreError("not this one")
+
+    results = carry_out([Write(lambda ledger: 1, []), Write(refuse, []), Write(lambda ledger: 3, [])], Excerpt([], []))
+    assert (results[0], str(results[1]), results[2]) == (1, "not this one", 3)
+    commits = Commits()
+    with pytest.raises(StoreError, match="not this one"):
+        commits.group.run(Write(refuse, []))
+    assert commits.group.run(Write(lambda ledger: 3, [])) == 3
+    commits.group.close()
+
+
+def test_a_commit_that_fails_is_told_to_its_writers_and_the_next_goes_on() -> None:
+    commits = Commits()
+    commits.failure = OSError("the disk is gone")
+    with pytest.raises(OSError, match="the disk is gone"):
+        commits.group.run(Write(lambda ledger: 1, []))
+    commits.failure = None
+    assert commits.group.run(Write(lambda ledger: 1, [])) == 1
+    commits.group.close()
+    commits.group.close()
+    with pytest.raises(StoreError, match="closed"):
+        commits.group.run(Write(lambda ledger: 1, []))
