@@ -1,0 +1,158 @@
+"""The JSON state that ``storage_path`` names: a copy of what was learned, beside the log that it is learned from.
+
+Nothing counts twice. The file says what the router began with, before it learned anything of the
+log, and by whose first decision the log is known. Where a file is of the same log, the router
+begins with the same again and learns the log; where it is of another one, or of vLLM Semantic
+Router, the router begins with all that the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from aamc_bandit.autosave import AutoSave
+from aamc_bandit.durations import auto_save_seconds
+from aamc_bandit.ratings import Rated, is_ratings, read_ratings
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import write_text
+from aamc_sdk.interfaces import Store
+
+logger = logging.getLogger(__name__)
+KIND, SCHEMA = "aamc-bandit", 1
+
+
+class Learned(Protocol):
+    """What a router has learned, as plain values. Both methods may be called while it learns and scores."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything, in JSON's own types, as :meth:`aamc_bandit.evidence.Evidence.plain` does."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the place of everything by what :meth:`plain` returned.
+
+        Raises:
+            CheckpointError: It is something else.
+        """
+
+
+class JsonState:
+    """Reads the state when serving begins, and saves it every so often and at the end.
+
+    A file that cannot be used is kept aside under another name and reported; learning then begins without it.
+
+    Args:
+        path: The file.
+        learned: What is read and saved.
+        log: What the router learns from.
+        interval: Between two saves, as Go writes durations.
+    """
+
+    def __init__(self, path: Path, learned: Learned, log: Store, interval: str) -> None:
+        self._path = path
+        self._learned = learned
+        self._log = log
+        seconds = auto_save_seconds(interval)
+        usable = self._begin()
+        self._began_with = self._saved = learned.plain()
+        self._saving = AutoSave(self.save, seconds) if usable else None
+
+    def save(self) -> None:
+        """Write the state where it has changed.
+
+        Raises:
+            OutputError: It cannot be written; the file is as it was.
+        """
+        learned = self._learned.plain()
+        if learned == self._saved:
+            return
+        about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": first_decision(self._log)}
+        write_text(self._path, json.dumps({**about, "began_with": self._began_with, "learned": learned}, allow_nan=False))
+        self._saved = learned
+
+    def close(self) -> None:
+        """Save once more and stop; closing twice does nothing."""
+        if self._saving is not None:
+            self._saving.close()
+
+    def _begin(self) -> bool:
+        """Take up what the file holds; return whether it may be written."""
+        if not self._path.exists():
+            return True
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            self._learned.restore(self._beginning(content))
+        except (CheckpointError, ValueError) as error:  # what is no JSON, or no text, is a ValueError
+            return self._keep_aside(str(error))
+        except OSError as error:
+            logger.error("%s cannot be read (%s), so it is neither taken up nor written", self._path, error.strerror or error)  # noqa: TRY400  # says it all
+            return False
+        return True
+
+    def _beginning(self, content: Any) -> Mapping[str, Any]:
+        if is_ratings(content):
+            return with_ratings(self._learned.plain(), read_ratings(content), _seconds(content.get("last_updated")))
+        if not isinstance(content, Mapping) or content.get("kind") != KIND:
+            raise CheckpointError("it is no state of a bandit, and none of vLLM Semantic Router")
+        if content.get("schema") != SCHEMA:
+            raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: it was made by another version")
+        same = content.get("log") is not None and content["log"] == first_decision(self._log)
+        state: Any = content.get("began_with" if same else "learned")
+        if not isinstance(state, Mapping):
+            raise CheckpointError("it is incomplete")
+        return state
+
+    def _keep_aside(self, why: str) -> bool:
+        """Give the file another name; return whether that was possible."""
+        aside = next(path for n in range(1, 10**6) if not (path := self._path.with_name(f"{self._path.name}.damaged-{n}")).exists())
+        try:
+            self._path.rename(aside)
+        except OSError as error:
+            logger.error("%s cannot be used (%s) nor kept aside (%s), so it is not written", self._path, why, error.strerror or error)  # noqa: TRY400  # likewise
+            return False
+        logger.error("%s cannot be used (%s); it is kept as %s, and learning begins without it", self._path, why, aside)
+        return True
+
+
+def first_decision(log: Store) -> str | None:
+    """Return the id of a log's first decision, by which it is known from others; None of an empty one."""
+    decisions = log.experience(0, 1).decisions
+    return decisions[0].id if decisions else None
+
+
+def with_ratings(state: Mapping[str, Any], rated: Sequence[Rated], updated: float) -> dict[str, Any]:
+    """Return a state with what a file of vLLM Semantic Router adds to it.
+
+    That file does not say which feedback was explicit; all counts as such.
+
+    Args:
+        state: As :meth:`Learned.plain` returns it.
+        rated: What the file holds.
+        updated: When it was written, in seconds since the epoch.
+    """
+    columns = state["columns"]
+    levels = {level: dict(entities) for level, entities in state["levels"].items()}
+    for group in rated:
+        entity = levels[group.level].get(group.whose, {"heard": 0, "cells": {}})
+        heard = max(entity["heard"], *(tally.feedback for tally in group.tallies.values()))
+        cells = dict(entity["cells"])
+        for name, tally in group.tallies.items():
+            known = dict(zip(columns, cells.get(name, [0.0, 0.0, heard, 0, 0, 0, 0, 0.0]), strict=True))
+            added = {"wins": tally.wins, "losses": tally.losses, "total": tally.feedback, "successes": round(tally.wins), "explicit": tally.feedback}
+            summed = known | {column: known[column] + more for column, more in added.items()}
+            cells[name] = list((summed | {"updated": max(known["updated"], updated)}).values())
+        levels[group.level][group.whose] = {**entity, "heard": heard, "cells": cells}
+    return {**state, "levels": levels}
+
+
+def _seconds(timestamp: Any) -> float:
+    """Return when an RFC 3339 timestamp was, in seconds since the epoch; 0 where it is none."""
+    try:
+        return max(0.0, datetime.fromisoformat(str(timestamp)[:19] + "+00:00").timestamp())
+    except ValueError:
+        return 0.0
