@@ -52,10 +52,12 @@ class Course:
 
     Args:
         world: Where it practises.
+        enough: What share of the way is far enough.
     """
 
-    def __init__(self, world: QueueEnvironment) -> None:
+    def __init__(self, world: QueueEnvironment, enough: float = WAY) -> None:
         self._world = world
+        self._enough = enough
         self._request = blind(world)
         self._bottom, self._top = (self._reward(kind) for kind in ("random", "oracle"))
         self.points: list[dict[str, float]] = []
@@ -72,7 +74,7 @@ class Course:
         way = (self._reward(policy) - self._bottom) / (self._top - self._bottom)
         self.points.append({"steps": steps, "cpu_s": seconds, "way": way})
         self._looking += time.process_time() - began
-        return way >= WAY
+        return way >= self._enough
 
     def _reward(self, policy: Policy | str) -> float:
         """Return the mean true expected reward of a policy in streams of always the same luck."""
@@ -134,15 +136,15 @@ def seconds_to(course: list[dict[str, float]]) -> float:
     return min((point["cpu_s"] for point in course if point["way"] >= WAY), default=float("inf"))
 
 
-def ours(world: QueueEnvironment, seed: int, preset: str = "full") -> list[dict[str, float]]:
-    """Return the course of our training at a preset's options, looked at where it leaves a checkpoint."""
+def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: float = WAY, **given: Any) -> list[dict[str, float]]:
+    """Return the course of our training at a preset's options and those given, looked at where it leaves a checkpoint."""
     from aamc_ppo.router import PPOConfig, PPORouter
 
-    options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset]}
+    options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset], **given}
     train(world, 64, n_streams=64, n_steps=64)  # loads torch
     router = PPORouter(PPOConfig(**options), attrs.evolve(world.services, seed=seed))
     with TemporaryDirectory() as place:
-        watch = _Watch(Course(world), Path(place), world)
+        watch = _Watch(Course(world, enough), Path(place), world)
         training = Training(dataset=world.dataset(SPLIT), request=blind(world), env=world, folder=Path(place), progress=watch)
         with suppress(_Reached):
             router.train(training)
