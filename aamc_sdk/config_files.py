@@ -11,7 +11,7 @@ import attrs
 
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.semantic_router import Translation, Unused, is_semantic_router, translate
+from aamc_sdk.semantic_router import Translation, Unused, is_semantic_router, sections, translate
 from aamc_sdk.semantic_router_models import NOT_A_CANDIDATES, SECTIONS, candidates
 from aamc_sdk.settings import Given, read_settings
 
@@ -37,7 +37,7 @@ def of_experiment(content: dict[str, Any], path: Path, decision: str | None = No
         return content
     translation = _translate(path, content, decision)
     models = [f"decisions[{translation.decision}].modelRefs"] if translation.models else []
-    models += [key for key in (*content, *(content.get("routing") or {})) if key in SECTIONS]
+    models += [path for path, key in sections(content).items() if key in SECTIONS]
     _report(path, (*translation.unused, *(Unused(key, _DATA_DECIDES) for key in models), *_calls(translation)))
     return {key: value for key, value in content.items() if key in _OURS} | {"router": dict(translation.router)}
 

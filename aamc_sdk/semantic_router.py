@@ -196,9 +196,13 @@ def _in_decision(decision: Mapping[str, Any]) -> Iterator[Unused]:
 
 
 def _in_sections(content: Mapping[str, Any]) -> Iterator[Unused]:
-    sections = {key: key for key in content if key not in ("routing", "decisions", "algorithm")}
-    if isinstance(routing := content.get("routing"), Mapping):
-        sections |= {f"routing.{key}": key for key in routing if key != "decisions"}
-    for path, key in sections.items():
+    for path, key in sections(content).items():
         if key not in SECTIONS:
             yield Unused(path, _WHY.get(key, _ELSE))
+
+
+def sections(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the paths of a file's sections beside its decisions, with the last key of each."""
+    found = {key: key for key in content if key not in ("routing", "decisions", "algorithm")}
+    routing = content.get("routing")
+    return found | {f"routing.{key}": key for key in routing if key != "decisions"} if isinstance(routing, Mapping) else found

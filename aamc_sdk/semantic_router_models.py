@@ -12,6 +12,8 @@ from aamc_sdk.types import Pool
 SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
 """Where files of its several versions describe models."""
 NOT_A_CANDIDATES = "a candidate is a name with a description, abilities, prices and a context window"
+_READ = {"backend_models": "model_config", "providers": "models"}
+"""The one key of a section that describes models."""
 _PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
 _FIELDS = {"description": "description", "capabilities": "abilities", "context_window_size": "context_window"}
 
@@ -31,6 +33,7 @@ def candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any
     names = [reference["model"] for reference in references] or [name for _, name, _ in described]
     entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
     unused = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
+    unused += [f"{path}.{key}" for path, used in _READ.items() for key in _mapping(content, path) if key != used]
     for path, name, figures in described:
         if name in entries:
             unused += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]

@@ -131,7 +131,7 @@ def test_every_key_without_effect_is_reported_by_name(file, caplog) -> None:
         assert key in reported(caplog)
     caplog.clear()
     options_of(file(LATER_FORM))
-    for key in ("version", "listeners", "providers", "routing.signals", "modelCards", "decisions[fixed]"):
+    for key in ("version", "listeners", "providers", "routing.signals", "routing.modelCards", "decisions[fixed]"):
         assert key in reported(caplog)
 
 
@@ -207,10 +207,18 @@ def test_a_controllers_candidates_are_the_models_that_the_decision_refers_to(fil
         assert key in reported(caplog)
 
 
-def test_candidates_of_the_later_form_come_from_providers_and_cards(file) -> None:
+def test_candidates_of_the_later_form_come_from_providers_and_cards(file, caplog) -> None:
     big, tiny = read_parts(file(LATER_FORM))["pool"]
     assert (big.context_window, big.prices.cached_input, big.abilities) == (131072, 0.3, {"chat", "tools"})
     assert tiny.prices is None  # nobody says
+    assert "providers.defaults" in reported(caplog)
+    assert "providers.models[tiny].reasoning_family" in reported(caplog)
+
+
+def test_without_references_every_model_that_is_described_is_a_candidate(file) -> None:
+    models = {"big": {"description": "Large."}, "tiny": None}
+    assert read_parts(file({"algorithm": {"type": "rl_driven"}, "model_config": models}))["pool"].names == ("big", "tiny")
+    assert "pool" not in read_parts(file({"algorithm": {"type": "rl_driven"}}))
 
 
 def test_prices_in_another_currency_are_refused(file) -> None:
