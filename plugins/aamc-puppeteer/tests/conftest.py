@@ -1,7 +1,11 @@
 """Fixtures of this package's tests."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -71,3 +75,75 @@ def follow(make_agent: Make) -> Callable[[Task, Sequence[str]], TaskState]:
         return state
 
     return lambda task, route: asyncio.run(work(task, route))
+
+
+Answer = Callable[[dict[str, Any]], str | tuple[int, dict[str, Any]]]
+
+
+class ModelServer(ThreadingHTTPServer):
+    """Plays an OpenAI-compatible model: answers by a function of the request's body, and remembers what it was asked."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, answer: Answer, delay: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer, self.delay = answer, delay
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ModelServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append(body)
+            self.server.keys.append(self.headers["Authorization"])
+        time.sleep(self.server.delay)
+        said = self.server.answer(body) if self.path == "/v1/chat/completions" else (404, {})
+        status, answer = (200, completion(said, body["model"])) if isinstance(said, str) else said
+        content = json.dumps(answer).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except ConnectionError:  # the client has gone, as one does after a timeout
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def completion(text: str, model: str) -> dict[str, Any]:
+    """Return a chat completion as the API documents it."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    return {"id": "c", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+
+
+@pytest.fixture
+def serve_model() -> Iterator[Callable[..., ModelServer]]:
+    """Start a real local server that plays a model, with an answer or a function of the request and seconds that it takes."""
+    started: list[tuple[ModelServer, threading.Thread]] = []
+
+    def serve(answer: str | Answer, delay: float = 0.0) -> ModelServer:
+        server = ModelServer((lambda body: answer) if isinstance(answer, str) else answer, delay)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        started.append((server, thread))
+        return server
+
+    yield serve
+    for server, thread in started:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -9,11 +9,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_puppeteer.agents.models import ChatModel, ModelConfig
 from aamc_puppeteer.suites import DIFFICULTIES, SUITES, load_suite
 from aamc_puppeteer.suites.published import PUBLISHED, read_published
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import named
+from aamc_puppeteer.tasks import Task, Verifier
+from aamc_puppeteer.verifiers import Judge, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
+from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
 
 
@@ -51,7 +53,8 @@ class TaskOptions:
     size: int = option(300, "Tasks of a generated suite.", at_least=1, at_most=100_000)
     difficulty: int = option(0, "Difficulty of a generated suite's tasks, from 1 to 3; 0 is all in turn.", at_least=0, at_most=DIFFICULTIES)
     seed: int | None = option(None, "Seed of a generated suite; the run's own when null.", at_least=0)
-    verifier: str = option("", "Verifier in place of the suite's own: exact, numeric, choice, coverage, unit-tests or complete-program.")
+    verifier: str = option("", "Verifier in place of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
+    judge: Mapping[str, Any] = option({}, "The judge model's options, such as base_url, model and prices.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"full": {"size": 1000}}
 
@@ -74,7 +77,8 @@ class TaskSuites(DatasetFormat):
         name, _, file = (path or SUITES[-1]).partition(":")
         tasks = self._tasks(name, file)
         if self.config.verifier:
-            tasks = [attrs.evolve(task, verifier=named(self.config.verifier)) for task in tasks]
+            verifier = self._verifier(self.config.verifier)
+            tasks = [attrs.evolve(task, verifier=verifier) for task in tasks]
         return as_dataset(tasks, f"tasks:{path or name}")
 
     def _tasks(self, name: str, file: str) -> list[Task]:
@@ -85,3 +89,13 @@ class TaskSuites(DatasetFormat):
             raise DataError(f"there is no task suite {name!r}{nearest(name, (*SUITES, *PUBLISHED))} (there are: {one_of(known)})")
         seed = self.services.seed if self.config.seed is None else self.config.seed
         return load_suite(name, seed=seed, size=self.config.size, difficulty=self.config.difficulty or None)
+
+    def _verifier(self, name: str) -> Verifier:
+        if name != "judge":
+            return named(name)
+        model = ChatModel(configure(ModelConfig, self.config.judge, where="judge"), self.services)
+
+        async def ask(prompt: str) -> str:
+            return (await model.ask(prompt)).text
+
+        return Judge(ask)
