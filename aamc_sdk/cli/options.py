@@ -40,7 +40,7 @@ _EXPERIMENT = (
     click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default."),
     click.option("--test-dataset", metavar="FORMAT:PATH", help="What to test on; a fifth of the data by default."),
     PREFERENCE,
-    click.option("--config", "configs", multiple=True, type=click.Path(path_type=Path), help="A YAML file of options; of several, later ones win."),
+    click.option("--config", "configs", multiple=True, type=click.Path(path_type=Path), help="A YAML file of options, or one of vLLM Semantic Router; of several, later ones win."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4."),
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Where options start from; quick by default."),
     click.option("--seed", type=int, help="All randomness follows from it; 0 by default."),
