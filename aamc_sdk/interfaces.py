@@ -367,7 +367,13 @@ class Budget:
 
 
 class Orchestrator(Part):
-    """Drives several calls until an answer is ready."""
+    """Drives several calls until an answer is ready.
+
+    Attributes:
+        default_dataset: What it practises on where nobody says, as ``"FORMAT:PATH"``; None where it has to be said.
+    """
+
+    default_dataset: ClassVar[str | None] = None
 
     @abc.abstractmethod
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
@@ -382,9 +388,13 @@ class Store(abc.ABC):
     """The log of decisions, attempts and feedback. All methods may be called from any thread.
 
     Made as ``Class(url, config)``. A method that writes returns when the record is durable.
+
+    Attributes:
+        on_server: Whether its URL names a server, where the option ``prefix`` tells several logs apart.
     """
 
     Config: ClassVar[type[Any]] = NoOptions
+    on_server: ClassVar[bool] = False
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url
@@ -455,6 +465,14 @@ class Store(abc.ABC):
             StoreError: This store cannot.
         """
         raise StoreError(f"the store {self.url} cannot forget a user")
+
+    def drop(self) -> None:
+        """Delete the log with all that it holds.
+
+        Raises:
+            StoreError: This store leaves that to who made its file.
+        """
+        raise StoreError(f"the store {self.url} does not delete itself")
 
     @abc.abstractmethod
     def close(self) -> None:

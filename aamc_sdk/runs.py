@@ -38,6 +38,8 @@ from aamc_sdk.types import Pool, Preference
 COMPONENT = "component.json"
 EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
+ORCHESTRATOR = "orchestrator"
+"""The goal of a folder that holds a trained orchestrator, and where in it that is."""
 RESUME = "resume"
 """Where a part keeps what makes its interrupted training resumable, until it is trained."""
 WRITTEN = {"schema", "settings", "router", "goal", "versions"}
@@ -164,8 +166,10 @@ class Run:
         """Raise where the folder holds no parts of its own.
 
         Raises:
-            CheckpointError: It is an evaluation of another run; the message names that.
+            CheckpointError: It is an evaluation of another run, which the message names, or holds an orchestrator.
         """
+        if self.content["goal"] == ORCHESTRATOR:
+            raise CheckpointError(f"{self.folder} holds an orchestrator and no router; put it to work by: aamc orchestrate TASK --run {self.folder}")
         if self.content["goal"] == EVALUATION:
             raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
 

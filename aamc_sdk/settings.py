@@ -113,6 +113,7 @@ class Settings:
         seed: All randomness follows from it.
         device: Where torch computes.
         evaluation: How routers are compared.
+        orchestrator: The orchestrator to train, instead of a router.
     """
 
     router: Choice
@@ -128,6 +129,7 @@ class Settings:
     seed: int
     device: str
     evaluation: Evaluation
+    orchestrator: Choice | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as :func:`read_settings` reads them."""
@@ -153,6 +155,7 @@ class Given:
     seed: int = 0
     device: str = "auto"
     evaluation: Any = attrs.field(factory=dict)
+    orchestrator: Any = None
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:
@@ -185,6 +188,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         seed=given.seed,
         device=given.device,
         evaluation=configure(Evaluation, given.evaluation, where="evaluation"),
+        orchestrator=None if given.orchestrator is None else Choice.of(given.orchestrator, "orchestrator"),
     )
 
 

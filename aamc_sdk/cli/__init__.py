@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Train what needs training, compare with every baseline, and report.",
-    "train": "Train a router or an estimator.",
+    "train": "Train a router, an estimator or an orchestrator.",
     "evaluate": "Compare a run's routers on other data.",
     "calibrate": "Find the preference at which a run's router meets a target.",
     "route": "Decide who should answer one query, and say why.",

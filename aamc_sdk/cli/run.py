@@ -14,6 +14,7 @@ from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options, gather, 
 if TYPE_CHECKING:
     from aamc_sdk.experiment import Experiment
     from aamc_sdk.interfaces import Progress
+    from aamc_sdk.orchestrating import OrchestratorTraining
 
 
 @click.command()
@@ -79,7 +80,7 @@ def _resumed(experiment: Experiment, goal: str) -> Experiment:
     """Return an experiment that was begun by the same command."""
     from aamc_sdk.errors import ConfigError
 
-    command = {"comparison": "run", "estimator": "train", "router": "train"}.get(experiment.goal)
+    command = {"comparison": "run", "estimator": "train", "router": "train", "orchestrator": "train"}.get(experiment.goal)
     folder = experiment.run.folder
     if command is None:
         raise ConfigError(f"{folder} holds an evaluation, which is quickly done again; use aamc evaluate")
@@ -88,8 +89,8 @@ def _resumed(experiment: Experiment, goal: str) -> Experiment:
     return experiment
 
 
-def complete(experiment: Experiment, command: str) -> dict[str, Any]:
-    """Complete an experiment.
+def complete(experiment: Experiment | OrchestratorTraining, command: str) -> dict[str, Any]:
+    """Complete an experiment, or an orchestrator's training.
 
     Raises:
         Interrupted: The user stopped it; the message says how to go on.

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options, gather, new_folder
 from aamc_sdk.cli.run import complete, open_experiment
 
 if TYPE_CHECKING:
     from aamc_sdk.experiment import Experiment
+    from aamc_sdk.interfaces import Progress
+    from aamc_sdk.orchestrating import OrchestratorTraining
+
+ROUTERS_ALONE = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
+"""Options that say nothing of an orchestrator."""
 
 
 @click.command()
+@click.option("--orchestrator", metavar="NAME", help="Train an orchestrator over agents, instead of a router.")
 @experiment_options
 @OUT
 @RESUME
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 @JSON
 @click.pass_context
 def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: str | None, as_json: bool, **given: Any) -> None:
-    """Train a router, with the estimator that it needs; or with --estimator alone, only that.
+    """Train a router, with the estimator that it needs; or with --estimator alone, only that; or an orchestrator.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
@@ -32,23 +39,63 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: st
     from aamc_sdk.settings import NO_ESTIMATOR
 
     estimator = given["estimator"] not in (None, NO_ESTIMATOR)
-    if resume is None and not (given["router"] or given["configs"] or estimator):
-        raise click.UsageError("say what to train: --router NAME or --estimator NAME")
+    if resume is None and not (given["router"] or given["configs"] or estimator or given["orchestrator"]):
+        raise click.UsageError("say what to train: --router NAME, --estimator NAME or --orchestrator NAME")
     goal = "estimator" if estimator and not given["router"] else "router"
     began = time.monotonic()
     with progress() as shown:
-        experiment = open_experiment(ctx, goal, out, resume, given, shown)
-        if form is not None:
-            check_form(experiment, form)
-        metrics = complete(experiment, "train")
-        if form is not None:
-            export(experiment, form)
-    seconds, folder = time.monotonic() - began, str(experiment.run.folder)
+        job: Experiment | OrchestratorTraining
+        if is_about_orchestrator(resume, given):
+            job = open_training(ctx, out, resume, form, given, shown)
+            metrics = complete(job, "train")
+        else:
+            job = open_experiment(ctx, goal, out, resume, given, shown)
+            if form is not None:
+                check_form(job, form)
+            metrics = complete(job, "train")
+            if form is not None:
+                export(job, form)
+    seconds, folder = time.monotonic() - began, str(job.run.folder)
     if as_json:
         figures = {name: value for name, value in metrics.items() if name != "curve"}
         write_json_line({"schema": 1, "out": folder, "seconds": seconds, "steps": metrics.get("steps"), "metrics": figures})
     else:
         click.echo(f"Trained in {seconds:.0f} s; the checkpoint is in {folder}", err=True)
+
+
+def is_about_orchestrator(resume: Path | None, given: dict[str, Any]) -> bool:
+    """Whether the options, or the folder that is gone on with, name an orchestrator."""
+    from aamc_sdk.runs import ORCHESTRATOR, Run
+
+    if resume is not None:
+        return given["orchestrator"] is not None or Run.open(resume).content["goal"] == ORCHESTRATOR
+    return given["orchestrator"] is not None or (given["router"] is None and gather(**given).orchestrator is not None)
+
+
+def open_training(
+    ctx: click.Context, out: Path | None, resume: Path | None, form: str | None, given: dict[str, Any], shown: Progress
+) -> OrchestratorTraining:
+    """Return the training that the options name, new or interrupted.
+
+    Raises:
+        click.UsageError: An option is not for orchestrators, or ``--resume`` comes with options that would change the training.
+        ConfigError: An option of the orchestrator is wrong.
+    """
+    from aamc_sdk.orchestrating import OrchestratorTraining, check_options, choose_dataset
+
+    if resume is not None:
+        if out is not None or form is not None or any(value not in (None, ()) for value in given.values()):
+            raise click.UsageError("--resume goes on with a training as it was begun; leave the other options out")
+        return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
+    useless = [f"--{name.replace('_', '-')}" for name in ROUTERS_ALONE if given[name] is not None]
+    if form is not None or useless:
+        raise click.UsageError(f"an orchestrator is trained without {', '.join(useless or ['--export'])}; leave that out")
+    settings = gather(**given)
+    check_options(settings, plugins_of(ctx))
+    if given["dataset"] is None and settings.dataset.plain() == gather((), ()).dataset.plain():
+        settings = choose_dataset(settings, plugins_of(ctx))
+    assert settings.orchestrator is not None
+    return OrchestratorTraining(settings, plugins_of(ctx), out or new_folder(settings.orchestrator.name), shown)
 
 
 def check_form(experiment: Experiment, form: str) -> None:

@@ -276,7 +276,7 @@ def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
 def test_without_a_command_the_commands_are_listed(aamc) -> None:
     status, out, err = aamc()
     assert (status, err) == (0, "")
-    assert "Train a router or an estimator." in out
+    assert "Train a router, an estimator or an orchestrator." in out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""Training orchestrators through the command line, with one that counts tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import yaml
+from tiny import Tiny
+
+from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
+from aamc_sdk.cli import main
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.orchestrating import load_orchestrator, newest_orchestrator
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.runs import Run
+
+
+@attrs.frozen(kw_only=True)
+class CounterOptions:
+    start: int = option(0, "Where counting begins.", at_least=0)
+    stop_at: int = option(0, "Stop the first training after so many tasks; 0 never.", at_least=0)
+
+
+class Counter(Orchestrator):
+    """Counts the tasks that it was trained on, and answers with their number."""
+
+    Config = CounterOptions
+    default_dataset = "tiny:50"
+    count = 0
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=None, content=str(self.count), final=True)
+
+    def train(self, training):
+        training.progress.say("counting")
+        marks = training.folder / "marks"
+        if self.config.stop_at and not training.resume:
+            marks.mkdir(parents=True)
+            raise KeyboardInterrupt
+        self.count = self.config.start + len(training.dataset)
+        return {"steps": self.count, "resumed": training.resume, "validation": len(training.validation), "curve": [{"step": 1}]}
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "count.json", self.count)
+
+    def load(self, folder: Path) -> None:
+        self.count = read_json(folder / "count.json")
+
+
+class Untaught(Counter):
+    """One that cannot know what to practise on."""
+
+    default_dataset = None
+
+
+class Orchestrators:
+    @hookimpl
+    def aamc_orchestrators(self):
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("counter", "untaught")]
+
+
+@pytest.fixture
+def plugins(monkeypatch) -> Plugins:
+    found = Plugins({"core": builtin, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    return found
+
+
+@pytest.fixture
+def aamc(plugins, tmp_path, monkeypatch, capsys):
+    """Run the command line in an empty folder; return exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["train", *arguments])
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_a_training_leaves_a_folder_from_which_the_orchestrator_comes_back(aamc, plugins) -> None:
+    status, out, err = aamc("--orchestrator", "counter", "--dataset", "tiny:100", "--set", "orchestrator.start=1000", "--out", "made", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    trained = Run(Path("made")).content["splits"]["train"]["queries"]
+    assert (document["schema"], document["out"], document["steps"]) == (1, "made", 1000 + trained)
+    assert document["metrics"] == {"steps": 1000 + trained, "resumed": False, "validation": document["metrics"]["validation"]}
+    assert load_orchestrator(Path("made"), plugins).count == 1000 + trained
+
+
+def test_what_it_was_made_from_stands_in_its_folder(aamc) -> None:
+    aamc("--orchestrator", "counter", "--seed", "7", "--preset", "full", "--out", "made")
+    content = yaml.safe_load(Path("made/run.yaml").read_text())
+    assert (content["goal"], content["orchestrator"], content["settings"]["seed"]) == ("orchestrator", "counter", 7)
+    assert content["resolved"] == {"orchestrator": {"start": 0, "stop_at": 0}}
+    assert sum(split["queries"] for split in content["splits"].values()) == 50
+    assert content["settings"]["dataset"]["path"] == "50"
+
+
+def test_without_a_dataset_it_practises_on_its_own(aamc) -> None:
+    _, out, _ = aamc("--orchestrator", "counter", "--json")
+    assert 0 < json.loads(out)["steps"] < 50
+
+
+def test_one_without_its_own_dataset_asks_for_one(aamc) -> None:
+    status, _, err = aamc("--orchestrator", "untaught")
+    assert status == 2
+    assert "--dataset FORMAT:PATH" in err
+
+
+def test_a_configuration_file_may_name_it(aamc) -> None:
+    Path("counter.yaml").write_text("orchestrator: {name: counter, start: 500}\ndataset: tiny:60\n")
+    status, out, err = aamc("--config", "counter.yaml", "--json")
+    assert status == 0, err
+    assert json.loads(out)["steps"] > 500
+
+
+def test_a_stopped_training_goes_on(aamc) -> None:
+    status, _, err = aamc("--orchestrator", "counter", "--set", "orchestrator.stop_at=3", "--out", "made")
+    assert status == 1
+    assert "aamc train --resume" in err
+    status, out, err = aamc("--resume", "made", "--json")
+    assert status == 0, err
+    assert json.loads(out)["metrics"]["resumed"]
+    assert not Path("made/orchestrator/resume").exists()
+
+
+def test_a_finished_training_is_not_done_again(aamc) -> None:
+    _, first, _ = aamc("--orchestrator", "counter", "--out", "made", "--json")
+    _, again, err = aamc("--resume", "made", "--json")
+    assert "counting" not in err
+    assert json.loads(first)["metrics"] == json.loads(again)["metrics"]
+
+
+def test_a_folder_with_something_in_it_is_refused(aamc) -> None:
+    aamc("--orchestrator", "counter", "--out", "made")
+    status, _, err = aamc("--orchestrator", "counter", "--out", "made")
+    assert status == 1
+    assert "--resume" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--orchestrator", "conter"], "did you mean 'counter'"),
+        (["--orchestrator", "counter", "--set", "orchestrator.strt=1"], "did you mean 'start'"),
+        (["--orchestrator", "counter", "--router", "favourite"], "trained without --router"),
+        (["--orchestrator", "counter", "--test-dataset", "tiny:5"], "trained without --test-dataset"),
+        (["--orchestrator", "counter", "--export", "onnx"], "trained without --export"),
+        ([], "--orchestrator NAME"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_written(aamc, arguments: list[str], words: str) -> None:
+    status, _, err = aamc(*arguments)
+    assert status == 2
+    assert words in err
+    assert not list(Path().iterdir())
+
+
+def test_going_on_takes_no_other_options(aamc) -> None:
+    aamc("--orchestrator", "counter", "--out", "made")
+    status, _, err = aamc("--resume", "made", "--seed", "3")
+    assert status == 2
+    assert "leave the other options out" in err
+
+
+def test_it_is_no_router(aamc, plugins) -> None:
+    aamc("--orchestrator", "counter", "--out", "made")
+    with pytest.raises(CheckpointError, match="aamc orchestrate TASK --run"):
+        Run.open("made").services(plugins)
+
+
+class TestFinding:
+    def test_the_newest_is_found(self, aamc) -> None:
+        import os
+
+        for n, name in enumerate(("one", "two")):
+            aamc("--orchestrator", "counter", "--out", f"runs/{name}")
+            os.utime(f"runs/{name}/orchestrator/component.json", (n, n))
+        assert newest_orchestrator() == Path("runs/two")
+
+    def test_where_there_is_none_the_command_is_told(self, plugins, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(CheckpointError, match="aamc train --orchestrator puppeteer"):
+            newest_orchestrator()
+
+    def test_an_unfinished_one_is_none(self, aamc, plugins) -> None:
+        aamc("--orchestrator", "counter", "--set", "orchestrator.stop_at=3", "--out", "made")
+        with pytest.raises(CheckpointError, match="holds no trained orchestrator"):
+            load_orchestrator(Path("made"), plugins)
