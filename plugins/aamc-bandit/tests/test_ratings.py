@@ -89,6 +89,10 @@ def test_what_is_no_rating_is_refused(content, message) -> None:
         read_ratings(content)
 
 
+def test_a_level_without_ratings_is_left_out() -> None:
+    assert read_ratings({"global_ratings": None, "category_ratings": {"coding": {"m": None}, "math": {}}}) == []
+
+
 def test_ratings_are_told_from_other_documents() -> None:
     assert is_ratings({"version": 1, "last_updated": "2026-01-01T00:00:00Z", "global_ratings": {}, "category_ratings": {}})
     assert not is_ratings({"version": 1})

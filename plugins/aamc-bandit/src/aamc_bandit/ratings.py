@@ -54,7 +54,8 @@ def read_ratings(content: Mapping[str, Any]) -> list[Rated]:
     """
     groups = [(GLOBAL, "", content.get("global_ratings") or {})]
     groups += [(*_whose(key), ratings) for key, ratings in _mapping(content.get("category_ratings") or {}).items()]
-    return [Rated(level, whose, dict(_tallies(level, ratings))) for level, whose, ratings in groups if ratings]
+    rated = [Rated(level, whose, dict(_tallies(level, ratings))) for level, whose, ratings in groups]
+    return [group for group in rated if group.tallies]
 
 
 def _whose(key: str) -> tuple[str, str]:

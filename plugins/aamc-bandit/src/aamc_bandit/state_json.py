@@ -14,10 +14,11 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aamc_bandit.autosave import AutoSave
 from aamc_bandit.durations import auto_save_seconds
+from aamc_bandit.evidence import Cell, Evidence
 from aamc_bandit.ratings import Rated, is_ratings, read_ratings
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import write_text
@@ -27,20 +28,6 @@ logger = logging.getLogger(__name__)
 KIND, SCHEMA = "aamc-bandit", 1
 
 
-class Learned(Protocol):
-    """What a router has learned, as plain values. Both methods may be called while it learns and scores."""
-
-    def plain(self) -> dict[str, Any]:
-        """Return everything, in JSON's own types, as :meth:`aamc_bandit.evidence.Evidence.plain` does."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the place of everything by what :meth:`plain` returned.
-
-        Raises:
-            CheckpointError: It is something else.
-        """
-
-
 class JsonState:
     """Reads the state when serving begins, and saves it every so often and at the end.
 
@@ -48,18 +35,19 @@ class JsonState:
 
     Args:
         path: The file.
-        learned: What is read and saved.
+        learned: What is read and saved; it may be learned and read from all the while.
         log: What the router learns from.
         interval: Between two saves, as Go writes durations.
     """
 
-    def __init__(self, path: Path, learned: Learned, log: Store, interval: str) -> None:
+    def __init__(self, path: Path, learned: Evidence, log: Store, interval: str) -> None:
         self._path = path
         self._learned = learned
         self._log = log
         seconds = auto_save_seconds(interval)
         usable = self._begin()
-        self._began_with = self._saved = learned.plain()
+        self._saved = self._version
+        self._began_with = learned.plain()
         self._saving = AutoSave(self.save, seconds) if usable else None
 
     def save(self) -> None:
@@ -68,17 +56,22 @@ class JsonState:
         Raises:
             OutputError: It cannot be written; the file is as it was.
         """
-        learned = self._learned.plain()
-        if learned == self._saved:
+        version = self._version
+        if version == self._saved:
             return
         about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": first_decision(self._log)}
-        write_text(self._path, json.dumps({**about, "began_with": self._began_with, "learned": learned}, allow_nan=False))
-        self._saved = learned
+        write_text(self._path, json.dumps({**about, "began_with": self._began_with, "learned": self._learned.plain()}, allow_nan=False))
+        self._saved = version
 
     def close(self) -> None:
         """Save once more and stop; closing twice does nothing."""
         if self._saving is not None:
             self._saving.close()
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        """Another value whenever there is something new to save."""
+        return self._learned.changes, self._learned.selections
 
     def _begin(self) -> bool:
         """Take up what the file holds; return whether it may be written."""
@@ -131,21 +124,27 @@ def with_ratings(state: Mapping[str, Any], rated: Sequence[Rated], updated: floa
     That file does not say which feedback was explicit; all counts as such.
 
     Args:
-        state: As :meth:`Learned.plain` returns it.
+        state: As :meth:`aamc_bandit.evidence.Evidence.plain` returns it.
         rated: What the file holds.
         updated: When it was written, in seconds since the epoch.
     """
-    columns = state["columns"]
     levels = {level: dict(entities) for level, entities in state["levels"].items()}
     for group in rated:
         entity = levels[group.level].get(group.whose, {"heard": 0, "cells": {}})
         heard = max(entity["heard"], *(tally.feedback for tally in group.tallies.values()))
         cells = dict(entity["cells"])
         for name, tally in group.tallies.items():
-            known = dict(zip(columns, cells.get(name, [0.0, 0.0, heard, 0, 0, 0, 0, 0.0]), strict=True))
-            added = {"wins": tally.wins, "losses": tally.losses, "total": tally.feedback, "successes": round(tally.wins), "explicit": tally.feedback}
-            summed = known | {column: known[column] + more for column, more in added.items()}
-            cells[name] = list((summed | {"updated": max(known["updated"], updated)}).values())
+            known = Cell(*cells[name]) if name in cells else Cell(at=heard)
+            cells[name] = list(
+                known._replace(
+                    wins=known.wins + tally.wins,
+                    losses=known.losses + tally.losses,
+                    total=known.total + tally.feedback,
+                    successes=known.successes + round(tally.wins),
+                    explicit=known.explicit + tally.feedback,
+                    updated=max(known.updated, updated),
+                )
+            )
         levels[group.level][group.whose] = {**entity, "heard": heard, "cells": cells}
     return {**state, "levels": levels}
 
