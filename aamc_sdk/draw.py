@@ -40,6 +40,20 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     return _greatest(utility, request.mask), np.ones(len(utility))
 
 
+def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
+    """Return with which probability :func:`draw` chooses each candidate, ``[B, M]``: all on one where it takes the greatest utility.
+
+    Raises:
+        NoCandidateError: Every candidate of a row is masked.
+        PluginError: The router's scores have the wrong shape or leave nothing to choose.
+    """
+    request.check_mask()
+    if sample and scores.probabilities is not None:
+        return allowed_probabilities(scores.probabilities, request.mask)
+    chosen = _greatest(_checked(scores.utility, request.mask, "utility"), request.mask)
+    return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
+
+
 def _greatest(utility: Floats, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     if np.count_nonzero(mask) < mask.size:  # quicker than mask.all()
         lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from aamc_sdk.batch import Scores
-from aamc_sdk.draw import draw, uniform
+from aamc_sdk.draw import choice_probabilities, draw, uniform
 from aamc_sdk.errors import NoCandidateError, PluginError
 from aamc_sdk.testing import POOL, make_dataset, make_request
 
@@ -123,3 +123,13 @@ def test_nan_is_refused_where_a_candidate_is_allowed_and_ignored_elsewhere():
 def test_probabilities_that_leave_nothing_to_draw_are_refused(row):
     with pytest.raises(PluginError, match="probabilities must be"):
         draw(Scores(FLAT, np.tile(row, (ROWS, 1))), OPEN, True, 0, IDS)
+
+
+def test_the_probabilities_of_choices_are_those_of_the_draw():
+    scores = Scores(np.tile([3.0, 9.0, 1.0, 2.0], (ROWS, 1)), np.tile([1.0, 5.0, 1.0, 2.0], (ROWS, 1)))
+    request = masked([True, False, True, True])
+    assert choice_probabilities(scores, request, True) == pytest.approx(np.tile([0.25, 0.0, 0.25, 0.5], (ROWS, 1)))
+    assert choice_probabilities(scores, request, False) == pytest.approx(np.tile([1.0, 0.0, 0.0, 0.0], (ROWS, 1)))
+    assert draw(scores, request, False, 0, IDS)[0].tolist() == [0] * ROWS
+    with pytest.raises(NoCandidateError):
+        choice_probabilities(scores, masked([False] * 4), False)

@@ -90,6 +90,51 @@ def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | T
     return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
 
 
+LOG_COLUMNS = (
+    ("quality", "quality", 1, ".3f"),
+    ("cost_usd", "USD / 1k", 1000, ".3g"),
+    ("latency_ms", "latency, ms", 1, ",.0f"),
+    ("utility", "utility", 1, ".3f"),
+)
+"""Each column's figure, heading, factor and format."""
+LOGGED = "(as logged)"
+
+
+def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
+    """Show what routers would have earned: the JSON itself, or a table of the doubly robust estimates."""
+    if as_json:
+        write_json_line(document)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    decisions, routers = document["decisions"], document["routers"]
+    title = f"{document['log']}: {decisions['counted']} decisions that count; doubly robust estimates"
+    refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
+    warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
+    note = "\n".join((*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))) or None
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
+    table.add_column("router", no_wrap=True)
+    for heading in ("worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row(
+        LOGGED, str(decisions["counted"]), *(_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS), ""
+    )
+    for name, row in routers.items():
+        found = {key: (row[key] or {}).get("doubly_robust") for key, _, _, _ in LOG_COLUMNS}
+        cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
+        worth = "-" if row.get("n_eff") is None else f"{row['n_eff']:.0f}"
+        table.add_row(name, worth, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
+    console().print(table)
+
+
+def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, key: str = "value") -> str | Text:
+    if found is None:
+        return "-"
+    interval = "ci95" if key == "value" else f"{key}_ci95"
+    return _cell({"figure": found[key], "ci95": {"figure": found[interval]}}, "figure", factor, form)
+
+
 def show_profile(document: Mapping[str, Any]) -> None:
     """Show on standard error where the time went: stages, then the hottest functions."""
     from rich.box import SIMPLE_HEAD

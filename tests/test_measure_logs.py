@@ -1,0 +1,222 @@
+"""What routers would have earned on a log: the whole way, from a store to the document."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import numpy as np
+import pytest
+from tiny import Tiny
+
+from aamc_sdk import Component, MetaController, Pool, Router, Scores, builtin, hookimpl, option
+from aamc_sdk.cli import main
+from aamc_sdk.errors import ConfigError, DataError, StoreError
+from aamc_sdk.measure_logs import measure_log
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import POOL
+from aamc_sdk.types import Preference
+
+QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
+COST = {name: 0.001 * 4**m for m, name in enumerate(POOL.names)}
+
+
+@attrs.frozen(kw_only=True)
+class Drawing:
+    sample: bool = option(True, "Whether to draw.")
+
+
+class Uniform(Router):
+    """Any candidate."""
+
+    Config = Drawing
+
+    def score(self, request) -> Scores:
+        return Scores(np.zeros(request.mask.shape), np.ones(request.mask.shape))
+
+
+class Secretive(Uniform):
+    """Any candidate, nobody knows how."""
+
+    def score(self, request) -> Scores:
+        return attrs.evolve(super().score(request), propensity_known=False)
+
+
+class Reader(Uniform):
+    """Looks at the text."""
+
+    needs_text = True
+
+
+class Frugal(Router):
+    """The cheapest where only cost counts, else the last one."""
+
+    def score(self, request) -> Scores:
+        last = np.arange(request.mask.shape[1]) * request.preferences[:, :1]
+        return Scores(np.where(request.preferences[:, 1:2] > 0.5, -request.expected.cost_usd, last))
+
+
+class Routers:
+    @hookimpl
+    def aamc_routers(self):
+        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal}
+        return [Component(name, f"test_measure_logs:{kind.__name__}", name) for name, kind in names.items()]
+
+
+@pytest.fixture
+def plugins(monkeypatch) -> Plugins:
+    found = Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    return found
+
+
+def make_log(plugins: Plugins, url: str, router: str = "uniform", decisions: int = 400, pool: Pool = POOL) -> str:
+    """Write a log in which each candidate's quality and cost are always the same; return its URL."""
+    with MetaController.build(router=router, pool=pool, store=url, plugins=plugins) as controller:
+        for decision in controller.route_batch([f"Question {n}" for n in range(decisions)]):
+            controller.feedback(decision.id, quality=QUALITY[decision.candidate], cost_usd=COST[decision.candidate], latency_ms=100.0)
+    return url
+
+
+@pytest.fixture
+def log(plugins, tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    return make_log(plugins, "sqlite:log.db")
+
+
+def test_a_constant_router_would_have_earned_what_its_candidate_does(log, plugins) -> None:
+    document = measure_log(log, plugins, names=["favourite", "uniform"])
+    row = document["routers"]["favourite"]
+    assert row["refused"] is None
+    assert row["quality"]["snips"]["value"] == pytest.approx(0.3)
+    assert row["quality"]["doubly_robust"]["value"] == pytest.approx(0.3, abs=0.03)
+    assert row["cost_usd"]["snips"]["value"] == pytest.approx(0.001)
+    assert row["utility"]["snips"]["difference"] == pytest.approx(row["utility"]["snips"]["value"] - document["logged"]["utility"]["value"])
+    for estimate in row["quality"].values():
+        if isinstance(estimate, dict):
+            assert estimate["ci95"][0] <= 0.3 <= estimate["ci95"][1]
+
+
+def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing(log, plugins) -> None:
+    document = measure_log(log, plugins, names=["uniform"])
+    assert document["logged"]["n"] == 400
+    assert document["logged"]["quality"]["value"] == pytest.approx(0.6, abs=0.05)
+    assert document["routers"]["uniform"]["quality"]["snips"]["difference"] == pytest.approx(0.0)
+    assert document["routers"]["uniform"]["n_eff"] == pytest.approx(400)
+
+
+def test_another_preference_asks_the_routers_again(log, plugins) -> None:
+    own = measure_log(log, plugins, names=["frugal"])["routers"]["frugal"]
+    other = measure_log(log, plugins, names=["frugal"], preference=Preference(0, 1, 0))["routers"]["frugal"]
+    assert own["quality"]["snips"]["value"] == pytest.approx(QUALITY[POOL.names[-1]])
+    assert other["quality"]["snips"]["value"] == pytest.approx(QUALITY[POOL.names[0]])
+
+
+def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, plugins) -> None:
+    routers = measure_log(log, plugins, names=["reader", "secretive", "best-expected", "favourite"])["routers"]
+    assert "store_text" in routers["reader"]["refused"]
+    assert "probabilities" in routers["secretive"]["refused"]
+    assert "estimator" in routers["best-expected"]["refused"]
+    assert routers["reader"]["quality"] is None
+    assert routers["favourite"]["refused"] is None
+
+
+def test_a_log_without_draws_supports_only_who_agrees(plugins, tmp_path) -> None:
+    log = make_log(plugins, f"sqlite:{tmp_path}/log.db", router="favourite", decisions=60)
+    routers = measure_log(log, plugins, names=["favourite", "uniform"])["routers"]
+    assert routers["favourite"]["quality"]["ips"]["difference"] == pytest.approx(0.0)
+    assert "no overlap" in routers["uniform"]["refused"]
+    assert routers["uniform"]["unsupported"] == pytest.approx(0.75)
+
+
+def test_feedback_that_depends_on_the_choice_is_noticed(plugins, tmp_path) -> None:
+    url = f"sqlite:{tmp_path}/log.db"
+    with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
+        for decision in controller.route_batch(["x"] * 800):
+            if decision.candidate == POOL.names[0] or decision.id < "4":
+                controller.feedback(decision.id, quality=0.5)
+    document = measure_log(url, plugins, names=["favourite"])
+    assert "instead of 1" in document["routers"]["favourite"]["warning"]
+    assert document["decisions"]["left_out"]["not_judged"] > 0
+    assert any("who is judged" in note for note in document["notes"])
+
+
+def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> None:
+    url = f"sqlite:{tmp_path}/log.db"
+    with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
+        controller.route("x")
+    with pytest.raises(DataError, match=r"of 1: no feedback on quality \(1\)"):
+        measure_log(url, plugins, names=["uniform"])
+
+
+def test_yardsticks_and_no_routers_at_all_are_refused(log, plugins) -> None:
+    with pytest.raises(ConfigError, match="must know outcomes in advance"):
+        measure_log(log, plugins, names=["seer"])
+    with pytest.raises(ConfigError, match="--routers"):
+        measure_log(log, plugins)
+
+
+def test_a_log_that_is_not_there_is_an_error(plugins, tmp_path) -> None:
+    with pytest.raises(StoreError, match="there is no store"):
+        measure_log(f"sqlite:{tmp_path}/none.db", plugins, names=["uniform"])
+
+
+@pytest.fixture
+def aamc(log, capsys):
+    """Run the command line beside a log; return exit status, standard output and standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_the_command_prints_one_document(aamc) -> None:
+    status, out, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,uniform", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document.keys() == {"schema", "log", "run", "preference", "decisions", "logged", "routers", "notes"}
+    assert document["run"] is None
+
+
+def test_the_command_prints_a_table_with_the_reasons_below_it(aamc) -> None:
+    status, out, _ = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,reader")
+    assert status == 0
+    assert "(as logged)" in out
+    assert "reader: it reads the texts" in out
+
+
+def test_the_command_fails_where_no_router_has_an_answer(aamc) -> None:
+    assert aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "reader")[0] == 1
+
+
+def test_a_runs_routers_are_evaluated_with_its_reward_and_newcomers_beside_them(aamc) -> None:
+    aamc("run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected,seer")
+    status, out, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,uniform", "--json")
+    assert status == 0, err
+    assert json.loads(out)["run"].endswith("-favourite")
+    document = json.loads(aamc("evaluate", "runs/latest", "--logs", "sqlite:log.db", "--json")[1])
+    assert list(document["routers"]) == ["favourite", "best-expected"]  # the yardstick is left out
+
+
+def test_what_belongs_to_data_is_refused_beside_a_log(aamc) -> None:
+    status, _, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--split", "train")
+    assert status == 2
+    assert "leave out --split" in err
+
+
+def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_used(aamc, plugins) -> None:
+    aamc("run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected")
+    strangers = Pool(attrs.evolve(candidate, name=f"Other-{candidate.name}") for candidate in POOL)
+    with MetaController.build(router="uniform", pool=strangers, store="sqlite:other.db", plugins=plugins) as controller:
+        for decision in controller.route_batch(["x"] * 100):
+            controller.feedback(decision.id, quality=0.5)
+    status, out, err = aamc("evaluate", "--logs", "sqlite:other.db", "--routers", "uniform", "--json")
+    assert status == 0, err
+    assert json.loads(out)["run"] is None
+    status, _, err = aamc("evaluate", "runs/latest", "--logs", "sqlite:other.db", "--routers", "uniform")
+    assert status == 1
+    assert "name the run that made it" in err
