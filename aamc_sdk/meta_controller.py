@@ -111,7 +111,7 @@ class MetaController:
         cls,
         run: str | Path,
         *,
-        router: str | None = None,
+        router: str | Mapping[str, Any] | None = None,
         store: str | None = None,
         seed: int | None = None,
         plugins: Plugins | None = None,
@@ -121,32 +121,38 @@ class MetaController:
 
         Args:
             run: The run's folder.
-            router: Which of its routers; the one that it is about when None.
+            router: Which of its routers, or the options of another one with a ``name``, such as a canary of two; the one that it is about when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
             seed: Draws follow from it; the run's own when None.
             plugins: The installed ones when None.
             user_key: Turns user ids into pseudonyms; None leaves them.
 
         Raises:
-            CheckpointError: There is no such run, or it is damaged.
+            CheckpointError: There is no such run, it has no such router, or it is damaged.
             StoreError: The log cannot be opened.
         """
         from aamc_sdk.plugins import get_plugin_manager
         from aamc_sdk.runs import Run
+        from aamc_sdk.settings import read_settings
         from aamc_sdk.stores import open_store
 
         opened, plugins = Run.open(run), plugins or get_plugin_manager()
         lent = opened.services(plugins)
+        if isinstance(router, Mapping):
+            new = read_settings({"router": router}).router
+            name, deciding = new.name, lent.make("router", new.name, new.options)
+        else:
+            name, deciding = router or opened.router_name, opened.router(plugins, lent, router)
         return cls(
             pool=opened.pool,
             reward=lent.reward,
-            router=opened.router(plugins, lent, router),
+            router=deciding,
             estimator=opened.estimator(plugins, lent),
             store=open_store(store or opened.store_url, plugins),
             preference=opened.settings.preference,
             seed=opened.settings.seed if seed is None else seed,
             plugins=plugins,
-            router_name=router or opened.router_name,
+            router_name=name,
             preferences=opened.calibrated_preferences,
             typical=opened.candidate_means,
             user_key=user_key,

@@ -401,6 +401,14 @@ def test_a_run_is_loaded_with_its_preference_its_seed_and_its_log(run: Path) -> 
         controller.explain(decision.id)
 
 
+def test_another_router_serves_with_what_a_run_trained(run: Path) -> None:
+    with MetaController.load(run, router={"name": "counting"}, store="memory:", plugins=installed()) as controller:
+        assert controller.route("Hi").router == "counting"
+        assert isinstance(controller.estimator, Length)
+    with pytest.raises(ConfigError, match="counting has no option 'speed'"):
+        MetaController.load(run, router={"name": "counting", "speed": 3}, store="memory:", plugins=installed())
+
+
 def test_what_is_no_run_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="aamc run"):
         MetaController.load(tmp_path, plugins=installed())

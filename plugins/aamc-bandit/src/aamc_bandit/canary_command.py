@@ -1,0 +1,73 @@
+"""``aamc canary``: whether a candidate on trial is better, from the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.options import JSON
+
+
+@click.command()
+@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose log; runs/latest by default.")
+@click.option("--store", metavar="URL", help="The log, such as sqlite:state.db, instead of a run's.")
+@JSON
+@click.pass_context
+def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
+    """Say whether a canary, or a router in a shadow, is better than the stable router.
+
+    The test is sequential: it may be looked at as often as one likes, and finds a difference where there is none in at most 5% of
+    trials, however long they are watched.
+
+    Example: aamc canary --store sqlite:state.db
+    """
+    from aamc_bandit.trial import trials
+    from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.errors import DataError
+    from aamc_sdk.runs import Run
+    from aamc_sdk.stores import open_store
+
+    url = store or Run.open(run).store_url
+    log = open_store(url, plugins_of(ctx), existing=True)
+    try:
+        found = trials(log)
+    finally:
+        log.close()
+    if not found:
+        raise DataError(f"no decision of {url} is of a trial; serve with the router canary or shadow first")
+    rows = [
+        {
+            **attrs.asdict(trial, filter=attrs.filters.exclude("judgements")),
+            "judged": len(trial.judgements) + sum(trial.left_out.values()),
+            "compared": len(trial.judgements),
+            **trial.verdict(),
+        }
+        for trial in found
+    ]
+    if as_json:
+        write_json_line({"schema": 1, "log": url, "trials": rows})
+    else:
+        _show(rows)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from aamc_sdk.cli.output import console
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("trial", "stable", "quality", "candidate", "quality", "compared", "difference", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("quality", "compared", "difference") else "left")
+    for row in rows:
+        quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
+        difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
+        verdict = row["verdict"] or row["why"]
+        table.add_row(
+            row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
+        )
+    console().print(table)

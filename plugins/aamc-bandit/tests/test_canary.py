@@ -1,0 +1,265 @@
+"""``canary`` and ``shadow``: the mixture, its propensity, what decisions note, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bandit import plugin
+from aamc_bandit.canary import served_by
+from aamc_bandit.pairs import Pair
+
+from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
+from aamc_sdk.batch import RoutingRequest
+from aamc_sdk.config import configure
+from aamc_sdk.dataset import Experience
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.runs import load_part, save_part
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.testing.kit import assert_conforms
+from aamc_sdk.testing.subject import Subject
+
+TINY, MEDIUM, CODE, LARGE = POOL.names
+OPTIONS: dict[str, Any] = {"stable": "fixed", "candidate": "counting"}
+
+
+@attrs.frozen(kw_only=True)
+class FixedOptions:
+    """Options of ``fixed``."""
+
+    favourite: str = option("LLM-XLarge", "who is chosen")
+
+
+class Fixed(Router):
+    """Always its favourite."""
+
+    Config = FixedOptions
+
+    def score(self, request) -> Scores:
+        return Scores(np.tile([float(name == self.config.favourite) for name in request.pool.names], (len(request), 1)))
+
+
+@attrs.frozen(kw_only=True)
+class CountingOptions:
+    """Options of ``counting``."""
+
+    sample: bool = option(True, "whether to draw")
+
+
+class Counting(Router):
+    """Draws candidates by how often they were praised, plus one."""
+
+    Config = CountingOptions
+
+    def __init__(self, config, services) -> None:
+        super().__init__(config, services)
+        self.praise: dict[str, float] = {}
+
+    def score(self, request) -> Scores:
+        weights = np.tile([1.0 + self.praise.get(name, 0.0) for name in request.pool.names], (len(request), 1))
+        return Scores(weights, weights, notes=[{"praise": sum(self.praise.values())} for _ in range(len(request))])
+
+    def train(self, training) -> dict[str, int]:
+        return {"rows": len(training.dataset)}
+
+    def learn(self, experience: Experience) -> None:
+        chosen = {decision.id: decision.candidate for decision in experience.decisions}
+        for feedback in experience.feedback:
+            name = chosen[feedback.decision_id]
+            self.praise[name] = self.praise.get(name, 0.0) + (feedback.quality or 0.0)
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "praise.json", self.praise)
+
+    def load(self, folder: Path) -> None:
+        self.praise = dict(read_json(folder / "praise.json"))
+
+
+class Failing(Router):
+    """Cannot score, and cannot learn."""
+
+    def score(self, request) -> Scores:
+        raise ValueError("out of order")
+
+    def learn(self, experience: Experience) -> None:
+        raise ValueError("out of order")
+
+
+class Seer(Router):
+    """Knows the outcomes in advance."""
+
+    privileged = True
+
+    def score(self, request) -> Scores:
+        raise NotImplementedError
+
+
+class Small:
+    """The plugin that offers small routers."""
+
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        kinds = {"fixed": "Fixed", "counting": "Counting", "failing": "Failing", "seer": "Seer"}
+        return [Component(name, f"{__name__}:{kind}", name) for name, kind in kinds.items()]
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return Plugins({"core": builtin, "bandit": plugin, "small": Small()}, discover=False)
+
+
+def make(plugins: Plugins, name: str = "canary", **options: Any) -> Pair:
+    router: Pair = Subject("router", name, plugins, {**OPTIONS, **options}).make()
+    return router
+
+
+def asked(rows: int) -> RoutingRequest:
+    """Return requests that every candidate may answer."""
+    request = make_request(make_dataset(rows))
+    return attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
+
+
+def serve(plugins: Plugins, name: str = "canary", store: str = "memory:", **options: Any) -> MetaController:
+    return MetaController.build(router={"name": name, **OPTIONS, **options}, pool=POOL, store=store, plugins=plugins)
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_it_passes_the_conformance_kit(name, plugins) -> None:
+    assert_conforms("router", name, plugins, {"stable": "counting", "candidate": {"name": "fixed", "favourite": TINY}})
+
+
+def test_the_candidate_is_drawn_from_the_mixture(plugins) -> None:
+    scores = make(plugins, share=0.2).score(asked(3))
+    assert scores.probabilities == pytest.approx(np.tile([0.05, 0.05, 0.05, 0.85], (3, 1)))
+    assert scores.utility.argmax(axis=1).tolist() == [3, 3, 3]  # explanations are the stable router's
+
+
+def test_a_masked_candidate_is_nobodys(plugins) -> None:
+    request = make_request(make_dataset(1))
+    mask = np.array([[True, True, False, False]])
+    scores = make(plugins, share=0.5).score(attrs.evolve(request, mask=mask))
+    assert scores.probabilities == pytest.approx(np.array([[0.75, 0.25, 0, 0]]))
+
+
+def test_both_ends_of_the_share(plugins) -> None:
+    request = asked(1)
+    assert make(plugins, share=0.0).score(request).probabilities == pytest.approx(np.array([[0, 0, 0, 1.0]]))
+    assert make(plugins, share=1.0).score(request).probabilities == pytest.approx(np.full((1, 4), 0.25))
+
+
+def test_decisions_note_both_choices_and_have_the_mixtures_propensity(plugins) -> None:
+    with serve(plugins, share=0.2) as controller:
+        decision = controller.route("Hi")
+    note = decision.notes["canary"]
+    assert note["share"] == 0.2
+    assert note["stable"] == {"router": "fixed", "probabilities": {LARGE: 1.0}}
+    assert note["candidate"] == {"router": "counting", "probabilities": dict.fromkeys(POOL.names, 0.25)}
+    assert decision.propensity == pytest.approx(0.85 if decision.candidate == LARGE else 0.05)
+
+
+def test_the_log_says_again_who_served_in_the_right_shares(plugins) -> None:
+    with serve(plugins, share=0.2) as controller:
+        decisions = controller.route_batch(["Hi"] * 4000, ids=[f"d{n}" for n in range(4000)])
+        served = [served_by(decision) for decision in decisions]
+        assert [served_by(controller.store.record(decision.id).decision) for decision in decisions[:50]] == served[:50]
+    assert served.count("candidate") / 4000 == pytest.approx(0.2, abs=0.03)
+    assert {served_by(decision) for decision in decisions if decision.candidate != LARGE} == {"candidate"}
+
+
+def test_another_routers_decision_was_served_by_neither(plugins) -> None:
+    with MetaController.build(router="fixed", pool=POOL, plugins=plugins) as controller:
+        assert served_by(controller.route("Hi")) is None
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_feedback_reaches_both_and_a_restart_keeps_it(name, plugins, tmp_path) -> None:
+    both = {"stable": {"name": "counting", "sample": False}}
+    for _ in range(2):
+        with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **both) as controller:
+            controller.feedback(controller.route("Hi").id, quality=1.0)
+    with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **both) as controller:
+        router: Any = controller.router
+        assert sum(router.stable.praise.values()) == sum(router.candidate.praise.values()) == 2.0
+
+
+def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path) -> None:
+    subject = Subject("router", "canary", plugins, {"stable": "counting", "candidate": "fixed"})
+    assert subject.make().train(subject.training()) == {"stable": {"rows": 60}, "candidate": {}}
+    checkpoint = tmp_path / "counting"
+    save_part(checkpoint, "router", "counting", trained(plugins), plugins, {})
+    router = make(plugins, stable=str(checkpoint))
+    assert "stable" not in router.train(subject.training())
+    assert router.stable.praise == {TINY: 5.0}
+
+
+def test_a_saved_canary_needs_no_checkpoint_that_it_was_made_from(plugins, tmp_path) -> None:
+    checkpoint, folder = tmp_path / "counting", tmp_path / "canary"
+    save_part(checkpoint, "router", "counting", trained(plugins), plugins, {})
+    save_part(folder, "router", "canary", make(plugins, candidate=str(checkpoint)), plugins, {})
+    for file in checkpoint.iterdir():
+        file.unlink()
+    again = load_part(folder, "router", plugins, Subject("router", "canary", plugins).services())
+    assert again.candidate.praise == {TINY: 5.0}
+    assert again.label("candidate") == str(checkpoint)
+    save_part(tmp_path / "again", "router", "canary", again, plugins, {})
+
+
+def trained(plugins: Plugins) -> Any:
+    router = Subject("router", "counting", plugins).make()
+    router.praise[TINY] = 5.0
+    return router
+
+
+@pytest.mark.parametrize("choice", [3, {}, {"favourite": TINY}, "", None])
+def test_a_choice_that_names_no_router_is_refused(choice, plugins) -> None:
+    with pytest.raises(ConfigError, match="stable must be a router's name"):
+        configure(plugins.load("router", "canary").Config, {"stable": choice})
+
+
+def test_yardsticks_and_missing_checkpoints_are_refused(plugins) -> None:
+    with pytest.raises(ConfigError, match="must know outcomes in advance"):
+        make(plugins, candidate="seer").score(asked(1))
+    with pytest.raises(CheckpointError, match="holds no router checkpoint"):
+        make(plugins, candidate="runs/none/routers/ppo").score(asked(1))
+
+
+def test_a_shadow_serves_as_if_it_were_alone(plugins) -> None:
+    request = asked(3)
+    scores = make(plugins, "shadow", stable="counting", candidate="fixed").score(request)
+    alone = make(plugins, "shadow", stable="counting", candidate="fixed").stable.score(request)
+    assert scores.probabilities == pytest.approx(alone.probabilities)
+    assert scores.notes[0]["praise"] == 0
+    assert scores.notes[0]["shadow"] == {
+        "stable": {"router": "counting"},
+        "candidate": {"router": "fixed", "choice": LARGE, "probabilities": {LARGE: 1.0}, "utility": {TINY: 0, MEDIUM: 0, CODE: 0, LARGE: 1}},
+    }
+
+
+def test_a_shadow_that_fails_is_noted_and_nobody_notices(plugins, caplog) -> None:
+    with caplog.at_level(logging.CRITICAL), serve(plugins, "shadow", stable="counting", candidate="failing") as controller:
+        decision = controller.route("Hi")
+        controller.feedback(decision.id, quality=1.0)
+        assert controller.learner is not None
+        controller.learner.flush()
+        router: Any = controller.router
+        assert router.stable.praise == {decision.candidate: 1.0}
+    assert decision.notes["shadow"]["candidate"] == {"router": "failing", "error": "ValueError('out of order')"}
+
+
+async def routed(controller: MetaController) -> Any:
+    return await controller.aroute("Hi", decision_id="d")
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_waiting_for_the_routers_decides_the_same(name, plugins) -> None:
+    with serve(plugins, name) as controller:
+        waited = asyncio.run(routed(controller))
+    with serve(plugins, name) as controller:
+        assert controller.route("Hi", decision_id="d").notes == waited.notes
