@@ -1,0 +1,135 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aamc_puppeteer.agents.tool import AgentError
+from aamc_puppeteer.agents.web_fetch import text_of
+
+PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
+
+
+class _Site(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        port = self.server.server_port
+        targets = {"/on": "/page", "/out": "http://169.254.169.254/", "/other": f"http://localhost:{port}/page", "/round": "/round"}
+        if self.path in targets:
+            self.send_response(302)
+            self.send_header("Location", targets[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/slow":
+            time.sleep(1)
+        kind = {"/page": "text/html; charset=utf-8", "/image": "image/png"}.get(self.path, "text/plain")
+        content = {"/page": PAGE, "/long": "x" * 5000, "/host": self.headers["Host"]}.get(self.path, "plain").encode()
+        try:
+            self.send_response(404 if self.path == "/gone" else 200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except ConnectionError:  # the client has gone, as one does after a timeout
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def fetch(say, site: str) -> Callable[..., str]:
+    def fetch(path: str, **options: object) -> str:
+        return say("web-fetch", f"See http://{site}{path}.", **{"allow": [site], "private_addresses": True, **options})
+
+    return fetch
+
+
+def test_a_page_of_an_allowed_host_is_read_as_text(fetch, site: str) -> None:
+    assert fetch("/page") == "Pears\n12 are left."
+    assert fetch("/plain") == "plain"
+    assert fetch("/host") == site
+
+
+def test_nothing_is_fetched_unless_a_host_is_allowed(fetch, site: str) -> None:
+    with pytest.raises(AgentError, match="not on the list allow"):
+        fetch("/page", allow=[])
+    with pytest.raises(AgentError, match="not on the list allow"):
+        fetch("/page", allow=["127.0.0.1", f"x{site}"])
+
+
+def test_addresses_of_a_private_network_are_refused_even_for_allowed_hosts(fetch, say) -> None:
+    with pytest.raises(AgentError, match=r"127\.0\.0\.1 is an address of this machine or a private network"):
+        fetch("/page", private_addresses=False)
+    for host in (
+        "localhost",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "224.0.0.1",
+        "2130706433",
+        "127.1",
+    ):
+        with pytest.raises(AgentError, match="private network"):
+            say("web-fetch", f"http://{host}/", allow=[host.strip("[]")])
+
+
+def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
+    assert fetch("/on") == "Pears\n12 are left."
+    with pytest.raises(AgentError, match=r"169\.254\.169\.254 may not be asked"):
+        fetch("/out")
+    with pytest.raises(AgentError, match=r"localhost:\d+ may not be asked"):
+        fetch("/other")
+    assert fetch("/other", allow=[site, site.replace("127.0.0.1", "localhost")]) == "Pears\n12 are left."
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "error"),
+    [
+        ("/round", {"redirects": 2}, "redirects more than 2 times"),
+        ("/slow", {"seconds": 0.3}, "took longer than 0.3 s"),
+        ("/gone", {}, "answers 404"),
+        ("/image", {}, "is no text but 'image/png'"),
+    ],
+)
+def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object], error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        fetch(path, **options)
+
+
+def test_a_long_page_is_cut_off(fetch) -> None:
+    assert fetch("/long", max_bytes=100) == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("Hello", "no web address"),
+        ("ftp://example.org/", "no web address"),
+        ("http://me:secret@example.org/", "has no user in it"),
+        ("http://127.0.0.1:9/", "cannot be fetched: ConnectError"),
+        ("http://nowhere.invalid/", "nowhere.invalid has no address"),
+        ("http://[::1/", "InvalidURL"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(say, text: str, error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        say("web-fetch", text, allow=["example.org", "127.0.0.1:9", "nowhere.invalid"], private_addresses=True)
+
+
+def test_only_what_is_seen_of_a_page_counts() -> None:
+    assert text_of("<p>a</p><style>b</style></style>c<script>d<p>e</script>f") == "a\nc\nf"
