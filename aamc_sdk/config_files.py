@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 _OURS = tuple(field.name for field in attrs.fields(Given))
 _DATA_DECIDES = "an experiment's candidates are those of its data, or of --pool; MetaController.from_file takes the file's"
 _NO_CALLS = "deciding calls no model; aamc_bandit.arena.Arena takes it"
+_NO_EXPERIMENT = "it is about experiments, and a controller is none"
 _PARTS = ("router", "estimator", "pool", "reward", "preference", "seed")
 
 
@@ -37,7 +38,7 @@ def of_experiment(content: dict[str, Any], path: Path, decision: str | None = No
         return content
     translation = _translate(path, content, decision)
     models = [f"decisions[{translation.decision}].modelRefs"] if translation.models else []
-    models += [path for path, key in sections(content).items() if key in SECTIONS]
+    models += [place for place, key in sections(content).items() if key in SECTIONS]
     _report(path, (*translation.unused, *(Unused(key, _DATA_DECIDES) for key in models), *_calls(translation)))
     return {key: value for key, value in content.items() if key in _OURS} | {"router": dict(translation.router)}
 
@@ -53,13 +54,15 @@ def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
         ConfigError: The file cannot be used.
     """
     content = load_yaml(path)
+    idle = [Unused(key, _NO_EXPERIMENT) for key in content if key in _OURS and key not in _PARTS]
     if not is_semantic_router(content):
         read_settings(content)  # what an experiment would refuse is no better here
+        _report(path, idle)
         return _parts(content)
     translation = _translate(path, content, decision)
     pool, unused = candidates(content, translation.models)
-    _report(path, (*translation.unused, *(Unused(key, NOT_A_CANDIDATES) for key in unused), *_calls(translation)))
-    return _parts(content) | {"router": dict(translation.router)} | ({} if pool is None else {"pool": pool})
+    _report(path, (*translation.unused, *(Unused(key, NOT_A_CANDIDATES) for key in unused), *_calls(translation), *idle))
+    return ({} if pool is None else {"pool": pool}) | _parts(content) | {"router": dict(translation.router)}
 
 
 def read_arena(path: Path, decision: str | None = None) -> dict[str, Any] | None:

@@ -107,7 +107,10 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
 
 
 def _decisions(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = content["decisions"] if "decisions" in content else content["routing"]["decisions"]
+    places = [place["decisions"] for place in (content, content.get("routing")) if isinstance(place, Mapping) and "decisions" in place]
+    if len(places) > 1:
+        raise ConfigError("decisions stand at the top of a file or in its routing; this one has both")
+    found = places[0]
     if not isinstance(found, list) or not found:
         raise ConfigError(f"decisions must be a list of at least one decision with a name, not {found!r:.80}")
     for number, entry in enumerate(found, 1):
@@ -118,7 +121,7 @@ def _decisions(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _choose(decisions: list[Mapping[str, Any]], wanted: str | None) -> Mapping[str, Any]:
     """Return the decision that counts."""
-    names = [decision["name"] for decision in decisions]
+    names = [decision["name"] for decision in decisions if decision["name"]]
     if wanted is not None and wanted not in names:
         raise ConfigError(f"the file has no decision {wanted!r}{nearest(wanted, names)} (it has {one_of(names)})")
     named = [decision for decision in decisions if wanted in (None, decision["name"])]

@@ -183,6 +183,7 @@ def test_our_own_keys_and_assignments_go_with_it(file) -> None:
         ({"decisions": [{**TECHNICAL, "modelRefs": ["big"]}]}, "modelRefs must be a list of mappings"),
         ({"decisions": [TECHNICAL], "algorithm": {"type": "rl_driven"}}, "this one has both"),
         ({"decisions": [TECHNICAL], "router": "ppo"}, "keep one of them"),
+        ({"decisions": [TECHNICAL], "routing": {"decisions": [GENERAL]}}, "this one has both"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_file_and_the_way_out(file, content, message) -> None:
@@ -195,6 +196,8 @@ def test_what_cannot_be_used_is_refused_with_the_file_and_the_way_out(file, cont
 def test_a_decision_that_is_not_there_is_refused_with_the_nearest(file) -> None:
     with pytest.raises(ConfigError, match="no decision 'technicl'; did you mean 'technical'"):
         gather((file(FIRST_FORM),), ("decision=technicl",))
+    with pytest.raises(ConfigError, match=r"no decision 'technical' \(it has none\)"):
+        gather((file({"algorithm": TECHNICAL["algorithm"]}),), ("decision=technical",))
 
 
 def test_a_controllers_candidates_are_the_models_that_the_decision_refers_to(file, caplog) -> None:
@@ -229,6 +232,9 @@ def test_prices_in_another_currency_are_refused(file) -> None:
 
 @attrs.frozen(kw_only=True)
 class Options:
+    min_exploration: float = option(0.0, "how seldom")
+    cost_awareness: bool = option(False, "whether")
+    storage_path: str = option("", "where")
     blend: str = option("none", "how levels are joined")
     exploration_rate: float = option(0.5, "how often", at_least=0, at_most=1)
 
@@ -260,10 +266,16 @@ def test_an_application_is_built_from_the_file(file, plugins) -> None:
         assert controller.route("Sort a list").candidate == "tiny"
 
 
-def test_an_application_is_built_from_a_file_of_ours_too(file, plugins) -> None:
+def test_a_pool_of_ours_goes_before_the_models_of_the_file(file, plugins) -> None:
+    with MetaController.from_file(file({"decisions": [TECHNICAL], "pool": "default"}), plugins=plugins) as controller:
+        assert "SLM-Tiny" in controller.pool.names
+
+
+def test_an_application_is_built_from_a_file_of_ours_too(file, plugins, caplog) -> None:
     path = file({"router": {"name": "thompson", "exploration_rate": 0.9}, "seed": 5, "dataset": "synthetic"})
     with MetaController.from_file(path, plugins=plugins) as controller:
         assert (controller.router.config.exploration_rate, controller.seed) == (0.9, 5)
+    assert "without effect: dataset" in reported(caplog)
 
 
 def test_a_wrong_type_or_range_in_the_file_is_refused_by_the_routers_own_options(file, plugins) -> None:

@@ -213,6 +213,17 @@ def test_a_model_judges_in_both_orders_and_disagreement_is_a_tie(verdict, first)
     assert len(prompts) == 2
 
 
+def test_a_question_that_fails_leaves_no_verdict_but_the_others_cost(caplog) -> None:
+    def verdict(prompt: str) -> str:
+        if prompt.index("good") < prompt.index("bad"):
+            raise ConnectionError("gone")
+        return "A"
+
+    judge, _ = judge_that(verdict)
+    assert compare(judge) == Verdict(first=None, cost_usd=0.002)
+    assert "judge-9b did not answer: ConnectionError('gone')" in caplog.text
+
+
 def test_what_judging_costs_is_counted(controller) -> None:
     judge, prompts = judge_that(lambda prompt: "tie")
     match = asyncio.run(Arena(controller, Models(), judge).play("Sort"))
