@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -15,7 +17,7 @@ from aamc_sdk.errors import ConfigError, DataError, StoreError
 from aamc_sdk.measure_logs import measure_log
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL
-from aamc_sdk.types import Preference
+from aamc_sdk.types import Attempt, Feedback, Preference
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
 COST = {name: 0.001 * 4**m for m, name in enumerate(POOL.names)}
@@ -63,9 +65,13 @@ class Routers:
         return [Component(name, f"test_measure_logs:{kind.__name__}", name) for name, kind in names.items()]
 
 
+def installed() -> Plugins:
+    return Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers()}, discover=False)
+
+
 @pytest.fixture
 def plugins(monkeypatch) -> Plugins:
-    found = Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers()}, discover=False)
+    found = installed()
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
     return found
 
@@ -73,15 +79,26 @@ def plugins(monkeypatch) -> Plugins:
 def make_log(plugins: Plugins, url: str, router: str = "uniform", decisions: int = 400, pool: Pool = POOL) -> str:
     """Write a log in which each candidate's quality and cost are always the same; return its URL."""
     with MetaController.build(router=router, pool=pool, store=url, plugins=plugins) as controller:
-        for decision in controller.route_batch([f"Question {n}" for n in range(decisions)]):
-            controller.feedback(decision.id, quality=QUALITY[decision.candidate], cost_usd=COST[decision.candidate], latency_ms=100.0)
+        made = controller.route_batch([f"Question {n}" for n in range(decisions)])
+        calls = [Attempt(decision.id, 0, "", COST[decision.candidate], 100.0) for decision in made]
+        judged = [Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]) for decision in made]
+        controller.store.judged_all(list(zip(judged, calls, strict=True)))
     return url
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """Return the file of a log, which tests copy."""
+    path: Path = tmp_path_factory.mktemp("log") / "log.db"
+    make_log(installed(), f"sqlite:{path}")
+    return path
+
+
 @pytest.fixture
-def log(plugins, tmp_path, monkeypatch) -> str:
+def log(written, tmp_path, monkeypatch) -> str:
     monkeypatch.chdir(tmp_path)
-    return make_log(plugins, "sqlite:log.db")
+    shutil.copy(written, "log.db")
+    return "sqlite:log.db"
 
 
 def test_a_constant_router_would_have_earned_what_its_candidate_does(log, plugins) -> None:
@@ -132,9 +149,9 @@ def test_a_log_without_draws_supports_only_who_agrees(plugins, tmp_path) -> None
 def test_feedback_that_depends_on_the_choice_is_noticed(plugins, tmp_path) -> None:
     url = f"sqlite:{tmp_path}/log.db"
     with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
-        for decision in controller.route_batch(["x"] * 800):
-            if decision.candidate == POOL.names[0] or decision.id < "4":
-                controller.feedback(decision.id, quality=0.5)
+        made = controller.route_batch(["x"] * 800, ids=[str(n) for n in range(800)])
+        told = [decision.id for decision in made if decision.candidate == POOL.names[0] or int(decision.id) % 4 == 0]
+        controller.store.judged_all([(Feedback(decision_id=name, quality=0.5), None) for name in told])
     document = measure_log(url, plugins, names=["favourite"])
     assert "instead of 1" in document["routers"]["favourite"]["warning"]
     assert document["decisions"]["left_out"]["not_judged"] > 0
@@ -162,7 +179,7 @@ def test_a_log_that_is_not_there_is_an_error(plugins, tmp_path) -> None:
 
 
 @pytest.fixture
-def aamc(log, capsys):
+def aamc(log, plugins, capsys):
     """Run the command line beside a log; return exit status, standard output and standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -212,8 +229,8 @@ def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_use
     aamc("run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected")
     strangers = Pool(attrs.evolve(candidate, name=f"Other-{candidate.name}") for candidate in POOL)
     with MetaController.build(router="uniform", pool=strangers, store="sqlite:other.db", plugins=plugins) as controller:
-        for decision in controller.route_batch(["x"] * 100):
-            controller.feedback(decision.id, quality=0.5)
+        made = controller.route_batch(["x"] * 100)
+        controller.store.judged_all([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
     status, out, err = aamc("evaluate", "--logs", "sqlite:other.db", "--routers", "uniform", "--json")
     assert status == 0, err
     assert json.loads(out)["run"] is None

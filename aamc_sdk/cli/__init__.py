@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Train what needs training, compare with every baseline, and report.",
     "train": "Train a router, an estimator or an orchestrator.",
-    "evaluate": "Compare a run's routers on other data.",
+    "evaluate": "Compare a run's routers on other data, or by a log.",
     "calibrate": "Find the preference at which a run's router meets a target.",
     "route": "Decide who should answer one query, and say why.",
     "explain": "Say why a decision was made.",

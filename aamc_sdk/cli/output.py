@@ -123,7 +123,7 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
     for name, row in routers.items():
         found = {key: (row[key] or {}).get("doubly_robust") for key, _, _, _ in LOG_COLUMNS}
         cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
-        worth = "-" if row.get("n_eff") is None else f"{row['n_eff']:.0f}"
+        worth = "-" if row["refused"] else f"{row['n_eff']:.0f}"
         table.add_row(name, worth, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
     console().print(table)
 

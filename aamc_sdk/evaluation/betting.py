@@ -6,19 +6,18 @@ them, at odds that are fair where he is wrong:
     W(f, m) = product over i of (1 + f s_i (y_i - m) / (m - a)),    0 <= f < 1,
 
 where s_i in [0, 1] is the size of the i-th bet (its importance weight over the greatest one; 1 without weights). The lower
-bound is the least m against which he has not won enough. It grows with what he has to win, so bisection finds it; the upper
-bound is the lower one of -y.
+bound is the least m against which he has not won enough; the upper bound is minus the lower one of -y.
 
-- **Looking once**: enough is log W(f*, m) - of the best share in hindsight, after losing one bet more - above t^2 / 2, where t is
-  Student's 97.5% quantile. Without the bet more that is the empirical likelihood interval with known bounds, which has
+- **Looking once**: enough is the greatest log W(f, m) + log(1 - f), of the best share in hindsight after losing one bet more, above
+  t^2 / 2, where t is Student's 97.5% quantile. Without the bet more that is the empirical likelihood interval with known bounds, which has
   the data's own skew; the bet more stands for the worst outcome that has not been seen yet, and keeps the interval from
   closing where few outcomes differ. It is not exact; benchmarks/off_policy.py counts how often it holds the truth.
 - **Looking at any time**: enough is log W(m) above log(2 / 0.05), where W is the mean over fixed shares. By Ville's inequality the
   chance that this ever happens, at whatever moment, to a true m is at most 2.5%: this one is exact.
 
 Papers: Owen 2001, "Empirical Likelihood"; Karampatziakis, Langford and Mineiro 2020, "Empirical Likelihood for Contextual Bandits"
-(equations 5 to 8, known bounds); Chen, Variyath and Abraham 2008, "Adjusted Empirical Likelihood and its Properties" (a value
-more); Waudby-Smith and Ramdas 2024, "Estimating Means of Bounded Random Variables by Betting" (theorem 3, mixtures in section 4).
+(known bounds); Chen, Variyath and Abraham 2008, "Adjusted Empirical Likelihood and its Properties" (a value more); Waudby-Smith
+and Ramdas 2024, "Estimating Means of Bounded Random Variables by Betting" (bets at any time).
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def interval(values: Floats, low: float, high: float, *, sizes: Floats | None = 
     worth = len(values) if effective is None else effective
     quantile = student_quantile(max(worth - 1, 1.0))
     weights = np.ones(len(values)) if sizes is None else sizes
-    scaled = (values - low) / (high - low)
+    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)  # against rounding
     below, above = _least_mean(scaled, weights, quantile), 1 - _least_mean(1 - scaled, weights, quantile)
     return [float(low + share * (high - low)) for share in (below, above)]
 

@@ -76,3 +76,8 @@ def test_a_true_mean_is_refuted_at_whatever_moment_in_few_streams():
     streams = [(generator.random(1000) < 0.3).astype(float) for _ in range(300)]
     alarms = sum(log_wealth(values, 0.0, 0.3).max() >= ENOUGH or log_wealth(-values, -1.0, -0.3).max() >= ENOUGH for values in streams)
     assert alarms <= 0.05 * len(streams)
+
+
+def test_rounding_beyond_the_range_does_no_harm():
+    values = np.array([np.nextafter(0, -1), 0.5, np.nextafter(1, 2)] * 10)
+    assert interval(values, 0.0, 1.0) == pytest.approx(interval(values.clip(0, 1), 0.0, 1.0))
