@@ -156,8 +156,8 @@ def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
     Raises:
         CheckpointError: The folder holds none, or a damaged one.
     """
-    run = Run.open(folder)
-    if not is_complete(run.folder / ORCHESTRATOR):
+    if not is_complete(folder / ORCHESTRATOR):
         raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator puppeteer")
+    run = Run.open(folder)
     part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, bare_services(run.pool, plugins, run.settings))
     return part

@@ -14,7 +14,7 @@ from aamc_sdk import AgentOutput
 
 def episode(agents: str, correct: bool | None = True, cost: float = 0.5, tokens: int = 10, reward: float = 1.0) -> Trajectory:
     """Return an episode whose agents are single letters."""
-    said = AgentOutput("x", cost, {"prompt_tokens": tokens - 1, "completion_tokens": 1})
+    said = AgentOutput("x", cost, {"tokens": tokens})
     history = tuple(Activation(agent=agent, output=said, cost=cost) for agent in agents)
     verdict = None if correct is None else Verdict(correct)
     return Trajectory(state=TaskState(task=Task(id="1", text="t"), history=history), stop=Stop.STOPPED, verdict=verdict, rewards=(reward,))

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aamc_puppeteer import tracing
+from aamc_puppeteer.doa import EchoAgent
+from aamc_puppeteer.doa.bridge import CoreAgent
+from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.tracing import EpisodeSpan, traced
-from opentelemetry import trace
+from aamc_puppeteer.tracing import episode_span, traced
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -16,7 +19,7 @@ from opentelemetry.trace import StatusCode
 from aamc_sdk import AgentOutput
 
 STATE = TaskState(task=Task(id="sum-1", text="a secret"), steps_left=4)
-DONE = Activation(agent="calculator", output=AgentOutput("4", 0.5, {"prompt_tokens": 7, "completion_tokens": 2}), cost=0.5)
+DONE = Activation(agent="calculator", output=AgentOutput("4", 0.5, {"tokens": 9, "model": "small"}), cost=0.5)
 
 
 @pytest.fixture
@@ -28,20 +31,23 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-async def _turn(activation: Activation) -> Activation:
-    return activation
+def _turn(activation: Activation) -> Callable[[str, TaskState], Awaitable[Activation]]:
+    async def turn(agent: str, state: TaskState) -> Activation:
+        return activation
+
+    return turn
 
 
 def test_a_turn_has_a_span_with_its_figures(spans: InMemorySpanExporter) -> None:
-    assert asyncio.run(traced("calculator", STATE, lambda: _turn(DONE))) is DONE
+    assert asyncio.run(traced("calculator", STATE, _turn(DONE))) is DONE
     (span,) = spans.get_finished_spans()
     assert span.name == "invoke_agent calculator"
     assert span.attributes is not None
     assert dict(span.attributes) == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "calculator",
-        "gen_ai.usage.input_tokens": 7,
-        "gen_ai.usage.output_tokens": 2,
+        "gen_ai.request.model": "small",
+        "aamc.tokens": 9,
         "aamc.task.id": "sum-1",
         "aamc.step": 1,
         "aamc.steps_left": 4,
@@ -51,7 +57,7 @@ def test_a_turn_has_a_span_with_its_figures(spans: InMemorySpanExporter) -> None
 
 def test_a_failures_span_is_an_error(spans: InMemorySpanExporter) -> None:
     failed = Activation(agent="calculator", fault=Fault.TIMEOUT, error="gave no answer in 1 s")
-    asyncio.run(traced("calculator", STATE, lambda: _turn(failed)))
+    asyncio.run(traced("calculator", STATE, _turn(failed)))
     (span,) = spans.get_finished_spans()
     assert span.attributes is not None
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "gave no answer in 1 s")
@@ -59,11 +65,9 @@ def test_a_failures_span_is_an_error(spans: InMemorySpanExporter) -> None:
 
 
 def test_turns_lie_below_their_episode(spans: InMemorySpanExporter) -> None:
-    episode = EpisodeSpan(STATE)
-    with episode.current():
-        asyncio.run(traced("calculator", STATE, lambda: _turn(DONE)))
-    assert not trace.get_current_span().get_span_context().is_valid
-    episode.end(Trajectory(state=STATE.after(DONE), stop=Stop.STOPPED, verdict=Verdict(True)))
+    with episode_span(STATE) as tell:
+        asyncio.run(traced("calculator", STATE, _turn(DONE)))
+        tell(Trajectory(state=STATE.after(DONE), stop=Stop.STOPPED, verdict=Verdict(True)))
     turn, whole = spans.get_finished_spans()
     assert turn.parent is not None
     assert whole.context is not None
@@ -73,12 +77,33 @@ def test_turns_lie_below_their_episode(spans: InMemorySpanExporter) -> None:
 
 
 def test_no_text_is_recorded(spans: InMemorySpanExporter) -> None:
-    episode = EpisodeSpan(STATE)
-    with episode.current():
-        asyncio.run(traced("calculator", STATE, lambda: _turn(DONE)))
-    episode.end(Trajectory(state=STATE.after(DONE), stop=Stop.STOPPED))
+    with episode_span(STATE) as tell:
+        asyncio.run(traced("calculator", STATE, _turn(DONE)))
+        tell(Trajectory(state=STATE.after(DONE), stop=Stop.STOPPED))
     assert "secret" not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 
 def test_without_a_provider_a_turn_is_just_taken() -> None:
-    assert asyncio.run(traced("calculator", STATE, lambda: _turn(DONE))) is DONE
+    assert asyncio.run(traced("calculator", STATE, _turn(DONE))) is DONE
+
+
+def test_a_turn_whose_time_is_up_has_an_error(spans: InMemorySpanExporter) -> None:
+    async def hang(agent: str, state: TaskState) -> Activation:
+        await asyncio.sleep(60)
+        return DONE
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(traced("calculator", STATE, hang), 0.01))
+    (span,) = spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+
+
+def test_agents_of_an_executor_are_traced_below_the_episode(spans: InMemorySpanExporter) -> None:
+    executor = Executor({"calculator": CoreAgent(EchoAgent("calculator"), "Echoes.")}, 10.0, 1000)
+    with episode_span(STATE):
+        executor.activate([("calculator", STATE)])
+    executor.close()
+    turn, whole = spans.get_finished_spans()
+    assert turn.parent is not None
+    assert whole.context is not None
+    assert (turn.name, turn.parent.span_id) == ("invoke_agent calculator", whole.context.span_id)

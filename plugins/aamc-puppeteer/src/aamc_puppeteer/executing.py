@@ -17,6 +17,7 @@ import attrs
 from aamc_puppeteer.lanes import Lane
 from aamc_puppeteer.state import Activation, Fault, TaskState
 from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.tracing import traced
 from aamc_sdk.interfaces import Agent, AgentOutput
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Executor:
         keys = [self._key(name, state) for name, state in turns]
         done = [self._remembered.get(key) if key is not None else None for key in keys]
         missing = [place for place, activation in enumerate(done) if activation is None]
-        jobs = [(turns[place][0], self._turn(*turns[place])) for place in missing]
+        jobs = [(turns[place][0], traced(*turns[place], self._turn)) for place in missing]
         for place, activation in zip(missing, self._run(jobs, limit), strict=True):
             activation = activation or _failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
             done[place] = activation

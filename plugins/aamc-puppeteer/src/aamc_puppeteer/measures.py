@@ -17,7 +17,6 @@ from aamc_sdk.interfaces import AgentOutput
 LEARNED = 0.9
 """A policy has learned when a figure has reached this share of its final value."""
 RESAMPLES = 1000
-_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, Any]:
@@ -65,7 +64,8 @@ def _intervals(figures: Figures) -> dict[str, list[float] | None]:
 
 def tokens(output: AgentOutput) -> int:
     """Return how many tokens a call took, by its metadata; 0 for agents without a model."""
-    return sum(int(output.metadata.get(name) or 0) for name in _TOKENS)
+    count = output.metadata.get("tokens")
+    return count if isinstance(count, int) else 0
 
 
 def utilisation(trajectories: Sequence[Trajectory]) -> dict[str, float]:

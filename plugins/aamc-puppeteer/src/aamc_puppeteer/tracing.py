@@ -5,18 +5,20 @@ Names follow OpenTelemetry's conventions for generative AI where these have one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
+from aamc_puppeteer.measures import tokens
 from aamc_puppeteer.state import Activation, TaskState, Trajectory
 
 TRACER = "aamc_puppeteer"
 
 
-async def traced(agent: str, state: TaskState, turn: Callable[[], Awaitable[Activation]]) -> Activation:
+async def traced(agent: str, state: TaskState, turn: Callable[[str, TaskState], Awaitable[Activation]]) -> Activation:
     """Return what came of an agent's turn, with a span around it, so that what the agent itself traces lies below."""
     attributes: dict[str, str | int] = {
         "gen_ai.operation.name": "invoke_agent",
@@ -26,7 +28,11 @@ async def traced(agent: str, state: TaskState, turn: Callable[[], Awaitable[Acti
         "aamc.steps_left": state.steps_left,
     }
     with _tracer().start_as_current_span(f"invoke_agent {agent}", attributes=attributes) as span:
-        activation = await turn()
+        try:
+            activation = await turn(agent, state)
+        except asyncio.CancelledError:
+            span.set_status(StatusCode.ERROR, "cancelled, as when its time was up")
+            raise
         _describe(span, activation)
         return activation
 
@@ -37,38 +43,29 @@ def _describe(span: Span, activation: Activation) -> None:
         span.set_attribute("error.type", activation.fault.value)
         span.set_status(StatusCode.ERROR, activation.error)
     if activation.output is not None:
-        for name, key in (("gen_ai.usage.input_tokens", "prompt_tokens"), ("gen_ai.usage.output_tokens", "completion_tokens")):
-            if (count := activation.output.metadata.get(key)) is not None:
-                span.set_attribute(name, int(count))
+        span.set_attribute("aamc.tokens", tokens(activation.output))
+        if model := activation.output.metadata.get("model"):
+            span.set_attribute("gen_ai.request.model", str(model))
 
 
-class EpisodeSpan:
-    """The span of an episode whose turns are taken one by one; begun when it is made.
+@contextmanager
+def episode_span(state: TaskState) -> Iterator[Callable[[Trajectory], None]]:
+    """Open an episode's span, below which the spans of its turns lie; the function that it gives tells how the episode ended.
 
     Args:
         state: Where the episode begins.
     """
+    attributes: dict[str, str | int] = {"aamc.task.id": state.task.id, "aamc.steps_left": state.steps_left}
+    with _tracer().start_as_current_span("orchestrate", attributes=attributes) as span:
 
-    def __init__(self, state: TaskState) -> None:
-        self._span = _tracer().start_span("orchestrate", attributes={"aamc.task.id": state.task.id, "aamc.steps_left": state.steps_left})
+        def tell(trajectory: Trajectory) -> None:
+            span.set_attribute("aamc.stop", trajectory.stop.value)
+            span.set_attribute("aamc.steps", len(trajectory.state.history))
+            span.set_attribute("aamc.cost_usd", trajectory.state.cost)
+            if trajectory.verdict is not None:
+                span.set_attribute("aamc.correct", trajectory.verdict.correct)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make spans that begin inside the block lie below this one. No generator may yield inside it."""
-        token = context.attach(trace.set_span_in_context(self._span))
-        try:
-            yield
-        finally:
-            context.detach(token)
-
-    def end(self, trajectory: Trajectory) -> None:
-        """Say how the episode ended."""
-        self._span.set_attribute("aamc.stop", trajectory.stop.value)
-        self._span.set_attribute("aamc.steps", len(trajectory.state.history))
-        self._span.set_attribute("aamc.cost_usd", trajectory.state.cost)
-        if trajectory.verdict is not None:
-            self._span.set_attribute("aamc.correct", trajectory.verdict.correct)
-        self._span.end()
+        yield tell
 
 
 def _tracer() -> trace.Tracer:

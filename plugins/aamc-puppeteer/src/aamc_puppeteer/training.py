@@ -30,8 +30,8 @@ from aamc_sdk.files import read_arrays, to_json, write_arrays
 from aamc_sdk.interfaces import Progress
 
 CHECKPOINT = "checkpoint.npz"
-Watch = Callable[[Sequence[Trajectory]], None]
-"""Is told of the episodes of each update, in order."""
+Watch = Callable[[int, Sequence[Trajectory]], None]
+"""Is told of each update's number, from 0, and of its episodes, before anything is learned from them."""
 
 
 @contextmanager
@@ -119,7 +119,7 @@ class Job:
             lambda *seen: decide(self.learner, *seen), [self.tasks[place] for place in drawn], config.max_steps, rng, named=named, there=there
         )
         if self.watch is not None:
-            self.watch(played.trajectories)
+            self.watch(self._done, played.trajectories)
         losses = self.learner.update(as_batch(played, named, there, config.discount), 1 - self._done / config.updates)
         whole = [trajectory for trajectory, row in zip(played.trajectories, there, strict=True) if row.all()]
         return {**averages(whole or played.trajectories), **losses}

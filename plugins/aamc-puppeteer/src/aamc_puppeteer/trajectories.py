@@ -55,8 +55,23 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.truncate(_whole_lines(file))
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+
+
+def cut_trajectories(path: Path, episodes: int) -> None:
+    """Cut a file, which need not exist, after its first ``episodes`` episodes.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb+") as file:
+            for _ in range(episodes):
+                file.readline()
+            file.truncate(file.tell())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
 

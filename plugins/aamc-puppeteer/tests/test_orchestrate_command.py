@@ -1,0 +1,140 @@
+"""``aamc orchestrate``, and what ``aamc train --orchestrator puppeteer`` leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aamc_puppeteer.state import Stop
+from aamc_puppeteer.trajectories import read_trajectories
+from matplotlib.image import imread
+
+from aamc_sdk.cli import main
+
+AGENTS = "orchestrator.agents=[calculator, parser, strings]"
+SHORT = ["--set", AGENTS, "--set", "orchestrator.updates=3", "--set", "orchestrator.episodes=4", "--dataset", "tasks:arithmetic"]
+Aamc = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aamc:
+    """Run the command line in an empty folder; return exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+class TestBeforeTraining:
+    def test_agents_work_in_the_order_given(self, aamc: Aamc) -> None:
+        status, out, err = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator")
+        assert (status, out) == (0, "84\n"), err
+        assert "calculator  84" in err
+        assert "stopped after 1 steps" in err
+
+    def test_the_json_is_one_document(self, aamc: Aamc) -> None:
+        status, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "parser,calculator", "--json")
+        document = json.loads(out)
+        assert status == 0
+        assert document.keys() == {"schema", "task", "answer", "stop", "cost_usd", "run", "seconds", "trajectory", "steps"}
+        assert (document["answer"], document["stop"], document["run"]) == ("84", "stopped", None)
+        assert [(step["agent"], step["fault"]) for step in document["steps"]] == [("parser", "raised"), ("calculator", None)]
+        assert document["cost_usd"] == pytest.approx(sum(step["cost"] for step in document["steps"]))
+
+    def test_episodes_are_added_to_a_file(self, aamc: Aamc) -> None:
+        for task in ("1 + 1", "2 + 2"):
+            aamc("orchestrate", task, "--agents", "calculator", "--trajectory", "kept/episodes.jsonl")
+        assert [trajectory.state.task.text for trajectory in read_trajectories(Path("kept/episodes.jsonl"))] == ["1 + 1", "2 + 2"]
+
+    def test_an_episode_can_be_drawn(self, aamc: Aamc) -> None:
+        aamc("orchestrate", "1 + 1", "--agents", "calculator", "--graph", "graph.png")
+        assert imread("graph.png").shape[2] == 4
+
+    @pytest.mark.parametrize(("option", "stop"), [("--steps=1", Stop.TRUNCATED), ("--budget=0", Stop.OUT_OF_BUDGET), ("--steps=0", Stop.TRUNCATED)])
+    def test_limits_end_it(self, aamc: Aamc, option: str, stop: Stop) -> None:
+        _, out, _ = aamc("orchestrate", "1 + 1", "--agents", "parser,calculator", option, "--json")
+        assert json.loads(out)["stop"] == stop.value
+
+    def test_no_answer_is_a_failure(self, aamc: Aamc) -> None:
+        status, out, err = aamc("orchestrate", "Sing.", "--agents", "calculator")
+        assert (status, out) == (1, "")
+        assert "calculator" in err
+
+    def test_without_agents_the_command_that_trains_is_told(self, aamc: Aamc) -> None:
+        status, _, err = aamc("orchestrate", "1 + 1")
+        assert status == 1
+        assert "aamc train --orchestrator puppeteer" in err
+        assert "--agents parser,calculator" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["  "], "must not be empty"),
+            (["1 + 1", "--agents", "calculater"], "did you mean 'calculator'"),
+            (["1 + 1", "--agents", "calculator,calculator"], "twice"),
+            (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
+            (["1 + 1", "--agents", "calculator", "--file", "none.csv"], "does not exist"),
+        ],
+    )
+    def test_wrong_usage_is_told(self, aamc: Aamc, arguments: list[str], words: str) -> None:
+        status, _, err = aamc("orchestrate", *arguments)
+        assert status == 2
+        assert words in err
+
+    def test_a_file_that_is_no_text_is_told(self, aamc: Aamc) -> None:
+        Path("binary.csv").write_bytes(b"\xff\xfe\x00")
+        status, _, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", "--file", "binary.csv")
+        assert status == 1
+        assert "binary.csv" in err
+
+
+def test_documents_can_be_searched(aamc: Aamc) -> None:
+    Path("documents.txt").write_text("The ferry leaves at nine.\n\nBread is baked at dawn.\n")
+    _, out, _ = aamc("orchestrate", "When does the ferry leave?", "--agents", "retriever", "--documents", "documents.txt")
+    assert "nine" in out
+
+
+class TestAfterTraining:
+    def test_the_orchestrator_trained_last_works(self, aamc: Aamc) -> None:
+        status, out, err = aamc("train", "--orchestrator", "puppeteer", *SHORT, "--json")
+        assert status == 0, err
+        trained = json.loads(out)
+        folder = Path(trained["out"])
+        assert trained["metrics"]["episodes"] == 12
+        assert trained["metrics"]["validation"]["episodes"] > 0
+        assert trained["steps"] == sum(len(trajectory.state.history) for trajectory in read_trajectories(folder / "orchestrator" / "episodes.jsonl"))
+
+        status, out, err = aamc("orchestrate", "12 * (3 + 4)", "--json")
+        document = json.loads(out)
+        assert Path(document["run"]).resolve() == folder.resolve()
+        (kept,) = read_trajectories(folder / "trajectories.jsonl")
+        assert [step["agent"] for step in document["steps"]] == [activation.agent for activation in kept.state.history]
+        assert {step["agent"] for step in document["steps"]} <= {"calculator", "parser", "strings"}
+
+        _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator,python", "--json")
+        assert {step["agent"] for step in json.loads(out)["steps"]} <= {"calculator", "python"}
+
+    def test_its_episodes_are_kept_and_drawn(self, aamc: Aamc) -> None:
+        aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made")
+        folder = Path("made/orchestrator")
+        assert len(list(read_trajectories(folder / "episodes.jsonl"))) == 12
+        assert {path.name for path in (folder / "figures").iterdir()} == {"training.png", "graph-first.png", "graph-last.png"}
+        metrics = json.loads((folder / "training.json").read_text())
+        assert len(metrics["topology"]) == 12
+        assert metrics["topology"][-1]["episode"] == 12
+
+    def test_a_router_is_no_orchestrator(self, aamc: Aamc) -> None:
+        aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made")
+        status, _, err = aamc("route", "hello", "--run", "made")
+        assert status == 1
+        assert "aamc orchestrate TASK --run" in err
+        status, _, err = aamc("orchestrate", "hello", "--run", "none")
+        assert status == 1
+        assert "holds no trained orchestrator" in err
