@@ -15,6 +15,8 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
 from aamc_puppeteer.episodes import Player, Running, begin, greatest, sampled
 from aamc_puppeteer.executing import Executor
+from aamc_puppeteer.measures import summarise
+from aamc_puppeteer.recording import Recording
 from aamc_puppeteer.state import STOP, Stop, TaskState, Trajectory, answer
 from aamc_puppeteer.tasks import Task
 from aamc_sdk import Agent, Dataset, Decision, Estimator, Orchestrator, Pool, Preference, Query, Services, Training, get_plugin_manager
@@ -46,12 +48,14 @@ class Puppeteer(Orchestrator):
 
     Config = PuppeteerConfig
     config: PuppeteerConfig
+    default_dataset = "tasks:mixed"
 
     def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
         super().__init__(config, services)
         self._estimator: Estimator | None = None
         self._learner: Learner | None = None
         self._trained_names: frozenset[str] = frozenset()
+        self._recording: Recording | None = None
         self._scale = 1.0
         if agents is None:
             agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
@@ -100,8 +104,19 @@ class Puppeteer(Orchestrator):
     # Learning
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn from a dataset whose format is ``tasks``; see :meth:`fit`."""
-        return self.fit(tasks_of(training.dataset), folder=training.folder, resume=training.resume, progress=training.progress)
+        """Learn from a dataset whose format is ``tasks``, and measure on validation tasks; see :meth:`fit`.
+
+        Where there is a folder, every episode is kept, and :meth:`save` draws how they changed.
+        """
+        tasks, validation = tasks_of(training.dataset), training.validation
+        if training.folder is not None:
+            self._recording = Recording(training.folder, self.config.episodes)
+        metrics = dict(self.fit(tasks, folder=training.folder, resume=training.resume, progress=training.progress, watch=self._recording))
+        if self._recording is not None:
+            metrics |= self._recording.figures()
+        if validation is not None:
+            metrics["validation"] = summarise(self.play(tasks_of(validation)))
+        return metrics
 
     def fit(
         self,
@@ -285,6 +300,8 @@ class Puppeteer(Orchestrator):
         write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "scale": self._scale})
         (folder / "estimator").mkdir(exist_ok=True)
         self._estimator.save(folder / "estimator")
+        if self._recording is not None:
+            self._recording.keep(folder)
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote.
