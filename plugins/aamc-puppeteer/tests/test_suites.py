@@ -11,7 +11,7 @@ ROUTES = {
     "arithmetic": (["calculator"], ["parser", "calculator"], ["parser", "python"]),
     "multi-hop": (["retriever", "extractor"], ["retriever", "extractor"] * 2, ["retriever", "extractor"] * 3),
     "strings": (["strings"], ["parser", "python"], ["parser", "python"]),
-    "critic-loop": tuple(["drafter", *["checker", "reviser"] * faults] for faults in (1, 2, 3)),
+    "critic-loop": tuple(["checker", "reviser"] * faults for faults in (1, 2, 3)),
     "tables": (["table"], ["table", "calculator"], ["table", "table", "calculator"]),
 }
 """A sequence of agents that solves each difficulty of a suite."""

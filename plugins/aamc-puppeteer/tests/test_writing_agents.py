@@ -2,13 +2,13 @@ import pytest
 from aamc_puppeteer.agents.requirements import Requirements, mended
 from aamc_puppeteer.agents.tool import AgentError
 
-TEXT = "Write a line about gardens. Use the word birds. Do not use the word very. End with '!'. At most 6 words."
 DRAFT = "We really quite rather very like the gardens."
+TEXT = f"Mend this line about gardens: '{DRAFT}' Use the word birds. Do not use the word very. End with '!'. At most 6 words."
 
 
 def test_requirements_are_read_from_the_task() -> None:
     wanted = Requirements.read(TEXT)
-    assert wanted == Requirements("gardens", use=("birds",), avoid=("very",), at_most=6, ending="!")
+    assert wanted == Requirements("gardens", DRAFT, use=("birds",), avoid=("very",), at_most=6, ending="!")
     assert Requirements.read("How many pears are there?") is None
 
 
@@ -37,19 +37,19 @@ def test_a_finding_is_mended_and_nothing_else(finding: str, line: str) -> None:
     assert mended(DRAFT, finding) == line
 
 
-def test_drafting_checking_and_revising_in_turn_ends_with_a_line_that_the_checker_passes_on(say) -> None:
-    assert say("drafter", TEXT) == DRAFT
-    line, rounds = DRAFT, 0
-    while (checked := say("checker", TEXT, line)) != line:
-        line, rounds = say("reviser", TEXT, line, checked), rounds + 1
-    assert (line, rounds) == ("We like the gardens with birds!", 4)
+def test_checking_and_revising_in_turn_ends_with_a_line_that_the_checker_passes_on(say) -> None:
+    said: tuple[str, ...] = ()
+    for _ in range(4):
+        said += (say("checker", TEXT, *said),)
+        said += (say("reviser", TEXT, *said),)
+    assert say("checker", TEXT, *said) == said[-1] == "We like the gardens with birds!"
 
 
 @pytest.mark.parametrize(
     ("name", "task", "said", "error"),
     [
-        ("drafter", "What is 2 + 2?", (), "asks for no line"),
-        ("checker", TEXT, (), "no line to check"),
+        ("checker", "What is 2 + 2?", (), "asks for no line"),
+        ("checker", TEXT, (f"Finding: it is dull\nLine: {DRAFT}",), "nothing new to check"),
         ("reviser", TEXT, (DRAFT,), "no finding to act upon"),
         ("reviser", TEXT, (f"Finding: it is dull\nLine: {DRAFT}",), "nobody knows how to put right: it is dull"),
     ],

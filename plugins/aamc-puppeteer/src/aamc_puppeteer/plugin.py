@@ -12,7 +12,6 @@ def aamc_agents() -> list[Component]:
         Component("calculator", "aamc_puppeteer.agents.calculator:Calculator", "Evaluates an arithmetic expression."),
         Component("parser", "aamc_puppeteer.agents.parser:Parser", "Writes a word problem as an expression or a program."),
         Component("checker", "aamc_puppeteer.agents.writing:Checker", "Says what is wrong with a line of text."),
-        Component("drafter", "aamc_puppeteer.agents.writing:Drafter", "Writes a first draft of a line of text."),
         Component("extractor", "aamc_puppeteer.agents.extractor:Extractor", "Reads in passages what a question asks for."),
         Component("file-reader", "aamc_puppeteer.agents.file_reader:FileReader", "Reads a text file below one folder."),
         Component("python", "aamc_puppeteer.agents.python:Python", "Runs a Python program in a process of its own."),

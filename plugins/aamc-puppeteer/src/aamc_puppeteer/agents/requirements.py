@@ -1,4 +1,4 @@
-"""What a line of text has to fulfil, read from the words that ask for it; used by the agents that draft, check and revise."""
+"""What a line of text has to fulfil, read from the words that ask for it; used by the agents that check and revise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-_TOPIC = re.compile(r"Write a line about (\w+)\.")
+_TOPIC = re.compile(r"Mend this line about (\w+): '([^']+)'")
 _USE = re.compile(r"Use the word (\w+)\.")
 _AVOID = re.compile(r"Do not use the word (\w+)\.")
 _AT_MOST = re.compile(r"At most (\d+) words\.")
@@ -22,6 +22,7 @@ class Requirements:
 
     Attributes:
         topic: What it is about.
+        draft: The line as it is given.
         use: Words that it must have.
         avoid: Words that it must not have.
         at_most: Most words that it may have, or None.
@@ -29,6 +30,7 @@ class Requirements:
     """
 
     topic: str
+    draft: str
     use: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
     at_most: int | None = None
@@ -42,6 +44,7 @@ class Requirements:
             return None
         return cls(
             topic=topic[1],
+            draft=topic[2],
             use=tuple(_USE.findall(text)),
             avoid=tuple(_AVOID.findall(text)),
             at_most=int(most[1]) if most else None,

@@ -1,10 +1,10 @@
-"""Agents ``drafter``, ``checker`` and ``reviser``: write a line, say what is wrong with it, put one thing right."""
+"""Agents ``checker`` and ``reviser``: one says what is wrong with a line of text, the other puts one thing right."""
 
 from __future__ import annotations
 
 import attrs
 
-from aamc_puppeteer.agents.requirements import FILLERS, Requirements, mended, words_of
+from aamc_puppeteer.agents.requirements import Requirements, mended
 from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, option
@@ -20,45 +20,28 @@ class WritingConfig(ToolConfig):
     billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
 
 
-class _WritingTool(Tool):
-    """A tool that works on a line of text that the task asks for."""
+class Checker(Tool):
+    """Compares a line with what the task asks for: the line that was said last, else the one that the task gives."""
 
     Config = WritingConfig
-
-    def wanted(self, state: TaskState) -> Requirements:
-        """Return what the task asks of the line, or raise AgentError."""
-        requirements = Requirements.read(state.task.text)
-        if requirements is None:
-            raise AgentError(f"the task asks for no line of text: {state.task.text!r:.80}")
-        return requirements
-
-
-class Drafter(_WritingTool):
-    """Writes a first line on the task's topic. Like a hasty author, it looks at the topic and the forbidden words alone, and uses these."""
-
-    spec = Candidate("drafter", "Writes a first draft of a line of text about a topic, quickly and without care for what else is asked.")
-
-    async def act(self, state: TaskState) -> str:
-        """Return the draft."""
-        wanted = self.wanted(state)
-        return " ".join(("We", *FILLERS[:3], *wanted.avoid, "like", "the", f"{wanted.topic}."))
-
-
-class Checker(_WritingTool):
-    """Compares a line with what the task asks for."""
-
     spec = Candidate("checker", "Checks a line of text against what was asked for, and names the first thing that is wrong; passes on a good one.")
 
     async def act(self, state: TaskState) -> str:
         """Return the first finding with the line, or the line alone where there is none."""
-        wanted, line = self.wanted(state), _line(state)
+        wanted = Requirements.read(state.task.text)
+        if wanted is None:
+            raise AgentError(f"the task asks for no line of text: {state.task.text!r:.80}")
+        line = state.outputs[-1].content if state.outputs else wanted.draft
+        if "\n" in line:
+            raise AgentError("what was said last is no line; there is nothing new to check")
         finding = next(wanted.findings(line), None)
         return line if finding is None else f"{FINDING}{finding}\n{LINE}{line}"
 
 
-class Reviser(_WritingTool):
+class Reviser(Tool):
     """Puts right what the checker found, and nothing else."""
 
+    Config = WritingConfig
     spec = Candidate("reviser", "Revises a line of text: puts right the one thing that the checker found wrong with it.")
 
     async def act(self, state: TaskState) -> str:
@@ -70,11 +53,3 @@ class Reviser(_WritingTool):
         if revised is None:
             raise AgentError(f"nobody knows how to put right: {finding.removeprefix(FINDING)}")
         return revised
-
-
-def _line(state: TaskState) -> str:
-    """Return the line that was written last, or raise AgentError."""
-    said = subject(state)
-    if not state.outputs or "\n" in said or not words_of(said):
-        raise AgentError("there is no line to check; let the drafter write one first")
-    return said

@@ -22,6 +22,8 @@ GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
 """What makes one task of each suite: from its id, its randomness and a difficulty from 1 to ``DIFFICULTIES``."""
 SUITES = (*GENERATORS, MIXED)
 """The names of the generated suites."""
+TOOLS = ("calculator", "checker", "extractor", "parser", "python", "retriever", "reviser", "strings", "table")
+"""The agents that solve the generated suites together, without a model."""
 _TRIES = 100
 """Draws after which a suite counts as used up."""
 

@@ -1,14 +1,14 @@
-"""Suite ``critic-loop``: write a line that fulfils several requirements; the draft fails some of them.
+"""Suite ``critic-loop``: mend a line of text that fails some of several requirements.
 
 The checker names one fault at a time and the reviser mends one at a time, so the best policy must return to both. The
-difficulty is the number of faults that the hasty draft has.
+difficulty is the number of faults, and the best sequence is as many rounds of both; one round more is paid for nothing.
 """
 
 from __future__ import annotations
 
 from random import Random
 
-from aamc_puppeteer.agents.requirements import Requirements
+from aamc_puppeteer.agents.requirements import FILLERS, Requirements
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_puppeteer.verifiers import Callback
 
@@ -24,19 +24,22 @@ WORDS = (
 )
 AVOID = ("very", "always", "certainly", "obviously", "totally", "literally", "utterly", "truly", "never", "absolutely", "often", "deeply")
 SHORT = 6
-"""Words that a line can be cut down to when it must have one more word than its topic; the draft is longer."""
+"""Words that a line can be cut down to when it must have one more word; as it is given it is longer."""
 
 
 def make(task_id: str, rng: Random, difficulty: int) -> Task:
-    """Return a task whose draft has as many faults as the difficulty says."""
-    faults = (
-        f"Use the word {rng.choice(WORDS)}.",
-        f"Do not use the word {rng.choice(AVOID)}.",
-        f"End with '{rng.choice('!?')}'.",
-        f"At most {SHORT} words.",
+    """Return a task whose line has as many faults as the difficulty says."""
+    topic, avoid = rng.choice(TOPICS), rng.choice(AVOID)
+    requirements = (
+        (f"Use the word {rng.choice(WORDS)}.", ""),
+        (f"Do not use the word {avoid}.", avoid),
+        (f"End with '{rng.choice('!?')}'.", ""),
+        (f"At most {SHORT} words.", ""),
     )
-    chosen = sorted(rng.sample(range(len(faults)), difficulty))
-    text = " ".join((f"Write a line about {rng.choice(TOPICS)}.", *(faults[number] for number in chosen)))
+    broken = [requirements[number] for number in sorted(rng.sample(range(len(requirements)), difficulty))]
+    extra = [word for _, word in broken if word]
+    line = " ".join(("We", *rng.sample(FILLERS, 3), *extra, "like", "the", f"{topic}."))
+    text = " ".join((f"Mend this line about {topic}: '{line}'", *(requirement for requirement, _ in broken)))
     return Task(id=task_id, text=text, kind="critic-loop", verifier=Callback(fulfilled), reference="", difficulty=difficulty)
 
 
