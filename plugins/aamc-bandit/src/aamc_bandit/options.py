@@ -62,10 +62,12 @@ class Options:
     blend: str = option(SHRINKAGE, "how levels of evidence are combined; published is vLLM Semantic Router's whole algorithm", choices=BLENDS)
     prior_alpha: float = option(1.0, "wins that every candidate starts with", at_least=LEAST_PRIOR)
     prior_beta: float = option(1.0, "losses that every candidate starts with", at_least=LEAST_PRIOR)
-    level_strength: float = option(
-        25.0, "outcomes in a category, or at a weight of 0.5 of a user or a session, that weigh as much as all others'", at_least=1
+    category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others'", at_least=1)
+    category_most: float = option(25.0, "outcomes that others' count for at most in a category", at_least=1)
+    personal_strength: float = option(
+        20.0, "outcomes of a user's or a session's own that weigh as much as all others', at a weight of 0.5", at_least=1
     )
-    level_most: float = option(100.0, "outcomes that all others' count for at most at a level below", at_least=1)
+    personal_most: float = option(100.0, "outcomes that others' count for at most for a user or a session", at_least=1)
     discount: float = option(
         1.0, "what evidence keeps of its weight with each later feedback there (everywhere, in the category, ...); 1 is off", above=0, at_most=1
     )

@@ -36,8 +36,6 @@ from aamc_sdk.types import Decision, Feedback, Pool, Query
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "evidence.json"
-CATEGORY_WEIGHT = 0.5
-"""How much a category's own evidence weighs, on the scale of ``session_context_weight``."""
 REMEMBERED = 4096
 """Scores that are kept until something is learned."""
 
@@ -56,6 +54,8 @@ class Thompson(Router):
         super().__init__(config, services)
         self.evidence = Evidence(discount=config.discount, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
         self._prior = np.array((config.prior_alpha, config.prior_beta))
+        personal = (strength_of(weight, config.personal_strength) for weight in (config.personalization_blend, config.session_context_weight))
+        self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._state: JsonState | None = None
         for name, why in config.without_effect().items():
@@ -87,9 +87,9 @@ class Thompson(Router):
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
         if config.blend == SHRINKAGE:
             posterior = prior + evidence
-            for own, weight in zip(tables[1:], (CATEGORY_WEIGHT, config.personalization_blend, config.session_context_weight), strict=True):
-                if own is not None and weight > 0:
-                    posterior = shrunk(posterior, own[:, :2], prior, strength_of(weight, config.level_strength), config.level_most)
+            for own, (strength, most) in zip((category, user, session), self._strengths, strict=True):
+                if own is not None and math.isfinite(strength):
+                    posterior = shrunk(posterior, own[:, :2], prior, strength, most)
             return certain(posterior), everywhere[:, 2]
         belief = certain(linear(evidence, _outcomes(category), _outcomes(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:

@@ -1,0 +1,381 @@
+"""The routers ``thompson`` and ``epsilon-greedy``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bandit.best_arm import probability_best
+from aamc_bandit.evidence import EVERYWHERE, Place
+from aamc_bandit.options import BLENDS
+from aamc_bandit.thompson import REMEMBERED, EpsilonGreedy, Thompson, epsilon
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aamc_sdk import get_plugin_manager
+from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
+from aamc_sdk.config import configure
+from aamc_sdk.dataset import Dataset, Experience
+from aamc_sdk.deciding import decide
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.interfaces import Services, Training
+from aamc_sdk.requests import build_request, expected_cost, expected_latency
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.testing import assert_conforms
+from aamc_sdk.types import Decision, Feedback, ModelSpec, Pool, Preference, Prices, Query
+
+QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
+NAMES = ("chat", "code")
+PRICES = {"small": 1.0, "middle": 2.0, "large": 10.0}
+POOL = Pool(ModelSpec(name, prices=Prices(price, price)) for name, price in PRICES.items())
+JUDGED = st.lists(st.tuples(st.sampled_from(sorted(PRICES)), st.floats(0, 1), st.sampled_from(["anna", "otto", None])), max_size=20)
+
+
+def make(pool: Pool = POOL, kind: type[Thompson] = Thompson, **options: Any) -> Thompson:
+    reward = LinearReward()
+    queries = [Query("?", prompt_tokens=256, output_tokens=256)]
+    reward.fit(Outcomes(None, expected_cost(queries, pool), expected_latency(pool, 1)))
+    return kind(configure(kind.Config, options), Services(pool=pool, reward=reward, make=lambda *_: None))
+
+
+def estimates(categories: Sequence[str]) -> Estimates:
+    nothing = np.full(len(categories), np.nan)
+    one_hot = np.array([float(name == category) for category in categories for name in NAMES]).reshape(-1, len(NAMES))
+    return Estimates(nothing, one_hot, NAMES, nothing)
+
+
+def ask(pool: Pool = POOL, user: str | None = None, session: str | None = None, category: str | None = None, **rest: Any) -> RoutingRequest:
+    known = None if category is None else estimates([category])
+    rest = {"preferences": QUALITY_ONLY, **rest}
+    return build_request([Query("?", user=user, session=session)], pool, estimates=known, **rest)
+
+
+def log(*judged: Feedback | tuple[str, float] | tuple[str, float, str | None], user: str | None = None, category: str | None = None) -> Experience:
+    """Return a log in which each feedback is about a decision of its own; a tuple is the candidate, its quality and perhaps the user."""
+    decisions, queries, feedback = [], [], []
+    for n, said in enumerate(judged):
+        named = said if isinstance(said, Feedback) else Feedback(decision_id="?", candidate=said[0], quality=said[1])
+        queries.append(Query("?", user=said[2] if isinstance(said, tuple) and len(said) == 3 else user))
+        decisions.append(Decision(str(n), named.candidate or "small", 0.3, Preference()))
+        feedback.append(attrs.evolve(named, decision_id=str(n), id=str(n)))
+    known = Estimates.unknown(len(judged)) if category is None else estimates([category] * len(judged))
+    return Experience(len(judged), queries, known, decisions, (), feedback, made=len(judged))
+
+
+def counts(router: Thompson, level: str = "global", name: str = EVERYWHERE, pool: Pool = POOL) -> list[list[float]]:
+    table: list[list[float]] = router.evidence.table(level, name, pool.names)[:, :2].tolist()
+    return table
+
+
+def probabilities(router: Thompson, request: RoutingRequest) -> np.ndarray:
+    found = router.score(request).probabilities
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("name", ["thompson", "epsilon-greedy"])
+@pytest.mark.parametrize("options", [{}, {"blend": "linear"}, {"blend": "published"}, {"discount": 0.9}, {"window": 4}])
+def test_it_conforms(name: str, options: dict[str, Any]) -> None:
+    assert_conforms("router", name, get_plugin_manager(), options)
+
+
+def test_showing_it_does_not_import_scipy() -> None:
+    program = "import sys, aamc_bandit.thompson; raise SystemExit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_wins_losses_ties_and_grades_are_counted() -> None:
+    router = make()
+    tie = Feedback(decision_id="?", candidate="middle", over="large", tie=True)
+    router.learn(log(("small", 1.0), ("small", 0.0), ("small", 0.3), Feedback(decision_id="?", candidate="small", over="large"), tie))
+    assert counts(router) == [pytest.approx([2.3, 1.7]), [0.5, 0.5], [0.5, 1.5]]
+
+
+def test_posterior_means_follow_from_the_prior_and_the_counts() -> None:
+    router = make(prior_alpha=3.0, prior_beta=2.0)
+    router.learn(log(("small", 1.0), ("middle", 0.0)))
+    assert router.score(ask()).expected_quality == pytest.approx(np.array([[4 / 6, 3 / 6, 3 / 5]]))
+
+
+@pytest.mark.parametrize(("quality", "expected"), [(1.0, [0.4, 0.0]), (0.0, [0.0, 0.4])])
+def test_implicit_feedback_counts_less_and_its_polarity_is_honoured(quality: float, expected: list[float]) -> None:
+    router = make()
+    router.learn(log(Feedback(decision_id="?", candidate="small", quality=quality, confidence=0.8, source="implicit:rephrased")))
+    assert counts(router)[0] == pytest.approx(expected)
+
+
+def test_explicit_feedback_counts_by_its_weight_and_confidence() -> None:
+    router = make()
+    router.learn(log(Feedback(decision_id="?", candidate="small", quality=1.0, confidence=0.5, weight=3.0)))
+    assert counts(router)[0] == [1.5, 0.0]
+
+
+@pytest.mark.parametrize("zero", [0, 0.0])
+def test_an_implicit_weight_of_zero_is_honoured(zero: float) -> None:
+    router = make(implicit_feedback_weight=zero)
+    router.learn(log(Feedback(decision_id="?", candidate="small", quality=1.0, source="implicit")))
+    assert counts(router)[0] == [0.0, 0.0]
+
+
+def test_feedback_about_nobody_in_particular_is_about_who_served() -> None:
+    router = make()
+    router.learn(log(Feedback(decision_id="?", quality=1.0)))
+    assert counts(router)[0] == [1.0, 0.0]
+
+
+def test_feedback_whose_decision_is_not_there_is_left_out() -> None:
+    router, experience = make(), log(("small", 1.0))
+    router.learn(attrs.evolve(experience, feedback=[attrs.evolve(experience.feedback[0], decision_id="another")]))
+    assert counts(router) == [[0, 0]] * 3
+
+
+def test_draws_have_the_frequencies_of_the_posteriors_and_propensities_are_these() -> None:
+    router = make(min_samples=0)
+    router.learn(log(*[("small", 0.6)] * 10, *[("middle", 0.7)] * 10, *[("large", 0.65)] * 5))
+    batch = build_request([Query("?")] * 4000, POOL, QUALITY_ONLY)
+    decisions = decide(batch, router.score(batch), [str(n) for n in range(4000)], router="thompson", sample=router.samples, seed=0)
+    expected = probability_best(np.array([7.0, 8.0, 4.25]), np.array([5.0, 4.0, 2.75]), np.ones(3), np.zeros(3))
+    shares = np.array([sum(decision.candidate == name for decision in decisions) for name in POOL.names]) / 4000
+    assert np.abs(shares - expected).max() < 4 * np.sqrt(0.25 / 4000)
+    assert {decision.candidate: decision.propensity for decision in decisions} == pytest.approx(dict(zip(POOL.names, expected, strict=True)))
+
+
+def test_a_category_is_believed_by_itself_where_it_has_evidence() -> None:
+    router = make()
+    router.learn(log(*[("small", 1.0), ("middle", 0.5), ("large", 0.0)] * 40, category="chat"))
+    router.learn(log(*[("small", 0.0), ("middle", 0.5), ("large", 1.0)] * 40, category="code"))
+    chat, code, unknown = (probabilities(router, ask(category=category)) for category in ("chat", "code", None))
+    assert chat[0] > 0.95
+    assert code[2] > 0.95
+    assert abs(unknown[0] - unknown[2]) < 1e-9
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_a_users_own_evidence_is_theirs(blend: str) -> None:
+    router = make(blend=blend)
+    router.learn(log(*[("small", 0.5), ("large", 0.5)] * 30, user="otto"))
+    router.learn(log(*[("small", 1.0), ("large", 0.0)] * 11, user="anna"))
+    assert probabilities(router, ask(user="anna"))[0] > probabilities(router, ask(user="otto"))[0] + 0.1
+
+
+@pytest.mark.parametrize("options", [{"enable_personalization": False}, {"personalization_blend": 0}, {"personalization_blend": 0.0}])
+def test_without_personalization_all_users_are_one(options: dict[str, Any]) -> None:
+    router = make(**options)
+    router.learn(log(*[("small", 1.0)] * 11, user="anna"))
+    assert probabilities(router, ask(user="anna")) == pytest.approx(probabilities(router, ask()))
+
+
+def test_users_are_not_even_remembered_without_personalization() -> None:
+    router = make(enable_personalization=False)
+    router.learn(log(("small", 1.0), user="anna"))
+    assert not router.evidence.entities("user")
+
+
+def test_cost_decides_among_equals_and_not_against_five_points_of_quality() -> None:
+    router = make(use_thompson_sampling=False, exploration_rate=0, min_exploration=0)
+    router.learn(log(*[("small", 0.75)] * 5000, *[("large", 0.8)] * 5000))
+    unasked = ask(preference_given=False)
+    assert probabilities(router, unasked).tolist() == [0, 0, 1]
+    router.learn(log(*[("small", 0.85)] * 5000))  # now 0.8 as well
+    assert probabilities(router, unasked).tolist() == [1, 0, 0]
+
+
+def test_without_a_preference_utility_is_quality_and_a_bonus_of_at_most_four_points() -> None:
+    utility = make().score(ask(preference_given=False)).utility
+    assert utility[0] == pytest.approx(0.5 + 0.2 * 0.2 * (1 - np.array([0.1, 0.2, 1.0])))
+
+
+@pytest.mark.parametrize("options", [{"cost_awareness": False}, {"cost_weight": 0}, {"cost_weight": 0.0}])
+def test_cost_awareness_can_be_switched_off(options: dict[str, Any]) -> None:
+    assert make(**options).score(ask(preference_given=False)).utility[0] == pytest.approx([0.5] * 3)
+
+
+def test_with_a_preference_cost_enters_only_through_the_reward() -> None:
+    utility = make(cost_weight=5.0).score(ask(preferences=np.array([0.5, 0.5, 0.0]), category=None)).utility
+    plain = make(cost_weight=0.0).score(ask(preferences=np.array([0.5, 0.5, 0.0]), category=None)).utility
+    assert utility.tolist() == plain.tolist()
+    assert utility[0, 0] > utility[0, 2]
+
+
+def test_too_few_outcomes_keep_a_candidate_explored() -> None:
+    judged = [*[("small", 1.0)] * 200, *[("large", 0.0)] * 9]
+    router = make(min_samples=10, min_exploration=0.06)
+    router.learn(log(*judged))
+    assert probabilities(router, ask())[2] == pytest.approx(0.06 / 3, abs=1e-6)
+    router.learn(log(("large", 0.0)))
+    assert probabilities(router, ask())[2] < 1e-4
+
+
+def test_epsilon_follows_its_schedule() -> None:
+    config = configure(Thompson.Config, {"exploration_rate": 0.5, "exploration_decay": 0.9, "min_exploration": 0.1})
+    assert [epsilon(config, n) for n in (0, 100, 200, 10_000)] == pytest.approx([0.5, 0.45, 0.405, 0.1])
+
+
+def test_epsilon_greedy_knows_its_propensities_and_counts_decisions_not_feedback() -> None:
+    router = make(kind=EpsilonGreedy, exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1)
+    router.learn(attrs.evolve(log(("middle", 1.0)), made=100))
+    assert probabilities(router, ask()) == pytest.approx([0.15, 0.55 + 0.15, 0.15])
+
+
+def test_epsilon_greedy_shares_among_equals() -> None:
+    router = make(kind=EpsilonGreedy, exploration_rate=0.0, min_exploration=0.0)
+    assert probabilities(router, ask()) == pytest.approx([1 / 3] * 3)
+
+
+def test_an_exploration_of_zero_is_honoured() -> None:
+    router = make(kind=EpsilonGreedy, exploration_rate=0, min_exploration=0)
+    router.learn(log(("large", 1.0)))
+    assert probabilities(router, ask()).tolist() == [0, 0, 1]
+
+
+def test_the_published_algorithm_is_drawn_from_with_its_own_frequencies() -> None:
+    router = make(blend="published")
+    router.learn(log(*[("small", 0.6)] * 5, *[("large", 0.9)] * 4, user="anna", category="code"))
+    router.learn(log(*[("large", 0.2)] * 6, *[("middle", 0.7)] * 3, category="code"))
+    router.evidence.hear(Place(session="s"), [], implicit=False, time=0.0)
+    experience = log(("small", 1.0), ("small", 0.0), ("large", 1.0))
+    router.learn(attrs.evolve(experience, queries=[Query("?", session="s")] * 3))
+    rng, draws = np.random.default_rng(0), 200_000
+
+    def posterior(level: str, name: str) -> np.ndarray:
+        return 1 + np.array(counts(router, level, name))
+
+    everywhere, category, user = posterior("global", ""), posterior("category", "code"), posterior("user", "anna")
+    user[1] = everywhere[1]  # Anna never judged it
+    blended = 0.7 * (0.3 * everywhere + 0.7 * user) + 0.3 * category
+    bonus = 1 + 0.2 * (1 - np.array([0.0, 1 / 9, 1.0]))
+    share = np.array([0.5, np.nan, 1.0])
+    sampled = rng.beta(blended[:, 0], blended[:, 1], size=(draws, 3)) * bonus
+    mixed = np.where(np.isnan(share), sampled, 0.5 * sampled + 0.5 * share)
+    expected = np.bincount(mixed.argmax(axis=1), minlength=3) / draws
+    assert probabilities(router, ask(user="anna", session="s", category="code")) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / draws))
+
+
+def test_a_new_candidate_starts_from_the_prior() -> None:
+    router = make()
+    router.learn(log(*[("small", 1.0)] * 20))
+    grown = Pool([*POOL, ModelSpec("new", prices=Prices(1, 1))])
+    expected = router.score(ask(grown)).expected_quality
+    assert expected is not None
+    assert expected[0] == pytest.approx([21 / 22, 0.5, 0.5, 0.5])
+
+
+def test_scores_are_kept_until_something_is_learned() -> None:
+    router, request = make(), ask(user="anna")
+    before = router.score(request)
+    router.learn(attrs.evolve(log(("small", 1.0)), feedback=()))
+    assert router.score(request) is before
+    router.learn(log(("small", 1.0), user="otto"))
+    assert router.score(request) is not before
+
+
+def test_kept_scores_are_bounded() -> None:
+    router = make()
+    for first in range(0, REMEMBERED + 1000, 1000):
+        router.score(build_request([Query("?", user=f"{first + n}") for n in range(1000)], POOL, QUALITY_ONLY))
+    assert len(router._scores) <= REMEMBERED
+
+
+@settings(max_examples=25, deadline=None)
+@given(JUDGED, st.data())
+def test_a_log_teaches_the_same_however_it_is_cut(judged: list[tuple[str, float, str | None]], data: Any) -> None:
+    whole, cut = make(discount=0.95), make(discount=0.95)
+    experience = log(*judged, category="code")
+    whole.learn(experience)
+    ends = sorted({0, len(judged), *data.draw(st.lists(st.integers(0, len(judged)), max_size=4))})
+    for first, last in pairwise(ends):
+        rows = np.arange(first, last)
+        cut.learn(
+            attrs.evolve(
+                experience,
+                queries=experience.queries[first:last],
+                estimates=experience.estimates.take(rows),
+                decisions=experience.decisions[first:last],
+                feedback=experience.feedback[first:last],
+                made=last - first,
+            )
+        )
+    assert cut.evidence.plain() == whole.evidence.plain()
+
+
+@settings(max_examples=25, deadline=None)
+@given(JUDGED, st.sampled_from(BLENDS), st.sampled_from(["anna", None]))
+def test_another_win_makes_a_candidate_no_less_likely(judged: list[tuple[str, float, str | None]], blend: str, user: str | None) -> None:
+    router, request = make(blend=blend, min_samples=0), ask(user=user, category="code")
+    router.learn(log(*judged, category="code"))
+    before = probabilities(router, request)[0]
+    router.learn(log(("small", 1.0, user), category="code"))
+    assert probabilities(router, request)[0] >= before - 1e-4
+
+
+@settings(max_examples=25, deadline=None)
+@given(JUDGED, st.sampled_from(BLENDS), st.lists(st.booleans(), min_size=3, max_size=3).filter(any))
+def test_a_masked_candidate_has_no_probability_and_the_others_share_it(
+    judged: list[tuple[str, float, str | None]], blend: str, mask: list[bool]
+) -> None:
+    router = make(blend=blend)
+    router.learn(log(*judged))
+    found = probabilities(router, attrs.evolve(ask(user="anna"), mask=np.array([mask])))
+    assert (found[~np.array(mask)] == 0).all()
+    assert found.sum() == pytest.approx(1)
+
+
+def test_training_counts_every_known_outcome() -> None:
+    quality = np.array([[1.0, 0.0, np.nan], [0.5, 1.0, 1.0]])
+    queries = [Query("one", user="anna"), Query("two")]
+    dataset = Dataset(queries, POOL, Outcomes(quality, np.ones((2, 3)), np.ones((2, 3))))
+    router = make()
+    assert router.train(Training(dataset=dataset)) == {"outcomes": 5}
+    assert counts(router) == [[1.5, 0.5], [1, 1], [1, 0]]
+    assert counts(router, "user", "anna") == [[1, 0], [0, 1], [0, 0]]
+
+
+def test_training_without_outcomes_learns_the_log_that_is_there() -> None:
+    router, experience = make(), log(("small", 1.0), ("large", 0.0))
+    assert router.train(Training(dataset=Dataset(experience.queries, experience=experience))) == {"outcomes": 2}
+    assert counts(router) == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_router_model_path_starts_from_a_checkpoint(tmp_path: Path) -> None:
+    first = make()
+    first.learn(log(("small", 1.0)))
+    first.save(tmp_path)
+    assert counts(make(router_model_path=str(tmp_path))) == [[1, 0], [0, 0], [0, 0]]
+
+
+def test_a_router_model_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"evidence\.json is missing"):
+        make(router_model_path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"router_model_path": "policy.pt"}, "can run code when it is read.*folder of a checkpoint"),
+        ({"discount": 0.9, "window": 5}, "by discount or by window, not by both"),
+        ({"discount": 0.0}, "discount must be above 0"),
+        ({"prior_alpha": 0.1}, "prior_alpha must be at least 0.5"),
+        ({"blend": "linaer"}, "did you mean 'linear'"),
+        ({"personalization_blend": 1.5}, "at most 1"),
+        ({"use_thompson_sampling": "false"}, "true or false"),
+        ({"exploration_rte": 0.1}, "did you mean 'exploration_rate'"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(**options)
+
+
+def test_options_without_effect_are_named_with_why(caplog: pytest.LogCaptureFixture) -> None:
+    make(use_router_r1_rewards=True, enable_llm_routing=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "option use_router_r1_rewards has no effect: evidence is of quality alone; "
+        "cost enters a decision by the preference, and without one by cost_weight"
+    ]
