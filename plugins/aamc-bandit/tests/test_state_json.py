@@ -189,12 +189,12 @@ def wait_for(caplog: pytest.LogCaptureFixture, words: str) -> None:
 
 
 def test_a_full_disk_loses_nothing_and_is_told(serve, path, caplog, monkeypatch) -> None:
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, value: Any) -> None:
         raise OutputError(f"cannot write {path}: no space left on device; free some space or choose another folder")
 
     controller = serve(auto_save_interval="10ms")
     with monkeypatch.context() as patched:
-        patched.setattr("aamc_bandit.state_json.write_text", full)
+        patched.setattr("aamc_bandit.state_json.write_json_pieces", full)
         judge(controller)
         wait_for(caplog, "free some space")
         judge(controller)  # it serves and learns all the same

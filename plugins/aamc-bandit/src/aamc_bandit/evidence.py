@@ -6,20 +6,20 @@ Memory is bounded: of users and of sessions only the last heard of are kept.
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 
+from aamc_bandit.json_pieces import write_json_pieces
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_json, write_text
+from aamc_sdk.files import read_json
 
 LEVELS = ("global", "category", "user", "session")
 """Where evidence is kept; a level's entities are its categories, its users or its sessions, and one for all at the first."""
@@ -184,9 +184,14 @@ class Evidence:
 
     def plain(self) -> dict[str, Any]:
         """Return everything in JSON's own types; numbers keep all their digits there."""
+        return {key: {level: dict(named) for level, named in value} if isinstance(value, Iterator) else value for key, value in self.pairs()}
+
+    def pairs(self) -> Iterator[tuple[str, Any]]:
+        """Yield the keys and values of :meth:`plain`, levels and entities as pairs likewise; nothing is learned until the last is taken."""
         with self._writing:
-            levels = {level: {name: entity.plain() for name, entity in entities.items()} for level, entities in self._levels.items()}
-            return {"selections": self.selections, "columns": list(Cell._fields), "levels": levels}
+            yield "selections", self.selections
+            yield "columns", list(Cell._fields)
+            yield "levels", ((level, ((name, entity.plain()) for name, entity in entities.items())) for level, entities in self._levels.items())
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the place of what is known by what :meth:`plain` returned.
@@ -210,7 +215,7 @@ class Evidence:
 
     def save(self, file: Path) -> None:
         """Write everything."""
-        write_text(file, json.dumps(self.plain(), allow_nan=False))
+        write_json_pieces(file, self.pairs())
 
     def load(self, file: Path) -> None:
         """Read what :meth:`save` wrote.

@@ -19,9 +19,9 @@ from typing import Any
 from aamc_bandit.autosave import AutoSave
 from aamc_bandit.durations import auto_save_seconds
 from aamc_bandit.evidence import Cell, Evidence
+from aamc_bandit.json_pieces import Written, json_pieces, write_json_pieces
 from aamc_bandit.ratings import Rated, is_ratings, read_ratings
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import write_text
 from aamc_sdk.interfaces import Store
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JsonState:
         seconds = auto_save_seconds(interval)
         usable = self._begin()
         self._saved = self._version
-        self._began_with = learned.plain()
+        self._began_with = Written("".join(json_pieces(learned.pairs())))
         self._saving = AutoSave(self.save, seconds) if usable else None
 
     def save(self) -> None:
@@ -60,7 +60,7 @@ class JsonState:
         if version == self._saved:
             return
         about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": first_decision(self._log)}
-        write_text(self._path, json.dumps({**about, "began_with": self._began_with, "learned": self._learned.plain()}, allow_nan=False))
+        write_json_pieces(self._path, iter((about | {"began_with": self._began_with, "learned": self._learned.pairs()}).items()))
         self._saved = version
 
     def close(self) -> None:
