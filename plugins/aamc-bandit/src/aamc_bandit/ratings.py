@@ -20,6 +20,8 @@ from aamc_sdk.errors import CheckpointError
 GLOBAL, CATEGORY, USER, SESSION = "global", "category", "user", "session"
 _ROUNDING = 1e-9
 """How far a posterior may be from its rating, as a share of it, since ratings are rounded."""
+_DIGITS = 9
+"""Digits of a win that a rating can tell, after the point."""
 _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
 
 
@@ -87,7 +89,7 @@ def _tally(figures: Mapping[str, float], of_session: bool) -> Tally:
         alpha, beta = mean * total, (1 - mean) * total
         slack = _ROUNDING * total
         if alpha < wins + 2 + slack and beta < losses + 2 + slack:  # the rating is of this posterior, not an Elo rating
-            return Tally(max(alpha - 1, wins), max(beta - 1, losses), feedback)
+            return Tally(round(max(alpha - 1, wins), _DIGITS), round(max(beta - 1, losses), _DIGITS), feedback)
     return Tally(wins + ties / 2, losses + ties / 2, feedback)
 
 
