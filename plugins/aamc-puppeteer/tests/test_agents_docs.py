@@ -1,0 +1,43 @@
+"""The pages about agents and task suites say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from aamc_puppeteer.agents.models import ModelConfig
+from aamc_puppeteer.suites import SUITES
+from aamc_puppeteer.suites.published import PUBLISHED
+from aamc_puppeteer.verifiers import NAMED
+
+from aamc_sdk import get_plugin_manager
+
+PAGES = Path(__file__).parents[3] / "docs" / "reference"
+
+
+def page(name: str) -> str:
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["agents", "task-suites"])
+def test_the_pages_programs_run(name: str) -> None:
+    programs = re.findall(r"```python\n(.*?)```", page(name), flags=re.DOTALL)
+    assert programs
+    for program in programs:
+        exec(program, {"__name__": name})
+
+
+def test_every_agent_stands_on_its_page_and_tools_with_their_price() -> None:
+    plugins, text = get_plugin_manager(), page("agents")
+    for offer in plugins:
+        if (offer.kind, offer.plugin.distribution) != ("agent", "aamc-puppeteer"):
+            continue
+        assert f"`{offer.component.name}`" in text
+        config = plugins.load("agent", offer.component.name).Config()
+        if not isinstance(config, ModelConfig):
+            assert re.search(rf"^\| `{offer.component.name}` \|.*\| {config.billed_seconds:g} \|$", text, flags=re.MULTILINE), offer.component.name
+
+
+def test_every_suite_and_verifier_stands_on_its_page() -> None:
+    text = page("task-suites")
+    assert all(f"| `{name}` |" in text for name in (*SUITES, *NAMED, "judge"))
+    assert all(f"`tasks:{name}:FILE`" in text for name in PUBLISHED)
