@@ -20,7 +20,7 @@ MOST_CATEGORIES = 64
 """Categories that get a number of their own; the first ones heard of."""
 PLAIN = ("one", "complexity", "tool_use")
 """The first numbers."""
-ROWS_FITTED = 2000
+ROWS_FITTED = 1000
 """Most rows that the directions of the embedding are fitted on."""
 _LEAST_SPREAD = 1e-9
 """Directions in which embeddings vary by less, as a share of the greatest, are rounding."""
@@ -108,13 +108,20 @@ class Context:
 
     def __call__(self, estimates: Estimates) -> Floats:
         """Return ``[B, d]``."""
-        plain = np.column_stack((np.ones(len(estimates)), estimates.complexity - 0.5, estimates.tool_use))
-        numbers = np.concatenate((plain, self._reduced(estimates.embedding, len(estimates)), estimates.aligned(self.categories)), axis=1)
-        return np.asarray(np.nan_to_num(numbers, nan=0.0))
+        numbers = np.empty((len(estimates), self.width))
+        numbers[:, 0] = 1.0
+        numbers[:, 1] = estimates.complexity - 0.5
+        numbers[:, 2] = estimates.tool_use
+        end = self.width - len(self.categories)
+        numbers[:, len(PLAIN) : end] = self._reduced(estimates.embedding)
+        numbers[:, end:] = estimates.aligned(self.categories)
+        numbers[np.isnan(numbers)] = 0.0
+        return numbers
 
-    def _reduced(self, embedding: Floats | None, rows: int) -> Floats:
+    def _reduced(self, embedding: Floats | None) -> Floats | float:
+        """Return ``[B, p]``, or the number that all of these are."""
         if embedding is None or not self.dimensions:
-            return np.zeros((rows, self.dimensions))
+            return 0.0
         projection = self.projection or random_projection(embedding.shape[1], self.dimensions, self.seed)
         return projection(embedding)
 

@@ -48,7 +48,7 @@ class Options:
     """Options of ``linear-thompson``."""
 
     mode: str = option("thompson", "how decisions explore: by drawing, or by the upper confidence bound", choices=("thompson", "linucb"))
-    posterior_scale: float = option(0.25, "what multiplies the posterior's standard deviations in mode thompson", above=0)
+    posterior_scale: float = option(0.3, "what multiplies the posterior's standard deviations in mode thompson", above=0)
     exploration: float = option(1.0, "standard deviations that mode linucb adds to the mean", at_least=0)
     epsilon: float = option(0.0, "share of mode linucb's decisions that are drawn at random", at_least=0, at_most=1)
     dimensions: int = option(4, "numbers that the embedding is reduced to", at_least=0, at_most=256)
@@ -58,7 +58,7 @@ class Options:
     embedding_sd: float = option(0.05, "prior standard deviation of what one number of the reduced embedding adds", above=0)
     noise_sd: float = option(0.45, "standard deviation of an outcome's quality around its expectation", above=0)
     residual: float = option(0.3, "what multiplies the prior standard deviations where an estimator expects a quality", above=0, at_most=1)
-    discount: float = option(0.997, "what each feedback on a candidate leaves of the weight of those before it", above=0, at_most=1)
+    discount: float = option(0.995, "what each feedback on a candidate leaves of the weight of those before it", above=0, at_most=1)
     newcomer_outcomes: float = option(50.0, "most outcomes that each similar candidate counts as for where a candidate starts", at_least=0)
     implicit_feedback_weight: float = option(0.5, "what multiplies the weight of implicit feedback", at_least=0)
     cost_awareness: bool = option(True, "whether cost counts where nobody gave a preference")
@@ -115,6 +115,8 @@ class LinearThompson(Router):
         rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
         with self._lock:
             self._widen(self._context.hearing_of(experience.estimates.category_names))
+            if not experience.feedback:
+                return
             contexts = self._context(experience.estimates)
             for feedback in experience.feedback:
                 row = rows[feedback.decision_id]
@@ -199,6 +201,8 @@ class LinearThompson(Router):
 
     def _widen(self, context: Context) -> None:
         """Go on with another context, whose numbers are the present one's and more."""
+        if context is self._context:
+            return
         if context.width > self._context.width:
             self._evidence = {name: own.widened(context.width) for name, own in self._evidence.items()}
         self._context, self._latest = context, None

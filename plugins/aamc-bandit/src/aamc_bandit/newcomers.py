@@ -22,6 +22,8 @@ from aamc_sdk.types import ModelSpec, Pool
 
 UNKNOWN_PRICE = 1.0
 """The squared distance of log prices where one of the two is unknown."""
+CENT = 0.01
+"""USD per million tokens; prices far below it are alike."""
 
 
 @lru_cache(64)
@@ -31,7 +33,7 @@ def likeness(pool: Pool) -> Floats:
     prices = _log_prices(pool)
     apart = ((prices[:, None] - prices[None]) ** 2).sum(axis=2)
     distance = np.where(np.isnan(apart), UNKNOWN_PRICE, apart) + ((words[:, None] - words[None]) ** 2).sum(axis=2)
-    found = np.exp(-distance / 2)
+    found: Floats = np.exp(-distance / 2)
     np.fill_diagonal(found, 0.0)
     return found
 
@@ -51,6 +53,6 @@ def starts(evidence: Evidence, alike: Floats, most: float, prior_precision: Floa
 
 
 def _log_prices(pool: Pool) -> Floats:
-    """Return the logarithms of the prices of prompt and answer in USD per million tokens, ``[M, 2]``; NaN where unknown."""
+    """Return the decimal logarithms of the prices of prompt and answer in USD per million tokens, ``[M, 2]``; NaN where unknown."""
     prices = [candidate.prices if isinstance(candidate, ModelSpec) else None for candidate in pool]
-    return np.array([(np.nan, np.nan) if each is None else (np.log1p(each.input), np.log1p(each.output)) for each in prices])
+    return np.array([(np.nan, np.nan) if each is None else np.log10((each.input + CENT, each.output + CENT)) for each in prices])
