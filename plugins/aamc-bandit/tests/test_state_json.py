@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -289,3 +292,34 @@ def test_saving_goes_on_beside_learning(serve) -> None:
         thread.join()
     controller.close()
     assert cell(serve(), "global", "", "small").wins == 320
+
+
+SERVER = """
+import sys
+from aamc_sdk import MetaController
+from aamc_sdk.types import ModelSpec, Pool
+
+router = {"name": "thompson", "storage_path": sys.argv[1] + "/rl_state.json", "auto_save_interval": "2ms"}
+controller = MetaController.build(router=router, pool=Pool([ModelSpec("small"), ModelSpec("large")]), store=f"sqlite:{sys.argv[1]}/log.db")
+known = controller.router.evidence.entities("global").get("")
+print(known.cells["small"].total if known else 0, flush=True)
+while True:
+    controller.feedback(controller.route("Sort", user="ann").id, candidate="small", quality=1.0)
+    print("acknowledged", flush=True)
+"""
+
+
+def test_a_process_that_is_killed_counts_each_acknowledged_feedback_once(path) -> None:
+    luck, acknowledged = random.Random(0), 0
+    for _ in range(4):
+        with subprocess.Popen([sys.executable, "-c", SERVER, str(path.parent)], stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            known = int(server.stdout.readline())
+            assert known - acknowledged in (0, 1)  # one may be durable and not yet acknowledged
+            for _ in range(luck.randrange(1, 60)):
+                assert server.stdout.readline() == "acknowledged\n"
+                known += 1
+            server.kill()
+            acknowledged = known + server.stdout.read().count("acknowledged\n")
+        if path.exists():
+            assert json.loads(path.read_text())["kind"] == "aamc-bandit"  # whole, whenever it was killed
