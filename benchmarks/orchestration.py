@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=600, help="tasks of a suite")
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--steps", type=int, default=8, help="most activations of an episode")
-    parser.add_argument("--cost-weight", type=float, default=10.0, help="reward that one USD takes away")
+    parser.add_argument("--cost-weight", type=float, default=5.0, help="reward that one USD takes away")
     given = parser.parse_args()
     document: dict[str, Any] = {"options": vars(given), "suites": {}}
     for suite in given.suites:

@@ -3,12 +3,14 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from aamc_puppeteer.agents import confinement
 from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
 from aamc_puppeteer.agents.tool import AgentError
+from aamc_puppeteer.state import TaskState
 from aamc_puppeteer.tasks import Task
 
 from aamc_sdk.errors import DataError
@@ -163,3 +165,30 @@ def test_the_agent_gives_what_is_printed_and_sees_the_tasks_files(say) -> None:
 def test_the_agent_says_why_there_is_no_result(say, program: str, error: str) -> None:
     with pytest.raises(AgentError, match=error):
         say("python", "?", program)
+
+
+def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_processors(make_agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = make_agent("python")
+    at_work, most, programs = 0, 0, list[str]()
+
+    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        programs.extend(sources)
+        await asyncio.sleep(0.01)
+        at_work -= 1
+        return Ran(printed="1", error=None)
+
+    monkeypatch.setattr("aamc_puppeteer.agents.python.run_python", run)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    async def ask() -> None:
+        await asyncio.gather(*(python.execute(TaskState(task=Task(id="t", text=f"print({number % 5})"))) for number in range(20)))
+
+    asyncio.run(ask())
+    assert most == 2
+    assert set(programs) == {f"print({number})" for number in range(5)}
+    before = len(programs)
+    asyncio.run(ask())
+    assert len(programs) == before < 20

@@ -69,9 +69,10 @@ def limit(seconds: float, memory_mb: int, file_mb: int) -> None:
 
 
 def readable() -> list[str]:
-    """Return the folders and files that may be read."""
+    """Return the folders and files that may be read, without links."""
     paths = sysconfig.get_paths()
-    return sorted({path for path in (paths["stdlib"], paths["platstdlib"], *LIBRARIES) if os.path.exists(path)})  # noqa: PTH110  # no more imports
+    own = (paths["stdlib"], paths["platstdlib"], os.path.join(sys.base_prefix, "lib"))  # noqa: PTH118  # pathlib is not imported: it is slow
+    return sorted({os.path.realpath(path) for path in (*own, *LIBRARIES) if os.path.exists(path)})  # noqa: PTH110  # likewise
 
 
 def restrict_files(libc: Any, folder: str) -> bool:
@@ -117,7 +118,8 @@ def confine(folder: str) -> list[str]:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         fences += ["landlock"] * restrict_files(libc, folder) + ["seccomp"] * filter_system_calls(libc)
-    roots, own = (*readable(), folder), os.path.realpath(folder)
+    own = os.path.realpath(folder)
+    roots = (*readable(), own)
 
     def below(path: Any, folders: tuple[str, ...]) -> bool:
         real = os.path.realpath(os.fsdecode(path))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import os
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -38,6 +41,7 @@ class Python(Tool):
     def __init__(self, config: PythonConfig, services: Services) -> None:
         super().__init__(config, services)
         self._ran: dict[tuple[str, ...], Ran] = {}
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def act(self, state: TaskState) -> str:
         """Return what the program printed."""
@@ -52,11 +56,16 @@ class Python(Tool):
 
     async def _run(self, program: str, files: Mapping[str, str]) -> Ran:
         key = (program, *(text for file in sorted(files.items()) for text in file))
-        if key not in self._ran:
-            if len(self._ran) >= MOST_REMEMBERED:
-                self._ran.clear()
-            self._ran[key] = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), files)
+        async with self._place():
+            if key not in self._ran:
+                if len(self._ran) >= MOST_REMEMBERED:
+                    self._ran.clear()
+                self._ran[key] = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), files)
         return self._ran[key]
+
+    def _place(self) -> asyncio.Semaphore:
+        """Return what lets as many programs run side by side as there are processors, so that none runs out of time by waiting for others."""
+        return self._places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
 
 
 def _check_computes(program: str) -> None:
