@@ -50,6 +50,10 @@ class StoreError(AamcError, RuntimeError):
     """Raised when the decision log refuses a record or cannot be reached."""
 
 
+class StoreAwayError(StoreError):
+    """Raised when the server of a store cannot be reached, or was lost before it acknowledged a write."""
+
+
 class UnknownDecisionError(StoreError, LookupError):
     """Raised when an id names no decision of the log."""
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
-from aamc_sdk.stores.records import StoreOptions, attempt_row, decision_row
+from aamc_sdk.stores.exchange import Entry
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, unspoken
 from aamc_sdk.stores.rules import Ledger, Write, append, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 MOST_VIEWS = 8
 """Routers whose state a log keeps; of more, those that were written longest ago go."""
 MOST_AT_ONCE = 1000
-"""Pieces of feedback in one write; others' writes come between two of them."""
+"""Entries in one write; others' writes come between two of them."""
 
 
 class LedgerStore(Store):
@@ -41,13 +42,42 @@ class LedgerStore(Store):
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
+        new, refusal = self.add(judgements)
+        if refusal is not None:
+            raise refusal
+        return new
+
+    def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
+        """Append entries of any kind in order, up to the first that is refused; prompts are left out where the store keeps none.
+
+        Returns:
+            Which of them are new, and why the one after these was refused, if one was.
+        """
         new: list[bool] = []
-        for start in range(0, len(judgements), MOST_AT_ONCE):
-            found, refusal = self._write(_appending(judgements[start : start + MOST_AT_ONCE]))
+        for start in range(0, len(entries), MOST_AT_ONCE):
+            some = [self._as_kept(entry) for entry in entries[start : start + MOST_AT_ONCE]]
+            found, refusal = self._write(_appending(some))
             new += found
             if refusal is not None:
-                raise refusal
-        return new
+                return new, refusal
+        return new, None
+
+    def pending(self) -> Sequence[Feedback]:
+        """Return the feedback whose decision has not come yet."""
+        return [feedback_from(row) for row in self.waiting() if row.kind == FEEDBACK]
+
+    @abc.abstractmethod
+    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return at most ``limit`` entries after a position, as they are kept, in the order of the log."""
+
+    @abc.abstractmethod
+    def waiting(self) -> Sequence[Row]:
+        """Return what waits for its decision."""
+
+    def _as_kept(self, entry: Entry) -> Entry:
+        if isinstance(entry, Row) and entry.kind == DECISION and not self.config.store_text:
+            return unspoken(entry)
+        return entry
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
@@ -58,16 +88,17 @@ class LedgerStore(Store):
         """
 
 
-def _appending(judgements: Sequence[tuple[Feedback, Attempt | None]]) -> Write[tuple[list[bool], StoreError | None]]:
-    """Return a write of several pieces of feedback, which says which are new, and why it ended early if it did."""
+def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
+    """Return a write of several entries, which says which are new, and why it ended early if it did."""
 
     def run(ledger: Ledger) -> tuple[list[bool], StoreError | None]:
         new: list[bool] = []
         try:
-            for feedback, attempt in judgements:
-                new.append(append_feedback(ledger, feedback, attempt))
+            for entry in entries:
+                new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
         except StoreError as refusal:  # what stands before it stays, so this is no error of the write
             return new, refusal
         return new, None
 
-    return Write(run, [feedback.decision_id for feedback, _ in judgements], [feedback.id for feedback, _ in judgements])
+    named = [(entry.decision_id, entry.id) if isinstance(entry, Row) else (entry[0].decision_id, entry[0].id) for entry in entries]
+    return Write(run, [decision_id for decision_id, _ in named], [entry_id for _, entry_id in named])

@@ -117,6 +117,10 @@ class Lists:
         records = [self._record(position) for position in sorted(set(of_decisions))]
         return experience_of(end, records, attempts, feedback, len(stretch) - len(attempts) - len(feedback), self.epoch)
 
+    def rows(self, after: int, limit: int) -> list[Row]:
+        """Return at most ``limit`` entries after a position, as databases keep them."""
+        return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
+
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
         decided = [position for (kind, _), position in self._positions.items() if kind == DECISION]

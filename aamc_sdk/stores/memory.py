@@ -12,7 +12,7 @@ from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.log import Record, Records, View
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
 from aamc_sdk.stores.lists import Lists
-from aamc_sdk.stores.records import FEEDBACK, feedback_from
+from aamc_sdk.stores.records import Row
 from aamc_sdk.stores.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
@@ -63,10 +63,15 @@ class MemoryStore(LedgerStore):
         with self._lock:
             return self._ledger.experience(after, limit)
 
-    def pending(self) -> Sequence[Feedback]:
-        """Return the feedback whose decision has not come yet."""
+    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return at most ``limit`` entries after a position, as they are kept."""
         with self._lock:
-            return [feedback_from(row) for row in self._ledger.held.values() if row.kind == FEEDBACK]
+            return self._ledger.rows(after, limit)
+
+    def waiting(self) -> Sequence[Row]:
+        """Return what waits for its decision."""
+        with self._lock:
+            return list(self._ledger.held.values())
 
     def view(self, name: str) -> View | None:
         """Return what was kept under a name, or None."""

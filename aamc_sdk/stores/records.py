@@ -128,6 +128,14 @@ def user_of(row: Row) -> str | None:
     return row.fields["query"]["user"]  # type: ignore[no-any-return]  # as decision_row writes it
 
 
+def unspoken(row: Row) -> Row:
+    """Return a decision's row without its prompt."""
+    if not row.fields["query"]["text"]:
+        return row
+    asked = _unspoken(Query(**row.fields["query"]))
+    return attrs.evolve(row, content=_json(row.fields | {"query": _fields(asked)}))
+
+
 def erased(row: Row) -> Row:
     """Return a decision's row without who asked, in which session, and what."""
     asked = attrs.evolve(_unspoken(Query(**row.fields["query"])), user=None, session=None)

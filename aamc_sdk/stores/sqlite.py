@@ -23,9 +23,8 @@ from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import GroupCommit, carry_out
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, feedback_from, record_from
+from aamc_sdk.stores.records import DECISION, Row, erased, record_from
 from aamc_sdk.stores.rules import Write
-from aamc_sdk.types import Feedback
 
 T = TypeVar("T")
 _VERSIONS = (
@@ -74,8 +73,8 @@ class _Table:
         found = self._rows(f"{_SELECT} WHERE kind = ? AND id = ?", kind, entry_id)
         return found[0] if found else None
 
-    def all_waiting(self, kind: str) -> Sequence[Row]:
-        return self._rows(f"{_SELECT} WHERE position IS NULL AND kind = ? ORDER BY n", kind)
+    def waiting(self) -> Sequence[Row]:
+        return self._rows(f"{_SELECT} WHERE position IS NULL ORDER BY n")
 
     def stretch(self, after: int, limit: int) -> tuple[int, Sequence[Row]]:
         """Return where the stretch of at most ``limit`` entries after a position ends, and the entries."""
@@ -165,10 +164,15 @@ class SqliteStore(LedgerStore):
             decisions, epoch = table.decisions(after, end), table.epoch
         return join(end, stretch, decisions, epoch)
 
-    def pending(self) -> Sequence[Feedback]:
-        """Return the feedback whose decision has not come yet."""
+    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return at most ``limit`` entries after a position, as they are kept."""
         with self._reading() as table:
-            return [feedback_from(row) for row in table.all_waiting(FEEDBACK)]
+            return table.stretch(after, limit)[1]
+
+    def waiting(self) -> Sequence[Row]:
+        """Return what waits for its decision."""
+        with self._reading() as table:
+            return table.waiting()
 
     def view(self, name: str) -> View | None:
         """Return what was kept under a name, or None."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,17 +22,38 @@ from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference
 
+SERVER = "AAMC_KIT_{}_URL"
+"""The environment variable that names a server for the kit to write to, such as ``AAMC_KIT_REDIS_URL``."""
+
 
 @contextmanager
 def _store(subject: Subject) -> Iterator[Store]:
-    """Open an empty store that keeps its file, if it has one, in a folder that goes afterwards."""
+    """Open an empty store; what it keeps, in a folder or on a server, goes afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        config = configure(subject.target.Config, subject.options, where=subject.name)
-        store = subject.target(f"{subject.name}:{Path(folder) / 'log.db'}", config)
+        url, options = f"{subject.name}:{Path(folder) / 'log.db'}", dict(subject.options)
+        if subject.target.on_server:
+            url = _server(subject.name)
+            options |= {"prefix": f"kit_{uuid.uuid4().hex}", "spool": f"{folder}/spool.db"}
+        config = configure(subject.target.Config, options, where=subject.name)
+        store = subject.target(url, config)
         try:
             yield store
         finally:
             store.close()
+            if subject.target.on_server:
+                _drop(subject.target(url, config))
+
+
+def _drop(store: Store) -> None:
+    store.drop()
+    store.close()
+
+
+def _server(name: str) -> str:
+    """Return the URL of the server that a store is checked on."""
+    variable = SERVER.format(name.upper())
+    require(variable in os.environ, f"not checked: set {variable} to the URL of a server that the kit may write to")
+    return os.environ[variable]
 
 
 def _records(size: int, first: int = 0) -> Records:

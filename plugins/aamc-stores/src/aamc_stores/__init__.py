@@ -1,0 +1,1 @@
+"""Decision logs that several replicas share: Redis and PostgreSQL."""

@@ -1,0 +1,73 @@
+"""Connections to a PostgreSQL server that are used again, and let go of as soon as one of them fails.
+
+A pool that reconnects by itself in the background would hide how long a server is away, and wait
+longer and longer between its attempts; the store's spool wants to know at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+
+class Connections:
+    """As many connections as are needed at once.
+
+    Args:
+        url: The database.
+        timeout_s: How long the server may take to accept a connection, or to acknowledge what is sent, in seconds.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url
+        unanswered_ms = round(1000 * timeout_s)
+        self._options: dict[str, Any] = {"connect_timeout": max(1, round(timeout_s)), "tcp_user_timeout": unanswered_ms, "keepalives_idle": 5}
+        self._lock = threading.Lock()
+        self._idle: list[psycopg.Connection] = []
+        self._closed = False
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """Begin a transaction, and commit it when the block ends well.
+
+        Raises:
+            psycopg.Error: It failed; of an ``OperationalError`` nobody can say whether it was committed.
+        """
+        with self._lock:
+            if self._closed:
+                raise psycopg.OperationalError("the connection is closed")
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or psycopg.connect(self._url, autocommit=True, **self._options)
+        try:
+            with connection.transaction():
+                yield connection
+        except psycopg.OperationalError:
+            connection.close()
+            self._drop_idle()  # they were opened to the same server
+            raise
+        finally:
+            if not connection.closed:
+                self._keep(connection)
+
+    def close(self) -> None:
+        """Close all; closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+        self._drop_idle()
+
+    def _keep(self, connection: psycopg.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

@@ -1,0 +1,12 @@
+"""What this distribution offers."""
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_stores() -> list[Component]:
+    """Offer the two stores."""
+    return [
+        Component("redis", "aamc_stores.redis_store:RedisStore", "The log on a Redis server, for several replicas."),
+        Component("postgres", "aamc_stores.postgres:PostgresStore", "The log in a PostgreSQL database, for several replicas."),
+    ]

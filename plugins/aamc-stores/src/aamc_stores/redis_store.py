@@ -1,0 +1,315 @@
+"""The log on a Redis server: ``redis://HOST:PORT/0``, whatever else redis-py reads in a URL.
+
+A writer reads what its entries need, under WATCH, decides by the log's rules, and writes with
+MULTI; when another one has touched the same decisions meanwhile, it begins again. Writers of
+different decisions never wait for each other. A position is a place in one list, to which the
+transaction appends, so positions follow the order of commits and have no gaps.
+
+Keys, all beginning with the prefix:
+
+- ``log``: a list of what each position holds: ``[kind, id, decision id]``.
+- ``decision:ID``: a hash of a decision's entries, its embedding and its position.
+- ``feedback:ID``: the decision that feedback names.
+- ``waiting``: the ids of decisions that are waited for.
+- ``user:ID``: the ids of a user's decisions.
+- ``views``, ``views:content``, ``epoch``, ``version``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import attrs
+import redis
+from redis.client import Pipeline
+
+from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.log import View
+from aamc_sdk.stores.excerpt import Excerpt
+from aamc_sdk.stores.group_commit import carry_out
+from aamc_sdk.stores.ledger import MOST_VIEWS
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, user_of
+from aamc_sdk.stores.rules import Write
+from aamc_stores.shared import SharedStore
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+VERSION = 1
+"""The version of the keys above."""
+_EMBEDDING, _POSITION = "embedding", "position"
+_PLACE = "redis.call('HSET', KEYS[2], 'position', redis.call('RPUSH', KEYS[1], ARGV[1]))"
+"""Appends a decision to the log and notes its position, which nobody knows before the transaction runs."""
+_LONGEST_PAUSE = 0.02
+_DURABILITY = {
+    "appendonly": ("yes", "the log is lost when the server ends: set appendonly yes"),
+    "appendfsync": ("always", "a crash of the server's machine may lose its last second: set appendfsync always"),
+    "maxmemory-policy": ("noeviction", "entries may be thrown away when memory is short: set maxmemory-policy noeviction"),
+}
+"""What a server must be told so that it loses nothing, and what happens otherwise."""
+
+
+class _Kept:
+    """An entry of a decision's hash: its row, the order in which it came there, and whether it waits."""
+
+    def __init__(self, field: bytes, value: bytes) -> None:
+        kind, _, name = field.decode().partition("/")
+        self.order, self.waits, decision_id, candidate, content, made = json.loads(value)
+        self.row = Row(kind, name, decision_id, candidate, content, made)
+
+
+class RedisStore(SharedStore):
+    """Keeps the log in keys that begin with the option ``prefix``."""
+
+    def view(self, name: str) -> View | None:
+        """Return what was kept under a name, or None."""
+        with self._reading() as pipeline:
+            pipeline.hget(self._key("views"), name)
+            pipeline.hget(self._key("views:content"), name)
+            pipeline.get(self._key("epoch"))
+            described, content, epoch = pipeline.execute()
+        return None if described is None else View(json.loads(described)[0], content, int(epoch or 0))
+
+    def keep_view(self, name: str, view: View) -> None:
+        """Keep what a router has learned."""
+
+        def keep(pipeline: Pipeline) -> None:
+            views = {_text(name): json.loads(value) for name, value in pipeline.hgetall(self._key("views")).items()}
+            epoch = int(pipeline.get(self._key("epoch")) or 0)
+            pipeline.multi()
+            if view.epoch == epoch and (name not in views or views[name][0] < view.position):
+                views[name] = [view.position, 1 + max((number for _, number in views.values()), default=0)]
+                pipeline.hset(self._key("views"), name, json.dumps(views[name]))
+                pipeline.hset(self._key("views:content"), name, view.content)
+                for oldest in sorted(views, key=lambda known: views[known][1])[:-MOST_VIEWS]:
+                    pipeline.hdel(self._key("views"), oldest)
+                    pipeline.hdel(self._key("views:content"), oldest)
+
+        self._change(keep, [self._key("views"), self._key("epoch")])
+
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are. An append-only file holds their bytes until its next rewrite."""
+        asked = self._key(f"user:{user}")
+
+        def erase(pipeline: Pipeline) -> int:
+            names = _names(pipeline.smembers(asked))
+            _watch(pipeline, map(self._decision, names))
+            kept = [pipeline.hgetall(self._decision(name)) for name in names]
+            pipeline.multi()
+            for entry in (entry for fields in kept for entry in _entries(fields) if entry.row.kind == DECISION):
+                decision = self._decision(entry.row.id)
+                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", _value(erased(entry.row), entry.order, entry.waits))
+                pipeline.hdel(decision, _EMBEDDING)
+            pipeline.delete(asked, self._key("views"), self._key("views:content"))
+            pipeline.incr(self._key("epoch"))
+            return len(names)
+
+        return self._change(erase, [asked])
+
+    def drop(self) -> None:
+        """Delete the log's keys."""
+        with self._explained():
+            for keys in _in_parts(self._client.scan_iter(self._key("*"), count=1000), 1000):
+                self._client.delete(*keys)
+
+    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return at most ``limit`` entries after a position, as they are kept."""
+        with self._explained():
+            return self._rows(self._places(after, limit))
+
+    def waiting(self) -> Sequence[Row]:
+        """Return what waits for its decision."""
+        with self._reading() as pipeline:
+            for name in _names(self._client.smembers(self._key("waiting"))):
+                pipeline.hgetall(self._decision(name))
+            return [entry.row for fields in pipeline.execute() for entry in _entries(fields) if entry.waits]
+
+    def _connect(self) -> None:
+        timeouts = {"socket_timeout": self.config.timeout_s, "socket_connect_timeout": self.config.timeout_s}
+        try:
+            self._client = redis.Redis.from_url(self.url, **timeouts)
+        except ValueError as error:
+            raise StoreError(f"{self.name} is no URL of a Redis server: {error}") from error
+        with self._explained():
+            self._client.setnx(self._key("version"), VERSION)
+            version = int(self._client.get(self._key("version")) or 0)
+            if version > VERSION:
+                raise StoreError(
+                    f"the log {self.name} has version {version}, newer than {VERSION}, the newest that this program knows; update aamc-stores"
+                )
+            self._warn_of_losses()
+
+    def _warn_of_losses(self) -> None:
+        """Say what the server's settings may lose."""
+        try:
+            found = {name: self._client.config_get(name).get(name) for name in _DURABILITY}
+        except redis.ResponseError:  # many hosted servers do not tell
+            logger.info("%s does not say whether it keeps what it is given; see that appendonly is on", self.name)
+            return
+        for name, (right, advice) in _DURABILITY.items():
+            if found[name] is not None and found[name] != right:
+                logger.warning("%s has %s %s: %s", self.name, name, found[name], advice)
+
+    def _disconnect(self) -> None:
+        self._client.close()
+
+    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        decisions = sorted({name for write in writes for name in write.decisions})
+        feedback = sorted({name for write in writes for name in write.feedback})
+
+        def commit(pipeline: Pipeline) -> Sequence[Any]:
+            kept = self._load(pipeline, decisions, feedback)
+            placed = sorted((entry for entry in kept if not entry.waits), key=lambda entry: entry.order)
+            held = sorted((entry for entry in kept if entry.waits), key=lambda entry: entry.order)
+            excerpt = Excerpt([entry.row for entry in placed], [entry.row for entry in held])
+            results = carry_out(writes, excerpt)
+            pipeline.multi()
+            self._write_excerpt(pipeline, excerpt, 1 + max((entry.order for entry in kept), default=0))
+            return results
+
+        return self._change(commit, [*map(self._decision, decisions), *map(self._feedback, feedback)])
+
+    def _load(self, pipeline: Pipeline, decisions: Sequence[str], feedback: Sequence[str]) -> list[_Kept]:
+        """Return the entries of some decisions, and of those that some feedback names already."""
+        named = self._client.mget(map(self._feedback, feedback)) if feedback else []
+        others = sorted({_text(name) for name in named if name is not None} - set(decisions))
+        with self._client.pipeline(transaction=False) as reads:
+            for name in (*decisions, *others):
+                reads.hgetall(self._decision(name))
+            return [entry for fields in reads.execute() for entry in _entries(fields)]
+
+    def _write_excerpt(self, pipeline: Pipeline, excerpt: Excerpt, first: int) -> None:
+        """Queue what has changed in an excerpt; ``first`` is greater than the order of every entry in it."""
+        for order, row in enumerate((*excerpt.placed, *excerpt.held.values()), first):
+            waits = (row.kind, row.id) in excerpt.held
+            pipeline.hset(self._decision(row.decision_id), f"{row.kind}/{row.id}", _value(row, order, waits))
+            if row.kind == FEEDBACK:
+                pipeline.set(self._feedback(row.id), row.decision_id)
+            if waits:
+                pipeline.sadd(self._key("waiting"), row.decision_id)
+                continue
+            place = json.dumps([row.kind, row.id, row.decision_id])
+            if row.kind == DECISION:
+                pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place)
+                self._write_decision(pipeline, row, waited_for=bool(excerpt.waiting(row.id)))
+            else:
+                pipeline.rpush(self._key("log"), place)
+
+    def _write_decision(self, pipeline: Pipeline, row: Row, waited_for: bool) -> None:
+        if not waited_for:
+            pipeline.srem(self._key("waiting"), row.id)
+        if row.embedding is not None:
+            pipeline.hset(self._decision(row.id), _EMBEDDING, row.embedding)
+        if user := user_of(row):
+            pipeline.sadd(self._key(f"user:{user}"), row.id)
+
+    def _find(self, decision_id: str) -> Row | None:
+        with self._explained():
+            return next(iter(self._rows([[DECISION, decision_id, decision_id]])), None)
+
+    def _stretch(self, after: int, limit: int) -> tuple[Sequence[Row], Sequence[Row], int]:
+        with self._explained():
+            epoch = int(self._client.get(self._key("epoch")) or 0)  # first: who is forgotten meanwhile is then seen as a new epoch, next time
+            stretch = self._rows(self._places(after, limit))
+            return stretch, self._in_log_order({row.decision_id for row in stretch}), epoch
+
+    def _places(self, after: int, limit: int) -> list[list[str]]:
+        """Return kind, id and decision id of at most ``limit`` entries after a position."""
+        if limit <= 0:
+            return []
+        return [json.loads(place) for place in self._client.lrange(self._key("log"), after, after + limit - 1)]
+
+    def _rows(self, places: Sequence[Sequence[str]]) -> list[Row]:
+        """Return the entries of some places, embeddings with them; those that are not there are left out."""
+        with self._client.pipeline(transaction=False) as reads:
+            for kind, name, decision_id in places:
+                reads.hmget(self._decision(decision_id), f"{kind}/{name}", _EMBEDDING)
+            found = reads.execute()
+        entries = zip(places, found, strict=True)
+        return [_row(f"{kind}/{name}", value, embedding) for (kind, name, _), (value, embedding) in entries if value is not None]
+
+    def _in_log_order(self, names: Iterable[str]) -> list[Row]:
+        """Return decisions in log order."""
+        named = list(names)
+        with self._client.pipeline(transaction=False) as reads:
+            for name in named:
+                reads.hget(self._decision(name), _POSITION)
+            positions = dict(zip(named, map(int, reads.execute()), strict=True))
+        return self._rows([[DECISION, name, name] for name in sorted(named, key=positions.__getitem__)])
+
+    def _key(self, name: str) -> str:
+        return f"{self.config.prefix}:{name}"
+
+    def _decision(self, decision_id: str) -> str:
+        return self._key(f"decision:{decision_id}")
+
+    def _feedback(self, feedback_id: str) -> str:
+        return self._key(f"feedback:{feedback_id}")
+
+    def _change(self, work: Callable[[Pipeline], T], keys: Sequence[str]) -> T:
+        """Do work that reads first, calls ``multi`` and queues what it writes; again, when one of the keys was changed meanwhile."""
+        with self._explained(), self._client.pipeline() as pipeline:
+            while True:
+                try:
+                    _watch(pipeline, keys)
+                    result = work(pipeline)
+                    pipeline.execute()
+                except redis.WatchError:
+                    time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311  # no secret
+                else:
+                    return result
+
+    @contextmanager
+    def _reading(self) -> Iterator[Pipeline]:
+        with self._explained(), self._client.pipeline() as pipeline:
+            yield pipeline
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): see that the server runs and its URL is right") from error
+        except redis.RedisError as error:
+            raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
+
+
+def _watch(pipeline: Pipeline, keys: Iterable[str]) -> None:
+    if watched := list(keys):
+        pipeline.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not say
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+def _names(members: Iterable[bytes | str]) -> list[str]:
+    return sorted(map(_text, members))
+
+
+def _value(row: Row, order: int, waits: bool) -> str:
+    """Return what a decision's hash holds of an entry, see :class:`_Kept`."""
+    return json.dumps([order, waits, row.decision_id, row.candidate, row.content, row.time])
+
+
+def _row(field: str, value: bytes, embedding: bytes | None) -> Row:
+    row = _Kept(field.encode(), value).row
+    return attrs.evolve(row, embedding=embedding) if row.kind == DECISION else row
+
+
+def _entries(fields: Mapping[Any, Any]) -> list[_Kept]:
+    """Return the entries of a decision's hash in their order."""
+    kept = [_Kept(field, value) for field, value in fields.items() if b"/" in field]
+    return sorted(kept, key=lambda entry: entry.order)
+
+
+def _in_parts(names: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    rest = iter(names)
+    while part := list(itertools.islice(rest, size)):
+        yield part

@@ -1,0 +1,193 @@
+"""What the stores on servers have in common: group commit, and a spool for when the server is away."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from aamc_sdk.config import option
+from aamc_sdk.dataset import Experience
+from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.log import Record
+from aamc_sdk.stores.exchange import Entry
+from aamc_sdk.stores.group_commit import GroupCommit
+from aamc_sdk.stores.joining import join
+from aamc_sdk.stores.ledger import LedgerStore
+from aamc_sdk.stores.records import Row, StoreOptions, attempt_row, decision_row, record_from
+from aamc_sdk.stores.rules import Write
+from aamc_sdk.types import Attempt, Feedback
+from aamc_stores.spool import Spool, default_spool
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+_FLUSHED_AT_ONCE = 500
+
+
+@attrs.frozen(kw_only=True)
+class SharedOptions(StoreOptions):
+    """The options of the stores on servers."""
+
+    prefix: str = option("aamc", "What the names of tables or keys begin with: letters, digits and _. It tells several logs on one server apart.")
+    spool: str = option("", "The file where writes wait while the server is away; one in the user's state folder when empty.")
+    timeout_s: float = option(5.0, "How long the server may take to answer before it counts as away, in seconds.", above=0)
+    retry_s: float = option(1.0, "How long a server that is away is left alone before it is tried again, in seconds.", above=0)
+
+
+class SharedStore(LedgerStore):
+    """A log on a server. While that cannot be reached, writes wait in the spool and reads find nothing new.
+
+    Raises:
+        StoreError: The server cannot be reached when the store is opened, or holds a newer version of the log.
+    """
+
+    Config = SharedOptions
+    on_server = True
+
+    def __init__(self, url: str, config: Any) -> None:
+        super().__init__(url, config)
+        if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
+            raise ConfigError(f"the prefix of a log is up to 40 letters, digits and _, and begins with no digit; it is {config.prefix!r}")
+        self._connect()
+        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
+        self._epoch = 0
+        self._away_until = 0.0
+        self._closing = threading.Event()
+        self._spooled = threading.Event()
+        self._spooled.set()  # an earlier process may have left something
+        self._writer = GroupCommit(self._commit, lambda: None)
+        self._flusher = threading.Thread(target=self._keep_flushing, name="aamc-spool", daemon=True)
+        self._flusher.start()
+
+    def decided(self, records: Sequence[Record]) -> None:
+        """Append decisions with what they were made from; all or none."""
+        rows = [decision_row(record, self.config.store_text) for record in records]
+        self._or_spooled(lambda: super(SharedStore, self).decided(records), rows, None)
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Append a call; the same attempt twice counts once."""
+        self._or_spooled(lambda: super(SharedStore, self).attempted(attempt), [attempt_row(attempt)], None)
+
+    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
+        """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
+        return self.judged_all([(feedback, attempt)])[0]
+
+    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, up to the first that is refused; return which of it is new: all, as far as is known, where it is spooled."""
+        return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), judgements, [True] * len(judgements))
+
+    def record(self, decision_id: str) -> Record:
+        """Return a decision with what it was made from, from the server or from the spool."""
+        try:
+            row = self._find(decision_id)
+        except StoreAwayError:
+            row = None
+        row = row or self._spool.decision(decision_id)
+        if row is None:
+            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+        return record_from(row)
+
+    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
+        """Return what the log holds after a position: nothing while the server is away."""
+        try:
+            stretch, decisions, self._epoch = self._stretch(after, limit)
+        except StoreAwayError as error:
+            logger.debug("nothing can be read now: %s", error)
+            stretch, decisions = (), ()
+        return join(after + len(stretch), stretch, decisions, self._epoch)
+
+    def flush(self) -> None:
+        """Bring what waits in the spool to the server.
+
+        Raises:
+            StoreAwayError: It is still away; what it has acknowledged is out of the spool.
+        """
+        while waiting := self._spool.first(_FLUSHED_AT_ONCE):
+            new, refusal = self.add([entry for _, entry in waiting])
+            self._spool.remove([number for number, _ in waiting[: len(new)]])
+            if refusal is not None:
+                number, _ = waiting[len(new)]
+                logger.error("the log %s refused what waited in %s and is kept there: %s", self.name, self._spool.path, refusal)
+                self._spool.set_aside(number, str(refusal))
+
+    def close(self) -> None:
+        """Write what was asked for, to the server or the spool, then let go of both; closing twice does nothing."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._spooled.set()
+            self._flusher.join()
+            self._writer.close()
+            self._spool.close()
+            self._disconnect()
+
+    @property
+    def name(self) -> str:
+        """The URL without its password, for messages."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    def _write(self, write: Write[T]) -> T:
+        return self._writer.run(write)
+
+    def _or_spooled(self, write: Callable[[], T], entries: Sequence[Entry], otherwise: T) -> T:
+        """Write to the server; when it is away, keep the entries in the spool."""
+        if time.monotonic() >= self._away_until:
+            try:
+                return write()
+            except StoreAwayError as error:
+                self._note_absence(error)
+        self._spool.put(entries)
+        self._spooled.set()
+        return otherwise
+
+    def _note_absence(self, error: StoreError) -> None:
+        if self._away_until == 0:
+            logger.warning("%s; writes wait in %s until it is back", error, self._spool.path)
+        self._away_until = time.monotonic() + self.config.retry_s
+
+    def _keep_flushing(self) -> None:
+        """Empty the spool whenever there is something in it, until the store is closed."""
+        while not self._closing.is_set():
+            self._spooled.wait()
+            self._spooled.clear()
+            try:
+                self.flush()
+            except StoreError as error:
+                self._note_absence(error)
+                self._spooled.set()
+                self._closing.wait(self.config.retry_s)
+            else:
+                if self._away_until:
+                    logger.warning("the log %s is back", self.name)
+                self._away_until = 0.0
+
+    @abc.abstractmethod
+    def _connect(self) -> None:
+        """Open connections and see to it that the log is there."""
+
+    @abc.abstractmethod
+    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        """Commit a group of writes, whole or not at all, and return what each came to; called on one thread.
+
+        Raises:
+            StoreAwayError: The server cannot be reached, or was lost before it acknowledged.
+        """
+
+    @abc.abstractmethod
+    def _find(self, decision_id: str) -> Row | None:
+        """Return a decision's row."""
+
+    @abc.abstractmethod
+    def _stretch(self, after: int, limit: int) -> tuple[Sequence[Row], Sequence[Row], int]:
+        """Return at most ``limit`` entries after a position, the decisions that they are or name in log order, and the epoch."""
+
+    @abc.abstractmethod
+    def _disconnect(self) -> None:
+        """Let go of the connections."""

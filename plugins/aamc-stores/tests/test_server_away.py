@@ -1,0 +1,231 @@
+"""A server that goes away in mid-traffic: decisions go on, feedback waits durably, and nothing counts twice after."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from aamc_stores.spool import Spool, default_spool
+
+from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.log import Records
+from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.stores import open_store
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+
+
+def records(*names: str) -> Records:
+    request = make_request(make_dataset(len(names)))
+    return Records([Decision(name, POOL.names[0], 1.0, Preference()) for name in names], request)
+
+
+def ids(store):
+    found = store.experience()
+    return [decision.id for decision in found.decisions], [feedback.id for feedback in found.feedback]
+
+
+def wait_until(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class Line:
+    """A connection to a server through which everything passes.
+
+    Attributes:
+        port: Where clients connect.
+        last_word: What the server is still told, before the line is cut and its answer lost; nothing by default.
+        cut: Set when that has happened.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.last_word = b""
+        self.cut = threading.Event()
+        self._server = ("127.0.0.1", port)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._server)
+            silenced = threading.Event()
+            threading.Thread(target=self._ask, args=(client, server, silenced), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client, silenced), daemon=True).start()
+
+    def _ask(self, client: socket.socket, server: socket.socket, silenced: threading.Event) -> None:
+        with client, server:
+            while content := _received(client):
+                if self.last_word and self.last_word in content:
+                    self.last_word = b""
+                    silenced.set()
+                    server.sendall(content)
+                    time.sleep(0.3)  # the server does it
+                    self.cut.set()
+                    return
+                server.sendall(content)
+
+    def _answer(self, server: socket.socket, client: socket.socket, silenced: threading.Event) -> None:
+        while content := _received(server):
+            if not silenced.is_set():
+                client.sendall(content)
+
+
+def _received(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65536)
+    except OSError:
+        return b""
+
+
+def test_traffic_goes_on_while_the_server_is_away(log, server, caplog):
+    store = log()
+    store.decided(records("before"))
+    server.kill()
+    with caplog.at_level(logging.WARNING):
+        store.decided(records("during"))
+        assert store.judged(Feedback(decision_id="during", quality=1.0), Attempt("during", 0, "", cost_usd=0.5))
+        assert store.judged(Feedback(decision_id="before", quality=0.5))
+        store.attempted(Attempt("before", 0, POOL.names[0], latency_ms=3.0))
+        assert store.record("during").decision.candidate == POOL.names[0]
+        assert store.experience(after=1).position == 1
+    assert "writes wait in" in caplog.text
+    server.start()
+    wait_until(lambda: len(store.experience().feedback) == 2)
+    assert ids(store) == (["before", "during"], ["during/explicit", "before/explicit"])
+    assert [(attempt.decision_id, attempt.candidate) for attempt in store.experience().attempts] == [
+        ("during", POOL.names[0]),
+        ("before", POOL.names[0]),
+    ]
+    assert not store.judged(Feedback(decision_id="during", quality=1.0))  # a client's retry after all
+    store.decided(records("after"))
+    assert ids(store)[0][-1] == "after"
+
+
+def test_what_waits_outlives_the_process(log, server, tmp_path):
+    store = log()
+    store.decided(records("d"))
+    server.kill()
+    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.close()
+    server.start()
+    again = log()
+    wait_until(lambda: again.experience().feedback)
+    assert ids(again) == (["d"], ["d/explicit"])
+    wait_until(lambda: not Spool(tmp_path / "spool.db").first(1))
+
+
+def test_a_lost_acknowledgement_counts_once(server, tmp_path):
+    """The server commits, and its answer never arrives: the entry is given again, and is known."""
+    head, _, rest = server.url.rpartition(":")
+    port, _, database = rest.partition("/")
+    line = Line(int(port))
+    options = {"prefix": f"lost_{line.port}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 2.0}
+    store = open_store(f"{head}:{line.port}/{database}", get_plugin_manager(), options)
+    store.decided(records("d"))
+    line.last_word = b"EXEC" if server.url.startswith("redis") else b"COMMIT"
+    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.25))
+    assert line.cut.is_set()
+    wait_until(lambda: not Spool(tmp_path / "spool.db").first(1))
+    assert ids(store) == (["d"], ["d/explicit"])
+    assert [attempt.cost_usd for attempt in store.experience().attempts] == [0.25]
+    store.drop()
+    store.close()
+    line.close()
+
+
+def test_threads_lose_nothing_when_the_server_goes_and_comes(log, server):
+    store = log()
+    names = [f"d{n}" for n in range(8)]
+    store.decided(records(*names))
+    stop, given = threading.Event(), [[] for _ in range(8)]
+
+    def judge(me: int) -> None:
+        while not stop.is_set():
+            feedback = Feedback(decision_id=names[me], quality=1.0, source=str(len(given[me])))
+            store.judged(feedback)
+            given[me].append(feedback.id)
+
+    threads = [threading.Thread(target=judge, args=(me,)) for me in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        time.sleep(0.2)
+        server.kill()
+        time.sleep(0.2)
+        server.start()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    acknowledged = [name for names_given in given for name in names_given]
+    wait_until(lambda: not store._spool.first(1))
+    position, found = 0, []
+    while (part := store.experience(position)).position > position:
+        position, found = part.position, [*found, *(feedback.id for feedback in part.feedback)]
+    assert len(found) == len(set(found))
+    assert set(found) == set(acknowledged)
+
+
+def test_what_the_server_refuses_later_is_kept_aside(log, server, tmp_path, caplog):
+    store = log()
+    store.decided(records("d"))
+    server.kill()
+    store.judged(Feedback(decision_id="d", quality=1.0, candidate="nobody"))
+    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
+    server.start()
+    wait_until(lambda: store.experience().feedback)
+    assert ids(store)[1] == ["d/judge"]
+    assert "no candidate 'nobody'" in caplog.text
+    with closing(Spool(tmp_path / "spool.db")) as spool:
+        ((line, why),) = spool.refused()
+    assert '"nobody"' in line
+    assert "no candidate 'nobody'" in why
+
+
+def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with MetaController.build(router="random", pool=POOL, store=server.url) as controller:
+        names = [controller.route("Hi").id]
+        server.kill()
+        names += [controller.route("Hi").id for _ in range(3)]
+        for name in names:
+            controller.feedback(name, quality=1.0, latency_ms=5.0)
+        assert controller.explain(names[-1]).record.decision.id == names[-1]
+        server.start()
+        wait_until(lambda: len(controller.store.experience().feedback) == 4)
+        assert default_spool(server.url, "aamc").is_file()
+        controller.store.drop()
+
+
+def test_reading_beside_the_log_says_that_the_server_is_away(log, server):
+    store = log()
+    server.kill()
+    for read in (store.pending, store.rows, lambda: store.view("router"), lambda: store.forget("ann")):
+        with pytest.raises(StoreAwayError, match="see that the server runs"):
+            read()
+    server.start()
+
+
+def test_a_spool_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match="name another file by the option spool"):
+        Spool(Path(tmp_path / "file" / "spool.db"))
+    (tmp_path / "no.db").write_text("no database, and longer than any header of one would be" * 20)
+    with pytest.raises(StoreError, match="not a database"):
+        Spool(tmp_path / "no.db")

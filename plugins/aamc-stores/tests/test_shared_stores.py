@@ -1,0 +1,155 @@
+"""What the logs on servers keep, among replicas and across restarts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
+from aamc_sdk.log import Records, View
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.stores import open_store
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+
+CHOSEN, OTHER = POOL.names[0], POOL.names[1]
+WRITER = """
+import sys
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.stores import open_store
+from aamc_sdk.types import Feedback
+url, prefix, spool, me, count = sys.argv[1:]
+store = open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": spool})
+for n in range(int(count)):
+    store.judged(Feedback(decision_id=f"d{n % 8}", quality=1.0, source=f"{me}-{n}"))
+store.close()
+"""
+
+
+def records(*names: str, user: str = "ann") -> Records:
+    """Return decisions for the pool's first candidate."""
+    request = make_request(make_dataset(len(names)))
+    asked = attrs.evolve(request, queries=[Query("Hi", user=user, session="s")] * len(names))
+    return Records([Decision(name, CHOSEN, 0.5, Preference(), {CHOSEN: 0.5, OTHER: 0.5}) for name in names], asked)
+
+
+def ids(store, after=0, limit=1000):
+    found = store.experience(after, limit)
+    return [decision.id for decision in found.decisions], [feedback.id for feedback in found.feedback]
+
+
+def test_a_log_is_as_it_was_when_it_is_opened_again(log):
+    first = log()
+    first.decided(records("d", "e"))
+    first.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))
+    first.judged(Feedback(decision_id="later", quality=1.0))
+    first.keep_view("router", View(4, b"\x00state"))
+    again = log()
+    assert ids(again) == (["d", "e"], ["d/explicit"])
+    assert [(attempt.candidate, attempt.cost_usd) for attempt in again.experience().attempts] == [(CHOSEN, 0.25)]
+    assert again.record("d").decision == first.record("d").decision
+    assert [feedback.decision_id for feedback in again.pending()] == ["later"]
+    assert again.view("router") == View(4, b"\x00state")
+    with pytest.raises(UnknownDecisionError, match="'nothing'"):
+        again.record("nothing")
+
+
+def test_decisions_come_in_log_order_whenever_they_were_made(log):
+    store = log()
+    for name in "zyxw":
+        store.decided(records(name))
+    for name in "xzw":
+        store.judged(Feedback(decision_id=name, quality=1.0))
+    assert ids(store, 4) == (["z", "x", "w"], ["x/explicit", "z/explicit", "w/explicit"])
+    assert store.experience(3).made == 1
+    assert [row.id for row in store.rows(3, 2)] == ["w", "x/explicit"]
+
+
+def test_what_waits_goes_on_waiting_where_it_does_not_fit(log):
+    store = log()
+    store.judged(Feedback(decision_id="d", quality=1.0, candidate="nobody"))
+    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
+    store.decided(records("d"))
+    assert ids(store)[1] == ["d/judge"]
+    assert [feedback.candidate for feedback in store.pending()] == ["nobody"]
+
+
+def test_an_id_of_feedback_counts_once_whatever_it_judges(log):
+    store = log()
+    store.decided(records("d", "e"))
+    store.judged(Feedback(decision_id="d", quality=1.0, id="thumb"))
+    with pytest.raises(StoreError, match="'thumb' is in the log with other content"):
+        store.judged(Feedback(decision_id="e", quality=1.0, id="thumb"))
+
+
+def test_views_are_kept_by_position_and_epoch_and_the_oldest_go(log):
+    store = log()
+    for n in range(9):
+        store.keep_view(f"router {n}", View(2, b"two"))
+    store.keep_view("router 8", View(1, b"one"))
+    assert [store.view(f"router {n}") for n in (0, 1, 8)] == [None, View(2, b"two"), View(2, b"two")]
+    store.forget("ann")
+    assert store.view("router 8") is None
+    store.keep_view("router 8", View(3, b"three"))
+    assert store.view("router 8") is None  # of a past epoch
+
+
+def test_a_user_is_forgotten(log):
+    store = log(store_text=True)
+    store.decided(records("d", "e"))
+    store.decided(records("f", user="bob"))
+    assert store.record("d").query == Query("Hi", user="ann", session="s")
+    assert store.forget("ann") == 2
+    assert store.record("e").query == Query("", prompt_tokens=1)
+    assert store.record("e").estimates.embedding is None
+    assert store.record("f").query.user == "bob"
+    assert store.experience().epoch == 1
+    assert store.forget("ann") == 0
+
+
+def test_threads_of_two_replicas_lose_nothing(log):
+    stores = [log(), log()]
+    stores[0].decided(records(*(f"d{n}" for n in range(8))))
+    given = [Feedback(decision_id=f"d{n % 8}", quality=1.0, source=f"{n // 2}") for n in range(400)]  # each piece twice
+    with ThreadPoolExecutor(32) as threads:
+        new = list(threads.map(lambda n: stores[n % 2].judged(given[n]), range(400)))
+    expected = {feedback.id for feedback in given}
+    found = ids(stores[0])[1]
+    assert len(found) == len(set(found)) == len(expected) == sum(new)
+    assert set(found) == expected
+
+
+def test_several_processes_lose_nothing(log, server, tmp_path):
+    store = log()
+    store.decided(records(*(f"d{n}" for n in range(8))))
+    arguments = [server.url, store.config.prefix, str(tmp_path / "other.db")]
+    processes = [subprocess.Popen([sys.executable, "-c", WRITER, *arguments, f"{me}", "50"]) for me in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    found = ids(store)[1]
+    assert len(found) == len(set(found)) == 200
+
+
+def test_several_logs_share_a_server(log, server, tmp_path):
+    store = log()
+    store.decided(records("d"))
+    other = open_store(server.url, get_plugin_manager(), {"prefix": "other_log", "spool": str(tmp_path / "other.db")})
+    assert ids(other) == ([], [])
+    other.drop()
+    other.close()
+    assert ids(store) == (["d"], [])
+
+
+def test_a_prefix_that_is_no_name_is_refused(log):
+    with pytest.raises(ConfigError, match="prefix"):
+        log(prefix='x"; DROP TABLE')
+
+
+def test_a_server_that_is_not_there_is_an_error_when_the_log_is_opened(tmp_path):
+    for url in ("redis://127.0.0.1:1/0", "postgres://secret:word@127.0.0.1:1/none"):
+        with pytest.raises(StoreError, match="see that the server runs") as raised:
+            open_store(url, get_plugin_manager(), {"spool": str(tmp_path / "spool.db"), "timeout_s": 0.5})
+        assert "secret" not in str(raised.value)

@@ -1,0 +1,206 @@
+"""``aamc feedback``: adding, taking the log elsewhere, and forgetting."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from aamc_sdk.cli import main
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import Records
+from aamc_sdk.pseudonyms import pseudonym
+from aamc_sdk.stores.exchange import entry_of
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+
+FIRST, SECOND = POOL.names[:2]
+
+
+@pytest.fixture
+def aamc(tmp_path, monkeypatch, capsys):
+    """Run the command line in a folder with a log; return exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    with closing(opened("log.db")) as store:
+        fill(store)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["feedback", *arguments])
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def opened(path: str) -> SqliteStore:
+    return SqliteStore(f"sqlite:{path}", StoreOptions())
+
+
+def fill(store: Store) -> None:
+    """Log two decisions of ann's, a call with its feedback, a comparison, and feedback that waits."""
+    request = make_request(make_dataset(2))
+    asked = attrs.evolve(request, queries=[Query("a secret", user=user, session="s") for user in ("ann", pseudonym("ann", "key"))])
+    decisions = [Decision(name, FIRST, 0.5, Preference(), {FIRST: 0.5, SECOND: 0.5}, time=7.0) for name in "de"]
+    store.decided(Records(decisions, asked))
+    store.judged(Feedback(decision_id="d", quality=0.5, time=8.5), Attempt("d", 0, "", cost_usd=0.25))
+    store.judged(Feedback(decision_id="e", over=SECOND, source="arena", time=9.0))
+    store.judged(Feedback(decision_id="later", quality=1.0, time=10.0))
+
+
+def told(store: Store) -> list[Any]:
+    """Return all that a store says of its log."""
+    found = store.experience()
+    attempts = [(attempt.decision_id, attempt.n, attempt.candidate, attempt.cost_usd) for attempt in found.attempts]
+    return [found.position, found.decisions, found.queries, attempts, found.feedback, store.pending(), store.record("d").expected.cost_usd.tolist()]
+
+
+def test_an_exported_log_is_the_same_when_it_is_imported(aamc) -> None:
+    assert aamc("export", "all.jsonl", "--store", "sqlite:log.db") == (0, "", "6 entries exported.\n")
+    assert json.loads(aamc("import", "all.jsonl", "--store", "sqlite:copy.db", "--json")[1]) == {"schema": 1, "lines": 6, "new": 6}
+    assert json.loads(aamc("import", "all.jsonl", "--store", "sqlite:copy.db", "--json")[1]) == {"schema": 1, "lines": 6, "new": 0}
+    with closing(opened("log.db")) as log, closing(opened("copy.db")) as copy:
+        assert told(copy) == told(log)
+        embeddings = [store.experience().estimates.embedding for store in (log, copy)]
+        assert embeddings[0].tobytes() == embeddings[1].tobytes()
+        assert not copy.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))  # a client's retry counts once there too
+    assert aamc("export", "--store", "sqlite:copy.db")[1] == Path("all.jsonl").read_text()
+
+
+def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
+    with closing(SqliteStore("sqlite:texts.db", StoreOptions(store_text=True))) as store:
+        fill(store)
+    aamc("export", "texts.jsonl", "--store", "sqlite:texts.db")
+    assert "a secret" in Path("texts.jsonl").read_text()
+    aamc("import", "texts.jsonl", "--store", "sqlite:copy.db")
+    with closing(opened("copy.db")) as copy, closing(opened("log.db")) as log:
+        assert told(copy) == told(log)
+    with closing(SqliteStore("sqlite:kept.db", StoreOptions(store_text=True))) as kept:
+        kept.add([entry_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
+        assert kept.record("d").query.text == "a secret"
+
+
+def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
+    judged = {
+        "feedback": {"decision_id": "d", "quality": 1, "source": "judge"},
+        "attempt": {"decision_id": "d", "n": 0, "candidate": "", "cost_usd": 0.5},
+    }
+    tied = {"feedback": {"decision_id": "e", "over": SECOND, "tie": True, "confidence": 0.5}}
+    Path("mine.jsonl").write_text(f"{json.dumps(judged)}\n\n{json.dumps(tied)}\n")
+    assert aamc("import", "mine.jsonl", "--store", "sqlite:log.db") == (0, "", "2 entries read, 2 of them new.\n")
+    with closing(opened("log.db")) as log:
+        *_, judge, tie = log.experience().feedback
+        assert (judge.source, judge.quality, tie.tie, tie.confidence) == ("judge", 1, True, 0.5)
+        assert [attempt.cost_usd for attempt in log.experience().attempts] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{", "no entry of a log"),
+        ("[1]", "no JSON object"),
+        ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is no number"),
+        ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
+        ('{"feedback": {"decision_id": "d", "quality": 1, "confidence": 2}}', "confidence must be a number from 0 to 1"),
+        (f'{{"feedback": {{"decision_id": "d", "over": "{FIRST}", "candidate": "{FIRST}", "source": "x"}}}}', "cannot beat itself"),
+        ('{"feedback": {"decision_id": "d", "quality": 1, "colour": "red"}}', "colour"),
+        ('{"feedback": {"decision_id": "d", "quality": 1}}', "other content"),
+        ('{"feedback": {"decision_id": "d", "quality": 1, "source": "x", "candidate": "nobody"}}', "no candidate 'nobody'"),
+        ('{"attempt": {"decision_id": "d"}}', "no entry of a log"),
+        ('{"decision": {"id": "x"}}', "is missing"),
+        ('{"thought": {}}', "it tells thought"),
+        ("{}", "it tells nothing"),
+    ],
+)
+def test_a_bad_line_is_named_and_what_stands_before_it_is_kept(aamc, line: str, why: str) -> None:
+    good = [json.dumps({"feedback": {"decision_id": "d", "quality": 1, "source": source}}) for source in ("one", "two")]
+    Path("mine.jsonl").write_text("\n".join([good[0], "", line, good[1]]) + "\n")
+    status, _, err = aamc("import", "mine.jsonl", "--store", "sqlite:log.db")
+    assert status == 1
+    assert "mine.jsonl, line 3: " in err
+    assert why in err
+    with closing(opened("log.db")) as log:
+        sources = [feedback.source for feedback in log.experience().feedback]
+    assert sources == ["explicit", "arena", "one"]
+
+
+def test_a_comparison_is_added_with_its_winner(aamc) -> None:
+    status, out, err = aamc(
+        "add", "d", "--over", SECOND, "--candidate", FIRST, "--confidence", "0.5", "--source", "me", "--store", "sqlite:log.db", "--json"
+    )
+    assert status == 0, err
+    assert json.loads(out) == {"schema": 1, "id": "d/me", "decision_id": "d", "new": True, "waits": False}
+    with closing(opened("log.db")) as log:
+        last = log.experience().feedback[-1]
+    assert (last.candidate, last.over, last.confidence, last.tie) == (FIRST, SECOND, 0.5, False)
+
+
+def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> None:
+    status, _, err = aamc("add", "soon", "--quality", "1", "--store", "sqlite:log.db")
+    assert status == 1
+    assert "--wait" in err
+    assert aamc("add", "soon", "--quality", "1", "--wait", "--store", "sqlite:log.db") == (
+        0,
+        "",
+        "Noted as soon/explicit; it waits for decision soon.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "why"),
+    [
+        (["--quality", "nan"], 1, "from 0 to 1, not nan"),
+        (["--quality", "-0.5"], 1, "from 0 to 1"),
+        (["--quality", "1", "--confidence", "2"], 1, "confidence must be a number from 0 to 1"),
+        (["--over", FIRST], 1, "cannot beat itself"),
+        (["--over", FIRST, "--candidate", FIRST], 1, "cannot beat itself"),
+        (["--quality", "1", "--candidate", "nobody"], 1, "no candidate 'nobody'"),
+        (["--quality", "1", "--over", SECOND], 2, "not both"),
+        ([], 2, "--quality"),
+    ],
+)
+def test_feedback_that_makes_no_sense_is_refused(aamc, arguments: list[str], status: int, why: str) -> None:
+    found, _, err = aamc("add", "d", *arguments, "--source", "me", "--store", "sqlite:log.db")
+    assert found == status
+    assert why in err
+    assert "Traceback" not in err
+
+
+def test_a_user_is_forgotten_by_name_or_by_pseudonym(aamc) -> None:
+    Path("key").write_text("key\n")
+    assert json.loads(aamc("forget", "--user", "ann", "--store", "sqlite:log.db", "--json")[1])["decisions"] == 1
+    status, _, err = aamc("forget", "--user", "ann", "--store", "sqlite:log.db")
+    assert (status, "0 decisions erased" in err, "--user-key-file" in err) == (0, True, True)
+    assert "1 decisions erased" in aamc("forget", "--user", "ann", "--user-key-file", "key", "--store", "sqlite:log.db")[2]
+    with closing(opened("log.db")) as log:
+        assert [query.user for query in log.experience().queries] == [None, None]
+    assert b"ann" not in Path("log.db").read_bytes()
+
+
+def test_a_key_that_is_not_there_is_wrong_usage(aamc) -> None:
+    Path("empty").touch()
+    for file, why in (("nothere", "cannot be read"), ("empty", "is empty")):
+        status, _, err = aamc("forget", "--user", "ann", "--user-key-file", file, "--store", "sqlite:log.db")
+        assert status == 2
+        assert why in err
+
+
+def test_a_log_that_cannot_be_used_is_left_as_it_is(aamc) -> None:
+    with closing(sqlite3.connect("newer.db")) as connection:
+        connection.execute("PRAGMA user_version = 9")
+    Path("corrupt.db").write_bytes(b"SQLite format 3\0" + b"rubbish " * 1000)
+    for name, why in (("newer", "newer than"), ("corrupt", "damaged")):
+        before = Path(f"{name}.db").read_bytes()
+        for command in (["add", "d", "--quality", "1"], ["export", "all.jsonl"], ["forget", "--user", "ann"]):
+            status, _, err = aamc(*command, "--store", f"sqlite:{name}.db")
+            assert status == 1
+            assert why in err
+        assert Path(f"{name}.db").read_bytes() == before
+    assert not Path("all.jsonl").exists()
