@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 from aamc_puppeteer.agents.relations import STATED, asked, filled, stated
 from aamc_puppeteer.agents.tool import AgentError
 from aamc_puppeteer.tasks import Task
+
+from aamc_sdk.errors import ConfigError
 
 CORPUS = (
     "Ada Brown works for Delta Forge.",
@@ -56,3 +60,13 @@ def test_what_cannot_be_read_is_said(say, name: str, said: str, error: str) -> N
 def test_without_documents_there_is_nothing_to_search(say) -> None:
     with pytest.raises(AgentError, match="no documents"):
         say("retriever", "Who is the founder of Norvik?")
+
+
+def test_the_paragraphs_of_a_folder_are_searched_where_the_task_brings_no_documents(say, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "towns.md").write_text("Ambria lies\nby the sea.\n\nBelmora lies inland.\n", encoding="utf-8")
+    (tmp_path / "image.png").write_bytes(b"\xff")
+    found = say("retriever", "Where does Ambria lie?", folder=str(tmp_path), passages=1)
+    assert found == "Question: Where does Ambria lie?\n- Ambria lies by the sea."
+    with pytest.raises(ConfigError, match=r"has no \.txt and no \.md file"):
+        say("retriever", "Where?", folder=str(tmp_path / "nowhere"))

@@ -6,16 +6,16 @@ import attrs
 
 from aamc_puppeteer.agents.stories import formulate
 from aamc_puppeteer.agents.text_commands import as_program
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_puppeteer.state import TaskState
-from aamc_sdk import Candidate, option
+from aamc_sdk import Candidate
 
 
 @attrs.frozen(kw_only=True)
 class ParserConfig(ToolConfig):
     """How its calls are billed."""
 
-    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    billed_seconds: float | None = billed(2.0)
 
 
 class Parser(Tool):

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, Services, option
 
@@ -23,7 +23,7 @@ MOST_REMEMBERED = 10_000
 class PythonConfig(ToolConfig):
     """What a program may use, and how it is billed."""
 
-    billed_seconds: float | None = option(5.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    billed_seconds: float | None = billed(5.0)
     seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
     memory_mb: int = option(512, "Megabytes of memory that a program may use, the interpreter's 30 included.", at_least=64)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, option
+from aamc_sdk.errors import ConfigError
 
 QUESTION, PASSAGE = "Question: ", "- "
 """How the lines of what it says begin: the question that it searched for, then a passage a line."""
@@ -23,7 +25,8 @@ _NAME = re.compile(r"\b[A-Z]\w+")
 class RetrieverConfig(ToolConfig):
     """What is found, and how it is billed."""
 
-    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    billed_seconds: float | None = billed(2.0)
+    folder: str = option("", "Folder of .txt and .md files whose paragraphs are searched where the task brings no documents.")
     passages: int = option(20, "Passages that are found, the best ones.", at_least=1)
 
 
@@ -36,11 +39,12 @@ class Retriever(Tool):
 
     async def act(self, state: TaskState) -> str:
         """Return the question and the passages that fit it best, a line each."""
-        if not state.task.corpus:
-            raise AgentError("the task has no documents to search")
+        corpus = state.task.corpus or (paragraphs_of(Path(self.config.folder).expanduser()) if self.config.folder else ())
+        if not corpus:
+            raise AgentError("there are no documents to search")
         said = subject(state)
         question = said if said.rstrip().endswith("?") else state.task.text
-        found = search(state.task.corpus, question, self.config.passages)
+        found = search(corpus, question, self.config.passages)
         return "\n".join((f"{QUESTION}{question}", *(f"{PASSAGE}{passage}" for passage in found)))
 
 
@@ -49,6 +53,23 @@ def search(corpus: tuple[str, ...], question: str, most: int) -> list[str]:
     weighted = " ".join((question, *_NAME.findall(question) * (NAME_WEIGHT - 1)))
     positions, _ = _index(corpus).retrieve(_tokens([weighted]), k=min(most, len(corpus)), show_progress=False)
     return [" ".join(corpus[position].split()) for position in positions[0].tolist()]
+
+
+@lru_cache(maxsize=8)
+def paragraphs_of(folder: Path) -> tuple[str, ...]:
+    """Return the paragraphs of a folder's texts, which are read once.
+
+    Raises:
+        ConfigError: There is no such folder, or a text in it is not UTF-8.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".txt", ".md") and file.is_file())
+    try:
+        texts = [file.read_text(encoding="utf-8") for file in files]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the texts in {folder}: {error}") from error
+    if not files:
+        raise ConfigError(f"{folder} has no .txt and no .md file to search")
+    return tuple(paragraph.strip() for text in texts for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip())
 
 
 @lru_cache(maxsize=32)

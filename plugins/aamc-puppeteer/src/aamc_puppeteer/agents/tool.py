@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -25,11 +25,16 @@ class AgentError(AamcError, RuntimeError):
         self.cost = cost
 
 
+def billed(seconds: float) -> Any:
+    """Return the option that says for how long a tool's calls are billed."""
+    return option(seconds, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+
+
 @attrs.frozen(kw_only=True)
 class ToolConfig:
     """How a tool's calls are billed."""
 
-    billed_seconds: float | None = option(1.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    billed_seconds: float | None = billed(1.0)
     usd_per_second: float = option(0.001, "USD per billed second.", at_least=0.0)
 
 

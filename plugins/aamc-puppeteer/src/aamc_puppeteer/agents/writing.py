@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from aamc_puppeteer.agents.requirements import Requirements, mended
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
+from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_puppeteer.state import TaskState
-from aamc_sdk import Candidate, option
+from aamc_sdk import Candidate
 
 FINDING, LINE = "Finding: ", "Line: "
 """How the two lines of what the checker says begin."""
@@ -17,7 +17,7 @@ FINDING, LINE = "Finding: ", "Line: "
 class WritingConfig(ToolConfig):
     """How its calls are billed."""
 
-    billed_seconds: float | None = option(2.0, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    billed_seconds: float | None = billed(2.0)
 
 
 class Checker(Tool):
