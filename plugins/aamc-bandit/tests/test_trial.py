@@ -157,6 +157,12 @@ def test_feedback_that_depends_on_who_was_chosen_gives_no_verdict() -> None:
     assert "who is judged depends" in found["why"]
 
 
+def test_a_difference_that_turned_round_gives_no_verdict() -> None:
+    found = Trial("canary", "old", "new", simulated(0, 1500, 0.5, (0.3, 0.9)) + simulated(1, 4000, 0.5, (0.9, 0.3))).verdict()
+    assert found["verdict"] is None
+    assert "has changed on the way" in found["why"]
+
+
 @pytest.fixture
 def aamc(tmp_path, monkeypatch, capsys):
     """Run the command line in an empty folder; return exit status, standard output and standard error."""

@@ -88,7 +88,7 @@ class Pair(Router):
         """Write what both are made from and have learned."""
         described = {}
         for role, member in self._members().items():
-            (folder / role).mkdir()
+            (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
             member.router.save(folder / role)
             described[role] = {"name": member.name, "options": unstructure(member.router.config)}
         write_json(folder / ROUTERS, described)

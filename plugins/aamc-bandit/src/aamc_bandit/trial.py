@@ -90,6 +90,12 @@ class Trial:
         if max(log_wealth(side * gains, low, 0.0).max() for side in (1.0, -1.0)) >= SUSPICION:
             return {**figures, "verdict": None, "why": "who is judged depends on who was chosen, so the judged decisions cannot be compared"}
         least, greatest = (side * lower_bound_at_any_time(side * differences, low, -1.0, 1.0) for side in (1.0, -1.0))
+        if least > greatest:
+            return {
+                **figures,
+                "verdict": None,
+                "why": "the difference itself has changed on the way, so no one figure fits all feedback; begin a new trial",
+            }
         verdict = "better" if least > 0 else "worse" if greatest < 0 else "no difference yet"
         why = f"the candidate's quality is {differences.mean():+.3f} beside the stable router's (95% {least:+.3f} to {greatest:+.3f}, at any time)"
         return {**figures, "difference": float(differences.mean()), "ci95": [least, greatest], "verdict": verdict, "why": why}
