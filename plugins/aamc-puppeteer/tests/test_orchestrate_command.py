@@ -121,7 +121,7 @@ class TestAfterTraining:
         _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator,python", "--json")
         assert {step["agent"] for step in json.loads(out)["steps"]} <= {"calculator", "python"}
 
-    def test_its_episodes_are_kept_and_drawn(self, aamc: Aamc) -> None:
+    def test_its_episodes_are_kept_and_drawn_and_it_is_no_router(self, aamc: Aamc) -> None:
         aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made")
         folder = Path("made/orchestrator")
         assert len(list(read_trajectories(folder / "episodes.jsonl"))) == 12
@@ -129,12 +129,12 @@ class TestAfterTraining:
         metrics = json.loads((folder / "training.json").read_text())
         assert len(metrics["topology"]) == 12
         assert metrics["topology"][-1]["episode"] == 12
-
-    def test_a_router_is_no_orchestrator(self, aamc: Aamc) -> None:
-        aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made")
         status, _, err = aamc("route", "hello", "--run", "made")
         assert status == 1
         assert "aamc orchestrate TASK --run" in err
-        status, _, err = aamc("orchestrate", "hello", "--run", "none")
-        assert status == 1
-        assert "holds no trained orchestrator" in err
+
+
+def test_a_folder_without_one_is_told(aamc: Aamc) -> None:
+    status, _, err = aamc("orchestrate", "hello", "--run", "none")
+    assert status == 1
+    assert "holds no trained orchestrator" in err

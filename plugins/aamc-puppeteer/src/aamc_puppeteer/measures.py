@@ -11,7 +11,7 @@ import numpy as np
 
 from aamc_puppeteer.state import Trajectory
 from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Figures, Resampling, known_interval, open_interval, point_estimates
+from aamc_sdk.evaluation.bootstrap import Figures, Resampling, known_interval, open_interval
 from aamc_sdk.interfaces import AgentOutput
 
 LEARNED = 0.9
@@ -33,7 +33,7 @@ def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, An
     activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
     return {
         "episodes": len(columns),
-        **point_estimates(_figures(Resampling.once(unit).means(columns))),
+        **{name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()},
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),

@@ -26,9 +26,9 @@ class REINFORCETrainer:
 
     .. math:: L = -\frac{1}{N} \sum_{n,t} \log\pi(a_t|s_t) \frac{G_t - b}{\sigma}, \qquad G_t = \sum_{k \ge t} \gamma^{k-t} R_k
 
-    b and sigma are running means of the returns and of their deviation from b, up to the batch before: they do not depend
-    on the batch's own choices, so the direction of the gradient stays right, even with one episode a batch. Without
-    them, returns that are all positive would make every choice more likely, the good and the bad.
+    b is a running mean of the returns up to the batch before. It does not depend on the batch's own choices, so the direction
+    of the gradient stays right, even with one episode a batch; without it, returns that are all positive would make every
+    choice more likely, the good and the bad. sigma is the batch's deviation from b or its running mean, whichever is greater.
 
     Args:
         policy_network: What is trained; its gradients are clipped to length 1.
@@ -67,11 +67,10 @@ class REINFORCETrainer:
         mean = sum(returns) / len(returns)
         if not math.isfinite(mean):
             raise DataError(f"a trajectory's rewards must be finite numbers, and these returns are not: {returns!r:.200}")
-        first = self._baseline is None
         baseline = mean if self._baseline is None else self._baseline
-        squared = sum((value - baseline) ** 2 for value in returns) / len(returns)
-        deviation = math.sqrt(squared)
-        scale = (deviation if first else self._deviation) + LEAST_DEVIATION
+        deviation = math.sqrt(sum((value - baseline) ** 2 for value in returns) / len(returns))
+        scale = max(deviation, self._deviation) + LEAST_DEVIATION
+        usual = deviation if self._baseline is None else self._deviation
         self._baseline = MEMORY * baseline + (1 - MEMORY) * mean
-        self._deviation = deviation if first else MEMORY * self._deviation + (1 - MEMORY) * deviation
+        self._deviation = MEMORY * usual + (1 - MEMORY) * deviation
         return [(value - baseline) / scale for value in returns]

@@ -1,0 +1,42 @@
+"""The examples do what they say: one learns to end at once, the other a real task."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parents[1]
+
+
+def _main(name: str) -> Any:
+    return runpy.run_path(str(HERE / name))["main"]
+
+
+def _figures(line: str, *names: str) -> list[float]:
+    found = [re.search(rf"{name} +(-?[\d.]+)", line) for name in names]
+    return [float(match[1]) for match in found if match is not None]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_echo_learns_to_end_at_once(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    _main("puppeteer_echo.py")(seed)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 50
+    assert all(len(_figures(line, "average reward", "success rate", "steps", "loss")) == 4 for line in lines)
+    last = [_figures(line, "success rate", "steps") for line in lines[-10:]]
+    assert sum(success for success, _ in last) / 10 >= 90
+    assert sum(steps for _, steps in last) / 10 <= 1.1
+
+
+def test_a_real_task_is_learned_from_a_low_start(capsys: pytest.CaptureFixture[str]) -> None:
+    _main("puppeteer_real_task.py")(0)
+    before, after, *shown = capsys.readouterr().out.splitlines()
+    (low, steps_before), (high, steps_after) = (_figures(line, "success", "steps") for line in (before, after))
+    assert low <= 50
+    assert high >= 90
+    assert steps_after < steps_before
+    assert any("right" in line for line in shown)
