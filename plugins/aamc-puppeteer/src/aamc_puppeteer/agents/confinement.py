@@ -140,7 +140,7 @@ def confine(folder: str) -> list[str]:
 def _writes(arguments: tuple[Any, ...]) -> bool:
     """Return whether an ``open`` event is about writing: from its mode, or its flags where it has none."""
     _, mode, flags = arguments
-    return bool(set("wax+") & set(mode)) if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR))
+    return bool(set("wax+") & set(mode)) if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
 
 def run(program: str, names: dict[str, Any]) -> None:
