@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PreferenceLike = Preference | str | Sequence[float] | None
-TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
-"""What a reward's scales are taken from where there are no training data."""
 _THREADS = 32
 """Calls of the asynchronous face that may be at work at once; most of the time they wait for the log."""
 
@@ -131,32 +129,9 @@ class MetaController:
             CheckpointError: There is no such run, it has no such router, or it is damaged.
             StoreError: The log cannot be opened.
         """
-        from aamc_sdk.plugins import get_plugin_manager
-        from aamc_sdk.runs import Run
-        from aamc_sdk.settings import read_settings
-        from aamc_sdk.stores import open_store
+        from aamc_sdk.assembling import parts_of_run
 
-        opened, plugins = Run.open(run), plugins or get_plugin_manager()
-        lent = opened.services(plugins)
-        if isinstance(router, Mapping):
-            new = read_settings({"router": router}).router
-            name, deciding = new.name, lent.make("router", new.name, new.options)
-        else:
-            name, deciding = router or opened.router_name, opened.router(plugins, lent, router)
-        return cls(
-            pool=opened.pool,
-            reward=lent.reward,
-            router=deciding,
-            estimator=opened.estimator(plugins, lent),
-            store=open_store(store or opened.store_url, plugins),
-            preference=opened.settings.preference,
-            seed=opened.settings.seed if seed is None else seed,
-            plugins=plugins,
-            router_name=name,
-            preferences=opened.calibrated_preferences,
-            typical=opened.candidate_means,
-            user_key=user_key,
-        )
+        return cls(**parts_of_run(run, router, store, seed, plugins), user_key=user_key)
 
     @classmethod
     def build(
@@ -185,31 +160,10 @@ class MetaController:
             plugins: The installed ones when None.
             user_key: Turns user ids into pseudonyms; None leaves them.
         """
-        from aamc_sdk.plugins import get_plugin_manager
-        from aamc_sdk.pools import find_pool
-        from aamc_sdk.runs import bare_services, services
-        from aamc_sdk.settings import read_settings
-        from aamc_sdk.stores import open_store
+        from aamc_sdk.assembling import parts_by_name
 
-        plugins = plugins or get_plugin_manager()
-        settings = read_settings({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
-        made: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
-        made.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
-        lent = services(candidates, made, plugins, settings)
-        described_by = settings.estimator
-        return cls(
-            pool=candidates,
-            reward=made,
-            router=lent.make("router", settings.router.name, settings.router.options),
-            estimator=None if described_by is None else lent.make("estimator", described_by.name, described_by.options),
-            store=open_store(store, plugins),
-            preference=preference,
-            seed=settings.seed,
-            plugins=plugins,
-            router_name=settings.router.name,
-            user_key=user_key,
-        )
+        named = {"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed}
+        return cls(**parts_by_name(named, pool, store, plugins), user_key=user_key)
 
     @classmethod
     def from_file(
