@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aamc_sdk.batch import Estimates, Outcomes
 from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, UnknownDecisionError
@@ -386,3 +390,43 @@ def test_feedback_after_one_that_is_refused_is_not_appended(store: Store) -> Non
         store.judged_all(given)  # giving the whole again is harmless
     assert store.judged_all(given[2:]) == [True]
     assert ids(store)[1] == ["d/x", "d/w"]
+
+
+def test_32_threads_lose_no_feedback(store: Store) -> None:
+    each = 1000 if store.url.startswith("memory") else 50  # benchmarks/feedback.py gives 1,000 each to a file
+    store.decided([record(f"d{n}") for n in range(8)])
+    with ThreadPoolExecutor(32) as threads:
+        new = list(threads.map(lambda n: store.judged(Feedback(decision_id=f"d{n % 8}", quality=0.5, source=str(n))), range(32 * each)))
+    found = [feedback.id for feedback in store.experience(limit=10**6).feedback]
+    assert all(new)
+    assert len(found) == len(set(found)) == 32 * each
+
+
+@given(st.lists(st.tuples(st.sampled_from("dja"), st.integers(0, 2), st.integers(0, 2), st.sampled_from([None, "a", "b", "z"])), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(steps: list[tuple[str, int, int, str | None]]) -> None:
+    """Decisions, judgements and attempts on three decisions, with ids that repeat, candidates that do not exist, and early comers."""
+    with tempfile.TemporaryDirectory() as folder:
+        stores = [open_store("memory:", PLUGINS), open_store(f"sqlite:{folder}/log.db", PLUGINS)]
+        for kind, name, number, whom in steps:
+            outcomes = [outcome_of(store, kind, f"d{name}", number, whom) for store in stores]
+            assert outcomes[0] == outcomes[1]
+        memory, file = ([store.rows(), store.waiting()] for store in stores)
+        for row, other in zip(memory[0] + memory[1], [*file[0], *file[1]], strict=True):
+            assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
+        assert stores[0].experience(1, 3).feedback == stores[1].experience(1, 3).feedback
+        for store in stores:
+            store.close()
+
+
+def outcome_of(store: Store, kind: str, name: str, number: int, whom: str | None) -> object:
+    """Write something, and return what the store says to that."""
+    try:
+        if kind == "d":
+            return store.decided([record(name)])
+        if kind == "a":
+            return store.attempted(Attempt(name, number, whom or "", cost_usd=0.5 * number))
+        figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
+        return store.judged(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2)), figures)
+    except StoreError as error:
+        return str(error)

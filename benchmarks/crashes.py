@@ -1,0 +1,155 @@
+"""Kill a process that takes feedback, at random moments, again and again: what it acknowledged must be there exactly once.
+
+    python benchmarks/crashes.py --kills 50
+
+Eight threads decide and judge on one SQLite log, with a router that learns; each line that the
+process writes is a piece of feedback that was acknowledged. After every kill the next process goes
+on where the log ends. At the end the router as a restart gives it back, from its view and what came
+after, is compared with one that learns the whole log anew: the same bytes. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk import learner
+from aamc_sdk.batch import RoutingRequest, Scores
+from aamc_sdk.dataset import Experience
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import NoOptions, Router, Store
+from aamc_sdk.learner import Learner
+from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.part_state import state_of
+from aamc_sdk.stores.memory import MemoryStore
+from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.testing.world import POOL, make_dataset, make_reward
+
+THREADS = 8
+LONGEST_LIFE_SECONDS = 0.4
+
+
+class Posterior(Router):
+    """A Beta posterior a candidate, how many decisions it has seen, and when it learned last; draws uniformly."""
+
+    samples = True
+
+    def __init__(self, config: Any = None, services: Any = None) -> None:
+        super().__init__(config or NoOptions(), services)
+        self.alpha = dict.fromkeys(POOL.names, 1.0)
+        self.beta = dict.fromkeys(POOL.names, 1.0)
+        self.made = 0
+        self.last = 0.0
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Draw uniformly."""
+        even = np.full(request.mask.shape, 1 / request.mask.shape[1])
+        return Scores(even, even)
+
+    def learn(self, experience: Experience) -> None:
+        """Count qualities."""
+        self.made += experience.made
+        for feedback in experience.feedback:
+            self.alpha[feedback.candidate] += 0.99 * feedback.quality  # no binary fraction, so that the order of additions shows
+            self.beta[feedback.candidate] += 0.99 * (1 - feedback.quality)
+            self.last = feedback.time
+
+    def save(self, folder: Path) -> None:
+        """Write the posterior."""
+        write_json(folder / "posterior.json", {"alpha": self.alpha, "beta": self.beta, "made": self.made, "last": self.last})
+
+    def load(self, folder: Path) -> None:
+        """Read the posterior."""
+        vars(self).update(read_json(folder / "posterior.json"))
+
+
+def open_log(path: Path) -> SqliteStore:
+    """Open the log."""
+    return SqliteStore(f"sqlite:{path}", StoreOptions())
+
+
+def serve(path: Path, acknowledged: int) -> None:
+    """Decide and judge for ever, writing the id of each piece of feedback once it is acknowledged."""
+    learner.VIEW_EVERY = 100  # so that kills meet the keeping of views as well
+    controller = MetaController(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
+
+    def work(me: int) -> None:
+        draws = random.Random(os.getpid() * THREADS + me)
+        while True:
+            decision = controller.route("Hi", user=f"user {me}")
+            controller.feedback(decision.id, quality=draws.random(), latency_ms=1.0)
+            os.write(acknowledged, f"{decision.id}/explicit\n".encode())
+
+    for me in range(THREADS):
+        threading.Thread(target=work, args=(me,), daemon=True).start()
+    signal.pause()
+
+
+def live_and_die(path: Path, seconds: float) -> list[str]:
+    """Let a process serve, kill it some time after its first acknowledgement, and return all that it acknowledged."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        serve(path, writing)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        found = [lines.readline()]
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found += lines.readlines()
+    return [line.strip() for line in found if line.endswith("\n")]
+
+
+def learned(store: Store) -> bytes:
+    """Return the state of a router that starts on a log."""
+    router = Posterior()
+    Learner(store, router, lambda _: None).close()
+    return state_of(router)
+
+
+def everything(store: SqliteStore) -> list[str]:
+    """Return the ids of all feedback in a log."""
+    found: list[str] = []
+    position = 0
+    while (part := store.experience(position)).position > position:
+        position = part.position
+        found += [feedback.id for feedback in part.feedback]
+    return found
+
+
+def main() -> None:
+    """Kill as often as was asked for, and say what was left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    draws = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        open_log(path).close()
+        acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS))]
+        with closing(open_log(path)) as store:
+            kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
+            anew.add(store.rows(0, limit=10**9))
+            same = learned(store) == learned(anew)
+    counts = {"acknowledged": len(acknowledged), "kept": len(kept)}
+    lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
+    print(json.dumps({"kills": arguments.kills, **counts, "lost": lost, "twice": twice, "same_posterior": same}))
+
+
+if __name__ == "__main__":
+    main()

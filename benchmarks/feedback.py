@@ -1,0 +1,141 @@
+"""How much feedback a second the decision log takes, in memory and durably, beside a plain SQLite loop in the same run; prints JSON.
+
+    python benchmarks/feedback.py [--store redis://localhost:6379/0]
+
+Also gives 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts what is there. Figures are pieces a second by the
+clock, and the microseconds of CPU time that each takes. A disk or a processor shared with others makes the first vary; the second varies less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import Records
+from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.stores import open_store
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference
+
+THREADS, PROCESSES, EACH = 32, 4, 1000
+DECISIONS = 2000
+
+
+def opened(url: str) -> Store:
+    """Open a log."""
+    return open_store(url, get_plugin_manager())
+
+
+def decide(store: Store) -> None:
+    """Log the decisions that all feedback is about."""
+    request = make_request(make_dataset(DECISIONS))
+    store.decided(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
+
+
+def judgements(count: int, source: str) -> list[Feedback]:
+    """Return feedback, each piece new."""
+    return [Feedback(decision_id=f"d{n % DECISIONS}", quality=0.5, source=f"{source} {n}", time=1.0) for n in range(count)]
+
+
+def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
+    """Return how many of ``count`` pieces a second some work takes, and the CPU time of each."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    work()
+    taken, used = time.perf_counter() - begun, time.process_time() - cpu
+    return {"per_second": round(count / taken), "cpu_us": round(1e6 * used / count, 1)}
+
+
+def counted(store: Store) -> dict[str, int]:
+    """Return how much feedback a log holds, and how much of it twice."""
+    found: list[str] = []
+    position = 0
+    while (part := store.experience(position, 10_000)).position > position:
+        position = part.position
+        found += [feedback.id for feedback in part.feedback]
+    return {"kept": len(found), "twice": len(found) - len(set(found))}
+
+
+def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
+    """Measure the log in memory: in batches, by single calls, and through a controller."""
+    with closing(opened("memory:")) as store:
+        decide(store)
+        batch, single = [(feedback, None) for feedback in judgements(count, "batch")], judgements(count // 4, "single")
+        figures = {
+            "batch": rate(len(batch), lambda: store.judged_all(batch)),
+            "one_by_one": rate(len(single), lambda: [store.judged(feedback) for feedback in single]),
+        }
+    with MetaController.build(router="random", pool=POOL) as controller:
+        decide(controller.store)
+        given = judgements(count, "controller")
+        return figures | {"controller_feedback_batch": rate(len(given), lambda: controller.feedback_batch(given))}
+
+
+@contextmanager
+def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a table as one would write it without a log: ids, contents, a commit each, as durable as the log."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("CREATE TABLE feedback (id TEXT PRIMARY KEY, decision_id TEXT, content TEXT)")
+        yield connection
+
+
+def plain(path: Path, count: int = 500) -> dict[str, float]:
+    """Measure the plain loop."""
+    rows = [(feedback.id, feedback.decision_id, json.dumps({"quality": feedback.quality})) for feedback in judgements(count, "plain")]
+    with plain_table(path) as connection:
+        return rate(count, lambda: [connection.execute("INSERT INTO feedback VALUES (?, ?, ?)", row) for row in rows])
+
+
+def give(url: str, source: str) -> None:
+    """Give feedback from a process of its own, four threads at a time."""
+    with closing(opened(url)) as store, ThreadPoolExecutor(4) as threads:
+        list(threads.map(store.judged, judgements(EACH, source)))
+
+
+def durable(url: str) -> dict[str, object]:
+    """Measure a log that keeps what it is given: in batches, from many threads, from several processes."""
+    with closing(opened(url)) as store:
+        decide(store)
+        batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]
+        lone, shared = judgements(EACH // 4, "lone"), judgements(THREADS * EACH, "thread")
+        figures: dict[str, object] = {
+            "batch": rate(len(batch), lambda: store.judged_all(batch)),
+            "one_thread": rate(len(lone), lambda: [store.judged(feedback) for feedback in lone]),
+        }
+        with ThreadPoolExecutor(THREADS) as threads:
+            figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(store.judged, shared)))
+        spawned = multiprocessing.get_context("spawn")
+        processes = [spawned.Process(target=give, args=(url, f"process {me}")) for me in range(PROCESSES)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        given = len(batch) + len(lone) + len(shared) + PROCESSES * EACH
+        return figures | {"given": given, **counted(store)}
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", help="An empty log to measure as well, such as redis://localhost:6379/0.")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        beside = plain(Path(folder) / "plain.db")
+        sqlite = durable(f"sqlite:{folder}/log.db")
+    other = {} if arguments.store is None else {arguments.store.partition(":")[0]: durable(arguments.store)}
+    print(json.dumps({"memory": in_memory(), "plain_sqlite_a_commit_each": beside, "sqlite": sqlite, **other}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""What was acknowledged outlives kills at random moments, each piece once; the script does fifty when it is asked to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "crashes.py"
+
+
+def test_kills_lose_nothing_count_nothing_twice_and_leave_the_same_posterior() -> None:
+    ended = subprocess.run([sys.executable, str(SCRIPT), "--kills", "12"], capture_output=True, text=True, check=True, timeout=100)
+    found = json.loads(ended.stdout)
+    assert found["acknowledged"] >= 12
+    assert found["kept"] >= found["acknowledged"]
+    assert (found["lost"], found["twice"], found["same_posterior"]) == (0, 0, True)
