@@ -38,13 +38,13 @@ class Limits:
         seconds: Of wall-clock time, and about as many of the processor's.
         memory_mb: Megabytes of address space, the interpreter's own 30 included.
         file_mb: Megabytes of each file that it writes.
-        characters: Of what it prints, after which it is stopped.
+        printed_bytes: Of what it prints, after which it is stopped.
     """
 
     seconds: float = 5.0
     memory_mb: int = 512
     file_mb: int = 16
-    characters: int = 100_000
+    printed_bytes: int = 100_000
 
 
 @attrs.frozen(kw_only=True)
@@ -98,18 +98,24 @@ async def _run(programs: Sequence[str], limits: Limits, folder: str) -> Ran:
         start_new_session=True,
     )
     late = False
-    printed = complaints = ""
+    printed = complaints = b""
     try:
-        talk = asyncio.gather(_read(process, process.stdout, limits), _read(process, process.stderr, limits), _feed(process, programs))
-        printed, complaints, _ = await asyncio.wait_for(talk, limits.seconds)
-        await process.wait()
+        reading = _read(process, process.stdout, limits), _read(process, process.stderr, limits)
+        done = asyncio.gather(*reading, _feed(process, programs), process.wait())
+        printed, complaints, *_ = await asyncio.wait_for(done, limits.seconds)
     except asyncio.TimeoutError:
         late = True
     finally:
         _kill(process)
         await process.wait()
-    fences, _, trace = complaints.partition("\n")
-    return Ran(printed=printed, error=_error(process.returncode or 0, late, trace, limits), fences=tuple(fences.split()))
+    fences, _, trace = complaints.decode(errors="replace").partition("\n")
+    if late or process.returncode == -signal.SIGXCPU:
+        error: str | None = f"it took longer than {limits.seconds:g} s"
+    elif len(printed) >= limits.printed_bytes:
+        error = f"it printed more than {limits.printed_bytes} bytes"
+    else:
+        error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
+    return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
 
 
 async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) -> None:
@@ -120,15 +126,15 @@ async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) ->
         process.stdin.close()
 
 
-async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: Limits) -> str:
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: Limits) -> bytes:
     """Return what a program writes; one that writes too much is stopped."""
     content = b""
     while stream is not None and (chunk := await stream.read(_CHUNK)):
         content += chunk
-        if len(content) > limits.characters:
+        if len(content) >= limits.printed_bytes:
             _kill(process)
             break
-    return content[: limits.characters].decode(errors="replace")
+    return content[: limits.printed_bytes]
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
@@ -136,15 +142,6 @@ def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def _error(code: int, late: bool, trace: str, limits: Limits) -> str | None:
-    if late or code == -signal.SIGXCPU:
-        return f"it took longer than {limits.seconds:g} s"
-    if code == -signal.SIGKILL:
-        return f"it printed more than {limits.characters} characters, or used up its limits"
-    last = _last(trace.splitlines())
-    return None if code == 0 else last or f"it ended with code {code}"
 
 
 def _last(lines: Iterable[str]) -> str:
