@@ -39,7 +39,7 @@ class Topology:
         agents: How many ran.
         density: Edges between different agents over how many there could be, from 0 to 1; 0 for fewer than two agents.
         two_cycles: Pairs of agents of which each has followed the other.
-        hubs: Each agent's share of the transitions, those to or from it over all; they add up to more than 1.
+        hubs: Each agent's share of the transitions, those to or from it over all; they add up to 2.
     """
 
     agents: int
