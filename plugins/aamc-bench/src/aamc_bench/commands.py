@@ -165,6 +165,41 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         click.echo("Shift was not measured: the data names fewer categories than there are groups", err=True)
 
 
+@click.command("bandit", short_help="Measure what learning online costs, in the scenarios that operators fear.")
+@DATASETS
+@ROUTERS
+@click.option("--scenarios", metavar="A,B,...", help="Of stationary, drift, new-model, delayed, sparse, poisoned and restart; all by default.")
+@click.option("--estimates", metavar="A,B", help="What the estimator learned from other rows: outcomes, labels alone; both by default.")
+@SEEDS
+@click.option("--streams", type=click.IntRange(min=1, max=MOST_EPISODES), help="Streams of each seed; 2 by default.")
+@click.option("--steps", type=click.IntRange(min=1, max=MOST), help="Decisions of a stream, at most one for each row; 800 by default.")
+@experiment_options
+def bandit(out: Path | None, resume: Path | None, workers: int | None, as_json: bool, **given: Any) -> None:
+    """Measure what learning online costs, in the scenarios that operators fear.
+
+    Routers that know no outcome decide held-out rows one by one, and learn from what they are told. Regret is what a
+    choice loses to the best one of its query, summed up; beside the routers stand the best fixed candidate and choices at random.
+
+    Example: aamc bench bandit --dataset llmrouter:data/llmrouter --scenarios stationary,drift --seeds 0,1,2
+    """
+    from aamc_bench.bandit import experiment
+    from aamc_bench.bandit.table import figures_of, for_the_console, tables_of
+    from aamc_bench.figures import save_figure
+    from aamc_bench.folder import begin
+    from aamc_bench.results import show_results, write_results
+
+    with begin("bench bandit", out, resume, given, experiment.checked_options) as begun:
+        results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
+        document = experiment.document_of(begun.options, results, begun.folder)
+        tables = tables_of(document)
+        write_results(begun.folder, document, tables)
+        for name, draw in figures_of(document).items():
+            save_figure(begun.folder, name, draw)
+    show_results(begun.folder, document, for_the_console(tables["regret"]), as_json)
+    if failed is not None:
+        raise failed
+
+
 @click.command("speed", short_help="Measure how fast everything is, beside other programs in the same run.")
 @click.option("--parts", metavar="A,B,...", help="Of simulator, ppo, decision, estimate, startup and evaluation; all by default.")
 @click.option("--preset", type=click.Choice(["quick", "full"]), help="Whether long work is cut short and extrapolated; quick by default.")

@@ -9,6 +9,7 @@ from aamc_sdk import Component, hookimpl
 def aamc_commands() -> list[Component]:
     """Offer the experiments."""
     return [
+        Component("bench bandit", "aamc_bench.commands:bandit", "Measure what learning online costs, in the scenarios that operators fear."),
         Component("bench compare", "aamc_bench.commands:compare", "Compare routers on several datasets and seeds, in one table."),
         Component("bench robustness", "aamc_bench.commands:robustness", "Measure routers under noise and on categories they were not trained on."),
         Component("bench scalability", "aamc_bench.commands:scalability", "Measure decision time and quality against the number of candidates."),

@@ -1,0 +1,252 @@
+"""``aamc bench bandit``: its streams, how they are replayed, and what is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bench.bandit.experiment import Block, options_of, over_streams
+from aamc_bench.bandit.material import LABELS, OUTCOMES, Material, make_material
+from aamc_bench.bandit.measuring import FIGURES, measure
+from aamc_bench.bandit.replay import Rows, replay
+from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
+
+from aamc_sdk.batch import RoutingRequest, Scores
+from aamc_sdk.dataset import Experience
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.files import read_arrays, read_json, write_json
+from aamc_sdk.interfaces import NoOptions, Router, Services, Silence, Training
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.settings import Choice, read_settings
+from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
+
+pytestmark = pytest.mark.usefixtures("in_process")
+
+BEST = 3
+ROWS = 400
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    """Four hundred rows of the tiny world, whose last candidate is taken for the best."""
+    dataset = make_dataset(ROWS)
+    request = make_request(dataset).with_preference(np.array([0.9, 0.1, 0.0]))
+    request = attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
+    unheard = attrs.evolve(request, expected=attrs.evolve(request.expected, quality=request.expected.quality / 2))
+    services = Services(pool=POOL, reward=make_reward(dataset), make=lambda *_: None)
+    blind = Training(dataset=attrs.evolve(dataset, outcomes=None), request=request)
+    return Material(request=request, unheard=unheard, outcomes=dataset.outcomes, best=BEST, training=blind, services=services)
+
+
+def stream_of(material: Material, scenario: str, number: int = 0, steps: int = ROWS) -> Stream:
+    return make_stream(scenario, material, steps, seed=0, number=number)
+
+
+def test_a_stream_meets_every_row_once_in_an_order_that_follows_from_its_number(material: Material) -> None:
+    orders = [[query.text for query in stream_of(material, "stationary", number).request.queries] for number in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1]
+    assert sorted(orders[0]) == sorted(query.text for query in material.request.queries)
+    assert len(stream_of(material, "stationary", steps=7).reward) == 7
+
+
+def test_scenarios_share_the_order_and_what_does_not_concern_them(material: Material) -> None:
+    plain = stream_of(material, "stationary")
+    for scenario in SCENARIOS:
+        stream = stream_of(material, scenario)
+        assert [query.text for query in stream.request.queries] == [query.text for query in plain.request.queries]
+        assert np.array_equal(stream.reward, plain.reward) == (scenario != "drift")
+
+
+def test_drift_makes_the_best_model_fail_from_the_middle_on(material: Material) -> None:
+    before, after = stream_of(material, "stationary"), stream_of(material, "drift")
+    changed = before.outcomes.quality != after.outcomes.quality
+    assert not changed[: ROWS // 2].any()
+    assert not np.delete(changed, BEST, axis=1).any()
+    lost = after.outcomes.quality[ROWS // 2 :, BEST].sum() / before.outcomes.quality[ROWS // 2 :, BEST].sum()
+    assert lost == pytest.approx(0.5, abs=0.12)
+    assert after.reward == pytest.approx(material.reward(after.outcomes))
+
+
+def test_the_new_model_is_not_there_before_it_joins_and_nothing_is_known_of_its_outcomes(material: Material) -> None:
+    stream = stream_of(material, "new-model")
+    assert stream.available[:, BEST].sum() == ROWS - ROWS // 3
+    assert stream.best_fixed != BEST
+    rows = Rows.of(stream)
+    assert rows.requests[0].pool.names == POOL.names[:BEST]
+    assert rows.requests[-1].pool.names == POOL.names
+    assert list(rows.expected[0]) == list(POOL.names[:BEST])
+    plain = Rows.of(stream_of(material, "stationary"))
+    assert rows.expected[-1][POOL.names[BEST]] == plain.expected[-1][POOL.names[BEST]] / 2
+
+
+def test_feedback_is_late_rare_or_wrong_as_the_scenario_says(material: Material) -> None:
+    late = stream_of(material, "delayed").told_at - np.arange(1, ROWS + 1)
+    assert (late.min() >= 0, late.max() < 200, late.mean() > 80) == (True, True, True)
+    told = stream_of(material, "sparse").told_at
+    assert 0 < np.mean(told != NEVER) < 0.1
+    assert 0.05 < stream_of(material, "poisoned").opposite.mean() < 0.15
+    assert stream_of(material, "restart").restart == ROWS // 2
+
+
+class Diary(Router):
+    """Takes the first candidate and notes what it hears; what it has heard survives a save."""
+
+    Config = NoOptions
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(NoOptions(), services)
+        self.heard: list[tuple[int, str, str, float]] = []
+        self.made = 0
+
+    def score(self, request: RoutingRequest) -> Scores:
+        return Scores(np.tile(np.arange(len(request.pool), 0.0, -1), (len(request), 1)))
+
+    def learn(self, experience: Experience) -> None:
+        self.made += experience.made
+        self.heard += [(self.made, feedback.decision_id, feedback.candidate, feedback.quality) for feedback in experience.feedback]
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "diary.json", [self.made, self.heard])
+
+    def load(self, folder: Path) -> None:
+        self.made, heard = read_json(folder / "diary.json")
+        self.heard = [tuple(entry) for entry in heard]
+
+
+@pytest.mark.parametrize("scenario", list(SCENARIOS))
+def test_a_router_hears_each_feedback_once_and_not_before_its_time(material: Material, scenario: str) -> None:
+    stream, made = stream_of(material, scenario), list[Diary]()
+
+    def make() -> Diary:
+        made.append(Diary(material.services))
+        return made[-1]
+
+    replay(make, stream, Rows.of(stream), seed=0, name="diary")
+    diary = made[-1]
+    assert len(made) == (2 if scenario == "restart" else 1)
+    assert diary.made == ROWS
+    due = {f"diary/{step}": at for step, at in enumerate(stream.told_at.tolist()) if NEVER < at < ROWS}
+    assert {name: heard_at for heard_at, name, _, _ in diary.heard} == due
+    assert len(diary.heard) == len(due)
+    for _, name, candidate, quality in diary.heard:
+        step = int(name.removeprefix("diary/"))
+        truth = stream.outcomes.quality[step, POOL.index(candidate)]
+        assert quality == (1 - truth if stream.opposite[step] else truth)
+
+
+@pytest.mark.parametrize("name", ["linear-thompson", "thompson", "epsilon-greedy"])
+def test_a_restart_changes_no_decision(material: Material, name: str) -> None:
+    def make() -> Router:
+        return get_plugin_manager().make("router", name, material.services)
+
+    streams = [stream_of(material, scenario, steps=120) for scenario in ("stationary", "restart")]
+    plain, restarted = (replay(make, stream, Rows.of(stream), 0, name) for stream in streams)
+    assert plain.tolist() == restarted.tolist()
+
+
+SMALL = {"name": "lexical", "folds": 2}
+
+
+def test_the_estimator_sees_no_row_of_the_streams_and_of_outcomes_what_it_is_allowed(outcomes: str) -> None:
+    settings = read_settings({"router": "random", "estimator": SMALL, "dataset": outcomes})
+    made = {knowledge: make_material(settings, knowledge, get_plugin_manager(), Silence()) for knowledge in (OUTCOMES, LABELS)}
+    for material in made.values():
+        streamed, trained = ({query.text for query in queries} for queries in (material.request.queries, material.training.dataset.queries))
+        assert not streamed & trained
+        assert material.training.dataset.outcomes is None
+    assert made[LABELS].request.expected.quality is None
+    known, unheard = made[OUTCOMES].request.expected.quality, made[OUTCOMES].unheard.expected.quality
+    assert np.isfinite(known).all()
+    assert not np.allclose(known, unheard)
+
+
+def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(outcomes: str, tmp_path: Path) -> None:
+    settings = read_settings({"router": "random", "routers": ["random"], "estimator": SMALL, "dataset": outcomes})
+    (tmp_path / "job").mkdir()
+    found = measure(tmp_path / "job", Silence(), settings.plain(), LABELS, ["stationary"], streams=2, steps=20)
+    kept = read_arrays(tmp_path / "job" / "streams.npz")
+    assert found["steps"] == 20
+    assert kept["points"].tolist() == list(range(1, 21))
+    assert all(kept[name].shape == (1, 2, 2, 20) for name in FIGURES)
+    assert (np.diff(kept["regret"], axis=-1) >= 0).all()
+    material = make_material(settings, LABELS, get_plugin_manager(), Silence())
+    stream = make_stream("stationary", material, 20, settings.seed, 1)
+    regret = stream.reward.max(axis=1).sum() - stream.reward.sum(axis=0).max()
+    assert kept["regret"][0, 1, 1, -1] == pytest.approx(regret)
+
+
+def test_the_hierarchical_bootstrap_is_centred_and_as_wide_as_seeds_and_streams_differ() -> None:
+    rng = np.random.default_rng(0)
+    each = [shift + rng.normal(size=(1, 1, 5, 1)) for shift in (0.0, 10.0, 20.0)]
+    found = over_streams(each, 2000)[:, 0, 0, 0]
+    assert found[0] == pytest.approx(np.mean(each))
+    assert found[1:].mean() == pytest.approx(found[0], abs=0.3)
+    means = [one.mean() for one in each]
+    assert found[1:].std() == pytest.approx(np.sqrt(np.var(means) / 3 + 1 / 15), rel=0.15)
+    alike = over_streams([np.ones((2, 3, 4, 5))], 10)
+    assert alike.shape == (11, 2, 3, 5)
+    assert (alike == 1).all()
+
+
+def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
+    def file(steps: int) -> dict[str, Any]:
+        points = np.arange(10, steps + 1, 10)
+        return {"points": points} | {name: np.tile(points, (1, 2, 1, 1)).astype(float) for name in FIGURES}
+
+    block = Block.of([file(100), file(60)], {"settings": {"evaluation": {"resamples": 20}}})
+    assert block.points[-1] == 60
+    (record, _) = block.records(0, ["linear-thompson", "best fixed"])
+    assert record["regret"]["value"] == 60
+    assert record["quality"]["value"] == 1
+
+
+def test_options_name_what_they_do_not_know() -> None:
+    with pytest.raises(ConfigError, match="no scenario 'drfit'; did you mean 'drift'"):
+        options_of(scenarios="drfit")
+    with pytest.raises(ConfigError, match="no router 'greedy'"):
+        options_of(routers="greedy")
+    with pytest.raises(ConfigError, match="no kind of estimates 'all'"):
+        options_of(estimates="all")
+
+
+def test_options_of_a_router_go_to_its_variants_too() -> None:
+    options = options_of(routers="linear-thompson,linucb,published", assignments=("routers.linear-thompson.discount=0.9",))
+    routers = {name: Choice.of(choice, name) for name, choice in options["settings"]["routers"].items()}
+    assert routers["linucb"] == Choice("linear-thompson", {"discount": 0.9, "mode": "linucb"})
+    assert routers["published"] == Choice("thompson", {"blend": "published"})
+
+
+def test_without_an_estimator_there_is_one_kind_of_estimates() -> None:
+    assert options_of(estimator="none")["estimates"] == [LABELS]
+
+
+SHORT = ("--estimates", "labels", "--set", "estimator.folds=2", "--set", "evaluation.resamples=50", "--out", "found", "--json")
+
+
+def test_the_command_leaves_tables_and_curves(aamc, outcomes: str, tmp_path: Path) -> None:
+    size = ("--seeds", "0,1", "--streams", "1", "--steps", "30", "--routers", "linear-thompson,published,uniform")
+    status, out, _ = aamc("bench", "bandit", "--dataset", outcomes, *size, "--scenarios", "stationary,new-model", *SHORT)
+    assert status == 0
+    document = json.loads(out)
+    assert document == json.loads((tmp_path / "found" / "results.json").read_text())
+    places = {(record["estimates"], record["scenario"], record["router"]) for record in document["records"]}
+    assert len(places) == len(document["records"]) == 2 * 4
+    for record in document["records"]:
+        low, high = record["regret"]["ci95"]
+        assert 0 <= low <= record["regret"]["value"] <= high
+        assert (record["over_fixed"]["value"] == 0) or record["router"] != "best fixed"
+        assert (record["saved"]["value"] == 0) or record["router"] != "published"
+    assert "over best fixed" in (tmp_path / "found" / "regret.md").read_text()
+    assert {file.name for file in (tmp_path / "found" / "figures").glob("*.png")} == {"regret-1-labels.png"}
+
+
+def test_reward_of_a_stream_is_that_of_the_preference(material: Material) -> None:
+    stream = stream_of(material, "stationary", steps=5)
+    reward: LinearReward = material.services.reward
+    vector = reward.vector(stream.outcomes)
+    assert stream.reward == pytest.approx(0.9 * vector[..., 0] + 0.1 * vector[..., 1])
