@@ -73,13 +73,14 @@ def one_seed(suite: str, seed: int, given: argparse.Namespace) -> tuple[Played, 
     routes = Counter(route for route in asyncio.run(routes_of(train, agents, given.steps)) if route)
     order, _ = best_pipeline(train, routes, executor, rule, given.steps)
     played["pipeline"] = play(test, in_order(order), executor, rule, given.steps)
-    for number, (route, _) in enumerate(routes.most_common(PIPELINES), start=1):
+    frequent = [route for route, _ in routes.most_common(PIPELINES)]
+    for number, route in enumerate(frequent, start=1):
         played[f"pipeline-{number}"] = play(test, in_order(route), executor, rule, given.steps)
     best = asyncio.run(routes_of(test, agents, given.steps))
     played["cheapest-route"] = [play([task], in_order(route), executor, rule, given.steps)[0] for task, route in zip(test, best, strict=True)]
     puppeteer.close()
     executor.close()
-    return played, about | {"pipeline": order}
+    return played, about | {"pipeline": order, "frequent_routes": frequent}
 
 
 def above(learned: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
