@@ -10,6 +10,8 @@ import attrs
 from aamc_puppeteer.rewards import REWARDS, RewardRule
 from aamc_sdk import option
 
+TOOLS = ("calculator", "parser", "table", "strings", "retriever", "extractor", "checker", "reviser")
+"""The agents that need neither a model nor a process of their own."""
 JOINS = ("vote", "judge")
 
 
@@ -17,7 +19,7 @@ JOINS = ("vote", "judge")
 class PuppeteerConfig:
     """Options of ``puppeteer``. An action is an activation of an agent, or the decision to stop."""
 
-    agents: tuple[str, ...] = option((), "agents by name; none: every tool that the plugins offer")
+    agents: tuple[str, ...] = option(TOOLS, "agents by name")
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
     estimator: str = option("lexical", "estimator whose embedding describes tasks and agents; trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
@@ -35,11 +37,13 @@ class PuppeteerConfig:
 
     updates: int = option(400, "gradient steps", at_least=0)
     episodes: int = option(32, "episodes of one update, played side by side", at_least=1)
-    learning_rate: float = option(3e-3, "step size of Adam at first; falls linearly to a tenth", above=0)
-    entropy_bonus: float = option(0.05, "weight of the policy's entropy at first, in normalised reward per nat; falls linearly to 0", at_least=0)
+    learning_rate: float = option(0.01, "step size of Adam; falls to a tenth in the last third", above=0)
+    entropy_bonus: float = option(0.5, "weight of the policy's entropy at first, in normalised reward per nat; falls to 0", at_least=0)
     gradient_clip: float = option(1.0, "greatest length of the policy's gradient, and of the baseline's", above=0)
     absent_agents: float = option(0.2, "share of training episodes in which some agents are missing", at_least=0, at_most=1)
-    withheld_names: float = option(0.3, "share of agents' names that the policy is not told in training", at_least=0, at_most=1)
+    withheld: float = option(
+        0.3, "share of agents whose name the policy is not told in training; of half of them neither the description", at_least=0, at_most=1
+    )
     hidden: int = option(64, "width of hidden layers", at_least=1)
     checkpoint_every: int = option(50, "updates between checkpoints", at_least=1)
 

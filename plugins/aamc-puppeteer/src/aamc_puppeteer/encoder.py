@@ -21,21 +21,36 @@ from aamc_sdk.types import Candidate
 
 WORDS = 64
 NAME = 32
-_LENGTH = 4.0
+LENGTH = 4.0
 """Of a text's hashed words, so that each weighs about as much as a number of the embedding."""
+_LEAST_DEVIATION = 0.05
+"""Of cosines: below it, differences between agents are noise."""
 _READ = 2000
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 STATE_NUMBERS = ("activations", "few_left", "last_one", "steps_left", "cost", "said_something", "agents_used", "output_length")
 """The first numbers of a state; one for each fault of the last activation follows."""
-PAIR_NUMBERS = ("ran", "runs", "ran_last", "ran_before", "failed_last", "cost", "task_words", "task_meaning", "output_words")
-"""What is known of an agent in a state: its turns so far, and how alike its description is to the task and the last output."""
+PAIR_NUMBERS = (
+    "ran",
+    "runs",
+    "ran_last",
+    "ran_before",
+    "failed_last",
+    "cost",
+    "output_words",
+    "task_words",
+    "task_meaning",
+    "best_words",
+    "best_meaning",
+)
+"""What is known of an agent in a state: its turns so far, how alike its description is to the last output compared with the
+others', and to the task, by words and by meaning, as it is and compared: all of which holds for agents that nobody has seen."""
 
 Embed = Callable[[Sequence[str]], Array32]
 
 
 @attrs.frozen(eq=False)
 class Features:
-    """B states in numbers: ``state [B, S]`` and ``pair [B, M, 9]``."""
+    """B states in numbers: ``state [B, S]`` and ``pair [B, M, 11]``."""
 
     state: Array32
     pair: Array32
@@ -81,7 +96,7 @@ class Encoder:
         self._meaning = _directions(embed([text or agent.name for text, agent in zip(texts, agents, strict=True)]))
         self.width = self._meaning.shape[1]
         self.names = np.stack([hashed_words(agent.name, NAME) for agent in agents])
-        self.descriptions = np.concatenate((self._words, self._meaning * _LENGTH), axis=1)
+        self.descriptions = np.concatenate((self._words, self._meaning * LENGTH), axis=1)
 
     def learn_tasks(self, texts: Sequence[str]) -> None:
         """Embed tasks beforehand, all at once."""
@@ -100,14 +115,16 @@ class Encoder:
         ran = np.zeros((len(states), 2, WORDS), np.float32)
         for row, state in enumerate(states):
             self._write_turns(state.history, pair[row], ran[row])
-        pair[:, :, 6] = task_words @ self._words.T / _LENGTH**2
-        pair[:, :, 7] = _directions(tasks) @ self._meaning.T
-        pair[:, :, 8] = last @ self._words.T / _LENGTH**2
+        pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2)
+        pair[:, :, 7] = 2 * task_words @ self._words.T / LENGTH**2
+        pair[:, :, 8] = 2 * _directions(tasks) @ self._meaning.T
+        pair[:, :, 9] = _relative(pair[:, :, 7])
+        pair[:, :, 10] = _relative(pair[:, :, 8])
         numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
         return Features(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
 
     def _write_turns(self, history: Sequence[Activation], pair: Array32, ran: Array32) -> None:
-        """Write who ran into ``pair [M, 9]``, and into ``ran [2, W]`` the words of the last one and the mean of all."""
+        """Write who ran into ``pair [M, 11]``, and into ``ran [2, W]`` the words of the last one and the mean of all."""
         known = [(self._places[turn.agent], turn) for turn in history if turn.agent in self._places]
         for place, turn in known:
             numbers = pair[place]
@@ -150,8 +167,14 @@ def _directions(vectors: Array32) -> Array32:
     return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
 
+def _relative(likeness: Array32) -> Array32:
+    """Return how each agent's likeness ``[B, M]`` compares with the others', in their deviations."""
+    deviation = np.maximum(likeness.std(axis=1, keepdims=True), _LEAST_DEVIATION)
+    return np.asarray((likeness - likeness.mean(axis=1, keepdims=True)) / deviation)
+
+
 def _scaled(vector: Array32) -> Array32:
     length = float(np.linalg.norm(vector))
-    vector *= _LENGTH / length if length else 1
+    vector *= LENGTH / length if length else 1
     vector.flags.writeable = False
     return vector

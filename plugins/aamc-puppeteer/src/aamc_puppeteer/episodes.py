@@ -17,7 +17,7 @@ from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget
 
 Decide = Callable[[Features, Array32, NDArray[np.bool_]], Array32]
-"""Returns probabilities ``[B, M + 1]`` from features, the names that are told ``[B, M]`` and the agents that are there ``[B, M]``."""
+"""Returns probabilities ``[B, M + 1]`` from features, what is told of agents ``[B, M, 2]`` and the agents that are there ``[B, M]``."""
 
 
 @attrs.frozen(eq=False)
@@ -105,7 +105,7 @@ class Player:
         rng: np.random.Generator,
         *,
         sample: bool = True,
-        named: Array32 | None = None,
+        told: Array32 | None = None,
         there: NDArray[np.bool_] | None = None,
     ) -> Played:
         """Play an episode of each task, all side by side.
@@ -116,11 +116,11 @@ class Player:
             steps: Most activations of an episode.
             rng: All randomness.
             sample: Whether actions are drawn; else the most probable ones are taken.
-            named: Names that the policy is told, ``[N, M]``; all when None.
+            told: Whether the policy is told each name and description, ``[N, M, 2]``; all when None.
             there: Agents that can be activated, ``[N, M]``; all when None.
         """
         shape = (len(tasks), len(self._names))
-        named = np.ones(shape, np.float32) if named is None else named
+        told = np.ones((*shape, 2), np.float32) if told is None else told
         there = np.ones(shape, bool) if there is None else there
         budget = Budget(steps=steps)
         luck = rng.integers(2**62, size=len(tasks))
@@ -129,7 +129,7 @@ class Player:
         while running := [episode for episode in episodes if episode.stop is None]:
             rows = [episode.number for episode in running]
             features = self._encoder.encode([episode.state for episode in running])
-            probabilities = decide(features, named[rows], there[rows])
+            probabilities = decide(features, told[rows], there[rows])
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else greatest)(probabilities, uniforms)
             for place, (episode, action) in enumerate(zip(running, actions.tolist(), strict=True)):

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
+from aamc_puppeteer.encoder import LENGTH, PAIR_NUMBERS, Encoder, Features, described, state_width
 from aamc_puppeteer.episodes import Player, Running, begin, greatest, sampled
 from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.measures import summarise
 from aamc_puppeteer.recording import Recording
-from aamc_puppeteer.state import STOP, Stop, TaskState, Trajectory, answer
+from aamc_puppeteer.state import STOP, Activation, Stop, TaskState, Trajectory, answer
 from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.tracing import episode_span
 from aamc_sdk import Agent, Dataset, Decision, Estimator, Orchestrator, Pool, Preference, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.draw import uniform
@@ -26,6 +27,7 @@ from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PoolErro
 from aamc_sdk.features import Array32
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
+from aamc_sdk.pools import default_pool
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.types import new_ids
 
@@ -56,17 +58,17 @@ class Puppeteer(Orchestrator):
         self._learner: Learner | None = None
         self._trained_names: frozenset[str] = frozenset()
         self._recording: Recording | None = None
-        self._scale = 1.0
+        self._centre, self._scale = np.zeros(1, np.float32), 1.0
         if agents is None:
             agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
         self.use(agents)
 
     @classmethod
-    def of(cls, agents: Sequence[Agent], *, seed: int = 0, **options: Any) -> Puppeteer:
+    def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, **options: Any) -> Puppeteer:
         """Return an untrained puppeteer of some agents.
 
         Args:
-            agents: Who may be activated.
+            agents: Who may be activated: agents, or the names of those that plugins offer.
             seed: All randomness follows from it.
             **options: Those of :class:`PuppeteerConfig`.
 
@@ -79,8 +81,9 @@ class Puppeteer(Orchestrator):
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
             return plugins.make(kind, name, lent, options)
 
-        lent = Services(pool=Pool(agent.spec for agent in agents), reward=LinearReward(), make=make, seed=seed)
-        return cls(configure(PuppeteerConfig, options, where="puppeteer"), lent, agents)
+        lent = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
+        made = [make("agent", agent, {}) if isinstance(agent, str) else agent for agent in agents]
+        return cls(configure(PuppeteerConfig, options, where="puppeteer"), lent, made)
 
     def use(self, agents: Sequence[Agent]) -> None:
         """Take another set of agents; what was learned stays, and a newcomer is scored from its description.
@@ -145,11 +148,10 @@ class Puppeteer(Orchestrator):
         check_tasks(tasks)
         with one_thread():
             self._begin([task.text for task in tasks])
-            learner, encoder = self._parts()
+            learner, encoder = self.parts()
             self._trained_names = frozenset(self.pool.names)
             encoder.learn_tasks([task.text for task in tasks])
-            player = Player(encoder, self._executor, self.pool.names, self.config.rule)
-            job = Job(self.config, self.services.seed, learner, player, tasks, self.pool.names, folder, watch)
+            job = Job(self.config, self.services.seed, learner, self.player(), tasks, self.pool.names, folder, watch)
             if resume:
                 job.restore()
             job.run(progress or Silence())
@@ -160,8 +162,10 @@ class Puppeteer(Orchestrator):
         words = list(dict.fromkeys([*texts, *map(described, self.pool), *self.pool.names]))
         estimator: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
         estimator.train(Training(dataset=Dataset(queries=[Query(text) for text in words if text])))
-        self._estimator, self._scale = estimator, 1.0
-        self._scale = 1 / max(float(np.sqrt(np.mean(self._embed(words) ** 2))), 1e-6)
+        self._estimator, self._centre, self._scale = estimator, np.zeros(1, np.float32), 1.0
+        embedding = self._embed(list(dict.fromkeys(texts)) or words)
+        self._centre = embedding.mean(axis=0)
+        self._scale = LENGTH / max(float(np.sqrt(np.mean(np.sum((embedding - self._centre) ** 2, axis=1)))), 1e-3)
         self._learner = None
         self._meet_agents()
 
@@ -170,7 +174,7 @@ class Puppeteer(Orchestrator):
         embedding = self._estimator.estimate([Query(text) for text in texts]).embedding
         if embedding is None or not np.isfinite(embedding).all():
             raise EstimatesError(f"the puppeteer needs an estimator that embeds texts, and {self.config.estimator!r} does not; use lexical or tce")
-        return np.asarray(embedding * self._scale, np.float32)
+        return np.asarray((embedding - self._centre) * self._scale, np.float32)
 
     def _meet_agents(self) -> None:
         """Read the descriptions of the present agents, and give what was learned, or an untrained policy, to them."""
@@ -182,7 +186,8 @@ class Puppeteer(Orchestrator):
         policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
         self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
 
-    def _parts(self) -> tuple[Learner, Encoder]:
+    def parts(self) -> tuple[Learner, Encoder]:
+        """Return the policy and the encoder; an untrained policy where nothing was learned."""
         if self._learner is None:
             self._begin([])
         assert self._learner is not None
@@ -201,19 +206,20 @@ class Puppeteer(Orchestrator):
         """
         from aamc_puppeteer.training import one_thread
 
-        _, encoder = self._parts()
-        player = Player(encoder, self._executor, self.pool.names, self.config.rule)
-        named = np.repeat(self._named(), len(tasks), axis=0)
         with one_thread():
-            played = player.play(
-                self._decide,
+            played = self.player().play(
+                self.decide,
                 tasks,
                 self.config.max_steps,
                 np.random.default_rng((self.services.seed, seed)),
                 sample=self.config.sample if sample is None else sample,
-                named=named,
+                told=np.repeat(self._told(), len(tasks), axis=0),
             )
         return played.trajectories
+
+    def player(self) -> Player:
+        """Return what plays episodes with the present agents."""
+        return Player(self.parts()[1], self._executor, self.pool.names, self.config.rule)
 
     async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each step as it is done; the last one's content is the answer.
@@ -235,10 +241,13 @@ class Puppeteer(Orchestrator):
         """Work on a task along one path and return what happened, judged where the task has a verifier."""
         work = as_task(task)
         episode = begin(0, work, budget.steps, 0)
-        async for _ in self.steps(episode, budget):
-            pass
-        verdict = (await asyncio.to_thread(self._executor.verify, [(work, answer(episode.state))]))[0]
-        return episode.finished(verdict, self.config.rule)
+        with episode_span(episode.state) as tell:
+            async for _ in self.steps(episode, budget):
+                pass
+            verdict = (await asyncio.to_thread(self._executor.verify, [(work, answer(episode.state))]))[0]
+            trajectory = episode.finished(verdict, self.config.rule)
+            tell(trajectory)
+        return trajectory
 
     async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
         """Carry an episode on to its end."""
@@ -254,25 +263,30 @@ class Puppeteer(Orchestrator):
                 yield Step(decision=decision, content=answer(episode.state) or "", final=True)
                 return
             left = budget.seconds - (time.monotonic() - began)
-            activation = (await asyncio.to_thread(self._executor.activate, [(decision.candidate, episode.state)], max(left, 0.0)))[0]
+            activation = (await asyncio.to_thread(self.activate, [(decision.candidate, episode.state)], left))[0]
             episode.take(activation)
             episode.check_end(budget, time.monotonic() - began)
             yield step_of(decision, episode)
 
+    def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
+        """Let agents work on states, side by side, for ``seconds`` or the option's timeout, whichever is shorter."""
+        return self._executor.activate(turns, max(seconds, 0.0))
+
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
-        _, encoder = self._parts()
-        named = np.repeat(self._named(), len(states), axis=0)
-        return self._decide(encoder.encode(states), named, np.ones(named.shape, bool))
+        _, encoder = self.parts()
+        told = np.repeat(self._told(), len(states), axis=0)
+        return self.decide(encoder.encode(states), told, np.ones(told.shape[:2], bool))
 
-    def _decide(self, features: Features, named: Array32, there: NDArray[np.bool_]) -> Array32:
+    def decide(self, features: Features, told: Array32, there: NDArray[np.bool_]) -> Array32:
+        """Return the policy's probabilities, ``[B, M + 1]``."""
         from aamc_puppeteer.training import decide
 
-        return decide(self._parts()[0], features, named, there)
+        return decide(self.parts()[0], features, told, there)
 
-    def _named(self) -> Array32:
-        """Return whose name the policy is told, ``[1, M]``: of those that it was trained with."""
-        return np.array([[name in self._trained_names for name in self.pool.names]], np.float32)
+    def _told(self) -> Array32:
+        """Return what the policy is told, ``[1, M, 2]``: every description, and the names of those that it was trained with."""
+        return np.array([[(name in self._trained_names, True) for name in self.pool.names]], np.float32)
 
     def _decided(self, probabilities: Array32) -> Decision:
         """Return a decision drawn from, or the best of, ``[M + 1]`` probabilities."""
@@ -294,9 +308,10 @@ class Puppeteer(Orchestrator):
 
     def save(self, folder: Path) -> None:
         """Write the policy, the estimator, and the names of the agents that it was trained with."""
-        learner, _ = self._parts()
+        learner, _ = self.parts()
         assert self._estimator is not None
-        write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
+        weights = {name: array.numpy() for name, array in learner.policy.state_dict().items()}
+        write_arrays(folder / "policy.npz", {**weights, "centre": self._centre})
         write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "scale": self._scale})
         (folder / "estimator").mkdir(exist_ok=True)
         self._estimator.save(folder / "estimator")
@@ -316,9 +331,9 @@ class Puppeteer(Orchestrator):
         self._estimator.load(folder / "estimator")
         try:
             self._scale, self._trained_names = float(about["scale"]), frozenset(map(str, about["agents"]))
-            self._learner = None
+            self._centre, self._learner = arrays.pop("centre"), None
             self._meet_agents()
-            self._parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+            self.parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
         if not all(np.isfinite(array).all() for array in arrays.values()):

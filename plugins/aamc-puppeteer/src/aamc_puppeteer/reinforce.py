@@ -8,7 +8,7 @@ running deviation, so that options mean the same whatever the rewards' unit is.
     A_{nt} &= G_{nt} / \sigma - V(s_{nt})                                                               & (9) \\
     L^\pi &= -\tfrac1N \textstyle\sum_n \sum_t \gamma^{t - 1} A_{nt} \log \pi(a_{nt} \mid s_{nt})       & (10) \\
     L^V &= \text{mean of } (V(s_{nt}) - G_{nt} / \sigma)^2                                              & (11) \\
-    L &= L^\pi - \beta \cdot \text{mean entropy of } \pi(\cdot \mid s_{nt}) + \tfrac12 L^V              & (12)
+    L &= L^\pi - \tfrac{\beta}{N} \textstyle\sum_n \sum_t H(\pi(\cdot \mid s_{nt})) + \tfrac12 L^V       & (12)
 
 (10)'s gradient is an unbiased estimate of that of the expected discounted reward, over sigma: the baseline V sees the
 state alone, and the factor gamma^(t-1), which is often left out, belongs to it.
@@ -60,7 +60,7 @@ class Batch:
 
     Attributes:
         features: What was seen before each, ``[K]``.
-        named: Which names the policy was told, ``[K, M]``.
+        told: Whether the policy was told each agent's name, and its description, ``[K, M, 2]``.
         there: Which agents there were, ``[K, M]``.
         action: Which agent was activated, or M to stop, ``[K]``.
         returns: G, ``[K]``.
@@ -69,7 +69,7 @@ class Batch:
     """
 
     features: Features
-    named: Array32
+    told: Array32
     there: NDArray[np.bool_]
     action: NDArray[np.intp]
     returns: Array32
@@ -95,21 +95,27 @@ class Learner:
         self._deviation = 0.0
         self._optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
 
-    def log_probabilities(self, features: Features, named: Array32, there: NDArray[np.bool_]) -> Tensor:
+    def log_probabilities(self, features: Features, told: Array32, there: NDArray[np.bool_]) -> Tensor:
         """Return the policy's log probabilities, ``[B, M + 1]``."""
         state, pair = torch.as_tensor(features.state), torch.as_tensor(features.pair)
-        log_p: Tensor = self.policy(state, pair, self._description, self._name, torch.as_tensor(named), torch.as_tensor(there))
+        log_p: Tensor = self.policy(state, pair, self._description, self._name, torch.as_tensor(told), torch.as_tensor(there))
         return log_p
 
     def update(self, batch: Batch, remaining: float) -> dict[str, float]:
-        """Take one gradient step by (12); ``remaining`` falls from 1 to 0 over the training, and the entropy's weight with it."""
+        """Take one gradient step by (12).
+
+        Args:
+            batch: What the present policy did.
+            remaining: Falls from 1 to 0 over the training. The entropy's weight is its cube, so that the policy explores
+                long and is sharp at the end; the step size falls to a tenth in the last third.
+        """
         if not len(batch.action):
             return {}
         config = self._config
         for group in self._optimiser.param_groups:
-            group["lr"] = config.learning_rate * (0.1 + 0.9 * remaining)
+            group["lr"] = config.learning_rate * min(1.0, 0.1 + 2.5 * remaining)
         self._deviation = running_deviation(self._deviation, batch.returns)
-        loss, figures = self.loss(batch, self._deviation, config.entropy_bonus * remaining)
+        loss, figures = self.loss(batch, self._deviation, config.entropy_bonus * remaining**3)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         for parameters in (self.policy.actor(), list(self.policy.baseline.parameters())):
@@ -122,11 +128,11 @@ class Learner:
         target = torch.as_tensor(batch.returns) / deviation
         state, pair, there = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.there))
         value = self.policy.value(state, pair, there)
-        log_p = self.log_probabilities(batch.features, batch.named, batch.there)
+        log_p = self.log_probabilities(batch.features, batch.told, batch.there)
         chosen = log_p.gather(1, torch.as_tensor(batch.action)[:, None])[:, 0]
         weight = torch.as_tensor(self._config.discount**batch.step, dtype=torch.float32)
         actor = policy_loss(chosen, (target - value).detach(), weight, batch.episodes)
-        spread = entropy(log_p).mean()
+        spread = entropy(log_p).sum() / batch.episodes
         critic = ((value - target) ** 2).mean()
         figures = {"policy_loss": float(actor.detach()), "value_loss": float(critic.detach()), "entropy": float(spread.detach())}
         return actor - entropy_weight * spread + 0.5 * critic, figures

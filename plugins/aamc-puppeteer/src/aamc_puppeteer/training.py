@@ -45,13 +45,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def decide(learner: Learner, features: Features, named: Array32, there: NDArray[np.bool_]) -> Array32:
+def decide(learner: Learner, features: Features, told: Array32, there: NDArray[np.bool_]) -> Array32:
     """Return a policy's probabilities, ``[B, M + 1]``."""
     with torch.no_grad():
-        return np.asarray(learner.log_probabilities(features, named, there).exp().numpy())
+        return np.asarray(learner.log_probabilities(features, told, there).exp().numpy())
 
 
-def as_batch(played: Played, named: Array32, there: NDArray[np.bool_], discount: float) -> Batch:
+def as_batch(played: Played, told: Array32, there: NDArray[np.bool_], discount: float) -> Batch:
     """Return the actions of episodes with their returns (4)."""
     returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
     choices = played.choices
@@ -59,7 +59,7 @@ def as_batch(played: Played, named: Array32, there: NDArray[np.bool_], discount:
     empty = Features(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
     return Batch(
         features=Features.concatenate([choice.features for choice in choices]) if choices else empty,
-        named=named[episodes],
+        told=told[episodes],
         there=there[episodes],
         action=np.array([choice.action for choice in choices], np.intp),
         returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float32),
@@ -113,14 +113,14 @@ class Job:
         config = self.config
         rng = np.random.default_rng((self.seed, self._done))
         drawn = rng.integers(len(self.tasks), size=config.episodes)
-        named = (rng.random((config.episodes, len(self.names))) >= config.withheld_names).astype(np.float32)
+        told = withholdings(rng, config.episodes, len(self.names), config.withheld)
         there = absences(rng, config.episodes, len(self.names), config.absent_agents)
         played = self.player.play(
-            lambda *seen: decide(self.learner, *seen), [self.tasks[place] for place in drawn], config.max_steps, rng, named=named, there=there
+            lambda *seen: decide(self.learner, *seen), [self.tasks[place] for place in drawn], config.max_steps, rng, told=told, there=there
         )
         if self.watch is not None:
             self.watch(self._done, played.trajectories)
-        losses = self.learner.update(as_batch(played, named, there, config.discount), 1 - self._done / config.updates)
+        losses = self.learner.update(as_batch(played, told, there, config.discount), 1 - self._done / config.updates)
         whole = [trajectory for trajectory, row in zip(played.trajectories, there, strict=True) if row.all()]
         return {**averages(whole or played.trajectories), **losses}
 
@@ -163,6 +163,12 @@ def absences(rng: np.random.Generator, episodes: int, agents: int, share: float)
     there[np.arange(episodes), rng.integers(agents, size=episodes)] = True
     there[rng.random(episodes) >= share] = True
     return there
+
+
+def withholdings(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
+    """Return whether the policy is told each agent's name and its description, ``[N, M, 2]``: a share lacks the name, half of it both."""
+    drawn = rng.random((episodes, agents, 1))
+    return np.asarray(drawn >= (share, share / 2), np.float32)
 
 
 def averages(trajectories: Sequence[Trajectory]) -> dict[str, float]:

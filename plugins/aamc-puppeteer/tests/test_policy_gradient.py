@@ -1,0 +1,74 @@
+"""The sampled gradient against the exact one of a world that is small enough to enumerate."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from aamc_puppeteer.encoder import Features
+from aamc_puppeteer.exact import expected_reward
+from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.reinforce import Learner
+from aamc_puppeteer.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.training import as_batch
+from aamc_puppeteer.worlds import Kind, World, WorldAgent
+
+RULE = RewardRule(discount=0.8, cost_weight=0.5)
+WORLD = World(
+    agents=(WorldAgent(name="a", description="Plans.", cost=0.1), WorldAgent(name="b", description="Solves.", cost=0.3)),
+    kinds=(
+        Kind(name="x", text="First sort.", moves={("start", "a"): {"plan": 0.6, "start": 0.4}, ("plan", "b"): {"done": 1.0}}, solved={"done": 0.9}),
+        Kind(name="y", text="Other sort.", moves={("start", "b"): {"done": 0.5, "bad": 0.5}}, solved={"done": 1.0, "bad": 0.2}),
+    ),
+    steps=3,
+    rule=RULE,
+)
+EPISODES = 2000
+
+
+@pytest.fixture(scope="module")
+def puppeteer() -> Iterator[Puppeteer]:
+    """A puppeteer whose policy and baseline are neither new nor good."""
+    options = {"discount": 0.8, "cost_weight": 0.5, "max_steps": 3, "updates": 5, "episodes": 8, "hidden": 8, "absent_agents": 0.0}
+    puppeteer = Puppeteer.of(WORLD.members(), seed=1, **options)
+    puppeteer.fit(WORLD.tasks(50))
+    yield puppeteer
+    puppeteer.close()
+
+
+def exact_reward(puppeteer: Puppeteer, learner: Learner) -> torch.Tensor:
+    def log_probabilities(features: Features) -> torch.Tensor:
+        shape = features.pair.shape[:2]
+        return learner.log_probabilities(features, np.ones((*shape, 2), np.float32), np.ones(shape, bool))
+
+    return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)
+
+
+def test_the_exact_reward_is_what_episodes_earn(puppeteer: Puppeteer) -> None:
+    learner, _ = puppeteer.parts()
+    earned = [discounted_returns(trajectory.rewards, RULE.discount)[0] for trajectory in puppeteer.play(WORLD.tasks(EPISODES, seed=5), sample=True)]
+    error = np.std(earned) / np.sqrt(EPISODES)
+    assert np.mean(earned) == pytest.approx(float(exact_reward(puppeteer, learner).detach()), abs=4 * error)
+
+
+def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) -> None:
+    learner, _ = puppeteer.parts()
+    actor = learner.policy.actor()
+    exact = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(exact_reward(puppeteer, learner), actor)]).numpy()
+    tasks = WORLD.tasks(EPISODES, seed=7)
+    batches = 40
+    sampled = []
+    told, there = np.ones((EPISODES // batches, 2, 2), np.float32), np.ones((EPISODES // batches, 2), bool)
+    for batch in range(batches):
+        played = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
+        loss, _ = learner.loss(as_batch(played, told, there, RULE.discount), deviation=1.0, entropy_weight=0.0)
+        gradients = torch.autograd.grad(loss, actor)
+        sampled.append(-torch.cat([gradient.flatten() for gradient in gradients]).numpy())
+    mean, error = np.mean(sampled, axis=0), np.std(sampled, axis=0, ddof=1) / np.sqrt(batches)
+    felt = error > 1e-9  # parameters that these features never reach have no gradient at all
+    assert np.linalg.norm(exact) > 0.05
+    assert np.allclose(exact[~felt], 0, atol=1e-6)
+    scores = (mean - exact)[felt] / error[felt]
+    assert np.mean(scores**2) == pytest.approx(1.0, abs=0.5)
+    cosine = mean @ exact / (np.linalg.norm(mean) * np.linalg.norm(exact))
+    assert cosine > 0.95

@@ -1,0 +1,136 @@
+"""The orchestrator as the core uses it: steps, budgets, bad input, forked paths."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aamc_puppeteer.forking import vote
+from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.state import ANSWER, Fault, Stop, TaskState
+from aamc_puppeteer.tasks import Task, Verdict
+
+from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
+from aamc_sdk.errors import ConfigError, DataError, PoolError
+from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.testing.kit import assert_conforms
+
+
+class Says(Agent):
+    """An agent that always says the same, or raises."""
+
+    def __init__(self, name: str, content: str | Exception = "2", cost: float = 0.5, **metadata: Any) -> None:
+        self.spec = Candidate(name, f"Says {content}.")
+        self.content, self.cost, self.metadata = content, cost, metadata
+
+    async def execute(self, state: TaskState) -> AgentOutput:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return AgentOutput(self.content, self.cost, self.metadata)
+
+
+async def is_two(task: Task, answer: str) -> Verdict:
+    return Verdict(answer == "2")
+
+
+SUM = Task(id="sum", text="Add one and one.", verifier=is_two)
+
+
+@pytest.fixture
+def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
+    made: list[Puppeteer] = []
+
+    def make(*agents: Agent, **options: Any) -> Puppeteer:
+        made.append(Puppeteer.of(agents, **options))
+        return made[-1]
+
+    yield make
+    for puppeteer in made:
+        puppeteer.close()
+
+
+def steps_of(puppeteer: Puppeteer, task: Task | Query, budget: Budget) -> list[Step]:
+    async def collect() -> list[Step]:
+        return [step async for step in puppeteer.run(task, budget)]
+
+    return asyncio.run(collect())
+
+
+def test_it_conforms() -> None:
+    assert_conforms("orchestrator", "puppeteer", get_plugin_manager())
+
+
+@pytest.mark.parametrize("agents", [[], [Says("a"), Says("a")], [Says("stop")]])
+def test_a_pool_that_cannot_be_used_is_refused(agents: list[Agent]) -> None:
+    with pytest.raises(PoolError):
+        Puppeteer.of(agents)
+
+
+def test_it_goes_on_until_the_steps_are_used_up(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    steps = steps_of(puppeteer_of(Says("a")), SUM, Budget(steps=3))
+    assert [step.final for step in steps] == [False, False, True]
+    assert [step.content for step in steps] == ["2", "2", "2"]
+    assert [step.decision.candidate for step in steps if step.decision is not None] == ["a", "a", "a"]
+
+
+def test_an_agents_answer_ends_it(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    steps = steps_of(puppeteer_of(Says("a", **{ANSWER: True})), Query("Add one and one."), Budget(steps=3))
+    assert [(step.content, step.final) for step in steps] == [("2", True)]
+
+
+def test_money_and_time_end_it(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a"))
+    assert len(steps_of(puppeteer, SUM, Budget(steps=9, cost_usd=1.0))) == 2
+    trajectory = asyncio.run(puppeteer.solve(SUM, Budget(steps=9, seconds=0.0)))
+    assert (trajectory.stop, len(trajectory.state.history)) == (Stop.OUT_OF_BUDGET, 1)
+
+
+@pytest.mark.parametrize(("task", "steps", "stop"), [(Task(id="e", text="  "), 3, Stop.FAILED), (SUM, 0, Stop.TRUNCATED)])
+def test_nothing_to_do_ends_at_once_with_its_reason(puppeteer_of: Callable[..., Puppeteer], task: Task, steps: int, stop: Stop) -> None:
+    puppeteer = puppeteer_of(Says("a"))
+    trajectory = asyncio.run(puppeteer.solve(task, Budget(steps=steps)))
+    assert (trajectory.stop, trajectory.state.history, trajectory.rewards) == (stop, (), ())
+    assert [step.final for step in steps_of(puppeteer, task, Budget(steps=steps))] == [True]
+
+
+def test_an_agent_that_fails_leaves_the_answer_as_it_was(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    trajectory = asyncio.run(puppeteer_of(Says("a", ValueError("no"))).solve(SUM, Budget(steps=2)))
+    assert [activation.fault for activation in trajectory.state.history] == [Fault.RAISED] * 2
+    assert (trajectory.succeeded, trajectory.stop) == (False, Stop.TRUNCATED)
+
+
+def test_training_meets_every_failure_and_stays_finite(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    bad = [Says("raises", ValueError("no")), Says("nan", cost=float("nan")), Says("mute", content=None), Says("huge", content="x" * 1_000_000)]  # type: ignore[arg-type]  # what agents should not say
+    puppeteer = puppeteer_of(*bad, Says("fine"), updates=6, episodes=8, max_steps=3)
+    curve = puppeteer.fit([SUM, Task(id="empty", text="", verifier=is_two)])["curve"]
+    assert all(value == value for point in curve for value in point.values())
+    assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
+
+
+def test_tasks_that_teach_nothing_are_refused(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a"))
+    for tasks in ([], [Task(id="t", text="Who knows?")]):
+        with pytest.raises(DataError):
+            puppeteer.fit(tasks)
+
+
+def test_forked_paths_vote_within_the_budget(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b"), Says("c"), paths=3, branches=3, fork_depth=1)
+    steps = steps_of(puppeteer, SUM, Budget(steps=4))
+    assert [step.final for step in steps] == [False, False, False, True]
+    assert steps[-1].content == "2"
+    assert sum(step.cost_usd for step in steps) == 1.5
+
+
+def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
+    steps = steps_of(puppeteer, SUM, Budget(steps=3))
+    assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
+    with pytest.raises(ConfigError, match="judge"):
+        steps_of(puppeteer_of(Says("a"), paths=2, join="judge"), SUM, Budget(steps=3))
+
+
+def test_votes_are_counted_whatever_the_spacing() -> None:
+    assert vote([("Lima", 0.1), ("Quito", 0.8), (" lima ", 0.1)]) == "Lima"
+    assert vote([("Lima", 0.1), ("Quito", 0.8)]) == "Quito"
+    assert vote([]) == ""

@@ -1,0 +1,175 @@
+"""What the puppeteer learns in worlds whose optimum is known. Longer trainings, with five seeds, are in benchmarks/puppeteer.py."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.rewards import discounted_returns
+from aamc_puppeteer.state import TaskState
+from aamc_puppeteer.worlds import Kind, World, WorldAgent
+
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import read_arrays
+from aamc_sdk.interfaces import Silence
+
+
+@pytest.fixture
+def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
+    made: list[Puppeteer] = []
+
+    def make(world: World, **options: Any) -> Puppeteer:
+        made.append(Puppeteer.of(world.members(), **{"max_steps": world.steps, **options}))
+        return made[-1]
+
+    yield make
+    for puppeteer in made:
+        puppeteer.close()
+
+
+def share_of_optimum(puppeteer: Puppeteer, world: World, episodes: int = 600) -> float:
+    """Return what the sampled policy earns, over what the best policy would."""
+    trajectories = puppeteer.play(world.tasks(episodes, seed=11), sample=True, seed=1)
+    earned = [discounted_returns(trajectory.rewards, world.rule.discount)[0] for trajectory in trajectories]
+    return float(np.mean(earned)) / world.optimum
+
+
+SPECIALISTS = World.of_table(
+    {"algebra": {"mathematician": 0.9, "lawyer": 0.1, "guesser": 0.3}, "contracts": {"mathematician": 0.1, "lawyer": 0.95, "guesser": 0.3}},
+    {"mathematician": 0.5, "lawyer": 0.5, "guesser": 0.1},
+    steps=4,
+)
+
+
+def test_the_sampled_policy_nears_the_optimum_with_fewer_steps(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(SPECIALISTS, updates=150)
+    curve = puppeteer.fit(SPECIALISTS.tasks(200))["curve"]
+    assert share_of_optimum(puppeteer, SPECIALISTS) > 0.95
+    first, last = ({name: np.mean([point[name] for point in part]) for name in ("success", "activations")} for part in (curve[:20], curve[-20:]))
+    assert last["success"] > first["success"] + 0.2
+    assert last["activations"] < first["activations"]
+
+
+LOOP = World(
+    agents=(
+        WorldAgent(name="writer", description="Writes and revises.", cost=0.2),
+        WorldAgent(name="critic", description="Finds faults.", cost=0.1),
+        WorldAgent(name="idler", description="Does nothing.", cost=0.1),
+    ),
+    kinds=(
+        Kind(
+            name="essay",
+            text="Write an essay.",
+            moves={("start", "writer"): {"draft": 1.0}, ("draft", "critic"): {"faults": 1.0}, ("faults", "writer"): {"good draft": 1.0}},
+            solved={"draft": 0.3, "good draft": 1.0},
+        ),
+    ),
+    steps=6,
+)
+
+
+def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(LOOP, updates=150)
+    puppeteer.fit(LOOP.tasks(100))
+    trajectory = puppeteer.play(LOOP.tasks(1), sample=False)[0]
+    assert [activation.agent for activation in trajectory.state.history] == ["writer", "critic", "writer"]
+    assert trajectory.stop.value == "stopped"
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopAt(Silence):
+    """A progress that stops the training at an update."""
+
+    def __init__(self, update: int) -> None:
+        self.update, self.done = update, 0
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        self.done += steps
+        if self.done >= self.update:
+            raise Stopped
+
+
+def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+    options = {"updates": 12, "episodes": 6, "checkpoint_every": 4, "hidden": 8, "seed": 5}
+    whole, stopped, resumed = (puppeteer_of(LOOP, **options) for _ in range(3))
+    tasks = LOOP.tasks(20)
+    metrics = whole.fit(tasks)
+    with pytest.raises(Stopped):
+        stopped.fit(tasks, folder=tmp_path, progress=StopAt(7))
+    assert resumed.fit(tasks, folder=tmp_path, resume=True)["curve"] == metrics["curve"]
+    for name, parameter in whole.parts()[0].policy.state_dict().items():
+        assert (resumed.parts()[0].policy.state_dict()[name] == parameter).all()
+    others = puppeteer_of(LOOP, **{**options, "hidden": 9})
+    with pytest.raises(CheckpointError, match="options"):
+        others.fit(tasks, folder=tmp_path, resume=True)
+
+
+def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+    options = {"updates": 5, "episodes": 8}
+    trained, loaded = (puppeteer_of(LOOP, **options) for _ in range(2))
+    trained.fit(LOOP.tasks(20))
+    trained.save(tmp_path)
+    loaded.load(tmp_path)
+    state = TaskState(task=LOOP.tasks(1)[0], steps_left=4)
+    assert np.array_equal(trained.probabilities([state]), loaded.probabilities([state]))
+    (tmp_path / "policy.npz").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        puppeteer_of(LOOP, **options).load(tmp_path)
+
+
+def newcomer_world(*names: str) -> World:
+    """Return a world of sorts of tasks, with an agent for each name: a specialist says in its description for which sort it is."""
+    sorts = ("algebra", "geometry", "history", "chemistry", "grammar")
+    agents = []
+    for name in names:
+        sort = name.removeprefix("cheap ")
+        cost = 0.2 if name.startswith("cheap") else 1.0
+        agents.append(
+            WorldAgent(
+                name=f"agent of {name}", description=f"Answers questions about {sort}." if sort in sorts else "Answers anything, badly.", cost=cost
+            )
+        )
+    kinds = [
+        Kind(
+            name=sort,
+            text=f"Here is a question about {sort}.",
+            moves={
+                (state, agent.name): {("right " if sort in agent.name else "poor ") + "answer": 1.0}
+                for agent in agents
+                for state in ("start", "right answer", "poor answer")
+            },
+            solved={"right answer": 0.95, "poor answer": 0.15},
+        )
+        for sort in sorts
+    ]
+    return World(agents=tuple(agents), kinds=tuple(kinds), steps=3)
+
+
+def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    before, after = (
+        newcomer_world("algebra", "geometry", "history", "chemistry", "anything"),
+        newcomer_world("algebra", "geometry", "history", "chemistry", "anything", "grammar"),
+    )
+    puppeteer = puppeteer_of(before, updates=200)
+    puppeteer.fit(before.tasks(200))
+    grammar = [task for task in after.tasks(500) if task.kind == "grammar"]
+    puppeteer.use(after.members())
+    trajectories = puppeteer.play(grammar, sample=True)
+    used = np.mean([any(turn.agent == "agent of grammar" for turn in trajectory.state.history) for trajectory in trajectories])
+    assert used > 0.6
+    others = [task for task in after.tasks(500) if task.kind != "grammar"]
+    assert np.mean([trajectory.succeeded for trajectory in puppeteer.play(others, sample=True)]) > 0.85
+
+
+def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+    puppeteer = puppeteer_of(LOOP, updates=2, episodes=4, max_steps=0)
+    metrics = puppeteer.fit(LOOP.tasks(4), folder=tmp_path)
+    assert [point["activations"] for point in metrics["curve"]] == [0.0, 0.0]
+    arrays = read_arrays(tmp_path / "checkpoint.npz")
+    arrays.pop("about")
+    assert all(np.isfinite(array).all() for array in arrays.values())
