@@ -10,6 +10,7 @@ from aamc_sdk.dataset import Dataset, Experience
 from aamc_sdk.draw import draw
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Router
+from aamc_sdk.part_state import restore, state_of
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, from_threads
 from aamc_sdk.testing.subject import Subject, equal
@@ -168,6 +169,18 @@ def check_learning_survives_a_save(subject: Subject) -> None:
     require(_same(whole.score(request), halved.score(request)), "a save and a load between two lessons change what was learned")
 
 
+def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
+    """Loading an earlier state into a router that has learned since gives that state back, as when a user is forgotten."""
+    if Router.learn is subject.target.learn or Router.save is subject.target.save:
+        return
+    router, request = subject.reloaded(subject.trained), _request(subject)
+    before, state = router.score(request), state_of(router)
+    router.learn(_experience(0))
+    restore(router, state)
+    require(_same(router.score(request), before), "what was learned before a load shows after it")
+    require(state_of(router) == state, "what was learned before a load is saved after it")
+
+
 def _experience(first: int) -> Experience:
     dataset = make_dataset(8, first=3000 + first)
     assert dataset.outcomes is not None
@@ -192,4 +205,5 @@ CHECKS = (
     check_uses_preference_is_true_where_it_matters,
     check_several_preferences_at_once,
     check_learning_survives_a_save,
+    check_a_load_replaces_what_was_learned,
 )

@@ -1,0 +1,77 @@
+"""A restart gives back the same router, to the last bit, and so does learning the whole log anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aamc_sdk import learner as learning
+from aamc_sdk.batch import Estimates
+from aamc_sdk.interfaces import Estimator
+from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.part_state import state_of
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.stores import open_store
+from aamc_sdk.types import Pool, Query
+
+ROUTERS = [
+    {"name": "thompson"},
+    {"name": "thompson", "discount": 0.99},
+    {"name": "epsilon-greedy"},
+    {"name": "linear-thompson"},
+]
+
+
+class Digits(Estimator):
+    """Describes a text by a draw that follows from its bytes."""
+
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        drawn = np.stack([np.random.default_rng(list(query.text.encode())).random(8) for query in queries])
+        categories = drawn[:, :2] / drawn[:, :2].sum(axis=1, keepdims=True)
+        return Estimates(drawn[:, 2], categories, ("chat", "code"), drawn[:, 3], drawn[:, 4:].astype(np.float32), "digits")
+
+
+def build(router: dict, pool: Pool, store: str) -> MetaController:
+    """Return a controller whose queries are described by their digits."""
+    plugins = get_plugin_manager()
+    made = MetaController.build(router=router, pool=pool, plugins=plugins, seed=1)
+    made.close()
+    services = made.router.services
+    fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
+    return MetaController(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
+
+
+def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
+    """Decide and judge a while, with users, sessions, comparisons and late feedback; return what the router knows at the end."""
+    with build(router, pool, store) as controller:
+        first = controller.learner.position
+        late = []
+        for n in range(first, first + rounds):
+            decision = controller.route(f"Question {n}", user=f"user {n % 3}", session=f"session {n % 7}")
+            controller.feedback(decision.id, quality=(n * 7 % 11) / 10, source="implicit" if n % 4 == 0 else "explicit", confidence=0.7)
+            late.append(decision)
+            if n % 5 == 0:
+                other = next(name for name in pool.names if name != late[0].candidate)
+                controller.feedback(late[0].id, over=other, candidate=late[0].candidate, source="arena", cost_usd=0.001)
+        controller.learner.flush(60)
+        return state_of(controller.router)
+
+
+@pytest.mark.parametrize("router", ROUTERS, ids=lambda router: "-".join(map(str, router.values())))
+def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:{tmp_path / 'log.db'}"
+    monkeypatch.setattr(learning, "VIEW_EVERY", 40)
+    monkeypatch.setattr(learning, "STRETCH", 7)
+    before = serve(router, pool, url, 30)
+    assert serve(router, pool, url, 0) == before
+    after = serve(router, pool, url, 10)  # goes on from the view
+    assert after != before
+    monkeypatch.setattr(learning, "STRETCH", 1000)  # all at once, without any view
+    with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
+        anew.store.add(log.rows(0, 10**6))
+        anew.learner.flush(60)
+        assert state_of(anew.router) == after
