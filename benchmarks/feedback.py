@@ -110,8 +110,8 @@ def durable(url: str) -> dict[str, object]:
         batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]
         lone, shared = judgements(EACH // 4, "lone"), judgements(THREADS * EACH, "thread")
         figures: dict[str, object] = {
-            "batch": rate(len(batch), lambda: store.judged_all(batch)),
             "one_thread": rate(len(lone), lambda: [store.judged(feedback) for feedback in lone]),
+            "batch": rate(len(batch), lambda: store.judged_all(batch)),
         }
         with ThreadPoolExecutor(THREADS) as threads:
             figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(store.judged, shared)))

@@ -8,8 +8,8 @@ transaction appends, so positions follow the order of commits and have no gaps.
 Keys, all beginning with the prefix:
 
 - ``log``: a list of what each position holds: ``[kind, id, decision id]``.
-- ``decision:ID``: a hash of a decision's entries, its embedding and its position.
-- ``feedback:ID``: the decision that feedback names.
+- ``decision:ID``: a hash of a decision, its attempts and what waits for it, its embedding and its position.
+- ``feedback:ID``: a piece of feedback.
 - ``waiting``: the ids of decisions that are waited for.
 - ``user:ID``: the ids of a user's decisions.
 - ``views``, ``views:content``, ``epoch``, ``version``.
@@ -56,10 +56,9 @@ _DURABILITY = {
 
 
 class _Kept:
-    """An entry of a decision's hash: its row, the order in which it came there, and whether it waits."""
+    """An entry as a key holds it: its row, the order in which it came to its decision, and whether it waits."""
 
-    def __init__(self, field: bytes, value: bytes) -> None:
-        kind, _, name = field.decode().partition("/")
+    def __init__(self, kind: str, name: str, value: bytes) -> None:
         self.order, self.waits, decision_id, candidate, content, made = json.loads(value)
         self.row = Row(kind, name, decision_id, candidate, content, made)
 
@@ -164,7 +163,7 @@ class RedisStore(SharedStore):
         feedback = sorted({name for write in writes for name in write.feedback})
 
         def commit(pipeline: Pipeline) -> Sequence[Any]:
-            kept = self._load(pipeline, decisions, feedback)
+            kept = self._load(decisions, feedback)
             placed = sorted((entry for entry in kept if not entry.waits), key=lambda entry: entry.order)
             held = sorted((entry for entry in kept if entry.waits), key=lambda entry: entry.order)
             excerpt = Excerpt([entry.row for entry in placed], [entry.row for entry in held])
@@ -175,31 +174,42 @@ class RedisStore(SharedStore):
 
         return self._change(commit, [*map(self._decision, decisions), *map(self._feedback, feedback)])
 
-    def _load(self, pipeline: Pipeline, decisions: Sequence[str], feedback: Sequence[str]) -> list[_Kept]:
-        """Return the entries of some decisions, and of those that some feedback names already."""
-        named = self._client.mget(map(self._feedback, feedback)) if feedback else []
-        others = sorted({_text(name) for name in named if name is not None} - set(decisions))
+    def _load(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[_Kept]:
+        """Return what the rules ask of some decisions, and the feedback of some ids."""
         with self._client.pipeline(transaction=False) as reads:
-            for name in (*decisions, *others):
+            for name in decisions:
                 reads.hgetall(self._decision(name))
-            return [entry for fields in reads.execute() for entry in _entries(fields)]
+            for name in feedback:
+                reads.get(self._feedback(name))
+            found = reads.execute()
+        entries = [entry for fields in found[: len(decisions)] for entry in _entries(fields)]
+        judged = zip(feedback, found[len(decisions) :], strict=True)
+        return entries + [_Kept(FEEDBACK, name, value) for name, value in judged if value is not None]
 
     def _write_excerpt(self, pipeline: Pipeline, excerpt: Excerpt, first: int) -> None:
         """Queue what has changed in an excerpt; ``first`` is greater than the order of every entry in it."""
         for order, row in enumerate((*excerpt.placed, *excerpt.held.values()), first):
             waits = (row.kind, row.id) in excerpt.held
-            pipeline.hset(self._decision(row.decision_id), f"{row.kind}/{row.id}", _value(row, order, waits))
+            value, field = _value(row, order, waits), f"{row.kind}/{row.id}"
             if row.kind == FEEDBACK:
-                pipeline.set(self._feedback(row.id), row.decision_id)
+                pipeline.set(self._feedback(row.id), value)
+            if waits or row.kind != FEEDBACK:
+                pipeline.hset(self._decision(row.decision_id), field, value)
+            else:
+                pipeline.hdel(self._decision(row.decision_id), field)  # it may have waited there
             if waits:
                 pipeline.sadd(self._key("waiting"), row.decision_id)
-                continue
-            place = json.dumps([row.kind, row.id, row.decision_id])
-            if row.kind == DECISION:
-                pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place)
-                self._write_decision(pipeline, row, waited_for=bool(excerpt.waiting(row.id)))
             else:
-                pipeline.rpush(self._key("log"), place)
+                self._place(pipeline, row, waited_for=bool(excerpt.waiting(row.decision_id)))
+
+    def _place(self, pipeline: Pipeline, row: Row, waited_for: bool) -> None:
+        """Queue an entry's place in the log."""
+        place = json.dumps([row.kind, row.id, row.decision_id])
+        if row.kind == DECISION:
+            pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place)
+            self._write_decision(pipeline, row, waited_for)
+        else:
+            pipeline.rpush(self._key("log"), place)
 
     def _write_decision(self, pipeline: Pipeline, row: Row, waited_for: bool) -> None:
         if not waited_for:
@@ -229,10 +239,13 @@ class RedisStore(SharedStore):
         """Return the entries of some places, embeddings with them; those that are not there are left out."""
         with self._client.pipeline(transaction=False) as reads:
             for kind, name, decision_id in places:
-                reads.hmget(self._decision(decision_id), f"{kind}/{name}", _EMBEDDING)
+                if kind == FEEDBACK:
+                    reads.mget([self._feedback(name)])
+                else:
+                    reads.hmget(self._decision(decision_id), f"{kind}/{name}", _EMBEDDING)
             found = reads.execute()
         entries = zip(places, found, strict=True)
-        return [_row(f"{kind}/{name}", value, embedding) for (kind, name, _), (value, embedding) in entries if value is not None]
+        return [_row(kind, name, *values) for (kind, name, _), values in entries if values[0] is not None]
 
     def _in_log_order(self, names: Iterable[str]) -> list[Row]:
         """Return decisions in log order."""
@@ -298,14 +311,15 @@ def _value(row: Row, order: int, waits: bool) -> str:
     return json.dumps([order, waits, row.decision_id, row.candidate, row.content, row.time])
 
 
-def _row(field: str, value: bytes, embedding: bytes | None) -> Row:
-    row = _Kept(field.encode(), value).row
-    return attrs.evolve(row, embedding=embedding) if row.kind == DECISION else row
+def _row(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> Row:
+    row = _Kept(kind, name, value).row
+    return attrs.evolve(row, embedding=embedding) if kind == DECISION else row
 
 
 def _entries(fields: Mapping[Any, Any]) -> list[_Kept]:
     """Return the entries of a decision's hash in their order."""
-    kept = [_Kept(field, value) for field, value in fields.items() if b"/" in field]
+    named = [(_text(field).partition("/"), value) for field, value in fields.items()]
+    kept = [_Kept(kind, name, value) for (kind, slash, name), value in named if slash]
     return sorted(kept, key=lambda entry: entry.order)
 
 
