@@ -103,7 +103,7 @@ def test_a_file_with_a_path_for_a_name_is_refused() -> None:
 
 
 def fences_of_the_kernel() -> bool:
-    return {"landlock", "seccomp"} <= set(run("1").fences)
+    return run("1").fenced_by_kernel
 
 
 UNHOOKED = """
@@ -193,3 +193,14 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
     before = len(programs)
     asyncio.run(ask())
     assert len(programs) == before < 20
+
+
+def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+        return Ran(printed="1", error=None, fences=("limits", "audit"))
+
+    monkeypatch.setattr("aamc_puppeteer.agents.python.run_python", run)
+    python = make_agent("python")
+    for number in range(3):
+        asyncio.run(python.execute(TaskState(task=Task(id="t", text=f"print({number})"))))
+    assert [record.message for record in caplog.records if "interpreter alone" in record.message] == [caplog.messages[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
@@ -15,8 +16,9 @@ from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, sub
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, Services, option
 
+logger = logging.getLogger(__name__)
 MOST_REMEMBERED = 10_000
-"""Programs whose results are kept."""
+"""Programs whose results are kept, the latest."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,10 +60,16 @@ class Python(Tool):
         key = (program, *(text for file in sorted(files.items()) for text in file))
         async with self._place():
             if key not in self._ran:
-                if len(self._ran) >= MOST_REMEMBERED:
-                    self._ran.clear()
-                self._ran[key] = await run_python([program], Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb), files)
+                limits = Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb)
+                self._remember(key, await run_python([program], limits, files))
         return self._ran[key]
+
+    def _remember(self, key: tuple[str, ...], ran: Ran) -> None:
+        if not self._ran and ran.fences and not ran.fenced_by_kernel:
+            logger.warning("here the interpreter alone keeps programs from files and sockets: run none that you do not trust")
+        if len(self._ran) >= MOST_REMEMBERED:
+            del self._ran[next(iter(self._ran))]
+        self._ran[key] = ran
 
     def _place(self) -> asyncio.Semaphore:
         """Return what lets as many programs run side by side as there are processors, so that none runs out of time by waiting for others."""

@@ -61,6 +61,11 @@ class Ran:
     error: str | None
     fences: tuple[str, ...] = ()
 
+    @property
+    def fenced_by_kernel(self) -> bool:
+        """Whether the kernel kept it from files, sockets and processes, and not the interpreter alone."""
+        return {"landlock", "seccomp"} <= set(self.fences)
+
 
 async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str, str] | None = None) -> Ran:
     """Run programs one after the other in one fresh process and namespace, in an empty folder of its own.
