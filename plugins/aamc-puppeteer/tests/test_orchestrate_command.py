@@ -118,6 +118,13 @@ class TestAfterTraining:
         assert [step["agent"] for step in document["steps"]] == [activation.agent for activation in kept.state.history]
         assert {step["agent"] for step in document["steps"]} <= {"calculator", "parser", "strings"}
 
+        status, out, err = aamc("orchestrate", "12 * (3 + 4)", "--paths", "2", "--graph", "graph.png", "--json")
+        forked = json.loads(out)
+        assert status == 0, err
+        assert len(forked["paths"]) == 2
+        assert len(list(read_trajectories(folder / "trajectories.jsonl"))) == 3
+        assert forked["answer"]
+
         _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator,python", "--json")
         assert {step["agent"] for step in json.loads(out)["steps"]} <= {"calculator", "python"}
 

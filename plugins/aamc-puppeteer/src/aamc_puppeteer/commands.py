@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.cli.options import JSON, Folder, split_names
 
 if TYPE_CHECKING:
+    from aamc_puppeteer.forking import Path as Branch
     from aamc_puppeteer.orchestrator import Puppeteer
     from aamc_puppeteer.pipeline import Pipeline
-    from aamc_puppeteer.state import Trajectory
+    from aamc_puppeteer.state import Activation, Trajectory
     from aamc_puppeteer.tasks import Task
     from aamc_sdk import Agent
-    from aamc_sdk.interfaces import Budget
+    from aamc_sdk.interfaces import Budget, Step
     from aamc_sdk.plugins import Plugins
 
 TRAJECTORIES = "trajectories.jsonl"
@@ -31,6 +33,7 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--run", type=Folder(path_type=Path), help="A trained orchestrator's folder; the one trained last under runs/ by default.")
 @click.option("--agents", metavar="A,B,...", help="Only these may be activated, even newcomers; before any training, each once in this order.")
 @click.option("--steps", type=click.IntRange(min=0), default=8, show_default=True, help="Most activations of agents.")
+@click.option("--paths", type=click.IntRange(min=1), help="Most paths side by side, whose answers are joined; as trained by default.")
 @click.option("--budget", "usd", type=click.FloatRange(min=0), default=float("inf"), metavar="USD", help="Stop when this is spent.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=float("inf"), help="Stop when these are over.")
 @click.option("--file", "files", multiple=True, type=EXISTING, help="A text file that agents may read, such as a table.")
@@ -44,7 +47,7 @@ def orchestrate(
 ) -> None:
     """Let agents work on TASK, one after the other; tell each step as it is done, and print the answer.
 
-    Example: aamc orchestrate "Ann has 3 boxes of 12 pens and gives 5 pens away. How many are left?"
+    Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_puppeteer.trajectories import append_trajectories
     from aamc_sdk.cli.output import console
@@ -52,20 +55,20 @@ def orchestrate(
 
     work = _task(task, given["files"], given["documents"])
     names = None if agents is None else split_names(agents, "--agents", "calculator,python")
-    team, folder = _team(run, names, plugins_of(ctx))
+    team, folder = _team(run, names, given["paths"], plugins_of(ctx))
     budget = Budget(steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
     began = time.monotonic()
     with console(stderr=True).status("working") as status:
-        trajectory = asyncio.run(_solve(team, work, budget, status.console.print))
+        solved = asyncio.run(_solve(team, work, budget, status.console.print))
     team.close()
     path = kept or (folder or Path()) / TRAJECTORIES
-    append_trajectories(path, [trajectory])
+    append_trajectories(path, solved.paths)
     if graph is not None:
         from aamc_puppeteer.drawing import draw_graph, save_png
 
-        save_png(draw_graph([trajectory], "Who was activated after whom"), graph)
-    _show(trajectory, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
-    ctx.exit(1 if _answer(trajectory) is None else 0)
+        save_png(draw_graph(solved.paths, "Who was activated after whom"), graph)
+    _show(solved, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+    ctx.exit(1 if solved.answer is None else 0)
 
 
 def _task(text: str, files: Sequence[Path], documents: Path | None) -> Task:
@@ -86,7 +89,7 @@ def _read(path: Path) -> str:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
 
 
-def _team(run: Path | None, names: Sequence[str] | None, plugins: Plugins) -> tuple[Puppeteer | Pipeline, Path | None]:
+def _team(run: Path | None, names: Sequence[str] | None, paths: int | None, plugins: Plugins) -> tuple[Puppeteer | Pipeline, Path | None]:
     """Return who works, and the folder of their training; agents in the order given where nothing was ever trained.
 
     Raises:
@@ -106,6 +109,8 @@ def _team(run: Path | None, names: Sequence[str] | None, plugins: Plugins) -> tu
     puppeteer = load_orchestrator(folder, plugins)
     if not isinstance(puppeteer, Puppeteer):
         raise CheckpointError(f"{folder} holds an orchestrator of another kind, {type(puppeteer).__name__}; name a puppeteer's folder")
+    if paths is not None:
+        puppeteer.config = attrs.evolve(puppeteer.config, paths=paths)
     if names is not None:
         options = puppeteer.config.agent_options
         puppeteer.use([puppeteer.services.make("agent", name, options.get(name, {})) for name in names])
@@ -121,43 +126,79 @@ def _untrained(names: Sequence[str], plugins: Plugins) -> list[Agent]:
     return [services.make("agent", name, {}) for name in names]
 
 
-async def _solve(team: Puppeteer | Pipeline, task: Task, budget: Budget, say: Callable[[Any], None]) -> Trajectory:
-    """Work on a task along one path, saying each step as it is done."""
-    from aamc_puppeteer.episodes import begin
+@attrs.frozen
+class Solved:
+    """What came of a task: the answer, if any, and the episode of each path, the most probable first."""
+
+    answer: str | None
+    paths: Sequence[Trajectory]
+
+    @property
+    def turns(self) -> Sequence[Activation]:
+        """The turns of all paths; those that paths have in common stand once."""
+        return list({id(turn): turn for path in self.paths for turn in path.state.history}.values())
+
+    @property
+    def cost(self) -> float:
+        """What they cost together."""
+        return sum(turn.cost for turn in self.turns)
+
+
+async def _solve(team: Puppeteer | Pipeline, task: Task, budget: Budget, say: Callable[[Any], None]) -> Solved:
+    """Work on a task, saying each step as it is done."""
     from aamc_puppeteer.printing import describe
     from aamc_puppeteer.rewards import RewardRule
+    from aamc_puppeteer.state import TaskState, answer
     from aamc_puppeteer.tracing import episode_span
 
-    episode = begin(0, task, budget.steps, 0)
-    told = 0
-    with episode_span(episode.state) as tell:
-        async for _ in team.steps(episode, budget):
-            for activation in episode.state.history[told:]:
-                told += 1
-                say(describe(activation))
-        trajectory = episode.finished(None, RewardRule())
-        tell(trajectory)
-    return trajectory
+    paths: list[Branch] = []
+    told: set[int] = set()
+    content = ""
+    with episode_span(TaskState(task=task, steps_left=budget.steps)) as tell:
+        async for step in _steps(team, task, budget, paths):
+            content = step.content
+            for turn in (turn for path in paths for turn in path.episode.state.history if id(turn) not in told):
+                told.add(id(turn))
+                say(describe(turn))
+        trajectories = [path.episode.finished(None, RewardRule()) for path in paths]
+        tell(trajectories[0])
+    return Solved((content or None) if len(paths) > 1 else answer(trajectories[0].state), trajectories)
 
 
-def _answer(trajectory: Trajectory) -> str | None:
-    from aamc_puppeteer.state import answer
+def _steps(team: Puppeteer | Pipeline, task: Task, budget: Budget, paths: list[Branch]) -> AsyncIterator[Step]:
+    """Return the steps of the work, which adds its paths to a list as they come up."""
+    from aamc_puppeteer.episodes import begin
+    from aamc_puppeteer.forking import Path as Branch
+    from aamc_puppeteer.forking import fork
+    from aamc_puppeteer.orchestrator import Puppeteer
 
-    return answer(trajectory.state)
+    if isinstance(team, Puppeteer) and team.config.paths > 1 and budget.steps > 1:
+        return fork(team, task, budget, paths)
+    paths.append(Branch(begin(0, task, budget.steps, 0)))
+    return team.steps(paths[0].episode, budget)
 
 
-def _show(trajectory: Trajectory, about: dict[str, Any], as_json: bool) -> None:
+def _show(solved: Solved, about: dict[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
+    first = solved.paths[0]
     if as_json:
-        from aamc_puppeteer.trajectories import to_document
         from aamc_sdk.cli.output import write_json_line
 
-        told = {"task": trajectory.state.task.text, "answer": _answer(trajectory), "stop": trajectory.stop.value}
-        steps = to_document(trajectory)["activations"]
-        write_json_line({"schema": 1, **told, "cost_usd": trajectory.state.cost, **about, "steps": steps})
+        document = {"schema": 1, "task": first.state.task.text, "answer": solved.answer, "cost_usd": solved.cost, **about, **_path(first)}
+        write_json_line(document | ({"paths": [_path(path) for path in solved.paths]} if len(solved.paths) > 1 else {}))
         return
-    said = _answer(trajectory)
-    taken = f"{trajectory.stop.value.replace('_', ' ')} after {len(trajectory.state.history)} steps, {trajectory.state.cost:.3g} USD"
-    click.echo(f"{taken}; the episode is in {about['trajectory']}", err=True)
-    if said is not None:
-        click.echo(said)
+    if len(solved.paths) > 1:
+        from aamc_puppeteer.printing import tree
+        from aamc_sdk.cli.output import console
+
+        console(stderr=True).print(tree(solved.paths))
+    end = first.stop.value.replace("_", " ") if len(solved.paths) == 1 else f"{len(solved.paths)} paths"
+    click.echo(f"{end} after {len(solved.turns)} steps, {solved.cost:.3g} USD; the episode is in {about['trajectory']}", err=True)
+    if solved.answer is not None:
+        click.echo(solved.answer)
+
+
+def _path(trajectory: Trajectory) -> dict[str, Any]:
+    from aamc_puppeteer.trajectories import to_document
+
+    return {"stop": trajectory.stop.value, "steps": to_document(trajectory)["activations"]}

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from aamc_puppeteer.episodes import Running
 from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import Stop
+from aamc_puppeteer.state import Stop, answer
 from aamc_sdk import Agent, Pool
-from aamc_sdk.interfaces import Budget
+from aamc_sdk.interfaces import Budget, Step
 
 
 class Pipeline:
@@ -29,17 +29,18 @@ class Pipeline:
         self.pool = Pool(agent.spec for agent in agents)
         self._executor = Executor(dict(zip(self.pool.names, agents, strict=True)), timeout, max_characters)
 
-    async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[None]:
-        """Carry an episode on to its end, yielding after each activation."""
+    async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
+        """Carry an episode on to its end, yielding each activation as it is done."""
         began = time.monotonic()
         for name in self.pool.names:
             if episode.stop is not None:
                 return
             left = max(budget.seconds - (time.monotonic() - began), 0.0)
-            episode.take((await asyncio.to_thread(self._executor.activate, [(name, episode.state)], left))[0])
+            activation = (await asyncio.to_thread(self._executor.activate, [(name, episode.state)], left))[0]
+            episode.take(activation)
             episode.probabilities.append(1.0)
             episode.check_end(budget, time.monotonic() - began)
-            yield
+            yield Step(decision=None, content=activation.error or answer(episode.state) or "", cost_usd=activation.cost)
         if episode.stop is None:
             episode.stop = Stop.STOPPED
 
