@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -153,3 +154,32 @@ def test_a_server_that_is_not_there_is_an_error_when_the_log_is_opened(tmp_path)
         with pytest.raises(StoreError, match="see that the server runs") as raised:
             open_store(url, get_plugin_manager(), {"spool": str(tmp_path / "spool.db"), "timeout_s": 0.5})
         assert "secret" not in str(raised.value)
+
+
+def test_the_log_agrees_with_the_one_in_memory_whatever_comes_in_whatever_order(log):
+    """Decisions, judgements and attempts on a few decisions, with ids that repeat, candidates that do not exist, and early comers."""
+    draws = random.Random(0)
+    stores = [log(), open_store("memory:", get_plugin_manager())]
+    for _ in range(300):
+        step = [draws.choice("djja"), f"d{draws.randrange(12)}", draws.randrange(3), draws.choice([None, CHOSEN, OTHER, "nobody"])]
+        outcomes = [_outcome(store, *step) for store in stores]
+        assert outcomes[0] == outcomes[1], step
+    found, expected = ([store.rows(0, 1000), sorted(store.waiting(), key=lambda row: row.id)] for store in stores)
+    for row, other in zip(found[0] + found[1], expected[0] + expected[1], strict=True):
+        assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
+    assert len(found[0]) > 50
+    assert stores[0].experience(10, 20).feedback == stores[1].experience(10, 20).feedback
+    stores[1].close()
+
+
+def _outcome(store, kind, name, number, whom):
+    """Write something, and return what the store says to that."""
+    try:
+        if kind == "d":
+            return store.decided([records(name)[0]])
+        if kind == "a":
+            return store.attempted(Attempt(name, number, whom or "", cost_usd=0.5 * number))
+        figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
+        return store.judged(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2), time=1.0), figures)
+    except StoreError as error:
+        return str(error)
