@@ -76,7 +76,7 @@ def test_a_scale_matches_the_integral_done_by_hand() -> None:
         [(1e6, 5e5, 1, 0), (1e6, 500_100, 1, 0), (2, 1, 1, 0)],
         [(20, 0.7, 1, -0.01), (250, 0.6, 1, 0.02), (3, 0.6, 1, 0.0)],
         [(0.9, 300, 0.8, 0.08), (0.6, 22, 0.6, 0.0), (30, 900, 0.5, 0.05)],
-        [(900, 100, 0.9, 0.05), (90, 10, 0.9, 0.04), (9, 1, 0.9, 0.03), (1, 1, 0.9, 0.02)],
+        [(900, 100, 0.9, 0.05), (90, 10, 0.9, 0.04), (9, 1, 0.9, 0.03)],
     ],
 )
 def test_probabilities_match_numerical_integration(arms: list[tuple[float, float, float, float]]) -> None:
@@ -86,8 +86,8 @@ def test_probabilities_match_numerical_integration(arms: list[tuple[float, float
 
 
 def test_probabilities_match_the_frequencies_of_thompson_sampling() -> None:
-    rng, draws = np.random.default_rng(0), 400_000
-    for _ in range(5):
+    rng, draws = np.random.default_rng(0), 200_000
+    for _ in range(3):
         alpha, beta, scale, shift = rng.uniform(1, 40, 8), rng.uniform(1, 40, 8), rng.uniform(0.5, 1, 8), rng.uniform(0, 0.1, 8)
         winners = (shift + scale * rng.beta(alpha, beta, size=(draws, 8))).argmax(axis=1)
         expected = probability_best(alpha, beta, scale, shift)

@@ -17,6 +17,7 @@ error is below 1e-5 for alpha and beta from 0.5 to a million, as the tests check
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -28,19 +29,23 @@ _TINY = 1e-100
 NARROWEST = 1e-9
 """Smaller scales count as this one: utilities that are nearer than rounding tie."""
 _REACH, _REACH_AT_AN_END = 3.0, 4.5
-"""Mass lies within this many 1 / sqrt(alpha + beta) of its mode, in the angle arcsin(sqrt(theta)); less than 1e-6 beyond."""
+"""Mass lies within this many 1 / sqrt(alpha + beta) of its mean, in the angle arcsin(sqrt(theta)); less than 1e-6 beyond."""
 _CELL = 0.8
 """The widest cell in the same unit."""
 _ORDER = 14
 
 
 def _gauss_legendre(order: int) -> tuple[Floats, Floats, Floats]:
-    """Return nodes and weights on [0, 1], and the matrix that integrates what it is at the nodes from each of them up to 1."""
+    """Return nodes and weights on [0, 1], and the matrix ``[order, 1 + order]`` that takes values at the nodes to integrals up to 1.
+
+    The first integral is the whole one, the others begin at each of the nodes.
+    """
     nodes, weights = legendre.leggauss(order)
     polynomials = legendre.legvander(nodes, order)
     lower = np.column_stack((np.ones(order), polynomials[:, :-2]))
     to_end = (lower - polynomials[:, 1:]) / (2 * np.arange(order) + 1)  # the integral of P_k is (P_(k-1) - P_(k+1)) / (2 k + 1)
-    return (nodes + 1) / 2, weights / 2, to_end @ np.linalg.inv(polynomials[:, :-1]) / 2
+    to_end = to_end @ np.linalg.inv(polynomials[:, :-1])
+    return (nodes + 1) / 2, weights / 2, np.vstack((weights, to_end)).T / 2
 
 
 _NODES, _WEIGHTS, _TO_END = _gauss_legendre(_ORDER)
@@ -78,21 +83,25 @@ def _between(values: Floats, least: Floats | float, greatest: Floats | float) ->
 
 def _reach(alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Return between which angles the mass lies; in the angle its density is log-concave and falls like a Gaussian's."""
-    mode = np.arctan2(np.sqrt(np.maximum(2 * alpha - 1, 0.0)), np.sqrt(np.maximum(2 * beta - 1, 0.0)))
-    root = np.sqrt(alpha + beta)
-    reach = np.where(np.minimum(mode, math.pi / 2 - mode) * root < _REACH, _REACH_AT_AN_END, _REACH) / root
-    return np.maximum(mode - reach, 0.0), np.minimum(mode + reach, math.pi / 2)
+    total = alpha + beta
+    centre, root = np.arcsin(np.sqrt(alpha / total)), np.sqrt(total)
+    reach = np.where(np.minimum(centre, math.pi / 2 - centre) * root < _REACH, _REACH_AT_AN_END, _REACH) / root
+    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, math.pi / 2)
 
 
 def _nodes(ends: Floats, cells: NDArray[np.intp]) -> tuple[Floats, Floats]:
     """Return the nodes of all cells and du/dt there, ``[cells x order]``, with so many cells in each stretch."""
-    stretch = np.repeat(np.arange(len(cells)), cells)
-    number = np.arange(len(stretch)) - np.repeat(np.cumsum(cells) - cells, cells)
-    count, start, length = cells[stretch, None], ends[stretch, None], (ends[1:] - ends[:-1])[stretch, None]
-    inner = (number[:, None] + _NODES) * (math.pi / 2) / count
+    places, slopes = (np.concatenate(parts) for parts in zip(*map(_stretch, cells.tolist()), strict=True))
+    start, length = np.repeat(ends[:-1], cells)[:, None], np.repeat(ends[1:] - ends[:-1], cells)[:, None]
+    return (start + length * places).ravel(), (length * slopes).ravel()
+
+
+@lru_cache(1024)
+def _stretch(cells: int) -> tuple[Floats, Floats]:
+    """Return the nodes of so many cells in a stretch from 0 to 1, and du/dt there, ``[cells, order]``."""
+    inner = (np.arange(cells)[:, None] + _NODES) * (math.pi / 2) / max(cells, 1)
     outer = np.sin(inner) ** 2 * (math.pi / 2)
-    slope = np.sin(2 * outer) * np.sin(2 * inner) * (math.pi / 2) ** 2
-    return (start + length * np.sin(outer) ** 2).ravel(), (length * slope / count).ravel()
+    return np.sin(outer) ** 2, np.sin(2 * outer) * np.sin(2 * inner) * (math.pi / 2) ** 2 / max(cells, 1)
 
 
 def _density(utility: Floats, alpha: Floats, beta: Floats, scale: Floats, shift: Floats) -> Floats:
@@ -106,8 +115,8 @@ def _density(utility: Floats, alpha: Floats, beta: Floats, scale: Floats, shift:
 
 def _integrate(density: Floats) -> Floats:
     """Return equation (1) of densities ``[M, nodes]`` that are multiplied by du/dt."""
-    density = density.reshape(len(density), -1, _ORDER)
-    mass = density @ _WEIGHTS
-    above = mass[:, ::-1].cumsum(axis=1)[:, ::-1] - mass
-    below = np.maximum(1 - above[:, :, None] - density @ _TO_END.T, 1e-30)
-    return np.asarray(((density * (below.prod(axis=0) / below)) @ _WEIGHTS).sum(axis=1))
+    cells = density.reshape(len(density), -1, _ORDER)
+    up = (density.reshape(-1, _ORDER) @ _TO_END).reshape(*cells.shape[:2], 1 + _ORDER)  # one product of matrices is quicker than many
+    above = up[:, ::-1, 0].cumsum(axis=1)[:, ::-1] - up[:, :, 0]
+    below = np.maximum(1 - above[:, :, None] - up[:, :, 1:], 1e-30)
+    return np.asarray(((cells * (below.prod(axis=0) / below)) @ _WEIGHTS).sum(axis=1))

@@ -175,7 +175,7 @@ class Thompson(Router):
     def _score_row(self, belief: Belief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_]) -> Scores:
         """Return the scores of one row ``[1, M]``."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
-        if np.isnan(utility[allowed]).any():
+        if np.count_nonzero(np.isnan(utility[allowed])):
             probabilities[allowed] = np.nan  # the draw says what is missing
         elif self.config.use_thompson_sampling and len(allowed):
             scale, shift = weight * belief.scale, weight * belief.shift + shift
@@ -189,8 +189,9 @@ class Thompson(Router):
 
     def _explored(self, probabilities: Floats, samples: Floats) -> Floats:
         """Return the probabilities, raised where a candidate has too few outcomes to be left unexplored."""
-        least = np.where(samples < self.config.min_samples, self.config.min_exploration / len(samples), 0.0)
-        return np.asarray(least + (1 - least.sum()) * probabilities)
+        rare = samples < self.config.min_samples
+        least = self.config.min_exploration / len(samples)
+        return np.asarray(least * rare + (1 - least * np.count_nonzero(rare)) * probabilities)
 
 
 class EpsilonGreedy(Thompson):

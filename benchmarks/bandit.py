@@ -1,0 +1,106 @@
+"""Microseconds of a bandit's decisions and lessons, beside plain numpy Beta sampling in the same process: prints JSON.
+
+``python benchmarks/bandit.py`` counts CPU time on one thread and takes the least of some repeats, sides in turns.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+from aamc_bandit.evidence import Place
+from aamc_bandit.thompson import Thompson
+
+from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
+from aamc_sdk.dataset import Experience
+from aamc_sdk.draw import draw
+from aamc_sdk.interfaces import Services
+from aamc_sdk.requests import build_request, expected_cost, expected_latency
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+
+CANDIDATES = 10
+USERS = (10, 100_000)
+REPEATS, CALLS = 15, 300
+STRETCH = 1000
+"""Feedback that the log gives a router at once."""
+
+POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
+ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
+PLACE = Place("code", "user0", "session0")
+"""What the measured decisions are made for."""
+
+
+def microseconds(*works: Callable[[], object], calls: int = CALLS) -> list[float]:
+    """Return what a call of each takes: the least of some repeats, in turns."""
+    least = [float("inf")] * len(works)
+    for _ in range(REPEATS):
+        for number, work in enumerate(works):
+            started = time.process_time()
+            for _ in range(calls):
+                work()
+            least[number] = min(least[number], (time.process_time() - started) / calls * 1e6)
+    return least
+
+
+def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
+    """Return a router that heard of so many users, and a request of one of them."""
+    queries = [Query("a question", user=PLACE.user, session=PLACE.session)]
+    reward = LinearReward()
+    reward.fit(Outcomes(None, expected_cost(queries, POOL), expected_latency(POOL, 1)))
+    router = Thompson(Thompson.Config(), Services(pool=POOL, reward=reward, make=lambda *_: None))
+    for first in range(0, max(users, STRETCH), STRETCH):
+        router.learn(lesson([f"user{n % users}" for n in range(first, first + STRETCH)]))
+    router.learn(lesson(["user0"] * 20))
+    return router, build_request(queries, POOL, Preference().array, estimates=ESTIMATES)
+
+
+def lesson(users: list[str]) -> Experience:
+    """Return one piece of feedback from each of some users."""
+    rng = np.random.default_rng(len(users))
+    queries = [Query("a question", user=user, session=PLACE.session) for user in users]
+    chosen, won = rng.integers(CANDIDATES, size=len(users)), rng.random(len(users))
+    decisions = [Decision(str(n), POOL.names[m], 0.1, Preference()) for n, m in enumerate(chosen)]
+    feedback = [Feedback(decision_id=str(n), quality=float(won[n] < 0.5 + 0.04 * m)) for n, m in enumerate(chosen)]
+    rows = np.zeros(len(users), dtype=np.intp)
+    return Experience(0, queries, ESTIMATES.take(rows), decisions, (), feedback, made=len(users))
+
+
+def measure(users: int) -> dict[str, float]:
+    """Return the figures of a router that heard of so many users."""
+    router, request = make_router(users)
+    belief, _ = router.belief(PLACE, POOL)
+    rng = np.random.default_rng(0)
+    one, stretch = lesson(["user0"]), lesson([f"user{n}" for n in range(STRETCH)])
+
+    def sample() -> object:
+        return rng.beta(belief.alpha, belief.beta).argmax()
+
+    def decide() -> object:
+        return draw(router.score(request), request, True, 0, ["decision"])
+
+    def hear_and_score() -> object:
+        router.learn(one)
+        return router.score(request)
+
+    sampling, decision = microseconds(sample, decide)
+    (after,) = microseconds(hear_and_score)
+    (thousand,) = microseconds(lambda: router.learn(stretch), calls=3)
+    return {
+        "beta_sampling_us": round(sampling, 2),
+        "decision_us": round(decision, 2),
+        "times_sampling": round(decision / sampling, 2),
+        "after_each_feedback_us": round(after, 1),
+        "feedback_per_second": round(STRETCH / thousand * 1e6),
+    }
+
+
+def main() -> None:
+    """Measure, and print one JSON document."""
+    print(json.dumps({"candidates": CANDIDATES} | {f"{users} users": measure(users) for users in USERS}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
