@@ -1,0 +1,103 @@
+"""Mean quality that ``thompson`` earns on real outcomes with bandit feedback, by how its levels are combined: prints JSON.
+
+``AAMC_DATA=DATA python benchmarks/bandit_levels.py [--seeds 8]`` replays LLMRouter's rows in random order: each is decided, only the chosen
+candidate's outcome is heard, and it is learned at once. The category is the row's task. ``users`` many users, drawn at random,
+like a candidate more or less than everybody does, by a normal number with standard deviation ``taste``. Each row goes to stderr as
+soon as it is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_sdk.batch import Estimates
+from aamc_sdk.config import configure
+from aamc_sdk.dataset import Dataset, Experience
+from aamc_sdk.deciding import decide
+from aamc_sdk.interfaces import Services
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.requests import build_request
+from aamc_sdk.rewards import LinearReward
+from aamc_sdk.types import Feedback, Query
+
+STEPS, USERS = 4000, 100
+QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
+BY_CATEGORY = {
+    f"shrinkage {strength:g} of {most:g}": {"category_strength": strength, "category_most": most}
+    for strength, most in ((3.0, 10.0), (5.0, 5.0), (5.0, 25.0), (10.0, 50.0), (25.0, 100.0))
+} | {name: {"blend": name, "cost_awareness": False} for name in ("linear", "published")}
+BY_USER = {"without users": {"enable_personalization": False}, "linear": {"blend": "linear"}} | {
+    f"shrinkage {strength:g} of {most:g}": {"personal_strength": strength, "personal_most": most}
+    for strength, most in ((10.0, 50.0), (20.0, 50.0), (20.0, 100.0), (45.0, 100.0))
+}
+
+
+def load() -> Dataset:
+    """Return LLMRouter's rows."""
+    target = Plugins().load("dataset", "llmrouter")
+    read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
+    assert isinstance(read, Dataset)
+    return read
+
+
+def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, taste: float) -> float:
+    """Return the mean quality of one replay."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(dataset))[:STEPS]
+    asking = rng.integers(users, size=len(rows)) if users else None
+    liked = rng.normal(0, taste, size=(max(users, 1), len(dataset.pool)))
+    target = Plugins().load("router", "thompson")
+    router = target(configure(target.Config, options), Services(pool=dataset.pool, reward=LinearReward(), make=lambda *_: None))
+    names, known = np.unique(dataset.labels.category, return_inverse=True)
+    total = 0.0
+    for step, row in enumerate(rows):
+        user = 0 if asking is None else int(asking[step])
+        queries = [Query(dataset.queries[row].text, user=None if asking is None else f"user {user}")]
+        nothing = np.full(1, np.nan)
+        estimates = Estimates(nothing, np.eye(len(names))[known[row]][None], tuple(names.tolist()), nothing)
+        request = build_request(queries, dataset.pool, QUALITY_ONLY, estimates=estimates)
+        (decision,) = decide(request, router.score(request), [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
+        m = dataset.pool.index(decision.candidate)
+        quality = float(np.clip(outcome(dataset, row, m) + liked[user, m], 0, 1))
+        feedback = [Feedback(decision_id=decision.id, quality=quality)]
+        router.learn(Experience(step, queries, estimates, [decision], (), feedback, made=1))
+        total += quality
+    return total / len(rows)
+
+
+def outcome(dataset: Dataset, row: int, candidate: int) -> float:
+    """Return a row's quality by a candidate."""
+    assert dataset.outcomes is not None
+    return float(dataset.outcomes.known_quality[row, candidate])
+
+
+def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: int, users: int, taste: float) -> dict[str, list[float]]:
+    """Return each setting's mean over the seeds, and its standard error."""
+    result = {}
+    for name, options in compared.items():
+        means = np.array([earned(dataset, options, seed, users, taste) for seed in range(seeds)])
+        result[name] = [round(float(means.mean()), 4), round(float(means.std(ddof=1) / np.sqrt(seeds)), 4)]
+        print(users, taste, name, result[name], file=sys.stderr, flush=True)
+    return result
+
+
+def main() -> None:
+    """Measure, and print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=8)
+    seeds, dataset = parser.parse_args().seeds, load()
+    found = {"by category": table(dataset, BY_CATEGORY, seeds, 0, 0.0)}
+    found |= {f"{USERS} users, taste {taste}": table(dataset, BY_USER, seeds, USERS, taste) for taste in (0.0, 0.1, 0.3)}
+    print(json.dumps({"seeds": seeds, "steps": STEPS, "mean and standard error": found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
