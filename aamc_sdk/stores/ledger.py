@@ -29,12 +29,11 @@ class LedgerStore(Store):
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
         rows = [decision_row(record, self.config.store_text) for record in records]
-        self._write(Write(lambda ledger: append(ledger, rows), [row.id for row in rows]))
+        self._append(rows)
 
     def attempted(self, attempt: Attempt) -> None:
         """Append a call; the same attempt twice counts once."""
-        rows = [attempt_row(attempt)]
-        self._write(Write(lambda ledger: append(ledger, rows), [attempt.decision_id]))
+        self._append([attempt_row(attempt)])
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
@@ -73,6 +72,10 @@ class LedgerStore(Store):
     @abc.abstractmethod
     def waiting(self) -> Sequence[Row]:
         """Return what waits for its decision."""
+
+    def _append(self, rows: Sequence[Row]) -> None:
+        """Append decisions or attempts, all or none."""
+        self._write(Write(lambda ledger: append(ledger, rows), [row.decision_id for row in rows]))
 
     def _as_kept(self, entry: Entry) -> Entry:
         if isinstance(entry, Row) and entry.kind == DECISION and not self.config.store_text:

@@ -198,6 +198,22 @@ def test_what_the_server_refuses_later_is_kept_aside(log, server, tmp_path, capl
     assert "no candidate 'nobody'" in why
 
 
+def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server, tmp_path):
+    """PostgreSQL's texts have no zero characters; Redis takes any bytes."""
+    store = log()
+    store.decided(records("d"))
+    server.kill()
+    for source in ("one", "z\x00ro", "two"):
+        store.judged(Feedback(decision_id="d", quality=1.0, source=source))
+    server.start()
+    wait_until(lambda: not store._spool.first(1))
+    held = server.url.startswith("redis")
+    assert ids(store)[1] == ["d/one", *(["d/z\x00ro"] if held else []), "d/two"]
+    with closing(Spool(tmp_path / "spool.db")) as spool:
+        assert len(spool.refused()) == (0 if held else 1)
+    assert store.judged(Feedback(decision_id="d", quality=0.5))
+
+
 def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with MetaController.build(router="random", pool=POOL, store=server.url) as controller:

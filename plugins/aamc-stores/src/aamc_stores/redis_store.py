@@ -47,6 +47,8 @@ _EMBEDDING, _POSITION = "embedding", "position"
 _PLACE = "redis.call('HSET', KEYS[2], 'position', redis.call('RPUSH', KEYS[1], ARGV[1]))"
 """Appends a decision to the log and notes its position, which nobody knows before the transaction runs."""
 _LONGEST_PAUSE = 0.02
+_NOT_NOW = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only")
+"""How refusals begin that have to do with the server's state, not with what is written; redis-py takes some words off."""
 _DURABILITY = {
     "appendonly": ("yes", "the log is lost when the server ends: set appendonly yes"),
     "appendfsync": ("always", "a crash of the server's machine may lose its last second: set appendfsync always"),
@@ -290,6 +292,8 @@ class RedisStore(SharedStore):
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): see that the server runs and its URL is right") from error
         except redis.RedisError as error:
+            if str(error).startswith(_NOT_NOW):
+                raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
             raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
 
 

@@ -69,11 +69,12 @@ class SharedStore(LedgerStore):
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
         rows = [decision_row(record, self.config.store_text) for record in records]
-        self._or_spooled(lambda: super(SharedStore, self).decided(records), rows, None)
+        self._or_spooled(lambda: self._append(rows), rows, None)
 
     def attempted(self, attempt: Attempt) -> None:
         """Append a call; the same attempt twice counts once."""
-        self._or_spooled(lambda: super(SharedStore, self).attempted(attempt), [attempt_row(attempt)], None)
+        rows = [attempt_row(attempt)]
+        self._or_spooled(lambda: self._append(rows), rows, None)
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
@@ -109,8 +110,18 @@ class SharedStore(LedgerStore):
         Raises:
             StoreAwayError: It is still away; what it has acknowledged is out of the spool.
         """
-        while waiting := self._spool.first(_FLUSHED_AT_ONCE):
-            new, refusal = self.add([entry for _, entry in waiting])
+        at_once = _FLUSHED_AT_ONCE
+        while waiting := self._spool.first(at_once):
+            refusal: Exception | None
+            try:
+                new, refusal = self.add([entry for _, entry in waiting])
+            except StoreAwayError:
+                raise
+            except (StoreError, ValueError) as error:  # an entry that the server cannot hold; which one, single writes tell
+                if at_once > 1:
+                    at_once = 1
+                    continue
+                new, refusal = [], error
             self._spool.remove([number for number, _ in waiting[: len(new)]])
             if refusal is not None:
                 number, _ = waiting[len(new)]
