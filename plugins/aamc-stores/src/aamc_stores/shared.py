@@ -57,7 +57,7 @@ class SharedStore(LedgerStore):
             raise ConfigError(f"the prefix of a log is up to 40 letters, digits and _, and begins with no digit; it is {config.prefix!r}")
         self._connect()
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
-        self._epoch = 0
+        self._epoch = self._stretch(0, 0)[2]
         self._away_until = 0.0
         self._closing = threading.Event()
         self._spooled = threading.Event()
