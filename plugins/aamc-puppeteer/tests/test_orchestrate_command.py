@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer.state import Stop
+from aamc_puppeteer import recording
+from aamc_puppeteer.state import Stop, Trajectory
 from aamc_puppeteer.trajectories import read_trajectories
 from matplotlib.image import imread
 
@@ -145,3 +146,29 @@ def test_a_folder_without_one_is_told(aamc: Aamc) -> None:
     status, _, err = aamc("orchestrate", "hello", "--run", "none")
     assert status == 1
     assert "holds no trained orchestrator" in err
+
+
+def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_once(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
+    often = [*SHORT, "--set", "orchestrator.checkpoint_every=1"]
+    status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "whole")
+    assert status == 0, err
+    keep, calls = recording.append_trajectories, []
+
+    def stop_in_the_third(path: Path, trajectories: Sequence[Trajectory]) -> None:
+        keep(path, trajectories)
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(recording, "append_trajectories", stop_in_the_third)
+    status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "stopped")
+    assert status == 1
+    assert "go on with: aamc train --resume" in err
+    status, _, err = aamc("train", "--resume", "stopped")
+    assert status == 0, err
+
+    whole, resumed = (list(read_trajectories(Path(name, "orchestrator", "episodes.jsonl"))) for name in ("whole", "stopped"))
+    assert [trajectory.probabilities for trajectory in whole] == [trajectory.probabilities for trajectory in resumed]
+    assert [trajectory.rewards for trajectory in whole] == [trajectory.rewards for trajectory in resumed]
+    curves = [json.loads(Path(name, "orchestrator", "training.json").read_text())["curve"] for name in ("whole", "stopped")]
+    assert curves[0] == curves[1]
