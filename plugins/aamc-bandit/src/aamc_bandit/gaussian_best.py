@@ -21,6 +21,8 @@ SMALLEST_SD = 1e-6
 _BENDS = np.array((-6.0, -2.5, 0.0, 2.5, 6.0))
 """Where a piece ends, in standard deviations from each candidate's mean."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+_LEAST = 1e-150
+"""Smaller probabilities of being below count as this one, by which one can divide."""
 _BLOCK = 50_000
 """Numbers of an array that is computed at once: few enough for the processor's cache."""
 
@@ -45,9 +47,10 @@ def best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Flo
 def _of_block(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Floats:
     points, weights = _quadrature(mean, sd, mask)
     z = (points[:, :, None] - mean[:, None, :]) / sd[:, None, :]  # [B, K, M]
-    below = np.where(mask[:, None, :], ndtr(z), 1.0)
+    below = np.where(mask[:, None, :], np.maximum(ndtr(z), _LEAST), 1.0)
     density = np.exp(-0.5 * z * z) / sd[:, None, :]
-    areas = np.einsum("bk,bkm,bkm->bm", weights, density, _product_of_others(below))
+    everybody = weights * below.prod(axis=2)
+    areas = np.matmul(everybody[:, None, :], density / below)[:, 0]
     allowed = np.where(mask, areas, 0.0)
     return np.asarray(allowed / allowed.sum(axis=1, keepdims=True))
 
@@ -60,13 +63,7 @@ def _quadrature(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> tuple[Floa
     cuts = np.clip(ends.reshape(len(mean), -1), least, greatest)
     cuts.sort(axis=1)
     half, middle = np.diff(cuts) / 2, (cuts[:, 1:] + cuts[:, :-1]) / 2
+    wide = half.any(axis=0)  # a piece beyond the range has no width
+    half, middle = half[:, wide], middle[:, wide]
     points = middle[:, :, None] + half[:, :, None] * _NODES
     return points.reshape(len(mean), -1), (half[:, :, None] * _WEIGHTS).reshape(len(mean), -1)
-
-
-def _product_of_others(values: Floats) -> Floats:
-    """Return the product of all but each of the last axis, without a division: some are zero."""
-    ones = np.ones_like(values[..., :1])
-    before = np.concatenate((ones, values[..., :-1]), axis=-1).cumprod(axis=-1)
-    after = np.concatenate((ones, values[..., :0:-1]), axis=-1).cumprod(axis=-1)[..., ::-1]
-    return np.asarray(before * after)
