@@ -68,16 +68,17 @@ class Thompson(Router):
         known = self._scores
         places = self._places(request.queries, request.estimates)
         keys = [(self._lesson, *place, *_seen(request, row)) for row, place in enumerate(places)]
-        rows = [known.get(key) for key in keys]
-        missing = [row for row, scores in enumerate(rows) if scores is None]
-        if missing:
+        scores = {key: found for key in keys if (found := known.get(key)) is not None}
+        if len(scores) < len(keys):
             weight, shift = self._quality_in_utility(request)
-            for row in missing:
-                if len(known) >= REMEMBERED:
-                    known.clear()
-                belief, samples = self.belief(places[row], request.pool)
-                rows[row] = known[keys[row]] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row])
-        return _joined([scores for scores in rows if scores is not None], request.mask.shape)
+            for row, key in enumerate(keys):
+                if key not in scores:
+                    belief, samples = self.belief(places[row], request.pool)
+                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row])
+                    if len(known) >= REMEMBERED:
+                        known.clear()
+                    known[key] = scores[key]
+        return _joined([scores[key] for key in keys], request.mask.shape)
 
     def belief(self, place: Place, pool: Pool) -> tuple[Belief, Floats]:
         """Return what is believed of each candidate's quality at a place, and how many outcomes it has, ``[M]``."""
