@@ -1,8 +1,8 @@
 """Microseconds of a decision and a lesson of ``linear-thompson`` at ten candidates, beside plain numpy in the same process: prints JSON.
 
 ``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` counts CPU time on one thread and takes the least of some repeats, sides in turns.
-It is compared with linear Thompson sampling in as few lines of numpy as it takes: each candidate's coefficients are drawn from their normal posterior, and the
-greatest product with the context is taken. That knows no propensity, and learns by Sherman and Morrison's formula without a discount.
+Compared is linear Thompson sampling in as few lines of numpy as it takes: coefficients are drawn from their normal posteriors, and the greatest
+product with the context is taken. That knows no propensity, and learns by Sherman and Morrison's formula without a discount.
 """
 
 from __future__ import annotations
