@@ -6,9 +6,7 @@ and, where numbers are to be combined, the calculator, and when to stop. Run it 
 
 from __future__ import annotations
 
-from typing import Any
-
-from aamc_puppeteer.measures import summarise
+from aamc_puppeteer.measures import in_words, summarise
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.printing import tree
 from aamc_puppeteer.suites import load_suite, split_tasks
@@ -30,13 +28,7 @@ def main(seed: int = 0) -> None:
 
 def report(name: str, puppeteer: Puppeteer, tasks: list[Task]) -> None:
     """Print what the policy, drawn from as in training, makes of tasks that it was not trained on."""
-    figures: dict[str, Any] = summarise(puppeteer.play(tasks, sample=True))
-    low, high = figures["ci95"]["success_rate"]
-    busiest, share = next(iter(figures["utilisation"].items()))
-    print(
-        f"{name:9}  {len(tasks)} questions  success {figures['success_rate']:4.0%} [{low:.0%}, {high:.0%}]"
-        f"  steps {figures['mean_steps']:.1f}  USD per success {figures['cost_usd_per_success']:.4f}  busiest {busiest} ({share:.0%})"
-    )
+    print(f"{name}, {in_words(summarise(puppeteer.play(tasks, sample=True)))}")
 
 
 if __name__ == "__main__":

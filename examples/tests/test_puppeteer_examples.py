@@ -17,7 +17,8 @@ def _main(name: str) -> Any:
 
 
 def _figures(line: str, *names: str) -> list[float]:
-    found = [re.search(rf"{name} +(-?[\d.]+)", line) for name in names]
+    """Return the numbers that follow, or precede, some names in a line."""
+    found = [re.search(rf"{name} +(-?[\d.]+)", line) or re.search(rf"(-?[\d.]+) {name}", line) for name in names]
     return [float(match[1]) for match in found if match is not None]
 
 

@@ -4,7 +4,7 @@ import math
 
 import networkx as nx
 import pytest
-from aamc_puppeteer.measures import episodes_to_learn, summarise, windows
+from aamc_puppeteer.measures import episodes_to_learn, in_words, summarise, windows
 from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_puppeteer.topology import Topology, activation_graph, evolution
@@ -54,6 +54,13 @@ class TestSummaries:
 
     def test_no_episode_has_no_figures(self) -> None:
         assert summarise([]) == {"episodes": 0}
+        assert in_words(summarise([])) == "no episode"
+
+    def test_in_words_they_are_a_line(self) -> None:
+        told = in_words(summarise([episode("ab", True), episode("a", True)]))
+        assert told == "2 tasks: success 100% [100%, 100%], reward 1.000, 1.5 steps, 0.7500 USD per success, busiest a (67%)"
+        assert "success 100%, reward" in in_words(summarise([episode("a")]))
+        assert "busiest nobody" in in_words(summarise([episode("")]))
 
 
 class TestConvergence:

@@ -119,7 +119,7 @@ def draw_training(trajectories: Sequence[Trajectory], stretches: int = 20) -> Fi
             _line(axes, title, episodes, [value(shape) for shape in shapes])
         _draw_utilisation(grid[1][3], episodes, [utilisation(part) for _, part in parts])
         for axes in (grid[0][0], grid[1][3]):
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         figure.supxlabel("episode", fontsize=8.5, color=MUTED)
     return figure
 

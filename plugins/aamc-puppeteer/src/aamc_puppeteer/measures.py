@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,19 @@ def _over(total: Floats, success: Floats) -> Floats:
 
 def _intervals(figures: Figures) -> dict[str, list[float] | None]:
     return {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in figures.items()}
+
+
+def in_words(figures: Mapping[str, Any]) -> str:
+    """Return the first of the figures that :func:`summarise` gives, in a line; success with its interval where there are several episodes."""
+    if not figures["episodes"]:
+        return "no episode"
+    bounds = figures["ci95"]["success_rate"]
+    interval = "" if bounds is None else f" [{bounds[0]:.0%}, {bounds[1]:.0%}]"
+    agent, share = next(iter(figures["utilisation"].items()), ("nobody", 0.0))
+    return (
+        f"{figures['episodes']} tasks: success {figures['success_rate']:.0%}{interval}, reward {figures['mean_reward']:.3f}, "
+        f"{figures['mean_steps']:.1f} steps, {figures['cost_usd_per_success']:.4f} USD per success, busiest {agent} ({share:.0%})"
+    )
 
 
 def tokens(output: AgentOutput) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +77,7 @@ def paragraphs_of(folder: Path) -> tuple[str, ...]:
 def _index(corpus: tuple[str, ...]) -> Any:
     import bm25s  # type: ignore[import-untyped]  # it has no types
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # importing it makes it tell of every index
     index = bm25s.BM25()
     index.index(_tokens(list(corpus)), show_progress=False)
     return index
