@@ -430,3 +430,20 @@ def outcome_of(store: Store, kind: str, name: str, number: int, whom: str | None
         return store.judged(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2)), figures)
     except StoreError as error:
         return str(error)
+
+
+def test_options_stand_in_the_url(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:{tmp_path / 'log.db'}?store_text=true", PLUGINS)
+    store.close()
+    assert store.config.store_text is True
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == ["log.db"]
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [("store_texts=true", "no option 'store_texts'; did you mean 'store_text'"), ("store_text=maybe", "store_text"), ("store_text=", "store_text")],
+)
+def test_an_option_of_a_url_that_cannot_be_used_is_refused(query: str, refusal: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=refusal):
+        open_store(f"sqlite:{tmp_path / 'log.db'}?{query}", PLUGINS)
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
-from aamc_sdk.errors import ConfigError, StoreError
+import attrs
+
+from aamc_sdk.errors import ConfigError, StoreError, nearest, one_of
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, existing: bool = False) -> Store:
-    """Open the store that a URL names, such as ``sqlite:state.db`` or ``memory:``.
+    """Open the store that a URL names, such as ``sqlite:state.db``, ``memory:`` or ``sqlite:state.db?store_text=true``.
 
     Args:
-        url: Its scheme is a store's name.
+        url: Its scheme is a store's name. What follows a ``?`` are the store's options, and a server's own.
         plugins: Where stores come from.
-        options: The store's options.
+        options: The store's options; those of the URL win.
         existing: Whether a file that is not there is an error, rather than a new store.
 
     Raises:
@@ -29,11 +32,31 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     """
     from aamc_sdk.config import configure
 
-    scheme, colon, path = url.partition(":")
+    scheme, colon, _ = url.partition(":")
     if not colon:
         raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
+    target = plugins.load("store", scheme)
+    address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
+    path = address.partition(":")[2]
     if existing and scheme == "sqlite" and not Path(path).is_file():
         raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
-    target = plugins.load("store", scheme)
-    store: Store = target(url, configure(target.Config, options or {}, where=f"store {scheme}"))
+    store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
     return store
+
+
+def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a URL without the options that the store knows, and these.
+
+    Raises:
+        ConfigError: A store that is no server's is given an option that it does not know.
+    """
+    from aamc_sdk.config import parse_yaml
+
+    address, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    rest = [(key, value) for key, value in pairs if key not in known]
+    if rest and "//" not in address:
+        key = rest[0][0]
+        raise ConfigError(f"store {address.partition(':')[0]} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
+    options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
+    return f"{address}?{urlencode(rest)}" if rest else address, options
