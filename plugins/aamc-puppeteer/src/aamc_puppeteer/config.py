@@ -35,10 +35,10 @@ class PuppeteerConfig:
     step_factor: float = option(0.1, "F of reward 'log': cost of late steps", at_least=0)
     step_scale: float = option(8.0, "phi of reward 'log': steps after which cost grows slowly", above=0)
 
-    updates: int = option(400, "gradient steps", at_least=0)
+    updates: int = option(1000, "gradient steps", at_least=0)
     episodes: int = option(32, "episodes of one update, played side by side", at_least=1)
     learning_rate: float = option(0.01, "step size of Adam; falls to a tenth in the last third", above=0)
-    entropy_bonus: float = option(0.5, "weight of the policy's entropy at first, in normalised reward per nat; falls to 0", at_least=0)
+    entropy_bonus: float = option(0.3, "weight of the policy's entropy at first, in normalised reward per nat; falls to 0", at_least=0)
     gradient_clip: float = option(1.0, "greatest length of the policy's gradient, and of the baseline's", above=0)
     absent_agents: float = option(0.2, "share of training episodes in which some agents are missing", at_least=0, at_most=1)
     withheld: float = option(
@@ -55,7 +55,7 @@ class PuppeteerConfig:
     judge: str = option("", "agent that picks one of the answers where join is 'judge'")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"updates": 200},
+        "quick": {"updates": 400},
         "full": {},
         "paper": {"reward": "log", "learning_rate": 1e-4, "updates": 2000},
     }

@@ -15,7 +15,7 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.encoder import LENGTH, PAIR_NUMBERS, Encoder, Features, described, state_width
 from aamc_puppeteer.episodes import Player, Running, begin, greatest, sampled
 from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.measures import summarise
+from aamc_puppeteer.measures import in_words, summarise
 from aamc_puppeteer.recording import Recording
 from aamc_puppeteer.state import STOP, Activation, Stop, TaskState, Trajectory, answer
 from aamc_puppeteer.tasks import Task
@@ -59,6 +59,7 @@ class Puppeteer(Orchestrator):
         self._trained_names: frozenset[str] = frozenset()
         self._recording: Recording | None = None
         self._centre, self._scale = np.zeros(1, np.float32), 1.0
+        self._executor = Executor({}, config.agent_timeout, config.max_characters)
         if agents is None:
             agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
         self.use(agents)
@@ -94,6 +95,7 @@ class Puppeteer(Orchestrator):
         self.pool = Pool(agent.spec for agent in agents)
         if STOP in self.pool.names:
             raise PoolError(f"no agent may be named {STOP!r}: that is the policy's own decision; rename it")
+        self.close()
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
         self._encoder: Encoder | None = None
@@ -119,6 +121,7 @@ class Puppeteer(Orchestrator):
             metrics |= self._recording.figures()
         if validation is not None:
             metrics["validation"] = summarise(self.play(tasks_of(validation)))
+            training.progress.say(f"validation, {in_words(metrics['validation'])}")
         return metrics
 
     def fit(

@@ -1,0 +1,166 @@
+"""The puppeteer in worlds whose optimum is known, its speed, and what it adds to a step: prints JSON.
+
+``worlds``: for each world and seed, what the trained policy earns on fresh tasks over the optimum by dynamic programming, sampled
+and greedy, and how success and activations changed from the first to the last twentieth of the training. ``training``: 400 updates of
+32 episodes on the built-in suite. ``overhead``: milliseconds that a step of the orchestrator takes with agents that do nothing, beside
+those of a plain loop over the same agents. Times are wall-clock with the processor's own beside them.
+
+    OMP_NUM_THREADS=1 python benchmarks/puppeteer.py --seeds 0 1 2 3 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aamc_puppeteer.config import TOOLS
+from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.rewards import discounted_returns
+from aamc_puppeteer.state import Activation, TaskState
+from aamc_puppeteer.suites import load_suite, split_tasks
+from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.worlds import Kind, World, WorldAgent
+
+from aamc_sdk import Agent, AgentOutput, Candidate
+from aamc_sdk.interfaces import Budget
+
+SORTS = ("algebra", "history", "code")
+MEMBERS = ("planner", "retriever", "calculator", "coder", "writer", "critic")
+EPISODES = 3000
+
+
+def specialists(seed: int) -> World:
+    """Return a world in which one good turn is enough; who is good at what, and what a turn costs, is drawn."""
+    rng = np.random.default_rng(seed)
+    costs = {name: float(rng.choice([0.1, 0.3, 1.0, 2.0])) for name in MEMBERS}
+    return World.of_table({sort: {name: float(rng.uniform()) for name in MEMBERS} for sort in SORTS}, costs)
+
+
+def sequences(seed: int) -> World:
+    """Return a world in which each sort of task needs two or three agents in an order that is drawn, and any may fail to help."""
+    rng = np.random.default_rng(seed)
+    agents = [WorldAgent(name=name, description=f"Does the work of a {name}.", cost=float(rng.choice([0.1, 0.2, 0.5]))) for name in MEMBERS]
+    kinds = []
+    for number, sort in enumerate(SORTS):
+        order = rng.permutation(len(MEMBERS))[: 2 + number % 2]
+        stages = ["start", *(f"stage {place}" for place in range(1, len(order) + 1))]
+        moves: dict[tuple[str, str], Mapping[str, float]] = {}
+        for place, member in enumerate(order):
+            chance = float(rng.uniform(0.7, 0.95))
+            moves[stages[place], MEMBERS[member]] = {stages[place + 1]: chance, stages[place]: 1 - chance}
+        solved = {stages[-1]: float(rng.uniform(0.85, 1.0)), stages[-2]: 0.2}
+        kinds.append(Kind(name=sort, text=f"A task about {sort}.", moves=moves, solved=solved))
+    return World(agents=tuple(agents), kinds=tuple(kinds))
+
+
+def loops(seed: int) -> World:
+    """Return a world in which a critic and a solver take turns, as often as the sort of task asks for; the seed changes nothing."""
+    costs = {"solver": 0.2, "critic": 0.1, "guesser": 0.1, "planner": 0.1, "searcher": 0.3, "summarizer": 0.1}
+    kinds = []
+    for rounds, sort in enumerate(("easy", "medium", "hard"), start=1):
+        moves: dict[tuple[str, str], Mapping[str, float]] = {("start", "solver"): {"draft 0": 1.0}, ("start", "guesser"): {"guess": 1.0}}
+        solved = {"guess": 0.1, f"draft {rounds}": 1.0}
+        for turn in range(rounds):
+            moves[f"draft {turn}", "critic"] = {f"faults {turn}": 1.0}
+            moves[f"faults {turn}", "solver"] = {f"draft {turn + 1}": 1.0}
+            solved[f"draft {turn}"] = 0.6 * (turn + 0.2) / (rounds + 0.2)
+        kinds.append(Kind(name=sort, text=f"A task that is {sort}.", moves=moves, solved=solved))
+    agents = [WorldAgent(name=name, description=f"Does the work of a {name}.", cost=cost) for name, cost in costs.items()]
+    return World(agents=tuple(agents), kinds=tuple(kinds))
+
+
+WORLDS: Mapping[str, Callable[[int], World]] = {"specialists": specialists, "sequences": sequences, "loops": loops}
+
+
+def learn(world: World, seed: int) -> dict[str, float]:
+    """Return how near a trained policy comes to the optimum, and how its episodes changed."""
+    puppeteer = Puppeteer.of(world.members(), seed=seed, max_steps=world.steps)
+    curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
+    figures = {"optimum": world.optimum}
+    for name, sample in (("sampled", True), ("greedy", False)):
+        trajectories = puppeteer.play(world.tasks(EPISODES, seed=seed + 1000), sample=sample, seed=1)
+        earned = [discounted_returns(trajectory.rewards, world.rule.discount)[0] for trajectory in trajectories]
+        figures[f"{name}_over_optimum"] = float(np.mean(earned)) / world.optimum
+    puppeteer.close()
+    twentieth = max(1, len(curve) // 20)
+    for name in ("success", "activations"):
+        for when, part in (("first", curve[:twentieth]), ("last", curve[-twentieth:])):
+            figures[f"{name}_{when}"] = float(np.mean([point[name] for point in part]))
+    return figures
+
+
+def timed(work: Callable[[], Any]) -> dict[str, float]:
+    """Return the seconds that something takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
+
+
+def training() -> dict[str, float]:
+    """Return the time of 400 updates of 32 episodes on the built-in suite, with the tools."""
+    train, _, _ = split_tasks(load_suite("mixed", size=400))
+    puppeteer = Puppeteer.of(TOOLS, updates=400)
+    figures = timed(lambda: puppeteer.fit(train))
+    puppeteer.close()
+    return figures
+
+
+class Idle(Agent):
+    """Says something at once."""
+
+    def __init__(self, name: str) -> None:
+        self.spec = Candidate(name, f"Does {name}.")
+
+    async def execute(self, state: TaskState) -> AgentOutput:
+        """Answer without any work."""
+        return AgentOutput("done")
+
+
+async def plain_loop(agents: Sequence[Agent], steps: int) -> None:
+    """Activate agents in turn, without anything else."""
+    state = TaskState(task=Task(id="t", text="Do something."), steps_left=steps)
+    for number in range(steps):
+        agent = agents[number % len(agents)]
+        state = state.after(Activation(agent=agent.spec.name, output=await agent.execute(state)))
+
+
+def overhead(steps: int = 8, episodes: int = 100) -> dict[str, float]:
+    """Return milliseconds of a step, beside those of a plain loop, and what the orchestrator adds."""
+    agents = [Idle(name) for name in MEMBERS]
+    puppeteer = Puppeteer.of(agents, sample=False)
+
+    async def orchestrated() -> int:
+        return sum([1 async for _ in puppeteer.run(Task(id="t", text="Do something."), Budget(steps=steps))])
+
+    async def all_of(one: Callable[[], Any]) -> float:
+        await one()
+        began = time.perf_counter()
+        for _ in range(episodes):
+            await one()
+        return 1000 * (time.perf_counter() - began) / (episodes * steps)
+
+    figures = {"orchestrated_ms": asyncio.run(all_of(orchestrated)), "plain_ms": asyncio.run(all_of(lambda: plain_loop(agents, steps)))}
+    puppeteer.close()
+    return figures | {"added_ms": figures["orchestrated_ms"] - figures["plain_ms"]}
+
+
+def main() -> None:
+    """Measure what the options ask for, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--worlds", nargs="*", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--no-speed", action="store_true", help="leave the times out")
+    given = parser.parse_args()
+    results: dict[str, Any] = {"worlds": {name: {seed: learn(WORLDS[name](seed), seed) for seed in given.seeds} for name in given.worlds}}
+    if not given.no_speed:
+        results |= {"training": training(), "overhead": overhead()}
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
