@@ -9,7 +9,7 @@ import pytest
 import torch
 from aamc_puppeteer.doa import AgentInterface, AgentOutput, EchoAgent, Orchestrator, PolicyNetwork, RewardConfig, SystemState, TerminatorAgent
 from aamc_puppeteer.doa.attempt import MAX_CHARACTERS
-from aamc_puppeteer.doa.bridge import CoreAgent, InterfaceAgent, as_trajectory
+from aamc_puppeteer.doa.bridge import CoreAgent, InterfaceAgent, as_trajectory, installed_agent
 from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, answer
 from aamc_puppeteer.tasks import Task
 
@@ -209,6 +209,14 @@ class TestBridges:
             return agent.execute(SystemState("sort", [], 0, 4))
 
         assert asyncio.run(run()).content == "Echo: sort"
+
+    def test_an_agent_that_a_plugin_offers_works_here(self) -> None:
+        episode = Orchestrator([installed_agent("calculator", usd_per_second=0.5), TerminatorAgent()], Scripted(2, 0, 1), RewardConfig()).run_episode(
+            SystemState("What is 12 * (3 + 4)?", [], 0, 4)
+        )
+        output = episode.steps[0].agent_output
+        assert output is not None
+        assert (output.content, output.cost) == ("84", 0.5)
 
     def test_an_episode_becomes_a_trajectory(self) -> None:
         agents = [EchoAgent(), Doing(_raise), TerminatorAgent()]

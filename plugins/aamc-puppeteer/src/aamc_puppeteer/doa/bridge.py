@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import TerminatorAgent
@@ -13,6 +14,10 @@ from aamc_puppeteer.state import ANSWER, Activation, Fault, Stop, TaskState, Tra
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.pools import default_pool
+from aamc_sdk.runs import bare_services
+from aamc_sdk.settings import read_settings
 from aamc_sdk.types import Candidate
 
 
@@ -59,6 +64,22 @@ class InterfaceAgent(AgentInterface):
         task = Task(id="", text=state.task_specification)
         output = await self._agent.execute(TaskState(task=task, history=history, steps_left=state.max_steps - state.current_step))
         return AgentOutput(output.content, output.cost, dict(output.metadata))
+
+
+def installed_agent(name: str, **options: Any) -> InterfaceAgent:
+    """Return an agent that a plugin offers by the hook ``aamc_agents``.
+
+    Args:
+        name: Its name, such as ``"calculator"``.
+        **options: Its own.
+
+    Raises:
+        UnknownComponentError: No plugin offers it.
+        ConfigError: An option is unknown or wrong.
+    """
+    plugins = get_plugin_manager()
+    services = bare_services(default_pool(), plugins, read_settings({}))
+    return InterfaceAgent(services.make("agent", name, options))
 
 
 def as_trajectory(episode: EpisodeTrajectory, agents: Sequence[AgentInterface]) -> Trajectory:
