@@ -212,7 +212,7 @@ def target_probabilities(router: Router, log: LoggedDecisions, pool: Pool, prefe
     """
     if router.needs_text and not all(record.query.text for record in log.records):
         raise ConfigError(
-            "it reads the texts of requests, which this log does not hold; log with the store's option store_text, such as sqlite:log.db?store_text=true"
+            "it reads the texts of requests, which this log lacks; log with the store's option store_text, as in sqlite:log.db?store_text=true"
         )
     probabilities = np.zeros((len(log), len(log.candidates)))
     for rows in _alike(log):
