@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.encoder import LENGTH, PAIR_NUMBERS, Encoder, Features, described, state_width
-from aamc_puppeteer.episodes import Player, Running, begin, greatest, sampled
+from aamc_puppeteer.embedding import TextEmbedding
+from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
+from aamc_puppeteer.episodes import Player, Running, begin
 from aamc_puppeteer.executing import Executor
+from aamc_puppeteer.forking import fork
 from aamc_puppeteer.measures import in_words, summarise
 from aamc_puppeteer.recording import Recording
-from aamc_puppeteer.state import STOP, Activation, Stop, TaskState, Trajectory, answer
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.tracing import episode_span
-from aamc_sdk import Agent, Dataset, Decision, Estimator, Orchestrator, Pool, Preference, Query, Services, Training, get_plugin_manager
+from aamc_puppeteer.solving import solve, work_on
+from aamc_puppeteer.state import STOP, Activation, TaskState, Trajectory
+from aamc_puppeteer.tasks import Task, Verdict, as_task, check_tasks, tasks_of
+from aamc_sdk import Agent, Estimator, Orchestrator, Pool, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.draw import uniform
-from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PoolError
+from aamc_sdk.errors import CheckpointError, PoolError
 from aamc_sdk.features import Array32
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
 from aamc_sdk.pools import default_pool
 from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:
     from aamc_puppeteer.reinforce import Learner
@@ -54,11 +52,10 @@ class Puppeteer(Orchestrator):
 
     def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
         super().__init__(config, services)
-        self._estimator: Estimator | None = None
+        self._embedding: TextEmbedding | None = None
         self._learner: Learner | None = None
         self._trained_names: frozenset[str] = frozenset()
         self._recording: Recording | None = None
-        self._centre, self._scale = np.zeros(1, np.float32), 1.0
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         if agents is None:
             agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
@@ -162,29 +159,21 @@ class Puppeteer(Orchestrator):
 
     def _begin(self, texts: Sequence[str]) -> None:
         """Start untrained: the estimator learns the words of tasks and agents, the policy's weights are drawn."""
-        words = list(dict.fromkeys([*texts, *map(described, self.pool), *self.pool.names]))
-        estimator: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
-        estimator.train(Training(dataset=Dataset(queries=[Query(text) for text in words if text])))
-        self._estimator, self._centre, self._scale = estimator, np.zeros(1, np.float32), 1.0
-        embedding = self._embed(list(dict.fromkeys(texts)) or words)
-        self._centre = embedding.mean(axis=0)
-        self._scale = LENGTH / max(float(np.sqrt(np.mean(np.sum((embedding - self._centre) ** 2, axis=1)))), 1e-3)
+        self._embedding = TextEmbedding.learned(self._estimator(), texts, [*map(described, self.pool), *self.pool.names])
         self._learner = None
         self._meet_agents()
 
-    def _embed(self, texts: Sequence[str]) -> Array32:
-        assert self._estimator is not None
-        embedding = self._estimator.estimate([Query(text) for text in texts]).embedding
-        if embedding is None or not np.isfinite(embedding).all():
-            raise EstimatesError(f"the puppeteer needs an estimator that embeds texts, and {self.config.estimator!r} does not; use lexical or tce")
-        return np.asarray((embedding - self._centre) * self._scale, np.float32)
+    def _estimator(self) -> Estimator:
+        made: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
+        return made
 
     def _meet_agents(self) -> None:
         """Read the descriptions of the present agents, and give what was learned, or an untrained policy, to them."""
         from aamc_puppeteer.policy import Policy
         from aamc_puppeteer.reinforce import Learner
 
-        encoder = self._encoder = Encoder(list(self.pool), self._embed)
+        assert self._embedding is not None
+        encoder = self._encoder = Encoder(list(self.pool), self._embedding)
         sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1])
         policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
         self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
@@ -230,50 +219,25 @@ class Puppeteer(Orchestrator):
         With ``paths`` above 1 several paths go on side by side, and their answers are joined: see :mod:`aamc_puppeteer.forking`.
         """
         work = as_task(task)
-        if self.config.paths > 1 and budget.steps > 1:
-            from aamc_puppeteer.forking import fork
-
-            async for step in fork(self, work, budget):
-                yield step
-            return
-        episode = begin(0, work, budget.steps, 0)
-        async for step in self.steps(episode, budget):
+        forks = self.config.paths > 1 and budget.steps > 1
+        async for step in fork(self, work, budget) if forks else self.steps(begin(0, work, budget.steps, 0), budget):
             yield step
 
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
         """Work on a task along one path and return what happened, judged where the task has a verifier."""
-        work = as_task(task)
-        episode = begin(0, work, budget.steps, 0)
-        with episode_span(episode.state) as tell:
-            async for _ in self.steps(episode, budget):
-                pass
-            verdict = (await asyncio.to_thread(self._executor.verify, [(work, answer(episode.state))]))[0]
-            trajectory = episode.finished(verdict, self.config.rule)
-            tell(trajectory)
-        return trajectory
+        return await solve(self, as_task(task), budget)
 
-    async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
-        """Carry an episode on to its end."""
-        began = time.monotonic()
-        if episode.stop is not None:
-            yield Step(decision=None, content="", final=True)
-        while episode.stop is None:
-            decision = self._decided(self.probabilities([episode.state])[0])
-            episode.probabilities.append(decision.propensity)
-            if decision.candidate == STOP:
-                episode.stop = Stop.STOPPED
-                episode.costs.append(0.0)
-                yield Step(decision=decision, content=answer(episode.state) or "", final=True)
-                return
-            left = budget.seconds - (time.monotonic() - began)
-            activation = (await asyncio.to_thread(self.activate, [(decision.candidate, episode.state)], left))[0]
-            episode.take(activation)
-            episode.check_end(budget, time.monotonic() - began)
-            yield step_of(decision, episode)
+    def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
+        """Carry an episode on to its end along one path, yielding each step as it is done."""
+        return work_on(self, episode, budget)
 
     def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
         """Let agents work on states, side by side, for ``seconds`` or the option's timeout, whichever is shorter."""
         return self._executor.activate(turns, max(seconds, 0.0))
+
+    def verify(self, task: Task, answer: str | None) -> Verdict | None:
+        """Return the verdict on an answer; None where the task has no verifier."""
+        return self._executor.verify([(task, answer)])[0]
 
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
@@ -291,33 +255,15 @@ class Puppeteer(Orchestrator):
         """Return what the policy is told, ``[1, M, 2]``: every description, and the names of those that it was trained with."""
         return np.array([[(name in self._trained_names, True) for name in self.pool.names]], np.float32)
 
-    def _decided(self, probabilities: Array32) -> Decision:
-        """Return a decision drawn from, or the best of, ``[M + 1]`` probabilities."""
-        names = (*self.pool.names, STOP)
-        decision_id = new_ids(1)[0]
-        choose = sampled if self.config.sample else greatest
-        place = int(choose(probabilities[None], np.array([uniform(self.services.seed, decision_id)], np.float32))[0])
-        return Decision(
-            id=decision_id,
-            candidate=names[place],
-            propensity=float(probabilities[place]) if self.config.sample else 1.0,
-            preference=Preference(),
-            probabilities=dict(zip(names, map(float, probabilities), strict=True)),
-            router="puppeteer",
-            time=time.time(),
-        )
-
     # Keeping
 
     def save(self, folder: Path) -> None:
         """Write the policy, the estimator, and the names of the agents that it was trained with."""
         learner, _ = self.parts()
-        assert self._estimator is not None
-        weights = {name: array.numpy() for name, array in learner.policy.state_dict().items()}
-        write_arrays(folder / "policy.npz", {**weights, "centre": self._centre})
-        write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "scale": self._scale})
-        (folder / "estimator").mkdir(exist_ok=True)
-        self._estimator.save(folder / "estimator")
+        assert self._embedding is not None
+        write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
+        write_json(folder / "policy.json", {"agents": sorted(self._trained_names)})
+        self._embedding.save(folder)
         if self._recording is not None:
             self._recording.keep(folder)
 
@@ -330,54 +276,12 @@ class Puppeteer(Orchestrator):
         import torch
 
         arrays, about = read_arrays(folder / "policy.npz"), read_json(folder / "policy.json")
-        self._estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
-        self._estimator.load(folder / "estimator")
+        self._embedding = TextEmbedding.load(folder, self._estimator())
         try:
-            self._scale, self._trained_names = float(about["scale"]), frozenset(map(str, about["agents"]))
-            self._centre, self._learner = arrays.pop("centre"), None
+            self._trained_names, self._learner = frozenset(map(str, about["agents"])), None
             self._meet_agents()
             self.parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
-
-
-def step_of(decision: Decision, episode: Running) -> Step:
-    """Return the core's step for an episode's last activation; where the episode ended with it, its content is the answer."""
-    activation = episode.state.history[-1]
-    final = episode.stop is not None
-    said = activation.error or "" if activation.output is None else activation.output.content
-    tokens = 0 if activation.output is None else activation.output.metadata.get("tokens", 0)
-    content = (answer(episode.state) or "") if final else said
-    return Step(decision=decision, content=content, cost_usd=activation.cost, tokens=tokens if isinstance(tokens, int) else 0, final=final)
-
-
-def as_task(task: Query | Task) -> Task:
-    """Return a task; a query becomes one that nobody can verify."""
-    return task if isinstance(task, Task) else Task(id="query", text=task.text)
-
-
-def tasks_of(dataset: Dataset) -> Sequence[Task]:
-    """Return the tasks that a dataset carries.
-
-    Raises:
-        DataError: It carries none: it is of another format than ``tasks``.
-    """
-    tasks: Sequence[Task] | None = getattr(dataset, "tasks", None)
-    if tasks is None:
-        raise DataError("the puppeteer learns from tasks with verifiers, and this dataset has none; use --dataset tasks:mixed")
-    return tasks
-
-
-def check_tasks(tasks: Sequence[Task]) -> None:
-    """Raise where there is nothing to learn from.
-
-    Raises:
-        DataError: There is no task, or one has no verifier.
-    """
-    if not tasks:
-        raise DataError("there is no task to practise on; give at least one")
-    for task in tasks:
-        if task.verifier is None:
-            raise DataError(f"task {task.id!r} has no verifier, so nothing can be learned from it")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import attrs
+
+from aamc_sdk import Dataset, Query
+from aamc_sdk.errors import DataError
 
 
 @attrs.frozen
@@ -59,3 +62,33 @@ class Task:
     def without_truth(self) -> Task:
         """Return the task as agents see it: without verifier, reference, kind and difficulty."""
         return attrs.evolve(self, verifier=None, reference=None, kind="", difficulty=1)
+
+
+def as_task(task: Query | Task) -> Task:
+    """Return a task; a query becomes one that nobody can verify."""
+    return task if isinstance(task, Task) else Task(id="query", text=task.text)
+
+
+def tasks_of(dataset: Dataset) -> Sequence[Task]:
+    """Return the tasks that a dataset carries.
+
+    Raises:
+        DataError: It carries none: it is of another format than ``tasks``.
+    """
+    tasks: Sequence[Task] | None = getattr(dataset, "tasks", None)
+    if tasks is None:
+        raise DataError("the puppeteer learns from tasks with verifiers, and this dataset has none; use --dataset tasks:mixed")
+    return tasks
+
+
+def check_tasks(tasks: Sequence[Task]) -> None:
+    """Raise where there is nothing to learn from.
+
+    Raises:
+        DataError: There is no task, or one has no verifier.
+    """
+    if not tasks:
+        raise DataError("there is no task to practise on; give at least one")
+    for task in tasks:
+        if task.verifier is None:
+            raise DataError(f"task {task.id!r} has no verifier, so nothing can be learned from it")
