@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aamc_sdk import plugins as installed
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.requests import build_request
 from aamc_sdk.runs import Run, bare_services, services
@@ -23,7 +24,7 @@ def parts_of_run(
     run: str | Path, router: str | Mapping[str, Any] | None, store: str | None, seed: int | None, plugins: Plugins | None
 ) -> dict[str, Any]:
     """Return what :class:`aamc_sdk.MetaController` is made with from a run; the arguments are those of its ``load``."""
-    opened, plugins = Run.open(run), plugins or get_plugin_manager()
+    opened, plugins = Run.open(run), plugins or installed.get_plugin_manager()
     lent = opened.services(plugins)
     if isinstance(router, Mapping):
         new = read_settings({"router": router}).router
@@ -54,7 +55,7 @@ def parts_by_name(named: Mapping[str, Any], pool: str | Pool, store: str, plugin
         store: The log's URL.
         plugins: The installed ones when None.
     """
-    plugins = plugins or get_plugin_manager()
+    plugins = plugins or installed.get_plugin_manager()
     settings = read_settings(named)
     candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
     reward: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
