@@ -104,7 +104,7 @@ def test_what_is_done_survives_a_stop_and_no_job_outlives_it(tmp_path: Path, how
     )
     pid = int(until(lambda: folder.joinpath("jobs", "slow", "pid").read_text()))
     process.send_signal(how)
-    process.wait(20)
+    process.wait(60)
     until(lambda: gone(pid))
     assert runs(folder) == 1
     assert run_grid([Job("quick", f"{HERE}:square", {"number": 2})], folder, 1, Silence()) == {"quick": 4}
