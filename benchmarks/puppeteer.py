@@ -18,11 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from aamc_puppeteer.config import TOOLS
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.rewards import discounted_returns
 from aamc_puppeteer.state import Activation, TaskState
-from aamc_puppeteer.suites import load_suite, split_tasks
+from aamc_puppeteer.suites import TOOLS, load_suite, split_tasks
 from aamc_puppeteer.tasks import Task
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 

@@ -1,4 +1,4 @@
-"""The options of the orchestrator ``puppeteer``."""
+"""The options of the orchestrator ``puppeteer``, and of the episodes that other learners may practise on."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_puppeteer.rewards import REWARDS, RewardRule
+from aamc_puppeteer.suites import TOOLS
 from aamc_sdk import option
 
-TOOLS = ("calculator", "parser", "table", "strings", "retriever", "extractor", "checker", "reviser")
-"""The agents that need neither a model nor a process of their own."""
+AGENT_TIMEOUT, MAX_CHARACTERS = 60.0, 20_000
 JOINS = ("vote", "judge")
 
 
 @attrs.frozen(kw_only=True)
-class PuppeteerConfig:
-    """Options of ``puppeteer``. An action is an activation of an agent, or the decision to stop."""
+class EpisodeOptions:
+    """What an episode is and how it is paid. An action is an activation of an agent, or the decision to stop."""
 
     agents: tuple[str, ...] = option(TOOLS, "agents by name")
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
     estimator: str = option("lexical", "estimator whose embedding describes tasks and agents; trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
     max_steps: int = option(8, "most activations of an episode in training", at_least=0)
-    agent_timeout: float = option(60.0, "seconds after which an agent's turn counts as failed", above=0)
-    max_characters: int = option(20_000, "characters of an output that are kept", at_least=1)
+    agent_timeout: float = option(AGENT_TIMEOUT, "seconds after which an agent's turn counts as failed", above=0)
+    max_characters: int = option(MAX_CHARACTERS, "characters of an output that are kept", at_least=1)
 
     reward: str = option("step", "equation of the reward; see the reference page", choices=REWARDS)
     success_reward: float = option(1.0, "r where the verifier calls the answer right")
@@ -34,6 +34,24 @@ class PuppeteerConfig:
     discount: float = option(0.99, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
     step_factor: float = option(0.1, "F of reward 'log': cost of late steps", at_least=0)
     step_scale: float = option(8.0, "phi of reward 'log': steps after which cost grows slowly", above=0)
+
+    @property
+    def rule(self) -> RewardRule:
+        """How episodes are paid."""
+        return RewardRule(
+            name=self.reward,
+            success=self.success_reward,
+            failure=self.failure_reward,
+            cost_weight=self.cost_weight,
+            discount=self.discount,
+            step_factor=self.step_factor,
+            step_scale=self.step_scale,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class PuppeteerConfig(EpisodeOptions):
+    """Options of ``puppeteer``."""
 
     updates: int = option(1000, "gradient steps", at_least=0)
     episodes: int = option(32, "episodes of one update, played side by side", at_least=1)
@@ -59,16 +77,3 @@ class PuppeteerConfig:
         "full": {},
         "paper": {"reward": "log", "learning_rate": 1e-4, "updates": 2000},
     }
-
-    @property
-    def rule(self) -> RewardRule:
-        """How episodes are paid."""
-        return RewardRule(
-            name=self.reward,
-            success=self.success_reward,
-            failure=self.failure_reward,
-            cost_weight=self.cost_weight,
-            discount=self.discount,
-            step_factor=self.step_factor,
-            step_scale=self.step_scale,
-        )

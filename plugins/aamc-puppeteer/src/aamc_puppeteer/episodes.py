@@ -65,6 +65,11 @@ class Running:
         self.state = self.state.after(activation)
         self.costs.append(activation.cost)
 
+    def end_by_choice(self) -> None:
+        """End the episode by the decision to stop, which costs nothing."""
+        self.stop = Stop.STOPPED
+        self.costs.append(0.0)
+
     def finished(self, verdict: Verdict | None, rule: RewardRule) -> Trajectory:
         """Return the episode as it ended."""
         assert self.stop is not None
@@ -144,8 +149,7 @@ class Player:
         """Carry out one action of each episode."""
         stopping = [episode for episode, action in zip(running, actions, strict=True) if action == len(self._names)]
         for episode in stopping:
-            episode.stop = Stop.STOPPED
-            episode.costs.append(0.0)
+            episode.end_by_choice()
         going_on = [(episode, self._names[action]) for episode, action in zip(running, actions, strict=True) if action < len(self._names)]
         done = self._executor.activate([(name, episode.state) for episode, name in going_on])
         for (episode, _), activation in zip(going_on, done, strict=True):

@@ -32,6 +32,12 @@ def aamc_agents() -> list[Component]:
 
 
 @hookimpl
+def aamc_environments() -> list[Component]:
+    """Offer the tables of what agents do with tasks."""
+    return [Component("agents", "aamc_puppeteer.one_turn:OneTurnEnvironment", "Each task is given to one agent, for one turn.")]
+
+
+@hookimpl
 def aamc_datasets() -> list[Component]:
     """Offer the task suites."""
     return [Component("tasks", "aamc_puppeteer.suites.task_format:TaskSuites", "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aamc_puppeteer.episodes import Running, begin, greatest, sampled
-from aamc_puppeteer.state import STOP, Stop, Trajectory, answer
+from aamc_puppeteer.state import STOP, Trajectory, answer
 from aamc_puppeteer.tasks import Task
 from aamc_puppeteer.tracing import episode_span
 from aamc_sdk import Decision, Preference
@@ -32,8 +32,7 @@ async def work_on(puppeteer: Puppeteer, episode: Running, budget: Budget) -> Asy
         decision = decide(puppeteer, puppeteer.probabilities([episode.state])[0])
         episode.probabilities.append(decision.propensity)
         if decision.candidate == STOP:
-            episode.stop = Stop.STOPPED
-            episode.costs.append(0.0)
+            episode.end_by_choice()
             yield Step(decision=decision, content=answer(episode.state) or "", final=True)
             return
         left = budget.seconds - (time.monotonic() - began)

@@ -1,0 +1,144 @@
+"""Episodes of agents on tasks as a Gymnasium environment, so that other libraries' learners can practise orchestration.
+
+Importing this module registers ``aamc/Agents-v0``; ``gymnasium.make("aamc_puppeteer.gymnasium_env:aamc/Agents-v0")`` imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from aamc_environments.streams import GREATEST
+
+from aamc_puppeteer.config import EpisodeOptions
+from aamc_puppeteer.embedding import TextEmbedding
+from aamc_puppeteer.encoder import Encoder, described
+from aamc_puppeteer.episodes import Running, begin
+from aamc_puppeteer.executing import Executor
+from aamc_puppeteer.state import Trajectory, answer
+from aamc_puppeteer.suites import load_suite, split_tasks
+from aamc_puppeteer.tasks import Task, check_tasks
+from aamc_sdk import Agent, Pool, get_plugin_manager
+from aamc_sdk.config import configure
+from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.features import Array32
+from aamc_sdk.interfaces import Budget
+from aamc_sdk.pools import default_pool
+from aamc_sdk.runs import bare_services
+from aamc_sdk.settings import read_settings
+
+SIDES = ("train", "validation", "test")
+
+
+class AgentsEnv(gymnasium.Env[Array32, np.int64]):
+    """One episode is one task: an action activates an agent, the last one stops.
+
+    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.encoder.Encoder`: the state, then
+    the agents in their order. The reward is R_t by :class:`aamc_puppeteer.rewards.RewardRule`. Episodes terminate and are
+    never truncated: the steps left are observed, so their end belongs to the task. ``info`` holds the action's ``cost_usd``; at
+    the end also ``is_success``, the verifier's word. ``reset`` draws a task, or takes the one whose number
+    ``options["task"]`` gives.
+
+    Args:
+        tasks: A generated suite's name, or tasks with verifiers.
+        side: Which side of the suite: ``train``, ``validation`` or ``test``; tasks that are given are all taken.
+        size: Tasks of the suite, all sides together.
+        seed: The suite, and what the estimator learns, follow from it.
+        team: The agents themselves, instead of those that the option ``agents`` names.
+        **options: Those of :class:`aamc_puppeteer.config.EpisodeOptions`.
+
+    Raises:
+        ConfigError: An option is unknown or wrong.
+        DataError: There is no such suite, or no task with text, or one has no verifier.
+        PoolError: There is no agent, or two have one name.
+
+    Attributes:
+        tasks: What is practised on.
+        pool: The agents, in the order of the actions.
+        trajectory: The episode that ended last.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
+
+    def __init__(
+        self,
+        tasks: str | Sequence[Task] = "mixed",
+        *,
+        side: str = "train",
+        size: int = 300,
+        seed: int = 0,
+        team: Sequence[Agent] | None = None,
+        **options: Any,
+    ) -> None:
+        self.config = configure(EpisodeOptions, options, where="aamc/Agents-v0")
+        if not self.config.max_steps:
+            raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
+        self.tasks = [task for task in (_suite(tasks, side, size, seed) if isinstance(tasks, str) else tasks) if task.text.strip()]
+        check_tasks(self.tasks)
+        make = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed})).make
+        if team is None:
+            team = [make("agent", name, self.config.agent_options.get(name, {})) for name in self.config.agents]
+        self.pool = Pool(agent.spec for agent in team)
+        self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
+        texts, estimator = [task.text for task in self.tasks], make("estimator", self.config.estimator, self.config.estimator_options)
+        self._encoder = Encoder(list(self.pool), TextEmbedding.learned(estimator, texts, [*map(described, self.pool), *self.pool.names]))
+        self._encoder.learn_tasks(texts)
+        self.trajectory: Trajectory | None = None
+        self._episode = begin(0, self.tasks[0], self.config.max_steps, 0)
+        bound = np.full(self._observe().shape, GREATEST, np.float32)
+        self.observation_space = gymnasium.spaces.Box(-bound, bound)
+        self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
+        number = drawn if options is None else options.get("task", drawn)
+        self._episode = begin(number, self.tasks[number], self.config.max_steps, luck)
+        return self._observe(), {}
+
+    def step(self, action: np.int64) -> tuple[Array32, float, bool, bool, dict[str, Any]]:
+        """Activate an agent, or stop.
+
+        Raises:
+            InvalidAction: No agent has that number.
+            ResetNeeded: The episode has ended.
+        """
+        if not self.action_space.contains(action):
+            raise gymnasium.error.InvalidAction(f"an action is a number from 0 to {len(self.pool)}, not {action!r}")
+        episode = self._episode
+        if episode.stop is not None:
+            raise gymnasium.error.ResetNeeded("the episode has ended; call reset()")
+        if action == len(self.pool):
+            episode.end_by_choice()
+        else:
+            episode.take(self._executor.activate([(self.pool.names[action], episode.state)])[0])
+            episode.check_end(Budget(), 0.0)
+        cost = episode.costs[-1]
+        if episode.stop is None:
+            return self._observe(), -self.config.rule.charge(len(episode.costs), cost), False, False, {"cost_usd": cost}
+        self.trajectory = self._judged(episode)
+        return self._observe(), self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
+
+    def close(self) -> None:
+        """End the threads in which agents work."""
+        self._executor.close()
+
+    def _judged(self, episode: Running) -> Trajectory:
+        verdict = self._executor.verify([(episode.state.task, answer(episode.state))])[0]
+        return episode.finished(verdict, self.config.rule)
+
+    def _observe(self) -> Array32:
+        features = self._encoder.encode([self._episode.state])
+        return np.concatenate((features.state[0], features.pair[0].ravel()))
+
+
+def _suite(name: str, side: str, size: int, seed: int) -> list[Task]:
+    if side not in SIDES:
+        raise ConfigError(f"a suite has no side {side!r} (there are: {one_of(SIDES)})")
+    return split_tasks(load_suite(name, seed=seed, size=size), seed)[SIDES.index(side)]
+
+
+gymnasium.register("aamc/Agents-v0", entry_point=f"{__name__}:AgentsEnv")
