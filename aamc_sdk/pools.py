@@ -71,7 +71,10 @@ def _candidate(entry: Any, where: str) -> Candidate:
     except ConfigError as error:
         raise PoolError(str(error)) from error
     fields = attrs.asdict(spec, recurse=False) | {"prices": prices, "latency": latency}
-    return ModelSpec(**fields)
+    try:
+        return ModelSpec(**fields)
+    except PoolError as error:
+        raise PoolError(f"{where}: {error}") from error
 
 
 def pool_to(pool: Pool) -> dict[str, Any]:
@@ -83,13 +86,17 @@ def pool_to(pool: Pool) -> dict[str, Any]:
     return {"candidates": entries}
 
 
-def find_pool(name: str, plugins: Plugins) -> Pool:
+def find_pool(name: str | Path, plugins: Plugins) -> Pool:
     """Return a pool by the name of a component, or from a YAML file.
 
     Raises:
-        PoolError: The file cannot be used.
+        PoolError: The file cannot be used, or it is no name at all.
         UnknownComponentError: It is neither.
     """
+    if isinstance(name, Path):
+        return read_pool(name)
+    if not isinstance(name, str):
+        raise PoolError(f"a pool is an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
     if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         return read_pool(Path(name))
     pool = plugins.load("model_pool", name)()

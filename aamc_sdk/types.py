@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError, nearest, one_of
+from aamc_sdk.texts import check_name, check_text
 
 if TYPE_CHECKING:
     from aamc_sdk.pool_arrays import PoolArrays
@@ -27,23 +28,39 @@ DEFAULT_OUTPUT_TOKENS = 256
 """The answer's length that is assumed where a request does not say."""
 
 
-def _check_text(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str):
-        raise DataError(f"a query's {attribute.name} must be a string, not {type(value).__name__} ({value!r:.80})")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        where = f"{error.reason} at {error.start}"
-        raise DataError(f"a query's {attribute.name} must be valid Unicode, without half a surrogate pair ({where})") from error
+def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_text(value, _named(instance, attribute))
 
 
-_check_text_or_none = attrs.validators.optional(_check_text)
+def _check_name(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_name(value, _named(instance, attribute))
 
 
-def _check_tokens(query: Query, attribute: attrs.Attribute[Any], value: object) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if value is not None and not whole:
+def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
+    """Return how a message names a field: "a query's user"."""
+    name = type(instance).__name__.lower()
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}'s {attribute.name}"
+
+
+_check_name_or_none = attrs.validators.optional(_check_name)
+
+
+def _is_amount(value: object) -> bool:
+    """Whether a value is a number of at least 0, or NaN."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and not value < 0
+
+
+def _check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not _is_amount(value) or value == math.inf:
+        raise DataError(f"{_named(instance, attribute)} must be a number of at least 0, or NaN where it is not known, not {value!r}")
+
+
+def _check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise DataError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+
+
+_check_tokens = attrs.validators.optional(_check_count)
 
 
 def _as_names(values: Iterable[str]) -> frozenset[str]:
@@ -68,12 +85,12 @@ class Query:
     """
 
     text: str = attrs.field(validator=_check_text)
-    user: str | None = attrs.field(default=None, validator=_check_text_or_none)
-    session: str | None = attrs.field(default=None, validator=_check_text_or_none)
+    user: str | None = attrs.field(default=None, validator=_check_name_or_none)
+    session: str | None = attrs.field(default=None, validator=_check_name_or_none)
     needs: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
     prompt_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
     output_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
-    cached_on: str | None = attrs.field(default=None, validator=_check_text_or_none)
+    cached_on: str | None = attrs.field(default=None, validator=_check_name_or_none)
 
     @property
     def expected_prompt_tokens(self) -> int:
@@ -89,7 +106,7 @@ class Query:
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not (math.isfinite(value) and value >= 0):
+    if value is not None and not (_is_amount(value) and math.isfinite(value)):
         raise PoolError(f"price {attribute.name} must be USD of at least 0, not {value!r}")
 
 
@@ -103,7 +120,7 @@ class Prices:
 
 
 def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
+    if not (_is_amount(value) and math.isfinite(value)):
         raise PoolError(f"{attribute.name} must be milliseconds of at least 0, not {value!r}")
 
 
@@ -120,11 +137,18 @@ class Latency:
         return self.network_ms + self.service_ms
 
 
+def _check_candidate(candidate: Candidate, attribute: attrs.Attribute[Any], value: object) -> None:
+    try:
+        check_name(value, "a candidate's name")
+    except DataError as error:
+        raise PoolError(str(error)) from error
+
+
 @attrs.frozen
 class Candidate:
     """What may be chosen: a model or an agent, known by its name and described in words."""
 
-    name: str
+    name: str = attrs.field(validator=_check_candidate)
     description: str = ""
     abilities: frozenset[str] = attrs.field(default=frozenset(), converter=_as_names)
 
@@ -160,7 +184,7 @@ class Pool:
     """The candidates of a request, in a fixed order.
 
     Raises:
-        PoolError: There is no candidate, or two have one name.
+        PoolError: There is no candidate, two have one name, or one is something else.
     """
 
     candidates: tuple[Candidate, ...] = attrs.field(converter=_as_tuple)
@@ -168,9 +192,9 @@ class Pool:
     def __attrs_post_init__(self) -> None:
         if not self.candidates:
             raise PoolError("a pool needs at least one candidate, and this one has none")
-        for name in self.names:
-            if not isinstance(name, str) or not name:
-                raise PoolError(f"a candidate's name must be a non-empty string, not {name!r}")
+        for candidate in self.candidates:
+            if not isinstance(candidate, Candidate):
+                raise PoolError(f"a pool is made of candidates, such as ModelSpec('name'), not {candidate!r:.80}")
         if len(set(self.names)) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise PoolError(f"each candidate needs a name of its own; twice in the pool: {one_of(twice)}")
@@ -309,7 +333,7 @@ class Decision:
         notes: What the router wants remembered, such as what the decision itself cost.
     """
 
-    id: str
+    id: str = attrs.field(validator=_check_name)
     candidate: str
     propensity: float
     preference: Preference
@@ -333,13 +357,13 @@ class Attempt:
         error: What went wrong, or None.
     """
 
-    decision_id: str
-    n: int
-    candidate: str
-    cost_usd: float = math.nan
-    latency_ms: float = math.nan
-    output_tokens: int | None = None
-    error: str | None = None
+    decision_id: str = attrs.field(validator=_check_name)
+    n: int = attrs.field(validator=_check_count)
+    candidate: str = attrs.field(validator=_check_text)
+    cost_usd: float = attrs.field(default=math.nan, validator=_check_figure)
+    latency_ms: float = attrs.field(default=math.nan, validator=_check_figure)
+    output_tokens: int | None = attrs.field(default=None, validator=_check_tokens)
+    error: str | None = attrs.field(default=None, validator=attrs.validators.optional(_check_text))
 
 
 @attrs.frozen(kw_only=True)

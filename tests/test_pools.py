@@ -39,7 +39,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": ["a"]}, "candidate 1 must be a mapping with a 'name'"),
         ({"candidates": [{"name": "a"}, {"prices": {}}]}, "candidate 2 must be a mapping with a 'name'"),
         ({"candidates": [{"name": "a"}, {"name": "a"}]}, "twice in the pool: a"),
-        ({"candidates": [{"name": ""}]}, "non-empty string"),
+        ({"candidates": [{"name": ""}]}, "pool.yaml, candidate 1: a candidate's name must not be empty"),
         ({"candidates": [{"name": "a", "price": 1}]}, "no option 'price'; did you mean 'prices'?"),
         ({"candidates": [{"name": "a", "prices": {"input": -1, "output": 1}}]}, "price input must be USD of at least 0"),
         ({"candidates": [{"name": "a", "prices": {"input": "1", "output": 1}}]}, "prices of a: input: must be a number"),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk import Candidate, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
+from aamc_sdk.types import Attempt
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
@@ -36,6 +37,41 @@ def test_what_is_known_with_a_query_is_a_valid_string_or_none(name):
         Query("", **{name: 7})
     with pytest.raises(DataError, match=f"a query's {name} must be valid Unicode"):
         Query("", **{name: "\ud800"})
+    with pytest.raises(DataError, match=f"a query's {name} must not be empty"):
+        Query("", **{name: ""})
+    with pytest.raises(DataError, match=f"a query's {name} must not have the character NUL"):
+        Query("", **{name: "ann\0"})
+
+
+@pytest.mark.parametrize("name", ["", 5, None, b"id", "req\0one", "\ud800"])
+def test_decisions_and_attempts_are_named_by_ids_that_every_log_can_keep(name):
+    with pytest.raises(DataError, match="a decision's id must"):
+        Decision(name, "small", 1.0, Preference())
+    with pytest.raises(DataError, match="an attempt's decision_id must"):
+        Attempt(name, 0, "small")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", -1),
+        ("n", None),
+        ("candidate", 7),
+        ("cost_usd", "1"),
+        ("cost_usd", -0.1),
+        ("latency_ms", math.inf),
+        ("output_tokens", 2.5),
+        ("error", 500),
+    ],
+)
+def test_an_attempt_refuses_what_is_no_figure(field, value):
+    with pytest.raises(DataError, match=field):
+        Attempt(**{"decision_id": "d", "n": 0, "candidate": "", field: value})
+
+
+def test_an_attempts_figures_may_be_unknown():
+    assert math.isnan(Attempt("d", 0, "").cost_usd)
+    assert Attempt("d", 0, "", cost_usd=np.float32(0.5), latency_ms=3).cost_usd == 0.5
 
 
 @pytest.mark.parametrize("tokens", [-1, 2.5, True, "7"])
@@ -52,13 +88,13 @@ def test_a_text_is_no_set_of_needs():
     assert Query("", needs=["tools", "tools"]).needs == frozenset({"tools"})
 
 
-@pytest.mark.parametrize("price", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("price", [-0.1, math.nan, math.inf, "1", True])
 def test_prices_must_be_finite_and_not_negative(price):
     with pytest.raises(PoolError, match="price output"):
         Prices(1.0, price)
 
 
-@pytest.mark.parametrize("figure", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("figure", [-1.0, math.nan, math.inf, "1"])
 def test_latencies_must_be_finite_and_not_negative(figure):
     with pytest.raises(PoolError, match="service_ms"):
         Latency(0.0, figure)
@@ -84,10 +120,15 @@ def test_a_pool_refuses_a_name_twice():
         Pool([Candidate("a"), Candidate("b"), Candidate("a")])
 
 
-@pytest.mark.parametrize("name", ["", None, 3])
+@pytest.mark.parametrize("name", ["", None, 3, "small\0"])
 def test_a_candidate_needs_a_name(name):
-    with pytest.raises(PoolError, match="non-empty string"):
-        Pool([Candidate(name)])
+    with pytest.raises(PoolError, match="a candidate's name must"):
+        ModelSpec(name)
+
+
+def test_a_pool_is_made_of_candidates():
+    with pytest.raises(PoolError, match=r"made of candidates, .* not 'small'"):
+        Pool(["small"])
 
 
 def test_a_pool_finds_candidates_by_name_and_offers_the_nearest():
