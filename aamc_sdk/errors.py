@@ -51,7 +51,7 @@ class StoreError(AamcError, RuntimeError):
 
 
 class StoreAwayError(StoreError):
-    """Raised when the server of a store cannot be reached, or was lost before it acknowledged a write."""
+    """Raised when a log cannot be reached or written for now, whatever is written: its server is away, its file is locked, its disk is full."""
 
 
 class UnknownDecisionError(StoreError, LookupError):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import GroupCommit, carry_out
 from aamc_sdk.stores.rules import Write
@@ -81,3 +82,34 @@ def test_a_commit_that_fails_is_told_to_its_writers_and_the_next_goes_on() -> No
     commits.group.close()
     with pytest.raises(StoreError, match="closed"):
         commits.group.run(Write(lambda ledger: 1, []))
+
+
+def together(commits: Commits, writes: Sequence[Write[Any]]) -> list[Any]:
+    """Commit writes as one group, and return what each was told."""
+    waiting: list[tuple[Write[Any], Future[Any]]] = [(write, Future()) for write in writes]
+    commits.group._commit_group(waiting)
+    return [future.exception(0) or future.result(0) for _, future in waiting]
+
+
+def test_a_write_that_breaks_its_group_is_alone_told_so() -> None:
+    commits, broken = Commits(), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    def break_it(ledger: object) -> None:
+        raise broken
+
+    writes = [Write(lambda ledger: "kept", []) for _ in range(40)]
+    writes[7] = Write(break_it, [])
+    told = together(commits, writes)
+    commits.group.close()
+    assert told == ["kept"] * 7 + [broken] + ["kept"] * 32
+    assert len(commits.sizes) <= 12  # groups were halved, not taken apart
+
+
+def test_a_server_that_is_away_is_not_asked_for_each_write() -> None:
+    commits = Commits()
+    commits.failure = StoreAwayError("nobody answers")
+    tried = []
+    commits.group._commit = lambda writes: (tried.append(len(writes)), commits.commit(writes))[1]
+    assert together(commits, [Write(lambda ledger: "kept", []) for _ in range(40)]) == [commits.failure] * 40
+    commits.group.close()
+    assert tried == [40]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import attrs
 
@@ -59,4 +59,4 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
         key = rest[0][0]
         raise ConfigError(f"store {address.partition(':')[0]} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
     options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
-    return f"{address}?{urlencode(rest)}" if rest else address, options
+    return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

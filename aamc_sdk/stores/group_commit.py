@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.stores.rules import Ledger, Write
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ class GroupCommit:
     """Commits writes on one thread of its own; each caller returns when its write is durable.
 
     Args:
-        commit: Commits a group, whole or not at all, and returns what :func:`carry_out` does. What it raises, every caller of the group is told.
+        commit: Commits a group, whole or not at all, and returns what :func:`carry_out` does. A StoreAwayError is nobody's fault, and every
+            caller of the group is told; after another error the group is divided, until only who brought what cannot be written is told.
         finish: Called on that thread after the last group.
     """
 
@@ -91,6 +92,9 @@ class GroupCommit:
         try:
             results = self._commit([write for write, _ in group])
         except BaseException as error:  # each waiting caller is told, whatever it is
+            if len(group) > 1 and not isinstance(error, StoreAwayError):
+                self._commit_halves(group)
+                return
             for _, future in group:
                 future.set_exception(error)
             return
@@ -99,3 +103,9 @@ class GroupCommit:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+    def _commit_halves(self, group: list[_Waiting]) -> None:
+        """Commit a group that failed as two: one write that cannot be carried out must not cost the others theirs."""
+        middle = len(group) // 2
+        self._commit_group(group[:middle])
+        self._commit_group(group[middle:])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
-from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import Record, View
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import GroupCommit, carry_out
@@ -230,7 +230,8 @@ class SqliteStore(LedgerStore):
 
     def _refusal(self, error: sqlite3.Error) -> StoreError:
         advice = next((advice for sign, advice in _ADVICE.items() if sign in str(error)), "nothing was written")
-        refused = StoreError(f"the decision log {self.path} cannot be used ({error}): {advice}")
+        kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # the others have to do with what is written
+        refused = kind(f"the decision log {self.path} cannot be used ({error}): {advice}")
         refused.__cause__ = error
         return refused
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 import threading
 import time
+import uuid
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from aamc_stores.spool import Spool, default_spool
 
@@ -227,6 +230,64 @@ def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
         wait_until(lambda: len(controller.store.experience().feedback) == 4)
         assert default_spool(server.url, "aamc").is_file()
         controller.store.drop()
+
+
+def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):
+    store = log()
+    store.decided(records("d"))
+    server.kill()
+    assert store.judged(Feedback(decision_id="d", quality=1.0, time=1.0))
+    assert not store.judged(Feedback(decision_id="d", quality=1.0, time=2.0))
+    with pytest.raises(StoreError, match="other content"):
+        store.judged(Feedback(decision_id="d", quality=0.0))
+    assert store.judged_all([(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="d", quality=0.5, source="judge"), None)]) == [
+        False,
+        True,
+    ]
+    server.start()
+    wait_until(lambda: not store._spool.first(1))
+    assert ids(store)[1] == ["d/explicit", "d/judge"]
+
+
+def test_delivery_outlives_a_failure_of_the_spool(log, server, monkeypatch, caplog):
+    store = log()
+    server.kill()
+    store.judged(Feedback(decision_id="d", quality=1.0))
+    fails, remove = [sqlite3.OperationalError("disk I/O error"), ZeroDivisionError("a mistake of ours")], Spool.remove
+
+    def failing(spool: Spool, numbers: list[int]) -> None:
+        if fails:
+            raise fails.pop()
+        remove(spool, numbers)
+
+    monkeypatch.setattr(Spool, "remove", failing)
+    server.start()
+    wait_until(lambda: not store._spool.first(1))
+    assert not fails
+    assert "a mistake of ours" in caplog.text
+    store.decided(records("d"))
+    assert ids(store)[1] == ["d/explicit"]
+
+
+def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
+    """A standby, or a server that another has taken over from, answers and takes nothing."""
+    server = request.getfixturevalue("postgres_server")
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1}
+    store = open_store(server.url, get_plugin_manager(), options)
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: admin.execute("SHOW default_transaction_read_only").fetchone() == ("on",))
+        try:
+            store.decided(records("d"))
+            assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
+        finally:
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            admin.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: not store._spool.first(1))
+    assert ids(store) == (["d"], [])
+    store.drop()
+    store.close()
 
 
 def test_reading_beside_the_log_says_that_the_server_is_away(log, server):

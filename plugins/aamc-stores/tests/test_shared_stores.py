@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -122,6 +123,20 @@ def test_threads_of_two_replicas_lose_nothing(log):
     found = ids(stores[0])[1]
     assert len(found) == len(set(found)) == len(expected) == sum(new)
     assert set(found) == expected
+
+
+def test_writers_take_turns_whatever_isolation_the_server_is_set_to(request, tmp_path):
+    server = request.getfixturevalue("postgres_server")
+    url = f"{server.url}?options=-c%20default_transaction_isolation%3Dserializable"
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}"}
+    stores = [open_store(url, get_plugin_manager(), options | {"spool": str(tmp_path / f"{n}.db")}) for n in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda n: [stores[n].decided(records(f"d{n}-{k}")) for k in range(40)], range(2)))
+    assert [store._spool.first(1) for store in stores] == [[], []]  # nobody counted as away
+    assert len(ids(stores[0])[0]) == 80
+    stores[0].drop()
+    for store in stores:
+        store.close()
 
 
 def test_several_processes_lose_nothing(log, server, tmp_path):

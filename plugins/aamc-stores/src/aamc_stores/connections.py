@@ -13,6 +13,9 @@ from typing import Any
 
 import psycopg
 
+AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+"""What a server raises, or a lost one, that has nothing to do with what is written; read-only is one that another has taken over from."""
+
 
 class Connections:
     """As many connections as are needed at once.
@@ -35,7 +38,7 @@ class Connections:
         """Begin a transaction, and commit it when the block ends well.
 
         Raises:
-            psycopg.Error: It failed; of an ``OperationalError`` nobody can say whether it was committed.
+            psycopg.Error: It failed; of one in ``AWAY`` nobody can say whether it was committed.
         """
         with self._lock:
             if self._closed:
@@ -45,7 +48,7 @@ class Connections:
         try:
             with connection.transaction():
                 yield connection
-        except psycopg.OperationalError:
+        except AWAY:
             connection.close()
             self._drop_idle()  # they were opened to the same server
             raise

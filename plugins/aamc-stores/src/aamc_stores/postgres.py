@@ -21,7 +21,7 @@ from aamc_sdk.stores.group_commit import carry_out
 from aamc_sdk.stores.ledger import MOST_VIEWS
 from aamc_sdk.stores.records import DECISION, Row, erased
 from aamc_sdk.stores.rules import Write
-from aamc_stores.connections import Connections
+from aamc_stores.connections import AWAY, Connections
 from aamc_stores.shared import SharedStore
 
 if TYPE_CHECKING:
@@ -178,8 +178,12 @@ class PostgresStore(SharedStore):
 
     @contextmanager
     def _writing(self) -> Iterator[psycopg.Connection]:
-        """Begin a transaction in which no other writer is at work, and commit it when the block ends well."""
+        """Begin a transaction in which no other writer is at work, and commit it when the block ends well.
+
+        Whatever the server's default, each statement must see what was committed before it: the last writer's entries, once its lock is free.
+        """
         with self._transaction() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._lock_key,))
             yield connection
 
@@ -199,7 +203,7 @@ class PostgresStore(SharedStore):
             raise self._refusal(error) from error
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
-        away = isinstance(error, psycopg.OperationalError)  # a full disk is one as well
+        away = isinstance(error, AWAY)  # a full disk is one as well
         kind, advice = (StoreAwayError, "see that the server runs and its URL is right") if away else (StoreError, "nothing was written")
         refused = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         refused.__cause__ = error

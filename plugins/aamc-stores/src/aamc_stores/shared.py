@@ -17,7 +17,6 @@ from aamc_sdk.config import option
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import Record
-from aamc_sdk.stores.exchange import Entry
 from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import LedgerStore
@@ -59,6 +58,7 @@ class SharedStore(LedgerStore):
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
         self._epoch = self._stretch(0, 0)[2]
         self._away_until = 0.0
+        self._failure = ""
         self._closing = threading.Event()
         self._spooled = threading.Event()
         self._spooled.set()  # an earlier process may have left something
@@ -69,20 +69,20 @@ class SharedStore(LedgerStore):
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
         rows = [decision_row(record, self.config.store_text) for record in records]
-        self._or_spooled(lambda: self._append(rows), rows, None)
+        self._or_spooled(lambda: self._append(rows), lambda: self._spool.put(rows, whole=True))
 
     def attempted(self, attempt: Attempt) -> None:
         """Append a call; the same attempt twice counts once."""
         rows = [attempt_row(attempt)]
-        self._or_spooled(lambda: self._append(rows), rows, None)
+        self._or_spooled(lambda: self._append(rows), lambda: self._spool.put(rows))
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
         return self.judged_all([(feedback, attempt)])[0]
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        """Append feedback in order, up to the first that is refused; return which of it is new: all, as far as is known, where it is spooled."""
-        return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), judgements, [True] * len(judgements))
+        """Append feedback in order, up to the first that is refused; return which of it is new, as far as the spool knows where it is spooled."""
+        return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), lambda: self._spool.put(judgements))
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from, from the server or from the spool."""
@@ -147,16 +147,17 @@ class SharedStore(LedgerStore):
     def _write(self, write: Write[T]) -> T:
         return self._writer.run(write)
 
-    def _or_spooled(self, write: Callable[[], T], entries: Sequence[Entry], otherwise: T) -> T:
-        """Write to the server; when it is away, keep the entries in the spool."""
+    def _or_spooled(self, write: Callable[[], T], spool: Callable[[], T]) -> T:
+        """Write to the server; when it is away, to the spool."""
         if time.monotonic() >= self._away_until:
             try:
                 return write()
             except StoreAwayError as error:
                 self._note_absence(error)
-        self._spool.put(entries)
-        self._spooled.set()
-        return otherwise
+        try:
+            return spool()
+        finally:
+            self._spooled.set()  # also where a refusal ended it: what stands before that is there
 
     def _note_absence(self, error: StoreError) -> None:
         if self._away_until == 0:
@@ -164,20 +165,29 @@ class SharedStore(LedgerStore):
         self._away_until = time.monotonic() + self.config.retry_s
 
     def _keep_flushing(self) -> None:
-        """Empty the spool whenever there is something in it, until the store is closed."""
+        """Empty the spool whenever there is something in it, until the store is closed; whatever fails is tried again."""
         while not self._closing.is_set():
             self._spooled.wait()
             self._spooled.clear()
             try:
                 self.flush()
-            except StoreError as error:
+            except StoreAwayError as error:
                 self._note_absence(error)
-                self._spooled.set()
-                self._closing.wait(self.config.retry_s)
+            except Exception as error:  # such as the spool's disk that is full
+                self._note_failure(error)
             else:
                 if self._away_until:
                     logger.warning("the log %s is back", self.name)
-                self._away_until = 0.0
+                self._away_until, self._failure = 0.0, ""
+                continue
+            self._spooled.set()
+            self._closing.wait(self.config.retry_s)
+
+    def _note_failure(self, error: Exception) -> None:
+        """Say why what waits is not delivered, once."""
+        if str(error) != self._failure:
+            logger.error("what waits in %s does not reach the log %s for now", self._spool.path, self.name, exc_info=error)
+        self._failure = str(error)
 
     @abc.abstractmethod
     def _connect(self) -> None:

@@ -2,27 +2,35 @@
 
 It holds lines as ``aamc feedback export`` writes them. An entry leaves it when the server has
 acknowledged it, so what is in it may be on the server already; there it counts once, by its id.
+What comes is judged by the log's own rules as far as what waits here tells: a repetition is not
+kept twice, and other content under one id is refused at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.exchange import Entry, entry_of, line_of
 from aamc_sdk.stores.records import DECISION, FEEDBACK, Row
+from aamc_sdk.stores.rules import append, append_feedback
 
 _TABLE = """CREATE TABLE IF NOT EXISTS spool (
-    n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, line TEXT NOT NULL,
-    refused TEXT,  -- why the server did not take it; NULL while it waits
-    UNIQUE (kind, id))"""
+    n INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: another process may still be about to remove the first of that number
+    kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, line TEXT NOT NULL,
+    refused TEXT)  -- why the server did not take it; NULL while it waits
+"""
+_INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
+_ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(?1))
+    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?2)))) ORDER BY n"""
 _BUSY_SECONDS = 30.0
 
 
@@ -36,7 +44,7 @@ class Spool:
     """Entries that wait for the server, in the order in which they came. Safe to use from any thread and process.
 
     Raises:
-        StoreError: Its file cannot be used.
+        StoreError: Its file cannot be used; any method says so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,66 +53,128 @@ class Spool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(_TABLE)
+            for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _TABLE, _INDEX):
+                self._connection.execute(statement)
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Keep entries durably, all or none; what is there twice counts once on the server.
+    def put(self, entries: Sequence[Entry], *, whole: bool = False) -> list[bool]:
+        """Keep entries durably, up to the first that is refused; return which of them are new here.
+
+        Args:
+            entries: In their order.
+            whole: Whether none is kept where one is refused.
 
         Raises:
-            StoreError: The file cannot be written.
+            StoreError: One was refused: it does not agree with what waits.
         """
-        rows = [(*_name(entry), line_of(entry)) for entry in entries]
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany("INSERT INTO spool (kind, id, line) VALUES (?, ?, ?)", rows)
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise self._refusal(error) from error
+        new: list[bool] = []
+        refusal: StoreError | None = None
+        with self._writing() as connection:
+            excerpt = _excerpt(connection, entries)
+            for entry in entries:
+                try:
+                    is_new, is_more = _add(excerpt, entry)
+                except StoreError as error:
+                    if whole:
+                        raise
+                    refusal = error  # what stands before it stays
+                    break
+                new.append(is_new)
+                if is_more:
+                    values = (*_name(entry), _decision_id(entry), line_of(entry))
+                    connection.execute("INSERT INTO spool (kind, id, decision_id, line) VALUES (?, ?, ?, ?)", values)
+        if refusal is not None:
+            raise refusal
+        return new
 
     def first(self, limit: int) -> list[tuple[int, Entry]]:
-        """Return the entries that have waited longest, with their numbers."""
-        found = self._all("SELECT n, line FROM spool WHERE refused IS NULL ORDER BY n LIMIT ?", limit)
-        return [(n, entry_of(line)) for n, line in found]
+        """Return the entries that have waited longest, with their numbers; a line that cannot be read is set aside."""
+        with self._using() as connection:
+            found = connection.execute("SELECT n, line FROM spool WHERE refused IS NULL ORDER BY n LIMIT ?", (limit,)).fetchall()
+        entries: list[tuple[int, Entry]] = []
+        for n, line in found:
+            try:
+                entries.append((n, entry_of(line)))
+            except DataError as error:
+                self.set_aside(n, str(error))
+        return entries if entries or not found else self.first(limit)
 
     def decision(self, decision_id: str) -> Row | None:
         """Return a decision that waits."""
-        found = self._all("SELECT line FROM spool WHERE kind = ? AND id = ? LIMIT 1", DECISION, decision_id)
-        entry = entry_of(found[0][0]) if found else None
-        return entry if isinstance(entry, Row) else None
+        with self._using() as connection:
+            found = connection.execute("SELECT line FROM spool WHERE kind = ? AND id = ? LIMIT 1", (DECISION, decision_id)).fetchone()
+        with suppress(DataError):  # damaged: unknown, as it is to the server
+            entry = entry_of(found[0]) if found else None
+            return entry if isinstance(entry, Row) else None
+        return None
 
     def refused(self) -> list[tuple[str, str]]:
-        """Return the lines that the server refused, and why."""
-        return self._all("SELECT line, refused FROM spool WHERE refused IS NOT NULL ORDER BY n")
+        """Return the lines that the server refused or nobody can read, and why."""
+        with self._using() as connection:
+            return connection.execute("SELECT line, refused FROM spool WHERE refused IS NOT NULL ORDER BY n").fetchall()
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Let go of entries that the server has."""
-        with self._lock:
-            self._connection.executemany("DELETE FROM spool WHERE n = ?", [(n,) for n in numbers])
+        with self._writing() as connection:
+            connection.executemany("DELETE FROM spool WHERE n = ?", [(n,) for n in numbers])
 
     def set_aside(self, number: int, why: str) -> None:
         """Keep an entry that the server refused, without offering it again."""
-        with self._lock:
-            self._connection.execute("UPDATE spool SET refused = ? WHERE n = ?", (why, number))
+        with self._writing() as connection:
+            connection.execute("UPDATE spool SET refused = ? WHERE n = ?", (why, number))
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock, closing(self._connection):
             pass
 
-    def _all(self, query: str, *values: object) -> list[Any]:
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise self._refusal(error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction in which no other process writes, and commit it when the block ends well."""
+        with self._using() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def _refusal(self, error: BaseException) -> StoreError:
         return StoreError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
 
 
+def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
+    """Return what waits about the decisions and the feedback that entries name, as the log's rules see it."""
+    decisions = json.dumps([_decision_id(entry) for entry in entries])
+    feedback = json.dumps([name for kind, name in map(_name, entries) if kind == FEEDBACK])
+    excerpt = Excerpt([], [])
+    for (line,) in connection.execute(_ABOUT, (decisions, feedback)).fetchall():
+        with suppress(DataError, StoreError):  # damaged, or older than these rules; it is told when its turn comes
+            _add(excerpt, entry_of(line))
+    return excerpt
+
+
+def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
+    """Append an entry; return whether it is new, and whether it says more than is there: known feedback may bring a new call."""
+    before = len(excerpt.placed) + len(excerpt.held)
+    is_new = append(excerpt, [entry])[0] if isinstance(entry, Row) else append_feedback(excerpt, *entry)
+    return is_new, len(excerpt.placed) + len(excerpt.held) > before
+
+
 def _name(entry: Entry) -> tuple[str, str]:
     return (entry.kind, entry.id) if isinstance(entry, Row) else (FEEDBACK, entry[0].id)
+
+
+def _decision_id(entry: Entry) -> str:
+    return entry.decision_id if isinstance(entry, Row) else entry[0].decision_id

@@ -1,0 +1,103 @@
+"""The file in which writes wait: nothing leaves it unless it was delivered, and repetitions are what they are on the server."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from aamc_stores.spool import Spool
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.log import Records
+from aamc_sdk.stores.records import decision_row
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    with closing(Spool(path)) as opened:
+        yield opened
+
+
+def judged(name: str, quality: float = 1.0, **fields) -> tuple[Feedback, None]:
+    return Feedback(decision_id=name, quality=quality, **fields), None
+
+
+def decided(name: str):
+    return decision_row(Records([Decision(name, POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))[0], store_text=False)
+
+
+def waiting(spool: Spool) -> list[str]:
+    return [entry[0].id if isinstance(entry, tuple) else entry.id for _, entry in spool.first(100)]
+
+
+def test_a_process_that_is_late_to_remove_takes_nothing_of_another(spool, path) -> None:
+    """Two processes deliver the same entries; the one that comes last must not remove what came meanwhile."""
+    spool.put([judged("d"), judged("e")])
+    numbers = [number for number, _ in spool.first(100)]
+    with closing(Spool(path)) as other:
+        other.remove(numbers)
+        other.put([judged("f")])
+    spool.remove(numbers)
+    assert waiting(spool) == ["f/explicit"]
+
+
+def test_a_repetition_is_kept_once_and_known_as_such(spool) -> None:
+    assert spool.put([judged("d", time=1.0)]) == [True]
+    assert spool.put([judged("d", time=2.0), judged("d", source="judge")]) == [False, True]
+    assert spool.put([decided("d")]) == [True]
+    assert spool.put([decided("d")], whole=True) == [False]
+    assert waiting(spool) == ["d/explicit", "d/judge", "d"]
+
+
+def test_other_content_under_one_id_is_refused_and_what_stands_before_it_stays(spool) -> None:
+    spool.put([judged("d")])
+    with pytest.raises(StoreError, match="'d/explicit' is in the log with other content"):
+        spool.put([judged("e"), judged("d", quality=0.0), judged("f")])
+    with pytest.raises(StoreError, match="'thumb' is in the log with other content"):
+        spool.put([judged("d", id="thumb"), judged("e", id="thumb")])
+    assert waiting(spool) == ["d/explicit", "e/explicit", "thumb"]
+
+
+def test_of_a_whole_that_is_refused_nothing_is_kept(spool) -> None:
+    spool.put([decided("d"), judged("d", candidate=POOL.names[0])])
+    with pytest.raises(StoreError, match="no candidate 'nobody'"):
+        spool.put([decided("e"), judged("d", candidate="nobody", source="judge")], whole=True)
+    assert waiting(spool) == ["d", "d/explicit"]
+
+
+def test_figures_may_come_after_the_feedback_that_they_belong_to(spool) -> None:
+    (feedback, _), call = judged("d"), Attempt("d", 0, "", cost_usd=0.25)
+    assert spool.put([(feedback, None), (feedback, call), (feedback, call)]) == [True, False, False]
+    (_, known), (_, more) = spool.first(9)
+    assert (known.id, more[0], more[1].cost_usd) == ("d/explicit", feedback, 0.25)
+    with pytest.raises(StoreError, match="other content"):
+        spool.put([(feedback, Attempt("d", 0, "", cost_usd=0.5))])
+
+
+def test_a_line_that_nobody_can_read_is_set_aside(spool, path) -> None:
+    spool.put([judged("d")])
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE spool SET line = '{'")
+    assert spool.first(1) == []
+    spool.put([judged("d"), judged("e")])
+    assert waiting(spool) == ["d/explicit", "e/explicit"]
+    ((line, why),) = spool.refused()
+    assert (line, "no entry of a log" in why) == ("{", True)
+
+
+def test_whatever_the_file_suffers_is_a_store_error(spool, path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("DROP TABLE spool")
+    for use in (lambda: spool.put([judged("d")]), lambda: spool.first(1), lambda: spool.decision("d"), lambda: spool.remove([1]), spool.refused):
+        with pytest.raises(StoreError, match="cannot be used"):
+            use()
