@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.measures import summarise
 from aamc_puppeteer.orchestrator import Puppeteer
@@ -117,9 +118,10 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["mixed"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--size", type=int, default=600, help="tasks of a suite")
-    parser.add_argument("--updates", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=8, help="most activations of an episode")
-    parser.add_argument("--cost-weight", type=float, default=5.0, help="reward that one USD takes away")
+    defaults = PuppeteerConfig()
+    parser.add_argument("--updates", type=int, default=defaults.updates)
+    parser.add_argument("--steps", type=int, default=defaults.max_steps, help="most activations of an episode")
+    parser.add_argument("--cost-weight", type=float, default=defaults.cost_weight, help="reward that a USD takes away")
     given = parser.parse_args()
     document: dict[str, Any] = {"options": vars(given), "suites": {}}
     for suite in given.suites:

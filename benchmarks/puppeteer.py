@@ -78,7 +78,7 @@ WORLDS: Mapping[str, Callable[[int], World]] = {"specialists": specialists, "seq
 
 def learn(world: World, seed: int) -> dict[str, float]:
     """Return how near a trained policy comes to the optimum, and how its episodes changed."""
-    puppeteer = Puppeteer.of(world.members(), seed=seed, max_steps=world.steps)
+    puppeteer = Puppeteer.of(world.members(), seed=seed, **world.options)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
     figures = {"optimum": world.optimum}
     for name, sample in (("sampled", True), ("greedy", False)):

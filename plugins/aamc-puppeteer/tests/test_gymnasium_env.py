@@ -37,8 +37,8 @@ def make() -> Iterator[Callable[..., AgentsEnv]]:
     made: list[AgentsEnv] = []
 
     def make(tasks: Any = None, **options: Any) -> AgentsEnv:
-        of_world = {"team": WORLD.members(), "max_steps": WORLD.steps, "cost_weight": WORLD.rule.cost_weight}
-        made.append(AgentsEnv(WORLD.tasks(50), **{**of_world, **options}) if tasks is None else AgentsEnv(tasks, **options))
+        of_world = {"tasks": WORLD.tasks(50), "team": WORLD.members(), **WORLD.options}
+        made.append(AgentsEnv(**{**of_world, **options}) if tasks is None else AgentsEnv(tasks, **options))
         return made[-1]
 
     yield make

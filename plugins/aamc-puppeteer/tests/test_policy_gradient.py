@@ -29,8 +29,7 @@ EPISODES = 2000
 @pytest.fixture(scope="module")
 def puppeteer() -> Iterator[Puppeteer]:
     """A puppeteer whose policy and baseline are neither new nor good."""
-    options = {"discount": 0.8, "cost_weight": 0.5, "max_steps": 3, "updates": 5, "episodes": 8, "hidden": 8, "absent_agents": 0.0}
-    puppeteer = Puppeteer.of(WORLD.members(), seed=1, **options)
+    puppeteer = Puppeteer.of(WORLD.members(), seed=1, updates=5, episodes=8, hidden=8, absent_agents=0.0, **WORLD.options)
     puppeteer.fit(WORLD.tasks(50))
     yield puppeteer
     puppeteer.close()

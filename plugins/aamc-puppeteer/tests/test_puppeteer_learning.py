@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
+from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.rewards import discounted_returns
+from aamc_puppeteer.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.state import TaskState
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
+from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays
 from aamc_sdk.interfaces import Silence
@@ -21,7 +24,7 @@ def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
     made: list[Puppeteer] = []
 
     def make(world: World, **options: Any) -> Puppeteer:
-        made.append(Puppeteer.of(world.members(), **{"max_steps": world.steps, **options}))
+        made.append(Puppeteer.of(world.members(), **{**world.options, **options}))
         return made[-1]
 
     yield make
@@ -50,6 +53,12 @@ def test_the_sampled_policy_nears_the_optimum_with_fewer_steps(puppeteer_of: Cal
     first, last = ({name: np.mean([point[name] for point in part]) for name in ("success", "activations")} for part in (curve[:20], curve[-20:]))
     assert last["success"] > first["success"] + 0.2
     assert last["activations"] < first["activations"]
+
+
+def test_a_puppeteer_with_a_worlds_options_is_paid_as_the_world_says() -> None:
+    rule = RewardRule(name="log", success=2.0, failure=-1.0, cost_weight=0.3, discount=0.9, step_factor=0.5, step_scale=3.0)
+    config = configure(PuppeteerConfig, attrs.evolve(SPECIALISTS, rule=rule).options, where="puppeteer")
+    assert (config.rule, config.max_steps) == (rule, 4)
 
 
 LOOP = World(

@@ -23,16 +23,16 @@ class EpisodeOptions:
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
     estimator: str = option("lexical", "estimator whose embedding describes tasks and agents; trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
-    max_steps: int = option(8, "most activations of an episode in training", at_least=0)
+    max_steps: int = option(12, "most activations of an episode in training", at_least=0)
     agent_timeout: float = option(AGENT_TIMEOUT, "seconds after which an agent's turn counts as failed", above=0)
     max_characters: int = option(MAX_CHARACTERS, "characters of an output that are kept", at_least=1)
 
     reward: str = option("step", "equation of the reward; see the reference page", choices=REWARDS)
     success_reward: float = option(1.0, "r where the verifier calls the answer right")
     failure_reward: float = option(0.0, "r where it does not")
-    cost_weight: float = option(0.1, "lambda: reward that one unit of cost takes away", at_least=0)
+    cost_weight: float = option(5.0, "lambda: reward that a USD takes away", at_least=0)
     discount: float = option(0.99, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
-    step_factor: float = option(0.1, "F of reward 'log': cost of late steps", at_least=0)
+    step_factor: float = option(0.002, "F of reward 'log': cost of late steps, in USD", at_least=0)
     step_scale: float = option(8.0, "phi of reward 'log': steps after which cost grows slowly", above=0)
 
     @property

@@ -27,7 +27,7 @@ REWARDS = ("step", "total", "log")
 
 @attrs.frozen(kw_only=True)
 class RewardRule:
-    """How an episode is paid.
+    """How an episode is paid. The defaults suit costs of about 1; the puppeteer's options have those for USD.
 
     Attributes:
         name: One of ``REWARDS``.

@@ -114,6 +114,21 @@ class World:
         agents = tuple(WorldAgent(name=name, description=f"The agent {name}.", cost=cost) for name, cost in costs.items())
         return cls(agents=agents, kinds=kinds, **options)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a puppeteer that practises here: the steps, and how episodes are paid."""
+        rule = self.rule
+        return {
+            "max_steps": self.steps,
+            "reward": rule.name,
+            "success_reward": rule.success,
+            "failure_reward": rule.failure,
+            "cost_weight": rule.cost_weight,
+            "discount": rule.discount,
+            "step_factor": rule.step_factor,
+            "step_scale": rule.step_scale,
+        }
+
     def members(self) -> list[Agent]:
         """Return the agents, ready to be activated."""
         kinds = {kind.text: kind for kind in self.kinds}
