@@ -46,7 +46,7 @@ def parts_of_run(
     }
 
 
-def parts_by_name(named: Mapping[str, Any], pool: str | Pool, store: str, plugins: Plugins | None) -> dict[str, Any]:
+def parts_by_name(named: Mapping[str, Any], pool: str | Path | Pool, store: str, plugins: Plugins | None) -> dict[str, Any]:
     """Return what :class:`aamc_sdk.MetaController` is made with from components' names, as its ``build`` is given them.
 
     Args:

@@ -18,7 +18,7 @@ from aamc_sdk.errors import PluginError
 
 def uniform(seed: int, decision_id: str) -> float:
     """Return the number in [0, 1) that belongs to a decision."""
-    digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 

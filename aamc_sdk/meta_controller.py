@@ -23,8 +23,9 @@ from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError,
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
 from aamc_sdk.log import Records
-from aamc_sdk.pseudonyms import pseudonym
+from aamc_sdk.pseudonyms import is_key, pseudonym
 from aamc_sdk.requests import build_request
+from aamc_sdk.texts import check_name
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_ids
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class MetaController:
         user_key: Turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Raises:
-        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty.
+        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty, or no key.
     """
 
     def __init__(
@@ -75,11 +76,11 @@ class MetaController:
         router_name: str = "",
         preferences: Mapping[str, Preference] | None = None,
         typical: Floats | None = None,
-        user_key: str | None = None,
+        user_key: str | bytes | None = None,
     ) -> None:
-        if user_key == "":
+        if user_key is not None and not is_key(user_key):
             store.close()
-            raise ConfigError("the key of user ids must not be empty; give a long random text, or None to leave user ids as they are")
+            raise ConfigError("the key of user ids is a text or bytes, and not empty; give a long random one, or None to leave user ids as they are")
         if router.privileged:
             store.close()
             name = router_name or type(router).__name__
@@ -113,7 +114,7 @@ class MetaController:
         store: str | None = None,
         seed: int | None = None,
         plugins: Plugins | None = None,
-        user_key: str | None = None,
+        user_key: str | bytes | None = None,
     ) -> MetaController:
         """Return a controller with what a run trained.
 
@@ -139,13 +140,13 @@ class MetaController:
         *,
         router: str | Mapping[str, Any],
         estimator: str | Mapping[str, Any] | None = None,
-        pool: str | Pool = "default",
+        pool: str | Path | Pool = "default",
         reward: str | Mapping[str, Any] = "linear",
         store: str = "memory:",
         preference: PreferenceLike = None,
         seed: int = 0,
         plugins: Plugins | None = None,
-        user_key: str | None = None,
+        user_key: str | bytes | None = None,
     ) -> MetaController:
         """Return a controller of untrained parts; the reward's scales come from the pool's own figures.
 
@@ -173,7 +174,7 @@ class MetaController:
         decision: str | None = None,
         store: str = "memory:",
         plugins: Plugins | None = None,
-        user_key: str | None = None,
+        user_key: str | bytes | None = None,
     ) -> MetaController:
         """Return a controller of untrained parts, as a configuration file names them.
 
@@ -217,6 +218,7 @@ class MetaController:
                 draws the same candidate.
 
         Raises:
+            DataError: The query, the budget or the id is none.
             NoCandidateError: Nothing is left to choose; the message gives each candidate's reason.
             PreferenceError: The preference cannot be used.
             StoreError: The decision could not be logged, its id is taken, or the controller is closed.
@@ -311,10 +313,11 @@ class MetaController:
             Which of them are new.
 
         Raises:
+            DataError: One is no :class:`aamc_sdk.types.Feedback`.
             StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
         """
         now = time.time()
-        timed = [feedback if feedback.time else attrs.evolve(feedback, time=now) for feedback in judgements]
+        timed = [_timed(feedback, now) for feedback in judgements]
         with self._door:
             new = self.store.judged_all([(feedback, None) for feedback in timed])
             if self.learner is not None:
@@ -334,8 +337,10 @@ class MetaController:
         The router learns the rest of the log again, beside the requests that it decides meanwhile.
 
         Raises:
+            DataError: It is no user's id.
             StoreError: The store cannot forget, or the controller is closed.
         """
+        check_name(user, "the user to forget")
         with self._door:
             decisions = self.store.forget(user if self._user_key is None else pseudonym(user, self._user_key))
             if self.learner is not None:
@@ -377,6 +382,8 @@ class MetaController:
     ) -> RoutingRequest:
         if isinstance(queries, str):
             raise DataError(f"a batch is a list of queries, not one text ({queries!r:.60}); use route for one")
+        if budget_usd is not None and not _is_number(budget_usd):
+            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r}")
         asked = [self._known_as(_query(query)) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
@@ -451,6 +458,13 @@ def _alone(
     return [_query(query, user, session, needs)], None if decision_id is None else [decision_id]
 
 
+def _timed(feedback: Feedback, now: float) -> Feedback:
+    """Return feedback with a time."""
+    if not isinstance(feedback, Feedback):
+        raise DataError(f"a batch of feedback is made of aamc_sdk.Feedback, not {feedback!r:.80}")
+    return feedback if feedback.time else attrs.evolve(feedback, time=now)
+
+
 def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
     """Return the call whose figures came with feedback, or None where none came."""
     figures = {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens}
@@ -458,7 +472,12 @@ def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | Non
     if not given:
         return None
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value >= 0):
+        if not _is_number(value) or not 0 <= value < math.inf:
             raise DataError(f"{name} must be a finite number of at least 0, not {value!r}")
     n = 0  # the log gives it its number
     return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number, which NaN is not."""
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)

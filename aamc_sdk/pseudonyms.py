@@ -10,9 +10,14 @@ from aamc_sdk.errors import ConfigError
 _DIGITS = 32
 
 
-def pseudonym(user: str, key: str) -> str:
-    """Return 32 hexadecimal digits (HMAC-SHA256) that stand for a user."""
-    return hmac.digest(key.encode(), user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
+def is_key(key: object) -> bool:
+    """Whether a value can be a key: a text or bytes, and not empty."""
+    return isinstance(key, str | bytes) and bool(key)
+
+
+def pseudonym(user: str, key: str | bytes) -> str:
+    """Return 32 hexadecimal digits (HMAC-SHA256) that stand for a user; a text as key is the same as its UTF-8 bytes."""
+    return hmac.digest(key.encode() if isinstance(key, str) else key, user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
 
 
 def read_key(path: Path) -> str:

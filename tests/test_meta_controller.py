@@ -24,6 +24,7 @@ from aamc_sdk.errors import (
     AamcError,
     CheckpointError,
     ConfigError,
+    DataError,
     NoCandidateError,
     PluginError,
     PoolError,
@@ -204,6 +205,13 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
         ({"needs": {"vision"}}, NoCandidateError, "small: lacks a needed ability; large: lacks a needed ability"),
         ({"unavailable": ["smal"]}, PoolError, "did you mean 'small'"),
         ({"budget_usd": 0.0}, NoCandidateError, "over budget"),
+        ({"budget_usd": "1"}, DataError, "budget_usd must be a number in USD, not '1'"),
+        ({"budget_usd": math.nan}, DataError, "budget_usd must be a number in USD, not nan"),
+        ({"decision_id": ""}, DataError, "a decision's id must not be empty"),
+        ({"decision_id": 5}, DataError, "a decision's id must be a string, not int"),
+        ({"decision_id": "req\0one"}, DataError, "a decision's id must not have the character NUL"),
+        ({"decision_id": "\ud800"}, DataError, "a decision's id must be valid Unicode"),
+        ({"user": "ann\0"}, DataError, "a query's user must not have the character NUL"),
     ],
 )
 def test_a_request_that_cannot_be_decided_says_why(controller: MetaController, arguments: Any, error: type[Exception], message: str) -> None:
@@ -531,9 +539,40 @@ def test_users_are_known_by_pseudonyms_where_there_is_a_key() -> None:
     assert names[1] not in (names[0], "ann")
 
 
-def test_an_empty_key_is_refused() -> None:
-    with pytest.raises(ConfigError, match="must not be empty"):
-        build(user_key="")
+def test_a_key_may_be_bytes() -> None:
+    with build(user_key="Schlüssel") as text, build(user_key="Schlüssel".encode()) as octets:
+        for controller in (text, octets):
+            controller.route("Hi", user="ann", decision_id="d")
+        assert text.store.record("d").query.user == octets.store.record("d").query.user
+
+
+@pytest.mark.parametrize("key", ["", b"", 7])
+def test_what_is_no_key_is_refused(key: Any) -> None:
+    with pytest.raises(ConfigError, match="a text or bytes, and not empty"):
+        build(user_key=key)
+
+
+@pytest.mark.parametrize("user", ["", None, b"ann", "ann\0"])
+def test_who_is_to_be_forgotten_is_named_as_users_are(controller: MetaController, user: Any) -> None:
+    with pytest.raises(DataError, match="the user to forget must"):
+        controller.forget(user)
+
+
+def test_a_batch_of_feedback_is_made_of_feedback(controller: MetaController) -> None:
+    with pytest.raises(DataError, match=r"made of aamc_sdk\.Feedback, not {'decision_id'"):
+        controller.feedback_batch([{"decision_id": "d", "quality": 1.0}])  # type: ignore[list-item]  # the mistake in question
+
+
+@pytest.mark.parametrize("store", [None, 5, Path("log.db")])
+def test_a_store_is_named_by_a_url(store: Any) -> None:
+    with pytest.raises(ConfigError, match="a store is named by a URL such as sqlite:PATH"):
+        MetaController.build(router="random", store=store)
+
+
+@pytest.mark.parametrize("pool", [[], None, ["small"]])
+def test_a_pool_is_a_pool_or_is_named(pool: Any) -> None:
+    with pytest.raises(PoolError, match=r"a pool is an aamc_sdk.Pool, a component's name or a YAML file"):
+        MetaController.build(router="random", pool=pool)
 
 
 class Serving(Counting):

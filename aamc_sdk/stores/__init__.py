@@ -32,7 +32,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     """
     from aamc_sdk.config import configure
 
-    scheme, colon, _ = url.partition(":")
+    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
         raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
     target = plugins.load("store", scheme)
