@@ -23,13 +23,14 @@ _NO_EXPERIMENT = "it is about experiments, and a controller is none"
 _PARTS = ("router", "estimator", "pool", "reward", "preference", "seed")
 
 
-def of_experiment(content: dict[str, Any], path: Path, decision: str | None = None) -> dict[str, Any]:
+def of_experiment(content: dict[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> dict[str, Any]:
     """Return what a file says of an experiment; keys of another's file that say nothing of one are reported by name.
 
     Args:
         content: What the file holds.
         path: How messages name it.
         decision: Of several decisions of a file of vLLM Semantic Router, whose algorithm to take.
+        router: The router that takes the place of the file's, if any.
 
     Raises:
         ConfigError: It cannot be used.
@@ -39,11 +40,12 @@ def of_experiment(content: dict[str, Any], path: Path, decision: str | None = No
     translation = _translate(path, content, decision)
     models = [f"decisions[{translation.decision}].modelRefs"] if translation.models else []
     models += [place for place, key in sections(content).items() if key in SECTIONS]
-    _report(path, (*translation.unused, *(Unused(key, _DATA_DECIDES) for key in models), *_calls(translation)))
+    replaced = [] if router in (None, translation.router["name"]) else [Unused("algorithm", f"the command line names another router, {router}")]
+    _report(path, (*translation.unused, *(Unused(key, _DATA_DECIDES) for key in models), *_calls(translation), *replaced))
     return {key: value for key, value in content.items() if key in _OURS} | {"router": dict(translation.router)}
 
 
-def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
+def read_parts(path: str | Path, decision: str | None = None) -> dict[str, Any]:
     """Return what a file says of a controller: arguments of :meth:`aamc_sdk.MetaController.build`.
 
     Args:
@@ -51,11 +53,14 @@ def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
         decision: As for :func:`of_experiment`.
 
     Raises:
-        ConfigError: The file cannot be used.
+        ConfigError: The file cannot be used, or names no router.
     """
+    path = Path(path)
     content = load_yaml(path)
     idle = [Unused(key, _NO_EXPERIMENT) for key in content if key in _OURS and key not in _PARTS]
     if not is_semantic_router(content):
+        if "router" not in content:
+            raise ConfigError(f"{path} names no router, which a controller needs; write one into it, such as router: thompson")
         read_settings(content)  # what an experiment would refuse is no better here
         _report(path, idle)
         return _parts(content)
@@ -65,7 +70,7 @@ def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
     return ({} if pool is None else {"pool": pool}) | _parts(content) | {"router": dict(translation.router)}
 
 
-def read_arena(path: Path, decision: str | None = None) -> dict[str, Any] | None:
+def read_arena(path: str | Path, decision: str | None = None) -> dict[str, Any] | None:
     """Return the options of the arena mode that a file asks for with ``type: concurrent``, or None.
 
     Args:
@@ -75,6 +80,7 @@ def read_arena(path: Path, decision: str | None = None) -> dict[str, Any] | None
     Raises:
         ConfigError: The file cannot be used.
     """
+    path = Path(path)
     content = load_yaml(path)
     arena = _translate(path, content, decision).arena if is_semantic_router(content) else None
     return None if arena is None else dict(arena)
@@ -90,7 +96,7 @@ def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> 
 
 
 def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"router": Given().router} | {name: content[name] for name in _PARTS if content.get(name) is not None}
+    return {name: content[name] for name in _PARTS if content.get(name) is not None}
 
 
 def _calls(translation: Translation) -> list[Unused]:

@@ -102,7 +102,7 @@ class MetaController:
         self._door = Door()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
-        router.serve(store)
+        router.serve(store, self._known_as)
         self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
 
     @classmethod
@@ -190,7 +190,11 @@ class MetaController:
         """
         from aamc_sdk.config_files import read_parts
 
-        return cls.build(**read_parts(Path(path), decision), store=store, plugins=plugins, user_key=user_key)
+        parts = read_parts(path, decision)
+        try:
+            return cls.build(**parts, store=store, plugins=plugins, user_key=user_key)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
     def route(
         self,
@@ -342,7 +346,7 @@ class MetaController:
         """
         check_name(user, "the user to forget")
         with self._door:
-            decisions = self.store.forget(user if self._user_key is None else pseudonym(user, self._user_key))
+            decisions = self.store.forget(self._known_as(user))
             if self.learner is not None:
                 self.learner.wake()
         return decisions
@@ -384,7 +388,7 @@ class MetaController:
             raise DataError(f"a batch is a list of queries, not one text ({queries!r:.60}); use route for one")
         if budget_usd is not None and not _is_number(budget_usd):
             raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r}")
-        asked = [self._known_as(_query(query)) for query in queries]
+        asked = [self._as_known(_query(query)) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
         down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in unavailable]) if unavailable else None
@@ -403,11 +407,15 @@ class MetaController:
         request.check_mask()  # before the router is asked
         return request
 
-    def _known_as(self, query: Query) -> Query:
+    def _as_known(self, query: Query) -> Query:
         """Return the query as the router and the log may see it."""
         if query.user is None or self._user_key is None:
             return query
-        return attrs.evolve(query, user=pseudonym(query.user, self._user_key))
+        return attrs.evolve(query, user=self._known_as(query.user))
+
+    def _known_as(self, user: str) -> str:
+        """Return what router and log call a user."""
+        return user if self._user_key is None else pseudonym(user, self._user_key)
 
     def _weights(self, preference: PreferenceLike | Floats, rows: int) -> Floats:
         """Return one preference ``[3]``, or one each ``[rows, 3]``."""

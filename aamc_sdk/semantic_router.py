@@ -140,6 +140,8 @@ def _type_of(decision: Mapping[str, Any]) -> Any:
 def _learning(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the router of an algorithm, and its arena options where it has such."""
     section = _section(algorithm, kind)
+    if "name" in section:  # ours, which says what the router is
+        raise ConfigError(f"{kind} has no option 'name'; the algorithm's type says which router it is")
     if kind == "concurrent":
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
         return {"name": "thompson", "blend": "linear"}, on_error | section

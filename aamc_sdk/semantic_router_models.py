@@ -11,7 +11,7 @@ from aamc_sdk.types import Pool
 
 SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
 """Where files of its several versions describe models."""
-NOT_A_CANDIDATES = "a candidate is a name with a description, abilities, prices and a context window"
+NOT_A_CANDIDATES = "a candidate is a name with a description, abilities, prices of prompt and answer both, and a context window"
 _READ = {"backend_models": "model_config", "providers": "models"}
 """The one key of a section that describes models."""
 _PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
@@ -38,7 +38,9 @@ def candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any
         if name in entries:
             unused += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
             entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
-            entries[name] |= {"prices": prices} if (prices := _prices(figures.get("pricing"), f"{path}[{name}]")) else {}
+            prices, idle = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
+            entries[name] |= {"prices": prices} if prices else {}
+            unused += idle
         else:
             unused.append(f"{path}[{name}]")
     return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), unused
@@ -68,13 +70,16 @@ def _list(found: Any, path: str) -> Iterable[Mapping[str, Any]]:
     return found or []
 
 
-def _prices(pricing: Any, where: str) -> dict[str, Any] | None:
-    """Return a model's prices in USD per million tokens, None where the file does not say both of prompt and answer."""
+def _prices(pricing: Any, where: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a model's prices in USD per million tokens, none without both of prompt and answer, and the paths of the keys that say nothing."""
     if pricing is None:
-        return None
+        return {}, []
     if not isinstance(pricing, Mapping):
-        raise ConfigError(f"{where}.pricing must be keys and values, not {pricing!r:.80}")
+        raise ConfigError(f"{where} must be keys and values, not {pricing!r:.80}")
     if (currency := pricing.get("currency", "USD")) != "USD":
-        raise ConfigError(f"{where}.pricing must be in USD, not {currency!r}; convert it, since costs are compared")
-    prices = {ours: pricing[theirs] for theirs, ours in _PRICES.items() if pricing.get(theirs) is not None}
-    return prices if {"input", "output"} <= prices.keys() else None
+        raise ConfigError(f"{where} must be in USD, not {currency!r}; convert it, since costs are compared")
+    given = {theirs: ours for theirs, ours in _PRICES.items() if pricing.get(theirs) is not None}
+    if not {"input", "output"} <= set(given.values()):
+        given = {}
+    prices = {ours: pricing[theirs] for theirs, ours in given.items()}
+    return prices, [f"{where}.{key}" for key in pricing if key not in (*given, "currency")]

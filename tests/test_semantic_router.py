@@ -118,7 +118,7 @@ def test_the_earlier_name_thompson_is_read_in_the_words_of_the_later(file) -> No
 def test_concurrent_is_a_learning_router_and_an_arena(file, caplog) -> None:
     path = file({"algorithm": {"type": "concurrent", "on_error": "fail", "concurrent": {"max_concurrent": 3}}})
     assert options_of(path) == ("thompson", {"blend": "linear"})
-    assert read_arena(path) == {"on_error": "fail", "max_concurrent": 3}
+    assert read_arena(path) == read_arena(str(path)) == {"on_error": "fail", "max_concurrent": 3}
     assert "algorithm.concurrent.max_concurrent" in reported(caplog)
     assert read_arena(file(FIRST_FORM, "other.yaml")) is None
 
@@ -170,6 +170,14 @@ def test_our_own_keys_and_assignments_go_with_it(file) -> None:
     assert (settings.seed, settings.preset, settings.router.options["exploration_rate"]) == (7, "full", 0.4)
 
 
+def test_an_algorithm_whose_place_another_router_takes_is_reported(file, caplog) -> None:
+    path = file({"algorithm": {"type": "rl_driven", "rl_driven": RL_DRIVEN}})
+    assert options_of(path, router="thompson") == ("thompson", {"blend": "linear", **RL_DRIVEN})
+    assert caplog.records == []
+    assert options_of(path, router="ppo") == ("ppo", {})
+    assert "without effect: algorithm (the command line names another router, ppo)" in reported(caplog)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,6 +185,7 @@ def test_our_own_keys_and_assignments_go_with_it(file) -> None:
         ({"algorithm": {"type": "elo"}}, "must be of a type that learns"),
         ({"algorithm": "rl_driven"}, "not none"),
         ({"algorithm": {"type": "rl_driven", "rl_drivn": {}}}, "no option 'rl_drivn'; did you mean 'rl_driven'"),
+        ({"algorithm": {"type": "rl_driven", "rl_driven": {"name": "linear-thompson"}}}, "rl_driven has no option 'name'"),
         ({"algorithm": {"type": "rl_driven", "rl_driven": [1]}}, "rl_driven must be keys and values"),
         ({"decisions": []}, "at least one decision"),
         ({"decisions": [{"algorithm": {"type": "rl_driven"}}]}, "decision 1 must have a name"),
@@ -222,6 +231,23 @@ def test_without_references_every_model_that_is_described_is_a_candidate(file) -
     models = {"big": {"description": "Large."}, "tiny": None}
     assert read_parts(file({"algorithm": {"type": "rl_driven"}, "model_config": models}))["pool"].names == ("big", "tiny")
     assert "pool" not in read_parts(file({"algorithm": {"type": "rl_driven"}}))
+
+
+@pytest.mark.parametrize("pricing", [{"prompt_per_1m": 3.0}, {"promt_per_1m": 3.0, "completion_per_1m": 6.0}, {"prompt_per_1m": "abc"}])
+def test_prices_that_do_not_count_are_reported(file, caplog, pricing) -> None:
+    (big,) = read_parts(file({"algorithm": {"type": "rl_driven"}, "model_config": {"big": {"pricing": pricing}}}))["pool"]
+    assert big.prices is None
+    for key in pricing:
+        assert f"model_config[big].pricing.{key}" in reported(caplog)
+    assert "prices of prompt and answer both" in reported(caplog)
+
+
+def test_prices_that_count_are_not_reported_beside_one_that_does_not(file, caplog) -> None:
+    pricing = {"currency": "USD", "prompt_per_1m": 3.0, "completion_per_1m": 6.0, "cache_write_per_1m": 4.0}
+    (big,) = read_parts(file({"algorithm": {"type": "rl_driven"}, "model_config": {"big": {"pricing": pricing}}}))["pool"]
+    assert (big.prices.input, big.prices.output) == (3.0, 6.0)
+    assert reported(caplog).count("pricing") == 1
+    assert "model_config[big].pricing.cache_write_per_1m" in reported(caplog)
 
 
 def test_prices_in_another_currency_are_refused(file) -> None:
@@ -278,9 +304,15 @@ def test_an_application_is_built_from_a_file_of_ours_too(file, plugins, caplog) 
     assert "without effect: dataset" in reported(caplog)
 
 
+def test_a_file_without_a_router_makes_no_controller(file, plugins) -> None:
+    for content in (None, {"seed": 5}):
+        with pytest.raises(ConfigError, match=r"config\.yaml names no router, which a controller needs"):
+            MetaController.from_file(file(content), plugins=plugins)
+
+
 def test_a_wrong_type_or_range_in_the_file_is_refused_by_the_routers_own_options(file, plugins) -> None:
     for value, message in (("high", "exploration_rate: must be a number, not 'high'"), (2.0, "at most 1")):
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(ConfigError, match=f"config.yaml: .*{message}"):
             MetaController.from_file(file({"algorithm": {"type": "rl_driven", "rl_driven": {"exploration_rate": value}}}), plugins=plugins)
 
 

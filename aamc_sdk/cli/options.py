@@ -75,7 +75,7 @@ def gather(configs: tuple[Path, ...], assignments: tuple[str, ...], routers: str
     files = [load_yaml(config) for config in configs]
     decision, assignments = _take_decision(assignments) if any(map(is_semantic_router, files)) else (None, assignments)
     for config, file in zip(configs, files, strict=True):
-        content |= of_experiment(file, config, decision)
+        content |= of_experiment(file, config, decision, given.get("router"))
     for key, value in given.items():
         if value is not None:
             content[key] = _renamed(content.get(key), value)
