@@ -1,9 +1,9 @@
 """Mean quality that ``thompson`` earns on real outcomes with bandit feedback, by how its levels are combined: prints JSON.
 
-``AAMC_DATA=DATA python benchmarks/bandit_levels.py [--seeds 8]`` replays LLMRouter's rows in random order: each is decided, only the chosen
+``AAMC_DATA=DATA python benchmarks/bandit_levels.py choose|report`` replays LLMRouter's rows in random order: each is decided, only the chosen
 candidate's outcome is heard, and it is learned at once. The category is the row's task. ``users`` many users, drawn at random,
-like a candidate more or less than everybody does, by a normal number with standard deviation ``taste``. Each row goes to stderr as
-soon as it is known.
+like a candidate more or less than everybody does, by a normal number with standard deviation ``taste``. ``choose`` replays the training
+rows (70/10/20 by a hash of the text, seed 0) with seeds of its own, ``report`` all others. Each line goes to stderr as soon as it is known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from aamc_sdk.batch import Estimates
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Dataset, Experience
+from aamc_sdk.dataset import Dataset, Experience, question, split_rows
 from aamc_sdk.deciding import decide
 from aamc_sdk.interfaces import Services
 from aamc_sdk.plugins import Plugins
@@ -28,30 +28,32 @@ from aamc_sdk.requests import build_request
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.types import Feedback, Query
 
-STEPS, USERS = 4000, 100
+USERS, TASTES = 100, (0.1, 0.3)
+SEEDS = {"choose": range(5), "report": range(100, 106)}
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 BY_CATEGORY = {
     f"shrinkage {strength:g} of {most:g}": {"category_strength": strength, "category_most": most}
-    for strength, most in ((3.0, 10.0), (5.0, 5.0), (5.0, 25.0), (10.0, 50.0), (25.0, 100.0))
+    for strength, most in ((3.0, 10.0), (3.0, 25.0), (5.0, 5.0), (5.0, 10.0), (5.0, 25.0), (10.0, 50.0), (25.0, 100.0))
 } | {name: {"blend": name, "cost_awareness": False} for name in ("linear", "published")}
 BY_USER = {"without users": {"enable_personalization": False}, "linear": {"blend": "linear"}} | {
     f"shrinkage {strength:g} of {most:g}": {"personal_strength": strength, "personal_most": most}
-    for strength, most in ((10.0, 50.0), (20.0, 50.0), (20.0, 100.0), (45.0, 100.0))
+    for strength, most in ((5.0, 25.0), (10.0, 50.0), (20.0, 50.0), (20.0, 100.0), (45.0, 100.0))
 }
 
 
-def load() -> Dataset:
-    """Return LLMRouter's rows."""
+def load(step: str) -> Dataset:
+    """Return those of LLMRouter's rows that a step replays."""
     target = Plugins().load("dataset", "llmrouter")
     read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
     assert isinstance(read, Dataset)
-    return read
+    sides = split_rows([question(query) for query in read.queries], seed=0)
+    return read.take(sides["train"] if step == "choose" else np.concatenate((sides["validation"], sides["test"])))
 
 
 def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, taste: float) -> float:
     """Return the mean quality of one replay."""
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(dataset))[:STEPS]
+    rows = rng.permutation(len(dataset))
     asking = rng.integers(users, size=len(rows)) if users else None
     liked = rng.normal(0, taste, size=(max(users, 1), len(dataset.pool)))
     target = Plugins().load("router", "thompson")
@@ -79,12 +81,12 @@ def outcome(dataset: Dataset, row: int, candidate: int) -> float:
     return float(dataset.outcomes.known_quality[row, candidate])
 
 
-def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: int, users: int, taste: float) -> dict[str, list[float]]:
+def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: range, users: int, taste: float) -> dict[str, list[float]]:
     """Return each setting's mean over the seeds, and its standard error."""
     result = {}
     for name, options in compared.items():
-        means = np.array([earned(dataset, options, seed, users, taste) for seed in range(seeds)])
-        result[name] = [round(float(means.mean()), 4), round(float(means.std(ddof=1) / np.sqrt(seeds)), 4)]
+        means = np.array([earned(dataset, options, seed, users, taste) for seed in seeds])
+        result[name] = [round(float(means.mean()), 4), round(float(means.std(ddof=1) / np.sqrt(len(seeds))), 4)]
         print(users, taste, name, result[name], file=sys.stderr, flush=True)
     return result
 
@@ -92,11 +94,12 @@ def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: in
 def main() -> None:
     """Measure, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=8)
-    seeds, dataset = parser.parse_args().seeds, load()
+    parser.add_argument("step", choices=SEEDS)
+    step = parser.parse_args().step
+    seeds, dataset = SEEDS[step], load(step)
     found = {"by category": table(dataset, BY_CATEGORY, seeds, 0, 0.0)}
-    found |= {f"{USERS} users, taste {taste}": table(dataset, BY_USER, seeds, USERS, taste) for taste in (0.0, 0.1, 0.3)}
-    print(json.dumps({"seeds": seeds, "steps": STEPS, "mean and standard error": found}, indent=1))
+    found |= {f"{USERS} users, taste {taste}": table(dataset, BY_USER, seeds, USERS, taste) for taste in TASTES}
+    print(json.dumps({"seeds": len(seeds), "rows": len(dataset), "mean and standard error": found}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from aamc_bandit.best_arm import probability_best
-from aamc_bandit.hierarchy import Belief, blended, certain, linear, mixed_with_session, shrunk, strength_of
+from aamc_bandit.hierarchy import Belief, blended, certain, linear, mixed_with_session, shrinkage, shrunk, strength_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ counts = st.lists(st.floats(0.0, 1000.0), min_size=6, max_size=6).map(lambda num
 
 
 def shrink(parent: list[float], own: list[float], strength: float = 25.0, most: float = 100.0) -> list[float]:
-    posterior: list[float] = shrunk(np.array([parent], dtype=float), np.array([own], dtype=float), UNIFORM, strength, most)[0].tolist()
+    posterior: list[float] = shrunk(np.array([parent], dtype=float), np.array([own], dtype=float), UNIFORM, strength, most).posterior[0].tolist()
     return posterior
 
 
@@ -36,7 +38,7 @@ def test_strength_outcomes_of_a_levels_own_weigh_as_much_as_all_others() -> None
 
 def test_one_tie_in_a_session_does_not_decide() -> None:
     parent = np.array([[900.0, 100.0], [850.0, 150.0]])
-    before, after = (certain(shrunk(parent, np.array([[tie, tie], [0, 0]]), UNIFORM, 25.0, 100.0)) for tie in (0.0, 0.5))
+    before, after = (certain(shrunk(parent, np.array([[tie, tie], [0, 0]]), UNIFORM, 25.0, 100.0).posterior) for tie in (0.0, 0.5))
     change = probability_best(*after) - probability_best(*before)
     assert -0.15 < change[0] < 0
 
@@ -53,19 +55,71 @@ def test_the_strength_follows_the_weight() -> None:
 @given(counts, counts, st.floats(1.0, 100.0))
 def test_another_win_never_lowers_the_mean(others: np.ndarray, own: np.ndarray, strength: float) -> None:
     won = np.array([1.0, 0.0])
-    before = certain(shrunk(UNIFORM + others + own, own, UNIFORM, strength, 100.0))
-    after = certain(shrunk(UNIFORM + others + own + won, own + won, UNIFORM, strength, 100.0))
+    before = certain(shrunk(UNIFORM + others + own, own, UNIFORM, strength, 100.0).posterior)
+    after = certain(shrunk(UNIFORM + others + own + won, own + won, UNIFORM, strength, 100.0).posterior)
     assert (after.mean >= before.mean - 1e-12).all()
 
 
 @given(counts, counts, st.floats(1.0, 100.0))
 def test_a_shrunk_mean_lies_between_the_others_and_the_levels_own(others: np.ndarray, own: np.ndarray, strength: float) -> None:
     parent = UNIFORM + others + own
-    mean, above = certain(shrunk(parent, own, UNIFORM, strength, 100.0)).mean, certain(np.maximum(parent - own, UNIFORM)).mean
+    mean, above = certain(shrunk(parent, own, UNIFORM, strength, 100.0).posterior).mean, certain(np.maximum(parent - own, UNIFORM)).mean
     here = own[:, 0] / np.maximum(own.sum(axis=1), 1e-300)
     here = np.where(own.sum(axis=1) > 0, here, above)
     assert (mean >= np.minimum(above, here) - 1e-9).all()
     assert (mean <= np.maximum(above, here) + 1e-9).all()
+
+
+def chain(cells: np.ndarray, levels: Sequence[bool], *, nested: bool = True) -> float:
+    """Return the mean at the last of some levels (category, user, session).
+
+    Args:
+        cells: Wins and losses of others, of the user and of the user's session, in the category and elsewhere, ``[2, 3, 2]``.
+        levels: Which of the three are named.
+        nested: As in :func:`shrinkage`.
+    """
+    below = cells[0].sum(axis=0), cells[:, 1:].sum(axis=(0, 1)), cells[:, 2].sum(axis=0)
+    tables = [cells.sum(axis=(0, 1))[None], *(table[None] if named else None for table, named in zip(below, levels, strict=True))]
+    strengths = [(5.0, 25.0), (strength_of(0.7, 20.0), 100.0), (strength_of(0.5, 20.0), 100.0)]
+    return float(certain(shrinkage(tables, UNIFORM, strengths, nested)).mean[0])
+
+
+@pytest.mark.parametrize("levels", [(True, True, False), (True, False, True), (True, True, True), (False, True, True)])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_wins_of_a_user_and_a_session_raise_what_many_others_left_open(levels: tuple[bool, bool, bool], elsewhere: bool) -> None:
+    means = []
+    for wins in range(41):
+        cells = np.zeros((2, 3, 2))
+        cells[1, 0] = 200.0
+        cells[int(elsewhere), 2, 0] = wins
+        means.append(chain(cells, levels))
+    assert (np.diff(means) > 0).all()
+    assert means[11] > 0.65
+
+
+@given(st.lists(st.integers(0, 200), min_size=12, max_size=12), st.sampled_from([0, 1]), st.lists(st.booleans(), min_size=3, max_size=3))
+def test_another_win_in_the_category_never_lowers_the_mean(numbers: list[int], whose: int, levels: list[bool]) -> None:
+    cells = np.array(numbers, dtype=float).reshape(2, 3, 2)
+    won = np.zeros((2, 3, 2))
+    won[0, 1 + whose, 0] = 1
+    heard = levels[1] or (levels[2] and whose == 1) or not any(levels)
+    assert not heard or chain(cells + won, levels) >= chain(cells, levels) - 1e-12
+
+
+@pytest.mark.parametrize("levels", [(True, True, True), (True, False, True), (False, True, False), (False, False, True)])
+def test_where_all_evidence_is_one_sessions_every_level_has_the_plain_beta_posterior(levels: tuple[bool, bool, bool]) -> None:
+    cells = np.zeros((2, 3, 2))
+    cells[0, 2] = 7.0, 2.0
+    assert chain(cells, levels) == pytest.approx(8 / 11)
+
+
+def test_evidence_that_fades_takes_nothing_from_the_levels_above() -> None:
+    cells = np.zeros((2, 3, 2))
+    cells[1, 0], cells[1, 1] = (300.0, 100.0), (0.0, 10.0)
+    everybody, own = cells.sum(axis=(0, 1))[None], cells[:, 1].sum(axis=0)[None]
+    posterior, _, _ = shrunk(UNIFORM + everybody, own, UNIFORM, strength_of(0.7, 20.0), 100.0, counted=0.0)
+    assert chain(cells, (False, True, False), nested=False) == pytest.approx(certain(posterior).mean[0])
+    assert chain(cells, (False, True, False), nested=False) < chain(cells, (False, True, False))
 
 
 @given(counts, counts, counts, st.floats(0.0, 1.0))

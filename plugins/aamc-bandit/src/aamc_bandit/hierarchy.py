@@ -6,6 +6,8 @@ shift + scale x theta, where theta has that distribution.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ from aamc_sdk.batch import Floats
 
 CATEGORY_HALF, CATEGORY_AFTER_USER = 0.5, 0.3
 """How much the published blend gives to the category, without a user and with one."""
+_USER = 1
+"""The user's place among the levels below the first."""
 
 
 class Belief(NamedTuple):
@@ -35,31 +39,64 @@ def certain(posterior: Floats) -> Belief:
     return Belief(posterior[:, 0], posterior[:, 1], np.ones(len(posterior)), np.zeros(len(posterior)))
 
 
-def shrunk(parent: Floats, own: Floats, prior: Floats, strength: float, most: float) -> Floats:
+class Shrunk(NamedTuple):
+    """A level's posterior ``[M, 2]``, and what one outcome counts in it, ``[M, 1]`` each: of the level above, and of its own."""
+
+    posterior: Floats
+    others: Floats
+    own: Floats
+
+
+def shrunk(parent: Floats, own: Floats, prior: Floats, strength: float, most: float, counted: Floats | float = 1.0) -> Shrunk:
     """Return the posterior at a level, shrunk towards the level above it.
 
-    What the level above knows from others, rest = max(parent - own, prior), counts like K' = min(sum(rest), ``most``)
+    What the level above knows from others, rest = max(parent - counted own, prior), counts like K' = min(sum(rest), ``most``)
     outcomes, so that one outcome moves little and a new category starts from nearly all that is known. An outcome of the
     level's own counts w = max(1, K' / ``strength``) times, so that ``strength`` of them outweigh the others':
 
         posterior = K' rest / sum(rest) + w own                                                                       (2)
 
     While the others' outcomes are no more than ``strength``, this is conjugate updating with every outcome counted once.
-    More wins never lower the mean. The mean is that of Beta-binomial shrinkage with prior weight ``strength``; to count
-    outcomes w times is the posterior reshaping of Chapelle and Li 2011 ("An Empirical Evaluation of Thompson Sampling"),
-    which keeps a level from exploring anew what the level above knows.
+    The mean is that of Beta-binomial shrinkage with prior weight ``strength``; to count outcomes w times is the posterior
+    reshaping of Chapelle and Li 2011 ("An Empirical Evaluation of Thompson Sampling"), which keeps a level from
+    exploring anew what the level above knows.
 
     Args:
-        parent: Posterior of the level above, which has this level's evidence in it, ``[M, 2]``.
+        parent: Posterior of the level above, ``[M, 2]``.
         own: Wins and losses here, ``[M, 2]``.
         prior: Alpha and beta without any evidence, ``[2]``.
         strength: Outcomes here that weigh as much as what the level above knows, at least 1.
         most: Outcomes that the level above counts for at most.
+        counted: What each outcome here counts in the parent at least, ``[M, 1]``; 0 where none may be in it.
     """
-    rest = np.maximum(parent - own, prior)
+    rest = np.maximum(parent - counted * own, prior)
     known = rest[:, :1] + rest[:, 1:]
     kept = np.minimum(known, most)
-    return np.asarray(kept / known * rest + np.maximum(1.0, kept / strength) * own)
+    others = kept / known * counted
+    weight = np.maximum(np.maximum(1.0, others), kept / strength)
+    return Shrunk(kept / known * rest + weight * own, others, weight)
+
+
+def shrinkage(tables: Sequence[Floats | None], prior: Floats, strengths: Sequence[tuple[float, float]], nested: bool) -> Floats:
+    """Return the posterior ``[M, 2]`` of the last level, each shrunk towards the one above it by equation (2).
+
+    An outcome of a user's own may be of any category, so it counts in the category's posterior at least what others' do. One
+    of a session's counts there what its user's do. So much is taken out before it is added again, and never what is not there.
+
+    Args:
+        tables: Wins and losses ``[M, 2]`` everywhere, in the category, of the user and in the session; None for a level without a name.
+        prior: Alpha and beta without any evidence, ``[2]``.
+        strengths: ``strength`` and ``most`` of the last three levels; a level of infinite strength is left out.
+        nested: Whether each level's outcomes are in the levels above at full weight; not where they fade at each level by its own count.
+    """
+    everywhere, *below = tables
+    assert everywhere is not None
+    posterior, counted = prior + everywhere, np.full((len(everywhere), 1), float(nested))
+    for level, (own, (strength, most)) in enumerate(zip(below, strengths, strict=True)):
+        if own is not None and math.isfinite(strength):
+            posterior, others, mine = shrunk(posterior, own, prior, strength, most, counted)
+            counted = nested * mine if level == _USER else others
+    return posterior
 
 
 def strength_of(weight: float, strength: float) -> float:

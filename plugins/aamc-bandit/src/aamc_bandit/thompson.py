@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from aamc_bandit.best_arm import probability_best
 from aamc_bandit.evidence import EVERYWHERE, LEVELS, Evidence, Place
-from aamc_bandit.hierarchy import Belief, certain, cost_bonus, linear, mixed_with_session, shrunk, strength_of
+from aamc_bandit.hierarchy import Belief, certain, cost_bonus, linear, mixed_with_session, shrinkage, strength_of
 from aamc_bandit.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Options
 from aamc_bandit.state_json import JsonState
 from aamc_bandit.utility import quality_in_utility
@@ -87,10 +87,8 @@ class Thompson(Router):
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
         if config.blend == SHRINKAGE:
-            posterior = prior + evidence
-            for own, (strength, most) in zip((category, user, session), self._strengths, strict=True):
-                if own is not None and math.isfinite(strength):
-                    posterior = shrunk(posterior, own[:, :2], prior, strength, most)
+            nested = config.discount == 1 and not config.window
+            posterior = shrinkage([_outcomes(table) for table in tables], prior, self._strengths, nested)
             return certain(posterior), everywhere[:, 2]
         belief = certain(linear(evidence, _outcomes(category), _outcomes(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
@@ -114,10 +112,16 @@ class Thompson(Router):
             counted += len(verdicts)
         return {"outcomes": counted}
 
-    def serve(self, log: Store) -> None:
+    def serve(self, log: Store, known_as: Callable[[str], str]) -> None:
         """Take up the state that ``storage_path`` names, and save it from now on."""
         if self.config.storage_path:
-            self._state = JsonState(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval)
+            self._state = JsonState(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, known_as)
+
+    def begin(self, log: Store) -> None:
+        """Forget whom the log has forgotten."""
+        self.evidence.forget(log.forgotten)
+        if self._state is not None:
+            self._state.begin()
 
     def learn(self, experience: Experience) -> None:
         """Count the feedback, in its order."""
