@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
 from aamc_sdk.draw import choice_probabilities
 from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of
 from aamc_sdk.evaluation.betting import interval
+from aamc_sdk.evaluation.figures import Figure, figures_of
 from aamc_sdk.evaluation.logged import LEFT_OUT, LoggedDecisions, read_log
 from aamc_sdk.evaluation.off_policy import Choices, by_name, estimate, refusal
 from aamc_sdk.files import plain
@@ -34,35 +34,6 @@ BATCH = 1000
 """Recorded requests that a router is asked at once."""
 STRANGE = 4.0
 """So many standard errors from 1, weights cannot average by chance."""
-
-
-@attrs.frozen(eq=False)
-class Figure:
-    """One thing that decisions earn.
-
-    Attributes:
-        values: What came of each decision, ``[n]``; NaN where unknown.
-        prior: What was expected of each candidate, ``[n, K]``; NaN where nothing was.
-        low: The least possible value.
-        high: The greatest; of costs and latencies, and so of utility, the greatest that was seen.
-    """
-
-    values: Floats
-    prior: Floats
-    low: float
-    high: float
-
-    @classmethod
-    def seen(cls, values: Floats, prior: Floats, low: float | None = None) -> Figure:
-        """Return a figure whose range is taken from what was seen."""
-        known = values[np.isfinite(values)]
-        least, greatest = (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
-        return cls(values, prior, least if low is None else low, greatest)
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Of which decisions it is known, ``[n]``."""
-        return np.isfinite(self.values)
 
 
 def measure_log(
@@ -145,14 +116,8 @@ def _routers(lent: Services, plugins: Plugins, names: Sequence[str] | None, run:
 
 
 def _figures(log: LoggedDecisions, reward: Reward, preferences: Floats) -> dict[str, Figure]:
-    outcomes = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
-    utility = reward.scalar(outcomes, preferences)[:, 0]
-    return {
-        "quality": Figure(log.quality, log.expected.known_quality, 0.0, 1.0),
-        "cost_usd": Figure.seen(log.cost_usd, log.expected.cost_usd, low=0.0),
-        "latency_ms": Figure.seen(log.latency_ms, log.expected.latency_ms, low=0.0),
-        "utility": Figure.seen(utility, reward.scalar(log.expected, preferences)),
-    }
+    earned = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
+    return figures_of(earned, log.expected, log.probabilities > 0, reward, preferences)
 
 
 def _mean(figure: Figure) -> dict[str, Any] | None:

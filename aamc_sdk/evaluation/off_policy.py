@@ -116,9 +116,12 @@ class Estimate:
     difference_ci95: list[float]
 
     def within(self, low: float, high: float) -> Estimate:
-        """Return the estimate, whose value cannot be beyond the least and the greatest possible one."""
-        value, *bounds = np.clip([self.value, *self.ci95], low, high).tolist()
-        return attrs.evolve(self, value=value, ci95=bounds)
+        """Return the estimate, and cut off its interval what cannot be.
+
+        One that cannot be itself, because chance gave great weights, keeps its interval: cut to a point, that would look certain.
+        """
+        possible = low <= self.value <= high
+        return attrs.evolve(self, ci95=np.clip(self.ci95, low, high).tolist()) if possible else self
 
 
 def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float) -> dict[str, Estimate]:

@@ -71,6 +71,21 @@ def test_the_logged_policy_itself_has_its_plain_mean_and_no_difference():
     assert choices.expected_effective == pytest.approx(300)
 
 
+def test_an_estimate_beyond_what_is_possible_keeps_its_interval_and_its_difference():
+    chosen = [0] * 150 + [1] * 150  # the first one was drawn twice as often as is to be expected
+    found = estimate(np.ones(300), logs_of(300, [0.25, 0.75], [1.0, 0.0], chosen), np.full((300, 2), UNKNOWN), 0.0, 1.0)["ips"]
+    assert found.value == pytest.approx(2)
+    assert found.difference == pytest.approx(1)
+    assert found.ci95[0] < found.value < found.ci95[1]
+
+
+def test_what_is_impossible_is_cut_off_the_interval_of_a_possible_estimate():
+    chosen = [0] * 74 + [1] * 226
+    found = estimate(np.ones(300), logs_of(300, [0.25, 0.75], [1.0, 0.0], chosen), np.full((300, 2), UNKNOWN), 0.0, 1.0)["ips"]
+    assert found.value == pytest.approx(74 / 75)
+    assert found.ci95[0] < found.value < found.ci95[1] == 1
+
+
 def test_the_effective_size_to_expect_of_a_rare_candidate_is_how_often_it_comes():
     choices = logs_of(1000, [0.96, 0.04], [0.0, 1.0], [0] * 1000)
     assert choices.expected_effective == pytest.approx(40)
