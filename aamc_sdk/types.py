@@ -26,6 +26,8 @@ CHARACTERS_PER_TOKEN = 4
 """A token's usual length in English; estimates prompt tokens where a request does not count them."""
 DEFAULT_OUTPUT_TOKENS = 256
 """The answer's length that is assumed where a request does not say."""
+GREATEST_WEIGHT = 1_000_000
+"""The most that one piece of feedback counts: sums of so many stay exact enough for every router."""
 
 
 def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -378,12 +380,12 @@ class Feedback:
         over: The candidate that it beat, or tied with.
         tie: Whether the two were equally good.
         confidence: How sure the source is, from 0 to 1.
-        weight: How much it counts.
+        weight: How much it counts, from 0 to ``GREATEST_WEIGHT``.
         source: Who says so: ``"explicit"``, ``"implicit"``, a judge's name.
         time: When, in seconds since the epoch.
 
     Raises:
-        AamcError: A number is out of its range, or there is neither or both of quality and comparison.
+        AamcError: A number is out of its range, a text is none, or there is neither or both of quality and comparison.
     """
 
     decision_id: str
@@ -404,17 +406,23 @@ class Feedback:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.decision_id, str) or not self.decision_id:
             raise AamcError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r}")
+        for name in ("decision_id", "candidate", "over", "source", "id"):
+            value = getattr(self, name)
+            if value is not None or name in ("source", "id"):
+                check_name(value, f"a feedback's {name}")
         if (self.quality is None) == (self.over is None):
             raise AamcError("feedback gives either a quality or the candidate that was beaten (over), not both or neither")
-        _check_unit("quality", 0.0 if self.quality is None else self.quality)
-        _check_unit("confidence", self.confidence)
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise AamcError(f"weight must be finite and at least 0, not {self.weight!r}")
+        if not isinstance(self.tie, bool):
+            raise AamcError(f"tie must be true or false, not {self.tie!r}")
+        _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
+        _check_range("confidence", self.confidence, 1)
+        _check_range("weight", self.weight, GREATEST_WEIGHT)
+        if not _is_amount(self.time) or not math.isfinite(self.time):
+            raise AamcError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise AamcError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
 
 
-def _check_unit(name: str, value: object) -> None:
-    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:  # type: ignore[operator]  # a number here
-        raise AamcError(f"{name} must be a number from 0 to 1, not {value!r}")
+def _check_range(name: str, value: object, greatest: float) -> None:
+    if not _is_amount(value) or not value <= greatest:  # type: ignore[operator]  # a number here
+        raise AamcError(f"{name} must be a number from 0 to {greatest:,}, not {value!r}")

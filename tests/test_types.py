@@ -207,10 +207,35 @@ def test_nobody_beats_himself():
         Feedback(decision_id="d", candidate="a", over="a")
 
 
-@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
-def test_feedbacks_weight_is_finite_and_not_negative(weight):
-    with pytest.raises(AamcError, match="weight must be finite"):
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, 1e308, "1", True])
+def test_feedbacks_weight_is_bounded_and_not_negative(weight):
+    with pytest.raises(AamcError, match=r"weight must be a number from 0 to 1,000,000"):
         Feedback(decision_id="d", quality=1, weight=weight)
+
+
+@pytest.mark.parametrize("time", [-1.0, math.nan, math.inf, "now", None, True])
+def test_feedbacks_time_is_seconds(time):
+    with pytest.raises(AamcError, match="time must be seconds since the epoch"):
+        Feedback(decision_id="d", quality=1, time=time)
+
+
+@pytest.mark.parametrize("name", ["source", "id", "candidate", "over"])
+@pytest.mark.parametrize("value", [5, "", "half a pair \ud83d", "NUL \0"])
+def test_feedbacks_names_are_texts_that_every_log_can_keep(name, value):
+    judged = {"over": value} if name == "over" else {"quality": 1, name: value}
+    with pytest.raises(AamcError, match=f"a feedback's {name} must"):
+        Feedback(decision_id="d", **judged)
+
+
+@pytest.mark.parametrize("name", ["source", "id"])
+def test_feedback_has_a_source_and_an_id(name):
+    with pytest.raises(AamcError, match=f"a feedback's {name} must be a string"):
+        Feedback(decision_id="d", quality=1, **{name: None})
+
+
+def test_feedbacks_tie_is_true_or_false():
+    with pytest.raises(AamcError, match="tie must be true or false"):
+        Feedback(decision_id="d", over="b", tie="no")
 
 
 def test_what_programs_send_to_each_other_can_be_pickled():
