@@ -51,9 +51,9 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
     theirs = ~alike & (generator.random(feedback) < shares)
     quality = (generator.random(feedback) < level + difference * theirs).astype(np.float64)
     stable, candidate = np.where(theirs, 0.0, 1 / (1 - shares)), np.where(theirs, 1 / shares, 0.0)
-    bounds = np.maximum(1 / shares, 1 / (1 - shares))
+    bounds = np.maximum.accumulate(np.maximum(1 / shares, 1 / (1 - shares)))
     return [
-        Judgement(q, 1.0, 1.0, 0.0) if same else Judgement(q, s, c, b)
+        Judgement(q, 1.0, 1.0, b) if same else Judgement(q, s, c, b)
         for q, same, s, c, b in zip(quality.tolist(), alike.tolist(), stable.tolist(), candidate.tolist(), bounds.tolist(), strict=True)
     ]
 

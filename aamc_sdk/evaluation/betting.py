@@ -13,7 +13,7 @@ bound is the least m against which he has not won enough; the upper bound is min
   the data's own skew; the bet more stands for the worst outcome that has not been seen yet, and keeps the interval from
   closing where few outcomes differ. It is not exact; benchmarks/off_policy.py counts how often it holds the truth.
 - **Looking at any time**: enough is log W(m) above log(2 / 0.05), where W is the mean over fixed shares. By Ville's inequality the
-  chance that this ever happens, at whatever moment, to a true m is at most 2.5%: this one is exact.
+  chance that this ever happens, at whatever moment, to a true m is at most 2.5%: exactly, if each a was known before its value's request came.
 
 Papers: Owen 2001, "Empirical Likelihood"; Karampatziakis, Langford and Mineiro 2020, "Empirical Likelihood for Contextual Bandits"
 (known bounds); Chen, Variyath and Abraham 2008, "Adjusted Empirical Likelihood and its Properties" (a value more); Waudby-Smith
@@ -118,7 +118,7 @@ def log_wealth(values: Floats, low: Floats | float, mean: float) -> Floats:
 
     Args:
         values: In the order in which they came, ``[n]``; each has mean ``mean`` given those before it, if that is true.
-        low: What each value cannot be below, known before it came, ``[n]`` or one number.
+        low: What each value cannot be below, known before its request came, ``[n]`` or one number.
         mean: What is doubted, above ``low``.
     """
     odds = (values - mean) / (mean - low)

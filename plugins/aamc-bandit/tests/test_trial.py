@@ -75,12 +75,26 @@ def test_a_judged_decision_by_hand(store) -> None:
 
 def test_a_shadow_is_compared_by_the_serving_routers_probabilities(store) -> None:
     note = {"stable": {"router": "old"}, "candidate": {"router": "new", "probabilities": {NEW: 1.0}}}
-    decide(store, "a", NEW, note, kind="shadow")
-    judge(store, "a", 1.0)
+    for name, quality in (("a", 0.0), ("b", 1.0)):
+        decide(store, name, NEW, note, kind="shadow")
+        judge(store, name, quality)
     (trial,) = trials(store)
     assert trial.kind == "shadow"
     assert trial.judgements == [Judgement(1.0, 1.0, 5.0, 4.0)]
-    assert trial.served == {"stable": 1}
+    assert trial.left_out == {"beyond_bound": 1}  # the first: nobody knew before it how much a decision can weigh
+    assert trial.served == {"stable": 2}
+
+
+def test_a_canarys_bound_is_its_shares_whatever_the_request(store) -> None:
+    alike = {**CANARY, "candidate": {"router": "new", "probabilities": {OLD: 1.0}}}
+    decide(store, "a", OLD, alike, {OLD: 1.0})
+    decide(store, "b", NEW, {**CANARY, "share": 0.5}, {OLD: 0.5, NEW: 0.5})
+    decide(store, "c", NEW, {**CANARY, "share": 0.9}, {OLD: 0.1, NEW: 0.9})
+    for name in "abc":
+        judge(store, name)
+    (trial,) = trials(store)
+    assert [judgement.bound for judgement in trial.judgements] == pytest.approx([5.0, 5.0, 10.0])
+    assert not trial.left_out
 
 
 def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store) -> None:

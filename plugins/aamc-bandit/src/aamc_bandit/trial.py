@@ -9,6 +9,10 @@ whatever b is, d has the mean of what the candidate would have earned less what 
 share or the models themselves change over time, and without any noise where both choose alike. Betting against the mean of d
 (:mod:`aamc_sdk.evaluation.betting`) gives an interval that holds at all times together. In a shadow mu = p_s.
 
+Bets need a bound of |g| that is known before the request comes. A canary's share gives one: 1 / share or 1 / (1 - share), the greater. A
+shadow has none but what it has met: a decision whose |g| could have been greater than any before it raises the bound for those that
+follow, and is itself left out, whatever came of it. So a shadow's interval speaks of the requests that were compared.
+
 A decision's first judgement counts, since a later one would change what was looked at already. If who gets judged depended on who
 was chosen, g would not have mean 0; the same betting finds that out, and then there is no verdict.
 
@@ -27,6 +31,7 @@ import attrs
 import numpy as np
 
 from aamc_bandit import canary, shadow
+from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.betting import log_wealth, lower_bound_at_any_time
 from aamc_sdk.evaluation.logged import STRETCH
@@ -37,6 +42,8 @@ SUSPICION = math.log(2 / 0.001)
 """The log-wealth at which judgements are found to depend on who was chosen: one false alarm in a thousand trials."""
 PRIOR_MEAN = 0.5
 """What outcomes are compared with before there are any; it counts as one outcome."""
+LEAST_BOUND = 1.0
+"""The least bound of |g|: the difference itself is one of qualities from 0 to 1."""
 
 
 @attrs.frozen
@@ -47,7 +54,7 @@ class Judgement:
         quality: What it earned, from 0 to 1.
         stable: p_s / mu of the chosen candidate: its weight in what the stable router earns.
         candidate: p_c / mu.
-        bound: The greatest |g| that the draw could have given.
+        bound: What |g| cannot exceed, at least 1.
     """
 
     quality: float
@@ -56,7 +63,7 @@ class Judgement:
     bound: float
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Trial:
     """A candidate's trial, as far as it has come.
 
@@ -67,6 +74,7 @@ class Trial:
         judgements: In the order in which they came.
         served: How many decisions each router served; in a shadow all are the stable one's.
         left_out: How many decisions could not be compared, by reason.
+        bound: What |g| of the next one cannot exceed if it is to be compared, as far as that is known before it comes.
     """
 
     kind: str
@@ -75,6 +83,21 @@ class Trial:
     judgements: list[Judgement] = attrs.field(factory=list)
     served: Counter[str] = attrs.field(factory=Counter)
     left_out: Counter[str] = attrs.field(factory=Counter)
+    bound: float = LEAST_BOUND
+
+    def add(self, judgement: Judgement, known_bound: float = LEAST_BOUND) -> None:
+        """Compare a judged decision, unless its |g| could have been greater than what was known beforehand.
+
+        Args:
+            judgement: Its own bound is the greatest |g| that this decision's draw could have given.
+            known_bound: What |g| of no decision could exceed then.
+        """
+        self.bound = max(self.bound, known_bound)
+        if judgement.bound > self.bound * (1 + ROUNDING):
+            self.bound = judgement.bound
+            self.left_out["beyond_bound"] += 1
+        else:
+            self.judgements.append(attrs.evolve(judgement, bound=self.bound))
 
     def verdict(self) -> dict[str, Any]:
         """Return what the trial says: the qualities, their difference with an interval, ``better``, ``worse``, or ``no difference yet``."""
@@ -83,7 +106,7 @@ class Trial:
             "difference": None,
             "ci95": None,
         }
-        if not any(judgement.bound > 0 for judgement in self.judgements):
+        if all(judgement.stable == judgement.candidate for judgement in self.judgements):
             why = "nothing to compare: " + ("both routers chose alike" if self.judgements else "no judged decision that both could have made")
             return {**figures, "verdict": None, "why": why}
         gains, differences, low = terms(self.judgements)
@@ -105,7 +128,7 @@ def terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
     """Return g, d, and what neither can be below, ``[n]`` each."""
     quality = np.array([judgement.quality for judgement in judgements])
     gains = np.array([judgement.candidate - judgement.stable for judgement in judgements])
-    bounds = np.maximum.accumulate([max(judgement.bound, 1.0) for judgement in judgements])
+    bounds = np.array([judgement.bound for judgement in judgements])
     before = (PRIOR_MEAN + np.cumsum(quality) - quality) / (1 + np.arange(len(quality)))
     return gains, (quality - before) * gains, -bounds
 
@@ -131,7 +154,7 @@ def trials(store: Store) -> list[Trial]:
                 if isinstance(compared, str):
                     trial.left_out[compared] += 1
                 else:
-                    trial.judgements.append(compared)
+                    trial.add(compared, _known_bound(kind, note))
     return list(found.values())
 
 
@@ -156,6 +179,12 @@ def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for kind in (canary.NOTE, shadow.NOTE):
         if kind in decision.notes:
             yield kind, decision.notes[kind]
+
+
+def _known_bound(kind: str, note: Mapping[str, Any]) -> float:
+    """Return what |g| cannot exceed, whatever the request: a canary's share says it, except where one of the two never serves."""
+    share = note["share"] if kind == canary.NOTE else 0.0
+    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else LEAST_BOUND
 
 
 def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: Feedback) -> Judgement | str:
