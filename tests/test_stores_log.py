@@ -219,6 +219,25 @@ def test_early_feedback_that_does_not_fit_its_decision_goes_on_waiting(store: St
     assert [feedback.id for feedback in store.pending()] == ["d/explicit"]
 
 
+def test_early_feedback_that_did_not_fit_gives_way_to_what_comes_under_its_id(store: Store) -> None:
+    wrong = Feedback(decision_id="d", quality=1.0, candidate="stranger")
+    right = attrs.evolve(wrong, candidate="c", quality=0.5, time=7.0)
+    store.judged(wrong, Attempt("d", 0, "stranger", cost_usd=0.5))
+    with pytest.raises(StoreError, match="other content"):  # the decision may have a stranger yet
+        store.judged(right)
+    store.decided([record("d")])
+    with pytest.raises(StoreError, match="no candidate 'another'"):
+        store.judged(attrs.evolve(wrong, candidate="another"))
+    assert [wrong] == list(store.pending())
+    assert store.judged(right, Attempt("d", 0, "c", cost_usd=0.5))
+    assert list(store.pending()) == []
+    assert [right] == list(store.experience().feedback)
+    assert called(store) == [(0, "c", 0.5)]
+    assert not store.judged(right)
+    with pytest.raises(StoreError, match="other content"):
+        store.judged(wrong)
+
+
 def test_feedback_is_about_the_candidate_that_served(store: Store) -> None:
     store.decided([record("d")])
     store.judged(Feedback(decision_id="d", quality=0.0, source="before"))

@@ -1,7 +1,8 @@
 """The log's rules, the same for every store that keeps its entries in a ledger.
 
 An entry has an id: the same id with the same content counts once, with other content it is
-refused. What names a decision that has not come waits, and gets its place right after it.
+refused. What names a decision that has not come waits, and gets its place right after it; what turns
+out not to fit it goes on waiting, until other content comes under its id.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Ledger(Protocol):
         """Return what waits for a decision, in the order in which it came."""
 
     def place(self, row: Row) -> None:
-        """Give an entry the log's next position, whether it is new or waited."""
+        """Give an entry the log's next position, whether it is new, waited, or replaces one that waited."""
 
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
@@ -96,9 +97,11 @@ def _number(ledger: Ledger, feedback: Feedback) -> int:
 
 def _is_new(ledger: Ledger, row: Row) -> bool:
     known = ledger.find(row.kind, row.id)
-    if known is not None and known.content != row.content:
-        raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one an id of its own")
-    return known is None
+    if known is None or known.content == row.content:
+        return known is None
+    if known in ledger.waiting(row.decision_id) and ledger.history(row.decision_id):
+        return True  # its decision came and it did not fit: it gives way
+    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one an id of its own")
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:
@@ -129,7 +132,7 @@ def _release(ledger: Ledger, row: Row) -> None:
     try:
         _check(row, history)
     except StoreError as error:  # the decision itself is right, so it must not fail; this stays listed as pending
-        logger.warning("%s %s goes on waiting: %s", row.kind, row.id, error)
+        logger.warning("%s %s goes on waiting, until it is given anew: %s", row.kind, row.id, error)
     else:
         ledger.place(attrs.evolve(row, candidate=_whom(row, history)))
 

@@ -52,7 +52,8 @@ _PLACED = f"SELECT {_COLUMNS} FROM entries WHERE position > 0 AND ({_NAMED}) ORD
 _WAITING = f"""SELECT {_COLUMNS} FROM entries WHERE +position IS NULL  -- + keeps SQLite from looking through all that waits
     AND (decision_id IN (SELECT value FROM json_each(?1)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
 _WRITE = f"""INSERT INTO entries (position, {_COLUMNS}, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (kind, id) DO UPDATE SET position = excluded.position, candidate = excluded.candidate"""  # noqa: S608  # constants
+    ON CONFLICT (kind, id) DO UPDATE  -- it waited
+    SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""  # noqa: S608  # constants
 _BUSY_SECONDS = 30.0
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
@@ -93,7 +94,7 @@ class _Table:
         return Excerpt(self._rows(_PLACED, decisions, feedback), self._rows(_WAITING, decisions, feedback))
 
     def write(self, excerpt: Excerpt) -> None:
-        """Write what has changed in an excerpt; entries that waited keep all but their position and candidate."""
+        """Write what has changed in an excerpt."""
         first = 1 + self._connection.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()[0]
         entries = [*enumerate(excerpt.placed, first), *((None, row) for row in excerpt.held.values())]
         values = [(n, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding) for n, row in entries]

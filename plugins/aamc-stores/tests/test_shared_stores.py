@@ -78,6 +78,9 @@ def test_what_waits_goes_on_waiting_where_it_does_not_fit(log):
     store.decided(records("d"))
     assert ids(store)[1] == ["d/judge"]
     assert [feedback.candidate for feedback in store.pending()] == ["nobody"]
+    assert store.judged(Feedback(decision_id="d", quality=0.25, candidate=OTHER, time=7.0))  # the same id, and it fits
+    assert not store.pending()
+    assert [(feedback.id, feedback.quality, feedback.time) for feedback in store.experience().feedback][1:] == [("d/explicit", 0.25, 7.0)]
 
 
 def test_an_id_of_feedback_counts_once_whatever_it_judges(log):

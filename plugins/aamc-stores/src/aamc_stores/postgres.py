@@ -132,11 +132,12 @@ class PostgresStore(SharedStore):
         return Excerpt(*([Row(*found) for found in connection.execute(self._query(query), names)] for query in (placed, waiting)))
 
     def _write_excerpt(self, connection: psycopg.Connection, excerpt: Excerpt) -> None:
-        """Write what has changed in an excerpt; entries that waited keep all but their position and candidate."""
+        """Write what has changed in an excerpt."""
         last = self._value(connection, "SELECT coalesce(max(position), 0) FROM {entries}")
         entries = [*enumerate(excerpt.placed, last + 1), *((None, row) for row in excerpt.held.values())]
         insert = """INSERT INTO {entries} (position, {columns}, embedding) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-            ON CONFLICT (kind, id) DO UPDATE SET position = excluded.position, candidate = excluded.candidate"""
+            ON CONFLICT (kind, id) DO UPDATE  -- it waited
+            SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
         values = [(n, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding) for n, row in entries]
         connection.cursor().executemany(self._query(insert), values)
 
