@@ -162,6 +162,13 @@ def test_several_logs_share_a_server(log, server, tmp_path):
     assert ids(store) == (["d"], [])
 
 
+@pytest.mark.parametrize("path", ["routing", "0/1", "-1", "1x"])
+def test_a_redis_database_that_is_no_number_is_refused(path, tmp_path):
+    with pytest.raises(StoreError, match="is the number of a database") as raised:
+        open_store(f"redis://secret:word@127.0.0.1:1/{path}", get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})
+    assert "secret" not in str(raised.value)
+
+
 def test_a_prefix_that_is_no_name_is_refused(log):
     with pytest.raises(ConfigError, match="prefix"):
         log(prefix='x"; DROP TABLE')

@@ -21,10 +21,12 @@ import itertools
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import redis
@@ -134,6 +136,7 @@ class RedisStore(SharedStore):
     def _connect(self) -> None:
         timeouts = {"socket_timeout": self.config.timeout_s, "socket_connect_timeout": self.config.timeout_s}
         try:
+            _check_database(self.url)
             self._client = redis.Redis.from_url(self.url, **timeouts)
         except ValueError as error:
             raise StoreError(f"{self.name} is no URL of a Redis server: {error}") from error
@@ -295,6 +298,17 @@ class RedisStore(SharedStore):
             if str(error).startswith(_NOT_NOW):
                 raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
             raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
+
+
+def _check_database(url: str) -> None:
+    """Refuse a path that is no number: redis-py would pass over it, and take database 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    path = urlsplit(url).path
+    if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
+        raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")
 
 
 def _watch(pipeline: Pipeline, keys: Iterable[str]) -> None:
