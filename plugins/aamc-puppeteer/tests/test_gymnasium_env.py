@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 from aamc_puppeteer.gymnasium_env import AgentsEnv
+from aamc_puppeteer.state import TaskState
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
@@ -37,7 +38,7 @@ def make() -> Iterator[Callable[..., AgentsEnv]]:
     made: list[AgentsEnv] = []
 
     def make(tasks: Any = None, **options: Any) -> AgentsEnv:
-        of_world = {"tasks": WORLD.tasks(50), "team": WORLD.members(), **WORLD.options}
+        of_world = {"tasks": WORLD.tasks(50), "side": "all", "team": WORLD.members(), **WORLD.options}
         made.append(AgentsEnv(**{**of_world, **options}) if tasks is None else AgentsEnv(tasks, **options))
         return made[-1]
 
@@ -89,6 +90,13 @@ def test_the_last_step_terminates_as_the_policy_sees_it_coming(make) -> None:
     assert reward == pytest.approx(0.98)
 
 
+def test_all_sides_are_seen_in_the_same_way(make) -> None:
+    train, test = (make("strings", side=side, size=60, agents=("strings",)) for side in ("train", "test"))
+    assert not {task.text for task in train.tasks} & {task.text for task in test.tasks}
+    state = TaskState(task=test.tasks[0], steps_left=3)
+    assert np.array_equal(train.observe(state), test.observe(state))
+
+
 def test_what_cannot_be_done_is_refused(make) -> None:
     environment = make()
     environment.reset(seed=0)
@@ -101,7 +109,7 @@ def test_what_cannot_be_done_is_refused(make) -> None:
         with pytest.raises(ConfigError):
             make(**options)
     with pytest.raises(ConfigError, match="side"):
-        make("strings", side="all")
+        make("strings", side="tset")
     with pytest.raises(DataError):
         make([])
 

@@ -17,7 +17,7 @@ from aamc_puppeteer.embedding import TextEmbedding
 from aamc_puppeteer.encoder import Encoder, described
 from aamc_puppeteer.episodes import Running, begin
 from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import Trajectory, answer
+from aamc_puppeteer.state import TaskState, Trajectory, answer
 from aamc_puppeteer.suites import load_suite, split_tasks
 from aamc_puppeteer.tasks import Task, check_tasks
 from aamc_sdk import Agent, Pool, get_plugin_manager
@@ -29,7 +29,7 @@ from aamc_sdk.pools import default_pool
 from aamc_sdk.runs import bare_services
 from aamc_sdk.settings import read_settings
 
-SIDES = ("train", "validation", "test")
+ALL, SIDES = "all", ("train", "validation", "test")
 
 
 class AgentsEnv(gymnasium.Env[Array32, np.int64]):
@@ -43,9 +43,10 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
 
     Args:
         tasks: A generated suite's name, or tasks with verifiers.
-        side: Which side of the suite: ``train``, ``validation`` or ``test``; tasks that are given are all taken.
+        side: Which side of their division is played: ``train``, ``validation``, ``test``, or ``all`` without one. Whatever it is,
+            the estimator learns the texts of the training side, so that all sides are seen in the same way.
         size: Tasks of the suite, all sides together.
-        seed: The suite, and what the estimator learns, follow from it.
+        seed: The suite, its division, and what the estimator learns follow from it.
         team: The agents themselves, instead of those that the option ``agents`` names.
         **options: Those of :class:`aamc_puppeteer.config.EpisodeOptions`.
 
@@ -55,7 +56,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         PoolError: There is no agent, or two have one name.
 
     Attributes:
-        tasks: What is practised on.
+        tasks: What is played.
         pool: The agents, in the order of the actions.
         trajectory: The episode that ended last.
     """
@@ -75,19 +76,19 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         self.config = configure(EpisodeOptions, options, where="aamc/Agents-v0")
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
-        self.tasks = [task for task in (_suite(tasks, side, size, seed) if isinstance(tasks, str) else tasks) if task.text.strip()]
-        check_tasks(self.tasks)
+        practised, self.tasks = _of_side(load_suite(tasks, seed=seed, size=size) if isinstance(tasks, str) else tasks, side, seed)
         make = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed})).make
         if team is None:
             team = [make("agent", name, self.config.agent_options.get(name, {})) for name in self.config.agents]
         self.pool = Pool(agent.spec for agent in team)
         self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
-        texts, estimator = [task.text for task in self.tasks], make("estimator", self.config.estimator, self.config.estimator_options)
-        self._encoder = Encoder(list(self.pool), TextEmbedding.learned(estimator, texts, [*map(described, self.pool), *self.pool.names]))
-        self._encoder.learn_tasks(texts)
+        estimator = make("estimator", self.config.estimator, self.config.estimator_options)
+        others = [*map(described, self.pool), *self.pool.names]
+        self._encoder = Encoder(list(self.pool), TextEmbedding.learned(estimator, [task.text for task in practised], others))
+        self._encoder.learn_tasks([task.text for task in self.tasks])
         self.trajectory: Trajectory | None = None
         self._episode = begin(0, self.tasks[0], self.config.max_steps, 0)
-        bound = np.full(self._observe().shape, GREATEST, np.float32)
+        bound = np.full(self.observe(self._episode.state).shape, GREATEST, np.float32)
         self.observation_space = gymnasium.spaces.Box(-bound, bound)
         self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
 
@@ -97,7 +98,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
         number = drawn if options is None else options.get("task", drawn)
         self._episode = begin(number, self.tasks[number], self.config.max_steps, luck)
-        return self._observe(), {}
+        return self.observe(self._episode.state), {}
 
     def step(self, action: np.int64) -> tuple[Array32, float, bool, bool, dict[str, Any]]:
         """Activate an agent, or stop.
@@ -116,11 +117,16 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         else:
             episode.take(self._executor.activate([(self.pool.names[action], episode.state)])[0])
             episode.check_end(Budget(), 0.0)
-        cost = episode.costs[-1]
+        observation, cost = self.observe(episode.state), episode.costs[-1]
         if episode.stop is None:
-            return self._observe(), -self.config.rule.charge(len(episode.costs), cost), False, False, {"cost_usd": cost}
+            return observation, -self.config.rule.charge(len(episode.costs), cost), False, False, {"cost_usd": cost}
         self.trajectory = self._judged(episode)
-        return self._observe(), self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
+        return observation, self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
+
+    def observe(self, state: TaskState) -> Array32:
+        """Return what is seen of a state, ``[S + 11 M]``."""
+        features = self._encoder.encode([state])
+        return np.concatenate((features.state[0], features.pair[0].ravel()))
 
     def close(self) -> None:
         """End the threads in which agents work."""
@@ -130,15 +136,17 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         verdict = self._executor.verify([(episode.state.task, answer(episode.state))])[0]
         return episode.finished(verdict, self.config.rule)
 
-    def _observe(self) -> Array32:
-        features = self._encoder.encode([self._episode.state])
-        return np.concatenate((features.state[0], features.pair[0].ravel()))
 
-
-def _suite(name: str, side: str, size: int, seed: int) -> list[Task]:
-    if side not in SIDES:
-        raise ConfigError(f"a suite has no side {side!r} (there are: {one_of(SIDES)})")
-    return split_tasks(load_suite(name, seed=seed, size=size), seed)[SIDES.index(side)]
+def _of_side(tasks: Sequence[Task], side: str, seed: int) -> tuple[Sequence[Task], Sequence[Task]]:
+    """Return the tasks of the training side and of the side that is played, without those that have no text."""
+    if side not in (ALL, *SIDES):
+        raise ConfigError(f"tasks have no side {side!r} (there are: {one_of((ALL, *SIDES))})")
+    tasks = [task for task in tasks if task.text.strip()]
+    check_tasks(tasks)
+    if side == ALL:
+        return tasks, tasks
+    sides = dict(zip(SIDES, split_tasks(tasks, seed), strict=True))
+    return sides["train"], sides[side]
 
 
 gymnasium.register("aamc/Agents-v0", entry_point=f"{__name__}:AgentsEnv")
