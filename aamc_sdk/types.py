@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -39,22 +39,39 @@ def _check_name(instance: object, attribute: attrs.Attribute[Any], value: object
 
 
 def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
+    return _field(type(instance).__name__, attribute.name)
+
+
+@lru_cache  # a decision checks four fields, which must cost next to nothing
+def _field(owner: str, name: str) -> str:
     """Return how a message names a field: "a query's user"."""
-    name = type(instance).__name__.lower()
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}'s {attribute.name}"
+    return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {name}"
 
 
 _check_name_or_none = attrs.validators.optional(_check_name)
 
 
+_NUMBERS = (float, int, np.floating, np.integer)
+
+
 def _is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and not value < 0
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
 def _check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not _is_amount(value) or value == math.inf:
         raise DataError(f"{_named(instance, attribute)} must be a number of at least 0, or NaN where it is not known, not {value!r}")
+
+
+def _check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not _is_amount(value) or value > 1:
+        raise DataError(f"{_named(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
+
+
+def _check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not _is_amount(value) or not math.isfinite(value):
+        raise DataError(f"{_named(instance, attribute)} must be in seconds since the epoch, not {value!r}")
 
 
 def _check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -336,12 +353,12 @@ class Decision:
     """
 
     id: str = attrs.field(validator=_check_name)
-    candidate: str
-    propensity: float
+    candidate: str = attrs.field(validator=_check_name)
+    propensity: float = attrs.field(validator=_check_propensity)
     preference: Preference
     probabilities: Mapping[str, float] = attrs.field(factory=dict)
     router: str = ""
-    time: float = 0.0
+    time: float = attrs.field(default=0.0, validator=_check_time)
     notes: Mapping[str, Any] = attrs.field(factory=dict)
 
 

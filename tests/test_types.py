@@ -74,6 +74,14 @@ def test_an_attempts_figures_may_be_unknown():
     assert Attempt("d", 0, "", cost_usd=np.float32(0.5), latency_ms=3).cost_usd == 0.5
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("candidate", ""), ("propensity", 1.5), ("propensity", "1"), ("time", "yesterday"), ("time", math.nan), ("time", -5)]
+)
+def test_a_decision_refuses_what_cannot_be(field, value):
+    with pytest.raises(DataError, match=f"a decision's {field} must"):
+        Decision(**{"id": "d", "candidate": "small", "propensity": math.nan, "preference": Preference(), field: value})
+
+
 @pytest.mark.parametrize("tokens", [-1, 2.5, True, "7"])
 def test_token_counts_must_be_whole_numbers(tokens):
     with pytest.raises(DataError, match="prompt_tokens must be a whole number"):

@@ -139,7 +139,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     from aamc_sdk.cli.output import write_json_line
 
     lines = new = 0
-    with _opened(ctx, run, store, existing=store is None) as log, click.open_file(str(file), encoding="utf-8") as source:
+    with _opened(ctx, run, store, existing=store is None) as log, click.open_file(str(file), "rb") as source:
         for entries, bad in _batches(source):
             found, refusal = _ledger(log).add([entry for _, entry in entries])
             lines, new = lines + len(found), new + sum(found)
@@ -153,7 +153,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
         click.echo(f"{lines} entries read, {new} of them new.", err=True)
 
 
-def _batches(source: Iterable[str]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
+def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
     """Yield entries with the numbers of their lines, many at once, and why the line after the last of them cannot be read."""
     from aamc_sdk.stores.exchange import entry_of
 

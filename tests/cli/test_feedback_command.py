@@ -113,7 +113,10 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
         ('{"feedback": {"decision_id": "d", "quality": 1, "colour": "red"}}', "colour"),
         ('{"feedback": {"decision_id": "d", "quality": 1}}', "other content"),
         ('{"feedback": {"decision_id": "d", "quality": 1, "source": "x", "candidate": "nobody"}}', "no candidate 'nobody'"),
-        ('{"attempt": {"decision_id": "d"}}', "no entry of a log"),
+        ('{"feedback": {"decision_id": "d", "quality": 1, "colour": "red"}}', "feedback has no field 'colour'"),
+        ('{"feedback": {"quality": 1}}', "feedback must have the field 'decision_id'"),
+        ('{"attempt": {"decision_id": "d"}}', "attempt must have the field 'n'"),
+        ('{"attempt": {"decision_id": "d", "n": 0, "candidate": "", "cost_usd": "1"}}', "cost_usd must be a number"),
         ('{"decision": {"id": "x"}}', "is missing"),
         ('{"thought": {}}', "it tells thought"),
         ("{}", "it tells nothing"),
@@ -129,6 +132,49 @@ def test_a_bad_line_is_named_and_what_stands_before_it_is_kept(aamc, line: str, 
     with closing(opened("log.db")) as log:
         sources = [feedback.source for feedback in log.experience().feedback]
     assert sources == ["explicit", "arena", "one"]
+
+
+def test_a_line_that_is_no_text_is_named(aamc) -> None:
+    Path("latin.jsonl").write_bytes(b'\n{"feedback": {"decision_id": "d", "quality": 1, "source": "Zo\xeb"}}\n')
+    status, _, err = aamc("import", "latin.jsonl", "--store", "sqlite:log.db")
+    assert status == 1
+    assert "latin.jsonl, line 2: no entry of a log: 'utf-8' codec can't decode byte 0xeb" in err
+
+
+def exported(aamc) -> dict[str, Any]:
+    """Return the first decision of the log as it is exported."""
+    return json.loads(aamc("export", "--store", "sqlite:log.db")[1].splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        ("query", 5, "a decision's query must be keys and values, not 5"),
+        ("query.colour", "red", "query has no field 'colour'"),
+        ("query.user", 7, "a query's user must be a string"),
+        ("decision.colour", "red", "decision has no field 'colour'"),
+        ("decision.id", 7, "a decision's id must be a string"),
+        ("decision.preference", [1, 2], "a preference is three numbers"),
+        ("decision.candidate", "nobody", "a decision's candidates must be a list of names, 'nobody' among them"),
+        ("decision.propensity", "x", "a decision's propensity must be"),
+        ("candidates", "abc", "a decision's candidates must be a list of names"),
+        ("wait_ms", [0.0], "a decision's wait_ms must be 4 numbers, one a candidate"),
+        ("expected.cost_usd", ["1", 2, 3, 4], "a decision's cost_usd must be 4 numbers"),
+        ("expected.quality", [0.5], "a decision's quality must be 4 numbers"),
+        ("time", "yesterday", "a decision's time must be"),
+    ],
+)
+def test_a_decision_that_could_not_be_read_from_the_log_is_refused(aamc, path: str, value: Any, why: str) -> None:
+    line = exported(aamc)
+    *sections, field = ["decision", *path.split(".")]
+    section = line
+    for name in sections:
+        section = section[name]
+    section[field] = value
+    Path("mine.jsonl").write_text(json.dumps(line))
+    status, _, err = aamc("import", "mine.jsonl", "--store", "sqlite:copy.db")
+    assert status == 1
+    assert f"mine.jsonl, line 1: no entry of a log: {why}" in err
 
 
 def test_a_comparison_is_added_with_its_winner(aamc) -> None:
