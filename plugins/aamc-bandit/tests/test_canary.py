@@ -53,6 +53,13 @@ class CountingOptions:
     sample: bool = option(True, "whether to draw")
 
 
+class Reading(Fixed):
+    """Needs all that a router may need."""
+
+    needs_estimator = True
+    needs_text = True
+
+
 class Counting(Router):
     """Draws candidates by how often they were praised, plus one."""
 
@@ -106,7 +113,7 @@ class Small:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = {"fixed": "Fixed", "counting": "Counting", "failing": "Failing", "seer": "Seer"}
+        kinds = {"fixed": "Fixed", "counting": "Counting", "reading": "Reading", "failing": "Failing", "seer": "Seer"}
         return [Component(name, f"{__name__}:{kind}", name) for name, kind in kinds.items()]
 
 
@@ -221,6 +228,15 @@ def trained(plugins: Plugins) -> Any:
 def test_a_choice_that_names_no_router_is_refused(choice, plugins) -> None:
     with pytest.raises(ConfigError, match="stable must be a router's name"):
         configure(plugins.load("router", "canary").Config, {"stable": choice})
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_a_pair_needs_what_either_of_its_routers_needs(name, plugins) -> None:
+    assert [make(plugins, name).needs_text, make(plugins, name).needs_estimator] == [False, False]
+    for role in ("stable", "candidate"):
+        pair = make(plugins, name, **{role: "reading"})
+        assert [pair.needs_text, pair.needs_estimator] == [True, True]
+    assert not plugins.load("router", name).needs_text
 
 
 def test_yardsticks_and_missing_checkpoints_are_refused(plugins) -> None:

@@ -45,10 +45,22 @@ class Member:
     trained: bool
 
 
+class EitherNeeds:
+    """A need that a pair has where one of its two has it; of the class, whose two nobody knows, it is False."""
+
+    def __set_name__(self, owner: type[Pair], name: str) -> None:
+        self._name = name
+
+    def __get__(self, pair: Pair | None, owner: type[Pair]) -> bool:
+        return pair is not None and any(getattr(router, self._name) for router in (pair.stable, pair.candidate))
+
+
 class Pair(Router):
     """Two routers that hear of the same requests and learn from the same log."""
 
     Config = PairOptions
+    needs_estimator = EitherNeeds()
+    needs_text = EitherNeeds()
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
