@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import sqlite3
+import string
 import threading
 import time
 import uuid
@@ -15,7 +17,7 @@ import psycopg
 import pytest
 from aamc_stores.spool import Spool, default_spool
 
-from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import Records
 from aamc_sdk.meta_controller import MetaController
 from aamc_sdk.plugins import get_plugin_manager
@@ -121,6 +123,20 @@ def test_traffic_goes_on_while_the_server_is_away(log, server, caplog):
     assert ids(store)[0][-1] == "after"
 
 
+def test_an_older_decision_is_unknown_until_the_server_is_back(log, server):
+    store = log()
+    store.decided(records("before"))
+    server.kill()
+    store.decided(records("during"))
+    assert store.record("during").decision.id == "during"
+    with pytest.raises(StoreAwayError, match="'before' does not wait here, so it is unknown until the server is back"):
+        store.record("before")
+    server.start()
+    assert store.record("before").decision.id == "before"
+    with pytest.raises(UnknownDecisionError, match="'never'"):
+        store.record("never")
+
+
 def test_what_waits_outlives_the_process(log, server, tmp_path):
     store = log()
     store.decided(records("d"))
@@ -194,6 +210,7 @@ def test_what_the_server_refuses_later_is_kept_aside(log, server, tmp_path, capl
     server.start()
     wait_until(lambda: store.experience().feedback)
     assert ids(store)[1] == ["d/judge"]
+    assert "refused feedback 'd/explicit'" in caplog.text
     assert "no candidate 'nobody'" in caplog.text
     with closing(Spool(tmp_path / "spool.db")) as spool:
         ((line, why),) = spool.refused()
@@ -201,19 +218,21 @@ def test_what_the_server_refuses_later_is_kept_aside(log, server, tmp_path, capl
     assert "no candidate 'nobody'" in why
 
 
-def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server, tmp_path):
-    """PostgreSQL's texts have no zero characters; Redis takes any bytes."""
+def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server, tmp_path, caplog):
+    """PostgreSQL's indexes hold no names of more than some 2,700 bytes; Redis takes any."""
+    endless = "".join(random.Random(0).choices(string.ascii_letters, k=9000))
     store = log()
     store.decided(records("d"))
     server.kill()
-    for source in ("one", "z\x00ro", "two"):
+    for source in ("one", endless, "two"):
         store.judged(Feedback(decision_id="d", quality=1.0, source=source))
     server.start()
     wait_until(lambda: not store._spool.first(1))
     held = server.url.startswith("redis")
-    assert ids(store)[1] == ["d/one", *(["d/z\x00ro"] if held else []), "d/two"]
+    assert ids(store)[1] == ["d/one", *([f"d/{endless}"] if held else []), "d/two"]
     with closing(Spool(tmp_path / "spool.db")) as spool:
         assert len(spool.refused()) == (0 if held else 1)
+    assert held or f"refused feedback 'd/{endless}'" in caplog.text
     assert store.judged(Feedback(decision_id="d", quality=0.5))
 
 

@@ -204,7 +204,7 @@ class PostgresStore(SharedStore):
             raise self._refusal(error) from error
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
-        away = isinstance(error, AWAY)  # a full disk is one as well
+        away = isinstance(error, AWAY) and not isinstance(error, psycopg.errors.ProgramLimitExceeded)  # a full disk is one as well, a long id is not
         kind, advice = (StoreAwayError, "see that the server runs and its URL is right") if away else (StoreError, "nothing was written")
         refused = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         refused.__cause__ = error

@@ -23,7 +23,7 @@ from aamc_sdk.stores.ledger import LedgerStore
 from aamc_sdk.stores.records import Row, StoreOptions, attempt_row, decision_row, record_from
 from aamc_sdk.stores.rules import Write
 from aamc_sdk.types import Attempt, Feedback
-from aamc_stores.spool import Spool, default_spool
+from aamc_stores.spool import Spool, default_spool, name_of
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -85,15 +85,23 @@ class SharedStore(LedgerStore):
         return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), lambda: self._spool.put(judgements))
 
     def record(self, decision_id: str) -> Record:
-        """Return a decision with what it was made from, from the server or from the spool."""
+        """Return a decision with what it was made from, from the server or from the spool.
+
+        Raises:
+            StoreAwayError: It is not in the spool, and the server is away.
+            UnknownDecisionError: There is none of that id.
+        """
+        row, away = None, None
         try:
             row = self._find(decision_id)
-        except StoreAwayError:
-            row = None
+        except StoreAwayError as error:
+            away = error
         row = row or self._spool.decision(decision_id)
-        if row is None:
-            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
-        return record_from(row)
+        if row is not None:
+            return record_from(row)
+        if away is not None:
+            raise StoreAwayError(f"decision {decision_id!r} does not wait here, so it is unknown until the server is back: {away}") from away
+        raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return what the log holds after a position: nothing while the server is away."""
@@ -124,8 +132,9 @@ class SharedStore(LedgerStore):
                 new, refusal = [], error
             self._spool.remove([number for number, _ in waiting[: len(new)]])
             if refusal is not None:
-                number, _ = waiting[len(new)]
-                logger.error("the log %s refused what waited in %s and is kept there: %s", self.name, self._spool.path, refusal)
+                number, entry = waiting[len(new)]
+                where = self._spool.path
+                logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, *name_of(entry), where, refusal)
                 self._spool.set_aside(number, str(refusal))
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ class Spool:
                     break
                 new.append(is_new)
                 if is_more:
-                    values = (*_name(entry), _decision_id(entry), line_of(entry))
+                    values = (*name_of(entry), _decision_id(entry), line_of(entry))
                     connection.execute("INSERT INTO spool (kind, id, decision_id, line) VALUES (?, ?, ?, ?)", values)
         if refusal is not None:
             raise refusal
@@ -157,7 +157,7 @@ class Spool:
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
     """Return what waits about the decisions and the feedback that entries name, as the log's rules see it."""
     decisions = json.dumps([_decision_id(entry) for entry in entries])
-    feedback = json.dumps([name for kind, name in map(_name, entries) if kind == FEEDBACK])
+    feedback = json.dumps([name for kind, name in map(name_of, entries) if kind == FEEDBACK])
     excerpt = Excerpt([], [])
     for (line,) in connection.execute(_ABOUT, (decisions, feedback)).fetchall():
         with suppress(DataError, StoreError):  # damaged, or older than these rules; it is told when its turn comes
@@ -172,7 +172,8 @@ def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
     return is_new, len(excerpt.placed) + len(excerpt.held) > before
 
 
-def _name(entry: Entry) -> tuple[str, str]:
+def name_of(entry: Entry) -> tuple[str, str]:
+    """Return an entry's kind and id."""
     return (entry.kind, entry.id) if isinstance(entry, Row) else (FEEDBACK, entry[0].id)
 
 
