@@ -48,6 +48,9 @@ class Experience:
         feedback: What was thought of them, in the order in which it came.
         made: How many of the decisions were made in this stretch: the last ones. The others only have something in it.
         epoch: How often somebody was forgotten. What was learned in another epoch must be learned again from the start.
+        follows: What names the entry that it comes after, ``""`` where the log has none there; None where the store does not say.
+        last: What names its own last entry, or the one that it comes after where it is empty. Where the next stretch follows another
+            one, the log has lost entries or is another one, and must be learned again from the start.
         expected_quality: What an estimator expected of the candidates then, by name; a mapping a decision, or none at all.
     """
 
@@ -59,6 +62,8 @@ class Experience:
     feedback: Sequence[Feedback] = ()
     made: int = 0
     epoch: int = 0
+    follows: str | None = None
+    last: str | None = None
     expected_quality: Sequence[Mapping[str, float]] = ()
 
     def about(self, queries: Sequence[Query]) -> Experience:

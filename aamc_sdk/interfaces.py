@@ -8,7 +8,7 @@ M candidates, n streams.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -225,8 +225,19 @@ class Router(Part):
         """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""
         return {}
 
-    def serve(self, log: Store) -> None:
-        """Begin to serve requests: called once, before the first of them and before anything of the log is learned; an experiment never does."""
+    def serve(self, log: Store, known_as: Callable[[str], str]) -> None:
+        """Begin to serve requests: called once, before the first of them and before anything of the log is learned; an experiment never does.
+
+        Args:
+            log: What will be learned.
+            known_as: What requests and the log call a user whose own id another system's file gives.
+        """
+
+    def begin(self, log: Store) -> None:
+        """Be about to learn the log from its first entry: called after :meth:`serve`, and again, as it was then, when all must be learned again.
+
+        A router whose state names users drops those that the log has forgotten (:meth:`Store.forgotten`).
+        """
 
     def learn(self, experience: Experience) -> None:
         """Learn from what happened, in log order, on one thread, while scoring goes on beside it."""
@@ -465,6 +476,10 @@ class Store(abc.ABC):
             StoreError: This store cannot.
         """
         raise StoreError(f"the store {self.url} cannot forget a user")
+
+    def forgotten(self, users: Collection[str]) -> Collection[str]:
+        """Return which of some users were forgotten, so that what came from elsewhere can forget them too; none where the store does not know."""
+        return ()
 
     def drop(self) -> None:
         """Delete the log with all that it holds.

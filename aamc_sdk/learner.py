@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aamc_sdk.errors import CheckpointError, PluginError, StoreError
+from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Part, Router
 from aamc_sdk.log import View
 from aamc_sdk.part_state import restore, state_name, state_of
@@ -38,9 +38,10 @@ class Learner:
 
     What the log holds already is learned before the constructor returns: the router starts from the
     view that the log keeps of it, else as it is, and learns what came after. So a restarted process goes on
-    where it was. When somebody is forgotten, the router starts again as it was before it learned, from the
-    log's first entry. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the
-    log go on, and the next start takes up at the same entry.
+    where it was. When somebody is forgotten, or the log has lost entries or is another one (a failover, a
+    server that was emptied), the router starts again as it was before it learned, from the log's first
+    entry. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the log go on,
+    and the next start takes up at the same entry.
 
     Args:
         store: The log.
@@ -62,9 +63,9 @@ class Learner:
         self._asked = self._done = 0
         self._closed = False
         self._saves = type(router).save is not Part.save  # without, its state is nothing but what it learns from the log
-        self._beginning = state_of(router)
-        self._name = state_name(router, self._beginning)
         self._epoch = self._kept = self._told = 0
+        self._last = ""
+        self._begin()
         self._take_up_view()
         self._catch_up(tell=False)
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
@@ -118,6 +119,8 @@ class Learner:
         try:
             while not self._stopped and self._learn_stretch(tell):
                 pass
+        except StoreAwayError as error:
+            logger.debug("nothing can be learned now: %s", error)
         except Exception as error:  # a router may raise anything; only its learning stops
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
@@ -126,13 +129,13 @@ class Learner:
         """Learn the next stretch of the log; return whether there was one."""
         known = self.position < self._told
         experience = self._store.experience(self.position, min(STRETCH, self._told - self.position) if known else STRETCH)
-        if experience.epoch != self._epoch:
+        if experience.epoch != self._epoch or experience.follows not in (None, self._last):
             self._begin_again(experience.epoch)
             return True
         if experience.position == self.position:
             return False
         self._router.learn(experience)
-        self.position = experience.position
+        self.position, self._last = experience.position, experience.last or ""
         if self.position - self._kept >= VIEW_EVERY:
             self._keep_view()
         if tell and not known:
@@ -140,11 +143,28 @@ class Learner:
                 self._tell(feedback)
         return True
 
+    def _begin(self) -> None:
+        """Note what the router begins with, without whom the log has forgotten."""
+        self._router.begin(self._store)
+        self._beginning = state_of(self._router)
+        self._name = state_name(self._router, self._beginning)
+
     def _begin_again(self, epoch: int) -> None:
-        """Forget what was learned; the feedback that is learned once more is not told once more."""
-        restore(self._router, self._beginning)
+        """Forget what was learned; the feedback that is learned once more is not told once more.
+
+        Raises:
+            PluginError: The router cannot go back.
+        """
+        if self.position > 0:
+            self._go_back()
+        self._begin()
         self._told = max(self._told, self.position)
-        self._epoch, self.position, self._kept = epoch, 0, 0
+        self._epoch, self.position, self._kept, self._last = epoch, 0, 0, ""
+
+    def _go_back(self) -> None:
+        if not self._saves:
+            raise PluginError("the router must learn the log again from its start, and cannot go back there: it saves nothing; restart the program")
+        restore(self._router, self._beginning)
 
     def _take_up_view(self) -> None:
         """Start where the log's view of the router ends, if it has one that can be read."""
@@ -155,16 +175,16 @@ class Learner:
             restore(self._router, view.content)
         except CheckpointError as error:
             logger.warning("the log is learned again from its start, since its view of the router cannot be read: %s", error)
-            self._begin_again(view.epoch)
+            self._go_back()
         else:
-            self._epoch, self.position, self._kept = view.epoch, view.position, view.position
+            self._epoch, self.position, self._kept, self._last = view.epoch, view.position, view.position, view.last
 
     def _keep_view(self) -> None:
         """Keep the router's state in the log, where it has learned something since that was done last and has not failed halfway."""
         if not self._saves or self.error is not None or self.position == self._kept:
             return
         try:
-            self._store.keep_view(self._name, View(self.position, state_of(self._router), self._epoch))
+            self._store.keep_view(self._name, View(self.position, state_of(self._router), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
             logger.warning("what the router has learned could not be kept: %s", error)
         else:

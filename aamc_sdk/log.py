@@ -48,11 +48,13 @@ class View:
         position: The log's position that was learned up to.
         content: The router's state then.
         epoch: The log's epoch then, see :class:`aamc_sdk.dataset.Experience`.
+        last: What names the entry at that position, likewise.
     """
 
     position: int
     content: bytes
     epoch: int = 0
+    last: str = ""
 
 
 @attrs.frozen(eq=False)

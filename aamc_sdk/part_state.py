@@ -12,6 +12,7 @@ from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Part
+from aamc_sdk.plugins import version_of
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every file in an archive: the earliest that the format can say."""
@@ -44,6 +45,6 @@ def restore(part: Part, state: bytes) -> None:
 
 
 def state_name(part: Part, state: bytes) -> str:
-    """Return what names a part in a state: its class, its configuration and the state itself."""
-    described = to_json([type(part).__module__, type(part).__qualname__, unstructure(part.config)])
+    """Return what names a part in a state: its class and that one's version, its configuration and the state itself."""
+    described = to_json([type(part).__module__, type(part).__qualname__, version_of(type(part)), unstructure(part.config)])
     return hashlib.sha256(described.encode() + state).hexdigest()

@@ -229,6 +229,13 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
     ]
 
 
+def version_of(component: type) -> str:
+    """Return the version of the distribution whose plugin a class belongs to; ``""`` of a class that no installed plugin has."""
+    package = component.__module__.partition(".")[0]
+    offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
+    return next((_distribution(entry_point).version for entry_point in offered), "")
+
+
 def _distribution(entry_point: metadata.EntryPoint) -> Plugin:
     found = entry_point.dist
     return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")

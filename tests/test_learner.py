@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from aamc_sdk import learner as learning
 from aamc_sdk.batch import Scores
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import PluginError, StoreAwayError, StoreError
 from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import NoOptions, Router, Store
 from aamc_sdk.learner import Learner
@@ -157,6 +159,77 @@ def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeyp
         assert learned(store, Tally()).judged == {"a": 0.5}
     assert "the disk is full" in caplog.text
     assert learned(store, Tally()).judged == {"a": 0.5}
+
+
+def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
+    """As after a failover to a replica that had not heard of the last writes, whether or not as many have come since."""
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", Plugins())) as log:
+        judge(log, "ann1", "bob1", "ann2")
+        router = Tally()
+        learner = Learner(log, router, lambda _: None)
+        with closing(sqlite3.connect(tmp_path / "log.db")) as server, server:
+            server.execute("DELETE FROM entries WHERE id LIKE 'ann%'")
+            server.execute("UPDATE entries SET position = (SELECT count(*) FROM entries AS other WHERE other.position <= entries.position)")
+        learner.flush(10)
+        assert router.judged == {"b": 0.5}
+        judge(log, "cat1", "cat2")  # as many entries as before
+        learner.flush(10)
+        learner.close()
+        assert router.judged == {"b": 0.5, "c": 1.0}
+        with closing(sqlite3.connect(tmp_path / "log.db")) as server, server:
+            server.execute("DELETE FROM entries")
+        judge(log, "eve1", "eve2", "eve3", "eve4")  # more than the view knows
+        assert learned(log, Tally()).judged == {"e": 2.0}
+
+
+def test_whom_the_log_has_forgotten_is_told_before_its_first_entry(store: Store) -> None:
+    class Personal(Tally):
+        def begin(self, log: Store) -> None:
+            for user in log.forgotten(list(self.judged)):
+                del self.judged[user]
+
+    router = Personal()
+    router.judged = {"a": 7.0, "b": 8.0}  # from elsewhere
+    judge(store, "ann1", "bob1")
+    learner = Learner(store, router, lambda _: None)
+    assert router.judged == {"a": 7.5, "b": 8.5}
+    store.forget("a")
+    learner.flush(10)
+    learner.close()
+    assert router.judged == {"b": 8.5, "nobody": 0.5}
+    again = Personal()
+    again.judged = {"a": 7.0, "b": 8.0}
+    assert learned(store, again).judged == {"b": 8.5, "nobody": 0.5}
+
+
+def test_a_router_that_saves_nothing_stops_where_it_would_have_to_go_back(store: Store) -> None:
+    judge(store, "ann1")
+    learner = Learner(store, Unsaved(), lambda _: None)
+    store.forget("a")
+    with pytest.raises(PluginError, match="it saves nothing; restart the program"):
+        learner.flush(10)
+    learner.close()
+    assert learned(store, Unsaved()).judged == {"nobody": 0.5}
+
+
+def test_a_log_that_is_away_is_learned_when_it_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Tally()
+    learner = Learner(store, router, lambda _: None)
+    with monkeypatch.context() as away:
+        away.setattr(store, "experience", lambda *_: (_ for _ in ()).throw(StoreAwayError("nobody answers")))
+        learner.flush(10)
+        judge(store, "ann1")
+    learner.flush(10)
+    learner.close()
+    assert router.judged == {"a": 0.5}
+
+
+def test_another_version_of_a_router_has_a_view_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Tally()
+    name = state_name(router, b"state")
+    assert state_name(router, b"state") == name
+    monkeypatch.setattr("aamc_sdk.part_state.version_of", lambda component: "2.0")
+    assert state_name(router, b"state") != name
 
 
 def test_a_state_is_the_same_for_the_same_files() -> None:

@@ -582,7 +582,7 @@ class Serving(Counting):
         super().__init__(config, services)
         self.diary: list[str] = []
 
-    def serve(self, log: Any) -> None:
+    def serve(self, log: Any, known_as: Any) -> None:
         self.diary.append(f"serve a log of {len(log.experience().decisions)}")
 
     def learn(self, experience: Any) -> None:

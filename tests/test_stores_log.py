@@ -119,7 +119,7 @@ def test_a_batch_of_decisions_is_logged_whole_or_not_at_all(store: Store) -> Non
     store.decided([record("old")])
     with pytest.raises(StoreError, match="'old'"):
         store.decided([record("new"), record("old", notes=1)])
-    with pytest.raises(StoreError, match="same id"):
+    with pytest.raises(StoreError, match="same id, decision 'twice'"):
         store.decided([record("twice"), record("twice")])
     assert ids(store) == (["old"], [])
 
@@ -379,6 +379,13 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
     assert (found.epoch, [feedback.quality for feedback in found.feedback]) == (1, [1.0])
     assert store.forget("ann") == 0
     assert store.experience().epoch == 2
+
+
+def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> None:
+    assert list(store.forgotten(["ann", "bob"])) == []
+    store.forget("ann")
+    store.forget("eve")
+    assert set(store.forgotten(["ann", "bob"])) == {"ann"}
 
 
 def test_a_view_of_a_past_epoch_is_not_kept(store: Store) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="version 7, newer than 2"):
+    with pytest.raises(StoreError, match="version 7, newer than 3"):
         open_log(path)
     assert before == path.read_bytes()
 
@@ -86,10 +87,10 @@ def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None
         connection.executescript("DROP TABLE views; DROP TABLE erasures; PRAGMA user_version = 1")
     with closing(open_log(path)) as store:
         assert [feedback.decision_id for feedback in store.pending()] == ["d"]
-        store.keep_view("router", View(3, b"state"))
-        assert store.view("router") == View(3, b"state")
+        store.keep_view("router", View(3, b"state", last="decision/d"))
+        assert store.view("router") == View(3, b"state", last="decision/d")
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
@@ -104,6 +105,22 @@ def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
         assert store.forget("ann-from-accounting") == 1
         assert b"ann-from-accounting" not in bytes_of_the_log()
         assert b"a very private question" not in bytes_of_the_log()
+
+
+def test_who_is_forgotten_while_somebody_reads_is_said_to_be_left_and_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store, closing(sqlite3.connect(path)) as reader:
+        given = Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))
+        store.decided([attrs.evolve(given[0], query=Query("", user="ann-from-accounting"))])
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        began = time.monotonic()
+        assert store.forget("ann-from-accounting") == 1
+        assert time.monotonic() - began < 15  # not the 30 seconds that a writer waits
+        assert f"still in {path}-wal" in caplog.text
+        reader.execute("ROLLBACK")
+        store.forget("ann-from-accounting")
+        assert b"ann-from-accounting" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from aamc_sdk.batch import Estimates
 from aamc_sdk.dataset import Experience
 from aamc_sdk.log import Record
@@ -11,9 +13,9 @@ from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_fr
 from aamc_sdk.types import Attempt, Feedback
 
 
-def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int) -> Experience:
-    """Return a stretch of the log's rows as an experience: :func:`experience_of` what they keep."""
-    return experience_of(
+def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int, follows: str | None = None) -> Experience:
+    """Return a stretch of the log's rows as an experience: :func:`experience_of` what they keep, and what it follows."""
+    experience = experience_of(
         position,
         [record_from(row) for row in decisions],
         [attempt_from(row) for row in stretch if row.kind == ATTEMPT],
@@ -21,6 +23,7 @@ def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch:
         made=sum(row.kind == DECISION for row in stretch),
         epoch=epoch,
     )
+    return attrs.evolve(experience, follows=follows, last=stretch[-1].name if stretch else follows)
 
 
 def experience_of(

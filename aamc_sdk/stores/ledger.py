@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
 from aamc_sdk.stores.exchange import Entry
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, unspoken
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, forgotten_as, unspoken
 from aamc_sdk.stores.rules import Ledger, Write, append, append_feedback
 from aamc_sdk.types import Attempt, Feedback
 
@@ -65,6 +65,11 @@ class LedgerStore(Store):
         """Return the feedback whose decision has not come yet."""
         return [feedback_from(row) for row in self.waiting() if row.kind == FEEDBACK]
 
+    def forgotten(self, users: Collection[str]) -> Collection[str]:
+        """Return which of some users were forgotten."""
+        known = self._forgotten_as()
+        return {user for user in users if forgotten_as(user) in known} if known else ()
+
     @abc.abstractmethod
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept, in the order of the log."""
@@ -72,6 +77,10 @@ class LedgerStore(Store):
     @abc.abstractmethod
     def waiting(self) -> Sequence[Row]:
         """Return what waits for its decision."""
+
+    @abc.abstractmethod
+    def _forgotten_as(self) -> Collection[str]:
+        """Return the digests of all users who were forgotten."""
 
     def _append(self, rows: Sequence[Row]) -> None:
         """Append decisions or attempts, all or none."""

@@ -24,6 +24,7 @@ from aamc_sdk.stores.records import (
     erased,
     feedback_from,
     feedback_row,
+    forgotten_as,
     record_from,
     without_text,
 )
@@ -42,12 +43,14 @@ class Lists:
         held: What waits for its decision, in the order in which it came.
         views: What was made of the log, those that were written last at the end.
         epoch: How often somebody was forgotten.
+        forgotten: Digests of who they were.
     """
 
     def __init__(self) -> None:
         self.held: dict[Key, Row] = {}
         self.views: dict[str, View] = {}
         self.epoch = 0
+        self.forgotten: set[str] = set()
         self._log: list[Unread | Record | Feedback | Row] = []
         self._positions: dict[Key, int] = {}
         self._rows: dict[int, Row] = {}
@@ -130,6 +133,7 @@ class Lists:
             self._rows.pop(position, None)
         self.views.clear()
         self.epoch += 1
+        self.forgotten.add(forgotten_as(user))
         return len(asked)
 
     def _of_decision(self, position: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -91,6 +91,9 @@ class MemoryStore(LedgerStore):
         """Erase a user's decisions; return how many they are."""
         with self._writing() as ledger:
             return ledger.forget(user)
+
+    def _forgotten_as(self) -> Collection[str]:
+        return self._ledger.forgotten
 
     def close(self) -> None:
         """Refuse further writes."""

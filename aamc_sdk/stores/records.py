@@ -6,6 +6,7 @@ A prompt is not kept unless the store's ``store_text`` option is set: its text t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import time
@@ -55,6 +56,11 @@ class Row:
     content: str
     time: float
     embedding: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other entries of the log."""
+        return f"{self.kind}/{self.id}"
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -140,6 +146,11 @@ def erased(row: Row) -> Row:
     """Return a decision's row without who asked, in which session, and what."""
     asked = attrs.evolve(_unspoken(Query(**row.fields["query"])), user=None, session=None)
     return attrs.evolve(row, content=_json(row.fields | {"query": _fields(asked)}), embedding=None)
+
+
+def forgotten_as(user: str) -> str:
+    """Return what stays of a user who was forgotten: a digest, by which what others have kept under that name can be told."""
+    return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
 def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:

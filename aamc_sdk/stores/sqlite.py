@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,10 +24,11 @@ from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import GroupCommit, carry_out
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.stores.records import DECISION, Row, erased, record_from
+from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as, record_from
 from aamc_sdk.stores.rules import Write
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _VERSIONS = (
     (
         """CREATE TABLE entries (
@@ -40,6 +42,10 @@ _VERSIONS = (
     (
         "CREATE TABLE views (n INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL)",
         "CREATE TABLE erasures (epoch INTEGER PRIMARY KEY, time REAL NOT NULL)",  # one each time that somebody was forgotten
+    ),
+    (
+        "ALTER TABLE views ADD COLUMN last TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE erasures ADD COLUMN who TEXT",  # a digest
     ),
 )
 SCHEMA = len(_VERSIONS)
@@ -55,6 +61,7 @@ _WRITE = f"""INSERT INTO entries (position, {_COLUMNS}, embedding) VALUES (?, ?,
     ON CONFLICT (kind, id) DO UPDATE  -- it waited
     SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""  # noqa: S608  # constants
 _BUSY_SECONDS = 30.0
+_CHECKPOINT_MS = 1000
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
@@ -82,6 +89,11 @@ class _Table:
         rows = self._rows(f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
         return after + len(rows), rows  # positions have no gaps
 
+    def name_at(self, position: int) -> str:
+        """Return what names the entry at a position; "" where there is none."""
+        found = self._connection.execute("SELECT kind || '/' || id FROM entries WHERE position = ?", (position,)).fetchone()
+        return "" if found is None else str(found[0])
+
     def decisions(self, after: int, end: int) -> Sequence[Row]:
         """Return the decisions that the entries of a stretch are or name, in log order."""
         named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
@@ -105,13 +117,14 @@ class _Table:
         return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
 
     def view(self, name: str) -> View | None:
-        found = self._connection.execute("SELECT position, content FROM views WHERE name = ?", (name,)).fetchone()
-        return None if found is None else View(found[0], found[1], self.epoch)
+        found = self._connection.execute("SELECT position, content, last FROM views WHERE name = ?", (name,)).fetchone()
+        return None if found is None else View(found[0], found[1], self.epoch, found[2])
 
     def keep_view(self, name: str, view: View) -> None:
         known = self.view(name)
         if view.epoch == self.epoch and (known is None or known.position < view.position):
-            self._connection.execute("REPLACE INTO views (name, position, content) VALUES (?, ?, ?)", (name, view.position, view.content))
+            values = (name, view.position, view.content, view.last)
+            self._connection.execute("REPLACE INTO views (name, position, content, last) VALUES (?, ?, ?, ?)", values)
             self._connection.execute("DELETE FROM views WHERE n NOT IN (SELECT n FROM views ORDER BY n DESC LIMIT ?)", (MOST_VIEWS,))
 
     def forget(self, user: str) -> int:
@@ -120,8 +133,12 @@ class _Table:
         values = [(row.content, row.id) for row in map(erased, rows)]
         self._connection.executemany("UPDATE entries SET content = ?, embedding = NULL WHERE kind = 'decision' AND id = ?", values)
         self._connection.execute("DELETE FROM views")
-        self._connection.execute("INSERT INTO erasures (time) VALUES (?)", (time.time(),))
+        self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), forgotten_as(user)))
         return len(rows)
+
+    def forgotten_as(self) -> list[str]:
+        """Return the digests of who was forgotten; before they were kept, nobody knows."""
+        return [who for (who,) in self._connection.execute("SELECT who FROM erasures WHERE who IS NOT NULL")]
 
     def _rows(self, query: str, *values: object) -> list[Row]:
         return [Row(*found) for found in self._connection.execute(query, values)]
@@ -162,8 +179,8 @@ class SqliteStore(LedgerStore):
         """Return what the log holds after a position."""
         with self._reading() as table:
             end, stretch = table.stretch(after, limit)
-            decisions, epoch = table.decisions(after, end), table.epoch
-        return join(end, stretch, decisions, epoch)
+            decisions, epoch, follows = table.decisions(after, end), table.epoch, table.name_at(after)
+        return join(end, stretch, decisions, epoch, follows)
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
@@ -186,12 +203,22 @@ class SqliteStore(LedgerStore):
             _Table(connection).keep_view(name, view)
 
     def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are. Their bytes are gone when this returns, from the write-ahead log too."""
+        """Erase a user's decisions; return how many they are.
+
+        Their bytes are gone when this returns, from the write-ahead log too, unless somebody reads the log all the while: then a warning says so.
+        """
         with self._connected() as connection:
             with _transaction(connection):
                 decisions = _Table(connection).forget(user)
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
+            (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if held_up:
+            logger.warning("%s is being read, so what was erased is still in %s-wal; forget the user again when nobody reads", self.path, self.path)
         return decisions
+
+    def _forgotten_as(self) -> Collection[str]:
+        with self._reading() as table:
+            return set(table.forgotten_as())
 
     def close(self) -> None:
         """Write what was asked for, then let go of the file."""

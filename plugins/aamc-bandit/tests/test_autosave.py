@@ -57,3 +57,18 @@ def test_a_full_disk_is_told_once_and_tried_again(caplog) -> None:
     assert len(messages) == 2
     assert "free some space" in messages[0]
     assert "saved again" in messages[1]
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_saving(caplog) -> None:
+    fails, saved = [ZeroDivisionError("a mistake of ours"), RuntimeError("the log is away")], threading.Event()
+
+    def save() -> None:
+        if fails:
+            raise fails.pop()
+        saved.set()
+
+    auto = AutoSave(save, 0.01)
+    assert saved.wait(10)
+    auto.close()
+    assert "a mistake of ours" in caplog.text
+    assert "Traceback" in caplog.text

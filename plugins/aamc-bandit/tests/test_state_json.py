@@ -19,6 +19,7 @@ from aamc_bandit.state_json import with_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError
+from aamc_sdk.pseudonyms import pseudonym
 
 INTERVAL = "24h"
 """None but the last save, unless a test says otherwise."""
@@ -120,6 +121,38 @@ def test_another_log_begins_with_all_that_the_file_holds(serve, tmp_path) -> Non
         judge(controller, 2)
         controller.close()
     assert cell(serve(), "global", "", "small").wins == 6
+
+
+def test_a_log_that_the_file_has_left_behind_counts_once(serve, tmp_path, path, caplog) -> None:
+    logs = [f"sqlite:{tmp_path / name}.db" for name in ("first", "second", "third")]
+    for log in logs:
+        controller = serve(log)
+        judge(controller, 2)
+        controller.close()
+    left = path.read_bytes()
+    again = serve(logs[0])
+    assert cell(again, "global", "", "small").wins == 2
+    assert path.with_name("rl_state.json.damaged-1").read_bytes() == left
+    assert "went on to another log after it learned this one" in caplog.text
+
+
+def test_a_server_that_is_away_when_it_is_saved_doubles_nothing(serve, tmp_path, path, monkeypatch) -> None:
+    """It does not say which log it is; the next start must not take what was learned of it for something else."""
+    log = f"sqlite:{tmp_path / 'log.db'}"
+    controller = serve(log, auto_save_interval="10ms")
+    with monkeypatch.context() as away:
+        away.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        judge(controller, 5)
+        controller.close()
+    assert not path.exists()
+    again = serve(log)
+    assert cell(again, "global", "", "small").wins == 5
+    with monkeypatch.context() as away:
+        away.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        judge(again)
+        again.close()
+    assert path.exists()  # it was known before
+    assert cell(serve(log), "global", "", "small").wins == 6
 
 
 def test_it_is_saved_every_so_often(serve, path) -> None:
@@ -281,6 +314,35 @@ def test_forgetting_a_user_keeps_what_the_router_began_with(serve, path, tmp_pat
     assert set(controller.router.evidence.entities("user")) == {"ann"}
     controller.close()
     assert "bob" not in path.read_text()
+
+
+def test_who_came_with_the_file_can_be_forgotten(serve, path, tmp_path) -> None:
+    path.write_text(json.dumps(their_file("ann", "anns-session")))
+    log = f"sqlite:{tmp_path / 'log.db'}"
+    controller = serve(log)
+    judge(controller, 2, user="ann", session="t")
+    controller.forget("ann")
+    controller.learner.flush()
+    assert evidence(controller)["levels"]["user"] == evidence(controller)["levels"]["session"] == {}
+    assert cell(controller, "global", "", "small").wins == 5  # whoever judged
+    controller.close()
+    assert "ann" not in path.read_text()
+    path.write_text(json.dumps(their_file("ann", "anns-session")))  # as if the process had died before it saved
+    late = serve(log)
+    assert evidence(late)["levels"]["user"] == evidence(late)["levels"]["session"] == {}
+    late.close()
+    assert "ann" not in path.read_text()
+
+
+def test_users_of_another_systems_file_are_known_by_their_pseudonyms(pool, path) -> None:
+    path.write_text(json.dumps(their_file("ann", "s")))
+    router = {"name": "thompson", "storage_path": str(path), "auto_save_interval": INTERVAL}
+    with MetaController.build(router=router, pool=pool, user_key="a long random text") as controller:
+        judge(controller, user="ann", session="t")
+        ((name, entity),) = controller.router.evidence.entities("user").items()
+        assert name == pseudonym("ann", "a long random text")
+        assert entity.cells["small"].wins == 4
+    assert '"ann"' not in path.read_text()
 
 
 def test_saving_goes_on_beside_learning(serve) -> None:

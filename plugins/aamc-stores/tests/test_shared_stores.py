@@ -9,9 +9,14 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
+import numpy as np
 import pytest
 
+from aamc_sdk.batch import Scores
 from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
+from aamc_sdk.files import read_json, write_json
+from aamc_sdk.interfaces import NoOptions, Router
+from aamc_sdk.learner import Learner
 from aamc_sdk.log import Records, View
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.stores import open_store
@@ -49,13 +54,13 @@ def test_a_log_is_as_it_was_when_it_is_opened_again(log):
     first.decided(records("d", "e"))
     first.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))
     first.judged(Feedback(decision_id="later", quality=1.0))
-    first.keep_view("router", View(4, b"\x00state"))
+    first.keep_view("router", View(4, b"\x00state", last="feedback/d/explicit"))
     again = log()
     assert ids(again) == (["d", "e"], ["d/explicit"])
     assert [(attempt.candidate, attempt.cost_usd) for attempt in again.experience().attempts] == [(CHOSEN, 0.25)]
     assert again.record("d").decision == first.record("d").decision
     assert [feedback.decision_id for feedback in again.pending()] == ["later"]
-    assert again.view("router") == View(4, b"\x00state")
+    assert again.view("router") == View(4, b"\x00state", last="feedback/d/explicit")
     with pytest.raises(UnknownDecisionError, match="'nothing'"):
         again.record("nothing")
 
@@ -114,6 +119,61 @@ def test_a_user_is_forgotten(log):
     assert store.record("f").query.user == "bob"
     assert store.experience().epoch == 1
     assert store.forget("ann") == 0
+    assert set(store.forgotten(["ann", "bob"])) == {"ann"}
+
+
+def test_a_stretch_says_what_it_follows(log):
+    store = log()
+    store.decided(records("d", "e"))
+    store.judged(Feedback(decision_id="d", quality=1.0))
+    names = ["decision/d", "decision/e", "feedback/d/explicit"]
+    assert [(part.follows, part.last) for part in (store.experience(0, 2), store.experience(2), store.experience(3))] == [
+        ("", names[1]),
+        (names[1], names[2]),
+        (names[2], names[2]),
+    ]
+    assert (store.experience(4).follows, store.experience(0, 0).follows) == ("", "")
+
+
+class Counting(Router):
+    """Counts judgements by their quality."""
+
+    def __init__(self) -> None:
+        super().__init__(NoOptions(), None)
+        self.judged: dict[str, int] = {}
+
+    def score(self, request):
+        return Scores(np.zeros(request.mask.shape))
+
+    def learn(self, experience) -> None:
+        for feedback in experience.feedback:
+            self.judged[str(feedback.quality)] = self.judged.get(str(feedback.quality), 0) + 1
+
+    def save(self, folder) -> None:
+        write_json(folder / "judged.json", self.judged)
+
+    def load(self, folder) -> None:
+        self.judged = read_json(folder / "judged.json")
+
+
+def test_a_server_that_was_emptied_is_learned_anew(request, log, server):
+    """As after a failover to a replica that knows nothing yet, or a lost append-only file."""
+    if not server.url.startswith("redis"):
+        pytest.skip("a PostgreSQL database that was emptied has no tables, which is an error")
+    store, router = log(), Counting()
+    learner = Learner(store, router, lambda _: None)
+    store.decided(records("d", "e"))
+    for source in ("a", "b", "c"):
+        store.judged(Feedback(decision_id="d", quality=1.0, source=source))
+    learner.flush(30)
+    assert router.judged == {"1.0": 3}
+    store.drop()
+    store.decided(records("f"))
+    store.judged(Feedback(decision_id="f", quality=0.0))
+    learner.flush(30)
+    learner.close()
+    assert router.judged == {"0.0": 1}
+    assert learner.position == 2
 
 
 def test_threads_of_two_replicas_lose_nothing(log):

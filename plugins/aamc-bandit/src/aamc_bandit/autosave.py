@@ -18,7 +18,7 @@ class AutoSave:
     It is reported when it first fails, when the reason changes, and when saving works again.
 
     Args:
-        save: Writes the state if it has changed; raises OutputError where it cannot.
+        save: Writes the state if it has changed. Of an OutputError the message is enough; any other error is reported with its traceback.
         seconds: Between two saves.
     """
 
@@ -45,10 +45,10 @@ class AutoSave:
     def _try(self) -> None:
         try:
             self._save()
-        except OutputError as error:
-            if str(error) != self._failure:
-                logger.warning("the state is not saved for now, and nothing is lost: %s", error)
-            self._failure = str(error)
+        except Exception as error:  # whatever it is, the next save may go well
+            if repr(error) != self._failure:
+                logger.warning("the state is not saved for now, and nothing is lost: %s", error, exc_info=not isinstance(error, OutputError))
+            self._failure = repr(error)
         else:
             if self._failure:
                 logger.warning("the state is saved again")

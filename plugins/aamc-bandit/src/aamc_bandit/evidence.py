@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +177,10 @@ class Evidence:
             entities.move_to_end(name)
         return entity
 
+    def knows(self, level: str, name: str) -> bool:
+        """Return whether anything was heard of an entity."""
+        return name in self._levels[level]
+
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros where nothing is known."""
         entity = self._levels[level].get(name)
@@ -212,6 +216,19 @@ class Evidence:
         with self._writing:
             self.selections, self._levels = selections, levels
             self.changes += 1
+
+    def forget(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Drop users who were forgotten, and with them all sessions: nobody can tell whose these were.
+
+        Args:
+            forgotten: Says which of some users were.
+        """
+        gone = set(forgotten(self._levels["user"].keys()))
+        if gone:
+            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in gone)
+            with self._writing:
+                self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
+                self.changes += 1
 
     def save(self, file: Path) -> None:
         """Write everything."""

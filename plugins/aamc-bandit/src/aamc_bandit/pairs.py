@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,15 @@ class Pair(Router):
         """Train those of the two that are no checkpoints; return the metrics of each."""
         return {role: dict(member.router.train(training)) for role, member in self._members().items() if not member.trained}
 
-    def serve(self, log: Store) -> None:
+    def serve(self, log: Store, known_as: Callable[[str], str]) -> None:
         """Tell both that requests come now."""
-        self.stable.serve(log)
-        self.candidate.serve(log)
+        self.stable.serve(log, known_as)
+        self.candidate.serve(log, known_as)
+
+    def begin(self, log: Store) -> None:
+        """Tell both that the log is learned from its first entry."""
+        self.stable.begin(log)
+        self.candidate.begin(log)
 
     def learn(self, experience: Experience) -> None:
         """Let both learn from what happened, whoever decided."""

@@ -3,7 +3,9 @@
 Nothing counts twice. The file says what the router began with, before it learned anything of the
 log, and by whose first decision the log is known. Where a file is of the same log, the router
 begins with the same again and learns the log; where it is of another one, or of vLLM Semantic
-Router, the router begins with all that the file holds.
+Router, the router begins with all that the file holds. A log whose lessons are among these
+already, since the file went on to another log after it, cannot be added again: such a file is
+kept aside.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from aamc_bandit.autosave import AutoSave
 from aamc_bandit.durations import auto_save_seconds
 from aamc_bandit.evidence import Cell, Evidence
 from aamc_bandit.json_pieces import Written, json_pieces, write_json_pieces
-from aamc_bandit.ratings import Rated, is_ratings, read_ratings
+from aamc_bandit.ratings import USER, Rated, is_ratings, read_ratings
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Store
 
@@ -38,28 +42,38 @@ class JsonState:
         learned: What is read and saved; it may be learned and read from all the while.
         log: What the router learns from.
         interval: Between two saves, as Go writes durations.
+        known_as: What the log calls a user whom a file of vLLM Semantic Router names.
     """
 
-    def __init__(self, path: Path, learned: Evidence, log: Store, interval: str) -> None:
+    def __init__(self, path: Path, learned: Evidence, log: Store, interval: str, known_as: Callable[[str], str]) -> None:
         self._path = path
         self._learned = learned
         self._log = log
+        self._known_as = known_as
+        self._log_id: str | None = None
+        self._earlier: list[str] = []
+        self._began_with: Written | None = None
         seconds = auto_save_seconds(interval)
-        usable = self._begin()
+        usable = self._take_up()
         self._saved = self._version
-        self._began_with = Written("".join(json_pieces(learned.pairs())))
         self._saving = AutoSave(self.save, seconds) if usable else None
 
+    def begin(self) -> None:
+        """Note what the router begins with, whenever the log is to be learned from its first entry."""
+        self._began_with = Written("".join(json_pieces(self._learned.pairs())))
+        self._log_id = first_decision(self._log)
+
     def save(self) -> None:
-        """Write the state where it has changed.
+        """Write the state where it has changed, once it is known what it began with, and of which log it is: a server that is away does not say.
 
         Raises:
             OutputError: It cannot be written; the file is as it was.
         """
         version = self._version
-        if version == self._saved:
+        self._log_id = self._log_id or first_decision(self._log)
+        if version == self._saved or self._began_with is None or self._log_id is None:
             return
-        about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": first_decision(self._log)}
+        about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": self._log_id, "earlier": self._earlier}
         write_json_pieces(self._path, iter((about | {"began_with": self._began_with, "learned": self._learned.pairs()}).items()))
         self._saved = version
 
@@ -73,7 +87,7 @@ class JsonState:
         """Another value whenever there is something new to save."""
         return self._learned.changes, self._learned.selections
 
-    def _begin(self) -> bool:
+    def _take_up(self) -> bool:
         """Take up what the file holds; return whether it may be written."""
         if not self._path.exists():
             return True
@@ -89,16 +103,22 @@ class JsonState:
 
     def _beginning(self, content: Any) -> Mapping[str, Any]:
         if is_ratings(content):
-            return with_ratings(self._learned.plain(), read_ratings(content), _seconds(content.get("last_updated")))
+            return with_ratings(self._learned.plain(), self._as_known(read_ratings(content)), _seconds(content.get("last_updated")))
         if not isinstance(content, Mapping) or content.get("kind") != KIND:
             raise CheckpointError("it is no state of a bandit, and none of vLLM Semantic Router")
         if content.get("schema") != SCHEMA:
             raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: it was made by another version")
-        same = content.get("log") is not None and content["log"] == first_decision(self._log)
-        state: Any = content.get("began_with" if same else "learned")
-        if not isinstance(state, Mapping):
+        last, earlier, here = content.get("log"), content.get("earlier", []), first_decision(self._log)
+        state: Any = content.get("began_with" if last == here else "learned")
+        if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
             raise CheckpointError("it is incomplete")
+        if here in earlier:
+            raise CheckpointError("it went on to another log after it learned this one, whose entries would count twice")
+        self._earlier = earlier if last == here else [*earlier, last]
         return state
+
+    def _as_known(self, rated: Sequence[Rated]) -> list[Rated]:
+        return [attrs.evolve(group, whose=self._known_as(group.whose)) if group.level == USER else group for group in rated]
 
     def _keep_aside(self, why: str) -> bool:
         """Give the file another name; return whether that was possible."""

@@ -7,7 +7,7 @@ committed; therefore positions follow the order of commits and have no gaps.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ from aamc_sdk.log import View
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import carry_out
 from aamc_sdk.stores.ledger import MOST_VIEWS
-from aamc_sdk.stores.records import DECISION, Row, erased
+from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as
 from aamc_sdk.stores.rules import Write
 from aamc_stores.connections import AWAY, Connections
-from aamc_stores.shared import SharedStore
+from aamc_stores.shared import SharedStore, Stretch
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -39,6 +39,8 @@ _VERSIONS = (
        CREATE TABLE {erasures} (epoch BIGSERIAL PRIMARY KEY, time TIMESTAMPTZ NOT NULL DEFAULT now());
        CREATE TABLE {version} (number INTEGER NOT NULL);
        INSERT INTO {version} VALUES (0)""",
+    """ALTER TABLE {views} ADD COLUMN last TEXT NOT NULL DEFAULT '';
+       ALTER TABLE {erasures} ADD COLUMN who TEXT""",  # a digest of who was forgotten
 )
 _PARTS: dict[str, Composable] = {
     "columns": SQL("kind, id, decision_id, candidate, content, time"),
@@ -52,8 +54,8 @@ class PostgresStore(SharedStore):
     def view(self, name: str) -> View | None:
         """Return what was kept under a name, or None."""
         with self._reading() as connection:
-            found = self._run(connection, "SELECT position, content FROM {views} WHERE name = %s", name).fetchone()
-            return None if found is None else View(found[0], found[1], self._epoch_of(connection))
+            found = self._run(connection, "SELECT position, content, last FROM {views} WHERE name = %s", name).fetchone()
+            return None if found is None else View(found[0], found[1], self._epoch_of(connection), found[2])
 
     def keep_view(self, name: str, view: View) -> None:
         """Keep what a router has learned."""
@@ -61,7 +63,8 @@ class PostgresStore(SharedStore):
             known = self._run(connection, "SELECT position FROM {views} WHERE name = %s", name).fetchone()
             if view.epoch == self._epoch_of(connection) and (known is None or known[0] < view.position):
                 self._run(connection, "DELETE FROM {views} WHERE name = %s", name)
-                self._run(connection, "INSERT INTO {views} (name, position, content) VALUES (%s, %s, %s)", name, view.position, view.content)
+                values = (name, view.position, view.content, view.last)
+                self._run(connection, "INSERT INTO {views} (name, position, content, last) VALUES (%s, %s, %s, %s)", *values)
                 self._run(connection, "DELETE FROM {views} WHERE n NOT IN (SELECT n FROM {views} ORDER BY n DESC LIMIT %s)", MOST_VIEWS)
 
     def forget(self, user: str) -> int:
@@ -74,7 +77,7 @@ class PostgresStore(SharedStore):
                     connection, "UPDATE {entries} SET content = %s, embedding = NULL WHERE kind = %s AND id = %s", row.content, row.kind, row.id
                 )
             self._run(connection, "DELETE FROM {views}")
-            self._run(connection, "INSERT INTO {erasures} DEFAULT VALUES")
+            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", forgotten_as(user))
         return len(rows)
 
     def drop(self) -> None:
@@ -146,12 +149,18 @@ class PostgresStore(SharedStore):
             found = self._rows(connection, "SELECT {columns}, embedding FROM {entries} WHERE kind = %s AND id = %s", DECISION, decision_id)
         return found[0] if found else None
 
-    def _stretch(self, after: int, limit: int) -> tuple[Sequence[Row], Sequence[Row], int]:
+    def _forgotten_as(self) -> Collection[str]:
+        with self._reading() as connection:
+            return {who for (who,) in self._run(connection, "SELECT who FROM {erasures} WHERE who IS NOT NULL")}
+
+    def _stretch(self, after: int, limit: int) -> Stretch:
         named = """SELECT {columns}, embedding FROM {entries} WHERE kind = %s
             AND id IN (SELECT decision_id FROM {entries} WHERE position > %s AND position <= %s) ORDER BY position"""
         with self._reading() as connection:
             stretch = self._stretch_rows(connection, after, limit)
-            return stretch, self._rows(connection, named, DECISION, after, after + len(stretch)), self._epoch_of(connection)
+            decisions = self._rows(connection, named, DECISION, after, after + len(stretch))
+            before = self._run(connection, "SELECT kind || '/' || id FROM {entries} WHERE position = %s", after).fetchone()
+            return Stretch(stretch, decisions, self._epoch_of(connection), "" if before is None else before[0])
 
     def _stretch_rows(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
         return self._rows(connection, "SELECT {columns}, embedding FROM {entries} WHERE position > %s ORDER BY position LIMIT %s", after, limit)

@@ -3,32 +3,22 @@
 A writer reads what its entries need, under WATCH, decides by the log's rules, and writes with
 MULTI; when another one has touched the same decisions meanwhile, it begins again. Writers of
 different decisions never wait for each other. A position is a place in one list, to which the
-transaction appends, so positions follow the order of commits and have no gaps.
-
-Keys, all beginning with the prefix:
-
-- ``log``: a list of what each position holds: ``[kind, id, decision id]``.
-- ``decision:ID``: a hash of a decision, its attempts and what waits for it, its embedding and its position.
-- ``feedback:ID``: a piece of feedback.
-- ``waiting``: the ids of decisions that are waited for.
-- ``user:ID``: the ids of a user's decisions.
-- ``views``, ``views:content``, ``epoch``, ``version``.
+transaction appends, so positions follow the order of commits and have no gaps. The keys are those of
+:mod:`aamc_stores.redis_keys`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import attrs
 import redis
 from redis.client import Pipeline
 
@@ -37,34 +27,20 @@ from aamc_sdk.log import View
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import carry_out
 from aamc_sdk.stores.ledger import MOST_VIEWS
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, user_of
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, forgotten_as, user_of
 from aamc_sdk.stores.rules import Write
-from aamc_stores.shared import SharedStore
+from aamc_stores.redis_durability import warn_of_losses
+from aamc_stores.redis_keys import EMBEDDING, POSITION, Kept, entries_of, names_of, row_of, text_of, value_of
+from aamc_stores.shared import SharedStore, Stretch
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 VERSION = 1
-"""The version of the keys above."""
-_EMBEDDING, _POSITION = "embedding", "position"
+"""The version of the keys."""
 _PLACE = "redis.call('HSET', KEYS[2], 'position', redis.call('RPUSH', KEYS[1], ARGV[1]))"
 """Appends a decision to the log and notes its position, which nobody knows before the transaction runs."""
 _LONGEST_PAUSE = 0.02
 _NOT_NOW = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only")
 """How refusals begin that have to do with the server's state, not with what is written; redis-py takes some words off."""
-_DURABILITY = {
-    "appendonly": ("yes", "the log is lost when the server ends: set appendonly yes"),
-    "appendfsync": ("always", "a crash of the server's machine may lose its last second: set appendfsync always"),
-    "maxmemory-policy": ("noeviction", "entries may be thrown away when memory is short: set maxmemory-policy noeviction"),
-}
-"""What a server must be told so that it loses nothing, and what happens otherwise."""
-
-
-class _Kept:
-    """An entry as a key holds it: its row, the order in which it came to its decision, and whether it waits."""
-
-    def __init__(self, kind: str, name: str, value: bytes) -> None:
-        self.order, self.waits, decision_id, candidate, content, made = json.loads(value)
-        self.row = Row(kind, name, decision_id, candidate, content, made)
 
 
 class RedisStore(SharedStore):
@@ -77,17 +53,20 @@ class RedisStore(SharedStore):
             pipeline.hget(self._key("views:content"), name)
             pipeline.get(self._key("epoch"))
             described, content, epoch = pipeline.execute()
-        return None if described is None else View(json.loads(described)[0], content, int(epoch or 0))
+        if described is None:
+            return None
+        position, _, last = json.loads(described)
+        return View(position, content, int(epoch or 0), last)
 
     def keep_view(self, name: str, view: View) -> None:
         """Keep what a router has learned."""
 
         def keep(pipeline: Pipeline) -> None:
-            views = {_text(name): json.loads(value) for name, value in pipeline.hgetall(self._key("views")).items()}
+            views = {text_of(name): json.loads(value) for name, value in pipeline.hgetall(self._key("views")).items()}
             epoch = int(pipeline.get(self._key("epoch")) or 0)
             pipeline.multi()
             if view.epoch == epoch and (name not in views or views[name][0] < view.position):
-                views[name] = [view.position, 1 + max((number for _, number in views.values()), default=0)]
+                views[name] = [view.position, 1 + max((number for _, number, _ in views.values()), default=0), view.last]
                 pipeline.hset(self._key("views"), name, json.dumps(views[name]))
                 pipeline.hset(self._key("views:content"), name, view.content)
                 for oldest in sorted(views, key=lambda known: views[known][1])[:-MOST_VIEWS]:
@@ -101,15 +80,16 @@ class RedisStore(SharedStore):
         asked = self._key(f"user:{user}")
 
         def erase(pipeline: Pipeline) -> int:
-            names = _names(pipeline.smembers(asked))
+            names = names_of(pipeline.smembers(asked))
             _watch(pipeline, map(self._decision, names))
             kept = [pipeline.hgetall(self._decision(name)) for name in names]
             pipeline.multi()
-            for entry in (entry for fields in kept for entry in _entries(fields) if entry.row.kind == DECISION):
+            for entry in (entry for fields in kept for entry in entries_of(fields) if entry.row.kind == DECISION):
                 decision = self._decision(entry.row.id)
-                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", _value(erased(entry.row), entry.order, entry.waits))
-                pipeline.hdel(decision, _EMBEDDING)
+                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.waits))
+                pipeline.hdel(decision, EMBEDDING)
             pipeline.delete(asked, self._key("views"), self._key("views:content"))
+            pipeline.sadd(self._key("forgotten"), forgotten_as(user))
             pipeline.incr(self._key("epoch"))
             return len(names)
 
@@ -124,14 +104,14 @@ class RedisStore(SharedStore):
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
         with self._explained():
-            return self._rows(self._places(after, limit))
+            return self._rows(self._places(after, limit)[1])
 
     def waiting(self) -> Sequence[Row]:
         """Return what waits for its decision."""
         with self._reading() as pipeline:
-            for name in _names(self._client.smembers(self._key("waiting"))):
+            for name in names_of(self._client.smembers(self._key("waiting"))):
                 pipeline.hgetall(self._decision(name))
-            return [entry.row for fields in pipeline.execute() for entry in _entries(fields) if entry.waits]
+            return [entry.row for fields in pipeline.execute() for entry in entries_of(fields) if entry.waits]
 
     def _connect(self) -> None:
         timeouts = {"socket_timeout": self.config.timeout_s, "socket_connect_timeout": self.config.timeout_s}
@@ -147,18 +127,7 @@ class RedisStore(SharedStore):
                 raise StoreError(
                     f"the log {self.name} has version {version}, newer than {VERSION}, the newest that this program knows; update aamc-stores"
                 )
-            self._warn_of_losses()
-
-    def _warn_of_losses(self) -> None:
-        """Say what the server's settings may lose."""
-        try:
-            found = {name: self._client.config_get(name).get(name) for name in _DURABILITY}
-        except redis.ResponseError:  # many hosted servers do not tell
-            logger.info("%s does not say whether it keeps what it is given; see that appendonly is on", self.name)
-            return
-        for name, (right, advice) in _DURABILITY.items():
-            if found[name] is not None and found[name] != right:
-                logger.warning("%s has %s %s: %s", self.name, name, found[name], advice)
+            warn_of_losses(self._client, self.name)
 
     def _disconnect(self) -> None:
         self._client.close()
@@ -179,7 +148,7 @@ class RedisStore(SharedStore):
 
         return self._change(commit, [*map(self._decision, decisions), *map(self._feedback, feedback)])
 
-    def _load(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[_Kept]:
+    def _load(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[Kept]:
         """Return what the rules ask of some decisions, and the feedback of some ids."""
         with self._client.pipeline(transaction=False) as reads:
             for name in decisions:
@@ -187,15 +156,15 @@ class RedisStore(SharedStore):
             for name in feedback:
                 reads.get(self._feedback(name))
             found = reads.execute()
-        entries = [entry for fields in found[: len(decisions)] for entry in _entries(fields)]
+        entries = [entry for fields in found[: len(decisions)] for entry in entries_of(fields)]
         judged = zip(feedback, found[len(decisions) :], strict=True)
-        return entries + [_Kept(FEEDBACK, name, value) for name, value in judged if value is not None]
+        return entries + [Kept(FEEDBACK, name, value) for name, value in judged if value is not None]
 
     def _write_excerpt(self, pipeline: Pipeline, excerpt: Excerpt, first: int) -> None:
         """Queue what has changed in an excerpt; ``first`` is greater than the order of every entry in it."""
         for order, row in enumerate((*excerpt.placed, *excerpt.held.values()), first):
             waits = (row.kind, row.id) in excerpt.held
-            value, field = _value(row, order, waits), f"{row.kind}/{row.id}"
+            value, field = value_of(row, order, waits), f"{row.kind}/{row.id}"
             if row.kind == FEEDBACK:
                 pipeline.set(self._feedback(row.id), value)
             if waits or row.kind != FEEDBACK:
@@ -220,7 +189,7 @@ class RedisStore(SharedStore):
         if not waited_for:
             pipeline.srem(self._key("waiting"), row.id)
         if row.embedding is not None:
-            pipeline.hset(self._decision(row.id), _EMBEDDING, row.embedding)
+            pipeline.hset(self._decision(row.id), EMBEDDING, row.embedding)
         if user := user_of(row):
             pipeline.sadd(self._key(f"user:{user}"), row.id)
 
@@ -228,17 +197,23 @@ class RedisStore(SharedStore):
         with self._explained():
             return next(iter(self._rows([[DECISION, decision_id, decision_id]])), None)
 
-    def _stretch(self, after: int, limit: int) -> tuple[Sequence[Row], Sequence[Row], int]:
+    def _forgotten_as(self) -> Collection[str]:
+        with self._explained():
+            return set(names_of(self._client.smembers(self._key("forgotten"))))
+
+    def _stretch(self, after: int, limit: int) -> Stretch:
         with self._explained():
             epoch = int(self._client.get(self._key("epoch")) or 0)  # first: who is forgotten meanwhile is then seen as a new epoch, next time
-            stretch = self._rows(self._places(after, limit))
-            return stretch, self._in_log_order({row.decision_id for row in stretch}), epoch
+            before, places = self._places(after, limit)
+            stretch = self._rows(places)
+            return Stretch(stretch, self._in_log_order({row.decision_id for row in stretch}), epoch, before)
 
-    def _places(self, after: int, limit: int) -> list[list[str]]:
-        """Return kind, id and decision id of at most ``limit`` entries after a position."""
-        if limit <= 0:
-            return []
-        return [json.loads(place) for place in self._client.lrange(self._key("log"), after, after + limit - 1)]
+    def _places(self, after: int, limit: int) -> tuple[str, list[list[str]]]:
+        """Return what names the entry at a position, and kind, id and decision id of at most ``limit`` entries after it."""
+        found = [json.loads(place) for place in self._client.lrange(self._key("log"), max(after - 1, 0), after + limit - 1)] if after + limit else []
+        if after == 0:
+            return "", found
+        return "/".join(found[0][:2]) if found else "", found[1:]
 
     def _rows(self, places: Sequence[Sequence[str]]) -> list[Row]:
         """Return the entries of some places, embeddings with them; those that are not there are left out."""
@@ -247,19 +222,20 @@ class RedisStore(SharedStore):
                 if kind == FEEDBACK:
                     reads.mget([self._feedback(name)])
                 else:
-                    reads.hmget(self._decision(decision_id), f"{kind}/{name}", _EMBEDDING)
+                    reads.hmget(self._decision(decision_id), f"{kind}/{name}", EMBEDDING)
             found = reads.execute()
         entries = zip(places, found, strict=True)
-        return [_row(kind, name, *values) for (kind, name, _), values in entries if values[0] is not None]
+        return [row_of(kind, name, *values) for (kind, name, _), values in entries if values[0] is not None]
 
     def _in_log_order(self, names: Iterable[str]) -> list[Row]:
         """Return decisions in log order."""
         named = list(names)
         with self._client.pipeline(transaction=False) as reads:
             for name in named:
-                reads.hget(self._decision(name), _POSITION)
-            positions = dict(zip(named, map(int, reads.execute()), strict=True))
-        return self._rows([[DECISION, name, name] for name in sorted(named, key=positions.__getitem__)])
+                reads.hget(self._decision(name), POSITION)
+            found = zip(reads.execute(), named, strict=True)
+        placed = sorted((int(position), name) for position, name in found if position is not None)  # None: the log is being emptied
+        return self._rows([[DECISION, name, name] for _, name in placed])
 
     def _key(self, name: str) -> str:
         return f"{self.config.prefix}:{name}"
@@ -314,31 +290,6 @@ def _check_database(url: str) -> None:
 def _watch(pipeline: Pipeline, keys: Iterable[str]) -> None:
     if watched := list(keys):
         pipeline.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not say
-
-
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode()
-
-
-def _names(members: Iterable[bytes | str]) -> list[str]:
-    return sorted(map(_text, members))
-
-
-def _value(row: Row, order: int, waits: bool) -> str:
-    """Return what a decision's hash holds of an entry, see :class:`_Kept`."""
-    return json.dumps([order, waits, row.decision_id, row.candidate, row.content, row.time])
-
-
-def _row(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> Row:
-    row = _Kept(kind, name, value).row
-    return attrs.evolve(row, embedding=embedding) if kind == DECISION else row
-
-
-def _entries(fields: Mapping[Any, Any]) -> list[_Kept]:
-    """Return the entries of a decision's hash in their order."""
-    named = [(_text(field).partition("/"), value) for field, value in fields.items()]
-    kept = [_Kept(kind, name, value) for (kind, slash, name), value in named if slash]
-    return sorted(kept, key=lambda entry: entry.order)
 
 
 def _in_parts(names: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
@@ -40,6 +40,15 @@ class SharedOptions(StoreOptions):
     retry_s: float = option(1.0, "How long a server that is away is left alone before it is tried again, in seconds.", above=0)
 
 
+class Stretch(NamedTuple):
+    """A part of the log: its entries, the decisions that they are or name in log order, the epoch, and what names the entry before it."""
+
+    rows: Sequence[Row]
+    decisions: Sequence[Row]
+    epoch: int
+    follows: str | None
+
+
 class SharedStore(LedgerStore):
     """A log on a server. While that cannot be reached, writes wait in the spool and reads find nothing new.
 
@@ -56,7 +65,7 @@ class SharedStore(LedgerStore):
             raise ConfigError(f"the prefix of a log is up to 40 letters, digits and _, and begins with no digit; it is {config.prefix!r}")
         self._connect()
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
-        self._epoch = self._stretch(0, 0)[2]
+        self._epoch = self._stretch(0, 0).epoch
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()
@@ -106,11 +115,12 @@ class SharedStore(LedgerStore):
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return what the log holds after a position: nothing while the server is away."""
         try:
-            stretch, decisions, self._epoch = self._stretch(after, limit)
+            found = self._stretch(after, limit)
+            self._epoch = found.epoch
         except StoreAwayError as error:
             logger.debug("nothing can be read now: %s", error)
-            stretch, decisions = (), ()
-        return join(after + len(stretch), stretch, decisions, self._epoch)
+            found = Stretch((), (), self._epoch, None)
+        return join(after + len(found.rows), *found)
 
     def flush(self) -> None:
         """Bring what waits in the spool to the server.
@@ -215,8 +225,8 @@ class SharedStore(LedgerStore):
         """Return a decision's row."""
 
     @abc.abstractmethod
-    def _stretch(self, after: int, limit: int) -> tuple[Sequence[Row], Sequence[Row], int]:
-        """Return at most ``limit`` entries after a position, the decisions that they are or name in log order, and the epoch."""
+    def _stretch(self, after: int, limit: int) -> Stretch:
+        """Return at most ``limit`` entries after a position, with what belongs to them."""
 
     @abc.abstractmethod
     def _disconnect(self) -> None:
