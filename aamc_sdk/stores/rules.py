@@ -8,6 +8,7 @@ out not to fit it goes on waiting, until other content comes under its id.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -63,8 +64,10 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     Raises:
         StoreError: An id is known with other content, or an entry does not fit its decision.
     """
-    if len({(row.kind, row.id) for row in rows}) < len(rows):
-        raise StoreError("two entries of one batch have the same id; give each an id of its own")
+    ids = [(row.kind, row.id) for row in rows]
+    if len(set(ids)) < len(ids):
+        (kind, twice), _ = Counter(ids).most_common(1)[0]
+        raise StoreError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
     new = [_is_new(ledger, row) for row in rows]
     fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
     for row in fresh:
