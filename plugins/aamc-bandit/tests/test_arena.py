@@ -13,7 +13,7 @@ from aamc_bandit.arena import Answer, Arena, ModelJudge, NoAnswerError, ScoreJud
 
 from aamc_sdk import MetaController
 from aamc_sdk.batch import Scores
-from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AgentOutput, Router, Services
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.stores.memory import MemoryStore
@@ -167,8 +167,64 @@ def test_a_user_votes_later_once_and_not_otherwise(controller) -> None:
     assert asyncio.run(arena.vote("m", "small", ["large", "middle"], source="second reader")) == 2
     with pytest.raises(StoreError, match="other content"):
         asyncio.run(arena.vote("m", "large", ["small", "middle"]))
-    with pytest.raises(StoreError, match="no candidate 'huge'"):
-        asyncio.run(arena.vote("m", "huge", ["small"]))
+    assert asyncio.run(arena.vote("m", "small", "large", source="third reader")) == 1
+
+
+@pytest.mark.parametrize("over", [[], ["small"], ["other", "other"]])
+def test_a_vote_is_for_one_over_others(controller, over) -> None:
+    arena = Arena(controller, Models())
+    asyncio.run(arena.play("Sort", decision_id="m"))
+    with pytest.raises(DataError, match="for one answer over others, each named once"):
+        asyncio.run(arena.vote("m", "small", ["middle" if name == "other" else name for name in over]))
+    assert feedback_of(controller) == {}
+
+
+def test_nobody_votes_for_who_took_no_part_nor_in_a_match_that_was_not_played(controller) -> None:
+    arena = Arena(controller, Models(), None, {"candidates": 2})
+    first, second = (answer.candidate for answer in asyncio.run(arena.play("Sort", decision_id="m")).answers)
+    (absent,) = {"small", "middle", "large"} - {first, second}
+    for winner, over in ((absent, first), (first, [second, absent]), ("huge", first)):
+        with pytest.raises(DataError, match="took no part in match 'm'"):
+            asyncio.run(arena.vote("m", winner, over))
+    with pytest.raises(UnknownDecisionError, match="'n'"):
+        asyncio.run(arena.vote("n", first, second))
+    assert feedback_of(controller) == {}
+    elsewhere = Arena(controller, Models(), None, {"candidates": 2})
+    assert asyncio.run(elsewhere.vote("m", first, second)) == 1
+
+
+@pytest.mark.parametrize("output", ["just text", None, AgentOutput(7), AgentOutput("Hi", cost=-1), AgentOutput("Hi", cost="1")])  # type: ignore[arg-type]  # the mistakes in question
+def test_a_call_that_returns_something_else_fails_alone(controller, output) -> None:
+    async def call(candidate: Any, prompt: str) -> Any:
+        return output if candidate.name == "small" else AgentOutput("Hi", cost=math.nan)
+
+    match = asyncio.run(Arena(controller, call, ScoreJudge(longest)).play("Sort"))
+    assert {answer.candidate for answer in match.answers} == {"middle", "large"}
+    (failed,) = match.failed
+    assert failed.candidate == "small"
+    assert "Error: a c" in str(failed.error)
+    assert match.cost_usd == 0  # nobody knows more
+
+
+@pytest.mark.parametrize("points", [0.7, "A", math.nan])
+def test_a_verdict_is_a_win_a_tie_or_a_loss(points) -> None:
+    with pytest.raises(ValueError, match=r"1, 0\.5 or 0 points, or None"):
+        Verdict(first=points)
+
+
+def test_a_judge_that_returns_something_else_teaches_nothing(controller, caplog) -> None:
+    class Odd(ScoreJudge):
+        async def compare(self, query: Query, first: Answer, second: Answer) -> Any:
+            return 1.0
+
+    assert asyncio.run(Arena(controller, Models(), Odd(longest)).play("Sort")).comparisons == ()
+    assert "a judge must return a Verdict, not 1.0" in caplog.text
+
+
+@pytest.mark.parametrize("margin", [-1, math.nan, math.inf])
+def test_a_margin_is_a_number_of_at_least_0(margin) -> None:
+    with pytest.raises(ConfigError, match="margin must be finite and at least 0"):
+        ScoreJudge(longest, margin=margin)
 
 
 def test_a_tie_that_is_told_the_other_way_round_is_the_same_tie(controller) -> None:

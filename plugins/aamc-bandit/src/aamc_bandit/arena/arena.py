@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,12 +12,12 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.arena.judges import Judge, Verdict
-from aamc_bandit.arena.match import Answer, Comparison, Match, draw_entrants
+from aamc_bandit.arena.judges import Judge, Verdict, checked_verdict
+from aamc_bandit.arena.match import Answer, Comparison, Match, checked_output, draw_entrants, known_sum
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.draw import uniform
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, DataError, nearest, one_of
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import Attempt, Candidate, Decision, Query
 
@@ -80,8 +79,7 @@ class Arena:
             NoAnswerError: Nobody answered; or somebody did not, and ``on_error`` is ``fail``.
         """
         decision = await self._controller.aroute(query, preference, **asked)
-        store, seed = self._controller.store, self._controller.seed
-        entrants = draw_entrants(await asyncio.to_thread(store.record, decision.id), self.options.candidates, seed)
+        seed, entrants = self._controller.seed, await self._entrants(decision.id)
         asked_for = query if isinstance(query, Query) else Query(query)
         gate = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
         answers = await asyncio.gather(*(self._answer(name, asked_for.text, gate) for name in entrants))
@@ -95,27 +93,42 @@ class Arena:
         self._check(match)
         return match if self._judge is None else await self._judged(match, self._judge, gate)
 
-    async def vote(self, decision_id: str, winner: str, over: Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
+    async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
         """Say which answer somebody liked best; return how many comparisons are new.
 
         Args:
             decision_id: The match's decision.
             winner: Whose answer it was.
-            over: The others that were seen.
+            over: The others that were seen, or the only one.
             tie: Whether they were all equally good.
             source: Who says so; each source votes once a match.
 
         Raises:
+            DataError: Somebody took no part in the match, as this arena's options and the controller's seed drew it; or there are no others.
+            UnknownDecisionError: There was no such match.
             StoreError: This source has voted otherwise before, or the decision had no such candidate.
         """
-        return await self._tell(decision_id, [Comparison(winner, loser, tie) for loser in over], len(over) + 1, source)
+        losers = [over] if isinstance(over, str) else list(over)
+        entrants = await self._entrants(decision_id)
+        for name in (winner, *losers):
+            if name not in entrants:
+                raise DataError(f"{name!r} took no part in match {decision_id!r}{nearest(str(name), entrants)} ({one_of(entrants)} did)")
+        if not losers or len({winner, *losers}) <= len(losers):
+            raise DataError(f"a vote is for one answer over others, each named once, not for {winner!r} over {losers!r}")
+        return await self._tell(decision_id, [Comparison(winner, loser, tie) for loser in losers], len(losers) + 1, source)
+
+    async def _entrants(self, decision_id: str) -> list[str]:
+        """Return who is asked in a match, the same whenever and wherever that is asked."""
+        record = await asyncio.to_thread(self._controller.store.record, decision_id)
+        return draw_entrants(record, self.options.candidates, self._controller.seed)
 
     async def _answer(self, name: str, prompt: str, gate: Any) -> Answer:
         pool = self._controller.pool
         async with gate:
             began = time.perf_counter()
             try:
-                output = await asyncio.wait_for(self._call(pool.candidates[pool.index(name)], prompt), self.options.timeout_seconds)
+                called = asyncio.wait_for(self._call(pool.candidates[pool.index(name)], prompt), self.options.timeout_seconds)
+                output = checked_output(await called)
             except Exception as error:  # a caller's function may raise anything; the other answers stay
                 return Answer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
             return Answer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
@@ -135,12 +148,12 @@ class Arena:
         verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, gate) for first, second in pairs))
         comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
         await self._tell(match.decision.id, comparisons, len(match.answers), judge.source)
-        return attrs.evolve(match, comparisons=comparisons, judging_usd=math.fsum(verdict.cost_usd for verdict in verdicts))
+        return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
 
     async def _verdict(self, query: Query, judge: Judge, first: Answer, second: Answer, gate: Any) -> Verdict:
         async with gate:
             try:
-                return await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds)
+                return checked_verdict(await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds))
             except Exception as error:  # a judge may raise anything; what it does not judge teaches nothing
                 reason = _reason(error, self.options.timeout_seconds)
                 logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)

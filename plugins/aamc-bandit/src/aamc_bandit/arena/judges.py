@@ -7,11 +7,12 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
-from aamc_bandit.arena.match import Answer
+from aamc_bandit.arena.match import Answer, check_cost, checked_output, known_sum
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import Query
 
@@ -35,6 +36,11 @@ Give one sentence of reasons. Then end with a line that holds nothing but A, B o
 _VERDICT = re.compile(r"\W*(a|b|tie)\W*", re.IGNORECASE)
 
 
+def _check_points(verdict: Verdict, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value not in (None, 0, 0.5, 1):
+        raise ValueError(f"a verdict gives the first answer 1, 0.5 or 0 points, or None, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Verdict:
     """How two answers compare.
@@ -44,8 +50,19 @@ class Verdict:
         cost_usd: What judging cost.
     """
 
-    first: float | None
-    cost_usd: float = 0.0
+    first: float | None = attrs.field(validator=_check_points)
+    cost_usd: float = attrs.field(default=0.0, validator=lambda verdict, attribute, value: check_cost(value))
+
+
+def checked_verdict(verdict: object) -> Verdict:
+    """Return what a judge gave back, if that is what it should be.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"a judge must return a Verdict, not {verdict!r:.80}")
+    return verdict
 
 
 class Judge(Protocol):
@@ -68,9 +85,14 @@ class ScoreJudge:
         score: Scores an answer to a query; NaN for no verdict.
         margin: How much greater a score must be; within it is a tie.
         source: What the feedback is signed with.
+
+    Raises:
+        ConfigError: The margin is negative or not finite.
     """
 
     def __init__(self, score: Callable[[Query, Answer], float], margin: float = 0.0, source: str = "score") -> None:
+        if not 0 <= margin < math.inf:
+            raise ConfigError(f"margin must be finite and at least 0, not {margin!r}")
         self.source = source
         self._score = score
         self._margin = margin
@@ -104,7 +126,7 @@ class ModelJudge:
         """Return how the first answer compares with the second."""
         asked = await asyncio.gather(self._ask(query, first, second), self._ask(query, second, first), return_exceptions=True)
         outputs = [output for output in asked if isinstance(output, AgentOutput)]
-        cost_usd = math.fsum(output.cost for output in outputs)
+        cost_usd = known_sum(output.cost for output in outputs)
         if len(outputs) < len(asked):  # the other question was paid for all the same
             logger.warning("%s did not answer: %s", self.source, "; ".join(repr(error) for error in asked if isinstance(error, BaseException)))
             return Verdict(first=None, cost_usd=cost_usd)
@@ -114,7 +136,7 @@ class ModelJudge:
         return Verdict(first=ahead if ahead == 1 - behind else 0.5, cost_usd=cost_usd)
 
     async def _ask(self, query: Query, first: Answer, second: Answer) -> AgentOutput:
-        return await self._call(self._prompt.format(request=query.text, first=first.content, second=second.content))
+        return checked_output(await self._call(self._prompt.format(request=query.text, first=first.content, second=second.content)))
 
 
 def _points(verdict: str) -> float | None:

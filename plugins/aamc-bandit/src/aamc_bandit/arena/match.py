@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from aamc_sdk.draw import uniform
+from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.log import Record
 from aamc_sdk.types import Decision, Query
 
@@ -72,8 +73,35 @@ class Match:
     @property
     def cost_usd(self) -> float:
         """What all answers and the judging cost, as far as it is known."""
-        known = (answer.cost_usd for answer in (*self.answers, *self.failed) if not math.isnan(answer.cost_usd))
-        return math.fsum((*known, self.judging_usd))
+        return known_sum((*(answer.cost_usd for answer in (*self.answers, *self.failed)), self.judging_usd))
+
+
+def checked_output(output: object) -> AgentOutput:
+    """Return what a function that calls a model gave back, if that is what it should be.
+
+    Raises:
+        TypeError: It is no :class:`aamc_sdk.interfaces.AgentOutput`, or its content is no text.
+        ValueError: Its cost is none.
+    """
+    if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
+        raise TypeError(f"a call must return an AgentOutput with a text, not {output!r:.80}")
+    check_cost(output.cost)
+    return output
+
+
+def check_cost(cost: object) -> None:
+    """Check what a call cost.
+
+    Raises:
+        ValueError: It is no number of at least 0; NaN is one that is not known.
+    """
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0 or math.isinf(cost):
+        raise ValueError(f"a cost must be USD of at least 0, or NaN where it is not known, not {cost!r}")
+
+
+def known_sum(costs: Iterable[float]) -> float:
+    """Return the sum of those costs that are known."""
+    return math.fsum(cost for cost in costs if not math.isnan(cost))
 
 
 def draw_entrants(record: Record, count: int | None, seed: int) -> list[str]:
