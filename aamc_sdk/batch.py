@@ -53,26 +53,27 @@ class Estimates:
     def stack(cls, parts: Sequence[Estimates]) -> Estimates:
         """Put estimates below each other.
 
-        Those of several estimators have no embedding together, since their spaces differ; of their
-        categories each gets every name that any has. An embedding that was erased is NaN.
+        What a row says does not depend on those beside it. Of the categories each row gets every name that any has,
+        at 0. An embedding that is missing or shorter than others ends in NaN; those of several estimators, whose spaces
+        differ, are told by an empty fingerprint.
         """
         if not parts:
             return cls.unknown(0)
         fingerprints = {part.fingerprint for part in parts}
         names = tuple(dict.fromkeys(name for part in parts for name in part.category_names))
-        widths = [part.embedding.shape[1] for part in parts if part.embedding is not None]
-        comparable = len(fingerprints) == 1 and widths
+        width = max((part.embedding.shape[1] for part in parts if part.embedding is not None), default=0)
         return cls(
             complexity=np.concatenate([part.complexity for part in parts]),
             categories=np.concatenate([part.aligned(names) for part in parts]),
             category_names=names,
             tool_use=np.concatenate([part.tool_use for part in parts]),
-            embedding=np.concatenate([part._embedding_or_nothing(widths[0]) for part in parts]) if comparable else None,
+            embedding=np.concatenate([part._embedding_of_width(width) for part in parts]) if width else None,
             fingerprint=fingerprints.pop() if len(fingerprints) == 1 else "",
         )
 
-    def _embedding_or_nothing(self, width: int) -> Floats:
-        return np.full((len(self), width), np.nan, np.float32) if self.embedding is None else self.embedding
+    def _embedding_of_width(self, width: int) -> Floats:
+        own = np.empty((len(self), 0), np.float32) if self.embedding is None else self.embedding
+        return np.pad(own, ((0, 0), (0, width - own.shape[1])), constant_values=np.nan)
 
     def __len__(self) -> int:
         return len(self.complexity)

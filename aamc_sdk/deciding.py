@@ -65,7 +65,7 @@ def _probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> lis
     """Return what each row was drawn from, nothing where there was no draw."""
     if scores.probabilities is None or not sample:
         return [{} for _ in request.queries]
-    rows = allowed_probabilities(scores.probabilities, request.mask)
+    rows = allowed_probabilities(scores.probabilities, request)
     return [dict(zip(request.pool.names, row.tolist(), strict=True)) for row in rows]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
-from aamc_sdk.errors import PluginError
+from aamc_sdk.errors import PluginError, one_of
 
 
 def uniform(seed: int, decision_id: str) -> float:
@@ -35,8 +35,8 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     """
     request.check_mask()
     if sample and scores.probabilities is not None:
-        return _sample(scores, request.mask, np.array([uniform(seed, decision) for decision in ids]))
-    utility = _checked(scores.utility, request.mask, "utility")
+        return _sample(scores, request, np.array([uniform(seed, decision) for decision in ids]))
+    utility = _checked(scores.utility, request, "utility")
     return _greatest(utility, request.mask), np.ones(len(utility))
 
 
@@ -49,8 +49,8 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
     """
     request.check_mask()
     if sample and scores.probabilities is not None:
-        return allowed_probabilities(scores.probabilities, request.mask)
-    chosen = _greatest(_checked(scores.utility, request.mask, "utility"), request.mask)
+        return allowed_probabilities(scores.probabilities, request)
+    chosen = _greatest(_checked(scores.utility, request, "utility"), request.mask)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
@@ -62,33 +62,44 @@ def _greatest(utility: Floats, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     return chosen
 
 
-def allowed_probabilities(probabilities: Floats, mask: NDArray[np.bool_]) -> Floats:
+def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
     """Return the probabilities ``[B, M]`` of the draw: masked candidates have none, the others share all.
 
     Raises:
         PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
     """
-    allowed = np.where(mask, _checked(probabilities, mask, "probabilities"), 0.0)
+    allowed = np.where(request.mask, _checked(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         raise PluginError("a router's probabilities must be finite, at least 0, and leave an allowed candidate possible")
     return np.asarray(allowed / totals)
 
 
-def _sample(scores: Scores, mask: NDArray[np.bool_], uniforms: Floats) -> tuple[NDArray[np.intp], Floats]:
+def _sample(scores: Scores, request: RoutingRequest, uniforms: Floats) -> tuple[NDArray[np.intp], Floats]:
     assert scores.probabilities is not None
-    probabilities = allowed_probabilities(scores.probabilities, mask)
+    probabilities = allowed_probabilities(scores.probabilities, request)
     below = probabilities.cumsum(axis=1) <= uniforms[:, None]
-    last = mask.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
+    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
     chosen = np.minimum(below.sum(axis=1), last)
     propensity = probabilities[np.arange(len(chosen)), chosen]
     return chosen, propensity if scores.propensity_known else np.full(len(chosen), np.nan)
 
 
-def _checked(array: Floats, mask: NDArray[np.bool_], name: str) -> Floats:
+def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:
+    mask = request.mask
     if np.shape(array) != mask.shape:
         raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():
-        raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; does it need an estimator (--estimator tce)?")
+        raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; {_what_is_missing(request)}")
     return array
+
+
+def _what_is_missing(request: RoutingRequest) -> str:
+    """Return in words why a router may not know what a candidate is worth, and what to do."""
+    for column, figure, given in ((1, "cost_usd", "prices"), (2, "latency_ms", "a latency")):
+        unknown = np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0)
+        if unknown.any():
+            names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
+            return f"{figure} counts in this preference and is unknown of {names}: give {given} in the pool, or a preference without it"
+    return "does it need an estimator (--estimator tce)?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,11 +69,14 @@ def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
         pool: Describes the candidates; one that has left it is known by its name alone.
     """
     names, known = records[0].candidates, {candidate.name: candidate for candidate in pool}
+    estimates = Estimates.stack([record.estimates for record in records])
+    if not estimates.fingerprint:  # routers compare embeddings, and those of several estimators cannot be
+        estimates = attrs.evolve(estimates, embedding=None)
     reasons = {why for record in records for why in record.masked_why.values()}
     quality = [record.expected.known_quality for record in records]
     return RoutingRequest(
         queries=[record.query for record in records],
-        estimates=Estimates.stack([record.estimates for record in records]),
+        estimates=estimates,
         pool=Pool(known.get(name, Candidate(name)) for name in names),
         preferences=np.stack([record.decision.preference.array for record in records]),
         expected=Outcomes(

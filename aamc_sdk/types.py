@@ -420,6 +420,11 @@ class Feedback:
     def _default_id(self) -> str:
         return f"{self.decision_id}/{self.source}"
 
+    @property
+    def implicit(self) -> bool:
+        """Whether it was inferred and nobody gave it on purpose: its source begins with "implicit"."""
+        return self.source.startswith("implicit")
+
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.decision_id, str) or not self.decision_id:
             raise AamcError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r}")

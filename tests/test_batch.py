@@ -33,6 +33,20 @@ def test_categories_are_aligned_by_name_and_unheard_ones_are_zero():
     assert estimates.aligned(()).shape == (1, 0)
 
 
+def test_stacked_estimates_say_of_each_row_what_they_said_alone():
+    parts = [
+        Estimates(np.zeros(1), np.ones((1, 1)), ("code",), np.zeros(1), np.array([[1.0, 2.0]]), "old"),
+        Estimates(np.ones(1), np.ones((1, 1)), ("math",), np.zeros(1), np.array([[3.0]]), "new"),
+        Estimates.unknown(1),
+    ]
+    stacked = Estimates.stack(parts)
+    assert stacked.category_names == ("code", "math")
+    assert stacked.categories.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert np.array_equal(stacked.embedding, [[1, 2], [3, np.nan], [np.nan, np.nan]], equal_nan=True)
+    assert stacked.fingerprint == ""
+    assert Estimates.stack(parts[2:]).embedding is None
+
+
 def test_outcomes_without_quality_have_nan():
     outcomes = Outcomes(None, np.ones((2, 3)), np.ones((2, 3)))
     assert np.isnan(outcomes.known_quality).all()

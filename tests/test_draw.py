@@ -119,6 +119,19 @@ def test_nan_is_refused_where_a_candidate_is_allowed_and_ignored_elsewhere():
     assert draw(Scores(utility), masked([False, True, True, True]), False, 0, IDS)[0].tolist() == [2] * ROWS
 
 
+@pytest.mark.parametrize(("figure", "preference"), [("cost_usd", [0.5, 0.5, 0.0]), ("latency_ms", [0.5, 0.0, 0.5])])
+def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figure, preference):
+    request = make_request(make_dataset(2)).with_preference(np.array(preference))
+    known = getattr(request.expected, figure).astype(np.float64)
+    known[1, 2] = np.nan
+    request = attrs.evolve(request, expected=attrs.evolve(request.expected, **{figure: known}))
+    utility = np.where(np.isnan(known), np.nan, 0.5)
+    with pytest.raises(PluginError, match=f"{figure} counts in this preference and is unknown of '?{POOL.names[2]}'?: give"):
+        draw(Scores(utility), request, False, 0, ["a", "b"])
+    with pytest.raises(PluginError, match="does it need an estimator"):
+        draw(Scores(utility), request.with_preference(np.array([1.0, 0.0, 0.0])), False, 0, ["a", "b"])
+
+
 @pytest.mark.parametrize("row", [(0.0, 0.0, 0.0, 0.0), (-0.1, 0.5, 0.6, 0.0), (np.inf, 0.1, 0.1, 0.1)])
 def test_probabilities_that_leave_nothing_to_draw_are_refused(row):
     with pytest.raises(PluginError, match="probabilities must be"):

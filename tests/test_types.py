@@ -197,6 +197,11 @@ def test_feedback_has_an_id_for_each_decision_and_source():
     assert Feedback(decision_id="d", quality=1, id="mine").id == "mine"
 
 
+def test_feedback_is_implicit_by_its_source():
+    sources = ("explicit", "implicit", "implicit-retry", "judge")
+    assert [Feedback(decision_id="d", quality=1, source=source).implicit for source in sources] == [False, True, True, False]
+
+
 @pytest.mark.parametrize("quality", [math.nan, -0.1, 2, True, "1"])
 def test_feedbacks_quality_lies_in_zero_to_one(quality):
     with pytest.raises(AamcError, match="quality must be a number from 0 to 1"):

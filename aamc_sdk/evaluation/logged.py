@@ -22,8 +22,6 @@ from aamc_sdk.types import Attempt, Decision, Feedback
 
 STRETCH = 1000
 """Entries of the log that are read at once."""
-IMPLICIT = "implicit"
-"""How the source of feedback begins that nobody gave on purpose."""
 LEFT_OUT = {
     "propensity_unknown": "the router could not know its propensity",
     "fallback": "another candidate served than the one chosen",
@@ -67,7 +65,7 @@ class Story:
 
         What was said on purpose comes before what was only inferred; of either, the mean by weight times confidence.
         """
-        explicit = [feedback for feedback in self.judgements if not feedback.source.startswith(IMPLICIT)]
+        explicit = [feedback for feedback in self.judgements if not feedback.implicit]
         counted = explicit or self.judgements
         weights = [feedback.weight * feedback.confidence for feedback in counted]
         return float(np.average([feedback.quality or 0.0 for feedback in counted], weights=weights)) if counted else math.nan

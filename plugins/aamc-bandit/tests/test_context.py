@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from aamc_bandit.context import MOST_CATEGORIES, Context
@@ -34,6 +35,14 @@ def test_a_row_does_not_depend_on_those_beside_it_to_the_last_bit() -> None:
     for context in (Context(4, 0, said.category_names), Context(4, 0).fitted(said.embedding)):
         together = context(said)
         assert all(np.array_equal(context(said.take(np.array([row])))[0], together[row]) for row in range(50))
+
+
+def test_embeddings_of_several_estimators_count_beside_each_other_as_alone() -> None:
+    parts = [attrs.evolve(estimates(3, width=6), fingerprint="old"), attrs.evolve(estimates(2, width=4), fingerprint="new"), Estimates.unknown(1)]
+    context = Context(3, 0, ("code", "chat"))
+    together = context(Estimates.stack(parts))
+    assert np.array_equal(together, np.concatenate([context(part) for part in parts]))
+    assert together[:5, 3:6].all()
 
 
 def test_fitted_directions_are_the_principal_components_at_unit_variance() -> None:

@@ -52,6 +52,12 @@ def test_masked_candidates_have_none_and_the_others_are_as_if_alone() -> None:
     assert masked[:, 1:] == pytest.approx(best_probabilities(mean[:, 1:], sd[:, 1:], np.ones((1, 2), dtype=bool)), abs=ERROR)
 
 
+def test_what_is_masked_may_be_unknown() -> None:
+    mean, sd, mask = np.array([[np.nan, 0.5, 0.6]]), np.array([[np.nan, 0.1, 0.2]]), np.array([[False, True, True]])
+    known = best_probabilities(mean[:, 1:], sd[:, 1:], mask[:, 1:])
+    assert best_probabilities(mean, sd, mask) == pytest.approx(np.insert(known, 0, 0.0, axis=1), abs=ERROR)
+
+
 def test_utilities_that_are_certain_leave_no_doubt_and_ties_share() -> None:
     mean, certain = np.array([[0.5, 0.7, 0.7]]), np.zeros((1, 3))
     assert best_probabilities(mean, certain, np.ones((1, 3), dtype=bool))[0] == pytest.approx([0, 0.5, 0.5], abs=ERROR)

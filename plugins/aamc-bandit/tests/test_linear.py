@@ -135,6 +135,20 @@ def test_implicit_feedback_counts_by_its_weight_and_confidence(pool: Pool) -> No
     assert first < 0.5
 
 
+def test_feedback_whose_decision_is_not_there_is_left_out(pool: Pool) -> None:
+    learner = router(pool)
+    learner.learn(attrs.evolve(experience([1], ["small"], [1.0]), feedback=[Feedback(decision_id="another", quality=1.0)]))
+    assert learner.score(request(pool, [1])).utility == pytest.approx(router(pool).score(request(pool, [1])).utility)
+
+
+def test_a_masked_candidate_may_be_one_without_a_price() -> None:
+    pool = Pool([ModelSpec("small", prices=Prices(1, 1)), ModelSpec("twin", prices=Prices(1, 1)), ModelSpec("unpriced")])
+    learner, asked = router(pool), request(pool, [1])
+    learner.services.reward.fit(Outcomes(None, np.array([[1.0, 2.0, 3.0]]), np.ones((1, 3))))
+    asked = attrs.evolve(asked, preferences=np.array([[0.5, 0.5, 0.0]]), mask=np.array([[True, True, False]]))
+    assert learner.score(asked).probabilities == pytest.approx(np.array([[0.5, 0.5, 0.0]]))
+
+
 def test_what_is_discounted_adapts_and_what_is_not_does_not(pool: Pool) -> None:
     found = []
     for discount in (0.98, 1.0):

@@ -99,6 +99,12 @@ def test_wins_losses_ties_and_grades_are_counted() -> None:
     assert counts(router) == [pytest.approx([2.3, 1.7]), [0.5, 0.5], [0.5, 1.5]]
 
 
+def test_a_tie_is_no_success_however_it_is_said() -> None:
+    router = make()
+    router.learn(log(Feedback(decision_id="?", candidate="middle", over="large", tie=True), ("small", 0.5), ("small", 0.75)))
+    assert router.evidence.table("global", EVERYWHERE, POOL.names)[:, 3].tolist() == [1, 0, 0]
+
+
 def test_posterior_means_follow_from_the_prior_and_the_counts() -> None:
     router = make(prior_alpha=3.0, prior_beta=2.0)
     router.learn(log(("small", 1.0), ("middle", 0.0)))
@@ -277,10 +283,37 @@ def test_scores_are_kept_until_something_is_learned() -> None:
     assert router.score(request) is not before
 
 
+@pytest.mark.parametrize(
+    ("options", "given", "kept"),
+    [({}, False, False), ({"cost_awareness": False}, False, True), ({"cost_weight": 0.0}, False, True), ({"cost_awareness": False}, True, False)],
+)
+def test_scores_are_kept_whatever_they_cost_where_cost_does_not_count(options: dict[str, Any], given: bool, kept: bool) -> None:
+    router = make(**options)
+    router.learn(log(("small", 1.0)))
+    first, second = (
+        attrs.evolve(build_request([Query("?", prompt_tokens=tokens)], POOL, QUALITY_ONLY), preference_given=given) for tokens in (10, 1000)
+    )
+    assert (router.score(first) is router.score(second)) == kept
+
+
+def test_users_and_sessions_of_whom_nothing_was_heard_share_their_scores() -> None:
+    router = make()
+    router.learn(log(("small", 1.0), user="anna"))
+    assert router.score(ask(user="otto", session="1")) is router.score(ask(user="berta", session="2"))
+    assert router.score(ask(user="otto")) is not router.score(ask(user="anna"))
+    assert router.score(ask(user="otto")) is not router.score(ask())
+
+
+def test_kept_scores_follow_prices_that_change_under_the_same_names() -> None:
+    dearer = Pool(ModelSpec(name, prices=Prices(1000.0 - price, price)) for name, price in PRICES.items())
+    router = make(blend="published")
+    assert probabilities(router, ask()).tolist() != probabilities(router, ask(dearer)).tolist()
+
+
 def test_kept_scores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_bandit.thompson.REMEMBERED", 30)
     router = make()
-    router.score(build_request([Query("?", user=str(n)) for n in range(100)], POOL, QUALITY_ONLY))
+    router.score(build_request([Query("?", prompt_tokens=n) for n in range(100)], POOL, QUALITY_ONLY))
     assert 0 < len(router._scores) <= 30
 
 
@@ -304,6 +337,21 @@ def test_a_log_teaches_the_same_however_it_is_cut(judged: list[tuple[str, float,
             )
         )
     assert cut.evidence.plain() == whole.evidence.plain()
+
+
+def test_a_decision_without_an_estimator_is_of_no_category_whatever_others_are_of() -> None:
+    router, experience = make(), log(("small", 0.0), ("small", 1.0))
+    router.learn(attrs.evolve(experience, estimates=Estimates.stack([Estimates.unknown(1), estimates(["code"])])))
+    assert list(router.evidence.entities("category")) == ["code"]
+    assert counts(router, "category", "code") == [[1, 0], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("names", [("chat", "code"), ("code", "chat")])
+def test_of_equally_likely_categories_the_first_by_name_counts(names: tuple[str, str]) -> None:
+    router, experience = make(), log(("small", 1.0))
+    nothing = np.full(1, np.nan)
+    router.learn(attrs.evolve(experience, estimates=Estimates(nothing, np.array([[0.5, 0.5]]), names, nothing)))
+    assert list(router.evidence.entities("category")) == ["chat"]
 
 
 @settings(max_examples=25, deadline=None)

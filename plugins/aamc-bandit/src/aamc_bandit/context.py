@@ -122,8 +122,15 @@ class Context:
         """Return ``[B, p]``, or the number that all of these are."""
         if embedding is None or not self.dimensions:
             return 0.0
-        projection = self.projection or random_projection(embedding.shape[1], self.dimensions, self.seed)
-        return projection(embedding)
+        if not np.isnan(embedding[:, -1:]).any():
+            return self._projected(embedding)
+        reduced, widths = np.zeros((len(embedding), self.dimensions)), np.isfinite(embedding).sum(axis=1)
+        for width in np.unique(widths[widths > 0]):  # of several estimators; a shorter embedding ends in NaN
+            reduced[widths == width] = self._projected(embedding[widths == width, :width])
+        return reduced
+
+    def _projected(self, embedding: Floats) -> Floats:
+        return (self.projection or random_projection(embedding.shape[1], self.dimensions, self.seed))(embedding)
 
     def state(self) -> dict[str, Any]:
         """Return as arrays what :meth:`restored` takes."""

@@ -38,7 +38,7 @@ def best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Flo
     rows, candidates = mean.shape
     if candidates == 1:
         return np.ones((rows, 1))
-    spread = np.maximum(sd, SMALLEST_SD)
+    mean, spread = np.where(mask, mean, 0.0), np.where(mask, np.maximum(sd, SMALLEST_SD), 1.0)  # what is masked may be unknown
     step = max(1, _BLOCK // (candidates**2 * len(_BENDS) * len(_NODES)))
     blocks = [slice(start, start + step) for start in range(0, rows, step)]
     return np.concatenate([_of_block(mean[block], spread[block], mask[block]) for block in blocks]) if blocks else np.empty((0, candidates))

@@ -91,7 +91,8 @@ def shrinkage(tables: Sequence[Floats | None], prior: Floats, strengths: Sequenc
     """
     everywhere, *below = tables
     assert everywhere is not None
-    posterior, counted = prior + everywhere, np.full((len(everywhere), 1), float(nested))
+    posterior: Floats = prior + everywhere
+    counted: Floats = np.full((len(everywhere), 1), float(nested))
     for level, (own, (strength, most)) in enumerate(zip(below, strengths, strict=True)):
         if own is not None and math.isfinite(strength):
             posterior, others, mine = shrunk(posterior, own, prior, strength, most, counted)

@@ -27,6 +27,7 @@ from aamc_bandit.gaussian_best import best_probabilities
 from aamc_bandit.newcomers import likeness, starts
 from aamc_bandit.ridge import Evidence, Posterior
 from aamc_bandit.utility import quality_in_utility
+from aamc_bandit.verdicts import judged, weight_of
 from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.config import option
@@ -34,12 +35,10 @@ from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
-from aamc_sdk.types import Feedback, Pool
+from aamc_sdk.types import Pool
 
 UNKNOWN_QUALITY = 0.5
 """What is expected of a candidate where no estimator expects anything."""
-IMPLICIT = "implicit"
-"""How the source of feedback begins that nobody gave on purpose."""
 STATE = "linear.npz"
 
 
@@ -119,10 +118,13 @@ class LinearThompson(Router):
                 return
             contexts = self._context(experience.estimates)
             for feedback in experience.feedback:
-                row = rows[feedback.decision_id]
+                row = rows.get(feedback.decision_id)
+                if row is None:
+                    continue
                 expected = experience.expected_quality[row] if experience.expected_quality else {}
-                for name, quality in _verdicts(feedback, experience.decisions[row].candidate):
-                    self._learn(name, contexts[row], expected.get(name, np.nan), quality, self._weight(feedback))
+                weight = weight_of(feedback, self.config.implicit_feedback_weight)
+                for name, quality in judged(feedback, experience.decisions[row].candidate):
+                    self._learn(name, contexts[row], expected.get(name, np.nan), quality, weight)
             self._latest = None
 
     def save(self, folder: Path) -> None:
@@ -175,10 +177,6 @@ class LinearThompson(Router):
         unknown = np.isnan(quality)
         return np.where(unknown, UNKNOWN_QUALITY, quality), np.where(unknown, 1.0, self.config.residual)
 
-    def _weight(self, feedback: Feedback) -> float:
-        share = self.config.implicit_feedback_weight if feedback.source.startswith(IMPLICIT) else 1.0
-        return share * feedback.confidence * feedback.weight
-
     def _learn(self, name: str, x: Floats, expected: float, quality: float, weight: float) -> None:
         before, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
         if weight > 0:
@@ -206,14 +204,6 @@ class LinearThompson(Router):
         if context.width > self._context.width:
             self._evidence = {name: own.widened(context.width) for name, own in self._evidence.items()}
         self._context, self._latest = context, None
-
-
-def _verdicts(feedback: Feedback, served: str) -> list[tuple[str, float]]:
-    """Return whom feedback is about and the quality that it says: of a comparison one and zero, or a half each."""
-    candidate = feedback.candidate or served
-    if feedback.over is None:
-        return [(candidate, float(feedback.quality or 0.0))]
-    return [(candidate, 0.5), (feedback.over, 0.5)] if feedback.tie else [(candidate, 1.0), (feedback.over, 0.0)]
 
 
 def _mostly_the_greatest(utility: Floats, mask: NDArray[np.bool_], epsilon: float) -> Floats:

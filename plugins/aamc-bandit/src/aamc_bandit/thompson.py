@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from aamc_bandit.hierarchy import Belief, certain, cost_bonus, linear, mixed_wit
 from aamc_bandit.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Options
 from aamc_bandit.state_json import JsonState
 from aamc_bandit.utility import quality_in_utility
-from aamc_bandit.verdicts import graded, verdicts
+from aamc_bandit.verdicts import judged, verdict, weight_of
 from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
 from aamc_sdk.dataset import Experience
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "evidence.json"
 REMEMBERED = 4096
 """Scores that are kept until something is learned."""
+_NOTHING_HEARD = object()
+"""What stands for any user or session, or any category, of whom nothing was heard."""
 
 
 def epsilon(config: Options, decisions: int) -> float:
@@ -67,7 +70,7 @@ class Thompson(Router):
         """Score by the posteriors; equal rows are computed once until something is learned."""
         known = self._scores
         places = self._places(request.queries, request.estimates)
-        keys = [(self._lesson, *place, *_seen(request, row)) for row, place in enumerate(places)]
+        keys = [(self._lesson, *self._heard_of(place), *self._seen(request, row)) for row, place in enumerate(places)]
         scores = {key: found for key in keys if (found := known.get(key)) is not None}
         if len(scores) < len(keys):
             weight, shift = self._quality_in_utility(request)
@@ -107,7 +110,7 @@ class Thompson(Router):
         estimates = Estimates.unknown(len(dataset)) if training.request is None else training.request.estimates
         names, counted = dataset.pool.names, 0
         for place, qualities in zip(self._places(dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
-            verdicts = [graded(name, quality, 1.0) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
+            verdicts = [verdict(name, quality, 1.0) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
             self.evidence.hear(place, verdicts, implicit=False, time=0.0)
             counted += len(verdicts)
         return {"outcomes": counted}
@@ -163,14 +166,28 @@ class Thompson(Router):
         personal = self.config.enable_personalization
         if not estimates.category_names:
             return [Place(None, query.user if personal else None, query.session) for query in queries]
-        likeliest = estimates.categories.argmax(axis=1).tolist()
-        names = estimates.category_names
-        return [Place(names[c], query.user if personal else None, query.session) for c, query in zip(likeliest, queries, strict=True)]
+        categories = _likeliest(estimates)
+        return [Place(category, query.user if personal else None, query.session) for category, query in zip(categories, queries, strict=True)]
+
+    def _heard_of(self, place: Place) -> Iterator[object]:
+        """Yield what a place's evidence depends on: all of whom nothing was heard are alike."""
+        for level, name in zip(LEVELS[1:], place, strict=True):
+            yield name if name is None or self.evidence.knows(level, name) else _NOTHING_HEARD
+
+    def _seen(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
+        """Return what a row's scores depend on beside its place and what was learned; costs only where they count."""
+        expected, here = request.expected, slice(row, row + 1)
+        seen = (request.mask[here].tobytes(), request.pool.names)
+        if self.config.blend == PUBLISHED:
+            return (*seen, request.pool.arrays.usd_per_token.tobytes())
+        if request.preference_given:
+            return (*seen, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
+        return (*seen, expected.cost_usd[here].tobytes()) if self._cost_weight else seen
 
     def _hear(self, feedback: Feedback, decision: Decision, place: Place) -> None:
-        implicit = feedback.source.startswith("implicit")
-        weight = feedback.weight * feedback.confidence * (self.config.implicit_feedback_weight if implicit else 1.0)
-        self.evidence.hear(place, verdicts(feedback, decision.candidate, weight), implicit=implicit, time=feedback.time)
+        weight = weight_of(feedback, self.config.implicit_feedback_weight)
+        verdicts = [verdict(name, quality, weight) for name, quality in judged(feedback, decision.candidate)]
+        self.evidence.hear(place, verdicts, implicit=feedback.implicit, time=feedback.time)
 
     def _quality_in_utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         if self.config.blend == PUBLISHED:  # its cost bonus is in the belief, and it knows no preferences
@@ -205,17 +222,23 @@ class EpsilonGreedy(Thompson):
     Config = EpsilonGreedyOptions
 
 
+@lru_cache(64)
+def _in_order(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Return where each of some names stands in their order, and the names so ordered."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return order, [names[place] for place in order]
+
+
+def _likeliest(estimates: Estimates) -> list[str | None]:
+    """Return each query's likeliest category, of equals the first by name; None where nothing is known of any."""
+    order, names = _in_order(estimates.category_names)
+    categories = estimates.categories[:, order]
+    rows = zip(categories.argmax(axis=1).tolist(), categories.max(axis=1).tolist(), strict=True)
+    return [names[place] if probability > 0 else None for place, probability in rows]
+
+
 def _outcomes(table: Floats | None) -> Floats | None:
     return None if table is None else table[:, :2]
-
-
-def _seen(request: RoutingRequest, row: int) -> tuple[Any, ...]:
-    """Return what a row's scores depend on beside its place and what was learned."""
-    expected, here = request.expected, slice(row, row + 1)
-    seen = (expected.cost_usd[here].tobytes(), request.mask[here].tobytes(), request.pool.names)
-    if not request.preference_given:
-        return seen
-    return (*seen, expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
 
 
 def _one_row(*arrays: Floats) -> Scores:
