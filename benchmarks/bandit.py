@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from aamc_bandit.evidence import Place
@@ -31,6 +33,20 @@ POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(serv
 ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
 PLACE = Place("code", "user0", "session0")
 """What the measured decisions are made for."""
+
+
+def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
+    """Yield requests, of which each differs from those before it in one thing.
+
+    Args:
+        kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"users"`` for other users who were heard of;
+            ``"strangers"`` for users of whom nothing was heard.
+        users: How many were heard of.
+    """
+    for n in itertools.count():
+        user = {"tokens": PLACE.user, "users": f"user{n % users}", "strangers": f"stranger{n}"}[kind]
+        query = Query("a question", user=user, session=PLACE.session, prompt_tokens=100 + n if kind == "tokens" else 100)
+        yield build_request([query], POOL, Preference().array, estimates=ESTIMATES)
 
 
 def microseconds(*works: Callable[[], object], calls: int = CALLS) -> list[float]:
@@ -81,17 +97,26 @@ def measure(users: int) -> dict[str, float]:
     def decide() -> object:
         return draw(router.score(request), request, True, 0, ["decision"])
 
+    def decide_next(requests: Iterator[RoutingRequest]) -> object:
+        asked = next(requests)
+        return draw(router.score(asked), asked, True, 0, ["decision"])
+
     def hear_and_score() -> object:
         router.learn(one)
         return router.score(request)
 
     sampling, decision = microseconds(sample, decide)
+    others = {}
+    for kind in ("tokens", "users", "strangers"):
+        requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
+        (others[kind],) = microseconds(partial(decide_next, requests))
     (after,) = microseconds(hear_and_score)
     (thousand,) = microseconds(lambda: router.learn(stretch), calls=3)
     return {
         "beta_sampling_us": round(sampling, 2),
         "decision_us": round(decision, 2),
         "times_sampling": round(decision / sampling, 2),
+        **{f"other_{kind}_us": round(found, 1) for kind, found in others.items()},
         "after_each_feedback_us": round(after, 1),
         "feedback_per_second": round(STRETCH / thousand * 1e6),
     }

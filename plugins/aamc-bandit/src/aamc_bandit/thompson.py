@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "evidence.json"
 REMEMBERED = 4096
 """Scores that are kept until something is learned."""
-_NOTHING_HEARD = object()
-"""What stands for any user or session, or any category, of whom nothing was heard."""
+_NOTHING_HEARD: Any = ()
+"""What stands for any user or session of whom nothing was heard."""
 
 
 def epsilon(config: Options, decisions: int) -> float:
@@ -169,10 +169,14 @@ class Thompson(Router):
         categories = _likeliest(estimates)
         return [Place(category, query.user if personal else None, query.session) for category, query in zip(categories, queries, strict=True)]
 
-    def _heard_of(self, place: Place) -> Iterator[object]:
-        """Yield what a place's evidence depends on: all of whom nothing was heard are alike."""
-        for level, name in zip(LEVELS[1:], place, strict=True):
-            yield name if name is None or self.evidence.knows(level, name) else _NOTHING_HEARD
+    def _heard_of(self, place: Place) -> tuple[object, ...]:
+        """Return what a place's evidence depends on: users, and sessions, of whom nothing was heard are alike."""
+        category, user, session = place
+        if user is not None and not self.evidence.knows("user", user):
+            user = _NOTHING_HEARD
+        if session is not None and not self.evidence.knows("session", session):
+            session = _NOTHING_HEARD
+        return category, user, session
 
     def _seen(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
         """Return what a row's scores depend on beside its place and what was learned; costs only where they count."""
