@@ -53,7 +53,7 @@ def entry_of(line: str | bytes) -> Entry:
         if not isinstance(told, dict) or not all(isinstance(value, dict | None) for value in told.values()):
             raise DataError("it is no JSON object of objects")
         return _entry(told)
-    except (AamcError, binascii.Error, KeyError, TypeError, ValueError) as error:
+    except (AamcError, binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f'no entry of a log: {why}; a line is {{"decision": ...}}, {{"attempt": ...}} or {{"feedback": ...}}') from error
 

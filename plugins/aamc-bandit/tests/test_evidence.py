@@ -134,6 +134,10 @@ def test_names_of_any_kind_survive(tmp_path: Path) -> None:
         lambda state: state["levels"]["global"][""]["cells"]["a"].__setitem__(0, -1.0),
         lambda state: state["levels"]["global"][""]["cells"]["a"].__setitem__(0, float("nan")),
         lambda state: state["levels"].update({"global": 7}),
+        lambda state: state.update(selections=-1),
+        lambda state: state.update(selections=1.5),
+        lambda state: state["levels"]["global"][""].update(heard=0),  # before what it heard last
+        lambda state: state["levels"]["global"][""].update(recent=[[["a", float("nan"), 0.0]]]),
     ],
 )
 def test_what_is_no_evidence_is_refused_and_changes_nothing(damage: object) -> None:

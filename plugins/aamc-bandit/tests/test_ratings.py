@@ -79,7 +79,9 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
     [
         ({"global_ratings": ["m"]}, "keys and values"),
         ({"global_ratings": {"m": 5}}, "keys and values"),
-        ({"global_ratings": {"m": {"rating": "high"}}}, "rating of 'm' must be a finite number, not 'high'"),
+        ({"global_ratings": {"m": {"rating": "high"}}}, "rating of 'm' must be a finite number of at least 0, not 'high'"),
+        ({"global_ratings": {"m": rating(3, 1, 2) | {"wins": -8}}}, "wins of 'm' must be a finite number of at least 0, not -8"),
+        ({"global_ratings": {"m": rating(3, 1, 2) | {"rating": 5000}}}, "rating of 'm' must be at most 4000, not 5000"),
         ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "no user of a state file"),
     ],
 )

@@ -186,7 +186,16 @@ def test_an_experiment_neither_reads_nor_writes_it(pool, path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", '{"kind": "aamc-bandit", "schema": 1, "learned": {"sel', "[1, 2]", '{"a": 1}', '{"kind": "aamc-bandit", "schema": 99}', "\ud800"],
+    [
+        "",
+        "{",
+        pytest.param("[" * 100_000, id="deep"),
+        '{"kind": "aamc-bandit", "schema": 1, "learned": {"sel',
+        "[1, 2]",
+        '{"a": 1}',
+        '{"kind": "aamc-bandit", "schema": 99}',
+        "\ud800",
+    ],
 )
 def test_a_damaged_file_is_kept_aside_and_reported(serve, path, caplog, content) -> None:
     damaged = content.encode(errors="surrogatepass")

@@ -207,7 +207,7 @@ class Evidence:
             if state["columns"] != list(Cell._fields):
                 raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {list(Cell._fields)!r}; it is of another version")
             levels = {level: OrderedDict((name, _entity(plain)) for name, plain in state["levels"][level].items()) for level in LEVELS}
-            selections = int(state["selections"])
+            selections = _count(state["selections"])
             for level, most in self._limits.items():  # the state may be of one that remembered more
                 while len(levels[level]) > most:
                     levels[level].popitem(last=False)
@@ -250,12 +250,24 @@ def _finest(value: float) -> float:
 
 def _entity(plain: Mapping[str, Any]) -> Entity:
     cells = {str(candidate): _cell(*numbers) for candidate, numbers in plain["cells"].items()}
-    recent = deque(tuple((str(name), float(wins), float(losses)) for name, wins, losses in verdicts) for verdicts in plain.get("recent", ()))
-    return Entity(cells, int(plain["heard"]), recent)
+    recent = deque(tuple((str(name), _amount(wins), _amount(losses)) for name, wins, losses in verdicts) for verdicts in plain.get("recent", ()))
+    heard = _count(plain["heard"])
+    if any(cell.at > heard for cell in cells.values()):
+        raise ValueError(f"a candidate was heard of later than all {heard} feedbacks")
+    return Entity(cells, heard, recent)
 
 
 def _cell(wins: Any, losses: Any, total: Any, successes: Any, at: Any, explicit: Any, implicit: Any, updated: Any) -> Cell:
-    cell = Cell(float(wins), float(losses), int(total), int(successes), int(at), int(explicit), int(implicit), float(updated))
-    if not all(math.isfinite(number) and number >= 0 for number in cell):
-        raise ValueError(f"{cell} has a number that is negative or not finite")
-    return cell
+    return Cell(_amount(wins), _amount(losses), _count(total), _count(successes), _count(at), _count(explicit), _count(implicit), _amount(updated))
+
+
+def _amount(number: Any) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
+        raise ValueError(f"{number!r} is no finite number of at least 0")
+    return float(number)
+
+
+def _count(number: Any) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"{number!r} is no count")
+    return number

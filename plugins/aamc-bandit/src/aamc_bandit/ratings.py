@@ -20,6 +20,8 @@ from aamc_sdk.errors import CheckpointError
 GLOBAL, CATEGORY, USER, SESSION = "global", "category", "user", "session"
 _ROUNDING = 1e-9
 """How far a posterior may be from its rating, as a share of it, since ratings are rounded."""
+_GREATEST_RATING = 4000
+"""No rating comes near it: a posterior's is at most 2000, and Elo's stay near 1500 where few candidates play each other."""
 _DIGITS = 9
 """Digits of a win that a rating can tell, after the point."""
 _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
@@ -76,12 +78,14 @@ def _tallies(level: str, ratings: Any) -> Iterator[tuple[str, Tally]]:
         if rating is None:
             continue
         figures = {key: _number(rating, key, model) for key in ("rating", "comparisons", "wins", "losses", "ties")}
+        if figures["rating"] > _GREATEST_RATING:
+            raise CheckpointError(f"rating of {model!r} must be at most {_GREATEST_RATING}, not {figures['rating']:g}")
         yield model, _tally(figures, of_session=level == SESSION)
 
 
 def _tally(figures: Mapping[str, float], of_session: bool) -> Tally:
     """Return the wins and losses behind a rating: exactly where one of them is whole, else as few as the rating allows."""
-    wins, losses, ties = (max(figures[key], 0.0) for key in ("wins", "losses", "ties"))
+    wins, losses, ties = (figures[key] for key in ("wins", "losses", "ties"))
     feedback = int(max(figures["comparisons"], wins + losses + ties))
     mean = (figures["rating"] - 1000) / 1000
     if not of_session and 0 < mean < 1:
@@ -101,6 +105,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _number(rating: Any, key: str, model: str) -> float:
     value = _mapping(rating).get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CheckpointError(f"{key} of {model!r} must be a finite number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise CheckpointError(f"{key} of {model!r} must be a finite number of at least 0, not {value!r}")
     return float(value)

@@ -94,7 +94,7 @@ class JsonState:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             self._learned.restore(self._beginning(content))
-        except (CheckpointError, ValueError) as error:  # what is no JSON, or no text, is a ValueError
+        except (CheckpointError, ValueError, RecursionError) as error:  # what is no JSON, or no text, is a ValueError; or it is too deep
             return self._keep_aside(str(error))
         except OSError as error:
             logger.error("%s cannot be read (%s), so it is neither taken up nor written", self._path, error.strerror or error)  # noqa: TRY400  # says it all
