@@ -106,6 +106,7 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
     [
         ("{", "no entry of a log"),
         ("[1]", "no JSON object"),
+        pytest.param("[" * 100_000, "no entry of a log", id="deep"),
         ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is no number"),
         ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
         ('{"feedback": {"decision_id": "d", "quality": 1, "confidence": 2}}', "confidence must be a number from 0 to 1"),
