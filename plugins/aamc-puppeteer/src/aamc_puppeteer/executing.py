@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
-from numbers import Real
-from types import MappingProxyType
 from typing import Any, TypeVar
 
-import attrs
-
+from aamc_puppeteer.checking import as_text, checked, cost_of, failed, in_words, view
 from aamc_puppeteer.lanes import Lane
 from aamc_puppeteer.state import Activation, Fault, TaskState
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_puppeteer.tracing import traced
-from aamc_sdk.interfaces import Agent, AgentOutput
+from aamc_sdk.interfaces import Agent
 
 T = TypeVar("T")
 _GRACE = 0.25
@@ -54,15 +50,15 @@ class Executor:
 
         Args:
             turns: The agent's name and the state that it gets.
-            timeout: Seconds, where they are fewer than the executor's.
+            timeout: Seconds, where they are fewer than the executor's; with none left nobody is asked.
         """
         limit = min(self._timeout, math.inf if timeout is None else timeout)
         keys = [self._key(name, state) for name, state in turns]
         done = [self._remembered.get(key) if key is not None else None for key in keys]
         missing = [place for place, activation in enumerate(done) if activation is None]
-        jobs = [(turns[place][0], traced(*turns[place], self._turn)) for place in missing]
-        for place, activation in zip(missing, self._run(jobs, limit), strict=True):
-            activation = activation or _failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
+        jobs = [(f"agent {turns[place][0]}", traced(*turns[place], self._turn)) for place in missing if limit > 0]
+        for place, activation in zip(missing, self._run(jobs, limit) if jobs else [None] * len(missing), strict=True):
+            activation = activation or failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
             done[place] = activation
             key = keys[place]
             if key is not None and activation.fault is not Fault.TIMEOUT:
@@ -72,7 +68,7 @@ class Executor:
     def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
         """Return each task's verdict on an answer; None where the task has no verifier."""
         jobs = {
-            place: ("verifier", _verify(task, answer))
+            place: ("verifiers", _verify(task, answer))
             for place, (task, answer) in enumerate(answers)
             if task.verifier is not None and answer is not None
         }
@@ -99,7 +95,7 @@ class Executor:
         self._remembered[key] = activation
 
     def _run(self, jobs: Sequence[tuple[str, Coroutine[Any, Any, T]]], limit: float) -> list[T | None]:
-        """Run each coroutine in the lane of its name; None for one that took too long."""
+        """Run each coroutine in the lane that is named with it; None for one that took too long."""
         results: list[T | None] = [None] * len(jobs)
         of_lane: dict[str, list[int]] = {}
         for place, (name, _) in enumerate(jobs):
@@ -107,12 +103,12 @@ class Executor:
         futures: dict[str, Future[list[T | None]]] = {}
         for name, places in of_lane.items():
             lane = self._lanes.get(name)
-            if lane is None:
-                lane = self._lanes[name] = Lane(f"agent {name}")
+            if lane is None or not lane.open:
+                lane = self._lanes[name] = Lane(name)
             futures[name] = lane.submit([jobs[place][1] for place in places], limit)
         wait(futures.values(), limit + _GRACE)
         for name, future in futures.items():
-            if future.done():
+            if future.done() and not future.cancelled():
                 for place, result in zip(of_lane[name], future.result(), strict=True):
                     results[place] = result
             else:
@@ -121,26 +117,13 @@ class Executor:
 
     async def _turn(self, name: str, state: TaskState) -> Activation:
         began = time.perf_counter()
-        view = TaskState(task=state.task.without_truth(), history=state.history, steps_left=state.steps_left, luck=state.luck)
+        output: object = None
         try:
-            output = await _result(self._agents[name].execute(view))
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:  # an agent may raise anything
-            cost = getattr(error, "cost", 0.0)  # what a failed call to a model took
-            return _failed(name, Fault.RAISED, f"{type(error).__name__}: {error}"[:500], time.perf_counter() - began, cost)
-        return self._checked(name, output, time.perf_counter() - began)
-
-    def _checked(self, name: str, output: object, seconds: float) -> Activation:
-        if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
-            shown = "None" if output is None else type(getattr(output, "content", output)).__name__
-            return _failed(name, Fault.NO_OUTPUT, f"must return an AgentOutput with text, not {shown}", seconds, getattr(output, "cost", 0.0))
-        if not _is_cost(output.cost):
-            return _failed(name, Fault.BAD_COST, f"cost must be a finite number of at least 0, not {output.cost!r:.80}", seconds)
-        content, metadata = output.content, dict(output.metadata or {})
-        if len(content) > self._max_characters:
-            metadata["cut"] = len(content)
-            content = content[: self._max_characters]
-        cost = float(output.cost)
-        return Activation(agent=name, output=AgentOutput(content, cost, _frozen(metadata)), seconds=seconds, cost=cost)
+            output = await _result(self._agents[name].execute(view(state)))
+            return checked(name, output, time.perf_counter() - began, self._max_characters)
+        except BaseException as error:  # an agent may raise anything, and so may what it returns
+            cost = max(cost_of(error), cost_of(output))
+            return failed(name, Fault.RAISED, in_words(error), time.perf_counter() - began, cost)
 
 
 async def _result(value: Any) -> Any:
@@ -152,27 +135,8 @@ async def _verify(task: Task, answer: str) -> Verdict:
     assert task.verifier is not None
     try:
         verdict = await _result(task.verifier(task, answer))
-    except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {type(error).__name__}: {error}"[:500])
-    if not isinstance(verdict, Verdict):
-        return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
-    return attrs.evolve(verdict, correct=bool(verdict.correct))
-
-
-def _failed(name: str, fault: Fault, error: str, seconds: float, cost: Any = 0.0) -> Activation:
-    return Activation(agent=name, fault=fault, error=error, seconds=seconds, cost=float(cost) if _is_cost(cost) else 0.0)
-
-
-def _is_cost(cost: object) -> bool:
-    return isinstance(cost, Real) and not isinstance(cost, bool) and math.isfinite(cost) and float(cost) >= 0
-
-
-def _frozen(value: Any) -> Any:
-    """Return a copy that nobody can change."""
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(map(_frozen, value))
-    if isinstance(value, set | frozenset):
-        return frozenset(value)
-    return value
+        if not isinstance(verdict, Verdict):
+            return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
+        return Verdict(bool(verdict.correct), as_text(str(verdict.why)))
+    except BaseException as error:  # a verifier may raise anything
+        return Verdict(False, f"the verifier raised {in_words(error)}")

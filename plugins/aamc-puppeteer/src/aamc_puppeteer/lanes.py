@@ -20,24 +20,30 @@ class Lane:
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def open(self) -> bool:
+        """Whether it still works: what runs in it can end it."""
+        return self._thread.is_alive()
+
     def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
         """Start coroutines in the lane, side by side; the result of one that takes longer than ``limit`` seconds is None."""
         return asyncio.run_coroutine_threadsafe(_side_by_side(coroutines, limit), self._loop)
 
     def abandon(self) -> None:
         """Let the lane end by itself as soon as nothing blocks it."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     def close(self, seconds: float = 1.0) -> None:
         """End the lane, waiting for it no longer than ``seconds``."""
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self.abandon()
+        self.abandon()
         self._thread.join(seconds)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            with contextlib.suppress(BaseException):  # what a task of an agent's own raised
+                self._loop.run_forever()
             running = asyncio.all_tasks(self._loop)
             for task in running:
                 task.cancel()
