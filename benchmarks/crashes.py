@@ -33,8 +33,7 @@ from aamc_sdk.learner import Learner
 from aamc_sdk.meta_controller import MetaController
 from aamc_sdk.part_state import state_of
 from aamc_sdk.stores.memory import MemoryStore
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.testing.world import POOL, make_dataset, make_reward
 
 THREADS = 8
@@ -77,7 +76,7 @@ class Posterior(Router):
 
 def open_log(path: Path) -> SqliteStore:
     """Open the log."""
-    return SqliteStore(f"sqlite:{path}", StoreOptions())
+    return SqliteStore(f"sqlite:{path}", SqliteOptions())
 
 
 def serve(path: Path, acknowledged: int) -> None:
@@ -143,7 +142,7 @@ def main() -> None:
         open_log(path).close()
         acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS))]
         with closing(open_log(path)) as store:
-            kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
+            kept, anew = everything(store), MemoryStore("memory:", SqliteOptions())
             anew.add(store.rows(0, limit=10**9))
             same = learned(store) == learned(anew)
     counts = {"acknowledged": len(acknowledged), "kept": len(kept)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,17 +19,18 @@ import pytest
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import Records, View
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.stores import open_store
+from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query
 
+PLUGINS = Plugins()
 WRITER = """
 import sys
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.types import Feedback
-store = SqliteStore("sqlite:" + sys.argv[1], StoreOptions())
+store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 for n in range(int(sys.argv[3])):
     store.judged(Feedback(decision_id=f"{sys.argv[2]}-{n}", quality=1.0))
     print(f"{sys.argv[2]}-{n}", flush=True)
@@ -34,7 +38,7 @@ for n in range(int(sys.argv[3])):
 
 
 def open_log(path: Path) -> SqliteStore:
-    return SqliteStore(f"sqlite:{path}", StoreOptions())
+    return SqliteStore(f"sqlite:{path}", SqliteOptions())
 
 
 def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
@@ -68,6 +72,58 @@ def test_a_log_is_as_it_was_when_it_is_opened_again(tmp_path: Path) -> None:
     assert names == ["one", "two"]
 
 
+@pytest.fixture
+def unwritable() -> Iterator[Path]:
+    """Return a log of one decision in a folder that cannot be written, as on a read-only medium; nor by root, who becomes nobody."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        with closing(open_log(path)) as store:
+            store.decided(Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1))))
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        if root:
+            nobody = pwd.getpwnam("nobody").pw_uid
+            os.setresuid(nobody, nobody, 0)
+        try:
+            yield path
+        finally:
+            if root:
+                os.setresuid(0, 0, 0)
+            path.parent.chmod(0o755)
+
+
+def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
+    with closing(open_store(f"sqlite:{unwritable}", PLUGINS, existing=True)) as store:
+        assert [decision.id for decision in store.experience().decisions] == ["d"]
+        assert store.record("d").decision.candidate == POOL.names[0]
+        assert not store.pending()
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.judged(Feedback(decision_id="d", quality=1.0))
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.forget("ann")
+    with pytest.raises(StoreError, match="cannot be written"):
+        open_store(f"sqlite:{unwritable}", PLUGINS)  # who goes on to write is told at once
+
+
+def test_what_others_write_is_seen_by_who_only_reads(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as writer, closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
+        writer.judged(Feedback(decision_id="d", quality=1.0))
+        assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
+    with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
+        assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
+
+
+def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    open_log(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreError, match="has version 2, and becomes 3"):
+        SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()
@@ -97,7 +153,7 @@ def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
     def bytes_of_the_log() -> bytes:
         return b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
-    with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", StoreOptions(store_text=True))) as store:
+    with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", SqliteOptions(store_text=True))) as store:
         given = Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))
         asked = attrs.evolve(given[0], query=Query("a very private question", user="ann-from-accounting"))
         store.decided([asked])
@@ -156,16 +212,16 @@ def test_a_log_whose_pages_are_damaged_says_so(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoreError, match=r"choose another path|needs its path"):
-        SqliteStore(f"sqlite:{tmp_path / name}" if name else "sqlite:", StoreOptions())
+        SqliteStore(f"sqlite:{tmp_path / name}" if name else "sqlite:", SqliteOptions())
 
 
 FILLER = """
 import resource, signal, sys
 from aamc_sdk.errors import StoreError
-from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.stores.sqlite import SqliteOptions
 from aamc_sdk.stores.sqlite import SqliteStore
 from aamc_sdk.types import Feedback
-store = SqliteStore("sqlite:" + sys.argv[1], StoreOptions())
+store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 store.judged(Feedback(decision_id="kept", quality=1.0))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         url: Its scheme is a store's name. What follows a ``?`` are the store's options, and a server's own.
         plugins: Where stores come from.
         options: The store's options; those of the URL win.
-        existing: Whether a file that is not there is an error, rather than a new store.
+        existing: Whether a file that is not there is an error, rather than a new store; one that cannot be written is then only read.
 
     Raises:
         ConfigError: It is no URL, or an option is wrong.
@@ -40,8 +41,15 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     path = address.partition(":")[2]
     if existing and scheme == "sqlite" and not Path(path).is_file():
         raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+    if existing and scheme == "sqlite" and not _can_be_written(Path(path)):
+        given["read_only"] = True
     store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
     return store
+
+
+def _can_be_written(path: Path) -> bool:
+    """Return whether a file can be, and files beside it can be made, as SQLite does."""
+    return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
 
 
 def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 Writes go through one thread that commits them in groups (write-ahead log, synced at each commit:
 what was acknowledged outlives a crash). Reads use connections of their own and never wait for
-writes. Several processes may share a file.
+writes. Several processes may share a file. One that cannot be written can be read, by the option ``read_only``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+
+from aamc_sdk.config import option
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import Record, View
@@ -24,7 +27,7 @@ from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import GroupCommit, carry_out
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as, record_from
+from aamc_sdk.stores.records import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
 from aamc_sdk.stores.rules import Write
 
 T = TypeVar("T")
@@ -144,12 +147,21 @@ class _Table:
         return [Row(*found) for found in self._connection.execute(query, values)]
 
 
+@attrs.frozen(kw_only=True)
+class SqliteOptions(StoreOptions):
+    """The options of the log in a file."""
+
+    read_only: bool = option(False, "Whether the file is only read, as on a medium that cannot be written.")
+
+
 class SqliteStore(LedgerStore):
     """Keeps the log in a file.
 
     Raises:
         StoreError: The file cannot be opened, is no log, or is of a newer version. It is never overwritten.
     """
+
+    Config = SqliteOptions
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -158,9 +170,9 @@ class SqliteStore(LedgerStore):
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
         with self._explained():
-            connection = _connect(self.path.resolve().as_uri())
+            connection = _connect(self._address("ro" if config.read_only else "rwc"))
             try:
-                _prepare(connection, self.path)
+                (_check_prepared if config.read_only else _prepare)(connection, self.path)
             except BaseException:
                 connection.close()
                 raise
@@ -238,9 +250,20 @@ class SqliteStore(LedgerStore):
     @contextlib.contextmanager
     def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
         """Open the file for one piece of work."""
-        address = f"{self.path.resolve().as_uri()}?mode={mode}"
-        with self._explained(), contextlib.closing(_connect(address)) as connection:
+        with self._explained(), contextlib.closing(_connect(self._address(mode))) as connection:
             yield connection
+
+    def _address(self, mode: str) -> str:
+        """Return how the file is opened.
+
+        Beside a write-ahead log SQLite needs a file of its own, and would make it. On a medium that cannot be written there is one
+        only while somebody writes elsewhere; else the log is empty, and the file is told to be one that does not change.
+        """
+        address = f"{self.path.resolve().as_uri()}?mode="
+        if not self.config.read_only:
+            return address + mode
+        log = Path(f"{self.path.resolve()}-wal")
+        return f"{address}ro" if log.exists() and log.stat().st_size else f"{address}ro&immutable=1"
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_Table]:
@@ -295,6 +318,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             for statement in itertools.chain(*_VERSIONS[version:]):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _check_prepared(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that a file that is only read is a log of the present version."""
+    version = _check_version(connection, path)
+    if version < SCHEMA:
+        raise StoreError(f"the decision log {path} has version {version}, and becomes {SCHEMA} when it is written: open a copy that can be")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -16,8 +16,7 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Records
 from aamc_sdk.pseudonyms import pseudonym
 from aamc_sdk.stores.exchange import entry_of
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
 
@@ -41,7 +40,7 @@ def aamc(tmp_path, monkeypatch, capsys):
 
 
 def opened(path: str) -> SqliteStore:
-    return SqliteStore(f"sqlite:{path}", StoreOptions())
+    return SqliteStore(f"sqlite:{path}", SqliteOptions())
 
 
 def fill(store: Store) -> None:
@@ -75,14 +74,14 @@ def test_an_exported_log_is_the_same_when_it_is_imported(aamc) -> None:
 
 
 def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
-    with closing(SqliteStore("sqlite:texts.db", StoreOptions(store_text=True))) as store:
+    with closing(SqliteStore("sqlite:texts.db", SqliteOptions(store_text=True))) as store:
         fill(store)
     aamc("export", "texts.jsonl", "--store", "sqlite:texts.db")
     assert "a secret" in Path("texts.jsonl").read_text()
     aamc("import", "texts.jsonl", "--store", "sqlite:copy.db")
     with closing(opened("copy.db")) as copy, closing(opened("log.db")) as log:
         assert told(copy) == told(log)
-    with closing(SqliteStore("sqlite:kept.db", StoreOptions(store_text=True))) as kept:
+    with closing(SqliteStore("sqlite:kept.db", SqliteOptions(store_text=True))) as kept:
         kept.add([entry_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
         assert kept.record("d").query.text == "a secret"
 
