@@ -390,7 +390,7 @@ class Feedback:
     """What somebody thought of an answer: a quality, or that one candidate beat another.
 
     Attributes:
-        id: Its own id; by default the decision's id and the source, so each source counts once.
+        id: Its own id; by default the decision's id, a slash and the source, so each source counts once.
         decision_id: The decision that it judges.
         candidate: Who is judged; the served candidate when None.
         quality: From 0 to 1, or None for a comparison.
