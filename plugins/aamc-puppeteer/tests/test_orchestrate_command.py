@@ -63,6 +63,13 @@ class TestBeforeTraining:
         _, out, _ = aamc("orchestrate", "1 + 1", "--agents", "parser,calculator", option, "--json")
         assert json.loads(out)["stop"] == stop.value
 
+    def test_an_order_of_many_agents_is_followed_to_its_end(self, aamc: Aamc) -> None:
+        names = ["calculator", "checker", "extractor", "parser", "python", "retriever", "reviser", "strings", "table"]
+        _, out, _ = aamc("orchestrate", "1 + 1", "--agents", ",".join(names), "--json")
+        document = json.loads(out)
+        assert [step["agent"] for step in document["steps"]] == names
+        assert document["stop"] == "stopped"
+
     def test_no_answer_is_a_failure(self, aamc: Aamc) -> None:
         status, out, err = aamc("orchestrate", "Sing.", "--agents", "calculator")
         assert (status, out) == (1, "")
@@ -128,6 +135,13 @@ class TestAfterTraining:
 
         _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator,python", "--json")
         assert {step["agent"] for step in json.loads(out)["steps"]} <= {"calculator", "python"}
+
+    def test_by_default_it_may_take_as_many_steps_as_in_training(self, aamc: Aamc) -> None:
+        aamc("train", "--orchestrator", "puppeteer", *SHORT, "--set", "orchestrator.updates=0", "--set", "orchestrator.max_steps=2")
+        for steps, arguments in ((2, []), (3, ["--steps", "3"])):
+            _, out, _ = aamc("orchestrate", "Sing.", "--json", *arguments)
+            document = json.loads(out)
+            assert (len(document["steps"]), document["stop"]) == (steps, "truncated")
 
     def test_its_episodes_are_kept_and_drawn_and_it_is_no_router(self, aamc: Aamc) -> None:
         aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made")

@@ -32,7 +32,7 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("task")
 @click.option("--run", type=Folder(path_type=Path), help="A trained orchestrator's folder; the one trained last under runs/ by default.")
 @click.option("--agents", metavar="A,B,...", help="Only these may be activated, even newcomers; before any training, each once in this order.")
-@click.option("--steps", type=click.IntRange(min=0), default=8, show_default=True, help="Most activations of agents.")
+@click.option("--steps", type=click.IntRange(min=0), help="Most activations of agents; as trained by default.")
 @click.option("--paths", type=click.IntRange(min=1), help="Most paths side by side, whose answers are joined; as trained by default.")
 @click.option("--budget", "usd", type=click.FloatRange(min=0), default=float("inf"), metavar="USD", help="Stop when this is spent.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=float("inf"), help="Stop when these are over.")
@@ -56,7 +56,8 @@ def orchestrate(
     work = _task(task, given["files"], given["documents"])
     names = None if agents is None else split_names(agents, "--agents", "calculator,python")
     team, folder = _team(run, names, given["paths"], plugins_of(ctx))
-    budget = Budget(steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
+    steps = _usual_steps(team) if given["steps"] is None else given["steps"]
+    budget = Budget(steps=steps, cost_usd=given["usd"], seconds=given["seconds"])
     began = time.monotonic()
     with console(stderr=True).status("working") as status:
         solved = asyncio.run(_solve(team, work, budget, status.console.print))
@@ -115,6 +116,13 @@ def _team(run: Path | None, names: Sequence[str] | None, paths: int | None, plug
         options = puppeteer.config.agent_options
         puppeteer.use([puppeteer.services.make("agent", name, options.get(name, {})) for name in names])
     return puppeteer, folder
+
+
+def _usual_steps(team: Puppeteer | Pipeline) -> int:
+    """Return the most activations of an episode in training; in a fixed order more than there are agents, so that it ends by itself."""
+    from aamc_puppeteer.orchestrator import Puppeteer
+
+    return team.config.max_steps if isinstance(team, Puppeteer) else len(team.pool) + 1
 
 
 def _untrained(names: Sequence[str], plugins: Plugins) -> list[Agent]:
