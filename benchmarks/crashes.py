@@ -33,6 +33,7 @@ from aamc_sdk.learner import Learner
 from aamc_sdk.meta_controller import MetaController
 from aamc_sdk.part_state import state_of
 from aamc_sdk.stores.memory import MemoryStore
+from aamc_sdk.stores.records import StoreOptions
 from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.testing.world import POOL, make_dataset, make_reward
 
@@ -142,7 +143,7 @@ def main() -> None:
         open_log(path).close()
         acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS))]
         with closing(open_log(path)) as store:
-            kept, anew = everything(store), MemoryStore("memory:", SqliteOptions())
+            kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
             anew.add(store.rows(0, limit=10**9))
             same = learned(store) == learned(anew)
     counts = {"acknowledged": len(acknowledged), "kept": len(kept)}
