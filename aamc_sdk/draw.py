@@ -102,4 +102,4 @@ def _what_is_missing(request: RoutingRequest) -> str:
         if unknown.any():
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
             return f"{figure} counts in this preference and is unknown of {names}: give {given} in the pool, or a preference without it"
-    return "does it need an estimator (--estimator tce)?"
+    return "does it need an estimator that was trained (--estimator tce)?"

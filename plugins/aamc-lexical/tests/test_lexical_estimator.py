@@ -156,13 +156,6 @@ def test_one_row_is_learned_from_without_an_error(make_estimator, make_dataset, 
     assert np.isfinite(estimator.quality(estimator.estimate(dataset.queries), pool)).all()
 
 
-def test_an_untrained_estimator_says_so(make_estimator, tmp_path):
-    with pytest.raises(EstimatesError, match="lexical has not been trained"):
-        make_estimator().estimate([Query("sort")])
-    with pytest.raises(EstimatesError, match="not been trained"):
-        make_estimator().save(tmp_path)
-
-
 def test_no_training_row_is_an_error(make_estimator):
     with pytest.raises(DataError, match="empty"):
         make_estimator().train(Training(dataset=Dataset([])))

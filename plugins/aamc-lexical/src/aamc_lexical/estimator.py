@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
-from aamc_sdk.batch import Floats
+from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
     from aamc_lexical.learning import Lesson
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class LexicalEstimator(EmbeddingEstimator):
-    """Linear heads and experts of quality on a lexicon's embedding; safe to use from several threads once it is trained or loaded."""
+    """Linear heads and experts of quality on a lexicon's embedding; safe to use from several threads once it is trained or loaded.
+
+    Before that it gives an embedding of hashed terms, for what learns online, and says nothing else.
+    """
 
     name = "lexical"
     Config = LexicalConfig
@@ -29,6 +34,23 @@ class LexicalEstimator(EmbeddingEstimator):
     def __init__(self, config: LexicalConfig, services: Services) -> None:
         super().__init__(config, services)
         self._lexicon: Lexicon | None = None
+
+    def estimate(self, queries: Sequence[Query]) -> Estimates:
+        """Describe B queries; NaN, or no category, where there were no labels to learn from."""
+        if self._learned is not None:
+            return super().estimate(queries)
+        from aamc_lexical.hashed import fingerprint, hashed
+
+        embedding = hashed([query.text for query in queries], self.config)
+        return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
+
+    def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
+        """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
+
+        Raises:
+            EstimatesError: The estimates are another estimator's.
+        """
+        return None if self._learned is None else super().quality(estimates, pool)
 
     def save(self, folder: Path) -> None:
         """Write what was learned, and the lexicon.
