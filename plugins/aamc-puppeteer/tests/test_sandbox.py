@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 from aamc_puppeteer.agents import confinement
 from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
+from aamc_puppeteer.agents.scratch import remove
 from aamc_puppeteer.agents.tool import AgentError
 from aamc_puppeteer.state import TaskState
 from aamc_puppeteer.tasks import Task
@@ -82,6 +84,31 @@ def test_the_folder_is_gone_afterwards_and_nothing_of_ours_is_seen() -> None:
     assert not Path(folder).exists()
     assert "aamc" not in path
     assert set(ast.literal_eval(names)) <= {"LC_CTYPE", "PYTHONHASHSEED", "PYTHONIOENCODING"}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "for number in range(10**4): open(str(number), 'wb').write(bytes(2**20))",
+        "for number in range(10**6): open(str(number), 'wb').close()",
+        "import os\nfor _ in range(5000): os.mkdir('deeper'); os.chdir('deeper')",
+    ],
+)
+def test_a_program_that_fills_the_disk_is_stopped_and_nothing_of_it_stays(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ran = run(program, limits=attrs.evolve(SHORT, seconds=10.0, disk_mb=4))
+    assert "it wrote more than 4 MB" in (ran.error or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_a_program_made_of_its_folder_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "moved-0" / "closed" / "inner").mkdir(parents=True)
+    (folder / "moved-0" / "file").touch()
+    (folder / "moved-0" / "link").symlink_to(tmp_path)
+    (folder / "moved-0" / "closed").chmod(0)
+    remove(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cancelling_ends_the_process() -> None:

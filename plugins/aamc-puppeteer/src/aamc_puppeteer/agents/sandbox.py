@@ -23,11 +23,14 @@ from pathlib import Path
 
 import attrs
 
+from aamc_puppeteer.agents.scratch import MOST_FILES, fills, remove
 from aamc_sdk.errors import DataError
 
 _CHILD = Path(__file__).with_name("confinement.py")
 _FENCED = re.compile(r"```(?:python|py)?[^\n]*\n(.*?)```", re.DOTALL)
 _CHUNK = 65_536
+_LOOK_EVERY = 0.05
+"""Seconds between looks at what a program has written."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +41,14 @@ class Limits:
         seconds: Of wall-clock time, and about as many of the processor's.
         memory_mb: Megabytes of address space, the interpreter's own 30 included.
         file_mb: Megabytes of each file that it writes.
+        disk_mb: Megabytes of all its files together; looked at many times a second, so that a little more may be written.
         printed_bytes: Of what it prints, after which it is stopped.
     """
 
     seconds: float = 5.0
     memory_mb: int = 512
     file_mb: int = 16
+    disk_mb: int = 64
     printed_bytes: int = 100_000
 
 
@@ -78,11 +83,14 @@ async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str
     Raises:
         DataError: A file's name is a path.
     """
-    with tempfile.TemporaryDirectory(prefix="aamc-python-") as folder:
+    folder = Path(tempfile.mkdtemp(prefix="aamc-python-")).resolve()
+    try:
         for name, content in (files or {}).items():
             _check_plain(name)
-            Path(folder, name).write_text(content, encoding="utf-8")
-        return await _run(programs, limits, str(Path(folder).resolve()))
+            (folder / name).write_text(content, encoding="utf-8")
+        return await _run(programs, limits, folder)
+    finally:
+        remove(folder)
 
 
 def _check_plain(name: str) -> None:
@@ -90,8 +98,8 @@ def _check_plain(name: str) -> None:
         raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
 
 
-async def _run(programs: Sequence[str], limits: Limits, folder: str) -> Ran:
-    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": folder}
+async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
+    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": str(folder)}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),
@@ -102,6 +110,7 @@ async def _run(programs: Sequence[str], limits: Limits, folder: str) -> Ran:
         env={"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"},
         start_new_session=True,
     )
+    watching = asyncio.create_task(_watch(process, limits, folder))
     late = False
     printed = complaints = b""
     try:
@@ -111,6 +120,7 @@ async def _run(programs: Sequence[str], limits: Limits, folder: str) -> Ran:
     except asyncio.TimeoutError:
         late = True
     finally:
+        watching.cancel()
         _kill(process)
         await process.wait()
     fences, _, trace = complaints.decode(errors="replace").partition("\n")
@@ -118,9 +128,18 @@ async def _run(programs: Sequence[str], limits: Limits, folder: str) -> Ran:
         error: str | None = f"it took longer than {limits.seconds:g} s"
     elif len(printed) >= limits.printed_bytes:
         error = f"it printed more than {limits.printed_bytes} bytes"
+    elif fills(folder, limits.disk_mb):
+        error = f"it wrote more than {limits.disk_mb} MB, or {MOST_FILES} files and folders, or deeper than paths are long"
     else:
         error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
     return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
+
+
+async def _watch(process: asyncio.subprocess.Process, limits: Limits, folder: Path) -> None:
+    """Stop a program that fills the disk."""
+    while not fills(folder, limits.disk_mb):
+        await asyncio.sleep(_LOOK_EVERY)
+    _kill(process)
 
 
 async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) -> None:
