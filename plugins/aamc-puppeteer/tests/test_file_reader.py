@@ -30,6 +30,16 @@ def test_the_tasks_own_files_come_first_and_need_no_folder(say) -> None:
     assert say("file-reader", Task(id="t", text="Read n.csv", files={"n.csv": "1,2"})) == "1,2"
 
 
+def test_a_name_may_lack_a_dot_or_stand_in_quotes(say, folder: Path) -> None:
+    (folder / "LICENSE").write_text("free", encoding="utf-8")
+    (folder / "deep" / "two words.txt").write_text("deep", encoding="utf-8")
+    (folder / "two words").write_text("flat", encoding="utf-8")
+    assert say("file-reader", "What does LICENSE say?", folder=str(folder)) == "free"
+    assert say("file-reader", "Open 'deep/two words.txt'.", folder=str(folder)) == "deep"
+    assert say("file-reader", "What's in `two words`, and is it Mia's?", folder=str(folder)) == "flat"
+    assert say("file-reader", Task(id="t", text="Read Makefile.", files={"Makefile": "all:"})) == "all:"
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [

@@ -38,7 +38,9 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "round": round,
     "sqrt": math.sqrt,
 }
-_RUN = re.compile(r"[\d(+-][\d\s.()+*/%-]*[\d)]")
+_RUN = re.compile(r"[\d\s.()+*/%-]+")
+_NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
+"""Characters of a run that no expression begins or ends with. They are cut off afterwards: a pattern that said so would search without end."""
 _OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
 
 
@@ -64,7 +66,8 @@ def expression_in(text: str) -> str:
     """
     if _parses(text):
         return text
-    found = [] if "=" in text else [run for run in _RUN.findall(text) if _OPERATION.search(run) and _parses(run)]
+    runs = [] if "=" in text else [run.lstrip(_NO_START).rstrip(_NO_END) for run in _RUN.findall(text)]
+    found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
     if not found:
         raise ValueError("it has no expression")
     longest: str = max(found, key=len)

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,8 @@ from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, option
 
-_PATH = re.compile(r"[\w./~-]*\w\.\w+")
+_QUOTED = re.compile(r"""(?<!\w)(?:"([^"\n]+)"|'([^'\n]+)'|`([^`\n]+)`)""")
+_PUNCTUATION = ".,;:!?()[]<>\"'`"
 
 
 @attrs.frozen(kw_only=True)
@@ -40,14 +42,38 @@ class FileReader(Tool):
 
     async def act(self, state: TaskState) -> str:
         """Return the file's text."""
-        names = _PATH.findall(subject(state)) or _PATH.findall(state.task.text)
-        if not names:
-            raise AgentError(f"no file is named in {subject(state)!r:.80}")
-        if names[0] in state.task.files:
-            return state.task.files[names[0]]
-        if not self.config.folder:
-            raise AgentError(f"the task has no file {names[0]!r}, and no folder is open")
-        return read_below(Path(self.config.folder).expanduser(), names[0], self.config.max_bytes)
+        folder = Path(self.config.folder).expanduser() if self.config.folder else None
+        known = {*state.task.files, *(_files_in(folder) if folder else ())}
+        name = file_named(subject(state), known) or file_named(state.task.text, known)
+        if name is None:
+            raise AgentError(f"no file is named in {subject(state)!r:.80}; put a name with a space in quotes")
+        if name in state.task.files:
+            return state.task.files[name]
+        if folder is None:
+            raise AgentError(f"the task has no file {name!r}, and no folder is open")
+        return read_below(folder, name, self.config.max_bytes)
+
+
+def file_named(text: str, known: Collection[str]) -> str | None:
+    """Return the file that a text names: a known one, else the first that looks like one, with a dot or a slash in it; None without.
+
+    A name is a word, or stands in quotes.
+
+    >>> file_named("Read 'my notes.txt', please, or LICENSE.", {"LICENSE"}), file_named("See docs/a.md.", ())
+    ('LICENSE', 'docs/a.md')
+    """
+    quoted = ["".join(groups) for groups in _QUOTED.findall(text)]
+    words = [word.rstrip(_PUNCTUATION).lstrip(_PUNCTUATION.replace(".", "")) for word in text.split()]
+    names = [name for name in (*quoted, *words) if name]
+    looking = (name for sign in (".", "/") for name in names if sign in name[1:])
+    return next((name for name in names if name in known), None) or next(looking, None)
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError as error:
+        raise AgentError(f"cannot read folder {str(folder)!r}: {error.strerror}") from error
 
 
 def read_below(folder: Path, name: str, max_bytes: int) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-NAME = r"([A-Z][\w-]*(?: [A-Z][\w-]*)*)"
+NAME = r"((?<![\w-])[A-Z][\w-]*(?: [A-Z][\w-]*){0,5})"
+"""A name of at most six words: without a bound, and starting within a word, a search takes the square of the text's length."""
 STATED: Mapping[str, tuple[str, ...]] = {
     "employer": (r"{0} works for {1}", r"{0} is employed by {1}"),
     "founder": (r"{0} was founded by {1}", r"{1} is the founder of {0}"),

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 
 _START = re.compile(r"Start with '([^']*)'\.\s*(.*)", re.DOTALL)
-_COMMAND = re.compile(r"([^.]+)\.\s*")
 
 Follow = Callable[[str, str], str]
 
@@ -37,12 +36,12 @@ HARD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def follow_first(text: str) -> str | None:
     """Return the commands with the first one followed, or the word alone where it was the last; None where it cannot be followed."""
     start = _START.fullmatch(text.strip())
-    command = start and _COMMAND.match(start[2])
-    if start is None or command is None:
+    command, stop, rest = start[2].partition(".") if start else ("", "", "")
+    if start is None or not stop:
         return None
     for pattern, follow, _ in SIMPLE:
-        if found := pattern.fullmatch(command[1]):
-            word, rest = follow(start[1], found[1]), start[2][command.end() :]
+        if found := pattern.fullmatch(command):
+            word, rest = follow(start[1], found[1]), rest.lstrip()
             return f"Start with '{word}'. {rest}" if rest else word
     return None
 
@@ -53,8 +52,8 @@ def as_program(text: str) -> str | None:
     if start is None:
         return None
     lines = [f"text = {start[1]!r}"]
-    for command in _COMMAND.findall(start[2]):
-        known = [program.format(found[1]) for pattern, program in _PROGRAMS if (found := pattern.fullmatch(command))]
+    for command in start[2].split(".")[:-1]:
+        known = [program.format(found[1]) for pattern, program in _PROGRAMS if (found := pattern.fullmatch(command.lstrip()))]
         if not known:
             return None
         lines += known
