@@ -444,6 +444,7 @@ class Store(abc.ABC):
 
         Raises:
             UnknownDecisionError: There is none of that id.
+            StoreAwayError: The log cannot be read now, so nobody knows.
         """
 
     @abc.abstractmethod

@@ -356,6 +356,7 @@ class MetaController:
 
         Raises:
             UnknownDecisionError: The log has none of that id.
+            StoreAwayError: The log cannot be read now, so nobody knows.
             StoreError: The decision was made among candidates that are not in this pool.
         """
         from aamc_sdk.explain import explain
