@@ -71,8 +71,9 @@ def test_a_bandit_embedded_with_it_decides_learns_and_goes_on_after_a_restart(ro
 
 
 def test_a_router_that_needs_expected_quality_says_so() -> None:
+    wanted = "an estimator trained on outcomes"
     with (
         MetaController.build(router="greedy", estimator="lexical") as controller,
-        pytest.raises(EstimatesError, match="an estimator trained on outcomes"),
+        pytest.raises(EstimatesError, match=wanted),
     ):
         controller.route("Sort a list in Python")
