@@ -11,10 +11,11 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.state import TaskState
+from aamc_puppeteer.training import as_batch
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
 from aamc_sdk.config import configure
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_arrays
 from aamc_sdk.interfaces import Silence
 
@@ -173,6 +174,23 @@ def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of
     assert used > 0.6
     others = [task for task in after.tasks(500) if task.kind != "grammar"]
     assert np.mean([trajectory.succeeded for trajectory in puppeteer.play(others, sample=True)]) > 0.85
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(LOOP)
+    learner, _ = puppeteer.parts()
+    before = {name: parameter.clone() for name, parameter in learner.policy.state_dict().items()}
+    told, there = np.ones((2, 3, 2), np.float32), np.ones((2, 3), bool)
+    batch = as_batch(puppeteer.player().play(puppeteer.decide, LOOP.tasks(2), 3, np.random.default_rng(0)), told, there, discount=1.0)
+    with pytest.raises(ConfigError, match="not finite"):
+        learner.update(attrs.evolve(batch, returns=np.full(len(batch.returns), np.nan)), remaining=1.0)
+    assert all((parameter == before[name]).all() for name, parameter in learner.policy.state_dict().items())
+
+
+def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(LOOP, updates=2, episodes=4, cost_weight=1e40)
+    puppeteer.fit(LOOP.tasks(4))
+    assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
 
 
 def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from torch import Tensor
 
 from aamc_puppeteer.encoder import Features
 from aamc_puppeteer.policy import Policy, entropy
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.features import Array32
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Batch:
     told: Array32
     there: NDArray[np.bool_]
     action: NDArray[np.intp]
-    returns: Array32
+    returns: Floats
     step: NDArray[np.intp]
     episodes: int
 
@@ -108,24 +109,30 @@ class Learner:
             batch: What the present policy did.
             remaining: Falls from 1 to 0 over the training. The entropy's weight is its cube, so that the policy explores
                 long and is sharp at the end; the step size falls to a tenth in the last third.
+
+        Raises:
+            ConfigError: The gradient is not finite; nothing was changed then.
         """
         if not len(batch.action):
             return {}
         config = self._config
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * min(1.0, 0.1 + 2.5 * remaining)
-        self._deviation = running_deviation(self._deviation, batch.returns)
-        loss, figures = self.loss(batch, self._deviation, config.entropy_bonus * remaining**3)
+        deviation = running_deviation(self._deviation, batch.returns)
+        loss, figures = self.loss(batch, deviation, config.entropy_bonus * remaining**3)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         for parameters in (self.policy.actor(), list(self.policy.baseline.parameters())):
-            torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+            length = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+            if not length.isfinite():
+                raise ConfigError("the policy's gradient is not finite, so training ended: lower cost_weight, success_reward or learning_rate")
         self._optimiser.step()
+        self._deviation = deviation
         return figures
 
     def loss(self, batch: Batch, deviation: float, entropy_weight: float) -> tuple[Tensor, dict[str, float]]:
         """Return equation (12), and its parts."""
-        target = torch.as_tensor(batch.returns) / deviation
+        target = torch.as_tensor(batch.returns / deviation, dtype=torch.float32)
         state, pair, there = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.there))
         value = self.policy.value(state, pair, there)
         log_p = self.log_probabilities(batch.features, batch.told, batch.there)
@@ -164,7 +171,7 @@ class Learner:
             raise CheckpointError(f"{where} does not fit these options ({error}); train again") from error
 
 
-def running_deviation(before: float, returns: Sequence[float] | Array32) -> float:
+def running_deviation(before: float, returns: Sequence[float] | Floats) -> float:
     """Return sigma of (9) after another batch: the root of the running mean of squared returns; the first batch's own at first."""
     now = float(np.sqrt(np.mean(np.square(returns))))
     kept = now if before == 0 else float(np.sqrt(_KEEP * before**2 + (1 - _KEEP) * now**2))

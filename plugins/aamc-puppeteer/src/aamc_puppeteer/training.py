@@ -62,7 +62,7 @@ def as_batch(played: Played, told: Array32, there: NDArray[np.bool_], discount: 
         told=told[episodes],
         there=there[episodes],
         action=np.array([choice.action for choice in choices], np.intp),
-        returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float32),
+        returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float64),
         step=np.array([choice.step for choice in choices], np.intp),
         episodes=len(played.trajectories),
     )
