@@ -91,6 +91,7 @@ class ModelServer(ThreadingHTTPServer):
         self.answer, self.delay = answer, delay
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.headers: dict[str, str] = {}
         self.lock = threading.Lock()
 
     @property
@@ -114,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            for name, value in self.server.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
         except ConnectionError:  # the client has gone, as one does after a timeout

@@ -1,6 +1,10 @@
 import asyncio
 import itertools
+import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from aamc_puppeteer.agents.models import ChatModel, ModelConfig
@@ -86,25 +90,88 @@ def test_an_overloaded_server_is_asked_again(serve_model, make_agent) -> None:
     assert len(server.asked) == 2
 
 
+def completion_of(content: object, usage: object) -> tuple[int, dict[str, object]]:
+    return 200, {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": content}}], "usage": usage}
+
+
+COUNTED = {"prompt_tokens": 100, "completion_tokens": 20}
+
+
 @pytest.mark.parametrize(
     ("answer", "delay", "error"),
     [
-        ((400, {"error": {"message": "no such model"}}), 0.0, "model 'default' did not answer: BadRequestError: .*no such model"),
-        ((503, {"error": {"message": "busy"}}), 0.0, "InternalServerError"),
-        ("8", 1.0, "APITimeoutError"),
-        ("  ", 0.0, "model 'default' said nothing"),
+        ((400, {"error": {"message": "no such model"}}), 0.0, "refused: BadRequestError: .*no such model"),
+        ((503, {"error": {"message": "busy"}}), 0.0, "refused: InternalServerError"),
+        ("8", 1.0, "gave no whole answer in 0.3 s"),
+        ("  ", 0.0, "said nothing"),
         ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "said nothing"),
+        ((200, [1, 2]), 0.0, "not answer with a JSON object but with '.1, 2.'"),
+        ((200, {"choices": [{}]}), 0.0, "sent no text but"),
+        (completion_of(7, COUNTED), 0.0, "sent no text but"),
     ],
 )
-def test_a_model_that_does_not_answer_is_an_error_in_words(serve_model, make_agent, answer, delay: float, error: str) -> None:
+def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_check(
+    serve_model, make_agent, answer, delay: float, error: str
+) -> None:
     server = serve_model(lambda body: answer, delay)
-    with pytest.raises(AgentError, match=error):
+    with pytest.raises(AgentError, match=f"model 'default' at {server.url} .*{error}.*; check"):
         ask(make_agent("planner", base_url=server.url, retries=0, timeout_seconds=0.3))
 
 
-def test_where_nobody_listens_is_an_error_in_words(make_agent) -> None:
-    with pytest.raises(AgentError, match="APIConnectionError"):
-        ask(make_agent("planner", base_url="http://127.0.0.1:9/v1", retries=0))
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "no address"])
+def test_where_nobody_listens_is_an_error_in_words(make_agent, base_url: str) -> None:
+    with pytest.raises(AgentError, match=r"cannot be reached.*check base_url, model and the key"):
+        ask(make_agent("planner", base_url=base_url, retries=0))
+
+
+@pytest.mark.parametrize("content", ["", None, 7])
+def test_the_tokens_of_an_answer_that_cannot_be_used_are_billed(serve_model, make_agent, content: object) -> None:
+    server = serve_model(lambda body: completion_of(content, COUNTED))
+    with pytest.raises(AgentError) as raised:
+        ask(make_agent("planner", base_url=server.url, input_usd_per_million=1.0, output_usd_per_million=10.0))
+    assert raised.value.cost == pytest.approx(300e-6)
+
+
+@pytest.mark.parametrize("tokens", ["many", -5, float("nan"), 10**30, None, True])
+def test_a_count_of_tokens_that_is_none_gives_way_to_an_estimate(serve_model, make_agent, tokens: object) -> None:
+    server = serve_model(lambda body: completion_of("x" * 40, {"prompt_tokens": tokens, "completion_tokens": 20}))
+    output = ask(make_agent("planner", base_url=server.url, output_usd_per_million=1e6))
+    assert (output.cost, output.metadata["tokens_counted"]) == (10.0, False)
+
+
+def test_a_server_that_drips_or_asks_to_wait_does_not_hold_an_agent(serve_model, make_agent) -> None:
+    with drip(seconds=2.0) as url:
+        began = time.monotonic()
+        with pytest.raises(AgentError, match="gave no whole answer"):
+            ask(make_agent("planner", base_url=url, retries=0, timeout_seconds=0.3))
+        assert time.monotonic() - began < 1.5
+
+    numbers = itertools.count()
+    server = serve_model(lambda body: (429, {}) if next(numbers) < 1 else "8")
+    server.headers = {"Retry-After": "50"}
+    began = time.monotonic()
+    assert ask(make_agent("planner", base_url=server.url, retries=1, timeout_seconds=0.5)).content == "8"
+    assert time.monotonic() - began < 10
+
+
+@contextmanager
+def drip(seconds: float) -> Iterator[str]:
+    """Serve an answer whose body comes byte by byte, each soon enough for a timeout of reading."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(int(10 * seconds)):
+                connection.sendall(b" ")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        thread.join()
 
 
 def test_calls_of_many_episodes_run_side_by_side(serve_model, make_agent) -> None:

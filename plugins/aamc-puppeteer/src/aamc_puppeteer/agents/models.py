@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
+from aamc_puppeteer.agents.reply import Reply, read_reply
 from aamc_puppeteer.agents.tool import AgentError
 from aamc_sdk import MetaController, ModelSpec, Prices, Query, Services, option
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
+    from openai.types.chat import ChatCompletionMessageParam
 
 
 @attrs.frozen(kw_only=True)
@@ -30,35 +31,21 @@ class ModelConfig:
     output_usd_per_million: float = option(0.0, "USD per million tokens of the answer, likewise.", at_least=0.0)
     max_output_tokens: int = option(1024, "Most tokens of an answer.", at_least=1)
     temperature: float = option(0.0, "Temperature of sampling.", at_least=0.0)
-    timeout_seconds: float = option(60.0, "Seconds of one attempt.", above=0.0)
+    timeout_seconds: float = option(
+        60.0, "Seconds of one attempt, from the first byte to the last, and most that a server may ask us to wait.", above=0.0
+    )
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
     run: str = option("", "Folder of a run whose router chooses a model of its pool for each call.")
     router: str = option("", "Name of an untrained router, such as random or rule, that chooses one of pool for each call.")
     pool: str = option("default", "Models that the router chooses from: a pool's name, or its YAML file.")
 
 
-@attrs.frozen
-class Reply:
-    """What a model said.
-
-    Attributes:
-        text: The answer.
-        model: Who gave it.
-        tokens: Of prompt and answer together.
-        cost: USD, of the tokens at the model's prices.
-        counted: Whether the server counted the tokens; else they are estimated from the texts' lengths.
-    """
-
-    text: str
-    model: str
-    tokens: int
-    cost: float
-    counted: bool = True
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What an output tells beside the answer."""
-        return {"model": self.model, "tokens": self.tokens, "tokens_counted": self.counted}
+_PASSING = (408, 409, 429)
+"""Answers below 500 after which another attempt is worth it."""
+_FIRST_PAUSE = 0.5
+"""Seconds before the second attempt where the server names none; each further pause is twice as long."""
+_SHOWN = 500
+"""Characters of an error that are told."""
 
 
 class ChatModel:
@@ -84,23 +71,52 @@ class ChatModel:
         """Return what the model says to a prompt.
 
         Raises:
-            AgentError: No attempt was answered.
+            AgentError: No attempt was answered, or the answer cannot be used; it has the cost of the tokens that it took.
         """
-        from openai import OpenAIError
-
         spec = await self._choose(prompt)
-        messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": prompt}]
+        server = spec.endpoint or self.config.base_url
+        sent: list[ChatCompletionMessageParam] = [{"role": "user", "content": prompt}]
+        if system:
+            sent.insert(0, {"role": "system", "content": system})
         try:
-            async with self._client(spec.endpoint or self.config.base_url) as client:
-                answer: ChatCompletion = await client.chat.completions.create(
-                    model=spec.name,
-                    messages=messages,  # type: ignore[arg-type]  # these are two of the forms that a message may have
-                    max_tokens=self.config.max_output_tokens,
-                    temperature=self.config.temperature,
-                )
-        except OpenAIError as error:
-            raise AgentError(f"model {spec.name!r} did not answer: {type(error).__name__}: {error}") from error
-        return _reply(spec, answer, system + prompt)
+            body = await self._answered(server, spec.name, sent)
+            return read_reply(body, spec, len(system + prompt))
+        except AgentError as error:
+            raise AgentError(f"model {spec.name!r} at {server} {error}", error.cost) from error
+
+    async def _answered(self, server: str, model: str, messages: list[ChatCompletionMessageParam]) -> str:
+        """Return what a server sends, after as many attempts as are allowed."""
+        from openai import APIConnectionError, APIStatusError, OpenAIError
+
+        config = self.config
+        for attempt in range(config.retries + 1):
+            wait: str | None = None
+            try:
+                return await asyncio.wait_for(self._attempt(server, model, messages), config.timeout_seconds)
+            except asyncio.TimeoutError:
+                failure, passing = f"gave no whole answer in {config.timeout_seconds:g} s", True
+            except APIConnectionError as error:
+                failure, passing = f"cannot be reached: {type(error).__name__}: {error.__cause__ or error}", True
+            except APIStatusError as error:
+                failure, passing = f"refused: {type(error).__name__}: {error}"[:_SHOWN], error.status_code in _PASSING or error.status_code >= 500
+                wait = error.response.headers.get("retry-after")
+            except (OpenAIError, ValueError) as error:  # ValueError: an address or a key that no request can have
+                failure, passing = f"cannot be asked: {type(error).__name__}: {error}", False
+            if not passing or attempt == config.retries:
+                break
+            await asyncio.sleep(min(_pause(wait, attempt), config.timeout_seconds))
+        key = f"the key in ${config.api_key_env}" if os.environ.get(config.api_key_env) else f"the key (${config.api_key_env} is not set)"
+        raise AgentError(f"{failure}; check base_url, model and {key}, and that the server runs")
+
+    async def _attempt(self, server: str, model: str, messages: list[ChatCompletionMessageParam]) -> str:
+        async with self._client(server) as client:
+            answer = await client.chat.completions.with_raw_response.create(
+                model=model,
+                messages=messages,
+                max_tokens=self.config.max_output_tokens,
+                temperature=self.config.temperature,
+            )
+            return answer.text
 
     async def _choose(self, prompt: str) -> ModelSpec:
         """Return the model to ask: the router's choice, with our own prices where it has none."""
@@ -131,7 +147,7 @@ class ChatModel:
             base_url=base_url,
             api_key=os.environ.get(self.config.api_key_env) or "none",
             timeout=self.config.timeout_seconds,
-            max_retries=self.config.retries,
+            max_retries=0,  # ours are: the library waits as long as a server says
             http_client=DefaultAsyncHttpxClient(verify=_certificates()),
         )
 
@@ -142,13 +158,10 @@ def _certificates() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _reply(spec: ModelSpec, answer: ChatCompletion, sent: str) -> Reply:
-    text = (answer.choices[0].message.content or "").strip() if answer.choices else ""
-    if not text:
-        raise AgentError(f"model {spec.name!r} said nothing")
-    usage = answer.usage
-    given = usage.prompt_tokens if usage else len(sent) // CHARACTERS_PER_TOKEN
-    made = usage.completion_tokens if usage else len(text) // CHARACTERS_PER_TOKEN
-    prices = spec.prices or Prices(0.0, 0.0)
-    cost = (given * prices.input + made * prices.output) / 1e6
-    return Reply(text, spec.name, given + made, cost, counted=usage is not None)
+def _pause(wanted: str | None, attempt: int) -> float:
+    """Return the seconds before another attempt: those that the server asks for; where it names none, or a date, ever more."""
+    try:
+        seconds = float(wanted or "")
+    except ValueError:
+        seconds = -1.0
+    return seconds if seconds >= 0 else _FIRST_PAUSE * 2.0 ** min(attempt, 10)
