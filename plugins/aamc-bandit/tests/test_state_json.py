@@ -18,8 +18,9 @@ from aamc_bandit.ratings import read_ratings
 from aamc_bandit.state_json import with_ratings
 
 from aamc_sdk import MetaController
-from aamc_sdk.errors import OutputError
+from aamc_sdk.errors import OutputError, StoreAwayError
 from aamc_sdk.pseudonyms import pseudonym
+from aamc_sdk.stores.sqlite import SqliteStore
 
 INTERVAL = "24h"
 """None but the last save, unless a test says otherwise."""
@@ -155,6 +156,23 @@ def test_a_server_that_is_away_when_it_is_saved_doubles_nothing(serve, tmp_path,
     assert cell(serve(log), "global", "", "small").wins == 6
 
 
+def test_a_server_that_goes_away_as_serving_begins_is_no_empty_log(serve, tmp_path, monkeypatch) -> None:
+    log = f"sqlite:{tmp_path / 'log.db'}"
+    controller = serve(log)
+    judge(controller, 5)
+    controller.close()
+
+    def away(store: SqliteStore) -> None:
+        raise StoreAwayError("nobody answers")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        patched.setattr(SqliteStore, "pending", away)
+        with pytest.raises(StoreAwayError):
+            serve(log)
+    assert cell(serve(log), "global", "", "small").wins == 5
+
+
 def test_it_is_saved_every_so_often(serve, path) -> None:
     controller = serve(auto_save_interval="10ms")
     judge(controller)
@@ -214,12 +232,13 @@ def test_a_damaged_file_is_kept_aside_and_reported(serve, path, caplog, content)
     assert path.with_name("rl_state.json.damaged-2").read_bytes() == b"again"
 
 
-def test_evidence_that_cannot_be_is_damage(serve, path, caplog) -> None:
+@pytest.mark.parametrize(("column", "number"), [("wins", -1), ("wins", float("inf")), ("total", float("inf")), ("total", "many")])
+def test_evidence_that_cannot_be_is_damage(serve, path, column, number) -> None:
     controller = serve()
     judge(controller)
     controller.close()
     content = json.loads(path.read_text())
-    content["learned"]["levels"]["global"][""]["cells"]["small"][0] = -1
+    content["learned"]["levels"]["global"][""]["cells"]["small"][Cell._fields.index(column)] = number
     path.write_text(json.dumps(content))
     assert evidence(serve())["levels"]["global"] == {}
     assert path.with_name("rl_state.json.damaged-1").exists()

@@ -13,6 +13,7 @@ import uuid
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import psycopg
 import pytest
 from aamc_stores.spool import Spool, default_spool
@@ -23,7 +24,7 @@ from aamc_sdk.meta_controller import MetaController
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.stores import open_store
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
 
 
 def records(*names: str) -> Records:
@@ -266,6 +267,22 @@ def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):
     server.start()
     wait_until(lambda: not store._spool.first(1))
     assert ids(store)[1] == ["d/explicit", "d/judge"]
+
+
+def test_who_waits_in_the_spool_is_forgotten_too(log, server, tmp_path):
+    store = log(retry_s=60.0)  # nothing is delivered by itself meanwhile
+    store.decided(records("d"))
+    server.kill()
+    for name in ("waits", "d"):
+        (record,) = records(name)
+        store.decided([attrs.evolve(record, query=Query("Hi", user="ann-from-accounting"))])
+    server.start()
+    assert store.forget("ann-from-accounting") == 1
+    assert store.record("waits").query.user is None
+    with closing(Spool(tmp_path / "spool.db")) as spool:
+        ((line, why),) = spool.refused()  # its id was taken
+    assert "other content" in why
+    assert "ann-from-accounting" not in line
 
 
 def test_delivery_outlives_a_failure_of_the_spool(log, server, monkeypatch, caplog):

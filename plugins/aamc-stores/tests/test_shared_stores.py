@@ -122,6 +122,16 @@ def test_a_user_is_forgotten(log):
     assert set(store.forgotten(["ann", "bob"])) == {"ann"}
 
 
+def test_whatever_a_prompt_holds_its_user_is_forgotten(log):
+    store = log(store_text=True)
+    request = make_request(make_dataset(3))
+    asked = [Query("a\0b", user="ann"), Query('he said "ann"', user="bob"), Query("Hi", user='"ann"')]
+    decisions = [Decision(name, CHOSEN, 1.0, Preference()) for name in "def"]
+    store.decided(Records(decisions, attrs.evolve(request, queries=asked)))
+    assert store.forget("ann") == 1
+    assert [store.record(name).query.user for name in "def"] == [None, "bob", '"ann"']
+
+
 def test_a_stretch_says_what_it_follows(log):
     store = log()
     store.decided(records("d", "e"))
@@ -156,10 +166,16 @@ class Counting(Router):
         self.judged = read_json(folder / "judged.json")
 
 
-def test_a_server_that_was_emptied_is_learned_anew(request, log, server):
-    """As after a failover to a replica that knows nothing yet, or a lost append-only file."""
-    if not server.url.startswith("redis"):
-        pytest.skip("a PostgreSQL database that was emptied has no tables, which is an error")
+def empty(store) -> None:
+    """Leave nothing of a log, as a failover to a replica that knows nothing yet does, or a lost append-only file."""
+    if store.url.startswith("redis"):
+        store.drop()
+    else:
+        with store._writing() as connection:
+            store._run(connection, "TRUNCATE {entries}, {views}, {erasures}")
+
+
+def test_a_log_that_was_emptied_is_learned_anew(log):
     store, router = log(), Counting()
     learner = Learner(store, router, lambda _: None)
     store.decided(records("d", "e"))
@@ -167,7 +183,7 @@ def test_a_server_that_was_emptied_is_learned_anew(request, log, server):
         store.judged(Feedback(decision_id="d", quality=1.0, source=source))
     learner.flush(30)
     assert router.judged == {"1.0": 3}
-    store.drop()
+    empty(store)
     store.decided(records("f"))
     store.judged(Feedback(decision_id="f", quality=0.0))
     learner.flush(30)

@@ -211,7 +211,7 @@ class Evidence:
             for level, most in self._limits.items():  # the state may be of one that remembered more
                 while len(levels[level]) > most:
                     levels[level].popitem(last=False)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointError(f"this is no evidence of a bandit ({error!r}); use what it saved") from error
         with self._writing:
             self.selections, self._levels = selections, levels

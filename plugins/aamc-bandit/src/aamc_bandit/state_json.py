@@ -108,14 +108,27 @@ class JsonState:
             raise CheckpointError("it is no state of a bandit, and none of vLLM Semantic Router")
         if content.get("schema") != SCHEMA:
             raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: it was made by another version")
-        last, earlier, here = content.get("log"), content.get("earlier", []), first_decision(self._log)
+        last, earlier, here = content.get("log"), content.get("earlier", []), self._log_here()
         state: Any = content.get("began_with" if last == here else "learned")
         if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
             raise CheckpointError("it is incomplete")
         if here in earlier:
             raise CheckpointError("it went on to another log after it learned this one, whose entries would count twice")
         self._earlier = earlier if last == here else [*earlier, last]
+        if self._learned.entities("global") and self._learned.plain() != content.get("began_with"):
+            logger.warning("%s takes the place of what the router was trained on, or loaded; to start from that, move the file away", self._path)
         return state
+
+    def _log_here(self) -> str | None:
+        """Return what the log is known by, None of an empty one, which one whose server has just gone away must not be taken for.
+
+        Raises:
+            StoreAwayError: It has.
+        """
+        if (found := first_decision(self._log)) is None:
+            self._log.pending()  # this one raises
+            found = first_decision(self._log)
+        return found
 
     def _as_known(self, rated: Sequence[Rated]) -> list[Rated]:
         return [attrs.evolve(group, whose=self._known_as(group.whose)) if group.level == USER else group for group in rated]

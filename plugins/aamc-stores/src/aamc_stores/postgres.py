@@ -7,6 +7,7 @@ committed; therefore positions follow the order of commits and have no gaps.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from aamc_sdk.log import View
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.group_commit import carry_out
 from aamc_sdk.stores.ledger import MOST_VIEWS
-from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as
+from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as, user_of
 from aamc_sdk.stores.rules import Write
 from aamc_stores.connections import AWAY, Connections
 from aamc_stores.shared import SharedStore, Stretch
@@ -67,11 +68,14 @@ class PostgresStore(SharedStore):
                 self._run(connection, "INSERT INTO {views} (name, position, content, last) VALUES (%s, %s, %s, %s)", *values)
                 self._run(connection, "DELETE FROM {views} WHERE n NOT IN (SELECT n FROM {views} ORDER BY n DESC LIMIT %s)", MOST_VIEWS)
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
-        asked = "SELECT {columns} FROM {entries} WHERE kind = %s AND content::json -> 'query' ->> 'user' = %s"
+    def _forget(self, user: str) -> int:
+        """Erase a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM.
+
+        Its own JSON functions are no help: they fail at a zero character anywhere in a document, such as in a prompt.
+        """
+        asked = "SELECT {columns} FROM {entries} WHERE kind = %s AND strpos(content, %s) > 0"
         with self._writing() as connection:
-            rows = self._rows(connection, asked, DECISION, user)
+            rows = [row for row in self._rows(connection, asked, DECISION, json.dumps(user)) if user_of(row) == user]
             for row in map(erased, rows):
                 self._run(
                     connection, "UPDATE {entries} SET content = %s, embedding = NULL WHERE kind = %s AND id = %s", row.content, row.kind, row.id

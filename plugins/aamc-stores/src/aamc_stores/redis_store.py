@@ -75,8 +75,8 @@ class RedisStore(SharedStore):
 
         self._change(keep, [self._key("views"), self._key("epoch")])
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are. An append-only file holds their bytes until its next rewrite."""
+    def _forget(self, user: str) -> int:
+        """Erase a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
         asked = self._key(f"user:{user}")
 
         def erase(pipeline: Pipeline) -> int:

@@ -122,6 +122,15 @@ class SharedStore(LedgerStore):
             found = Stretch((), (), self._epoch, None)
         return join(after + len(found.rows), *found)
 
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions, on the server and in the spool; return how many they are.
+
+        What waits is delivered first, as it would bring the user back later. Another machine's spool is out of reach.
+        """
+        self.flush()
+        self._spool.forget(user)
+        return self._forget(user)
+
     def flush(self) -> None:
         """Bring what waits in the spool to the server.
 
@@ -227,6 +236,10 @@ class SharedStore(LedgerStore):
     @abc.abstractmethod
     def _stretch(self, after: int, limit: int) -> Stretch:
         """Return at most ``limit`` entries after a position, with what belongs to them."""
+
+    @abc.abstractmethod
+    def _forget(self, user: str) -> int:
+        """Erase a user's decisions on the server; return how many they are."""
 
     @abc.abstractmethod
     def _disconnect(self) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.exchange import Entry, entry_of, line_of
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row
+from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased
 from aamc_sdk.stores.rules import append, append_feedback
 
 _TABLE = """CREATE TABLE IF NOT EXISTS spool (
@@ -29,8 +29,11 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spool (
     refused TEXT)  -- why the server did not take it; NULL while it waits
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
+_PREPARE = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON", _TABLE, _INDEX)
 _ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(?1))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?2)))) ORDER BY n"""
+_DECIDED_FOR = """SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL
+    AND json_valid(line) AND json_extract(line, '$.decision.query.user') = ?"""
 _BUSY_SECONDS = 30.0
 
 
@@ -53,7 +56,7 @@ class Spool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _TABLE, _INDEX):
+            for statement in _PREPARE:
                 self._connection.execute(statement)
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
@@ -123,6 +126,14 @@ class Spool:
         """Keep an entry that the server refused, without offering it again."""
         with self._writing() as connection:
             connection.execute("UPDATE spool SET refused = ? WHERE n = ?", (why, number))
+
+    def forget(self, user: str) -> None:
+        """Erase a user from the decisions that the server refused."""
+        with self._writing() as connection:
+            for n, line in connection.execute(_DECIDED_FOR, (user,)).fetchall():
+                entry = entry_of(line)
+                if isinstance(entry, Row):
+                    connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erased(entry)), n))
 
     def close(self) -> None:
         """Let go of the file."""
