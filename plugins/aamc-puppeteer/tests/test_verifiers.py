@@ -55,6 +55,22 @@ def test_a_callback_may_say_why() -> None:
     assert judge(Callback(lambda task, answer: Verdict(False, "too short")), None, "?").why == "too short"
 
 
+def test_a_callback_says_true_or_false_and_nothing_that_counts_as_such() -> None:
+    async def later(task: Task, answer: str) -> bool:
+        return False
+
+    coroutine = later(Task(id="t", text="?"), "")
+    for said in ("no", 1, None, coroutine):
+        with pytest.raises(DataError, match="must return True, False or a Verdict, not"):
+            judge(Callback(lambda task, answer, said=said: said), None, "?")
+    coroutine.close()
+
+
+def test_a_verifier_that_there_is_not_is_told_with_all_that_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'exact'.*judge"):
+        named("exat")
+
+
 @pytest.mark.parametrize("verifier", [Exact(), Numeric()])
 def test_a_task_without_a_reference_cannot_be_compared(verifier: Verifier) -> None:
     with pytest.raises(DataError, match="task 't' has no reference"):

@@ -190,9 +190,17 @@ class Callback:
     decide: Callable[[Task, str], Verdict | bool]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Ask the function."""
+        """Ask the function.
+
+        Raises:
+            DataError: It returned something else, whose truth would mean nothing: that of a coroutine is always true.
+        """
         decided = self.decide(task, answer)
-        return decided if isinstance(decided, Verdict) else Verdict(bool(decided))
+        if isinstance(decided, bool):
+            return Verdict(decided)
+        if not isinstance(decided, Verdict):
+            raise DataError(f"a callback must return True, False or a Verdict, not {decided!r:.80}")
+        return decided
 
 
 def _reference(task: Task) -> str:
@@ -210,6 +218,8 @@ NAMED: Mapping[str, Callable[[], Verifier]] = {
     "complete-program": CompleteProgram,
 }
 """Verifiers that need nothing but a name. ``Callback`` and ``Judge`` need a function or a model."""
+JUDGE = "judge"
+"""How options call :class:`Judge`."""
 
 
 def named(name: str) -> Verifier:
@@ -219,5 +229,6 @@ def named(name: str) -> Verifier:
         ConfigError: There is none of that name.
     """
     if name not in NAMED:
-        raise ConfigError(f"there is no verifier {name!r}{nearest(name, NAMED)} (there are: {one_of(NAMED)})")
+        known = (*NAMED, JUDGE)
+        raise ConfigError(f"there is no verifier {name!r}{nearest(name, known)} (there are: {one_of(known)})")
     return NAMED[name]()

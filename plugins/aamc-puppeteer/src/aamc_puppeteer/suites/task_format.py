@@ -13,7 +13,7 @@ from aamc_puppeteer.agents.models import ChatModel, ModelConfig
 from aamc_puppeteer.suites import DIFFICULTIES, SUITES, load_suite
 from aamc_puppeteer.suites.published import PUBLISHED, read_published
 from aamc_puppeteer.tasks import Task, Verifier
-from aamc_puppeteer.verifiers import Judge, named
+from aamc_puppeteer.verifiers import JUDGE, Judge, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
@@ -91,9 +91,9 @@ class TaskSuites(DatasetFormat):
         return load_suite(name, seed=seed, size=self.config.size, difficulty=self.config.difficulty or None)
 
     def _verifier(self, name: str) -> Verifier:
-        if name != "judge":
+        if name != JUDGE:
             return named(name)
-        model = ChatModel(configure(ModelConfig, self.config.judge, where="judge"), self.services)
+        model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)
 
         async def ask(prompt: str) -> str:
             return (await model.ask(prompt)).text
