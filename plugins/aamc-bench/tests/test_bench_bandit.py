@@ -180,17 +180,26 @@ def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(o
     assert kept["regret"][0, 1, 1, -1] == pytest.approx(regret)
 
 
-def test_the_hierarchical_bootstrap_is_centred_and_as_wide_as_seeds_and_streams_differ() -> None:
+def test_intervals_are_students_over_seeds_of_a_figure_and_of_a_difference() -> None:
     rng = np.random.default_rng(0)
-    each = [shift + rng.normal(size=(1, 1, 5, 1)) for shift in (0.0, 10.0, 20.0)]
-    found = over_streams(each, 2000)[:, 0, 0, 0]
-    assert found[0] == pytest.approx(np.mean(each))
-    assert found[1:].mean() == pytest.approx(found[0], abs=0.3)
-    means = [one.mean() for one in each]
-    assert found[1:].std() == pytest.approx(np.sqrt(np.var(means) / 3 + 1 / 15), rel=0.15)
-    alike = over_streams([np.ones((2, 3, 4, 5))], 10)
-    assert alike.shape == (11, 2, 3, 5)
-    assert (alike == 1).all()
+    each = [shift + rng.normal(size=(1, 2, 5, 1)) for shift in (0.0, 10.0, 20.0)]
+    found = over_streams(each, 40_000)[:, 0, :, 0]
+    means = np.array([one.mean(axis=2)[0, :, 0] for one in each])
+    for drawn, seeds in ((found[:, 0], means[:, 0]), (found[:, 0] - found[:, 1], means[:, 0] - means[:, 1])):
+        assert drawn[0] == pytest.approx(seeds.mean())
+        half = 4.303 * seeds.std(ddof=1) / np.sqrt(3)  # Student's 97.5% quantile with 2 degrees
+        assert np.quantile(drawn[1:], [0.025, 0.975]) - seeds.mean() == pytest.approx([-half, half], rel=0.06)
+
+
+def test_the_streams_of_one_seed_stand_for_seeds_and_one_stream_has_no_interval() -> None:
+    streams = np.arange(4.0)
+    drawn = over_streams([streams.reshape(1, 1, 4, 1)], 40_000)[1:, 0, 0, 0]
+    half = 3.182 * streams.std(ddof=1) / 2
+    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([1.5 - half, 1.5 + half], rel=0.06)
+    alone = over_streams([np.ones((2, 3, 1, 5))], 10)
+    assert alone.shape == (11, 2, 3, 5)
+    assert (alone[0] == 1).all()
+    assert np.isnan(alone[1:]).all()
 
 
 def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
@@ -238,7 +247,7 @@ def test_the_command_leaves_tables_and_curves(aamc, outcomes: str, tmp_path: Pat
     assert len(places) == len(document["records"]) == 2 * 4
     for record in document["records"]:
         low, high = record["regret"]["ci95"]
-        assert 0 <= low <= record["regret"]["value"] <= high
+        assert low <= record["regret"]["value"] <= high
         assert (record["over_fixed"]["value"] == 0) or record["router"] != "best fixed"
         assert (record["saved"]["value"] == 0) or record["router"] != "published"
     assert "over best fixed" in (tmp_path / "found" / "regret.md").read_text()

@@ -163,7 +163,7 @@ class Block:
 
     Attributes:
         points: After how many decisions, ``[P]``.
-        figures: By name, mean over streams and resamples of it, ``[1 + B, scenarios, R + 1, P]``.
+        figures: By name, mean over streams and draws of what it may be, ``[1 + B, scenarios, R + 1, P]``.
     """
 
     points: Floats
@@ -207,19 +207,20 @@ def _upto(file: Mapping[str, Any], name: str, points: Floats) -> Floats:
 
 
 def over_streams(each: Sequence[Floats], resamples: int) -> Floats:
-    """Return the mean over seeds and their streams, and B resamples of it, ``[1 + B, scenarios, R + 1, P]``.
+    """Return the mean over seeds and their streams, and B draws of what it may be, ``[1 + B, scenarios, R + 1, P]``.
 
-    A resample draws seeds with replacement, and of each its streams with replacement: the hierarchical bootstrap.
-    The same streams are drawn for all routers, so differences between them are paired.
+    Draws are Student's: the mean plus sum_s z_s (m_s - mean) / sqrt(n (n - 1)) / sqrt(c / (n - 1)), where m_s is the mean of
+    a seed's streams, n the number of seeds, z are normal and c is chi-squared with n - 1 degrees. So each figure's quantiles, and
+    those of the difference of two routers, are those of Student's interval over seeds; a bootstrap of few seeds is too narrow. Of one
+    seed the streams stand for seeds; of one stream there is nothing to draw from, and draws are NaN.
 
     Args:
         each: Of each seed ``[scenarios, R + 1, streams, P]``.
         resamples: B.
     """
-    values = np.stack([np.moveaxis(one, 2, 0) for one in each])  # [S, K, ...]
-    rng, (seeds, streams) = np.random.default_rng(0), values.shape[:2]
-    drawn = [values.mean(axis=(0, 1))]
-    for _ in range(resamples):
-        seed = rng.integers(seeds, size=(seeds, 1))
-        drawn.append(values[seed, rng.integers(streams, size=(seeds, streams))].mean(axis=(0, 1)))
-    return np.stack(drawn)
+    units = np.stack([one.mean(axis=2) for one in each]) if len(each) > 1 else np.moveaxis(each[0], 2, 0)
+    mean, (rng, degrees) = units.mean(axis=0), (np.random.default_rng(0), len(units) - 1)
+    if not degrees:
+        return np.concatenate((mean[None], np.full((resamples, *mean.shape), np.nan)))
+    deviations = rng.normal(size=(resamples, len(units))) / np.sqrt(len(units) * rng.chisquare(degrees, size=(resamples, 1)))
+    return np.concatenate((mean[None], mean + np.tensordot(deviations, units - mean, axes=1)))

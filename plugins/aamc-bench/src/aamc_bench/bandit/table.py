@@ -28,7 +28,7 @@ NOTE = (
     "regret: the sum over a stream's decisions of the greatest reward that a candidate of that moment would have had there, less the chosen one's. "
     "over best fixed: less the regret of the candidate that was best in hindsight. saved vs published: that of published less the router's, on "
     "the same streams. estimates: what the estimator learned from other rows: what candidates did there (outcomes), or categories and complexity "
-    "alone (labels). Means over seeds and streams, with 95% intervals of the hierarchical bootstrap. "
+    "alone (labels). Means over seeds and streams, with Student's 95% intervals over seeds. "
     "Bold: less regret than every other router but yardsticks, each paired interval clear of zero."
 )
 PER_ROW = 4
