@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -226,19 +225,18 @@ class EpsilonGreedy(Thompson):
     Config = EpsilonGreedyOptions
 
 
-@lru_cache(64)
-def _in_order(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
-    """Return where each of some names stands in their order, and the names so ordered."""
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return order, [names[place] for place in order]
-
-
 def _likeliest(estimates: Estimates) -> list[str | None]:
     """Return each query's likeliest category, of equals the first by name; None where nothing is known of any."""
-    order, names = _in_order(estimates.category_names)
-    categories = estimates.categories[:, order]
-    rows = zip(categories.argmax(axis=1).tolist(), categories.max(axis=1).tolist(), strict=True)
-    return [names[place] if probability > 0 else None for place, probability in rows]
+    return [_likeliest_of(row, estimates.category_names) for row in estimates.categories.tolist()]
+
+
+def _likeliest_of(probabilities: list[float], names: Sequence[str]) -> str | None:
+    greatest = max(probabilities)
+    if not greatest > 0:
+        return None
+    if probabilities.count(greatest) == 1:  # nearly always, and quicker
+        return names[probabilities.index(greatest)]
+    return min(name for name, probability in zip(names, probabilities, strict=True) if probability == greatest)
 
 
 def _outcomes(table: Floats | None) -> Floats | None:
