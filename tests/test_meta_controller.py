@@ -236,6 +236,16 @@ def test_feedback_is_logged_once_with_the_call_it_came_with(controller: MetaCont
     assert all(feedback.time > 0 for feedback in found.feedback)
 
 
+def test_feedback_on_different_decisions_never_mixes_though_its_ids_be_the_same(controller: MetaController) -> None:
+    for decision_id in ("k", "k/e"):
+        controller.route("Hi", decision_id=decision_id)
+    assert controller.feedback("k/e", quality=1.0, source="f")
+    with pytest.raises(StoreError, match="'k/e/f' is in the log with other content; give the new one an id of its own"):
+        controller.feedback("k", quality=0.0, source="e/f")
+    assert controller.feedback("k", quality=0.0, source="e/f", id="k by e/f")
+    assert [(found.decision_id, found.quality) for found in controller.store.experience().feedback] == [("k/e", 1.0), ("k", 0.0)]
+
+
 def test_each_source_may_bring_figures_of_its_own(controller: MetaController) -> None:
     decision = controller.route("Hi")
     assert controller.feedback(decision.id, quality=1.0, cost_usd=0.0004)
