@@ -20,7 +20,7 @@ from aamc_bandit.thompson import EpsilonGreedy, Thompson, epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk import get_plugin_manager
+from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.config import configure
 from aamc_sdk.dataset import Dataset, Experience
@@ -397,6 +397,24 @@ def test_router_model_path_starts_from_a_checkpoint(tmp_path: Path) -> None:
     first.learn(log(("small", 1.0)))
     first.save(tmp_path)
     assert counts(make(router_model_path=str(tmp_path))) == [[1, 0], [0, 0], [0, 0]]
+
+
+def test_a_checkpoint_that_the_state_file_takes_the_place_of_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def serve(wins: int) -> None:
+        folder = tmp_path / f"{wins} wins"
+        folder.mkdir(exist_ok=True)
+        trained = make()
+        trained.learn(log(*[("small", 1.0)] * wins))
+        trained.save(folder)
+        router = {"name": "thompson", "router_model_path": str(folder), "storage_path": str(tmp_path / "state.json")}
+        with MetaController.build(router=router, store=f"sqlite:{tmp_path / 'log.db'}") as controller:
+            controller.feedback(controller.route("?").id, quality=1.0, source=f"after {wins}")
+
+    for _ in range(2):
+        serve(10)
+    assert "takes the place" not in caplog.text
+    serve(30)
+    assert f"{tmp_path / 'state.json'} takes the place of what the router was trained on" in caplog.text
 
 
 def test_a_router_model_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
