@@ -326,6 +326,25 @@ def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
     store.close()
 
 
+def test_a_postgres_whose_tables_are_put_right_takes_what_waited(request, tmp_path):
+    """Such as in the midst of somebody's migration, or before rights are given back: nothing may be set aside for that."""
+    server = request.getfixturevalue("postgres_server")
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1}
+    store = open_store(server.url, get_plugin_manager(), options)
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute(f"ALTER TABLE {options['prefix']}_entries RENAME TO elsewhere")
+        store.decided(records("d"))
+        store.judged(Feedback(decision_id="d", quality=1.0))
+        time.sleep(0.5)  # it is tried in vain
+        assert store.experience().decisions == []
+        admin.execute(f"ALTER TABLE elsewhere RENAME TO {options['prefix']}_entries")
+    wait_until(lambda: not store._spool.first(1))
+    assert store._spool.refused() == []
+    assert ids(store) == (["d"], ["d/explicit"])
+    store.drop()
+    store.close()
+
+
 def test_reading_beside_the_log_says_that_the_server_is_away(log, server):
     store = log()
     server.kill()

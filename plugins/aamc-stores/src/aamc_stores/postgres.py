@@ -22,7 +22,7 @@ from aamc_sdk.stores.group_commit import carry_out
 from aamc_sdk.stores.ledger import MOST_VIEWS
 from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as, user_of
 from aamc_sdk.stores.rules import Write
-from aamc_stores.connections import AWAY, Connections
+from aamc_stores.connections import Connections
 from aamc_stores.shared import SharedStore, Stretch
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _VERSIONS = (
     """ALTER TABLE {views} ADD COLUMN last TEXT NOT NULL DEFAULT '';
        ALTER TABLE {erasures} ADD COLUMN who TEXT""",  # a digest of who was forgotten
 )
+_OF_WHAT_IS_WRITTEN = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+"""Errors that another try would meet again. Any other is the server's, which may be put right: a full disk, rights or tables that are missing."""
 _PARTS: dict[str, Composable] = {
     "columns": SQL("kind, id, decision_id, candidate, content, time"),
     "named": SQL("((kind != 'feedback' AND decision_id = ANY(%(decisions)s)) OR (kind = 'feedback' AND id = ANY(%(feedback)s)))"),
@@ -217,8 +219,8 @@ class PostgresStore(SharedStore):
             raise self._refusal(error) from error
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
-        away = isinstance(error, AWAY) and not isinstance(error, psycopg.errors.ProgramLimitExceeded)  # a full disk is one as well, a long id is not
-        kind, advice = (StoreAwayError, "see that the server runs and its URL is right") if away else (StoreError, "nothing was written")
-        refused = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
-        refused.__cause__ = error
-        return refused
+        refused = isinstance(error, _OF_WHAT_IS_WRITTEN)
+        kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "see that the server runs and its URL is right")
+        explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
+        explained.__cause__ = error
+        return explained
