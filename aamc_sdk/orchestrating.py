@@ -21,7 +21,11 @@ from aamc_sdk.pools import find_pool
 from aamc_sdk.runs import ORCHESTRATOR, RESUME, Run, bare_services, is_complete, load_part, save_part
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import about_split, check_unchanged
+from aamc_sdk.types import Pool
 from aamc_sdk.world import dataset_readers
+
+OF_ROUTERS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
+"""Settings that say nothing of an orchestrator."""
 
 
 class OrchestratorTraining:
@@ -68,8 +72,7 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        pool = find_pool(self.settings.pool or "default", self.plugins)
-        lent = bare_services(pool, self.plugins, self.settings)
+        lent = lend(self.settings, self.plugins)
         part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, lent, self.choice.options, self.settings.preset)
         splits = read_tasks(self.settings, self.plugins, lent)
         if self.resumed:
@@ -78,11 +81,12 @@ class OrchestratorTraining:
             "router": "",
             ORCHESTRATOR: self.choice.name,
             "goal": ORCHESTRATOR,
+            "settings": {key: value for key, value in self.settings.plain().items() if key not in OF_ROUTERS},
             "resolved": {ORCHESTRATOR: unstructure(part.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, pool, lent.reward, details)
+        self.run.begin(self.settings, lent.pool if self.settings.pool else None, None, details)
         resumable = folder / RESUME
         metrics = part.train(
             Training(
@@ -94,6 +98,17 @@ class OrchestratorTraining:
             )
         )
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
+
+
+def lend(settings: Settings, plugins: Plugins, pool: Pool | None = None) -> Services:
+    """Return what an orchestrator is made with.
+
+    Args:
+        settings: What it is made from.
+        plugins: Where components come from.
+        pool: The candidates; those that the settings name when None, else the default ones.
+    """
+    return bare_services(pool or find_pool(settings.pool or "default", plugins), plugins, settings)
 
 
 def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
@@ -156,8 +171,9 @@ def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
     Raises:
         CheckpointError: The folder holds none, or a damaged one.
     """
-    if not is_complete(folder / ORCHESTRATOR):
+    if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
         raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator puppeteer")
     run = Run.open(folder)
-    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, bare_services(run.pool, plugins, run.settings))
+    pool = run.pool if run.settings.pool else None  # the folder's copy counts: the file may be another by now
+    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, lend(run.settings, plugins, pool))
     return part

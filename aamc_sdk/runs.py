@@ -162,14 +162,22 @@ class Run:
                 with suppress(OSError):
                     self.folder.rmdir()
 
+    def refuse_orchestrator(self) -> None:
+        """Raise where the folder is not about routers.
+
+        Raises:
+            CheckpointError: It holds an orchestrator.
+        """
+        if self.content["goal"] == ORCHESTRATOR:
+            raise CheckpointError(f"{self.folder} holds an orchestrator and no router; put it to work by: aamc orchestrate TASK --run {self.folder}")
+
     def refuse_evaluation(self) -> None:
         """Raise where the folder holds no parts of its own.
 
         Raises:
             CheckpointError: It is an evaluation of another run, which the message names, or holds an orchestrator.
         """
-        if self.content["goal"] == ORCHESTRATOR:
-            raise CheckpointError(f"{self.folder} holds an orchestrator and no router; put it to work by: aamc orchestrate TASK --run {self.folder}")
+        self.refuse_orchestrator()
         if self.content["goal"] == EVALUATION:
             raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
 
@@ -184,19 +192,21 @@ class Run:
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 
-    def begin(self, settings: Settings, pool: Pool, reward: Reward, details: Mapping[str, Any], seals: Iterable[Seal] = ()) -> None:
+    def begin(self, settings: Settings, pool: Pool | None, reward: Reward | None, details: Mapping[str, Any], seals: Iterable[Seal] = ()) -> None:
         """Write what the run is made of, before anything is trained.
 
         Args:
             settings: What it is made from.
-            pool: The candidates.
-            reward: The reward, whose scales are kept.
-            details: What else ``run.yaml`` says.
+            pool: The candidates; None where it has none of its own.
+            reward: The reward, whose scales are kept; None where there is none.
+            details: What else ``run.yaml`` says, or says instead.
             seals: What is trained on: by the run itself, then by the checkpoints that it takes over.
         """
         make_folder(self.folder)
-        reward.save(self.folder)
-        write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
+        if reward is not None:
+            reward.save(self.folder)
+        if pool is not None:
+            write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
         names = list(dict.fromkeys(seal.write(self.folder) for seal in seals))
         content = {"schema": 1, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))

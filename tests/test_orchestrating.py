@@ -102,6 +102,23 @@ def test_what_it_was_made_from_stands_in_its_folder(aamc) -> None:
     assert content["resolved"] == {"orchestrator": {"start": 0, "stop_at": 0}}
     assert sum(split["queries"] for split in content["splits"].values()) == 50
     assert content["settings"]["dataset"]["path"] == "50"
+    assert content["settings"].keys() == {"dataset", "pool", "preset", "seed", "device", "orchestrator"}
+    assert {path.name for path in Path("made").iterdir()} == {"run.yaml", "orchestrator"}
+
+
+def test_a_pool_that_was_named_is_kept_with_it(aamc, plugins) -> None:
+    Path("pool.yaml").write_text("candidates: [{name: mine}]")
+    status, _, err = aamc("--orchestrator", "counter", "--pool", "pool.yaml", "--out", "made")
+    assert status == 0, err
+    Path("pool.yaml").unlink()
+    assert load_orchestrator(Path("made"), plugins).services.pool.names == ("mine",)
+
+
+def test_a_folder_that_lacks_what_it_was_made_from_is_told_how_to_train_one(aamc, plugins) -> None:
+    aamc("--orchestrator", "counter", "--out", "made")
+    Path("made/run.yaml").unlink()
+    with pytest.raises(CheckpointError, match="aamc train --orchestrator puppeteer"):
+        load_orchestrator(Path("made"), plugins)
 
 
 def test_without_a_dataset_it_practises_on_its_own(aamc) -> None:

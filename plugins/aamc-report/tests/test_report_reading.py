@@ -153,3 +153,9 @@ def test_a_column_keeps_two_digits_of_its_least_number() -> None:
     write = aligned([0.0204154, 0.0000723, 0.0, float("nan")])
     assert [write(0.0204154), write(0.0000723)] == ["0.020415", "0.000072"]
     assert aligned([])(0.0) == "0"
+
+
+def test_the_folder_of_an_orchestrator_is_told_what_it_is_for(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("{schema: 1, settings: {}, router: '', goal: orchestrator, versions: {}}")
+    with pytest.raises(CheckpointError, match=r"holds an orchestrator and no router.*aamc orchestrate TASK"):
+        read_results(tmp_path)

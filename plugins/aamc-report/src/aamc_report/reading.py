@@ -24,9 +24,10 @@ def read_results(folder: Path) -> Results:
     """Read a run's folder.
 
     Raises:
-        CheckpointError: It is not a run, or one of its files is missing or damaged.
+        CheckpointError: It is not a run of routers, or one of its files is missing or damaged.
     """
     run = Run.open(folder)
+    run.refuse_orchestrator()
     content = _read_metrics(run.folder / "metrics.json")
     routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
