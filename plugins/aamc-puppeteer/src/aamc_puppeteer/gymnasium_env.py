@@ -20,7 +20,8 @@ from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.state import TaskState, Trajectory, answer
 from aamc_puppeteer.suites import load_suite, split_tasks
 from aamc_puppeteer.tasks import Task, check_tasks
-from aamc_sdk import Agent, Pool, get_plugin_manager
+from aamc_puppeteer.team import pool_of
+from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.features import Array32
@@ -80,7 +81,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         make = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed})).make
         if team is None:
             team = [make("agent", name, self.config.agent_options.get(name, {})) for name in self.config.agents]
-        self.pool = Pool(agent.spec for agent in team)
+        self.pool = pool_of(team)
         self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
         estimator = make("estimator", self.config.estimator, self.config.estimator_options)
         others = [*map(described, self.pool), *self.pool.names]

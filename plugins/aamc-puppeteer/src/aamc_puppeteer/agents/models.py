@@ -53,19 +53,19 @@ class ChatModel:
 
     Args:
         config: Which one, and how.
-        services: The run's seed, which the router's draws follow from.
+        services: The run's seed, which the router's draws follow from; it is 0 without them.
         controller: Chooses the model for each call, in place of one that the options name.
 
     Raises:
         ConfigError: The options name both a run and a router.
     """
 
-    def __init__(self, config: ModelConfig, services: Services, controller: MetaController | None = None) -> None:
+    def __init__(self, config: ModelConfig, services: Services | None, controller: MetaController | None = None) -> None:
         if config.run and config.router:
             raise ConfigError(f"a model is chosen by the router of a run or by a router of its own, not by both {config.run!r} and {config.router!r}")
         self.config = config
-        self._seed = services.seed
-        self._controller = controller
+        self._seed = 0 if services is None else services.seed
+        self._controller = controller or self._named_controller()
 
     async def ask(self, prompt: str, system: str = "") -> Reply:
         """Return what the model says to a prompt.
@@ -122,8 +122,7 @@ class ChatModel:
         """Return the model to ask: the router's choice, with our own prices where it has none."""
         config = self.config
         prices = Prices(config.input_usd_per_million, config.output_usd_per_million)
-        controller = self._controller = self._controller or self._named_controller()
-        if controller is None:
+        if (controller := self._controller) is None:
             return ModelSpec(config.model, prices=prices)
         decision = await controller.aroute(Query(prompt, output_tokens=config.max_output_tokens))
         chosen = controller.pool.candidates[controller.pool.index(decision.candidate)]
