@@ -1,0 +1,58 @@
+"""A million steps of PPO on a GPU and on the processor of the same machine: prints JSON.
+
+The simulator stays on the processor and is vectorised; updates go to the device. Options beside the defaults show when that pays:
+more candidates, wider networks, larger batches. ``return`` is the mean reward of the last rollout: the same on both, up to chance.
+
+    OMP_NUM_THREADS=1 python benchmarks/ppo_device.py
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import attrs
+import torch
+from aamc_bench.speed.decision import pool_of
+from aamc_environments.single import standalone
+from aamc_ppo.router import PPOConfig, PPORouter
+
+from aamc_sdk.interfaces import Training
+
+WARM_UP_STEPS = 65_536
+CASES: dict[str, tuple[int, dict[str, Any]]] = {
+    "defaults, 6 candidates": (6, {}),
+    "defaults, 100 candidates": (100, {}),
+    "hidden layers of 512, minibatches of 16,384": (
+        6,
+        {"hidden": 512, "minibatch": 16_384, "n_streams": 2048, "n_steps": 65_536, "total_timesteps": 262_144},
+    ),
+    "4,096 streams, minibatches of 32,768": (6, {"n_streams": 4096, "n_steps": 131_072, "minibatch": 32_768, "learning_rate": 2e-3}),
+}
+"""By name, the number of candidates and options."""
+
+
+def measure(device: str, candidates: int, options: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds of a training, wall-clock and the processor's, and what it ends with."""
+    world = standalone(pool_of(candidates))
+    training = Training(dataset=world.dataset("train"), env=world)
+    wanted = {"total_timesteps": 1_000_000, "validation_steps": 0, **options}
+    for steps in (WARM_UP_STEPS, wanted["total_timesteps"]):
+        router = PPORouter(PPOConfig(**wanted | {"total_timesteps": steps}), attrs.evolve(world.services, device=device))
+        wall, processor = time.perf_counter(), time.process_time()
+        curve = router.train(training)["curve"]
+    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - processor}
+    return {"steps": curve[-1]["step"], **seconds, "return": curve[-1]["return"]}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    found = {name: {device: measure(device, candidates, options) for device in devices} for name, (candidates, options) in CASES.items()}
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    print(json.dumps({"gpu": gpu, "torch": torch.__version__, "cases": found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
