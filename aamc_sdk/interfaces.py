@@ -370,11 +370,20 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """What an orchestration may use up: steps, USD, seconds."""
+    """What an orchestration may use up: steps, USD, seconds.
+
+    Raises:
+        ConfigError: A limit is not a number of at least 0; infinity is none.
+    """
 
     steps: int = 10
     cost_usd: float = float("inf")
     seconds: float = float("inf")
+
+    def __attrs_post_init__(self) -> None:
+        for name, limit in attrs.asdict(self).items():
+            if not isinstance(limit, int | float) or not limit >= 0:  # NaN is neither more nor less
+                raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 
 class Orchestrator(Part):

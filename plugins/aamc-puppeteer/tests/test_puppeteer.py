@@ -1,12 +1,16 @@
 """The orchestrator as the core uses it: steps, budgets, bad input, forked paths."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
-from aamc_puppeteer.forking import vote
+from aamc_puppeteer.episodes import begin
+from aamc_puppeteer.forking import Path, fork, vote
 from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.pipeline import Pipeline
 from aamc_puppeteer.state import ANSWER, Fault, Stop, TaskState
 from aamc_puppeteer.tasks import Task, Verdict
 
@@ -29,6 +33,15 @@ class Says(Agent):
         return AgentOutput(self.content, self.cost, self.metadata)
 
 
+class SlowToJudge(Says):
+    """An agent that works at once and takes long to judge."""
+
+    async def execute(self, state: TaskState) -> AgentOutput:
+        if "These answers" in state.task.text:
+            await asyncio.sleep(30)
+        return await super().execute(state)
+
+
 async def is_two(task: Task, answer: str) -> Verdict:
     return Verdict(answer == "2")
 
@@ -40,7 +53,7 @@ SUM = Task(id="sum", text="Add one and one.", verifier=is_two)
 def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
     made: list[Puppeteer] = []
 
-    def make(*agents: Agent, **options: Any) -> Puppeteer:
+    def make(*agents: Agent | str, **options: Any) -> Puppeteer:
         made.append(Puppeteer.of(agents, **options))
         return made[-1]
 
@@ -81,8 +94,24 @@ def test_an_agents_answer_ends_it(puppeteer_of: Callable[..., Puppeteer]) -> Non
 def test_money_and_time_end_it(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a"))
     assert len(steps_of(puppeteer, SUM, Budget(steps=9, cost_usd=1.0))) == 2
-    trajectory = asyncio.run(puppeteer.solve(SUM, Budget(steps=9, seconds=0.0)))
-    assert (trajectory.stop, len(trajectory.state.history)) == (Stop.OUT_OF_BUDGET, 1)
+
+
+@pytest.mark.parametrize("paths", [1, 2])
+@pytest.mark.parametrize("nothing", [{"seconds": 0.0}, {"cost_usd": 0.0}])
+def test_with_nothing_to_spend_nobody_works(puppeteer_of: Callable[..., Puppeteer], paths: int, nothing: dict[str, float]) -> None:
+    puppeteer, budget = puppeteer_of(Says("a"), Says("b"), paths=paths), Budget(steps=9, **nothing)
+    trajectory = asyncio.run(puppeteer.solve(SUM, budget))
+    assert (trajectory.stop, trajectory.state.history) == (Stop.OUT_OF_BUDGET, ())
+    assert [(step.content, step.cost_usd, step.final) for step in steps_of(puppeteer, SUM, budget)] == [("", 0.0, True)]
+
+
+@pytest.mark.parametrize("nothing", [{"seconds": 0.0}, {"cost_usd": 0.0}])
+def test_with_nothing_to_spend_no_pipeline_works(nothing: dict[str, float]) -> None:
+    async def work() -> list[Step]:
+        return [step async for step in pipeline.steps(episode, Budget(**nothing))]
+
+    pipeline, episode = Pipeline([Says("a")]), begin(0, SUM, 9, 0)
+    assert (asyncio.run(work()), episode.stop, episode.state.history) == ([], Stop.OUT_OF_BUDGET, ())
 
 
 @pytest.mark.parametrize(("task", "steps", "stop"), [(Task(id="e", text="  "), 3, Stop.FAILED), (SUM, 0, Stop.TRUNCATED)])
@@ -116,18 +145,83 @@ def test_tasks_that_teach_nothing_are_refused(puppeteer_of: Callable[..., Puppet
 
 def test_forked_paths_vote_within_the_budget(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a", "3"), Says("b"), Says("c"), paths=3, branches=3, fork_depth=1)
-    steps = steps_of(puppeteer, SUM, Budget(steps=4))
+    steps = steps_of(puppeteer, SUM, Budget(steps=3))
     assert [step.final for step in steps] == [False, False, False, True]
     assert steps[-1].content == "2"
     assert sum(step.cost_usd for step in steps) == 1.5
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 7])
+def test_each_path_has_a_turn_of_its_own(puppeteer_of: Callable[..., Puppeteer], most: int) -> None:
+    async def work() -> list[Step]:
+        return [step async for step in fork(puppeteer, SUM, Budget(steps=most), paths)]
+
+    paths: list[Path] = []
+    puppeteer = puppeteer_of(*(Says(name, name) for name in "abcd"), paths=6, branches=3, fork_depth=2)
+    steps = asyncio.run(work())
+    assert len(steps) == most + 1
+    routes = [tuple(turn.agent for turn in path.episode.state.history) for path in paths]
+    assert len(set(routes)) == len(routes)
+    turns = {id(turn) for path in paths for turn in path.episode.state.history}
+    assert (len(turns), all(routes)) == (most, True)
+    assert all(path.episode.stop is Stop.TRUNCATED for path in paths)
+    assert [path.probability for path in paths] == sorted((path.probability for path in paths), reverse=True)
+
+
+def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a"), Says("b"), paths=4)
+    puppeteer.probabilities = lambda states: np.array([[0.3, 0.3, 0.4] if state.history else [0.6, 0.3, 0.1] for state in states], np.float32)  # type: ignore[method-assign]  # a policy that is known
+    steps = steps_of(puppeteer, SUM, Budget(steps=9))
+    assert [step.final for step in steps] == [False, False, True]
 
 
 def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
     steps = steps_of(puppeteer, SUM, Budget(steps=3))
     assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
-    with pytest.raises(ConfigError, match="judge"):
-        steps_of(puppeteer_of(Says("a"), paths=2, join="judge"), SUM, Budget(steps=3))
+
+
+@pytest.mark.parametrize("names", ["", "gives 7"])
+def test_the_vote_decides_where_the_judge_names_none(puppeteer_of: Callable[..., Puppeteer], names: str) -> None:
+    judge = Says("judge", names or ValueError("error 2"))
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "3"), judge, paths=3, branches=3, fork_depth=1, join="judge", judge="judge")
+    steps = steps_of(puppeteer, SUM, Budget(steps=4))
+    assert (steps[-1].content, steps[-1].cost_usd) == ("3", 0.0 if not names else 0.5)
+
+
+def test_with_the_money_gone_no_judge_is_asked(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
+    steps = steps_of(puppeteer, SUM, Budget(steps=3, cost_usd=1.0))
+    assert [step.cost_usd for step in steps] == [0.5, 0.5, 0.0]
+
+
+def test_the_judge_has_the_time_that_is_left(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a", "3"), SlowToJudge("b"), paths=2, fork_depth=1, join="judge", judge="b")
+    began = time.monotonic()
+    steps = steps_of(puppeteer, SUM, Budget(steps=3, seconds=2.0))
+    assert time.monotonic() - began < 6
+    assert (len(steps), steps[-1].content in ("3", "2")) == (3, True)
+
+
+def test_a_judge_that_there_is_not_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'anna'"):
+        Puppeteer.of([Says("anna")], join="judge", judge="ana")
+
+
+def test_options_of_an_agent_that_there_is_not_are_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'calculator'"):
+        Puppeteer.of(["calculator"], agent_options={"calculater": {}})
+
+
+def test_models_that_there_are_not_are_told_before_anyone_works() -> None:
+    with pytest.raises(PoolError, match=r"nope\.yaml"):
+        Puppeteer.of(["planner"], agent_options={"planner": {"router": "random", "pool": "nope.yaml"}})
+
+
+def test_agents_by_name_get_their_options(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of("calculator", agent_options={"calculator": {"billed_seconds": 2.0, "usd_per_second": 1.0}})
+    steps = steps_of(puppeteer, Query("1 + 1"), Budget(steps=1))
+    assert steps[0].cost_usd == 2.0
 
 
 def test_votes_are_counted_whatever_the_spacing() -> None:

@@ -2,8 +2,9 @@
 
 The k most probable agents of a state are taken, not drawn, so what comes of them says nothing of the gradient of a
 policy that draws one: training plays single paths. Paths fork until ``fork_depth`` activations and while there are
-fewer than ``paths``; then each goes on by its own policy. The budget is that of all paths together, and the last
-step, which joins the answers, takes one of its steps.
+fewer than ``paths``; then each goes on by its own policy. A path begins with a turn of its own, so none votes for what
+another did; one whose most probable action is to stop ends there. The budget is that of all paths together. A judge's
+turn is one of its steps; a vote takes none.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from aamc_puppeteer.episodes import Running, begin
-from aamc_puppeteer.state import STOP, Activation, Stop, TaskState, answer
+from aamc_puppeteer.state import Activation, Stop, TaskState, answer
 from aamc_puppeteer.tasks import Task
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Step
 
 if TYPE_CHECKING:
+    from aamc_puppeteer.config import PuppeteerConfig
     from aamc_puppeteer.orchestrator import Puppeteer
 
 
@@ -51,21 +53,21 @@ async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Pat
         puppeteer: Decides.
         task: What to work on.
         budget: Of all paths together.
-        paths: An empty list, which gets the paths as they come up, for who wants to follow them.
+        paths: An empty list, which gets the paths as they come up, for who wants to follow them; at the end the most probable is first.
 
     Raises:
         ConfigError: A judge is to join the answers, and there is no such agent.
     """
     config = puppeteer.config
-    if config.join == "judge" and config.judge not in puppeteer.pool.names:
-        raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(puppeteer.pool.names)}), not {config.judge!r}")
-    allowed = budget.steps - 1
+    check_judge(config, puppeteer.pool.names)
+    allowed = budget.steps - (config.join == "judge")
     began = time.monotonic()
     spent = Spent()
     paths = [] if paths is None else paths
     paths.append(Path(begin(0, task, allowed, 0)))
+    _check_end(paths[0].episode, spent, allowed, budget, 0.0)
     while running := [path for path in paths if path.episode.stop is None]:
-        turns = _forked(puppeteer, paths, running)[: max(allowed - spent.activations, 0)]
+        turns = _forked(puppeteer, paths, running, allowed - spent.activations)
         seconds = budget.seconds - (time.monotonic() - began)
         done = await asyncio.to_thread(puppeteer.activate, [(name, path.episode.state) for path, name in turns], seconds)
         for (path, _), activation in zip(turns, done, strict=True):
@@ -75,35 +77,46 @@ async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Pat
             yield Step(decision=None, content=_said(activation), cost_usd=activation.cost)
         for path in paths:
             _check_end(path.episode, spent, allowed, budget, time.monotonic() - began)
+    paths.sort(key=lambda path: -path.probability)
     answers = [(given, path.probability) for path in paths if (given := answer(path.episode.state)) is not None]
-    if config.join == "judge" and len(answers) > 1:
-        verdict, cost = await _judge(puppeteer, task, [given for given, _ in answers])
-        yield Step(decision=None, content=verdict, cost_usd=cost, final=True)
-    else:
-        yield Step(decision=None, content=vote(answers), final=True)
+    verdict, cost = vote(answers), 0.0
+    seconds = budget.seconds - (time.monotonic() - began)
+    if config.join == "judge" and len(answers) > 1 and seconds > 0 and spent.cost < budget.cost_usd:
+        picked, cost = await _judge(puppeteer, task, [given for given, _ in answers], seconds)
+        verdict = picked or verdict
+    yield Step(decision=None, content=verdict, cost_usd=cost, final=True)
 
 
-def _forked(puppeteer: Puppeteer, paths: list[Path], running: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Decide for each running path; new paths are added. Return who is to be activated, by path."""
-    config = puppeteer.config
-    probabilities = puppeteer.probabilities([path.episode.state for path in running])
-    names = (*puppeteer.pool.names, STOP)
+def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
+    """Raise where answers are to be joined by an agent that there is not.
+
+    Raises:
+        ConfigError: ``join`` is ``judge``, and ``judge`` names none of the agents.
+    """
+    if config.join == "judge" and config.judge not in names:
+        raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
+
+
+def _forked(puppeteer: Puppeteer, paths: list[Path], running: Sequence[Path], most: int) -> list[tuple[Path, str]]:
+    """Decide for each running path; new paths are added. Return who is to be activated, by path, at most ``most``, the most probable first."""
+    config, names = puppeteer.config, puppeteer.pool.names
     turns: list[tuple[Path, str]] = []
-    for path, row in zip(running, probabilities, strict=True):
-        depth = len(path.episode.state.history)
-        free = config.paths - len(paths) + 1
-        width = min(config.branches, free) if depth < config.fork_depth else 1
-        trunk, state = path.probability, path.episode.state
-        for rank, place in enumerate(np.argsort(-row, kind="stable")[:width]):
-            branch = path
-            if rank:
-                branch = Path(Running(len(paths), state, costs=list(path.episode.costs[:depth])))
-                paths.append(branch)
-            branch.probability = trunk * float(row[place])
-            if names[place] == STOP:
-                branch.episode.stop = Stop.STOPPED
-            else:
-                turns.append((branch, names[place]))
+    others: list[tuple[float, Path, str]] = []
+    for path, row in zip(running, puppeteer.probabilities([path.episode.state for path in running]), strict=True):
+        if row.argmax() == len(names):
+            path.episode.stop = Stop.STOPPED
+            continue
+        best, *further = np.argsort(-row[:-1], kind="stable").tolist()
+        if len(path.episode.state.history) < config.fork_depth:
+            others += [(path.probability * float(row[place]), path, names[place]) for place in further[: config.branches - 1]]
+        path.probability *= float(row[best])
+        turns.append((path, names[best]))
+    turns = sorted(turns, key=lambda turn: -turn[0].probability)[:most]
+    free = min(config.paths - len(paths), most - len(turns))
+    for probability, trunk, name in sorted(others, key=lambda other: -other[0])[:free]:
+        branch = Path(Running(len(paths), trunk.episode.state, costs=list(trunk.episode.costs)), probability)
+        paths.append(branch)
+        turns.append((branch, name))
     return turns
 
 
@@ -128,15 +141,15 @@ def vote(answers: Sequence[tuple[str, float]]) -> str:
     return first[max(votes, key=lambda key: votes[key])] if votes else ""
 
 
-async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str]) -> tuple[str, float]:
-    """Return the answer that the judge picks by its number, the first where it names none, and what it cost."""
+async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
+    """Return the answer that the judge picks by its number, None where it names none of them, and what it cost."""
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
     question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with the number of the best one."
     state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
-    activation = (await asyncio.to_thread(puppeteer.activate, [(puppeteer.config.judge, state)], float("inf")))[0]
-    named = re.search(r"\d+", _said(activation))
-    number = int(named[0]) if named else 1
-    return answers[number - 1 if 1 <= number <= len(answers) else 0], activation.cost
+    activation = (await asyncio.to_thread(puppeteer.activate, [(puppeteer.config.judge, state)], seconds))[0]
+    named = re.search(r"\d+", "" if activation.output is None else activation.output.content)
+    picked = [given for number, given in enumerate(answers, start=1) if named and named[0] == str(number)]
+    return (picked[0] if picked else None), activation.cost
 
 
 def _said(activation: Activation) -> str:

@@ -14,15 +14,16 @@ from aamc_puppeteer.embedding import TextEmbedding
 from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
 from aamc_puppeteer.episodes import Player, Running, begin
 from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.forking import fork
+from aamc_puppeteer.forking import check_judge, fork
 from aamc_puppeteer.measures import in_words, summarise
 from aamc_puppeteer.recording import Recording
 from aamc_puppeteer.solving import solve, work_on
-from aamc_puppeteer.state import STOP, Activation, TaskState, Trajectory
+from aamc_puppeteer.state import Activation, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict, as_task, check_tasks, tasks_of
-from aamc_sdk import Agent, Estimator, Orchestrator, Pool, Query, Services, Training, get_plugin_manager
+from aamc_puppeteer.team import pool_of
+from aamc_sdk import Agent, Estimator, Orchestrator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.errors import CheckpointError, PoolError
+from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.features import Array32
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
@@ -43,6 +44,7 @@ class Puppeteer(Orchestrator):
         agents: The agents themselves, instead of those that ``config.agents`` names.
 
     Raises:
+        ConfigError: The options name an agent that there is not.
         PoolError: There is no agent, or two have one name.
     """
 
@@ -60,6 +62,11 @@ class Puppeteer(Orchestrator):
         if agents is None:
             agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
         self.use(agents)
+        names = self.pool.names
+        for name in config.agent_options:
+            if name not in names:
+                raise ConfigError(f"agent_options names {name!r}, which is none of the agents ({one_of(names)}){nearest(name, names)}")
+        check_judge(config, names)
 
     @classmethod
     def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, **options: Any) -> Puppeteer:
@@ -80,8 +87,9 @@ class Puppeteer(Orchestrator):
             return plugins.make(kind, name, lent, options)
 
         lent = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
-        made = [make("agent", agent, {}) if isinstance(agent, str) else agent for agent in agents]
-        return cls(configure(PuppeteerConfig, options, where="puppeteer"), lent, made)
+        config = configure(PuppeteerConfig, options, where="puppeteer")
+        made = [make("agent", agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
+        return cls(config, lent, made)
 
     def use(self, agents: Sequence[Agent]) -> None:
         """Take another set of agents; what was learned stays, and a newcomer is scored from its description.
@@ -89,9 +97,7 @@ class Puppeteer(Orchestrator):
         Raises:
             PoolError: There is no agent, or two have one name.
         """
-        self.pool = Pool(agent.spec for agent in agents)
-        if STOP in self.pool.names:
-            raise PoolError(f"no agent may be named {STOP!r}: that is the policy's own decision; rename it")
+        self.pool = pool_of(agents)
         self.close()
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)

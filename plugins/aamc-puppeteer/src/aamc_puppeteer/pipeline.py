@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from aamc_puppeteer.episodes import Running
 from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.state import Stop, answer
-from aamc_sdk import Agent, Pool
+from aamc_puppeteer.team import pool_of
+from aamc_sdk import Agent
 from aamc_sdk.interfaces import Budget, Step
 
 
@@ -26,12 +27,14 @@ class Pipeline:
     """
 
     def __init__(self, agents: Sequence[Agent], timeout: float = 60.0, max_characters: int = 20_000) -> None:
-        self.pool = Pool(agent.spec for agent in agents)
+        self.pool = pool_of(agents)
         self._executor = Executor(dict(zip(self.pool.names, agents, strict=True)), timeout, max_characters)
 
     async def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
         """Carry an episode on to its end, yielding each activation as it is done."""
         began = time.monotonic()
+        if episode.stop is None:
+            episode.check_end(budget, 0.0)
         for name in self.pool.names:
             if episode.stop is not None:
                 return

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 async def work_on(puppeteer: Puppeteer, episode: Running, budget: Budget) -> AsyncIterator[Step]:
     """Carry an episode on to its end, yielding each step; the last one's content is the answer."""
     began = time.monotonic()
+    if episode.stop is None:
+        episode.check_end(budget, 0.0)
     if episode.stop is not None:
         yield Step(decision=None, content="", final=True)
     while episode.stop is None:
