@@ -38,7 +38,7 @@ class TestBeforeTraining:
         status, out, err = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator")
         assert (status, out) == (0, "84\n"), err
         assert "calculator  84" in err
-        assert "stopped after 1 steps" in err
+        assert "stopped after 1 step, " in err
 
     def test_the_json_is_one_document(self, aamc: Aamc) -> None:
         status, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "parser,calculator", "--json")
@@ -50,6 +50,7 @@ class TestBeforeTraining:
         assert document["cost_usd"] == pytest.approx(sum(step["cost"] for step in document["steps"]))
 
     def test_episodes_are_added_to_a_file(self, aamc: Aamc) -> None:
+        Path("kept").mkdir()
         for task in ("1 + 1", "2 + 2"):
             aamc("orchestrate", task, "--agents", "calculator", "--trajectory", "kept/episodes.jsonl")
         assert [trajectory.state.task.text for trajectory in read_trajectories(Path("kept/episodes.jsonl"))] == ["1 + 1", "2 + 2"]
@@ -89,12 +90,42 @@ class TestBeforeTraining:
             (["1 + 1", "--agents", "calculator,calculator"], "twice"),
             (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
             (["1 + 1", "--agents", "calculator", "--file", "none.csv"], "does not exist"),
+            (["1 + 1", "--agents", "calculator", "--budget", "nan"], "is no number"),
+            (["1 + 1", "--agents", "calculator", "--seconds", "nan"], "is no number"),
+            (["1 + 1", "--agents", "calculator", "--graph", "graph.txt"], "name a file that ends in .png"),
+            (["1 + 1", "--agents", "calculator", "--set", "agent_optins.calculator={}"], "did you mean 'agent_options'"),
+            (["1 + 1", "--agents", "calculator", "--set", "agent_options.calculater.usd_per_second=1"], "did you mean 'calculator'"),
+            (["1 + 1", "--agents", "calculator", "--set", "agent_options.calculator.usd_per_secund=1"], "did you mean 'usd_per_second'"),
         ],
     )
     def test_wrong_usage_is_told(self, aamc: Aamc, arguments: list[str], words: str) -> None:
         status, _, err = aamc("orchestrate", *arguments)
         assert status == 2
         assert words in err
+
+    @pytest.mark.parametrize("option", ["--trajectory=.", "--trajectory=gone/episodes.jsonl", "--graph=gone/graph.png"])
+    def test_a_place_that_cannot_be_written_is_told_before_an_agent_works(self, aamc: Aamc, option: str) -> None:
+        status, out, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", option)
+        assert (status, out) == (1, "")
+        assert "cannot write" in err
+        assert "calculator" not in err
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_the_answer_is_told_even_where_its_record_is_lost(self, aamc: Aamc) -> None:
+        status, out, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", "--trajectory", "/dev/full")
+        assert (status, out) == (1, "2\n")
+        assert "cannot write /dev/full" in err
+
+    def test_agents_have_options_of_a_file_and_of_the_command_line(self, aamc: Aamc) -> None:
+        Path("options.yaml").write_text("agent_options: {calculator: {usd_per_second: 0.5, billed_seconds: 3}}")
+        given = ["--config", "options.yaml", "--set", "agent_options.calculator.billed_seconds=4"]
+        _, out, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", *given, "--json")
+        assert json.loads(out)["cost_usd"] == 2.0, err
+
+    def test_an_answer_does_not_steer_the_terminal(self, aamc: Aamc) -> None:
+        Path("page.txt").write_text("one\n\ttwo\x1b]0;title\x07\x9b1m")
+        _, out, _ = aamc("orchestrate", "Read page.txt", "--agents", "file-reader", "--file", "page.txt")
+        assert out == "one\n\ttwo\ufffd]0;title\ufffd\ufffd1m\n"
 
     def test_a_file_that_is_no_text_is_told(self, aamc: Aamc) -> None:
         Path("binary.csv").write_bytes(b"\xff\xfe\x00")
@@ -135,6 +166,11 @@ class TestAfterTraining:
 
         _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--agents", "calculator,python", "--json")
         assert {step["agent"] for step in json.loads(out)["steps"]} <= {"calculator", "python"}
+
+        billed = [part for name in ("calculator", "parser", "strings") for part in ("--set", f"agent_options.{name}.billed_seconds=1000")]
+        _, out, _ = aamc("orchestrate", "12 * (3 + 4)", "--steps", "1", *billed, "--json")
+        document = json.loads(out)
+        assert [step["cost"] for step in document["steps"]] == [1.0] * len(document["steps"]) != []
 
     def test_by_default_it_may_take_as_many_steps_as_in_training(self, aamc: Aamc) -> None:
         aamc("train", "--orchestrator", "puppeteer", *SHORT, "--set", "orchestrator.updates=0", "--set", "orchestrator.max_steps=2")

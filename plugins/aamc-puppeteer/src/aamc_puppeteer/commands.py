@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -20,11 +22,23 @@ if TYPE_CHECKING:
     from aamc_puppeteer.pipeline import Pipeline
     from aamc_puppeteer.state import Activation, Trajectory
     from aamc_puppeteer.tasks import Task
-    from aamc_sdk import Agent
     from aamc_sdk.interfaces import Budget, Step
-    from aamc_sdk.plugins import Plugins
 
 TRAJECTORIES = "trajectories.jsonl"
+
+
+class Amount(click.FloatRange):
+    """A number from 0, which may be infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no number: nothing is ever more than it."""
+        amount = super().convert(value, param, ctx)
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return amount
+
+
+AMOUNT = Amount(min=0)
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -34,10 +48,12 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--agents", metavar="A,B,...", help="Only these may be activated, even newcomers; before any training, each once in this order.")
 @click.option("--steps", type=click.IntRange(min=0), help="Most activations of agents; as trained by default.")
 @click.option("--paths", type=click.IntRange(min=1), help="Most paths side by side, whose answers are joined; as trained by default.")
-@click.option("--budget", "usd", type=click.FloatRange(min=0), default=float("inf"), metavar="USD", help="Stop when this is spent.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=float("inf"), help="Stop when these are over.")
+@click.option("--budget", "usd", type=AMOUNT, default=float("inf"), metavar="USD", help="Stop when this is spent.")
+@click.option("--seconds", type=AMOUNT, default=float("inf"), help="Stop when these are over.")
 @click.option("--file", "files", multiple=True, type=EXISTING, help="A text file that agents may read, such as a table.")
 @click.option("--documents", type=EXISTING, help="A text file of documents that agents may search, one a line.")
+@click.option("--config", "configs", multiple=True, type=EXISTING, help="A YAML file with agent_options, by agent; of several, later ones win.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"The file that the episode is added to; {TRAJECTORIES} of the run.")
 @click.option("--graph", type=click.Path(path_type=Path), help="Draw who was activated after whom, as PNG.")
 @JSON
@@ -49,27 +65,56 @@ def orchestrate(
 
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
-    from aamc_puppeteer.trajectories import append_trajectories
+    from aamc_puppeteer.engaging import agent_options, find_team, usual_steps
     from aamc_sdk.cli.output import console
     from aamc_sdk.interfaces import Budget
 
     work = _task(task, given["files"], given["documents"])
     names = None if agents is None else split_names(agents, "--agents", "calculator,python")
-    team, folder = _team(run, names, given["paths"], plugins_of(ctx))
-    steps = _usual_steps(team) if given["steps"] is None else given["steps"]
+    team, folder = find_team(run, names, given["paths"], agent_options(given["configs"], given["assignments"]), plugins_of(ctx))
+    path = kept or (folder or Path()) / TRAJECTORIES
+    _check_places(path, graph)
+    steps = usual_steps(team) if given["steps"] is None else given["steps"]
     budget = Budget(steps=steps, cost_usd=given["usd"], seconds=given["seconds"])
     began = time.monotonic()
     with console(stderr=True).status("working") as status:
         solved = asyncio.run(_solve(team, work, budget, status.console.print))
     team.close()
-    path = kept or (folder or Path()) / TRAJECTORIES
+    _show(solved, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+    _keep(solved, path, graph)
+    ctx.exit(1 if solved.answer is None else 0)
+
+
+def _check_places(kept: Path, graph: Path | None) -> None:
+    """Raise, before an agent is paid, where what happened cannot be written.
+
+    Raises:
+        click.UsageError: The figure's name does not end in .png.
+        OutputError: A place is a folder, lies in none, or may not be written.
+    """
+    from aamc_sdk.errors import OutputError
+
+    if graph is not None and graph.suffix.lower() != ".png":
+        raise click.UsageError(f"--graph draws a PNG; name a file that ends in .png, not {str(graph)!r}")
+    for place in (kept, *([] if graph is None else [graph])):
+        if place.is_dir():
+            raise OutputError(f"cannot write {place}: it is a folder; name a file in it")
+        if not place.parent.is_dir():
+            raise OutputError(f"cannot write {place}: there is no folder {place.parent}; make it, or choose another one")
+        if not os.access(place if place.exists() else place.parent, os.W_OK):
+            raise OutputError(f"cannot write {place}: it may not be written; choose another place with --trajectory or --graph")
+
+
+def _keep(solved: Solved, path: Path, graph: Path | None) -> None:
+    """Write what happened. It comes last: an answer that was paid for is told whatever becomes of its record."""
+    from aamc_puppeteer.trajectories import append_trajectories
+
     append_trajectories(path, solved.paths)
     if graph is not None:
         from aamc_puppeteer.drawing import draw_graph, save_png
 
         save_png(draw_graph(solved.paths, "Who was activated after whom"), graph)
-    _show(solved, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
-    ctx.exit(1 if solved.answer is None else 0)
+    click.echo(f"The episode is in {path}", err=True)
 
 
 def _task(text: str, files: Sequence[Path], documents: Path | None) -> Task:
@@ -88,50 +133,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
-
-
-def _team(run: Path | None, names: Sequence[str] | None, paths: int | None, plugins: Plugins) -> tuple[Puppeteer | Pipeline, Path | None]:
-    """Return who works, and the folder of their training; agents in the order given where nothing was ever trained.
-
-    Raises:
-        CheckpointError: There is no training, and no agents are named either.
-    """
-    from aamc_puppeteer.orchestrator import Puppeteer
-    from aamc_puppeteer.pipeline import Pipeline
-    from aamc_sdk.errors import CheckpointError
-    from aamc_sdk.orchestrating import load_orchestrator, newest_orchestrator
-
-    try:
-        folder = newest_orchestrator() if run is None else run
-    except CheckpointError as error:
-        if names is None:
-            raise CheckpointError(f"{error}; or name agents that work in a fixed order: --agents parser,calculator") from None
-        return Pipeline(_untrained(names, plugins)), None
-    puppeteer = load_orchestrator(folder, plugins)
-    if not isinstance(puppeteer, Puppeteer):
-        raise CheckpointError(f"{folder} holds an orchestrator of another kind, {type(puppeteer).__name__}; name a puppeteer's folder")
-    if paths is not None:
-        puppeteer.config = attrs.evolve(puppeteer.config, paths=paths)
-    if names is not None:
-        options = puppeteer.config.agent_options
-        puppeteer.use([puppeteer.services.make("agent", name, options.get(name, {})) for name in names])
-    return puppeteer, folder
-
-
-def _usual_steps(team: Puppeteer | Pipeline) -> int:
-    """Return the most activations of an episode in training; in a fixed order more than there are agents, so that it ends by itself."""
-    from aamc_puppeteer.orchestrator import Puppeteer
-
-    return team.config.max_steps if isinstance(team, Puppeteer) else len(team.pool) + 1
-
-
-def _untrained(names: Sequence[str], plugins: Plugins) -> list[Agent]:
-    from aamc_sdk.pools import find_pool
-    from aamc_sdk.runs import bare_services
-    from aamc_sdk.settings import read_settings
-
-    services = bare_services(find_pool("default", plugins), plugins, read_settings({}))
-    return [services.make("agent", name, {}) for name in names]
 
 
 @attrs.frozen
@@ -195,15 +196,17 @@ def _show(solved: Solved, about: dict[str, Any], as_json: bool) -> None:
         document = {"schema": 1, "task": first.state.task.text, "answer": solved.answer, "cost_usd": solved.cost, **about, **_path(first)}
         write_json_line(document | ({"paths": [_path(path) for path in solved.paths]} if len(solved.paths) > 1 else {}))
         return
+    from aamc_puppeteer.printing import harmless, tree
+
     if len(solved.paths) > 1:
-        from aamc_puppeteer.printing import tree
         from aamc_sdk.cli.output import console
 
         console(stderr=True).print(tree(solved.paths))
     end = first.stop.value.replace("_", " ") if len(solved.paths) == 1 else f"{len(solved.paths)} paths"
-    click.echo(f"{end} after {len(solved.turns)} steps, {solved.cost:.3g} USD; the episode is in {about['trajectory']}", err=True)
+    steps = len(solved.turns)
+    click.echo(f"{end} after {steps} {'step' if steps == 1 else 'steps'}, {solved.cost:.3g} USD", err=True)
     if solved.answer is not None:
-        click.echo(solved.answer)
+        click.echo(harmless(solved.answer))
 
 
 def _path(trajectory: Trajectory) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aamc_puppeteer.state import Activation, Trajectory, answer
 
 SHOWN = 100
 """Characters of a text that a line shows."""
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def tree(trajectories: Sequence[Trajectory]) -> Tree:
@@ -56,3 +57,8 @@ def short(text: str) -> str:
     flat = " ".join(text[: 10 * SHOWN].split())
     printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: SHOWN + 1])
     return printable if len(printable) <= SHOWN else printable[: SHOWN - 1] + "…"
+
+
+def harmless(text: str) -> str:
+    """Return a text without what would steer a terminal: lines and tabs stay, other control characters are shown as unprintable."""
+    return text.replace("\r\n", "\n").translate(_CONTROLS)
