@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -23,10 +24,9 @@ def fills(folder: Path, most_mb: int) -> bool:
                         pending.append(entry.path)
                     else:
                         used += entry.stat(follow_symlinks=False).st_size
-        except (FileNotFoundError, PermissionError):  # the program removed it meanwhile, or closed it, to itself as well
-            continue
-        except OSError:  # the path is too long
-            return True
+        except OSError as error:  # else the program removed it meanwhile, or closed it, to itself as well
+            if error.errno == errno.ENAMETOOLONG:
+                return True
         if used > most_mb << 20 or seen > MOST_FILES:
             return True
     return False
