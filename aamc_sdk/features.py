@@ -7,6 +7,7 @@ another size or order and for candidates that it never saw.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.requests import token_counts
 from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
@@ -83,12 +83,17 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     features = np.empty((len(queries), len(QUERY_NUMBERS) + len(names)), dtype=np.float32)
     features[:, 0] = estimates.complexity
     features[:, 1] = estimates.tool_use
-    features[:, 2:4] = np.log1p(token_counts(queries)) / 10
+    features[:, 2] = [_log_tokens(query.expected_prompt_tokens) for query in queries]
+    features[:, 3] = [_log_tokens(query.expected_output_tokens) for query in queries]
     features[:, 4:] = estimates.aligned(names)
     unknown = np.isnan(features)
     if np.count_nonzero(unknown):
         np.copyto(features, (*_UNKNOWN_QUERY, *[0.0] * len(names)), where=unknown)
     return features
+
+
+def _log_tokens(tokens: int) -> float:
+    return math.log1p(tokens) / 10
 
 
 def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward) -> Array32:
@@ -99,7 +104,7 @@ def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], r
     rows, candidates = mask.shape
     pair = np.empty((rows, len(PAIR_FEATURES), candidates), dtype=np.float32).swapaxes(1, 2)
     pair[..., :3] = reward.vector(expected)
-    pair[..., 3] = np.log1p(wait_ms / 1000)
+    pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0  # in service nobody waits, mostly
     pair[..., 4] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):

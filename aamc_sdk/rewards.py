@@ -42,7 +42,8 @@ class Scale:
         span = self.greatest - self.least
         if span <= 0:
             return np.zeros_like(values)
-        return np.asarray((self.greatest - values) / span)
+        goodness: Floats = (self.greatest - values) / span
+        return goodness
 
 
 class LinearReward(Reward):
