@@ -112,7 +112,7 @@ def lend(settings: Settings, plugins: Plugins, pool: Pool | None = None) -> Serv
 
 
 def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
-    """Return the settings with the dataset that the orchestrator practises on by default.
+    """Return the settings with the dataset that the orchestrator practises on by default, and the options that were given for one.
 
     Raises:
         ConfigError: It has none; the message asks for one.
@@ -122,7 +122,7 @@ def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
     default: str | None = plugins.load(ORCHESTRATOR, name).default_dataset
     if default is None:
         raise ConfigError(f"orchestrator {name!r} needs to be told what to practise on; name it with --dataset FORMAT:PATH")
-    return attrs.evolve(settings, dataset=Source.of(default, "dataset"))
+    return attrs.evolve(settings, dataset=attrs.evolve(Source.of(default, "dataset"), options=settings.dataset.options))
 
 
 def check_options(settings: Settings, plugins: Plugins) -> None:

@@ -126,6 +126,13 @@ def test_without_a_dataset_it_practises_on_its_own(aamc) -> None:
     assert 0 < json.loads(out)["steps"] < 50
 
 
+def test_options_of_a_dataset_that_nobody_named_are_those_of_its_own(aamc) -> None:
+    status, _, err = aamc("--orchestrator", "counter", "--set", "dataset.first=7", "--out", "made")
+    assert status == 0, err
+    dataset = yaml.safe_load(Path("made/run.yaml").read_text())["settings"]["dataset"]
+    assert dataset == {"name": "tiny", "path": "50", "first": 7}
+
+
 def test_one_without_its_own_dataset_asks_for_one(aamc) -> None:
     status, _, err = aamc("--orchestrator", "untaught")
     assert status == 2

@@ -92,7 +92,7 @@ def open_training(
         raise click.UsageError(f"an orchestrator is trained without {', '.join(useless or ['--export'])}; leave that out")
     settings = gather(**given)
     check_options(settings, plugins_of(ctx))
-    if given["dataset"] is None and settings.dataset.plain() == gather((), ()).dataset.plain():
+    if given["dataset"] is None and str(settings.dataset) == str(gather((), ()).dataset):  # nobody named one, whatever its options
         settings = choose_dataset(settings, plugins_of(ctx))
     assert settings.orchestrator is not None
     return OrchestratorTraining(settings, plugins_of(ctx), out or new_folder(settings.orchestrator.name), shown)
