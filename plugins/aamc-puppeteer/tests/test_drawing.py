@@ -85,6 +85,10 @@ class TestFigures:
         save_png(draw_training([_episode("$a_b$", verdict=Verdict(True))]), tmp_path / "one.png")
         assert imread(tmp_path / "one.png").shape[2] == 4
 
+    def test_a_training_in_which_nobody_ran_can_be_drawn(self, tmp_path: Path) -> None:
+        save_png(draw_training([_episode(), _episode()]), tmp_path / "none.png")
+        assert imread(tmp_path / "none.png").shape[2] == 4
+
     def test_png_files_are_written_whole(self, tmp_path: Path) -> None:
         save_png(draw_graph([_episode("a", "b")]), tmp_path / "new" / "graph.png")
         assert imread(tmp_path / "new" / "graph.png").size > 10_000

@@ -145,9 +145,12 @@ def _line(axes: Axes, title: str, episodes: Sequence[int], values: Sequence[floa
 
 def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapping[str, float]]) -> None:
     agents = sorted({agent for share in shares for agent in share}, key=lambda agent: -sum(share.get(agent, 0.0) for share in shares))
+    axes.set_title("who ran")
+    if not agents:
+        axes.text(0.5, 0.5, "no agent", ha="center", transform=axes.transAxes)
+        return
     heights = [[share.get(agent, 0.0) for share in shares] for agent in agents]
     axes.stackplot(episodes, heights, labels=[_short(agent) for agent in agents], colors=[COLOURS[n % len(COLOURS)] for n in range(len(agents))])
-    axes.set_title("who ran")
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, reverse=True)
 
