@@ -25,7 +25,7 @@ def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
     made: list[Puppeteer] = []
 
     def make(world: World, **options: Any) -> Puppeteer:
-        made.append(Puppeteer.of(world.members(), **{**world.options, **options}))
+        made.append(world.puppeteer(**options))
         return made[-1]
 
     yield make
@@ -48,7 +48,7 @@ SPECIALISTS = World.of_table(
 
 
 def test_the_sampled_policy_nears_the_optimum_with_fewer_steps(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(SPECIALISTS, updates=150)
+    puppeteer = puppeteer_of(SPECIALISTS, preset="quick", updates=150)
     curve = puppeteer.fit(SPECIALISTS.tasks(200))["curve"]
     assert share_of_optimum(puppeteer, SPECIALISTS) > 0.95
     first, last = ({name: np.mean([point[name] for point in part]) for name in ("success", "activations")} for part in (curve[:20], curve[-20:]))
@@ -81,7 +81,7 @@ LOOP = World(
 
 
 def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(LOOP, updates=150)
+    puppeteer = puppeteer_of(LOOP, preset="quick", updates=150)
     puppeteer.fit(LOOP.tasks(100))
     trajectory = puppeteer.play(LOOP.tasks(1), sample=False)[0]
     assert [activation.agent for activation in trajectory.state.history] == ["writer", "critic", "writer"]
@@ -117,6 +117,11 @@ def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppetee
     others = puppeteer_of(LOOP, **{**options, "hidden": 9})
     with pytest.raises(CheckpointError, match="options"):
         others.fit(tasks, folder=tmp_path, resume=True)
+    described = attrs.evolve(LOOP, agents=(attrs.evolve(LOOP.agents[0], description="Sings."), *LOOP.agents[1:]))
+    with pytest.raises(CheckpointError, match="agents"):
+        puppeteer_of(described, **options).fit(tasks, folder=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="tasks"):
+        puppeteer_of(LOOP, **options).fit(LOOP.tasks(21), folder=tmp_path, resume=True)
 
 
 def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
@@ -165,7 +170,7 @@ def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of
         newcomer_world("algebra", "geometry", "history", "chemistry", "anything"),
         newcomer_world("algebra", "geometry", "history", "chemistry", "anything", "grammar"),
     )
-    puppeteer = puppeteer_of(before, updates=200)
+    puppeteer = puppeteer_of(before, preset="quick", updates=200)
     puppeteer.fit(before.tasks(200))
     grammar = [task for task in after.tasks(500) if task.kind == "grammar"]
     puppeteer.use(after.members())

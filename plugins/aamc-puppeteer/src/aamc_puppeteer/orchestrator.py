@@ -69,13 +69,14 @@ class Puppeteer(Orchestrator):
         check_judge(config, names)
 
     @classmethod
-    def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, **options: Any) -> Puppeteer:
+    def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, preset: str | None = None, **options: Any) -> Puppeteer:
         """Return an untrained puppeteer of some agents.
 
         Args:
             agents: Who may be activated: agents, or the names of those that plugins offer.
             seed: All randomness follows from it.
-            **options: Those of :class:`PuppeteerConfig`.
+            preset: The name of options to begin with, such as ``quick``.
+            **options: Those of :class:`PuppeteerConfig`; they win over the preset.
 
         Raises:
             ConfigError: An option is unknown or wrong.
@@ -87,7 +88,7 @@ class Puppeteer(Orchestrator):
             return plugins.make(kind, name, lent, options)
 
         lent = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
-        config = configure(PuppeteerConfig, options, where="puppeteer")
+        config = configure(PuppeteerConfig, options, preset=preset, where="puppeteer")
         made = [make("agent", agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
         return cls(config, lent, made)
 
@@ -136,7 +137,7 @@ class Puppeteer(Orchestrator):
         progress: Progress | None = None,
         watch: Watch | None = None,
     ) -> Mapping[str, Any]:
-        """Learn by practising on tasks; return metrics, with the curve by update.
+        """Learn by practising on tasks, from the beginning, whatever was learned before; return metrics, with the curve by update.
 
         Args:
             tasks: What to practise on, each with a verifier.
@@ -146,7 +147,7 @@ class Puppeteer(Orchestrator):
             watch: Is told of the episodes of each update.
 
         Raises:
-            CheckpointError: Asked to resume, but the checkpoint is damaged or from other options.
+            CheckpointError: Asked to resume, but the checkpoint is damaged, or from other options, agents or tasks.
             DataError: There is no task, or one has no verifier.
         """
         from aamc_puppeteer.training import Job, one_thread
@@ -157,7 +158,7 @@ class Puppeteer(Orchestrator):
             learner, encoder = self.parts()
             self._trained_names = frozenset(self.pool.names)
             encoder.learn_tasks([task.text for task in tasks])
-            job = Job(self.config, self.services.seed, learner, self.player(), tasks, self.pool.names, folder, watch)
+            job = Job(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch)
             if resume:
                 job.restore()
             job.run(progress or Silence())

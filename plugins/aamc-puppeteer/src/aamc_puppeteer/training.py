@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.encoder import Features
+from aamc_puppeteer.encoder import Features, described
 from aamc_puppeteer.episodes import Played, Player
 from aamc_puppeteer.reinforce import Batch, Learner
 from aamc_puppeteer.rewards import discounted_returns
@@ -28,6 +29,7 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.features import Array32
 from aamc_sdk.files import read_arrays, to_json, write_arrays
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.types import Candidate
 
 CHECKPOINT = "checkpoint.npz"
 Watch = Callable[[int, Sequence[Trajectory]], None]
@@ -78,7 +80,7 @@ class Job:
         learner: What learns.
         player: Plays the episodes.
         tasks: What is practised on.
-        names: The agents.
+        agents: Who may be activated.
         curve: Figures of each update so far, of the episodes in which no agent was absent.
         folder: Where checkpoints are kept, if anywhere.
         watch: Is told of every episode.
@@ -89,7 +91,7 @@ class Job:
     learner: Learner
     player: Player
     tasks: Sequence[Task]
-    names: Sequence[str]
+    agents: Sequence[Candidate]
     folder: Path | None = None
     watch: Watch | None = None
     curve: list[dict[str, Any]] = attrs.field(factory=list)
@@ -113,8 +115,8 @@ class Job:
         config = self.config
         rng = np.random.default_rng((self.seed, self._done))
         drawn = rng.integers(len(self.tasks), size=config.episodes)
-        told = withholdings(rng, config.episodes, len(self.names), config.withheld)
-        there = absences(rng, config.episodes, len(self.names), config.absent_agents)
+        told = withholdings(rng, config.episodes, len(self.agents), config.withheld)
+        there = absences(rng, config.episodes, len(self.agents), config.absent_agents)
         played = self.player.play(
             lambda *seen: decide(self.learner, *seen), [self.tasks[place] for place in drawn], config.max_steps, rng, told=told, there=there
         )
@@ -126,7 +128,12 @@ class Job:
 
     def _made_for(self) -> dict[str, Any]:
         """Return what a checkpoint must agree on, in JSON's own types."""
-        return {"options": json.loads(to_json(attrs.asdict(self.config))), "seed": self.seed, "agents": list(self.names)}
+        return {
+            "options": json.loads(to_json(attrs.asdict(self.config))),
+            "seed": self.seed,
+            "agents": {agent.name: described(agent) for agent in self.agents},
+            "tasks": sha256(to_json([(task.id, task.text, task.reference) for task in self.tasks]).encode(errors="replace")).hexdigest(),
+        }
 
     def _keep(self) -> None:
         if self.folder is not None:
@@ -137,7 +144,7 @@ class Job:
         """Go on from the checkpoint; from the beginning where the training stopped before the first.
 
         Raises:
-            CheckpointError: It is damaged, or was made with other options, seed or agents.
+            CheckpointError: It is damaged, or was made with other options, seed, agents or tasks.
         """
         path = None if self.folder is None else self.folder / CHECKPOINT
         if path is None or not path.exists():
