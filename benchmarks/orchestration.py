@@ -1,9 +1,9 @@
 """The puppeteer on the built-in task suites with the real tool agents, beside what it must beat: prints JSON.
 
-For each suite and seed: tasks are generated and divided 70/10/20, the policy practises on the training tasks, and all policies work on
-the same test tasks. ``learned`` takes the most probable action, ``learned-sampled`` draws it; ``untrained`` and
-``untrained-sampled`` are the same policy before training. ``random`` activates any agent or stops. ``pipeline`` is the fixed order
-of agents that pays most on the training tasks, built greedily from their cheapest routes; the other ``pipeline-...`` are
+For each suite and seed: tasks are generated and divided 70/10/20, the policy practises on the training tasks with the options of preset
+``quick``, and all policies work on the same test tasks. ``learned`` takes the most probable action, ``learned-sampled`` draws it;
+``untrained`` and ``untrained-sampled`` are the same policy before training. ``random`` activates any agent or stops. ``pipeline`` is the
+fixed order of agents that pays most on the training tasks, built greedily from their cheapest routes; the other ``pipeline-...`` are
 the five most frequent of these routes, alone. ``cheapest-route`` is found by search with the answer known: nobody can do better.
 
 Figures are means over the test tasks of all seeds with 95% intervals by the bootstrap over tasks. ``learned_above`` has the paired differences in
@@ -35,6 +35,7 @@ from aamc_puppeteer.suites.routes import cheapest_route
 from aamc_puppeteer.tasks import Task
 
 from aamc_sdk import Agent, Services, get_plugin_manager
+from aamc_sdk.config import configure
 from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.files import plain
 from aamc_sdk.pools import default_pool
@@ -62,7 +63,7 @@ def one_seed(suite: str, seed: int, given: argparse.Namespace) -> tuple[Played, 
     """Train and play on one draw of tasks; return each policy's episodes on the test tasks, and how the training went."""
     train, _, test = split_tasks(load_suite(suite, seed=seed, size=given.size), seed)
     agents = team()
-    puppeteer = Puppeteer.of(agents, seed=seed, updates=given.updates, cost_weight=given.cost_weight, max_steps=given.steps)
+    puppeteer = Puppeteer.of(agents, seed=seed, preset="quick", updates=given.updates, cost_weight=given.cost_weight, max_steps=given.steps)
     executor = Executor({agent.spec.name: agent for agent in agents}, timeout=30.0, max_characters=20_000)
     rule, rng, played = puppeteer.config.rule, np.random.default_rng(seed), Played()
     played["untrained"], played["untrained-sampled"] = puppeteer.play(test), puppeteer.play(test, sample=True, seed=seed)
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["mixed"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--size", type=int, default=600, help="tasks of a suite")
-    defaults = PuppeteerConfig()
+    defaults = configure(PuppeteerConfig, {}, preset="quick")
     parser.add_argument("--updates", type=int, default=defaults.updates)
     parser.add_argument("--steps", type=int, default=defaults.max_steps, help="most activations of an episode")
     parser.add_argument("--cost-weight", type=float, default=defaults.cost_weight, help="reward that a USD takes away")

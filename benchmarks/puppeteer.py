@@ -73,12 +73,96 @@ def loops(seed: int) -> World:
     return World(agents=tuple(agents), kinds=tuple(kinds))
 
 
-WORLDS: Mapping[str, Callable[[int], World]] = {"specialists": specialists, "sequences": sequences, "loops": loops}
+def practice(_: int) -> World:
+    """Return a doctor's practice: each sort of case needs other agents in turn, who may fail, lose or muddle what there was."""
+    agents = {
+        "nurse": ("Takes samples and readings.", 0.05),
+        "laboratory": ("Analyses what was taken.", 0.4),
+        "radiologist": ("Takes and reads pictures.", 0.8),
+        "pharmacist": ("Prepares medicines.", 0.15),
+        "professor": ("Knows everything, at a price.", 4.0),
+        "student": ("Guesses.", 0.02),
+    }
+    fever = Kind(
+        name="fever",
+        text="Patient {number} has had a fever since Monday. Treat it.",
+        moves={
+            ("start", "nurse"): {"sample": 0.8, "start": 0.2},
+            ("sample", "laboratory"): {"germ": 0.85, "lost": 0.15},
+            ("lost", "nurse"): {"sample": 1.0},
+            ("germ", "pharmacist"): {"cured": 0.95, "germ": 0.05},
+            ("start", "professor"): {"cured": 1.0},
+            ("start", "student"): {"guess": 1.0},
+        },
+        solved={"germ": 0.35, "cured": 0.95, "guess": 0.15},
+    )
+    fall = Kind(
+        name="fall",
+        text="The man in room {number} fell off a ladder and cannot move his arm.",
+        moves={
+            ("start", "radiologist"): {"picture": 0.75, "start": 0.25},
+            ("picture", "nurse"): {"cast": 0.9, "picture": 0.1},
+            ("cast", "radiologist"): {"healed": 1.0},
+            ("cast", "student"): {"start": 1.0},
+            ("start", "student"): {"guess": 1.0},
+        },
+        solved={"picture": 0.3, "cast": 0.75, "healed": 0.95, "guess": 0.2},
+    )
+    check = Kind(
+        name="check",
+        text="Insurance number {number}: say whether she may fly.",
+        moves={
+            ("start", "nurse"): {"readings": 1.0},
+            ("readings", "laboratory"): {"values": 0.7, "muddle": 0.3},
+            ("readings", "student"): {"muddle": 1.0},
+            ("muddle", "nurse"): {"readings": 1.0},
+            ("values", "professor"): {"verdict": 1.0},
+            ("values", "pharmacist"): {"verdict": 0.6, "values": 0.4},
+        },
+        solved={"readings": 0.2, "values": 0.5, "verdict": 0.97},
+    )
+    made = tuple(WorldAgent(name=name, description=description, cost=cost) for name, (description, cost) in agents.items())
+    return World(agents=made, kinds=(fever, fall, check), steps=7)
+
+
+def workshop(_: int) -> World:
+    """Return a workshop: a piece is measured and carved again, two to four times, either of which may fail; varnish undoes a measure."""
+    agents = {
+        "carver": ("Carves wood.", 0.25),
+        "gauge": ("Measures.", 0.1),
+        "varnisher": ("Varnishes.", 0.05),
+        "porter": ("Carries things.", 0.02),
+        "painter": ("Paints.", 0.3),
+        "master": ("Makes fine things, slowly.", 2.5),
+    }
+    kinds = []
+    for rounds, piece in enumerate(("spoon", "chair", "violin"), start=1):
+        moves: dict[tuple[str, str], Mapping[str, float]] = {("start", "carver"): {"draft 0": 1.0}}
+        for turn in range(rounds):
+            moves[f"draft {turn}", "gauge"] = {f"sized {turn}": 0.9, f"draft {turn}": 0.1}
+            moves[f"sized {turn}", "carver"] = {f"draft {turn + 1}": 0.95, f"draft {turn}": 0.05}
+            moves[f"sized {turn}", "varnisher"] = {f"draft {turn}": 1.0}
+        solved = {f"draft {turn}": 0.1 + 0.15 * turn for turn in range(rounds)} | {f"draft {rounds}": 0.97}
+        if rounds == 1:
+            moves["start", "master"] = {"masterpiece": 0.7, "start": 0.3}
+            solved["masterpiece"] = 0.9
+        kinds.append(Kind(name=piece, text=f"Make a {piece} of {{number}} mm.", moves=moves, solved=solved))
+    made = tuple(WorldAgent(name=name, description=description, cost=cost) for name, (description, cost) in agents.items())
+    return World(agents=made, kinds=tuple(kinds), steps=9)
+
+
+WORLDS: Mapping[str, Callable[[int], World]] = {
+    "specialists": specialists,
+    "sequences": sequences,
+    "loops": loops,
+    "practice": practice,
+    "workshop": workshop,
+}
 
 
 def learn(world: World, seed: int) -> dict[str, float]:
     """Return how near a trained policy comes to the optimum, and how its episodes changed."""
-    puppeteer = Puppeteer.of(world.members(), seed=seed, **world.options)
+    puppeteer = world.puppeteer(seed=seed)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
     figures = {"optimum": world.optimum}
     for name, sample in (("sampled", True), ("greedy", False)):
@@ -103,7 +187,7 @@ def timed(work: Callable[[], Any]) -> dict[str, float]:
 def training() -> dict[str, float]:
     """Return the time of 400 updates of 32 episodes on the built-in suite, with the tools."""
     train, _, _ = split_tasks(load_suite("mixed", size=400))
-    puppeteer = Puppeteer.of(TOOLS, updates=400)
+    puppeteer = Puppeteer.of(TOOLS, preset="quick", updates=400)
     figures = timed(lambda: puppeteer.fit(train))
     puppeteer.close()
     return figures

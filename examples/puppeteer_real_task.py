@@ -18,7 +18,7 @@ def main(seed: int = 0) -> None:
     """Train for a few seconds; print what held-out questions came to before and after, and one of them as a tree."""
     train, _, test = split_tasks(load_suite("tables", seed=seed), seed)
     # Each activation costs 0.001 USD; a weight of 100 makes ten of them worth a right answer.
-    puppeteer = Puppeteer.of(["table", "calculator", "parser", "strings"], seed=seed, max_steps=6, cost_weight=100.0, updates=120)
+    puppeteer = Puppeteer.of(["table", "calculator", "parser", "strings"], seed=seed, preset="quick", max_steps=6, cost_weight=100.0, updates=120)
     report("untrained", puppeteer, test)
     puppeteer.fit(train)
     report("trained", puppeteer, test)

@@ -29,7 +29,7 @@ EPISODES = 2000
 @pytest.fixture(scope="module")
 def puppeteer() -> Iterator[Puppeteer]:
     """A puppeteer whose policy and baseline are neither new nor good."""
-    puppeteer = Puppeteer.of(WORLD.members(), seed=1, updates=5, episodes=8, hidden=8, absent_agents=0.0, **WORLD.options)
+    puppeteer = WORLD.puppeteer(seed=1, preset="quick", updates=5, episodes=8, hidden=8, absent_agents=0.0)
     puppeteer.fit(WORLD.tasks(50))
     yield puppeteer
     puppeteer.close()

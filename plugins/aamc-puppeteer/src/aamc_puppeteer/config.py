@@ -13,6 +13,7 @@ from aamc_sdk import option
 
 AGENT_TIMEOUT, MAX_CHARACTERS = 60.0, 20_000
 JOINS = ("vote", "judge")
+_RULE = RewardRule()
 
 
 @attrs.frozen(kw_only=True)
@@ -27,13 +28,13 @@ class EpisodeOptions:
     agent_timeout: float = option(AGENT_TIMEOUT, "seconds after which an agent's turn counts as failed", above=0)
     max_characters: int = option(MAX_CHARACTERS, "characters of an output that are kept", at_least=1)
 
-    reward: str = option("step", "equation of the reward; see the reference page", choices=REWARDS)
-    success_reward: float = option(1.0, "r where the verifier calls the answer right")
-    failure_reward: float = option(0.0, "r where it does not")
-    cost_weight: float = option(5.0, "lambda: reward that a USD takes away", at_least=0)
-    discount: float = option(0.99, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
-    step_factor: float = option(0.002, "F of reward 'log': cost of late steps, in USD", at_least=0)
-    step_scale: float = option(8.0, "phi of reward 'log': steps after which cost grows slowly", above=0)
+    reward: str = option(_RULE.name, "equation of the reward; see the reference page", choices=REWARDS)
+    success_reward: float = option(_RULE.success, "r where the verifier calls the answer right")
+    failure_reward: float = option(_RULE.failure, "r where it does not")
+    cost_weight: float = option(_RULE.cost_weight, "lambda: reward that a USD takes away", at_least=0)
+    discount: float = option(_RULE.discount, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
+    step_factor: float = option(_RULE.step_factor, "F of reward 'log': cost of late steps, in USD", at_least=0)
+    step_scale: float = option(_RULE.step_scale, "phi of reward 'log': steps after which cost grows slowly", above=0)
 
     @property
     def rule(self) -> RewardRule:
@@ -53,9 +54,9 @@ class EpisodeOptions:
 class PuppeteerConfig(EpisodeOptions):
     """Options of ``puppeteer``."""
 
-    updates: int = option(1000, "gradient steps", at_least=0)
-    episodes: int = option(32, "episodes of one update, played side by side", at_least=1)
-    learning_rate: float = option(0.01, "step size of Adam; falls to a tenth in the last third", above=0)
+    updates: int = option(2000, "gradient steps", at_least=0)
+    episodes: int = option(64, "episodes of one update, played side by side", at_least=1)
+    learning_rate: float = option(0.003, "step size of Adam; falls to a tenth in the last third", above=0)
     entropy_bonus: float = option(0.3, "weight of the policy's entropy at first, in normalised reward per nat; falls to 0", at_least=0)
     gradient_clip: float = option(1.0, "greatest length of the policy's gradient, and of the baseline's", above=0)
     absent_agents: float = option(0.2, "share of training episodes in which some agents are missing", at_least=0, at_most=1)
@@ -73,7 +74,7 @@ class PuppeteerConfig(EpisodeOptions):
     judge: str = option("", "agent that picks one of the answers where join is 'judge'")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"updates": 400},
+        "quick": {"updates": 1000, "episodes": 32, "learning_rate": 0.01},
         "full": {},
-        "paper": {"reward": "log", "learning_rate": 1e-4, "updates": 2000},
+        "paper": {"reward": "log", "learning_rate": 1e-4},
     }

@@ -27,7 +27,7 @@ REWARDS = ("step", "total", "log")
 
 @attrs.frozen(kw_only=True)
 class RewardRule:
-    """How an episode is paid. The defaults suit costs of about 1; the puppeteer's options have those for USD.
+    """How an episode is paid. The defaults suit costs in USD.
 
     Attributes:
         name: One of ``REWARDS``.
@@ -42,9 +42,9 @@ class RewardRule:
     name: str = "step"
     success: float = 1.0
     failure: float = 0.0
-    cost_weight: float = 0.1
+    cost_weight: float = 5.0
     discount: float = 0.99
-    step_factor: float = 0.1
+    step_factor: float = 0.002
     step_scale: float = 8.0
 
     def outcome(self, correct: bool) -> float:

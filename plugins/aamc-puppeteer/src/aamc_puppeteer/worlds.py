@@ -7,8 +7,8 @@ with some probability. The policy sees what was said, never the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -21,6 +21,10 @@ from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Agent, AgentOutput
 from aamc_sdk.types import Candidate
 
+if TYPE_CHECKING:
+    from aamc_puppeteer.orchestrator import Puppeteer
+
+_RULE = RewardRule(cost_weight=0.1, step_factor=0.1)
 _STATE = "state"
 """Where an output says, to other agents of the world alone, in which state it left the task."""
 
@@ -31,11 +35,11 @@ class Kind:
 
     Attributes:
         name: What names it.
-        text: What is asked; the only thing by which a policy can tell kinds apart at first.
+        text: What is asked; the only thing by which a policy can tell kinds apart at first. ``{number}`` becomes another one in each task.
         start: The state in which it begins.
         moves: For a state and an agent, the probability of each next state; an agent that is not named changes nothing.
-        solved: The probability that the answer is right, by state; 0 where none is given.
-        says: What an agent says when it leaves the task in a state; by default the state's name.
+        solved: The probability that the answer is right, by state; 0 where none is given, and at the start, before anyone said anything.
+        says: What an agent says when it leaves the task in a state; by default the state's name. The states say different things.
     """
 
     name: str
@@ -49,6 +53,17 @@ class Kind:
         for (state, agent), following in self.moves.items():
             if any(chance < 0 for chance in following.values()) or abs(sum(following.values()) - 1) > 1e-9:
                 raise ConfigError(f"{self.name}: what {agent!r} does in state {state!r} needs probabilities that sum to 1, not {dict(following)!r}")
+        if self.solved.get(self.start):
+            raise ConfigError(f"{self.name}: state {self.start!r} cannot be solved, as there is no answer at the start; move to another state")
+        said = [self.said(state) for state in self.states]
+        if len(set(said)) < len(said):
+            raise ConfigError(f"{self.name}: states must say different things, as the answer tells the state; they say {one_of(said)}")
+
+    @property
+    def states(self) -> frozenset[str]:
+        """All states that are named."""
+        reached = {state for following in self.moves.values() for state in following}
+        return frozenset({self.start, *(state for state, _ in self.moves), *reached, *self.solved})
 
     def following(self, state: str, agent: str) -> Mapping[str, float]:
         """Return the probability of each state after an agent's turn."""
@@ -76,13 +91,13 @@ class World:
         agents: Who may be activated.
         kinds: What there is to do.
         steps: Most activations of an episode.
-        rule: How episodes are paid; (1) or (3), as (2) depends on more than the state.
+        rule: How episodes are paid; (1) or (3), as (2) depends on more than the state. The default suits costs of about 1.
     """
 
     agents: tuple[WorldAgent, ...] = attrs.field()
     kinds: tuple[Kind, ...] = attrs.field()
     steps: int = 8
-    rule: RewardRule = attrs.field(factory=RewardRule)
+    rule: RewardRule = _RULE
 
     def __attrs_post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
@@ -131,15 +146,28 @@ class World:
 
     def members(self) -> list[Agent]:
         """Return the agents, ready to be activated."""
-        kinds = {kind.text: kind for kind in self.kinds}
+        kinds = {kind.name: kind for kind in self.kinds}
         return [_Member(agent, kinds) for agent in self.agents]
+
+    def puppeteer(self, *, seed: int = 0, **options: Any) -> Puppeteer:
+        """Return an untrained puppeteer of the agents, whose steps and rewards are the world's.
+
+        Args:
+            seed: All randomness follows from it.
+            **options: Those of :class:`aamc_puppeteer.config.PuppeteerConfig`.
+        """
+        from aamc_puppeteer.orchestrator import Puppeteer
+
+        return Puppeteer.of(self.members(), seed=seed, **{**self.options, **options})
 
     def tasks(self, count: int, seed: int = 0) -> list[Task]:
         """Return tasks, the kinds in turn."""
         made: list[Task] = []
         for number in range(count):
             kind = self.kinds[number % len(self.kinds)]
-            made.append(Task(id=f"{kind.name}-{number}", text=kind.text, kind=kind.name, verifier=_Chance(kind, seed)))
+            name = f"{kind.name}-{number}"
+            drawn = round(10 + 990 * uniform(seed, f"number of {name}"))
+            made.append(Task(id=name, text=kind.text.replace("{number}", str(drawn)), kind=kind.name, verifier=_Chance(kind, seed)))
         return made
 
     @property
@@ -156,7 +184,7 @@ class World:
     def _solve(self, kind: Kind) -> Mapping[tuple[str, int], tuple[float, str]]:
         """Return the value and the best action of each state and number of steps left, by Bellman's equation."""
         rule = self.rule
-        states = {kind.start, *(state for state, _ in kind.moves), *(state for following in kind.moves.values() for state in following)}
+        states = kind.states
         worth = {state: rule.failure + (rule.success - rule.failure) * kind.solved.get(state, 0.0) for state in states}
         solved: dict[tuple[str, int], tuple[float, str]] = {}
         for left in range(self.steps + 1):
@@ -191,7 +219,7 @@ class _Member(Agent):
         self._kinds = kinds
 
     async def execute(self, state: TaskState) -> AgentOutput:
-        kind = self._kinds[state.task.text]
+        kind = self._kinds[state.task.id.rpartition("-")[0]]
         following = kind.following(standing(state, kind), self._agent.name)
         reached = np.cumsum(list(following.values()))
         place = int(np.searchsorted(reached, uniform(state.luck, f"{len(state.history)}") * reached[-1], side="right"))
@@ -208,5 +236,5 @@ class _Chance:
     seed: int
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        chances: Sequence[float] = [chance for state, chance in self.kind.solved.items() if self.kind.said(state) == answer]
-        return Verdict(uniform(self.seed, task.id) < max(chances, default=0.0))
+        chance = next((chance for state, chance in self.kind.solved.items() if self.kind.said(state) == answer), 0.0)
+        return Verdict(uniform(self.seed, task.id) < chance)
