@@ -83,12 +83,13 @@ def cores() -> int:
 
 
 SCRIPT = f"""
-import sys
+import signal, sys
 from pathlib import Path
 from aamc_bench import grid
 from aamc_bench.grid import Job, run_grid
 from aamc_sdk.interfaces import Silence
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests in the background has it ignored
     jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 60}})]
     run_grid(jobs, Path(sys.argv[1]), 1, Silence())
 """
