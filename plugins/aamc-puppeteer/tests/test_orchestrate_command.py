@@ -88,6 +88,7 @@ class TestBeforeTraining:
             (["  "], "must not be empty"),
             (["1 + 1", "--agents", "calculater"], "did you mean 'calculator'"),
             (["1 + 1", "--agents", "calculator,calculator"], "twice"),
+            (["1 + 1", "--agents", "calculator", "--paths", "2"], "needs a policy"),
             (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
             (["1 + 1", "--agents", "calculator", "--file", "none.csv"], "does not exist"),
             (["1 + 1", "--agents", "calculator", "--budget", "nan"], "is no number"),

@@ -64,6 +64,8 @@ def find_team(
         if names is None:
             raise CheckpointError(f"{error}; or name agents that work in a fixed order: --agents parser,calculator") from None
         _check_known(options, names)
+        if paths is not None:
+            raise ConfigError("--paths needs a policy that says where to fork; train one with: aamc train --orchestrator puppeteer") from None
         return Pipeline(_made(lend(read_settings({}), plugins).make, names, options)), None
     puppeteer = load_orchestrator(folder, plugins)
     if not isinstance(puppeteer, Puppeteer):
