@@ -117,7 +117,8 @@ class Encoder:
             self._write_turns(state.history, pair[row], ran[row])
         pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2)
         pair[:, :, 7] = 2 * task_words @ self._words.T / LENGTH**2
-        pair[:, :, 8] = 2 * _directions(tasks) @ self._meaning.T
+        with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+            pair[:, :, 8] = 2 * _directions(tasks) @ self._meaning.T
         pair[:, :, 9] = _relative(pair[:, :, 7])
         pair[:, :, 10] = _relative(pair[:, :, 8])
         numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
