@@ -6,11 +6,11 @@ import pytest
 import torch
 from aamc_ppo.rollout import View, draw_preferences, known_rewards
 from aamc_ppo.selection import choose_trust, scaled
-from aamc_ppo.train import CHECKPOINT
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.features import encode_candidates
 from aamc_sdk.interfaces import Silence
+from aamc_sdk.resuming import CHECKPOINT
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
 TINY = {"total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}

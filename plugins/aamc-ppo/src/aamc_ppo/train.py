@@ -7,7 +7,6 @@ environment, and a training that was stopped ends with the same parameters, bit 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +20,14 @@ from aamc_ppo.policy import initial_critic, initial_policy
 from aamc_ppo.ppo import Learner
 from aamc_ppo.rollout import Player, draw_preferences
 from aamc_ppo.selection import choose_trust
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
+from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.features import Array32, encode_candidates
-from aamc_sdk.files import read_arrays, to_json, write_arrays
 from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
+from aamc_sdk.resuming import find_interrupted, leave_checkpoint
 from aamc_sdk.types import Preference
 
 if TYPE_CHECKING:
     from aamc_ppo.router import PPOConfig
-
-CHECKPOINT = "checkpoint.npz"
 
 
 def train(config: PPOConfig, services: Services, training: Training) -> tuple[dict[str, Array32], tuple[str, ...], dict[str, Any]]:
@@ -152,10 +149,7 @@ class Job:
 
     def _keep(self) -> None:
         """Write all that the next segment depends on."""
-        if self._training.folder is None:
-            return
-        about = to_json({"done": self._done, "made_for": self._made_for(), "curve": self.curve})
-        write_arrays(self._training.folder / CHECKPOINT, {**self.learner.state(), "about": np.array(about)})
+        leave_checkpoint(self._training.folder, self.learner.state(), self._done, self.curve, self._made_for())
 
     def _made_for(self) -> dict[str, Any]:
         """Return what a checkpoint must agree on, in JSON's own types."""
@@ -168,19 +162,7 @@ class Job:
         Raises:
             CheckpointError: It is damaged, or was made with other options, seed, pool or categories.
         """
-        path = None if self._training.folder is None else self._training.folder / CHECKPOINT
-        if path is None or not path.exists():
-            return
-        arrays = read_arrays(path)
-        try:
-            about = json.loads(str(arrays.pop("about")))
-            done, made_for, curve = int(about["done"]), about["made_for"], list(about["curve"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
-        for key, value in self._made_for().items():
-            if made_for.get(key) != value:
-                raise CheckpointError(
-                    f"{path} was made with other {key}: {made_for.get(key)!r} and not {value!r}; resume with the same or train anew"
-                )
-        self.learner.restore(arrays, path)
-        self._done, self.curve = done, curve
+        found = find_interrupted(self._training.folder, self._made_for())
+        if found is not None:
+            self.learner.restore(found.arrays, found.path)
+            self._done, self.curve = found.done, found.curve

@@ -25,13 +25,12 @@ from aamc_puppeteer.reinforce import Batch, Learner
 from aamc_puppeteer.rewards import discounted_returns
 from aamc_puppeteer.state import Trajectory
 from aamc_puppeteer.tasks import Task
-from aamc_sdk.errors import CheckpointError
 from aamc_sdk.features import Array32
-from aamc_sdk.files import read_arrays, to_json, write_arrays
+from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.resuming import find_interrupted, leave_checkpoint
 from aamc_sdk.types import Candidate
 
-CHECKPOINT = "checkpoint.npz"
 Watch = Callable[[int, Sequence[Trajectory]], None]
 """Is told of each update's number, from 0, and of its episodes, before anything is learned from them."""
 
@@ -136,9 +135,7 @@ class Job:
         }
 
     def _keep(self) -> None:
-        if self.folder is not None:
-            about = to_json({"done": self._done, "made_for": self._made_for(), "curve": self.curve})
-            write_arrays(self.folder / CHECKPOINT, {**self.learner.state(), "about": np.array(about)})
+        leave_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
 
     def restore(self) -> None:
         """Go on from the checkpoint; from the beginning where the training stopped before the first.
@@ -146,22 +143,10 @@ class Job:
         Raises:
             CheckpointError: It is damaged, or was made with other options, seed, agents or tasks.
         """
-        path = None if self.folder is None else self.folder / CHECKPOINT
-        if path is None or not path.exists():
-            return
-        arrays = read_arrays(path)
-        try:
-            about = json.loads(str(arrays.pop("about")))
-            done, made_for, curve = int(about["done"]), about["made_for"], list(about["curve"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
-        for key, value in self._made_for().items():
-            if made_for.get(key) != value:
-                raise CheckpointError(
-                    f"{path} was made with other {key}: {made_for.get(key)!r} and not {value!r}; resume with the same or train anew"
-                )
-        self.learner.restore(arrays, path)
-        self._done, self.curve = done, curve
+        found = find_interrupted(self.folder, self._made_for())
+        if found is not None:
+            self.learner.restore(found.arrays, found.path)
+            self._done, self.curve = found.done, found.curve
 
 
 def absences(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
