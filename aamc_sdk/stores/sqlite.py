@@ -55,11 +55,11 @@ SCHEMA = len(_VERSIONS)
 """The version of the tables, kept in the file's ``user_version``: each version's statements turn the one before into it."""
 _COLUMNS = "kind, id, decision_id, candidate, content, time"
 _SELECT = f"SELECT {_COLUMNS}, embedding FROM entries"  # noqa: S608  # constants
-_NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?1)))
-    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?2)))"""
+_NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?)))
+    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?)))"""
 _PLACED = f"SELECT {_COLUMNS} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
 _WAITING = f"""SELECT {_COLUMNS} FROM entries WHERE +position IS NULL  -- + keeps SQLite from looking through all that waits
-    AND (decision_id IN (SELECT value FROM json_each(?1)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
+    AND (decision_id IN (SELECT value FROM json_each(?)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
 _WRITE = f"""INSERT INTO entries (position, {_COLUMNS}, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (kind, id) DO UPDATE  -- it waited
     SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""  # noqa: S608  # constants
@@ -106,7 +106,7 @@ class _Table:
         """Return the part of the log that some writes look at; embeddings, which no rule asks for, are left out."""
         decisions = json.dumps([name for write in writes for name in write.decisions])
         feedback = json.dumps([name for write in writes for name in write.feedback])
-        return Excerpt(self._rows(_PLACED, decisions, feedback), self._rows(_WAITING, decisions, feedback))
+        return Excerpt(self._rows(_PLACED, decisions, feedback), self._rows(_WAITING, decisions, decisions, feedback))
 
     def write(self, excerpt: Excerpt) -> None:
         """Write what has changed in an excerpt."""

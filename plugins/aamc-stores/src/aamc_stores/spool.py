@@ -30,8 +30,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spool (
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
 _PREPARE = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON", _TABLE, _INDEX)
-_ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(?1))
-    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?2)))) ORDER BY n"""
+_ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(:decisions))
+    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback)))) ORDER BY n"""
 _DECIDED_FOR = """SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL
     AND json_valid(line) AND json_extract(line, '$.decision.query.user') = ?"""
 _BUSY_SECONDS = 30.0
@@ -170,7 +170,7 @@ def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerp
     decisions = json.dumps([_decision_id(entry) for entry in entries])
     feedback = json.dumps([name for kind, name in map(name_of, entries) if kind == FEEDBACK])
     excerpt = Excerpt([], [])
-    for (line,) in connection.execute(_ABOUT, (decisions, feedback)).fetchall():
+    for (line,) in connection.execute(_ABOUT, {"decisions": decisions, "feedback": feedback}).fetchall():
         with suppress(DataError, StoreError):  # damaged, or older than these rules; it is told when its turn comes
             _add(excerpt, entry_of(line))
     return excerpt
