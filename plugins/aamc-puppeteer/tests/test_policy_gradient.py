@@ -38,7 +38,7 @@ def puppeteer() -> Iterator[Puppeteer]:
 def exact_reward(puppeteer: Puppeteer, learner: Learner) -> torch.Tensor:
     def log_probabilities(features: Features) -> torch.Tensor:
         shape = features.pair.shape[:2]
-        return learner.log_probabilities(features, np.ones((*shape, 2), np.float32), np.ones(shape, bool))
+        return learner.log_probabilities(features, np.ones((shape[0], shape[1] + 1, 2), np.float32), np.ones(shape, bool))
 
     return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)
 
@@ -57,7 +57,7 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
     tasks = WORLD.tasks(EPISODES, seed=7)
     batches = 40
     sampled = []
-    told, there = np.ones((EPISODES // batches, 2, 2), np.float32), np.ones((EPISODES // batches, 2), bool)
+    told, there = np.ones((EPISODES // batches, 3, 2), np.float32), np.ones((EPISODES // batches, 2), bool)
     for batch in range(batches):
         played = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
         loss, _ = learner.loss(as_batch(played, told, there, RULE.discount), deviation=1.0, entropy_weight=0.0)

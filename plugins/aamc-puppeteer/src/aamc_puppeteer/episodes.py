@@ -17,7 +17,7 @@ from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget
 
 Decide = Callable[[Features, Array32, NDArray[np.bool_]], Array32]
-"""Returns probabilities ``[B, M + 1]`` from features, what is told of agents ``[B, M, 2]`` and the agents that are there ``[B, M]``."""
+"""Returns probabilities ``[B, M + 1]`` from features, what is told ``[B, M + 1, 2]`` and the agents that are there ``[B, M]``."""
 
 
 @attrs.frozen(eq=False)
@@ -121,12 +121,12 @@ class Player:
             steps: Most activations of an episode.
             rng: All randomness.
             sample: Whether actions are drawn; else the most probable ones are taken.
-            told: Whether the policy is told each name and description, ``[N, M, 2]``; all when None.
+            told: Whether the policy is told each name and description, and last its stop head the task, ``[N, M + 1, 2]``; all when None.
             there: Agents that can be activated, ``[N, M]``; all when None.
         """
-        shape = (len(tasks), len(self._names))
-        told = np.ones((*shape, 2), np.float32) if told is None else told
-        there = np.ones(shape, bool) if there is None else there
+        agents = len(self._names)
+        told = np.ones((len(tasks), agents + 1, 2), np.float32) if told is None else told
+        there = np.ones((len(tasks), agents), bool) if there is None else there
         budget = Budget(steps=steps)
         luck = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(luck[number])) for number, task in enumerate(tasks)]

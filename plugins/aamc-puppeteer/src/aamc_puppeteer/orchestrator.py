@@ -181,7 +181,7 @@ class Puppeteer(Orchestrator):
 
         assert self._embedding is not None
         encoder = self._encoder = Encoder(list(self.pool), self._embedding)
-        sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1])
+        sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1], encoder.width)
         policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
         self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
 
@@ -250,7 +250,7 @@ class Puppeteer(Orchestrator):
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
         _, encoder = self.parts()
         told = np.repeat(self._told(), len(states), axis=0)
-        return self.decide(encoder.encode(states), told, np.ones(told.shape[:2], bool))
+        return self.decide(encoder.encode(states), told, np.ones((len(states), len(self.pool)), bool))
 
     def decide(self, features: Features, told: Array32, there: NDArray[np.bool_]) -> Array32:
         """Return the policy's probabilities, ``[B, M + 1]``."""
@@ -259,8 +259,12 @@ class Puppeteer(Orchestrator):
         return decide(self.parts()[0], features, told, there)
 
     def _told(self) -> Array32:
-        """Return what the policy is told, ``[1, M, 2]``: every description, and the names of those that it was trained with."""
-        return np.array([[(name in self._trained_names, True) for name in self.pool.names]], np.float32)
+        """Return what the policy is told, ``[1, M + 1, 2]``: every description, and the names of those that it was trained with.
+
+        Where a stranger is among them the stop head is not told the task: what it learned that nobody can do, the stranger may.
+        """
+        known = [name in self._trained_names for name in self.pool.names]
+        return np.array([[*((name, True) for name in known), (all(known), True)]], np.float32)
 
     # Keeping
 

@@ -42,12 +42,14 @@ class Policy(nn.Module):
         pair: Features of an agent in a state.
         description: Features of a description.
         name: Features of a name.
+        task: How many of a state's features, from the first, describe its task.
         hidden: H.
         seed: Of the initial weights.
     """
 
-    def __init__(self, state: int, pair: int, description: int, name: int, hidden: int, seed: int) -> None:
+    def __init__(self, state: int, pair: int, description: int, name: int, task: int, hidden: int, seed: int) -> None:
         super().__init__()
+        self._task = task
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.from_state = nn.Linear(state, 2 * hidden)
@@ -73,15 +75,18 @@ class Policy(nn.Module):
             pair: ``[B, M, P]``.
             description: ``[M, *]``.
             name: ``[M, *]``.
-            told: k and j, whether the policy is told the name and the description, ``[B, M, 2]``.
+            told: k and j, whether the policy is told each agent's name and description, and last whether the stop head is
+                told the task, ``[B, M + 1, 2]``.
             there: Whether an agent can be activated, ``[B, M]``.
         """
         sum_state, product_state = self.from_state(state)[:, None].chunk(2, 2)
         sum_description, product_description = self.from_description(description).chunk(2, 1)
         known = sum_description + product_state * product_description
-        hidden = torch.tanh(sum_state + told[:, :, :1] * self.from_name(name) + told[:, :, 1:] * known + self.from_pair(pair))
+        agents, stopping = told[:, :-1], told[:, -1, :1]
+        hidden = torch.tanh(sum_state + agents[:, :, :1] * self.from_name(name) + agents[:, :, 1:] * known + self.from_pair(pair))
         utility = (self.score(hidden) + self.direct(pair))[:, :, 0].masked_fill(~there, -torch.inf)
-        return torch.log_softmax(torch.cat((utility, self.stop(_with_greatest(state, pair, there))), 1), 1)
+        seen = torch.cat((state[:, : self._task] * stopping, state[:, self._task :]), 1)
+        return torch.log_softmax(torch.cat((utility, self.stop(_with_greatest(seen, pair, there))), 1), 1)
 
     def value(self, state: Tensor, pair: Tensor, there: Tensor) -> Tensor:
         """Return the baseline (8), ``[B]``, in normalised reward."""

@@ -61,7 +61,7 @@ class Batch:
 
     Attributes:
         features: What was seen before each, ``[K]``.
-        told: Whether the policy was told each agent's name, and its description, ``[K, M, 2]``.
+        told: Whether the policy was told each agent's name and its description, and last its stop head the task, ``[K, M + 1, 2]``.
         there: Which agents there were, ``[K, M]``.
         action: Which agent was activated, or M to stop, ``[K]``.
         returns: G, ``[K]``.

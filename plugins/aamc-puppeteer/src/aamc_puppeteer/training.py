@@ -158,8 +158,11 @@ def absences(rng: np.random.Generator, episodes: int, agents: int, share: float)
 
 
 def withholdings(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
-    """Return whether the policy is told each agent's name and its description, ``[N, M, 2]``: a share lacks the name, half of it both."""
-    drawn = rng.random((episodes, agents, 1))
+    """Return what the policy is told of each agent, and last whether its stop head is told the task, ``[N, M + 1, 2]``.
+
+    A share of agents lacks the name, half of it the description too; in the same share of episodes the stop head lacks the task.
+    """
+    drawn = rng.random((episodes, agents + 1, 1))
     return np.asarray(drawn >= (share, share / 2), np.float32)
 
 
