@@ -290,7 +290,11 @@ class SqliteStore(LedgerStore):
 def _connect(address: str) -> sqlite3.Connection:
     """Open a file; transactions are begun and ended by hand, and who is forgotten leaves no bytes in unused pages."""
     connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
-    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        connection.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -55,9 +55,7 @@ class Spool:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            for statement in _PREPARE:
-                self._connection.execute(statement)
+            self._connection = _connect(path)
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
@@ -163,6 +161,17 @@ class Spool:
 
     def _refusal(self, error: BaseException) -> StoreError:
         return StoreError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        for statement in _PREPARE:
+            connection.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
