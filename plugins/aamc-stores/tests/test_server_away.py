@@ -37,6 +37,12 @@ def ids(store):
     return [decision.id for decision in found.decisions], [feedback.id for feedback in found.feedback]
 
 
+def spooled(path):
+    """Return what waits in a spool's file."""
+    with closing(Spool(path)) as spool:
+        return spool.first(1)
+
+
 def wait_until(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -148,7 +154,7 @@ def test_what_waits_outlives_the_process(log, server, tmp_path):
     again = log()
     wait_until(lambda: again.experience().feedback)
     assert ids(again) == (["d"], ["d/explicit"])
-    wait_until(lambda: not Spool(tmp_path / "spool.db").first(1))
+    wait_until(lambda: not spooled(tmp_path / "spool.db"))
 
 
 def test_a_lost_acknowledgement_counts_once(server, tmp_path):
@@ -162,7 +168,7 @@ def test_a_lost_acknowledgement_counts_once(server, tmp_path):
     line.last_word = b"EXEC" if server.url.startswith("redis") else b"COMMIT"
     store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.25))
     assert line.cut.is_set()
-    wait_until(lambda: not Spool(tmp_path / "spool.db").first(1))
+    wait_until(lambda: not spooled(tmp_path / "spool.db"))
     assert ids(store) == (["d"], ["d/explicit"])
     assert [attempt.cost_usd for attempt in store.experience().attempts] == [0.25]
     store.drop()

@@ -64,8 +64,8 @@ class SharedStore(LedgerStore):
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
             raise ConfigError(f"the prefix of a log is up to 40 letters, digits and _, and begins with no digit; it is {config.prefix!r}")
         self._connect()
-        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
         self._epoch = self._stretch(0, 0).epoch
+        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()
