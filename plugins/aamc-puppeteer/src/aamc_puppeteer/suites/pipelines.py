@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from aamc_puppeteer.episodes import begin
 from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import Stop, TaskState, Trajectory, answer
+from aamc_puppeteer.state import TaskState, Trajectory, answer
 from aamc_puppeteer.tasks import Task
+from aamc_sdk.interfaces import Budget
 
 Choose = Callable[[TaskState], str | None]
 """Returns the agent to activate in a state, or None to stop."""
@@ -40,27 +42,21 @@ def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: Reward
         rule: How episodes are paid.
         steps: Most activations of an episode.
     """
-    states = [TaskState(task=task, steps_left=steps) for task in tasks]
-    stops: list[Stop | None] = [None] * len(tasks)
-    while running := [place for place, stop in enumerate(stops) if stop is None]:
+    budget = Budget(steps=steps)
+    episodes = [begin(number, task, steps, 0) for number, task in enumerate(tasks)]
+    while running := [episode for episode in episodes if episode.stop is None]:
         turns = []
-        for place in running:
-            agent = choose(states[place]) if states[place].steps_left else None
+        for episode in running:
+            agent = choose(episode.state)
             if agent is None:
-                stops[place] = Stop.STOPPED if states[place].steps_left else Stop.TRUNCATED
+                episode.end_by_choice()
             else:
-                turns.append((place, agent))
-        for (place, _), activation in zip(turns, executor.activate([(agent, states[place]) for place, agent in turns]), strict=True):
-            states[place] = states[place].after(activation)
-            stops[place] = Stop.ANSWERED if activation.answers else None
-    verdicts = executor.verify([(state.task, answer(state)) for state in states])
-    trajectories = []
-    for state, stop, verdict in zip(states, stops, verdicts, strict=True):
-        assert stop is not None
-        costs = [activation.cost for activation in state.history]
-        rewards = rule.rewards([*costs, *([0.0] * (stop is Stop.STOPPED))], rule.outcome(verdict is not None and verdict.correct))
-        trajectories.append(Trajectory(state=state, stop=stop, verdict=verdict, rewards=rewards))
-    return trajectories
+                turns.append((episode, agent))
+        for (episode, _), activation in zip(turns, executor.activate([(agent, episode.state) for episode, agent in turns]), strict=True):
+            episode.take(activation)
+            episode.check_end(budget, 0.0)
+    verdicts = executor.verify([(episode.state.task, answer(episode.state)) for episode in episodes])
+    return [episode.finished(verdict, rule) for episode, verdict in zip(episodes, verdicts, strict=True)]
 
 
 def best_pipeline(
