@@ -52,6 +52,7 @@ def experience_of(
         made=made,
         epoch=epoch,
         expected_quality=[_expected_quality(record) for record in records],
+        records=records,
     )
 
 

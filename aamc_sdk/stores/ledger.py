@@ -37,7 +37,7 @@ class LedgerStore(Store):
 
     def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
         """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
-        return self._write(Write(lambda ledger: append_feedback(ledger, feedback, attempt), [feedback.decision_id], [feedback.id]))
+        return self.judged_all([(feedback, attempt)])[0]
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""

@@ -39,10 +39,6 @@ class MemoryStore(LedgerStore):
         if not noted:
             super().decided(records)
 
-    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
-        """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
-        return self.judged_all([(feedback, attempt)])[0]
-
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
         with self._writing() as ledger:

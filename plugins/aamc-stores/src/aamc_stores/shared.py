@@ -20,7 +20,7 @@ from aamc_sdk.log import Record
 from aamc_sdk.stores.group_commit import GroupCommit
 from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import LedgerStore
-from aamc_sdk.stores.records import Row, StoreOptions, attempt_row, decision_row, record_from
+from aamc_sdk.stores.records import Row, StoreOptions, record_from
 from aamc_sdk.stores.rules import Write
 from aamc_sdk.types import Attempt, Feedback
 from aamc_stores.spool import Spool, default_spool, name_of
@@ -74,20 +74,6 @@ class SharedStore(LedgerStore):
         self._writer = GroupCommit(self._commit, lambda: None)
         self._flusher = threading.Thread(target=self._keep_flushing, name="aamc-spool", daemon=True)
         self._flusher.start()
-
-    def decided(self, records: Sequence[Record]) -> None:
-        """Append decisions with what they were made from; all or none."""
-        rows = [decision_row(record, self.config.store_text) for record in records]
-        self._or_spooled(lambda: self._append(rows), lambda: self._spool.put(rows, whole=True))
-
-    def attempted(self, attempt: Attempt) -> None:
-        """Append a call; the same attempt twice counts once."""
-        rows = [attempt_row(attempt)]
-        self._or_spooled(lambda: self._append(rows), lambda: self._spool.put(rows))
-
-    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
-        """Append feedback, and the call that came with it, both or none; False where the same feedback was there before."""
-        return self.judged_all([(feedback, attempt)])[0]
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new, as far as the spool knows where it is spooled."""
@@ -171,6 +157,9 @@ class SharedStore(LedgerStore):
         """The URL without its password, for messages."""
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    def _append(self, rows: Sequence[Row]) -> None:
+        self._or_spooled(lambda: super(SharedStore, self)._append(rows), lambda: self._spool.put(rows, whole=True))
 
     def _write(self, write: Write[T]) -> T:
         return self._writer.run(write)
