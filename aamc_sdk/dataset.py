@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes
 from aamc_sdk.errors import DataError
+from aamc_sdk.log import Record
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Query
 
 
@@ -52,6 +53,7 @@ class Experience:
         last: What names its own last entry, or the one that it comes after where it is empty. Where the next stretch follows another
             one, the log has lost entries or is another one, and must be learned again from the start.
         expected_quality: What an estimator expected of the candidates then, by name; a mapping a decision, or none at all.
+        records: The decisions with all that they were made from, a record each; none at all where they are of no store's log.
     """
 
     position: int
@@ -65,6 +67,7 @@ class Experience:
     follows: str | None = None
     last: str | None = None
     expected_quality: Sequence[Mapping[str, float]] = ()
+    records: Sequence[Record] = ()
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with what followed them."""
@@ -81,6 +84,7 @@ class Experience:
             feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
+            records=[self.records[row] for row in rows] if self.records else (),
         )
 
 

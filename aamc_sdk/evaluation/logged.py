@@ -8,7 +8,6 @@ left out are failures of the chosen candidate, so what is estimated holds of req
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats, Outcomes
+from aamc_sdk.dataset import Experience
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Record
 from aamc_sdk.types import Attempt, Decision, Feedback
@@ -33,11 +33,16 @@ LEFT_OUT = {
 
 @attrs.frozen(eq=False)
 class Story:
-    """A decision, and what followed it so far, in log order."""
+    """A decision with what it was made from, and what followed it so far, in log order."""
 
-    decision: Decision
+    record: Record
     attempts: list[Attempt] = attrs.field(factory=list)
     feedback: list[Feedback] = attrs.field(factory=list)
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+        return self.record.decision
 
     @property
     def probabilities(self) -> Mapping[str, float] | None:
@@ -65,8 +70,8 @@ class Story:
 
         What was said on purpose comes before what was only inferred; of either, the mean by weight times confidence.
         """
-        explicit = [feedback for feedback in self.judgements if not feedback.implicit]
-        counted = explicit or self.judgements
+        judgements = self.judgements
+        counted = [feedback for feedback in judgements if not feedback.implicit] or judgements
         weights = [feedback.weight * feedback.confidence for feedback in counted]
         return float(np.average([feedback.quality or 0.0 for feedback in counted], weights=weights)) if counted else math.nan
 
@@ -126,14 +131,20 @@ class LoggedDecisions:
         return np.array([places[name] for name in names], dtype=np.intp)
 
 
-def stories(store: Store) -> Iterator[Story]:
-    """Yield each decision of a log with all that followed it, in the order in which they were made."""
-    found: dict[str, Story] = {}
+def stretches(store: Store) -> Iterator[Experience]:
+    """Yield what a log holds, from its first entry on, so much at a time."""
     position = 0
     while (experience := store.experience(position, STRETCH)).position > position:
         position = experience.position
-        for decision in experience.decisions:
-            found.setdefault(decision.id, Story(decision))
+        yield experience
+
+
+def stories(store: Store) -> Iterator[Story]:
+    """Yield each decision of a log with all that followed it, in the order in which they were made."""
+    found: dict[str, Story] = {}
+    for experience in stretches(store):
+        for record in experience.records:
+            found.setdefault(record.decision.id, Story(record))
         for attempt in experience.attempts:
             found[attempt.decision_id].attempts.append(attempt)
         for feedback in experience.feedback:
@@ -144,9 +155,9 @@ def stories(store: Store) -> Iterator[Story]:
 def read_log(store: Store) -> LoggedDecisions:
     """Return the decisions of a log that count."""
     everything = list(stories(store))
-    reasons = Counter(story.left_out for story in everything)
-    counted = [story for story in everything if story.left_out is None]
-    records = [store.record(story.decision.id) for story in counted]
+    reasons = [story.left_out for story in everything]
+    counted = [story for story, reason in zip(everything, reasons, strict=True) if reason is None]
+    records = [story.record for story in counted]
     candidates = tuple(dict.fromkeys(name for record in records for name in record.candidates))
     places = {name: place for place, name in enumerate(candidates)}
     expected = Outcomes(*(_spread(records, places, figure) for figure in ("known_quality", "cost_usd", "latency_ms")))
@@ -168,7 +179,7 @@ def read_log(store: Store) -> LoggedDecisions:
         latency_ms=_known(measured["latency_ms"], expected.latency_ms[rows, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
         total=len(everything),
-        left_out={reason: reasons[reason] for reason in LEFT_OUT},
+        left_out={reason: reasons.count(reason) for reason in LEFT_OUT},
     )
 
 

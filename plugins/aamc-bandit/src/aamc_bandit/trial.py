@@ -34,7 +34,7 @@ from aamc_bandit import canary, shadow
 from aamc_sdk.arithmetic import ROUNDING
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.betting import log_wealth, lower_bound_at_any_time
-from aamc_sdk.evaluation.logged import STRETCH
+from aamc_sdk.evaluation.logged import stretches
 from aamc_sdk.interfaces import Store
 from aamc_sdk.types import Decision, Feedback
 
@@ -160,9 +160,8 @@ def trials(store: Store) -> list[Trial]:
 
 def _first_judgements(store: Store) -> Iterator[tuple[Decision, Feedback | None]]:
     """Yield each decision when it was made, and again with its first judgement that counts, when that came."""
-    position, made, judged = 0, set[str](), set[str]()
-    while (experience := store.experience(position, STRETCH)).position > position:
-        position = experience.position
+    made, judged = set[str](), set[str]()
+    for experience in stretches(store):
         decisions = {decision.id: decision for decision in experience.decisions}
         for decision in experience.decisions:
             if decision.id not in made:
