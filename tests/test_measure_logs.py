@@ -12,11 +12,10 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, Pool, Router, Scores, builtin, hookimpl, option
-from aamc_sdk.cli import main
 from aamc_sdk.errors import ConfigError, DataError, StoreError
 from aamc_sdk.measure_logs import measure_log
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing import POOL
+from aamc_sdk.testing import POOL, run_command
 from aamc_sdk.types import Attempt, Feedback, Preference
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
@@ -179,16 +178,9 @@ def test_a_log_that_is_not_there_is_an_error(plugins, tmp_path) -> None:
 
 
 @pytest.fixture
-def aamc(log, plugins, capsys):
+def aamc(log, plugins):
     """Run the command line beside a log; return exit status, standard output and standard error."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return run_command
 
 
 def test_the_command_prints_one_document(aamc) -> None:

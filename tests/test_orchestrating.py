@@ -11,13 +11,13 @@ import yaml
 from tiny import Tiny
 
 from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
-from aamc_sdk.cli import main
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.orchestrating import load_orchestrator, newest_orchestrator
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.runs import Run
+from aamc_sdk.testing import run_command
 
 
 @attrs.frozen(kw_only=True)
@@ -72,15 +72,12 @@ def plugins(monkeypatch) -> Plugins:
 
 
 @pytest.fixture
-def aamc(plugins, tmp_path, monkeypatch, capsys):
+def aamc(plugins, tmp_path, monkeypatch):
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["train", *arguments])
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
+        return run_command("train", *arguments)
 
     return call
 

@@ -6,6 +6,7 @@ tests one line checks a component, training included::
     assert_conforms("router", "acme-threshold", get_plugin_manager())
 """
 
+from aamc_sdk.testing.command_line import run_command
 from aamc_sdk.testing.datasets import require_consistent
 from aamc_sdk.testing.findings import Finding
 from aamc_sdk.testing.kit import assert_conforms, check_component, check_distribution, checks_of
@@ -27,4 +28,5 @@ __all__ = [
     "make_request",
     "make_reward",
     "require_consistent",
+    "run_command",
 ]

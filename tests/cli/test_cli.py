@@ -10,9 +10,9 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import builtin, hookimpl
-from aamc_sdk.cli import main
 from aamc_sdk.experiment import OUT_OF_FOLD
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import run_command
 
 RUN = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected,seer"]
 
@@ -26,18 +26,11 @@ class Broken:
 
 
 @pytest.fixture
-def aamc(tmp_path, monkeypatch, capsys):
+def aamc(tmp_path, monkeypatch):
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "tiny": Tiny(), "broken": Broken()}, discover=False))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return run_command
 
 
 def test_run_prints_one_json_document_and_names_the_newest_run(aamc) -> None:

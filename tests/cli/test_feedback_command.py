@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 import pytest
 
-from aamc_sdk.cli import main
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Records
 from aamc_sdk.pseudonyms import pseudonym
 from aamc_sdk.stores.exchange import entry_of
 from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
+from aamc_sdk.testing import run_command
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
 
@@ -24,17 +24,14 @@ FIRST, SECOND = POOL.names[:2]
 
 
 @pytest.fixture
-def aamc(tmp_path, monkeypatch, capsys):
+def aamc(tmp_path, monkeypatch):
     """Run the command line in a folder with a log; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     with closing(opened("log.db")) as store:
         fill(store)
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["feedback", *arguments])
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
+        return run_command("feedback", *arguments)
 
     return call
 

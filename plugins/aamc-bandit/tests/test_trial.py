@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from aamc_bandit.trial import Judgement, Trial, terms, trials
 
-from aamc_sdk.cli import main
 from aamc_sdk.evaluation.betting import ENOUGH, log_wealth
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Records
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.stores import open_store
-from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference
 
 OLD, NEW, OTHER = POOL.names[:3]
@@ -178,17 +177,10 @@ def test_a_difference_that_turned_round_gives_no_verdict() -> None:
 
 
 @pytest.fixture
-def aamc(tmp_path, monkeypatch, capsys):
+def aamc(tmp_path, monkeypatch):
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return run_command
 
 
 def test_the_command_says_it_in_json_and_in_a_table(aamc) -> None:

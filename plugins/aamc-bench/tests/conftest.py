@@ -11,8 +11,8 @@ import pytest
 from aamc_bench import grid
 from aamc_bench.worker import do
 
-from aamc_sdk.cli import main
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.testing import run_command
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -52,14 +52,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return run_command

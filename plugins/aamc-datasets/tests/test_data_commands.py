@@ -12,7 +12,7 @@ from aamc_datasets.outcomes import OutcomesFormat
 from aamc_datasets.routellm import RouteLLM
 
 from aamc_sdk import Services
-from aamc_sdk.cli import main
+from aamc_sdk.testing import run_command
 
 Write = Callable[[str, str], Path]
 POOL = "candidates: [{name: small}, {name: large}]"
@@ -20,14 +20,11 @@ Aamc = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def aamc(capsys: pytest.CaptureFixture[str]) -> Aamc:
+def aamc() -> Aamc:
     """Run the command line; return exit status, standard output and standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["data", *arguments])
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
+        return run_command("data", *arguments)
 
     return call
 

@@ -12,7 +12,7 @@ from aamc_puppeteer.state import Stop, Trajectory
 from aamc_puppeteer.trajectories import read_trajectories
 from matplotlib.image import imread
 
-from aamc_sdk.cli import main
+from aamc_sdk.testing import run_command
 
 AGENTS = "orchestrator.agents=[calculator, parser, strings]"
 SHORT = ["--set", AGENTS, "--set", "orchestrator.updates=3", "--set", "orchestrator.episodes=4", "--dataset", "tasks:arithmetic"]
@@ -20,17 +20,10 @@ Aamc = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aamc:
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return run_command
 
 
 class TestBeforeTraining:
