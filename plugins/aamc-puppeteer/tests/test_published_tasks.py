@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from aamc_puppeteer.suites.published import read_published
+from pyarrow import parquet
 
 from aamc_sdk.errors import DataError
 
@@ -70,8 +72,7 @@ def test_options_are_listed_with_their_letters(write: Write) -> None:
 
 
 def test_parquet_is_read_as_well(tmp_path: Path) -> None:
-    parquet, table = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow").Table.from_pylist([MMLU_PRO] * 2)
-    parquet.write_table(table, tmp_path / "test.parquet")
+    parquet.write_table(pa.Table.from_pylist([MMLU_PRO] * 2), tmp_path / "test.parquet")
     first, second = read_published("mmlu-pro", str(tmp_path / "test.parquet"))
     assert (first.text, first.id, second.id) == (second.text, "mmlu-pro-1", "mmlu-pro-2")
 
