@@ -155,8 +155,8 @@ class Solved:
 
 async def _solve(team: Puppeteer | Pipeline, task: Task, budget: Budget, say: Callable[[Any], None]) -> Solved:
     """Work on a task, saying each step as it is done."""
+    from aamc_puppeteer.engaging import rule_of
     from aamc_puppeteer.printing import describe
-    from aamc_puppeteer.rewards import RewardRule
     from aamc_puppeteer.state import TaskState, answer
     from aamc_puppeteer.tracing import episode_span
 
@@ -169,7 +169,7 @@ async def _solve(team: Puppeteer | Pipeline, task: Task, budget: Budget, say: Ca
             for turn in (turn for path in paths for turn in path.episode.state.history if id(turn) not in told):
                 told.add(id(turn))
                 say(describe(turn))
-        trajectories = [path.episode.finished(None, RewardRule()) for path in paths]
+        trajectories = [path.episode.finished(None, rule_of(team)) for path in paths]
         tell(trajectories[0])
     return Solved((content or None) if len(paths) > 1 else answer(trajectories[0].state), trajectories)
 

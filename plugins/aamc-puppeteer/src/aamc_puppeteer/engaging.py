@@ -10,6 +10,7 @@ import attrs
 
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.pipeline import Pipeline
+from aamc_puppeteer.rewards import RewardRule
 from aamc_sdk import Agent, option
 from aamc_sdk.config import configure, load_yaml, set_option
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
@@ -84,6 +85,11 @@ def find_team(
 def usual_steps(team: Puppeteer | Pipeline) -> int:
     """Return the most activations of an episode in training; in a fixed order more than there are agents, so that it ends by itself."""
     return team.config.max_steps if isinstance(team, Puppeteer) else len(team.pool) + 1
+
+
+def rule_of(team: Puppeteer | Pipeline) -> RewardRule:
+    """Return how an episode is paid: as in training; in a fixed order by default."""
+    return team.config.rule if isinstance(team, Puppeteer) else RewardRule()
 
 
 def _check_known(options: AgentOptions, names: Sequence[str]) -> None:
