@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -77,53 +78,74 @@ def follow(make_agent: Make) -> Callable[[Task, Sequence[str]], TaskState]:
     return lambda task, route: asyncio.run(work(task, route))
 
 
+Reply = tuple[int, dict[str, str], bytes]
+"""Status, headers and content."""
+
+
+@contextmanager
+def serving(reply: Callable[[BaseHTTPRequestHandler], Reply]) -> Iterator[str]:
+    """Serve, on a port of this machine, what a function replies to each request; the address is ``HOST:PORT``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, content = reply(self)
+            try:
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+            except ConnectionError:  # the client has gone, as one does after a timeout
+                self.close_connection = True
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., AbstractContextManager[str]]:
+    """Return :func:`serving`."""
+    return serving
+
+
 Answer = Callable[[dict[str, Any]], str | tuple[int, dict[str, Any]]]
 
 
-class ModelServer(ThreadingHTTPServer):
+class ModelServer:
     """Plays an OpenAI-compatible model: answers by a function of the request's body, and remembers what it was asked."""
 
-    daemon_threads = True
-    request_queue_size = 64
+    url: str
 
     def __init__(self, answer: Answer, delay: float) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.answer, self.delay = answer, delay
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.headers: dict[str, str] = {}
         self.lock = threading.Lock()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ModelServer
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(body)
-            self.server.keys.append(self.headers["Authorization"])
-        time.sleep(self.server.delay)
-        said = self.server.answer(body) if self.path == "/v1/chat/completions" else (404, {})
+    def reply(self, request: BaseHTTPRequestHandler) -> Reply:
+        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        with self.lock:
+            self.asked.append(body)
+            self.keys.append(request.headers["Authorization"])
+        time.sleep(self.delay)
+        said = self.answer(body) if request.path == "/v1/chat/completions" else (404, {})
         status, answer = (200, completion(said, body["model"])) if isinstance(said, str) else said
-        content = json.dumps(answer).encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in self.server.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-        except ConnectionError:  # the client has gone, as one does after a timeout
-            self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
+        return status, {"Content-Type": "application/json", **self.headers}, json.dumps(answer).encode()
 
 
 def completion(text: str, model: str) -> dict[str, Any]:
@@ -136,17 +158,11 @@ def completion(text: str, model: str) -> dict[str, Any]:
 @pytest.fixture
 def serve_model() -> Iterator[Callable[..., ModelServer]]:
     """Start a real local server that plays a model, with an answer or a function of the request and seconds that it takes."""
-    started: list[tuple[ModelServer, threading.Thread]] = []
+    with ExitStack() as started:
 
-    def serve(answer: str | Answer, delay: float = 0.0) -> ModelServer:
-        server = ModelServer((lambda body: answer) if isinstance(answer, str) else answer, delay)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        started.append((server, thread))
-        return server
+        def serve(answer: str | Answer, delay: float = 0.0) -> ModelServer:
+            server = ModelServer((lambda body: answer) if isinstance(answer, str) else answer, delay)
+            server.url = f"http://{started.enter_context(serving(server.reply))}/v1"
+            return server
 
-    yield serve
-    for server, thread in started:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        yield serve

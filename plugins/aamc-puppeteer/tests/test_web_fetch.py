@@ -1,7 +1,6 @@
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from aamc_puppeteer.agents.tool import AgentError
@@ -10,42 +9,22 @@ from aamc_puppeteer.agents.web_fetch import text_of
 PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
 
 
-class _Site(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        port = self.server.server_port
-        targets = {"/on": "/page", "/out": "http://169.254.169.254/", "/other": f"http://localhost:{port}/page", "/round": "/round"}
-        if self.path in targets:
-            self.send_response(302)
-            self.send_header("Location", targets[self.path])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if self.path == "/slow":
-            time.sleep(1)
-        kind = {"/page": "text/html; charset=utf-8", "/image": "image/png"}.get(self.path, "text/plain")
-        content = {"/page": PAGE, "/long": "x" * 5000, "/host": self.headers["Host"]}.get(self.path, "plain").encode()
-        try:
-            self.send_response(404 if self.path == "/gone" else 200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-        except ConnectionError:  # the client has gone, as one does after a timeout
-            self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
+def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    path, port = request.path, request.server.server_port
+    targets = {"/on": "/page", "/out": "http://169.254.169.254/", "/other": f"http://localhost:{port}/page", "/round": "/round"}
+    if path in targets:
+        return 302, {"Location": targets[path]}, b""
+    if path == "/slow":
+        time.sleep(1)
+    kind = {"/page": "text/html; charset=utf-8", "/image": "image/png"}.get(path, "text/plain")
+    content = {"/page": PAGE, "/long": "x" * 5000, "/host": request.headers["Host"]}.get(path, "plain")
+    return 404 if path == "/gone" else 200, {"Content-Type": kind}, content.encode()
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def site(serve) -> Iterator[str]:
+    with serve(reply) as address:
+        yield address
 
 
 @pytest.fixture
