@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aamc_puppeteer.state import Activation, TaskState
 from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
 from aamc_sdk.pools import default_pool
@@ -76,6 +77,26 @@ def follow(make_agent: Make) -> Callable[[Task, Sequence[str]], TaskState]:
         return state
 
     return lambda task, route: asyncio.run(work(task, route))
+
+
+@pytest.fixture(scope="session")
+def essays() -> World:
+    """A world in which a writer does better once a critic has found faults, and so has to come twice."""
+    return World(
+        agents=(
+            WorldAgent(name="writer", description="Writes and revises.", cost=0.2),
+            WorldAgent(name="critic", description="Finds faults.", cost=0.1),
+        ),
+        kinds=(
+            Kind(
+                name="essay",
+                text="Write an essay.",
+                moves={("start", "writer"): {"draft": 1.0}, ("draft", "critic"): {"faults": 1.0}, ("faults", "writer"): {"good draft": 1.0}},
+                solved={"draft": 0.3, "good draft": 1.0},
+            ),
+        ),
+        steps=5,
+    )
 
 
 Reply = tuple[int, dict[str, str], bytes]

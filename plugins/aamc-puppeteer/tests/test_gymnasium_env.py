@@ -3,42 +3,29 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import gymnasium
 import numpy as np
 import pytest
 from aamc_puppeteer.gymnasium_env import AgentsEnv
 from aamc_puppeteer.state import TaskState
-from aamc_puppeteer.worlds import Kind, World, WorldAgent
+from aamc_puppeteer.worlds import Kind, World
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
 from aamc_sdk.errors import ConfigError, DataError
 
-WORLD = World(
-    agents=(
-        WorldAgent(name="writer", description="Writes and revises.", cost=0.2),
-        WorldAgent(name="critic", description="Finds faults.", cost=0.1),
-    ),
-    kinds=(
-        Kind(
-            name="essay",
-            text="Write an essay.",
-            moves={("start", "writer"): {"draft": 1.0}, ("draft", "critic"): {"faults": 1.0}, ("faults", "writer"): {"good draft": 1.0}},
-            solved={"draft": 0.3, "good draft": 1.0},
-        ),
-        Kind(name="note", text="Take a note.", moves={("start", "writer"): {"note": 1.0}}, solved={"note": 1.0}),
-    ),
-    steps=5,
-)
 WRITER, CRITIC, STOP = range(3)
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., AgentsEnv]]:
+def make(essays: World) -> Iterator[Callable[..., AgentsEnv]]:
+    note = Kind(name="note", text="Take a note.", moves={("start", "writer"): {"note": 1.0}}, solved={"note": 1.0})
+    world = attrs.evolve(essays, kinds=(*essays.kinds, note))
     made: list[AgentsEnv] = []
 
     def make(tasks: Any = None, **options: Any) -> AgentsEnv:
-        of_world = {"tasks": WORLD.tasks(50), "side": "all", "team": WORLD.members(), **WORLD.options}
+        of_world = {"tasks": world.tasks(50), "side": "all", "team": world.members(), **world.options}
         made.append(AgentsEnv(**{**of_world, **options}) if tasks is None else AgentsEnv(tasks, **options))
         return made[-1]
 

@@ -62,28 +62,16 @@ def test_a_puppeteer_with_a_worlds_options_is_paid_as_the_world_says() -> None:
     assert (config.rule, config.max_steps) == (rule, 4)
 
 
-LOOP = World(
-    agents=(
-        WorldAgent(name="writer", description="Writes and revises.", cost=0.2),
-        WorldAgent(name="critic", description="Finds faults.", cost=0.1),
-        WorldAgent(name="idler", description="Does nothing.", cost=0.1),
-    ),
-    kinds=(
-        Kind(
-            name="essay",
-            text="Write an essay.",
-            moves={("start", "writer"): {"draft": 1.0}, ("draft", "critic"): {"faults": 1.0}, ("faults", "writer"): {"good draft": 1.0}},
-            solved={"draft": 0.3, "good draft": 1.0},
-        ),
-    ),
-    steps=6,
-)
+@pytest.fixture(scope="session")
+def loop(essays: World) -> World:
+    idler = WorldAgent(name="idler", description="Does nothing.", cost=0.1)
+    return attrs.evolve(essays, agents=(*essays.agents, idler), steps=6)
 
 
-def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(LOOP, preset="quick", updates=150)
-    puppeteer.fit(LOOP.tasks(100))
-    trajectory = puppeteer.play(LOOP.tasks(1), sample=False)[0]
+def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer], loop: World) -> None:
+    puppeteer = puppeteer_of(loop, preset="quick", updates=150)
+    puppeteer.fit(loop.tasks(100))
+    trajectory = puppeteer.play(loop.tasks(1), sample=False)[0]
     assert [activation.agent for activation in trajectory.state.history] == ["writer", "critic", "writer"]
     assert trajectory.stop.value == "stopped"
 
@@ -104,37 +92,37 @@ class StopAt(Silence):
             raise Stopped
 
 
-def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppeteer], loop: World, tmp_path: Path) -> None:
     options = {"updates": 12, "episodes": 6, "checkpoint_every": 4, "hidden": 8, "seed": 5}
-    whole, stopped, resumed = (puppeteer_of(LOOP, **options) for _ in range(3))
-    tasks = LOOP.tasks(20)
+    whole, stopped, resumed = (puppeteer_of(loop, **options) for _ in range(3))
+    tasks = loop.tasks(20)
     metrics = whole.fit(tasks)
     with pytest.raises(Stopped):
         stopped.fit(tasks, folder=tmp_path, progress=StopAt(7))
     assert resumed.fit(tasks, folder=tmp_path, resume=True)["curve"] == metrics["curve"]
     for name, parameter in whole.parts()[0].policy.state_dict().items():
         assert (resumed.parts()[0].policy.state_dict()[name] == parameter).all()
-    others = puppeteer_of(LOOP, **{**options, "hidden": 9})
+    others = puppeteer_of(loop, **{**options, "hidden": 9})
     with pytest.raises(CheckpointError, match="options"):
         others.fit(tasks, folder=tmp_path, resume=True)
-    described = attrs.evolve(LOOP, agents=(attrs.evolve(LOOP.agents[0], description="Sings."), *LOOP.agents[1:]))
+    described = attrs.evolve(loop, agents=(attrs.evolve(loop.agents[0], description="Sings."), *loop.agents[1:]))
     with pytest.raises(CheckpointError, match="agents"):
         puppeteer_of(described, **options).fit(tasks, folder=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="tasks"):
-        puppeteer_of(LOOP, **options).fit(LOOP.tasks(21), folder=tmp_path, resume=True)
+        puppeteer_of(loop, **options).fit(loop.tasks(21), folder=tmp_path, resume=True)
 
 
-def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], loop: World, tmp_path: Path) -> None:
     options = {"updates": 5, "episodes": 8}
-    trained, loaded = (puppeteer_of(LOOP, **options) for _ in range(2))
-    trained.fit(LOOP.tasks(20))
+    trained, loaded = (puppeteer_of(loop, **options) for _ in range(2))
+    trained.fit(loop.tasks(20))
     trained.save(tmp_path)
     loaded.load(tmp_path)
-    state = TaskState(task=LOOP.tasks(1)[0], steps_left=4)
+    state = TaskState(task=loop.tasks(1)[0], steps_left=4)
     assert np.array_equal(trained.probabilities([state]), loaded.probabilities([state]))
     (tmp_path / "policy.npz").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
-        puppeteer_of(LOOP, **options).load(tmp_path)
+        puppeteer_of(loop, **options).load(tmp_path)
 
 
 def newcomer_world(*names: str) -> World:
@@ -182,26 +170,26 @@ def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of
     assert np.mean([trajectory.succeeded for trajectory in puppeteer.play(others, sample=True)]) > 0.85
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(LOOP)
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer], loop: World) -> None:
+    puppeteer = puppeteer_of(loop)
     learner, _ = puppeteer.parts()
     before = {name: parameter.clone() for name, parameter in learner.policy.state_dict().items()}
     told, there = np.ones((2, 4, 2), np.float32), np.ones((2, 3), bool)
-    batch = as_batch(puppeteer.player().play(puppeteer.decide, LOOP.tasks(2), 3, np.random.default_rng(0)), told, there, discount=1.0)
+    batch = as_batch(puppeteer.player().play(puppeteer.decide, loop.tasks(2), 3, np.random.default_rng(0)), told, there, discount=1.0)
     with pytest.raises(ConfigError, match="not finite"):
         learner.update(attrs.evolve(batch, returns=np.full(len(batch.returns), np.nan)), remaining=1.0)
     assert all((parameter == before[name]).all() for name, parameter in learner.policy.state_dict().items())
 
 
-def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(LOOP, updates=2, episodes=4, cost_weight=1e40)
-    puppeteer.fit(LOOP.tasks(4))
+def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer], loop: World) -> None:
+    puppeteer = puppeteer_of(loop, updates=2, episodes=4, cost_weight=1e40)
+    puppeteer.fit(loop.tasks(4))
     assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
 
 
-def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
-    puppeteer = puppeteer_of(LOOP, updates=2, episodes=4, max_steps=0)
-    metrics = puppeteer.fit(LOOP.tasks(4), folder=tmp_path)
+def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], loop: World, tmp_path: Path) -> None:
+    puppeteer = puppeteer_of(loop, updates=2, episodes=4, max_steps=0)
+    metrics = puppeteer.fit(loop.tasks(4), folder=tmp_path)
     assert [point["activations"] for point in metrics["curve"]] == [0.0, 0.0]
     arrays = read_arrays(tmp_path / "checkpoint.npz")
     arrays.pop("about")
