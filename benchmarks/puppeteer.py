@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.rewards import discounted_returns
 from aamc_puppeteer.state import Activation, TaskState
 from aamc_puppeteer.suites import TOOLS, load_suite, split_tasks
 from aamc_puppeteer.tasks import Task
@@ -167,8 +166,7 @@ def learn(world: World, seed: int) -> dict[str, float]:
     figures = {"optimum": world.optimum}
     for name, sample in (("sampled", True), ("greedy", False)):
         trajectories = puppeteer.play(world.tasks(EPISODES, seed=seed + 1000), sample=sample, seed=1)
-        earned = [discounted_returns(trajectory.rewards, world.rule.discount)[0] for trajectory in trajectories]
-        figures[f"{name}_over_optimum"] = float(np.mean(earned)) / world.optimum
+        figures[f"{name}_over_optimum"] = world.share_of_optimum(trajectories)
     puppeteer.close()
     twentieth = max(1, len(curve) // 20)
     for name in ("success", "activations"):

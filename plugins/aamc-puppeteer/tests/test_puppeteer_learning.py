@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.rewards import RewardRule
 from aamc_puppeteer.state import TaskState
 from aamc_puppeteer.training import as_batch
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
@@ -33,13 +33,6 @@ def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
         puppeteer.close()
 
 
-def share_of_optimum(puppeteer: Puppeteer, world: World, episodes: int = 600) -> float:
-    """Return what the sampled policy earns, over what the best policy would."""
-    trajectories = puppeteer.play(world.tasks(episodes, seed=11), sample=True, seed=1)
-    earned = [discounted_returns(trajectory.rewards, world.rule.discount)[0] for trajectory in trajectories]
-    return float(np.mean(earned)) / world.optimum
-
-
 SPECIALISTS = World.of_table(
     {"algebra": {"mathematician": 0.9, "lawyer": 0.1, "guesser": 0.3}, "contracts": {"mathematician": 0.1, "lawyer": 0.95, "guesser": 0.3}},
     {"mathematician": 0.5, "lawyer": 0.5, "guesser": 0.1},
@@ -50,7 +43,7 @@ SPECIALISTS = World.of_table(
 def test_the_sampled_policy_nears_the_optimum_with_fewer_steps(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(SPECIALISTS, preset="quick", updates=150)
     curve = puppeteer.fit(SPECIALISTS.tasks(200))["curve"]
-    assert share_of_optimum(puppeteer, SPECIALISTS) > 0.95
+    assert SPECIALISTS.share_of_optimum(puppeteer.play(SPECIALISTS.tasks(600, seed=11), sample=True, seed=1)) > 0.95
     first, last = ({name: np.mean([point[name] for point in part]) for name in ("success", "activations")} for part in (curve[:20], curve[-20:]))
     assert last["success"] > first["success"] + 0.2
     assert last["activations"] < first["activations"]

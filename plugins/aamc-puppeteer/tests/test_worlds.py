@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-import numpy as np
+import attrs
 import pytest
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.rewards import RewardRule
+from aamc_puppeteer.state import Stop, TaskState, Trajectory
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
 from aamc_sdk.errors import ConfigError
@@ -52,7 +53,15 @@ def test_a_world_of_several_turns_that_may_fail_is_learned() -> None:
     puppeteer.fit(OFFICE.tasks(200))
     trajectories = puppeteer.play(OFFICE.tasks(600, seed=11), sample=True, seed=1)
     puppeteer.close()
-    assert np.mean([discounted_returns(trajectory.rewards, OFFICE.rule.discount)[0] for trajectory in trajectories]) > 0.9 * OFFICE.optimum
+    assert OFFICE.share_of_optimum(trajectories) > 0.9
+
+
+def test_what_episodes_earn_is_discounted_and_counted_alike() -> None:
+    ended = Trajectory(state=TaskState(task=OFFICE.tasks(1)[0], steps_left=5), stop=Stop.STOPPED)
+    earned = [attrs.evolve(ended, rewards=rewards) for rewards in ((-0.1, 1.0), (-0.3, 0.0, 0.0))]
+    rule = RewardRule(cost_weight=0.1, discount=0.5)
+    world = attrs.evolve(OFFICE, rule=rule)
+    assert world.share_of_optimum(earned) == pytest.approx((0.4 - 0.3) / 2 / world.optimum)
 
 
 def test_its_puppeteer_is_paid_as_its_optimum_is() -> None:

@@ -7,14 +7,14 @@ with some probability. The policy sees what was said, never the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import STOP, Activation, TaskState
+from aamc_puppeteer.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.state import STOP, Activation, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk.draw import uniform
 from aamc_sdk.errors import ConfigError, one_of
@@ -175,6 +175,10 @@ class World:
         """The greatest expected discounted reward of an episode, by dynamic programming over state and steps left."""
         values = [self._solve(kind)[kind.start, self.steps][0] for kind in self.kinds]
         return sum(values) / len(values)
+
+    def share_of_optimum(self, trajectories: Sequence[Trajectory]) -> float:
+        """Return the mean discounted reward of episodes of all kinds alike, over the greatest that is to be expected."""
+        return float(np.mean([discounted_returns(trajectory.rewards, self.rule.discount)[0] for trajectory in trajectories])) / self.optimum
 
     def best_actions(self, kind: str) -> Mapping[tuple[str, int], str]:
         """Return the best action of a kind, by state and steps left: an agent's name or ``STOP``."""
