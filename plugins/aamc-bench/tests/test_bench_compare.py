@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.compare import experiment as compare
-from aamc_bench.compare.experiment import jobs_of, labels, options_of
+from aamc_bench import datasets
+from aamc_bench.compare.experiment import jobs_of, options_of
 from aamc_bench.samples import Sample
 from aamc_bench.training import try_to_begin
 
@@ -112,7 +112,7 @@ def test_a_dataset_that_fails_leaves_the_others_in_the_table(
         try_to_begin(settings)
         (tmp_path / "lost.jsonl").unlink(missing_ok=True)
 
-    monkeypatch.setattr(compare, "try_to_begin", begin_and_lose)
+    monkeypatch.setattr(datasets, "try_to_begin", begin_and_lose)
     options = arguments(outcomes, tmp_path / "out")
     options[options.index("0,1")] = "0"
     assert run(*options[:2], "--dataset", f"outcomes:{tmp_path / 'lost.jsonl'}", *options[2:]) == 1
@@ -194,16 +194,6 @@ def test_options_of_datasets_go_to_all_of_the_first_ones_format() -> None:
     plain = {"name": "llmrouter", "output_tokens": 128}
     found = [job.arguments["settings"]["dataset"] for job in jobs_of(given)]
     assert found == [plain | {"path": "a"}, {"name": "outcomes", "path": "b"}, plain | {"path": "c"}]
-
-
-def test_datasets_have_short_names_that_differ() -> None:
-    assert labels(["synthetic", "embedllm:data/embedllm", "llmrouter:a/b/", "routellm:x/mmlu"]) == {
-        "synthetic": "synthetic",
-        "embedllm:data/embedllm": "embedllm",
-        "llmrouter:a/b/": "llmrouter:b",
-        "routellm:x/mmlu": "routellm:mmlu",
-    }
-    assert labels(["outcomes:a/rows", "outcomes:b/rows"]) == {"outcomes:a/rows": "outcomes:a/rows", "outcomes:b/rows": "outcomes:b/rows"}
 
 
 def test_resamples_are_those_of_the_run(compared: Path) -> None:

@@ -16,13 +16,11 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Progress, Silence
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.settings import Settings, Source, read_settings
+from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.world import World
 
 ESTIMATOR = "tce"
 """The estimator where none is named."""
-SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
-"""Settings of which an experiment of several runs has one for each, and the options for them."""
 
 
 def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -58,13 +56,6 @@ def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
         raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{router}.{assignment[7:]}")
     if key in instead:
         raise ConfigError(f"--set {assignment} would change nothing here; use {instead[key]}")
-
-
-def settings_on(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str, Any]:
-    """Return the settings of one of an experiment's runs: options of a dataset go to all of the first one's format."""
-    settings = options["settings"]
-    source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
-    return {**settings, "dataset": source.plain(), "seed": seed}
 
 
 def try_to_begin(settings: Mapping[str, Any]) -> World:

@@ -12,11 +12,11 @@ import numpy as np
 from aamc_bench.bandit.material import KNOWLEDGE, LABELS
 from aamc_bench.bandit.measuring import BEST_FIXED, FIGURES, FILE
 from aamc_bench.bandit.scenarios import SCENARIOS
-from aamc_bench.compare.experiment import labels
-from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
+from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import clear_best, figure
 from aamc_bench.tables import Record
-from aamc_bench.training import SEVERAL_RUNS, installed, settings_of, settings_on, try_to_begin
+from aamc_bench.training import installed, settings_of
 from aamc_sdk.batch import Floats
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError, nearest, one_of
@@ -105,8 +105,7 @@ def _choice(name: str, router: Choice) -> Choice:
 def checked_options(**given: Any) -> dict[str, Any]:
     """Return :func:`options_of`, of which a run on each dataset can begin."""
     options = options_of(**given)
-    for dataset in options["datasets"]:
-        try_to_begin(settings_on(options, dataset, options["seeds"][0]))
+    try_each(options)
     return options
 
 
@@ -114,7 +113,7 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each dataset, seed and kind of estimates."""
     return [
         Job(
-            _key(number, dataset, seed, knowledge),
+            key_of(number, dataset, seed, knowledge),
             "aamc_bench.bandit.measuring:measure",
             {
                 "settings": settings_on(options, dataset, seed),
@@ -126,10 +125,6 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
         for seed in options["seeds"]
         for knowledge in options["estimates"]
     ]
-
-
-def _key(number: int, dataset: str, seed: int, knowledge: str) -> str:
-    return f"{number}-{slug(dataset)}-seed{seed}-{knowledge}"
 
 
 def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -146,7 +141,7 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
     curves: list[dict[str, Any]] = []
     for number, dataset in enumerate(options["datasets"], start=1):
         for knowledge in options["estimates"]:
-            keys = {seed: key for seed in options["seeds"] if (key := _key(number, dataset, seed, knowledge)) in results}
+            keys = {seed: key for seed in options["seeds"] if (key := key_of(number, dataset, seed, knowledge)) in results}
             if keys:
                 block = Block.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()], options)
                 place = {"dataset": names[dataset], "estimates": knowledge}

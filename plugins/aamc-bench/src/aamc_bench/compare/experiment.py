@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from aamc_bench.compare.table import Block
-from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
+from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import SEVERAL_RUNS, complete_tolerantly, installed, settings_of, settings_on, try_to_begin
+from aamc_bench.training import complete_tolerantly, installed, settings_of
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.evaluation.comparison import Comparison
@@ -48,15 +49,14 @@ def options_of(
 def checked_options(**given: Any) -> dict[str, Any]:
     """Return :func:`options_of`, of which a run on each dataset can begin."""
     options = options_of(**given)
-    for dataset in options["datasets"]:
-        try_to_begin(settings_on(options, dataset, options["seeds"][0]))
+    try_each(options)
     return options
 
 
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each dataset and seed, the seeds of a dataset beside each other."""
     return [
-        Job(f"{n}-{slug(dataset)}-seed{seed}", "aamc_bench.compare.experiment:run_and_sample", {"settings": settings_on(options, dataset, seed)})
+        Job(key_of(n, dataset, seed), "aamc_bench.compare.experiment:run_and_sample", {"settings": settings_on(options, dataset, seed)})
         for n, dataset in enumerate(options["datasets"], start=1)
         for seed in options["seeds"]
     ]
@@ -97,9 +97,3 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
     records = [record for block in shown for record in block.records(yardsticks)]
     tests = [{"dataset": block.name, **test} for block in blocks for test in block.tests]
     return {"schema": 1, "command": "bench compare", "options": options, "datasets": about, "records": records, "tests": tests}
-
-
-def labels(sources: Sequence[str]) -> dict[str, str]:
-    """Return a short name for each dataset: its format and the last part of its path, or the whole where two would be alike."""
-    short = {source: ":".join(dict.fromkeys(filter(None, (source.partition(":")[0], Path(source.partition(":")[2]).name)))) for source in sources}
-    return {source: name if list(short.values()).count(name) == 1 else source for source, name in short.items()}

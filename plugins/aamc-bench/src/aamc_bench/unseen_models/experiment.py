@@ -15,12 +15,12 @@ from aamc_report.formats import fixed, percent
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.compare.experiment import labels
+from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
 from aamc_bench.figures import draw_lines, looks_of, panels
-from aamc_bench.grid import JOBS, Job, slug
+from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import Sample, alike, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
-from aamc_bench.training import SEVERAL_RUNS, installed, settings_of, settings_on, try_to_begin
+from aamc_bench.training import installed, settings_of
 from aamc_bench.unseen_models.hiding import choose_newcomers
 from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT
 from aamc_sdk.cli.options import split_names
@@ -78,9 +78,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
         DataError: It has too few.
     """
     options = options_of(**given)
-    for dataset in options["datasets"]:
-        world = try_to_begin(settings_on(options, dataset, options["seeds"][0]))
-        choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0])
+    try_each(options, lambda world: choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0]))
     return options
 
 
@@ -93,7 +91,7 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
     """Return a job for each dataset, seed and level."""
     return [
         Job(
-            _key(number, dataset, seed, level),
+            key_of(number, dataset, seed, level),
             "aamc_bench.unseen_models.newcomers:measure",
             {"settings": settings_on(options, dataset, seed), "newcomers": options["newcomers"], "level": level},
         )
@@ -101,10 +99,6 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
         for seed in options["seeds"]
         for level in levels_of(options)
     ]
-
-
-def _key(number: int, dataset: str, seed: int, level: str) -> str:
-    return f"{number}-{slug(dataset)}-seed{seed}-{slug(level)}"
 
 
 def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -120,7 +114,7 @@ def document_of(options: Mapping[str, Any], results: Mapping[str, Any], folder: 
     about, records = [], []
     names = labels(list(options["datasets"]))
     for number, dataset in enumerate(options["datasets"], start=1):
-        keys = {(seed, level): _key(number, dataset, seed, level) for seed in options["seeds"] for level in levels_of(options)}
+        keys = {(seed, level): key_of(number, dataset, seed, level) for seed in options["seeds"] for level in levels_of(options)}
         levels = [level for level in levels_of(options) if any(keys[seed, level] in results for seed in options["seeds"])]
         done = [seed for seed in options["seeds"] if all(keys[seed, level] in results for level in levels)]
         if done and DESCRIBED in levels:  # which also measures the routing without newcomers
