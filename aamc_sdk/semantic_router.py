@@ -22,11 +22,20 @@ OTHERS = (
     *("personalization", "prompt", "ratings", "remom", "router_dc", "router_r1", "session_aware", "static", "svm", "workflows"),
 )
 """Those that do not, or that are not a bandit's."""
-ROUTER_R1 = (
-    *("use_router_r1_rewards", "cost_reward_alpha", "format_reward_penalty", "model_cost_per_token", "enable_llm_routing", "router_r1_server_url"),
-    *("llm_routing_fallback", "enable_multi_round_aggregation", "max_aggregation_rounds"),
-)
-"""Keys of ``rl_driven`` that are about asking a model who should answer."""
+ROUTER_R1 = {
+    **dict.fromkeys(
+        ("use_router_r1_rewards", "cost_reward_alpha"),
+        "evidence is of quality alone; cost enters a decision by the preference, and without one by cost_weight",
+    ),
+    "format_reward_penalty": "feedback has no format that could be wrong",
+    "model_cost_per_token": "costs follow from the candidates' prices",
+    **dict.fromkeys(
+        ("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback"),
+        "this router goes by feedback, and asks no model who should answer",
+    ),
+    **dict.fromkeys(("enable_multi_round_aggregation", "max_aggregation_rounds"), "one candidate answers, in one round"),
+}
+"""Keys of ``rl_driven`` that are about asking a model who should answer, as Router-R1 does, and why they have no effect on a bandit."""
 _BY_RULES = "requests are not sorted into decisions by rules here; the categories of an estimator take their place"
 _WHY = {
     **dict.fromkeys(("rules", "triggers", "priority", "tier", "signals", "projections", "strategy", "categories"), _BY_RULES),
@@ -186,7 +195,7 @@ def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 def _in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[Unused]:
     for key in _section(algorithm, kind):
         if kind == "rl_driven" and key in ROUTER_R1:
-            yield Unused(f"{where}.{kind}.{key}", "it is of Router-R1, which asks a model who should answer; this router goes by feedback")
+            yield Unused(f"{where}.{kind}.{key}", f"it is of Router-R1: {ROUTER_R1[key]}")
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:
             yield Unused(f"{where}.{key}", f"the algorithm is {kind}")

@@ -6,24 +6,12 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.semantic_router import ROUTER_R1
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
 LEAST_PRIOR = 0.5
 """Jeffreys' prior; below it a posterior's mass would lie at both ends, beyond what the quadrature is made for."""
-_NO_ROUTER_MODEL = "no router model is called by this router; orchestrator router-r1 does that"
-_COST_ELSEWHERE = "evidence is of quality alone; cost enters a decision by the preference, and without one by cost_weight"
-NO_EFFECT = {
-    "use_router_r1_rewards": _COST_ELSEWHERE,
-    "cost_reward_alpha": _COST_ELSEWHERE,
-    "format_reward_penalty": "feedback has no format that could be wrong",
-    "enable_llm_routing": _NO_ROUTER_MODEL,
-    "router_r1_server_url": _NO_ROUTER_MODEL,
-    "llm_routing_fallback": _NO_ROUTER_MODEL,
-    "enable_multi_round_aggregation": "one candidate answers; orchestrator router-r1 asks several in rounds",
-    "max_aggregation_rounds": "one candidate answers; orchestrator router-r1 asks several in rounds",
-}
-"""Options that are accepted and do nothing, with why."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,14 +38,14 @@ class Options:
     storage_path: str | None = option(None, "JSON file whose state is taken over at the start and which a snapshot is written to; none for no file")
     auto_save_interval: str = option("30s", "time between two snapshots, as Go writes durations")
     router_model_path: str | None = option(None, "folder of a checkpoint of this router to start from; none to start from nothing")
-    use_router_r1_rewards: bool = option(False, "no effect: " + NO_EFFECT["use_router_r1_rewards"])
-    cost_reward_alpha: float = option(0.3, "no effect: " + NO_EFFECT["cost_reward_alpha"], at_least=0, at_most=1)
-    format_reward_penalty: float = option(-1.0, "no effect: " + NO_EFFECT["format_reward_penalty"])
-    enable_llm_routing: bool = option(False, "no effect: " + NO_EFFECT["enable_llm_routing"])
-    router_r1_server_url: str | None = option(None, "no effect: " + NO_EFFECT["router_r1_server_url"])
-    llm_routing_fallback: str = option("thompson", "no effect: " + NO_EFFECT["llm_routing_fallback"], choices=("thompson", "error"))
-    enable_multi_round_aggregation: bool = option(False, "no effect: " + NO_EFFECT["enable_multi_round_aggregation"])
-    max_aggregation_rounds: int = option(3, "no effect: " + NO_EFFECT["max_aggregation_rounds"], at_least=0)
+    use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
+    cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
+    format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
+    enable_llm_routing: bool = option(False, "no effect: " + ROUTER_R1["enable_llm_routing"])
+    router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
+    llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
+    enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])
+    max_aggregation_rounds: int = option(3, "no effect: " + ROUTER_R1["max_aggregation_rounds"], at_least=0)
 
     blend: str = option(SHRINKAGE, "how levels of evidence are combined; published is vLLM Semantic Router's whole algorithm", choices=BLENDS)
     prior_alpha: float = option(1.0, "wins that every candidate starts with", at_least=LEAST_PRIOR)
@@ -89,7 +77,7 @@ class Options:
     def without_effect(self) -> dict[str, str]:
         """Return those of the options that were set to something else than their default and do nothing, with why."""
         defaults = {field.name: field.default for field in attrs.fields(type(self))}
-        return {name: why for name, why in NO_EFFECT.items() if getattr(self, name) != defaults[name]}
+        return {name: ROUTER_R1[name] for name, default in defaults.items() if name in ROUTER_R1 and getattr(self, name) != default}
 
 
 @attrs.frozen(kw_only=True)
