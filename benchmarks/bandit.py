@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from aamc_bandit.evidence import Place
 from aamc_bandit.thompson import Thompson
+from aamc_bench.speed.clock import least_call_us
 
 from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.dataset import Experience
@@ -47,18 +47,6 @@ def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
         user = {"tokens": PLACE.user, "users": f"user{n % users}", "strangers": f"stranger{n}"}[kind]
         query = Query("a question", user=user, session=PLACE.session, prompt_tokens=100 + n if kind == "tokens" else 100)
         yield build_request([query], POOL, Preference().array, estimates=ESTIMATES)
-
-
-def microseconds(*works: Callable[[], object], calls: int = CALLS) -> list[float]:
-    """Return what a call of each takes: the least of some repeats, in turns."""
-    least = [float("inf")] * len(works)
-    for _ in range(REPEATS):
-        for number, work in enumerate(works):
-            started = time.process_time()
-            for _ in range(calls):
-                work()
-            least[number] = min(least[number], (time.process_time() - started) / calls * 1e6)
-    return least
 
 
 def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
@@ -105,20 +93,19 @@ def measure(users: int) -> dict[str, float]:
         router.learn(one)
         return router.score(request)
 
-    sampling, decision = microseconds(sample, decide)
-    others = {}
+    us = least_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
     for kind in ("tokens", "users", "strangers"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
-        (others[kind],) = microseconds(partial(decide_next, requests))
-    (after,) = microseconds(hear_and_score)
-    (thousand,) = microseconds(lambda: router.learn(stretch), calls=3)
+        us |= least_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
+    us |= least_call_us({"after": hear_and_score}, CALLS, REPEATS)
+    us |= least_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
     return {
-        "beta_sampling_us": round(sampling, 2),
-        "decision_us": round(decision, 2),
-        "times_sampling": round(decision / sampling, 2),
-        **{f"other_{kind}_us": round(found, 1) for kind, found in others.items()},
-        "after_each_feedback_us": round(after, 1),
-        "feedback_per_second": round(STRETCH / thousand * 1e6),
+        "beta_sampling_us": round(us["sampling"], 2),
+        "decision_us": round(us["decision"], 2),
+        "times_sampling": round(us["decision"] / us["sampling"], 2),
+        **{f"other_{kind}_us": round(us[kind], 1) for kind in ("tokens", "users", "strangers")},
+        "after_each_feedback_us": round(us["after"], 1),
+        "feedback_per_second": round(STRETCH / us["stretch"] * 1e6),
     }
 
 

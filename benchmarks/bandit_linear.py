@@ -8,11 +8,11 @@ product with the context is taken. That knows no propensity, and learns by Sherm
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import numpy as np
 from aamc_bandit.linear import LinearThompson
+from aamc_bench.speed.clock import cpu_and_wall_s, least_call_us
 
 from aamc_sdk.batch import Estimates, RoutingRequest
 from aamc_sdk.dataset import Experience
@@ -24,18 +24,6 @@ from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Prefere
 CANDIDATES, CATEGORIES, EMBEDDING = 10, 8, 256
 REPEATS, CALLS, HEARD = 15, 200, 2000
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
-
-
-def microseconds(*works: Callable[[], object]) -> list[float]:
-    """Return what a call of each takes: the least of some repeats, in turns."""
-    least = [float("inf")] * len(works)
-    for _ in range(REPEATS):
-        for number, work in enumerate(works):
-            started = time.process_time()
-            for _ in range(CALLS):
-                work()
-            least[number] = min(least[number], (time.process_time() - started) / CALLS * 1e6)
-    return least
 
 
 def make_request(rows: int, seed: int) -> RoutingRequest:
@@ -81,20 +69,19 @@ def measure() -> dict[str, float]:
         router.learn(one)
         router.score(request)
 
-    unchanged, plain, both, plain_update, learned = microseconds(
-        lambda: router.score(request), draw, learn_and_score, update, lambda: router.learn(one)
-    )
-    started = time.process_time()
-    router.score(many)
+    works: dict[str, Callable[[], object]] = {
+        "decision": lambda: router.score(request),
+        "numpy_draw": draw,
+        "lesson_and_decision": learn_and_score,
+        "numpy_update": update,
+        "lesson": lambda: router.learn(one),
+    }
+    us = least_call_us(works, CALLS, REPEATS)
     return {
         "numbers_of_context": width,
-        "decision": unchanged,
-        "lesson": learned,
-        "lesson_and_decision": both,
-        "numpy_draw": plain,
-        "numpy_update": plain_update,
-        "lesson_and_decision_times_numpy": both / (plain + plain_update),
-        "decision_in_a_batch": (time.process_time() - started) / HEARD * 1e6,
+        **us,
+        "lesson_and_decision_times_numpy": us["lesson_and_decision"] / (us["numpy_draw"] + us["numpy_update"]),
+        "decision_in_a_batch": cpu_and_wall_s(lambda: router.score(many))[0] / HEARD * 1e6,
     }
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_bench.speed.clock import cpu_and_wall_s
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.state import Activation, TaskState
 from aamc_puppeteer.suites import TOOLS, load_suite, split_tasks
@@ -177,9 +177,8 @@ def learn(world: World, seed: int) -> dict[str, float]:
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
     """Return the seconds that something takes."""
-    wall, processor = time.perf_counter(), time.process_time()
-    work()
-    return {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
+    processor, wall = cpu_and_wall_s(work)
+    return {"seconds": wall, "processor_seconds": processor}
 
 
 def training() -> dict[str, float]:

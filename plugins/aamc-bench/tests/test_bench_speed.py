@@ -1,13 +1,14 @@
 """``aamc bench speed``: its table, its parts, and what is counted by hand."""
 
+import itertools
 import json
 import time
 from importlib import import_module
 
 import numpy as np
 import pytest
-from aamc_bench.speed import experiment, reach, sb3
-from aamc_bench.speed.clock import lacking, least_cpu_s
+from aamc_bench.speed import clock, experiment, reach, sb3
+from aamc_bench.speed.clock import lacking, least_call_us, least_cpu_s
 from aamc_bench.speed.decision import time_of
 from aamc_bench.speed.figures import Figure, result
 from aamc_bench.speed.ppo import operations
@@ -55,6 +56,13 @@ def test_what_is_not_installed_is_left_out_with_the_reason(monkeypatch, tmp_path
 def test_the_least_cpu_time_leaves_waiting_out():
     seconds = least_cpu_s({"waits": lambda: time.sleep(0.05), "counts": lambda: sum(range(3_000_000))}, repeats=2)
     assert seconds["waits"] < 0.02 < seconds["counts"]
+
+
+def test_a_call_has_its_share_of_the_time_of_many(monkeypatch):
+    ticks, done = itertools.count(), []
+    monkeypatch.setattr(clock.time, "process_time", lambda: float(next(ticks)))  # a second passes between any two looks
+    assert least_call_us({"one": lambda: done.append(1)}, calls=4, repeats=3) == {"one": 250_000}
+    assert len(done) == 12
 
 
 def test_operations_are_those_of_the_formulas():

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bench.speed.clock import lacking, least_cpu_s
+from aamc_bench.speed.clock import lacking, least_cpu_s, repeated
 from aamc_bench.speed.figures import Figure, result
 from aamc_sdk import Estimator, MetaController, Query
 from aamc_sdk.batch import Estimates, Floats
@@ -81,16 +81,6 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
         }
         seconds = least_cpu_s({name: repeated(work, times) for name, (work, times, _) in works.items()}, repeats)
     return {name: 1e6 * seconds[name] / (times * decisions) for name, (_, times, decisions) in works.items()}
-
-
-def repeated(work: Callable[[], Any], times: int) -> Callable[[], None]:
-    """Return work that is the same a number of times."""
-
-    def again() -> None:
-        for _ in range(times):
-            work()
-
-    return again
 
 
 def plain_network(candidates: int) -> Callable[[], Any]:
