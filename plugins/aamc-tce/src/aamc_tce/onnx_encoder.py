@@ -17,10 +17,12 @@ from typing import Any
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json, write_json
 from aamc_tce.embedder import Embedder, TokenIds, available_cores
+from aamc_tce.plain_text import PlainText
 
 GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
@@ -80,6 +82,7 @@ class OnnxEncoder(Embedder):
         self._about = About.read(folder)
         self._folder = folder
         self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
+        self._plain = PlainText(self._tokenizer, self._about.max_length) if PlainText.suits(self._tokenizer) else None
         self._cores = min(available_cores(), MOST_CORES)
         self._sessions: dict[int, Any] = {}
         self._loading = threading.Lock()
@@ -88,7 +91,10 @@ class OnnxEncoder(Embedder):
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        plain = [self._plain(text) if self._plain else None for text in texts]
+        others = [text for text, ids in zip(texts, plain, strict=True) if ids is None]
+        found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
+        return [next(found).ids if ids is None else ids for ids in plain]
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
@@ -138,10 +144,8 @@ def _session(graph: bytes, folder: Path, cores: int) -> Any:
         raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
 
 
-def _tokenizer(content: bytes, max_length: int) -> Any:
+def _tokenizer(content: bytes, max_length: int) -> Tokenizer:
     """Return a tokenizer that cuts texts and pads none."""
-    from tokenizers import Tokenizer
-
     tokenizer = Tokenizer.from_buffer(content)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
