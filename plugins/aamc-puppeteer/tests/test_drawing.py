@@ -89,6 +89,10 @@ class TestFigures:
         save_png(draw_training([_episode(), _episode()]), tmp_path / "none.png")
         assert imread(tmp_path / "none.png").shape[2] == 4
 
+    def test_letters_that_the_font_lacks_can_be_drawn(self, tmp_path: Path) -> None:
+        save_png(draw_graph([_episode("\u8a08\u7b97", "b")], "\u8a08\u7b97"), tmp_path / "graph.png")
+        assert imread(tmp_path / "graph.png").shape[2] == 4
+
     def test_png_files_are_written_whole(self, tmp_path: Path) -> None:
         save_png(draw_graph([_episode("a", "b")]), tmp_path / "new" / "graph.png")
         assert imread(tmp_path / "new" / "graph.png").size > 10_000

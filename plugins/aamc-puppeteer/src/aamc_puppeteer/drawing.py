@@ -1,50 +1,28 @@
-"""Episodes as graphs, and a training as a figure."""
+"""Episodes as graphs, and a training as a figure, in the report's style."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
+from aamc_report.render import to_png
+from aamc_report.style import HEADLINE, INK, MUTED, OTHERS, new_figure, short, styled
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.style import context
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from aamc_puppeteer.measures import summarise, utilisation, windows
 from aamc_puppeteer.state import Trajectory
 from aamc_puppeteer.topology import activation_graph, evolution
-from aamc_sdk.files import replacing
+from aamc_sdk.files import write_bytes
 
-INK, MUTED, GRID = "#20242c", "#6a7280", "#dfe2e7"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#d6c400", "#20242c", "#6a7280")
-"""The palette of Okabe and Ito (2008), told apart by colour-blind people too; its yellow darkened for white paper."""
+COLOURS = (OTHERS[0], HEADLINE, *OTHERS[1:])
 NODE_AREA = 2600
 """Of the circle of the agent that ran most often, in square points."""
-_STYLE: dict[str, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": GRID,
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "font.size": 8.5,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "text.color": INK,
-    "text.parse_math": False,  # names may hold dollar signs
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-}
 
 
 def draw_graph(trajectories: Sequence[Trajectory], title: str = "") -> Figure:
@@ -55,8 +33,8 @@ def draw_graph(trajectories: Sequence[Trajectory], title: str = "") -> Figure:
     """
     graph = activation_graph(trajectories)
     labels = _step_numbers(trajectories[0]) if len(trajectories) == 1 else {(a, b): str(count) for a, b, count in graph.edges(data="count")}
-    with _styled():
-        figure = _figure(6.0, 5.0)
+    with styled():
+        figure = new_figure(5.0, width=6.0)
         axes = figure.add_subplot()
         _draw_network(axes, graph, labels)
         axes.set_title(title)
@@ -93,7 +71,7 @@ def _draw_network(axes: Axes, graph: nx.DiGraph, labels: Mapping[tuple[str, str]
     nx.draw_networkx_edge_labels(graph, places, font_size=8, font_color=INK, rotate=False, **bent)
     for (agent, place), count, area in zip(places.items(), counts, areas, strict=True):
         again = f"\nagain: {labels[agent, agent]}" if (agent, agent) in labels else ""
-        _name(axes, f"{_short(agent)} ({count}){again}", place, distance=np.sqrt(area / np.pi) + 6)
+        _name(axes, f"{short(agent)} ({count}){again}", place, distance=np.sqrt(area / np.pi) + 6)
 
 
 def _name(axes: Axes, text: str, place: tuple[float, float], distance: float) -> None:
@@ -110,8 +88,8 @@ def draw_training(trajectories: Sequence[Trajectory], stretches: int = 20) -> Fi
     summaries = [summarise(part) for _, part in parts]
     shapes = evolution(trajectories, stretches)
     episodes = [episode for episode, _ in parts]
-    with _styled():
-        figure = _figure(9.2, 5.6)
+    with styled():
+        figure = new_figure(5.6, width=9.2)
         grid = figure.subplots(2, 4)
         for axes, (title, name) in zip(grid[0], _FIGURES.items(), strict=True):
             _line(axes, title, episodes, [summary[name] for summary in summaries], [summary["ci95"][name] for summary in summaries])
@@ -150,7 +128,7 @@ def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapp
         axes.text(0.5, 0.5, "no agent", ha="center", transform=axes.transAxes)
         return
     heights = [[share.get(agent, 0.0) for share in shares] for agent in agents]
-    axes.stackplot(episodes, heights, labels=[_short(agent) for agent in agents], colors=[COLOURS[n % len(COLOURS)] for n in range(len(agents))])
+    axes.stackplot(episodes, heights, labels=[short(agent) for agent in agents], colors=[COLOURS[n % len(COLOURS)] for n in range(len(agents))])
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, reverse=True)
 
@@ -161,22 +139,5 @@ def save_png(figure: Figure, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=150)
-
-
-@contextmanager
-def _styled() -> Iterator[None]:
-    with context(_STYLE, after_reset=True):  # a user's own matplotlibrc changes nothing
-        yield
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _short(name: str, most: int = 24) -> str:
-    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-    return printable if len(printable) <= most else printable[: most - 1] + "…"
+    with styled():
+        write_bytes(path, to_png(figure))

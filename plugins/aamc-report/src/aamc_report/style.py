@@ -25,7 +25,7 @@ OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED, "#d6c400
 """The palette of Okabe and Ito (2008), told apart by colour-blind people too; its yellow darkened for white paper."""
 MARKERS = "osD^vPX<>hpd"
 WIDTH = 8.6
-"""Every figure's width in inches."""
+"""The width in inches of every figure of a page."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.edgecolor": GRID,
@@ -86,9 +86,9 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float) -> Figure:
-    """Return an empty figure of the common width; ``height`` is in inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure; its size is in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
