@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.types import Candidate, ModelSpec, Pool
 
 
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
 @attrs.frozen(eq=False)
 class PoolArrays:
-    """What M candidates charge, take and hold; NaN where a candidate does not say.
+    """What M candidates charge, take and hold, NaN where a candidate does not say; read-only, since requests share this memory.
 
     Attributes:
-        usd_per_token: Of the prompt, the answer, and a prompt read from a cache, ``[M, 3]``.
+        usd_per_token: Of the prompt, the answer, and a prompt read from a cache, ``[3, M]``.
         latency_ms: Unloaded, ``[M]``.
         window: Most tokens of prompt and answer together, infinite without a limit, ``[M]``.
         complete: Whether no price and no latency is missing.
-        limited: Whether any candidate has a window.
+        least_window: The smallest window.
+        no_wait_ms: Zeros, for requests that nobody has to wait for, ``[M]``.
+        all_allowed: True, for requests that forbid nobody, ``[M]``.
     """
 
-    usd_per_token: Floats
-    latency_ms: Floats
-    window: Floats
+    usd_per_token: Floats = attrs.field(converter=_read_only)
+    latency_ms: Floats = attrs.field(converter=_read_only)
+    window: Floats = attrs.field(converter=_read_only)
     complete: bool
-    limited: bool
+    least_window: float
+    no_wait_ms: Floats = attrs.field(converter=_read_only)
+    all_allowed: NDArray[np.bool_] = attrs.field(converter=_read_only)
 
     @classmethod
     def of(cls, pool: Pool) -> PoolArrays:
         """Read a pool's candidates."""
-        usd_per_token = np.array([_prices(candidate) for candidate in pool]) / 1e6
+        usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
         latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
         window = np.array([c.context_window if isinstance(c, ModelSpec) and c.context_window is not None else np.inf for c in pool])
         complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
-        return cls(usd_per_token, latency_ms, window, complete, bool(np.isfinite(window).any()))
+        size = len(pool)
+        return cls(usd_per_token, latency_ms, window, complete, float(window.min()), no_wait_ms=np.zeros(size), all_allowed=np.ones(size, bool))
 
 
 def _prices(candidate: Candidate) -> tuple[float, float, float]:

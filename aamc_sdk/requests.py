@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
 from aamc_sdk.log import Record
 from aamc_sdk.types import Candidate, Pool, Query
+
+T = TypeVar("T", bound=np.generic)
 
 
 def build_request(
@@ -41,10 +44,10 @@ def build_request(
         budget_usd: Most that one answer may be expected to cost.
         preference_given: Whether somebody asked for the preferences.
     """
-    rows = len(queries)
+    rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
-    cost_usd, latency_ms = _cost(queries, tokens, pool), expected_latency(pool, rows)
-    if typical is not None and not pool.arrays.complete:
+    cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
+    if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
     expected = Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms)
     forbidden = _forbidden(queries, tokens, pool, unavailable, None if budget_usd is None else cost_usd > budget_usd)
@@ -54,8 +57,8 @@ def build_request(
         pool=pool,
         preferences=_one_each(preferences, rows),
         expected=expected,
-        wait_ms=np.zeros((rows, len(pool))) if wait_ms is None else wait_ms,
-        mask=~np.any(list(forbidden.values()), axis=0) if forbidden else np.ones((rows, len(pool)), bool),
+        wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
+        mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
         preference_given=preference_given,
     )
@@ -93,7 +96,12 @@ def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
 
 def _one_each(preferences: Floats, rows: int) -> Floats:
     weights = np.asarray(preferences, dtype=np.float64)
-    return weights[None].repeat(rows, axis=0) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
+    return _repeated(weights, rows) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
+
+
+def _repeated(array: NDArray[T], rows: int) -> NDArray[T]:
+    """Return an array ``[N]`` as ``[rows, N]``, all rows the same memory."""
+    return array[None] if rows == 1 else np.broadcast_to(array, (rows, len(array)))
 
 
 def token_counts(queries: Sequence[Query]) -> Floats:
@@ -113,17 +121,17 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
     """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures."""
-    return pool.arrays.latency_ms[None].repeat(rows, axis=0)
+    return _repeated(pool.arrays.latency_ms, rows)
 
 
 def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
     prices = pool.arrays.usd_per_token
-    cost = tokens @ prices[:, :2].T
+    cost: Floats = tokens.dot(prices[:2])  # of arrays this small `dot` takes half as long as `@`
     for row, query in enumerate(queries):
         if query.cached_on is not None and query.cached_on in pool.names:
             m = pool.index(query.cached_on)
-            cost[row, m] -= tokens[row, 0] * (prices[m, 0] - prices[m, 2])
-    return np.asarray(cost)
+            cost[row, m] -= tokens[row, 0] * (prices[0, m] - prices[2, m])
+    return cost
 
 
 def _filled(values: Floats, means: Floats) -> Floats:
@@ -142,9 +150,9 @@ def _forbidden(
     over_budget: NDArray[np.bool_] | None,
 ) -> dict[str, NDArray[np.bool_]]:
     """Return by reason where a candidate is forbidden, ``[B, M]``; only reasons that forbid one."""
-    shape = (len(queries), len(pool))
+    shape, longest = (len(queries), len(pool)), max(map(sum, tokens.tolist()), default=0.0)
     reasons = {
-        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if pool.arrays.limited else None,
+        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.least_window else None,
         "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
         "unavailable": None if unavailable is None else np.broadcast_to(unavailable, shape),
         "over budget": over_budget,

@@ -42,6 +42,14 @@ def test_latency_is_that_of_an_unloaded_candidate():
     assert np.isnan(expected_latency(POOL, 1)[0, 2])
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_memory_that_requests_share_cannot_be_written_to(rows):
+    request = build_request([Query("")] * rows, POOL, PREFERENCE)
+    for shared in (request.mask, request.wait_ms, request.expected.latency_ms):
+        with pytest.raises(ValueError, match="read-only"):
+            shared[0, 0] = 1
+
+
 def test_waiting_adds_to_expected_latency():
     waits = np.array([[50.0, 0.0, 0.0]])
     request = build_request([Query("")], POOL, PREFERENCE, wait_ms=waits)

@@ -229,5 +229,7 @@ def test_constant_routers_take_their_candidate_or_the_first_that_is_allowed(tabl
     comparison = table.compare(constant_routers(table.services))
     assert comparison.routers.tolist() == ["m0", "m1"]
     assert [np.unique(chosen).tolist() for chosen in comparison.chosen] == [[0], [1]]
-    table.request.mask[0, 1] = False
-    assert table.compare(constant_routers(table.services)).chosen[1, 0].tolist() == [0, 1, 1, 1]
+    mask = table.request.mask.copy()
+    mask[0, 1] = False
+    masked = attrs.evolve(table, request=attrs.evolve(table.request, mask=mask))
+    assert masked.compare(constant_routers(table.services)).chosen[1, 0].tolist() == [0, 1, 1, 1]

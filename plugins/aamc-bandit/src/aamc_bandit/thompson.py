@@ -94,7 +94,7 @@ class Thompson(Router):
             return certain(posterior), everywhere[:, 2]
         belief = certain(linear(evidence, _outcomes(category), _outcomes(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
-            belief = belief._replace(scale=belief.scale * cost_bonus(pool.arrays.usd_per_token[:, 0], self._cost_weight))
+            belief = belief._replace(scale=belief.scale * cost_bonus(pool.arrays.usd_per_token[0], self._cost_weight))
         if session is not None:
             belief = mixed_with_session(belief, session[:, 3], session[:, 2], config.session_context_weight)
         return belief, everywhere[:, 2]
