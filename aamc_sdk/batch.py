@@ -5,7 +5,7 @@ B queries, M candidates, C categories, D embedding width. NaN stands for what is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -161,7 +161,7 @@ def _known_mean(values: Floats) -> Floats:
 
 @attrs.frozen(eq=False)
 class RoutingRequest:
-    """All that a router may look at, for a batch of requests.
+    """All that a router may look at, for a batch of requests. Its arrays are not to be written to: requests share their memory.
 
     Attributes:
         queries: B of them.
@@ -190,11 +190,17 @@ class RoutingRequest:
     def __len__(self) -> int:
         return len(self.queries)
 
-    def take(self, rows: NDArray[np.intp]) -> RoutingRequest:
+    def stretches(self, cells: int) -> Iterator[RoutingRequest]:
+        """Yield the rows in order, about so many (query, candidate) pairs at a time: passes over few stay in the processor's cache."""
+        rows = max(cells // len(self.pool), 1)
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
+
+    def take(self, rows: NDArray[np.intp] | slice) -> RoutingRequest:
         """Return some rows of the request; a row may be taken more than once."""
         return attrs.evolve(
             self,
-            queries=[self.queries[row] for row in rows],
+            queries=self.queries[rows] if isinstance(rows, slice) else [self.queries[row] for row in rows],
             estimates=self.estimates.take(rows),
             preferences=self.preferences[rows],
             expected=self.expected.take(rows),

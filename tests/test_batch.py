@@ -69,6 +69,16 @@ def test_a_requests_rows_may_be_taken_more_than_once():
         assert taken.masked_why[why][0].tolist() == where[3].tolist()
 
 
+@pytest.mark.parametrize("cells", [1, 7, 1000])
+def test_a_request_in_stretches_is_the_request(cells):
+    request = make_request(DATASET)
+    parts = list(request.stretches(cells))
+    assert all(part.mask.size <= max(cells, len(POOL)) for part in parts)
+    assert [query for part in parts for query in part.queries] == list(DATASET.queries)
+    assert np.concatenate([part.expected.cost_usd for part in parts]).tolist() == request.expected.cost_usd.tolist()
+    assert np.concatenate([part.mask for part in parts]).tolist() == request.mask.tolist()
+
+
 def test_one_preference_is_given_to_every_row():
     request = make_request(DATASET).with_preference(np.array([0.0, 1.0, 0.0]))
     assert request.preferences.tolist() == [[0.0, 1.0, 0.0]] * 6

@@ -64,6 +64,17 @@ def test_one_at_a_time_scores_as_together(env, router):
     assert np.array(alone) == pytest.approx(together, abs=1e-5)
 
 
+@pytest.mark.parametrize("sample", [False, True])
+def test_many_are_scored_stretch_by_stretch_as_together(env, monkeypatch, sample):
+    router, request = env.router(0, sample=sample, **TINY), env.request(np.arange(4), PREFERENCE)
+    together = router.score(request)
+    monkeypatch.setattr("aamc_ppo.router.CACHED_PAIRS", 15)  # three rows, then one
+    apart = router.score(request)
+    assert apart.utility == pytest.approx(together.utility, abs=1e-5)
+    assert (apart.probabilities is None) is not sample
+    assert not sample or apart.probabilities == pytest.approx(together.probabilities, abs=1e-4)
+
+
 def smaller(env, order):
     """Return the environment's requests with some of its candidates, in another order."""
     other = attrs.evolve(env.request(np.arange(4), PREFERENCE), pool=Pool(env.pool.candidates[m] for m in order))

@@ -17,6 +17,9 @@ from aamc_sdk.features import Array32, encode, encode_candidates
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Pool
 
+CACHED_PAIRS = 32_768
+"""Pairs of a query and a candidate that are scored together: some MiB."""
+
 
 @attrs.frozen(kw_only=True)
 class PPOConfig:
@@ -81,6 +84,13 @@ class PPORouter(Router):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""
+        if request.mask.size <= CACHED_PAIRS:
+            return self._score(request)
+        parts = [self._score(part) for part in request.stretches(CACHED_PAIRS)]
+        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+        return Scores(np.concatenate([part.utility for part in parts]), np.concatenate(probabilities) if probabilities else None)
+
+    def _score(self, request: RoutingRequest) -> Scores:
         features = encode(request, self.services.reward, self._categories)
         weights = self.services.reward.weights(features.preference)
         utilities = utility(self._policy, features.query, weights, features.pair.swapaxes(1, 2), self._embed(request.pool))
