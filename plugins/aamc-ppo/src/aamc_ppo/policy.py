@@ -17,7 +17,7 @@ last layer), which picks what the plug-in rule maximises: **the untrained policy
 that is wrong. Since V does not see the preference, weighing an objective more never lowers what is chosen of V_k.
 The sums over k are taken before those over m, so a candidate costs E + F multiplications whatever K is. Pair features
 come before candidates in memory, ``[B, F, M]``: sums of F products then run along rows, which with many candidates is
-several times as fast as sums along the shortest axis.
+several times as fast as sums along the shortest axis. Biases are rows ``[1, N]``: numpy adds arrays of one number of axes more quickly.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def initial_policy(rng: np.random.Generator, categories: int, hidden: int, embed
     query = query_width(categories)
     return {
         "candidate_w1": _uniform(rng, CANDIDATE, hidden),
-        "candidate_b1": np.zeros(hidden, np.float32),
+        "candidate_b1": np.zeros((1, hidden), np.float32),
         "candidate_w2": _uniform(rng, hidden, embedding),
-        "candidate_b2": np.zeros(embedding, np.float32),
+        "candidate_b2": np.zeros((1, embedding), np.float32),
         "query_w1": _uniform(rng, query, hidden),
-        "query_b1": np.zeros(hidden, np.float32),
+        "query_b1": np.zeros((1, hidden), np.float32),
         "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR)), np.float32),
         "query_b2": plug_in(embedding),
         "log_temperature": np.array(np.log(temperature), np.float32),
@@ -59,8 +59,8 @@ def initial_policy(rng: np.random.Generator, categories: int, hidden: int, embed
 
 
 def plug_in(embedding: int) -> Array32:
-    """Return what the query's tower gives before it has learned anything: q = 0 and a_k = e_k, ``[3 (E + 5)]``."""
-    return np.eye(OBJECTIVES, embedding + PAIR, embedding, dtype=np.float32).ravel()
+    """Return what the query's tower gives before it has learned anything: q = 0 and a_k = e_k, ``[1, 3 (E + 5)]``."""
+    return np.eye(OBJECTIVES, embedding + PAIR, embedding, dtype=np.float32).reshape(1, -1)
 
 
 def initial_critic(rng: np.random.Generator, categories: int, hidden: int) -> dict[str, Array32]:
@@ -68,9 +68,9 @@ def initial_critic(rng: np.random.Generator, categories: int, hidden: int) -> di
     inputs = query_width(categories) + OBJECTIVES + PAIR
     return {
         "critic_w1": _uniform(rng, inputs, hidden),
-        "critic_b1": np.zeros(hidden, np.float32),
+        "critic_b1": np.zeros((1, hidden), np.float32),
         "critic_w2": np.zeros((hidden, OBJECTIVES), np.float32),
-        "critic_b2": np.zeros(OBJECTIVES, np.float32),
+        "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
     }
 
 
@@ -96,13 +96,25 @@ def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, x
         xp: ``numpy`` or ``torch``.
         tau: What U is multiplied by, if anything: E + F products a row here, M afterwards.
     """
-    hidden = xp.tanh(query @ p["query_w1"] + p["query_b1"])
+    hidden = xp.tanh(_product(query, p["query_w1"]) + p["query_b1"])
     width = embedded.shape[1]
-    per_objective = (hidden @ p["query_w2"] + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
-    factors = (weights[:, None, :] @ per_objective)[:, 0, :]
+    per_objective = (_product(hidden, p["query_w2"]) + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
+    factors = _row_products(weights, per_objective)
     if tau is not None:
         factors = tau * factors
-    return factors[:, :width] @ embedded.T + (factors[:, None, width:] @ pair)[:, 0, :]
+    return _product(factors[:, :width], embedded.T) + _row_products(factors[:, width:], pair)
+
+
+def _product(left: Any, right: Any) -> Any:
+    """Return the product of two matrices; of small arrays ``dot`` takes less than half as long as ``@``."""
+    return left.dot(right) if isinstance(left, np.ndarray) else left @ right
+
+
+def _row_products(vectors: Any, matrices: Any) -> Any:
+    """Return the product of each row's vector ``[B, K]`` and its matrix ``[B, K, N]``, ``[B, N]``."""
+    if len(vectors) == 1:  # a request that is served alone
+        return _product(vectors, matrices[0])
+    return (vectors[:, None, :] @ matrices)[:, 0, :]
 
 
 def log_softmax(logits: Any, mask: Any, xp: Any = np) -> Any:
