@@ -14,24 +14,25 @@ class Door:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._emptied = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
 
     def __enter__(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise StoreError("the controller is closed")
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
-        with self._changed:
+        with self._lock:
             self._inside -= 1
             if self._closed:
-                self._changed.notify_all()
+                self._emptied.notify_all()
 
     def close(self) -> None:
         """Let nothing in any more and wait until nothing is inside; closing twice does nothing."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.wait_for(lambda: self._inside == 0)
+            self._emptied.wait_for(lambda: self._inside == 0)

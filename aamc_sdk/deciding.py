@@ -34,8 +34,8 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
         raise ConfigError(f"{len(request)} requests need as many ids, not {len(ids)}")
     chosen, propensities = draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
-    drawn = zip(ids, chosen.tolist(), propensities.tolist(), strict=True)
-    remembered = zip(_preferences(request), _probabilities(scores, request, sample), _notes(scores, len(request)), strict=True)
+    drawn = ids, chosen.tolist(), propensities.tolist()
+    remembered = _preferences(request), _probabilities(scores, request, sample), _notes(scores, len(request))
     return [
         Decision(
             id=decision_id,
@@ -47,7 +47,7 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
             time=now,
             notes=notes,
         )
-        for (decision_id, candidate, propensity), (preference, probabilities, notes) in zip(drawn, remembered, strict=True)
+        for decision_id, candidate, propensity, preference, probabilities, notes in zip(*drawn, *remembered, strict=True)
     ]
 
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.errors import PluginError, one_of
 
+_CERTAIN = np.ones(1)
+"""The propensity of what is not drawn."""
+
 
 def uniform(seed: int, decision_id: str) -> float:
     """Return the number in [0, 1) that belongs to a decision."""
@@ -37,7 +40,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     if sample and scores.probabilities is not None:
         return _sample(scores, request, np.array([uniform(seed, decision) for decision in ids]))
     utility = _checked(scores.utility, request, "utility")
-    return _greatest(utility, request.mask), np.ones(len(utility))
+    return _greatest(utility, request.mask), _CERTAIN.repeat(len(utility))
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -87,7 +90,7 @@ def _sample(scores: Scores, request: RoutingRequest, uniforms: Floats) -> tuple[
 
 def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:
     mask = request.mask
-    if np.shape(array) != mask.shape:
+    if getattr(array, "shape", None) != mask.shape:
         raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():

@@ -71,7 +71,7 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
     """
     return Features(
         query=encode_queries(request.queries, request.estimates, categories),
-        preference=np.asarray(request.preferences, dtype=np.float32),
+        preference=request.preferences.astype(np.float32),
         pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward),
         mask=request.mask,
     )

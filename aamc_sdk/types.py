@@ -35,7 +35,8 @@ def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object
 
 
 def _check_name(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_name(value, _named(instance, attribute))
+    if not (type(value) is str and value and value.isprintable()):  # most names are plain, and need no closer look
+        check_name(value, _named(instance, attribute))
 
 
 def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
@@ -65,12 +66,14 @@ def _check_figure(instance: object, attribute: attrs.Attribute[Any], value: obje
 
 
 def _check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if type(value) is float and 0 <= value <= 1:
+        return
     if not _is_amount(value) or value > 1:
         raise DataError(f"{_named(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
 
 
 def _check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not _is_amount(value) or not math.isfinite(value):
+    if not (_is_amount(value) and value < math.inf):
         raise DataError(f"{_named(instance, attribute)} must be in seconds since the epoch, not {value!r}")
 
 

@@ -6,6 +6,7 @@ for that: most entries never do, since most are new and the decision that they n
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -58,11 +59,11 @@ class Lists:
 
     def note_decisions(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
         """Place decisions as they are; return whether that was possible: they are new, and nothing waits for them."""
-        keys = {(DECISION, decision_id): place for place, decision_id in enumerate(ids, len(self._log))}
-        if self.held or len(keys) < len(ids) or any(key in self._positions for key in keys):
+        keys = [(DECISION, decision_id) for decision_id in ids]
+        if self.held or len(set(ids)) < len(ids) or not self._positions.keys().isdisjoint(keys):
             return False
-        self._log += [(records, place, store_text) for place in range(len(ids))]
-        self._positions |= keys
+        self._positions.update(zip(keys, itertools.count(len(self._log))))
+        self._log.extend((records, place, store_text) for place in range(len(ids)))
         return True
 
     def note_feedback(self, feedback: Feedback) -> bool:

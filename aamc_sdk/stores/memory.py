@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.dataset import Experience
@@ -31,17 +30,16 @@ class MemoryStore(LedgerStore):
     def decided(self, records: Sequence[Record]) -> None:
         """Append decisions with what they were made from; all or none."""
         decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
-        noted = not any(decision.notes for decision in decisions)  # notes of no JSON type are refused at once
-        if noted:
-            ids = [decision.id for decision in decisions]
-            with self._writing() as ledger:
-                noted = ledger.note_decisions(ids, records, self.config.store_text)
+        ids = [decision.id for decision in decisions if not decision.notes]  # notes of no JSON type are refused at once
+        with self._lock:
+            noted = len(ids) == len(decisions) and self._open.note_decisions(ids, records, self.config.store_text)
         if not noted:
             super().decided(records)
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
-        with self._writing() as ledger:
+        with self._lock:
+            ledger = self._open
             return [
                 (attempt is None and ledger.note_feedback(feedback)) or append_feedback(ledger, feedback, attempt) for feedback, attempt in judgements
             ]
@@ -75,7 +73,8 @@ class MemoryStore(LedgerStore):
 
     def keep_view(self, name: str, view: View) -> None:
         """Keep what a router has learned."""
-        with self._writing() as ledger:
+        with self._lock:
+            ledger = self._open
             known = ledger.views.get(name)
             if view.epoch == ledger.epoch and (known is None or known.position < view.position):
                 ledger.views.pop(name, None)  # the newest stands last
@@ -85,8 +84,8 @@ class MemoryStore(LedgerStore):
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
-        with self._writing() as ledger:
-            return ledger.forget(user)
+        with self._lock:
+            return self._open.forget(user)
 
     def _forgotten_as(self) -> Collection[str]:
         return self._ledger.forgotten
@@ -96,12 +95,12 @@ class MemoryStore(LedgerStore):
         self._closed = True
 
     def _write(self, write: Write[T]) -> T:
-        with self._writing() as ledger:
-            return write.run(ledger)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Lists]:
         with self._lock:
-            if self._closed:
-                raise StoreError("the decision log is closed")
-            yield self._ledger
+            return write.run(self._open)
+
+    @property
+    def _open(self) -> Lists:
+        """The ledger, to be written to."""
+        if self._closed:
+            raise StoreError("the decision log is closed")
+        return self._ledger
