@@ -1,4 +1,4 @@
-"""Commands ``aamc bench compare`` and ``robustness``."""
+"""The commands ``aamc bench ...``, an experiment each."""
 
 from __future__ import annotations
 

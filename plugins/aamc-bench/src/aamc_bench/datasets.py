@@ -22,8 +22,8 @@ def settings_on(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str
     return {**settings, "dataset": source.plain(), "seed": seed}
 
 
-def try_each(options: Mapping[str, Any], check: Callable[[World], object] | None = None) -> None:
-    """Begin a run on each dataset, with the first seed; see :func:`aamc_bench.training.try_to_begin`.
+def checked(options: dict[str, Any], check: Callable[[World], object] | None = None) -> dict[str, Any]:
+    """Return an experiment's options, of which a run on each dataset can begin; see :func:`aamc_bench.training.try_to_begin`.
 
     Args:
         options: The experiment's.
@@ -33,6 +33,7 @@ def try_each(options: Mapping[str, Any], check: Callable[[World], object] | None
         world = try_to_begin(settings_on(options, dataset, options["seeds"][0]))
         if check is not None:
             check(world)
+    return options
 
 
 def key_of(number: int, dataset: str, seed: int, *parts: str) -> str:

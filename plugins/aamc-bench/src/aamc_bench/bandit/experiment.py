@@ -12,7 +12,7 @@ import numpy as np
 from aamc_bench.bandit.material import KNOWLEDGE, LABELS
 from aamc_bench.bandit.measuring import BEST_FIXED, FIGURES, FILE
 from aamc_bench.bandit.scenarios import SCENARIOS
-from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
+from aamc_bench.datasets import SEVERAL_RUNS, checked, key_of, labels, settings_on
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import clear_best, figure
 from aamc_bench.tables import Record
@@ -104,9 +104,7 @@ def _choice(name: str, router: Choice) -> Choice:
 
 def checked_options(**given: Any) -> dict[str, Any]:
     """Return :func:`options_of`, of which a run on each dataset can begin."""
-    options = options_of(**given)
-    try_each(options)
-    return options
+    return checked(options_of(**given))
 
 
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:

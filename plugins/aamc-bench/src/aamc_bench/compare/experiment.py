@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_bench.compare.table import Block
-from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
+from aamc_bench.datasets import SEVERAL_RUNS, checked, key_of, labels, settings_on
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.training import complete_tolerantly, installed, settings_of
@@ -48,9 +48,7 @@ def options_of(
 
 def checked_options(**given: Any) -> dict[str, Any]:
     """Return :func:`options_of`, of which a run on each dataset can begin."""
-    options = options_of(**given)
-    try_each(options)
-    return options
+    return checked(options_of(**given))
 
 
 def jobs_of(options: Mapping[str, Any]) -> list[Job]:

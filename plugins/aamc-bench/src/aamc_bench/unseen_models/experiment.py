@@ -15,7 +15,7 @@ from aamc_report.formats import fixed, percent
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.datasets import SEVERAL_RUNS, key_of, labels, settings_on, try_each
+from aamc_bench.datasets import SEVERAL_RUNS, checked, key_of, labels, settings_on
 from aamc_bench.figures import draw_lines, looks_of, panels
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import Sample, alike, figure, over_seeds
@@ -78,8 +78,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
         DataError: It has too few.
     """
     options = options_of(**given)
-    try_each(options, lambda world: choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0]))
-    return options
+    return checked(options, lambda world: choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0]))
 
 
 def levels_of(options: Mapping[str, Any]) -> list[str]:
