@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import attrs
-
 from aamc_puppeteer.agents.relations import asked, filled, stated
 from aamc_puppeteer.agents.retriever import PASSAGE, QUESTION
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate
-
-
-@attrs.frozen(kw_only=True)
-class ExtractorConfig(ToolConfig):
-    """How its calls are billed."""
-
-    billed_seconds: float | None = billed(2.0)
 
 
 class Extractor(Tool):
     """Finds one link of a question's chain in the passages that were found."""
 
-    Config = ExtractorConfig
+    Config = ReaderConfig
     spec = Candidate("extractor", "Reads the passages that were found and takes the name from them that the question asks for, or the next question.")
 
     async def act(self, state: TaskState) -> str:

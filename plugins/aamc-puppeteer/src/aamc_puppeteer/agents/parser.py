@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import attrs
-
 from aamc_puppeteer.agents.stories import formulate
 from aamc_puppeteer.agents.text_commands import as_program
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate
-
-
-@attrs.frozen(kw_only=True)
-class ParserConfig(ToolConfig):
-    """How its calls are billed."""
-
-    billed_seconds: float | None = billed(2.0)
 
 
 class Parser(Tool):
     """Writes down how an answer is worked out, without working it out."""
 
-    Config = ParserConfig
+    Config = ReaderConfig
     spec = Candidate("parser", "Reads a word problem or a list of commands and writes it as an arithmetic expression or a Python program.")
 
     async def act(self, state: TaskState) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate, option
 from aamc_sdk.errors import ConfigError
@@ -23,10 +23,9 @@ _NAME = re.compile(r"\b[A-Z]\w+")
 
 
 @attrs.frozen(kw_only=True)
-class RetrieverConfig(ToolConfig):
+class RetrieverConfig(ReaderConfig):
     """What is found, and how it is billed."""
 
-    billed_seconds: float | None = billed(2.0)
     folder: str = option("", "Folder of .txt and .md files whose paragraphs are searched where the task brings no documents.")
     passages: int = option(20, "Passages that are found, the best ones.", at_least=1)
 

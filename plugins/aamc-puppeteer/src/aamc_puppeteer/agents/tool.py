@@ -38,6 +38,13 @@ class ToolConfig:
     usd_per_second: float = option(0.001, "USD per billed second.", at_least=0.0)
 
 
+@attrs.frozen(kw_only=True)
+class ReaderConfig(ToolConfig):
+    """How the calls of a tool that reads texts are billed."""
+
+    billed_seconds: float | None = billed(2.0)
+
+
 class Tool(Agent):
     """An agent without a model. A call that fails is billed like one that succeeds.
 

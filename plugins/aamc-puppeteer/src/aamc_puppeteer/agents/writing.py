@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import attrs
-
 from aamc_puppeteer.agents.requirements import Requirements, mended
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
 from aamc_puppeteer.state import TaskState
 from aamc_sdk import Candidate
 
@@ -13,17 +11,10 @@ FINDING, LINE = "Finding: ", "Line: "
 """How the two lines of what the checker says begin."""
 
 
-@attrs.frozen(kw_only=True)
-class WritingConfig(ToolConfig):
-    """How its calls are billed."""
-
-    billed_seconds: float | None = billed(2.0)
-
-
 class Checker(Tool):
     """Compares a line with what the task asks for: the line that was said last, else the one that the task gives."""
 
-    Config = WritingConfig
+    Config = ReaderConfig
     spec = Candidate("checker", "Checks a line of text against what was asked for, and names the first thing that is wrong; passes on a good one.")
 
     async def act(self, state: TaskState) -> str:
@@ -41,7 +32,7 @@ class Checker(Tool):
 class Reviser(Tool):
     """Puts right what the checker found, and nothing else."""
 
-    Config = WritingConfig
+    Config = ReaderConfig
     spec = Candidate("reviser", "Revises a line of text: puts right the one thing that the checker found wrong with it.")
 
     async def act(self, state: TaskState) -> str:
