@@ -110,6 +110,15 @@ def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
         label.set_fontweight("bold" if router == headline else "normal")
 
 
+def as_table(axes: Axes) -> None:
+    """Let axes of cells look like a table: the columns' names above, the first row on top, no lines."""
+    axes.xaxis.tick_top()
+    axes.invert_yaxis()
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
 def wide(values: Any) -> bool:
     """Whether values call for a logarithmic axis: all positive, and the greatest at least twenty times the least."""
     known = np.asarray(values, dtype=np.float64)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from aamc_report.data import Results
 from aamc_report.formats import DASH
-from aamc_report.style import INK, MUTED, PAPER, new_figure, on_colour, short
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
 from aamc_sdk.batch import Floats
 
 CAPTION = "Success rate in per cent at the preference above, by the category of the query; n is the number of queries."
@@ -48,10 +48,6 @@ def _name_axes(axes: Axes, results: Results) -> None:
     places, names = np.arange(len(results.routers)) + 0.5, [short(router, 16) for router in results.routers]
     axes.set_xticks(places, names, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(results.shown_categories)) + 0.5, [f"{short(name)}  (n = {n:,})" for name, n in results.shown_categories.items()])
-    axes.xaxis.tick_top()
-    axes.invert_yaxis()
-    axes.tick_params(length=0, labelcolor=INK)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    as_table(axes)
     for label, router in zip(axes.get_xticklabels(), results.routers, strict=True):
         label.set_fontweight("bold" if router == results.headline else "normal")

@@ -14,7 +14,7 @@ from aamc_report.analysis.destinations import Destinations, Group
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
-from aamc_report.style import INK, MUTED, PAPER, new_figure, on_colour, short
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
 from aamc_sdk.batch import Floats
 
 CAPTION = (
@@ -55,11 +55,7 @@ def _draw_shares(axes: Axes, found: Destinations) -> None:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_xticks(np.arange(len(found.models)) + 0.5, [short(model, 18) for model in found.models], rotation=38, ha="left", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(found.groups)) + 0.5, [f"{short(group.name)}  (n = {group.size:,})" for group in found.groups])
-    axes.xaxis.tick_top()
-    axes.invert_yaxis()
-    axes.tick_params(length=0, labelcolor=INK)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    as_table(axes)
 
 
 def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[Group]) -> Iterator[tuple[Cause, Floats, Floats]]:
