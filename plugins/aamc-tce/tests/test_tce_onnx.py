@@ -91,10 +91,26 @@ def test_a_text_has_one_embedding_whatever_it_comes_with(graphs, name):
     assert np.array_equal(np.concatenate([alone.embed([text]) for text in texts[:8]]), together[:8])
 
 
-def test_a_served_text_has_several_cores_and_a_datasets_texts_one_each(graphs, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+def cores_given(monkeypatch):
+    """Return a list that grows by the cores of each session that is made."""
     given, made = [], onnx_encoder._session
     monkeypatch.setattr(onnx_encoder, "_session", lambda graph, folder, cores: given.append(cores) or made(graph, folder, cores))
+    return given
+
+
+def test_a_small_graph_keeps_to_one_core(graphs, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    given = cores_given(monkeypatch)
+    encoder = OnnxEncoder(graphs["onnx"])
+    encoder.embed([f"text number {number}" for number in range(40)])
+    encoder.embed(["another text"])
+    assert given == [1]
+
+
+def test_a_served_text_has_several_cores_and_a_datasets_texts_one_each(graphs, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(onnx_encoder, "WORTH_SHARING", 0)
+    given = cores_given(monkeypatch)
     encoder = OnnxEncoder(graphs["onnx"])
     texts = [f"text number {number}" for number in range(40)]
     alone = np.concatenate([encoder.embed([text]) for text in texts[:5]])

@@ -1,7 +1,8 @@
 """A text encoder that onnxruntime computes: a graph and a tokenizer in a folder, without torch or transformers.
 
 Texts are computed one at a time: on a CPU larger batches gain nothing, there is no padding, and what is quantized as it comes (int8)
-would depend on a text's neighbours. A dataset's texts are computed side by side, one core each; a served request has the cores to itself.
+would depend on a text's neighbours. A dataset's texts are computed side by side, one core each; a served request has the cores to itself,
+unless the graph is so small that waking them takes longer than they would spare.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ NEEDED = ("onnxruntime", "onnx", "onnxscript")
 """What runs a graph, and what exports one."""
 MOST_CORES = 4
 """Cores that one text is shared out among; a sentence's layers are too small for more."""
+WORTH_SHARING = 20_000_000
+"""Bytes of a graph from which on a text is shared out: with less, bert-tiny's size, two cores take a third longer than one."""
 SLOW_FUSION = "SkipLayerNormFusion"
 """An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
 
@@ -83,11 +86,11 @@ class OnnxEncoder(Embedder):
         self._folder = folder
         self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
         self._plain = PlainText(self._tokenizer, self._about.max_length) if PlainText.suits(self._tokenizer) else None
-        self._cores = min(available_cores(), MOST_CORES)
-        self._sessions: dict[int, Any] = {}
+        graph = self._graph()
+        self._cores = min(available_cores(), MOST_CORES) if len(graph) >= WORTH_SHARING else 1
+        self._sessions = {self._cores: _session(graph, folder, self._cores)}
         self._loading = threading.Lock()
         super().__init__(self._about.fingerprint, self._about.width)
-        self._session()
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
@@ -116,8 +119,11 @@ class OnnxEncoder(Embedder):
         cores = self._cores
         with self._loading:
             if cores not in self._sessions:
-                self._sessions[cores] = _session(_read(self._folder / GRAPH, self._about.sha256[GRAPH]), self._folder, cores)
+                self._sessions[cores] = _session(self._graph(), self._folder, cores)
             return self._sessions[cores]
+
+    def _graph(self) -> bytes:
+        return _read(self._folder / GRAPH, self._about.sha256[GRAPH])
 
 
 def without_telemetry() -> None:
