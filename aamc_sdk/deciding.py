@@ -30,12 +30,12 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The scores cannot be used.
     """
-    if len(ids) != len(request):
-        raise ConfigError(f"{len(request)} requests need as many ids, not {len(ids)}")
+    if len(ids) != (rows := len(request)):
+        raise ConfigError(f"{rows} requests need as many ids, not {len(ids)}")
     chosen, propensities = draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
     drawn = ids, chosen.tolist(), propensities.tolist()
-    remembered = _preferences(request), _probabilities(scores, request, sample), _notes(scores, len(request))
+    remembered = _preferences(request), _probabilities(scores, request, sample), _notes(scores, rows)
     return [
         Decision(
             id=decision_id,

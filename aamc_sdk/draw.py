@@ -36,11 +36,11 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
-    request.check_mask()
     if sample and scores.probabilities is not None:
+        request.check_mask()
         return _sample(scores, request, np.array([uniform(seed, decision) for decision in ids]))
-    utility = _checked(scores.utility, request, "utility")
-    return _greatest(utility, request.mask), _CERTAIN.repeat(len(utility))
+    chosen = _greatest(scores, request)
+    return chosen, _CERTAIN.repeat(len(chosen))
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -50,15 +50,17 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
-    request.check_mask()
     if sample and scores.probabilities is not None:
+        request.check_mask()
         return allowed_probabilities(scores.probabilities, request)
-    chosen = _greatest(_checked(scores.utility, request, "utility"), request.mask)
+    chosen = _greatest(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
-def _greatest(utility: Floats, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _greatest(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
+    utility, mask = _checked(scores.utility, request, "utility"), request.mask
     if np.count_nonzero(mask) < mask.size:  # quicker than mask.all()
+        request.check_mask()
         lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
         utility = np.where(mask, np.maximum(utility, lowest), -np.inf)
     chosen: NDArray[np.intp] = utility.argmax(axis=1)

@@ -92,6 +92,12 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     return features
 
 
+def encode_query(query: Query, estimates: Estimates, categories: Sequence[str]) -> list[float]:
+    """Return one query's features as :func:`encode_queries` does, but NaN for what is unknown; a list is ready sooner than an array."""
+    (complexity,), (tool_use,), (probabilities,) = estimates.complexity.tolist(), estimates.tool_use.tolist(), estimates.aligned(categories).tolist()
+    return [complexity, tool_use, _log_tokens(query.expected_prompt_tokens), _log_tokens(query.expected_output_tokens), *probabilities]
+
+
 def _log_tokens(tokens: int) -> float:
     return math.log1p(tokens) / 10
 

@@ -433,8 +433,9 @@ class MetaController:
         with self._door:  # what is in the log is also told: closing waits
             decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
             self.store.decided(Records(decisions, request))
-            for decision in decisions:
-                self._tell("aamc_decided", decision=decision)
+            if "aamc_decided" in self._heard:
+                for decision in decisions:
+                    self._tell("aamc_decided", decision=decision)
         return decisions
 
     def _tell(self, event: str, **arguments: Any) -> None:

@@ -45,12 +45,30 @@ class Scale:
         goodness: Floats = (self.greatest - values) / span
         return goodness
 
+    @property
+    def line(self) -> tuple[float, float]:
+        """Slope and offset of the goodness; zeros where nothing is known."""
+        span = self.greatest - self.least
+        return (-1 / span, self.greatest / span) if span > 0 else (0.0, 0.0)
+
 
 class LinearReward(Reward):
     """Quality, cheapness and quickness; see the module's description."""
 
     cost: Scale = Scale()
     latency: Scale = Scale()
+    _affine: tuple[Scale, Scale, tuple[Floats, Floats]] | None = None
+
+    @property
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None in a subclass with another formula."""
+        if type(self).vector is not LinearReward.vector:
+            return None
+        known = self._affine
+        if known is None or known[0] is not self.cost or known[1] is not self.latency:
+            slopes, offsets = np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T
+            known = self._affine = self.cost, self.latency, (slopes, offsets)
+        return known[2]
 
     def fit(self, outcomes: Outcomes) -> None:
         """Take the scales from training outcomes ``[B, M]``."""

@@ -57,6 +57,8 @@ _NUMBERS = (float, int, np.floating, np.integer)
 
 def _is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
+    if type(value) is float:  # as those of every decision are
+        return not value < 0
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
@@ -66,8 +68,6 @@ def _check_figure(instance: object, attribute: attrs.Attribute[Any], value: obje
 
 
 def _check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if type(value) is float and 0 <= value <= 1:
-        return
     if not _is_amount(value) or value > 1:
         raise DataError(f"{_named(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
 

@@ -44,6 +44,29 @@ def test_objectives_follow_the_design_by_hand(reward):
     assert vector[1, 1].tolist() == [1.0, pytest.approx(-10 / 18), pytest.approx(-100 / 400)]  # never clipped
 
 
+def test_slopes_and_offsets_follow_the_scales(reward):
+    slopes, offsets = reward.affine
+    figures = np.stack((QUALITY, COST, LATENCY), axis=-1)
+    assert slopes * figures + offsets == pytest.approx(reward.vector(OUTCOMES))
+    assert reward.affine is reward.affine
+    reward.fit(Outcomes(QUALITY, 2 * COST, LATENCY))
+    assert reward.affine[0][1] == pytest.approx(slopes[1] / 2)
+
+
+def test_what_is_not_known_has_no_slope():
+    made = LinearReward()
+    made.fit(Outcomes(QUALITY, np.ones((2, 2)), UNKNOWN))
+    assert np.array(made.affine).tolist() == [[1, 0, 0], [0, 0, 0]]
+
+
+def test_a_subclass_with_another_formula_has_no_slopes():
+    class Squared(LinearReward):
+        def vector(self, outcomes):
+            return super().vector(outcomes) ** 2
+
+    assert Squared().affine is None
+
+
 def test_equal_means_give_no_cheapness():
     made = LinearReward()
     made.fit(Outcomes(QUALITY, np.ones((2, 2)), LATENCY))

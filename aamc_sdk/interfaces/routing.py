@@ -21,6 +21,14 @@ class Reward(Part):
     def __init__(self, config: Any = None, services: Services | None = None) -> None:
         self.config = config
 
+    @property
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Slopes and offsets ``[3]`` with which each objective is slope times figure (quality, cost, latency) plus offset.
+
+        One that is unknown has zeros. The same object until the reward changes; None where :meth:`vector` is no such function.
+        """
+        return None
+
     @abc.abstractmethod
     def fit(self, outcomes: Outcomes) -> None:
         """Take scales from training outcomes ``[B, M]``."""

@@ -49,6 +49,17 @@ def check_no_rows(subject: Subject) -> None:
     require(_scalars(_fitted(subject), nothing).size == 0, "the reward of no outcomes must be empty")
 
 
+def check_slopes_and_offsets(subject: Subject) -> None:
+    """Where a reward gives slopes and offsets, they give its objectives."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    if reward.affine is None:
+        return
+    slopes, offsets = reward.affine
+    figures = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms), axis=-1)
+    require(equal(figures * slopes + offsets, reward.vector(outcomes)), "slopes and offsets (affine) must give what vector gives, or be None")
+    require(reward.affine is reward.affine, "slopes and offsets (affine) must be the same object until the reward changes")
+
+
 def check_weights_stay_on_the_simplex(subject: Subject) -> None:
     """The weights that count are at least 0 and sum to 1."""
     weights = _fitted(subject).weights(_PREFERENCES)
@@ -90,6 +101,7 @@ CHECKS = (
     *OPTION_CHECKS,
     check_shapes,
     check_no_rows,
+    check_slopes_and_offsets,
     check_weights_stay_on_the_simplex,
     check_better_outcomes_are_never_worth_less,
     check_unknown_outcomes,

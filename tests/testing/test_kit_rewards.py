@@ -17,6 +17,15 @@ class Spreading(LinearReward):
         return super().scalar(outcomes, preferences) - np.mean(outcomes.known_quality)
 
 
+class Bent(LinearReward):
+    def vector(self, outcomes):
+        return super().vector(outcomes) ** 3
+
+    @property
+    def affine(self):
+        return np.ones(3), np.zeros(3)
+
+
 class Scaleless(LinearReward):
     def load(self, folder):
         super().load(folder)
@@ -25,7 +34,12 @@ class Scaleless(LinearReward):
 
 @pytest.mark.parametrize(
     ("target", "check"),
-    [(Perverse, "better outcomes are never worth less"), (Spreading, "unknown outcomes"), (Scaleless, "save and load")],
+    [
+        (Perverse, "better outcomes are never worth less"),
+        (Spreading, "unknown outcomes"),
+        (Scaleless, "save and load"),
+        (Bent, "slopes and offsets"),
+    ],
 )
 def test_a_broken_reward_is_caught(offer, target, check):
     assert check in failed(offer("reward", target), "reward")

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_ppo.policy import embed_candidates, initial_policy, log_softmax, utility
+from aamc_ppo.folded import Prepared
+from aamc_ppo.policy import initial_policy, log_softmax, utility
 from aamc_ppo.rollout import PREFERENCE_SAMPLING
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training, option
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.features import Array32, encode, encode_candidates
+from aamc_sdk.features import Array32, encode
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Pool
 
@@ -75,7 +76,7 @@ class PPORouter(Router):
         super().__init__(config, services)
         self._categories: tuple[str, ...] = ()
         self._policy = self._initial()
-        self._embedded: tuple[Pool, Array32] | None = None
+        self._prepared: Prepared | None = None
 
     def _initial(self) -> dict[str, Array32]:
         rng = np.random.default_rng(self.services.seed)
@@ -84,32 +85,39 @@ class PPORouter(Router):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""
-        if request.mask.size <= CACHED_PAIRS:
-            return self._score(request)
-        parts = [self._score(part) for part in request.stretches(CACHED_PAIRS)]
-        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
-        return Scores(np.concatenate([part.utility for part in parts]), np.concatenate(probabilities) if probabilities else None)
-
-    def _score(self, request: RoutingRequest) -> Scores:
-        features = encode(request, self.services.reward, self._categories)
-        weights = self.services.reward.weights(features.preference)
-        utilities = utility(self._policy, features.query, weights, features.pair.swapaxes(1, 2), self._embed(request.pool))
-        probabilities = np.exp(log_softmax(np.exp(self._policy["log_temperature"]) * utilities, features.mask)) if self.samples else None
+        utilities = self._utilities(request)
+        probabilities = np.exp(log_softmax(np.exp(self._policy["log_temperature"]) * utilities, request.mask)) if self.samples else None
         return Scores(utilities, probabilities)
 
-    def _embed(self, pool: Pool) -> Array32:
-        """Return the candidates' embeddings, computed once a pool; a race between threads computes them twice."""
-        known = self._embedded
-        if known is None or known[0] is not pool:
-            known = self._embedded = (pool, embed_candidates(self._policy, encode_candidates(pool)))
-        return known[1]
+    def _utilities(self, request: RoutingRequest) -> Array32:
+        """Return the utilities ``[B, M]``: of one request by the folded policy where that holds, of many stretch by stretch."""
+        reward, prepared = self.services.reward, self._prepare(request.pool)
+        if prepared.folded is not None and len(request) == 1:
+            weights = reward.weights(request.preferences[0].astype(np.float32))
+            alone = prepared.folded.utilities(request, weights, self._categories)
+            if alone is not None:
+                return alone
+        stretches = request.stretches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
+        return np.concatenate([self._of_features(part, prepared.embedded) for part in stretches])
+
+    def _of_features(self, request: RoutingRequest, embedded: Array32) -> Array32:
+        reward = self.services.reward
+        features = encode(request, reward, self._categories)
+        return np.asarray(utility(self._policy, features.query, reward.weights(features.preference), features.pair.swapaxes(1, 2), embedded))
+
+    def _prepare(self, pool: Pool) -> Prepared:
+        """Return what does not change between requests, computed once a pool; a race between threads computes it twice."""
+        known, affine = self._prepared, self.services.reward.affine
+        if known is None or known.pool is not pool or known.affine is not affine:
+            known = self._prepared = Prepared.of(self._policy, pool, affine)
+        return known
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train by PPO on ``training.env``; see :func:`aamc_ppo.train.train`."""
         from aamc_ppo.train import train
 
         self._policy, self._categories, metrics = train(self.config, self.services, training)
-        self._embedded = None
+        self._prepared = None
         return metrics
 
     def save(self, folder: Path) -> None:
@@ -129,7 +137,7 @@ class PPORouter(Router):
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / 'policy.json'} names no categories ({error!r}); train again") from error
         check_shapes(arrays, self._initial(), folder / "policy.npz")
-        self._policy, self._embedded = arrays, None
+        self._policy, self._prepared = arrays, None
 
 
 def check_shapes(arrays: Mapping[str, Array32], expected: Mapping[str, Array32], path: Path) -> None:
