@@ -1,4 +1,4 @@
-"""The tokens of plain text by a BERT tokenizer: those of the ``tokenizers`` library, in a tenth of its time, and only as many as are read.
+"""The tokens of plain text by a BERT tokenizer: those of the ``tokenizers`` library, in a fraction of its time, and only as many as are read.
 
 Such a tokenizer cleans a text, lowers it, parts it at spaces and punctuation, and finds each word in its vocabulary, whole or in pieces. Of plain
 text, printable ASCII, nothing is to be cleaned, and strings and dictionaries do the rest; the library is asked for the pieces of rare words alone.
