@@ -7,6 +7,8 @@ layer, so that expected outcomes are multiplied as they are and no pair features
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +73,8 @@ class Folded:
         figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)[:, 0]
         width = len(self.embedded)
         utilities: Array32 = factors[:width].dot(self.embedded) + factors[width:].dot(figures)
-        return None if np.count_nonzero(np.isnan(utilities)) else utilities[None]
+        known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
+        return utilities[None] if known else None
 
 
 @attrs.frozen(eq=False)
