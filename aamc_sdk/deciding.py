@@ -37,23 +37,14 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
     drawn = ids, chosen.tolist(), propensities.tolist()
     remembered = _preferences(request), _probabilities(scores, request, sample), _notes(scores, rows)
     return [
-        Decision(
-            id=decision_id,
-            candidate=names[candidate],
-            propensity=propensity,
-            preference=preference,
-            probabilities=probabilities,
-            router=router,
-            time=now,
-            notes=notes,
-        )
+        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes)  # keywords would take a fifth longer
         for decision_id, candidate, propensity, preference, probabilities, notes in zip(*drawn, *remembered, strict=True)
     ]
 
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
-    return [_preference(*weights) for weights in request.preferences.tolist()]
+    return list(map(_preference, *request.preferences.T.tolist()))
 
 
 @lru_cache(4096)  # most requests have one of few preferences, and checking one takes longer than finding it

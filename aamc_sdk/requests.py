@@ -14,6 +14,8 @@ from aamc_sdk.log import Record
 from aamc_sdk.types import Candidate, Pool, Query
 
 T = TypeVar("T", bound=np.generic)
+_BOTH = np.ones(2)
+"""Sums prompt and output tokens."""
 
 
 def build_request(
@@ -150,7 +152,7 @@ def _forbidden(
     over_budget: NDArray[np.bool_] | None,
 ) -> dict[str, NDArray[np.bool_]]:
     """Return by reason where a candidate is forbidden, ``[B, M]``; only reasons that forbid one."""
-    shape, longest = (len(queries), len(pool)), max(map(sum, tokens.tolist()), default=0.0)
+    shape, longest = (len(queries), len(pool)), max(tokens.dot(_BOTH).tolist(), default=0.0)
     reasons = {
         "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.least_window else None,
         "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,

@@ -63,7 +63,7 @@ class Lists:
         if self.held or len(set(ids)) < len(ids) or not self._positions.keys().isdisjoint(keys):
             return False
         self._positions.update(zip(keys, itertools.count(len(self._log))))
-        self._log.extend((records, place, store_text) for place in range(len(ids)))
+        self._log.extend(zip(itertools.repeat(records), range(len(ids)), itertools.repeat(store_text)))
         return True
 
     def note_feedback(self, feedback: Feedback) -> bool:
