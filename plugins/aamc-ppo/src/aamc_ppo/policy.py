@@ -114,7 +114,8 @@ def _row_products(vectors: Any, matrices: Any) -> Any:
     """Return the product of each row's vector ``[B, K]`` and its matrix ``[B, K, N]``, ``[B, N]``."""
     if len(vectors) == 1:  # a request that is served alone
         return _product(vectors, matrices[0])
-    return (vectors[:, None, :] @ matrices)[:, 0, :]
+    with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+        return (vectors[:, None, :] @ matrices)[:, 0, :]
 
 
 def log_softmax(logits: Any, mask: Any, xp: Any = np) -> Any:
@@ -144,7 +145,8 @@ def values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -
 
 def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:
     """Return pair features ``[B, 5, M]`` averaged by ``[B, M]`` probabilities, ``[B, 5]``."""
-    return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # as in _row_products
+        return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
 
 
 def draw_actions(probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
