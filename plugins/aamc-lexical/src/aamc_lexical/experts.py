@@ -6,6 +6,7 @@ Outcomes are noisy, and a few hundred rows of a kind are few, so each expert smo
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import attrs
@@ -68,13 +69,20 @@ class Neighbours:
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
-        k = int(self.k)
         similarity = _unit(embedding).astype(np.float32) @ self.rows.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        near = self.quality[nearest].astype(np.float64)
-        known = np.isfinite(near)
-        sums = np.where(known, near, 0.0).sum(axis=1) + PSEUDO_COUNT * candidate_means(self.quality)
-        return np.asarray(sums / (known.sum(axis=1) + PSEUDO_COUNT))
+        least = len(self.rows) - int(self.k)
+        near = similarity >= np.partition(similarity, least, axis=1)[:, least, None]  # all that are as near as the k-th
+        sums, counts = np.split(near.astype(np.float32) @ self._outcomes, 2, axis=1)
+        return np.asarray((sums + PSEUDO_COUNT * self._means) / (counts + PSEUDO_COUNT))
+
+    @cached_property
+    def _outcomes(self) -> NDArray[np.float32]:
+        """The outcomes, zero where unknown, beside which of them are known, ``[N, 2 M]``."""
+        return np.hstack((np.nan_to_num(self.quality), np.isfinite(self.quality).astype(np.float32)))
+
+    @cached_property
+    def _means(self) -> Floats:
+        return candidate_means(self.quality)
 
 
 @attrs.frozen(eq=False)
@@ -91,7 +99,7 @@ class Clusters:
         from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         clusters = max(1, min(count, len(embedding) // 10))
-        found = KMeans(clusters, n_init=2, random_state=seed).fit(embedding.astype(np.float64))
+        found = KMeans(clusters, n_init=2, random_state=seed).fit(embedding)
         membership = (found.labels_ == np.arange(clusters)[:, None]).astype(np.float64)
         return cls(found.cluster_centers_, group_means(membership, quality))
 

@@ -46,11 +46,11 @@ class Projection:
         """Take at most ``dimensions`` components of ``[N, W]`` embeddings."""
         from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
 
-        centre = embedding.mean(axis=0, dtype=np.float64)
+        centre = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
         _, strengths, components = randomized_svd(embedding - centre, min(dimensions, *embedding.shape), random_state=0)
         deviation = float(np.sqrt(np.mean(strengths**2) / len(embedding)))
         scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
-        return cls(centre.astype(np.float32), (components.T / scale).astype(np.float32))
+        return cls(centre, (components.T / scale).astype(np.float32))
 
     def __call__(self, embedding: Floats) -> NDArray[np.float32]:
         """Return ``[B, D]`` of ``[B, W]`` embeddings."""

@@ -88,8 +88,10 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
         grouped = _cross_fit(material, group, kinds, fit, "group")
         far = grouped.evidence(blended(grouped.predictions, weights), quality)
     blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
-    held_out = blend(fitted.embed(np.arange(len(targets))))  # what was not fitted on stays as it is
+    rest = np.setdiff1d(np.arange(len(targets)), rows)
+    held_out = np.empty(targets.quality.shape)
     held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
+    held_out[rest] = blend(fitted.embed(rest))  # what was not fitted on was not seen either
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
     resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], quality)

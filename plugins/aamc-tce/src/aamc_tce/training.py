@@ -25,7 +25,7 @@ from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
 from aamc_tce.embedder import TokenIds
 from aamc_tce.encoder import Encoder, one_core_each
-from aamc_tce.losses import as_arrays, multi_task_loss
+from aamc_tce.losses import Labels, MultiTaskLoss, sigmoids
 
 WARM_UP = 0.06
 """The share of the steps in which the learning rates rise, before they fall to zero, both linearly."""
@@ -73,7 +73,7 @@ class TextExamples:
 
 
 class Heads(nn.Module):
-    """A hidden layer and a linear head for each task.
+    """A hidden layer and a linear head for each task, all heads in one layer: what they take is calls, not arithmetic.
 
     Args:
         width: Of the embedding.
@@ -86,16 +86,22 @@ class Heads(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(width, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.tasks = nn.ModuleDict({task: nn.Linear(hidden, size) for task, size in sizes.items()})
+        self.sizes = {task: sizes[task] for task in (*sigmoids(sizes), "category") if task in sizes}
+        self.tasks = nn.Linear(hidden, sum(sizes.values()))
 
-    def forward(self, embedding: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return each task's logits, ``[B, size]``."""
-        hidden = self.dropout(torch.relu(self.hidden(self.dropout(embedding))))
-        return {task: head(hidden) for task, head in self.tasks.items()}
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the sigmoids, then of the categories, ``[B, S + C]``."""
+        logits: torch.Tensor = self.tasks(self.dropout(torch.relu(self.hidden(self.dropout(embedding)))))
+        return logits
 
     def weights(self) -> HeadWeights:
-        """Return the parameters as arrays."""
-        return HeadWeights({name.removeprefix("tasks."): value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()})
+        """Return the parameters as arrays, each task's by its name."""
+        arrays = {}
+        for name in ("weight", "bias"):
+            parts = self.get_parameter(f"tasks.{name}").split(list(self.sizes.values()))
+            named = {"hidden": self.get_parameter(f"hidden.{name}"), **dict(zip(self.sizes, parts, strict=True))}
+            arrays |= {f"{task}.{name}": value.detach().cpu().numpy().copy() for task, value in named.items()}
+        return HeadWeights(arrays)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -162,9 +168,15 @@ def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
 class _Learner:
     def __init__(self, job: Job, heads: Heads) -> None:
         self.job, self.heads, self.state = job, heads, _State()
+        config, device = job.config, job.device
+        weights = {"complexity": config.lambda_c, "category": config.lambda_cat, "tool_use": config.lambda_t, "quality": config.lambda_q}
+        self.loss = MultiTaskLoss(heads.sizes, weights, device)
+        self.labels = Labels.of(job.targets, heads.sizes, device)
+        self.validation = None if job.validation is None else (job.validation[0], Labels.of(job.validation[1], heads.sizes, device))
         parts: dict[str, nn.Module] = {"heads": heads} | ({} if job.encoder is None else {"encoder": job.encoder.model})
         self.model = nn.ModuleDict(parts)
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=job.config.weight_decay)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=job.config.weight_decay, fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best = self._weights()
         self.step_rows = job.config.batch_size * job.config.gradient_accumulation
@@ -188,8 +200,8 @@ class _Learner:
         while state.epoch < config.epochs and state.epochs_since_best < config.patience:
             point = {"epoch": state.epoch + 1, "loss": self._epoch()}
             state.epoch += 1
-            if self.job.validation is not None:
-                point["validation_loss"] = self._validation_loss(*self.job.validation)
+            if self.validation is not None:
+                point["validation_loss"] = self._validation_loss(*self.validation)
             loss = point.get("validation_loss", -state.epoch)  # without validation rows the last epoch is the best
             state.epochs_since_best += 1
             if loss < state.best_loss:
@@ -218,20 +230,17 @@ class _Learner:
         self.optimizer.zero_grad()
         for start in range(0, len(rows), self.job.config.batch_size):
             part = rows[start : start + self.job.config.batch_size]
-            loss = self._loss(self.job.examples, self.job.targets, part) * len(part)
+            loss = self._loss(self.job.examples, self.labels, part) * len(part)
             (loss / len(rows)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += float(loss.detach())
-        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM)
         self.optimizer.step()
         return total
 
-    def _loss(self, examples: Examples, targets: Targets, rows: NDArray[np.intp]) -> torch.Tensor:
-        config = self.job.config
-        tensors = {task: torch.as_tensor(array, device=self.job.device) for task, array in as_arrays(targets.take(rows)).items()}
-        weights = {"complexity": config.lambda_c, "category": config.lambda_cat, "tool_use": config.lambda_t, "quality": config.lambda_q}
+    def _loss(self, examples: Examples, labels: Labels, rows: NDArray[np.intp]) -> torch.Tensor:
         with torch.autocast(self.job.device.type, dtype=torch.bfloat16, enabled=self._mixed_precision()):
             logits = self.heads(examples.batch(rows))
-        return multi_task_loss({task: logit.float() for task, logit in logits.items()}, tensors, weights)
+        return self.loss(logits.float(), labels.take(torch.as_tensor(rows, device=self.job.device)))
 
     def _mixed_precision(self) -> bool:
         choice = self.job.config.mixed_precision
@@ -245,12 +254,12 @@ class _Learner:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * scale
 
-    def _validation_loss(self, examples: Examples, targets: Targets) -> float:
+    def _validation_loss(self, examples: Examples, labels: Labels) -> float:
         self.model.eval()
         rows = np.arange(len(examples))
         with torch.inference_mode():
             parts = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
-            return sum(float(self._loss(examples, targets, part)) * len(part) for part in parts) / len(rows)
+            return sum(float(self._loss(examples, labels, part)) * len(part) for part in parts) / len(rows)
 
     def _keep(self) -> None:
         """Write the state whole or not at all."""
