@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.arithmetic import read_only
 from aamc_sdk.batch import Floats
 from aamc_sdk.types import Candidate, ModelSpec, Pool
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
 
 
 @attrs.frozen(eq=False)
@@ -31,13 +25,13 @@ class PoolArrays:
         all_allowed: True, for requests that forbid nobody, ``[M]``.
     """
 
-    usd_per_token: Floats = attrs.field(converter=_read_only)
-    latency_ms: Floats = attrs.field(converter=_read_only)
-    window: Floats = attrs.field(converter=_read_only)
+    usd_per_token: Floats = attrs.field(converter=read_only)
+    latency_ms: Floats = attrs.field(converter=read_only)
+    window: Floats = attrs.field(converter=read_only)
     complete: bool
     least_window: float
-    no_wait_ms: Floats = attrs.field(converter=_read_only)
-    all_allowed: NDArray[np.bool_] = attrs.field(converter=_read_only)
+    no_wait_ms: Floats = attrs.field(converter=read_only)
+    all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
 
     @classmethod
     def of(cls, pool: Pool) -> PoolArrays:

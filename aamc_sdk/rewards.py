@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from aamc_sdk.arithmetic import ROUNDING, read_only
 from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.errors import CheckpointError, PreferenceError
 from aamc_sdk.files import read_json, write_json
@@ -28,9 +29,12 @@ class Scale:
 
     @classmethod
     def of(cls, means: Floats) -> Scale:
-        """Return the range of the candidates' means ``[M]`` as far as they are known."""
+        """Return the range of the candidates' means ``[M]`` as far as they are known; means that differ by rounding alone are equal."""
         known = means[np.isfinite(means)]
-        return cls(float(known.min()), float(known.max())) if known.size else cls()
+        if not known.size:
+            return cls()
+        least, greatest = float(known.min()), float(known.max())
+        return cls(least, greatest) if greatest - least > ROUNDING * greatest else cls(greatest, greatest)
 
     @property
     def known(self) -> bool:
@@ -66,7 +70,7 @@ class LinearReward(Reward):
             return None
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
-            slopes, offsets = np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T
+            slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
             known = self._affine = self.cost, self.latency, (slopes, offsets)
         return known[2]
 

@@ -44,11 +44,18 @@ def test_objectives_follow_the_design_by_hand(reward):
     assert vector[1, 1].tolist() == [1.0, pytest.approx(-10 / 18), pytest.approx(-100 / 400)]  # never clipped
 
 
+def test_means_that_differ_by_rounding_are_equal():
+    assert Scale.of(np.array([0.1 + 0.2, 0.3])).goodness(np.array([0.3, 0.1 + 0.2])).tolist() == [0, 0]
+    assert Scale.of(np.array([0.3, 0.3001])).goodness(np.array([0.3])).tolist() == [1]
+
+
 def test_slopes_and_offsets_follow_the_scales(reward):
     slopes, offsets = reward.affine
     figures = np.stack((QUALITY, COST, LATENCY), axis=-1)
     assert slopes * figures + offsets == pytest.approx(reward.vector(OUTCOMES))
     assert reward.affine is reward.affine
+    with pytest.raises(ValueError, match="read-only"):
+        slopes[0] = 2
     reward.fit(Outcomes(QUALITY, 2 * COST, LATENCY))
     assert reward.affine[0][1] == pytest.approx(slopes[1] / 2)
 

@@ -25,6 +25,12 @@ def random_policy(seed):
     return {name: rng.normal(scale=0.5, size=array.shape).astype(np.float32) for name, array in begun.items()}
 
 
+def scaled(cost, latency):
+    reward = LinearReward()
+    reward.cost, reward.latency = cost, latency
+    return reward
+
+
 def by_features(parameters, request, reward):
     features = encode(request, reward, CATEGORIES)
     embedded = Prepared.of(parameters, request.pool, None).embedded
@@ -38,14 +44,28 @@ def by_folding(parameters, request, reward):
     return [folded.utilities(one, reward.weights(one.preferences[0].astype(np.float32)), CATEGORIES) for one in alone]
 
 
-@given(seed=st.integers(0, 1000), least=st.floats(0, 0.01), span=st.sampled_from([0.0, 1e-4, 1.0]), slowest=st.sampled_from([2e3, 1e5, np.nan]))
+@given(
+    seed=st.integers(0, 1000),
+    least=st.floats(0, 0.01),
+    span=st.sampled_from([0.0, 0.02, 1.0]),
+    slowest=st.sampled_from([2e3, 1e5, np.nan]),
+)
 def test_it_is_the_same_function(seed, least, span, slowest):
-    reward = LinearReward()
-    reward.cost, reward.latency = Scale(least, least + span), Scale(slowest / 10, slowest)
+    reward = scaled(Scale(least, least + span), Scale(slowest / 10, slowest))
     request = attrs.evolve(REQUEST, preferences=np.random.default_rng(seed).dirichlet(np.ones(3), len(REQUEST)))
     parameters = random_policy(seed)
     expected, folded = by_features(parameters, request, reward), np.concatenate(by_folding(parameters, request, reward))
     np.testing.assert_allclose(folded, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@given(least=st.floats(1e-9, 10), span=st.floats(1e-16, 1))
+def test_a_narrow_scale_does_not_drown_quality(least, span):
+    reward = scaled(Scale.of(np.array([least, least * (1 + span)])), Scale())
+    router = PPORouter(PPOConfig(), Services(pool=POOL, reward=reward, make=lambda *_: None))
+    alike = attrs.evolve(REQUEST.expected, cost_usd=np.full(REQUEST.mask.shape, least))
+    together = router.score(attrs.evolve(REQUEST, expected=alike)).utility
+    alone = [router.score(attrs.evolve(REQUEST, expected=alike).take(np.array([row]))).utility[0] for row in range(len(REQUEST))]
+    np.testing.assert_allclose(alone, together, atol=5e-5)
 
 
 @pytest.mark.parametrize("hide", ["quality", "one quality", "cost", "complexity", "category", "mask", "wait"])

@@ -18,6 +18,9 @@ from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_query
 from aamc_sdk.types import Pool
 
+MOST_OFFSET = 100.0
+"""The greatest offset that is folded: slope times figure cancels it, and of numbers this size 32 bits keep five digits behind the point."""
+
 
 @attrs.frozen(eq=False)
 class Folded:
@@ -82,12 +85,14 @@ class Prepared:
     """What a policy needs for every request among the candidates of one pool.
 
     Attributes:
+        policy: Its parameters.
         pool: The candidates.
         affine: The reward's slopes and offsets, or None where it is no such function.
         embedded: The candidates by equation (1), ``[M, E]``.
-        folded: The policy for one request at a time; None without slopes and offsets.
+        folded: The policy for one request at a time; None without slopes and offsets, or where these are too great.
     """
 
+    policy: Parameters
     pool: Pool
     affine: tuple[Floats, Floats] | None
     embedded: Array32
@@ -97,7 +102,8 @@ class Prepared:
     def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> Prepared:
         """Prepare a policy ``p``."""
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
-        return cls(pool, affine, embedded, None if affine is None else Folded.of(p, embedded, *affine))
+        folded = None if affine is None or np.abs(affine[1]).max() > MOST_OFFSET else Folded.of(p, embedded, *affine)
+        return cls(p, pool, affine, embedded, folded)
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:

@@ -93,7 +93,7 @@ class PPORouter(Router):
         """Return the utilities ``[B, M]``: of one request by the folded policy where that holds, of many stretch by stretch."""
         reward, prepared = self.services.reward, self._prepare(request.pool)
         if prepared.folded is not None and len(request) == 1:
-            weights = reward.weights(request.preferences[0].astype(np.float32))
+            weights = reward.weights(request.preferences.astype(np.float32))[0]
             alone = prepared.folded.utilities(request, weights, self._categories)
             if alone is not None:
                 return alone
@@ -108,7 +108,7 @@ class PPORouter(Router):
     def _prepare(self, pool: Pool) -> Prepared:
         """Return what does not change between requests, computed once a pool; a race between threads computes it twice."""
         known, affine = self._prepared, self.services.reward.affine
-        if known is None or known.pool is not pool or known.affine is not affine:
+        if known is None or known.policy is not self._policy or known.pool is not pool or known.affine is not affine:
             known = self._prepared = Prepared.of(self._policy, pool, affine)
         return known
 
@@ -117,7 +117,6 @@ class PPORouter(Router):
         from aamc_ppo.train import train
 
         self._policy, self._categories, metrics = train(self.config, self.services, training)
-        self._prepared = None
         return metrics
 
     def save(self, folder: Path) -> None:
@@ -137,7 +136,7 @@ class PPORouter(Router):
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / 'policy.json'} names no categories ({error!r}); train again") from error
         check_shapes(arrays, self._initial(), folder / "policy.npz")
-        self._policy, self._prepared = arrays, None
+        self._policy = arrays
 
 
 def check_shapes(arrays: Mapping[str, Array32], expected: Mapping[str, Array32], path: Path) -> None:
