@@ -97,7 +97,7 @@ def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
 
 
 def _one_each(preferences: Floats, rows: int) -> Floats:
-    weights = np.asarray(preferences, dtype=np.float64)
+    weights = np.array(preferences, dtype=np.float64)  # a copy: the caller may write to its own
     return _repeated(weights, rows) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
 
 
@@ -122,7 +122,7 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
-    """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures."""
+    """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures; read-only."""
     return _repeated(pool.arrays.latency_ms, rows)
 
 

@@ -233,6 +233,10 @@ class Pool:
     def __hash__(self) -> int:
         return hash(self.candidates)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made from; it computes its arrays itself, since copies of arrays are not read-only."""
+        return {"candidates": self.candidates}
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The candidates' names, in order."""

@@ -50,6 +50,14 @@ def test_memory_that_requests_share_cannot_be_written_to(rows):
             shared[0, 0] = 1
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_request_keeps_its_preferences_when_the_callers_array_changes(rows):
+    mine = np.array([0.9, 0.1, 0.0])
+    request = build_request([Query("")] * rows, POOL, mine)
+    mine[:] = 0
+    assert request.preferences.tolist() == [[0.9, 0.1, 0.0]] * rows
+
+
 def test_waiting_adds_to_expected_latency():
     waits = np.array([[50.0, 0.0, 0.0]])
     request = build_request([Query("")], POOL, PREFERENCE, wait_ms=waits)

@@ -1,3 +1,4 @@
+import copy
 import math
 import pickle
 
@@ -255,6 +256,15 @@ def test_what_programs_send_to_each_other_can_be_pickled():
     pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
     for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
         assert thing == pickle.loads(pickle.dumps(thing))
+
+
+@pytest.mark.parametrize("copied", [lambda pool: pickle.loads(pickle.dumps(pool)), copy.deepcopy, copy.copy])
+def test_a_copied_pools_arrays_cannot_be_written_to_either(copied):
+    pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
+    assert pool.arrays.latency_ms.tolist() == [3]
+    for array in (copied(pool).arrays.latency_ms, copied(pool).arrays.all_allowed):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
 
 
 @pytest.mark.parametrize("decision_id", [None, "", 5])
