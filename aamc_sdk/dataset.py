@@ -53,7 +53,7 @@ class Experience:
         last: What names its own last entry, or the one that it comes after where it is empty. Where the next stretch follows another
             one, the log has lost entries or is another one, and must be learned again from the start.
         expected_quality: What an estimator expected of the candidates then, by name; a mapping a decision, or none at all.
-        records: The decisions with all that they were made from, a record each; none at all where they are of no store's log.
+        records: The decisions with all that they were made from, a record each; or none at all, and then whoever needs them asks the log one by one.
     """
 
     position: int

@@ -143,7 +143,7 @@ def stories(store: Store) -> Iterator[Story]:
     """Yield each decision of a log with all that followed it, in the order in which they were made."""
     found: dict[str, Story] = {}
     for experience in stretches(store):
-        for record in experience.records:
+        for record in experience.records or [store.record(decision.id) for decision in experience.decisions]:
             found.setdefault(record.decision.id, Story(record))
         for attempt in experience.attempts:
             found[attempt.decision_id].attempts.append(attempt)

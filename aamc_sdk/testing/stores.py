@@ -97,6 +97,15 @@ def check_a_decision_is_returned_as_it_was_logged(subject: Subject) -> None:
         require(equal(found.estimates.complexity, given.estimates.complexity), "the estimates came back otherwise")
 
 
+def check_records_go_with_decisions(subject: Subject) -> None:
+    """Experience has the records of its decisions, one each and in their order, or none at all."""
+    with _store(subject) as store:
+        store.decided(_records(3))
+        for part in _everything(store, 2):
+            found = [record.decision for record in part.records]
+            require(found in ([], list(part.decisions)), "experience must have a record for each of its decisions, in their order, or none at all")
+
+
 def check_an_unknown_decision_is_an_error(subject: Subject) -> None:
     """``record`` of an id that is not there is an UnknownDecisionError."""
     with _store(subject) as store:
@@ -177,6 +186,7 @@ def _must_raise(error: type[Exception], action: Callable[[], Any], what: str) ->
 CHECKS = (
     *OPTION_CHECKS,
     check_a_decision_is_returned_as_it_was_logged,
+    check_records_go_with_decisions,
     check_an_unknown_decision_is_an_error,
     check_the_same_feedback_counts_once,
     check_early_feedback_waits_for_its_decision,

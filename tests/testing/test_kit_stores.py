@@ -21,7 +21,13 @@ class Impatient(MemoryStore):
 class Backwards(MemoryStore):
     def experience(self, after=0, limit=1000):
         found = super().experience(after, limit)
-        return attrs.evolve(found, decisions=list(found.decisions)[::-1])
+        return attrs.evolve(found, decisions=list(found.decisions)[::-1], records=list(found.records)[::-1])
+
+
+class Mixed(MemoryStore):
+    def experience(self, after=0, limit=1000):
+        found = super().experience(after, limit)
+        return attrs.evolve(found, records=list(found.records)[::-1])
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,7 @@ class Backwards(MemoryStore):
         (Twice, "the same feedback counts once"),
         (Impatient, "early feedback waits for its decision"),
         (Backwards, "experience keeps the order of the log"),
+        (Mixed, "records go with decisions"),
     ],
 )
 def test_a_broken_store_is_caught(offer, target, check):
