@@ -93,7 +93,8 @@ def _sample(scores: Scores, request: RoutingRequest, uniforms: Floats) -> tuple[
 def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:
     mask = request.mask
     if getattr(array, "shape", None) != mask.shape:
-        raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not {np.shape(array)}")
+        found = f"{type(array).__name__} of shape {np.shape(array)}"
+        raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not be {found}")
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():
         raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; {_what_is_missing(request)}")

@@ -106,7 +106,7 @@ def test_a_row_that_is_wholly_masked_is_an_error():
         draw(Scores(FLAT), masked([False] * 4), False, 0, IDS)
 
 
-@pytest.mark.parametrize("utility", [np.zeros((ROWS, 3)), np.zeros(ROWS), np.zeros((1, 4))])
+@pytest.mark.parametrize("utility", [np.zeros((ROWS, 3)), np.zeros(ROWS), np.zeros((1, 4)), [[0.0] * 4] * ROWS])
 def test_scores_of_another_shape_are_refused(utility):
     with pytest.raises(PluginError, match="utility must have shape"):
         draw(Scores(utility), OPEN, False, 0, IDS)

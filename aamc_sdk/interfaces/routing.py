@@ -25,7 +25,8 @@ class Reward(Part):
     def affine(self) -> tuple[Floats, Floats] | None:
         """Slopes and offsets ``[3]`` with which each objective is slope times figure (quality, cost, latency) plus offset.
 
-        One that is unknown has zeros. The same object until the reward changes; None where :meth:`vector` is no such function.
+        An objective that is unknown has zeros. None where :meth:`vector` is no such function: scoring and playing then take longer. The same object
+        until the reward changes: what is computed from it is kept as long as that.
         """
         return None
 

@@ -64,6 +64,7 @@ def check_weights_stay_on_the_simplex(subject: Subject) -> None:
     """The weights that count are at least 0 and sum to 1."""
     weights = _fitted(subject).weights(_PREFERENCES)
     require((weights >= 0).all() and equal(weights.sum(axis=-1), np.ones(len(_PREFERENCES))), "weights must be at least 0 and sum to 1")
+    require(equal(_fitted(subject).weights(_PREFERENCES[0]), weights[0]), "the weights of one preference [3] must be those that it has among others")
 
 
 def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:

@@ -32,7 +32,8 @@ class Observer:
         self._expected = request.expected
         self._mask = request.mask
         self._reward = reward
-        self._lost_per_ms = None if reward.affine is None else np.array(-reward.affine[0][_QUICKNESS], dtype=np.float32)
+        affine, known = reward.affine, np.isfinite(request.expected.latency_ms).all()
+        self._lost_per_ms = np.array(-affine[0][_QUICKNESS], dtype=np.float32) if affine is not None and known else None
 
     @property
     def width(self) -> int:
