@@ -27,7 +27,7 @@ def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Enco
     Returns:
         What was learned, and what computes the embeddings that belong to it.
     """
-    way: Way = TunedWay(config, material, make_encoder) if config.fine_tune else _frozen(config, material, make_encoder())
+    way: Way = TunedWay(config, material, make_encoder) if config.fine_tune else FrozenWay(config, material, serving(make_encoder(), config))
     fitted = way.fit(material.rows, "heads")
     encoder = fitted.encoder
     names = material.targets.category_names
@@ -38,7 +38,3 @@ def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Enco
     if (folder := checkpoints(material)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller keeps what they led to
     return lesson, encoder
-
-
-def _frozen(config: TCEConfig, material: Material, encoder: Encoder) -> FrozenWay:
-    return FrozenWay(config, material, serving(encoder, config), encoder.device)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
-import torch
 from aamc_lexical.experts import CategoryMeans, Expert, QualityHead
 from aamc_lexical.heads import HeadWeights
 from aamc_lexical.learned import Projection
@@ -20,10 +19,11 @@ from aamc_lexical.material import Material, Rows
 from aamc_lexical.targets import Targets
 
 from aamc_sdk.batch import Floats
+from aamc_tce import frozen_heads, training
 from aamc_tce.config import TCEConfig
 from aamc_tce.embedder import Embedder
 from aamc_tce.encoder import Encoder
-from aamc_tce.training import Examples, FrozenExamples, Job, TextExamples, fit
+from aamc_tce.training import TextExamples
 
 TIMES_FORWARD = 3
 """What a training step takes in units of embedding: forward, and backward twice that."""
@@ -46,22 +46,30 @@ class Way(Protocol):
 
 
 class FrozenWay:
-    """The encoder stays as it is, whatever computes it; the heads, trained on ``device``, and the experts share its embeddings."""
+    """The encoder stays as it is, whatever computes it; heads and experts share its embeddings."""
 
-    def __init__(self, config: TCEConfig, material: Material, encoder: Embedder, device: torch.device) -> None:
-        self.config, self.material, self.encoder, self.device = config, material, encoder, device
+    def __init__(self, config: TCEConfig, material: Material, encoder: Embedder) -> None:
+        self.config, self.material, self.encoder = config, material, encoder
         embeddings = encoder.embed([*material.texts, *material.validation_texts], material.training.progress)
         self.projection: Projection | None = Projection.fit(embeddings[material.rows], config.dimensions)
         features = self.projection(embeddings)
-        self._features, validation = features[: len(material.texts)], features[len(material.texts) :]
-        self._validation = FrozenExamples(validation, device) if len(validation) else None
+        self._features, held_out = features[: len(material.texts)], features[len(material.texts) :]
+        self._validation = None if material.validation_targets is None else (held_out, material.validation_targets)
 
     def fit(self, rows: Rows, name: str) -> EncodedFit:
         """Train the heads, and fit the experts of quality, on some rows."""
-        features, targets, device = self._features[rows], self.material.targets.take(rows), self.device
-        given = {"encoder": None, "width": features.shape[1], "device": device, "checkpoint": None, "name": name}
-        heads, curve = fit(_job(self.config, self.material, rows, FrozenExamples(features, device), self._validation, **given))
-        experts = smoothing_experts(self.config, features, targets, self.material.seed) if targets.candidates else {}
+        features, targets, seed = self._features[rows], self.material.targets.take(rows), self.material.seed
+        job = frozen_heads.Job(
+            config=self.config,
+            features=features,
+            targets=targets,
+            validation=self._validation,
+            seed=seed,
+            progress=self.material.training.progress,
+            name=name,
+        )
+        heads, curve = frozen_heads.fit(job)
+        experts = smoothing_experts(self.config, features, targets, seed) if targets.candidates else {}
         experts |= _head_experts(targets, heads)
         return EncodedFit(heads=heads, experts=experts, embed=lambda wanted: self._features[wanted], curve=curve, encoder=self.encoder)
 
@@ -84,14 +92,25 @@ class TunedWay:
     def fit(self, rows: Rows, name: str) -> EncodedFit:
         """Train an encoder and the heads on some rows."""
         material, encoder = self.material, self._make_encoder()
-        examples = TextExamples([material.texts[row] for row in rows], encoder)
-        validation = TextExamples(material.validation_texts, encoder) if material.validation_texts else None
-        folder = checkpoints(material)
-        checkpoint = None if folder is None else folder / f"{name}.safetensors"
-        given = {"encoder": encoder, "width": encoder.width, "device": encoder.device, "checkpoint": checkpoint, "name": name}
-        heads, curve = fit(_job(self.config, material, rows, examples, validation, **given))
+        targets, folder = material.targets.take(rows), checkpoints(material)
+        held_out = None
+        if material.validation_targets is not None:
+            held_out = (TextExamples(material.validation_texts, encoder), material.validation_targets)
+        job = training.Job(
+            config=self.config,
+            examples=TextExamples([material.texts[row] for row in rows], encoder),
+            targets=targets,
+            validation=held_out,
+            encoder=encoder,
+            seed=material.seed,
+            checkpoint=None if folder is None else folder / f"{name}.safetensors",
+            resume=material.training.resume,
+            progress=material.training.progress,
+            name=name,
+        )
+        heads, curve = training.fit(job)
         encoder.forget()
-        experts = _head_experts(material.targets.take(rows), heads)
+        experts = _head_experts(targets, heads)
 
         def embed(wanted: Rows) -> Floats:
             return encoder.embed([material.texts[row] for row in wanted])
@@ -102,22 +121,6 @@ class TunedWay:
 def checkpoints(material: Material) -> Path | None:
     """Return the folder of states that make a stopped fine-tuning resumable."""
     return None if material.training.folder is None else material.training.folder / "tce-checkpoints"
-
-
-def _job(config: TCEConfig, material: Material, rows: Rows, examples: Examples, validation: Examples | None, **rest: Any) -> Job:
-    """Return the training of the heads on some rows."""
-    held_out = None if validation is None or material.validation_targets is None else (validation, material.validation_targets)
-    training = material.training
-    return Job(
-        config=config,
-        examples=examples,
-        targets=material.targets.take(rows),
-        validation=held_out,
-        seed=material.seed,
-        resume=training.resume,
-        progress=training.progress,
-        **rest,
-    )
 
 
 def _head_experts(targets: Targets, heads: HeadWeights) -> dict[str, Expert]:
