@@ -50,6 +50,24 @@ def test_it_passes_the_conformance_kit():
     assert_conforms("estimator", "lexical", Plugins())
 
 
+def test_what_strangers_resemble_is_found_out_once_a_pool(make_estimator, trained, data, pool, tmp_path, monkeypatch):
+    trained.save(tmp_path)
+    estimator = make_estimator()
+    estimator.load(tmp_path)
+    described, describe = [], estimator._describe
+    monkeypatch.setattr(estimator, "_describe", lambda strangers: described.append(strangers.names) or describe(strangers))
+    pools = [Pool((*pool, ModelSpec(name, "writes poems", prices=Prices(price, price)))) for name, price in (("verse", 1.0), ("prose", 4.0))]
+    estimates = estimator.estimate(data[2].queries)
+    first, again, other = (estimator.quality(estimates, asked) for asked in (pools[0], pools[0], pools[1]))
+    assert described == [("verse",), ("prose",)]
+    assert np.array_equal(first, again)
+    assert np.array_equal(first[:, : len(pool)], other[:, : len(pool)])
+    assert not np.array_equal(first, other)
+    estimator.load(tmp_path)
+    assert np.array_equal(estimator.quality(estimates, pools[1]), other)
+    assert described[2:] == [("prose",)]
+
+
 def test_labels_are_learned_and_measured_on_validation_rows(training):
     metrics = training[1]
     assert metrics["validation_category_accuracy"] >= 0.95

@@ -31,6 +31,17 @@ def test_neighbours_average_the_nearest_by_angle():
     assert expert(np.array([[3.0, 0.0]])).item() == pytest.approx((2 + PSEUDO_COUNT * 0.2) / (2 + PSEUDO_COUNT))
 
 
+def test_all_rows_as_near_as_the_last_neighbour_count_whatever_their_order():
+    rows = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]] * 7)
+    quality = np.array([[1.0, NAN], [0.0, 0.5], [1.0, 0.2]] + [[0.0, 0.0]] * 7)
+    query = np.array([[2.0, 0.0]])
+    means = candidate_means(quality)
+    expected = (np.array([2.0, 0.7]) + PSEUDO_COUNT * means) / (np.array([3, 2]) + PSEUDO_COUNT)  # two are asked for, three are alike
+    for order in (np.arange(10), np.arange(10)[::-1]):
+        expert = Neighbours.fit(rows[order], quality[order], k=2)
+        assert expert(query)[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():
     generator = np.random.default_rng(0)
     features, quality = generator.normal(size=(30, 4)), generator.random((30, 2))

@@ -35,6 +35,7 @@ class EmbeddingEstimator(Estimator):
         super().__init__(config, services)
         self._learned: Learned | None = None
         self._out_of_fold: Floats | None = None
+        self._resemblance: tuple[Learned, Pool, Floats] | None = None
 
     @abc.abstractmethod
     def _learn(self, material: Material) -> Lesson:
@@ -96,7 +97,7 @@ class EmbeddingEstimator(Estimator):
         learned = self._trained()
         if learned.blend is None:
             return None
-        return learned.for_pool(learned.blend(self._embedding(estimates)), pool, self._describe)
+        return np.asarray(learned.blend(self._embedding(estimates)) @ self._weights(learned, pool).T)
 
     def out_of_fold(self) -> Floats | None:
         """Return each training row's expected quality ``[N, M]`` from parts that were not fitted on it; None unless just trained."""
@@ -126,6 +127,13 @@ class EmbeddingEstimator(Estimator):
         outputs = learned.heads(embedding)
         fingerprint = f"{self.name}:{learned.fingerprint}"
         return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)
+
+    def _weights(self, learned: Learned, pool: Pool) -> Floats:
+        """Return how much known candidates count for each of a pool, computed once a pool; a race between threads computes it twice."""
+        kept = self._resemblance
+        if kept is None or kept[0] is not learned or kept[1] is not pool:
+            kept = self._resemblance = (learned, pool, learned.weights(pool, self._describe))
+        return kept[2]
 
     def _embedding(self, estimates: Estimates) -> Floats:
         """Return the estimates' embedding, once it is certain that it is ours."""

@@ -92,11 +92,10 @@ class Learned:
         """The length of the embeddings that the heads and experts read."""
         return self.heads.width
 
-    def for_pool(self, quality: Floats, pool: Pool, describe: Callable[[Pool], Floats]) -> Floats:
-        """Return the quality ``[B, M]`` of any pool from that of the known candidates ``[B, K]``.
+    def weights(self, pool: Pool, describe: Callable[[Pool], Floats]) -> Floats:
+        """Return how much the quality of each known candidate counts for each of any pool, ``[M, K]``.
 
         Args:
-            quality: Expected of the known candidates.
             pool: Whose quality is wanted.
             describe: Embeds descriptions, for candidates that are not known.
         """
@@ -109,7 +108,7 @@ class Learned:
         if new := [m for m, name in enumerate(pool.names) if name not in places]:
             strangers = pool.subset([pool.names[m] for m in new])
             weights[new] = self.resemblance.weights(describe(strangers), log_prices(strangers.candidates))
-        return np.asarray(quality @ weights.T)
+        return weights
 
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
         projection = {} if self.projection is None else {f"projection/{name}": array for name, array in _arrays(self.projection).items()}

@@ -96,7 +96,7 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
     known = pool.subset(targets.candidates)
     resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], quality)
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
-    return Lesson(learned, fitted.curve, learned.for_pool(held_out, pool, describe))
+    return Lesson(learned, fitted.curve, held_out @ learned.weights(pool, describe).T)
 
 
 @attrs.frozen(eq=False)
