@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from aamc_lexical.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
-from aamc_lexical.experts import PSEUDO_COUNT, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
+from aamc_lexical.experts import PSEUDO_COUNT, QUERIES_AT_ONCE, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
 from aamc_lexical.scores import scores
 from aamc_lexical.targets import Targets
 from aamc_lexical.trust import Trust
@@ -40,6 +40,14 @@ def test_all_rows_as_near_as_the_last_neighbour_count_whatever_their_order():
     for order in (np.arange(10), np.arange(10)[::-1]):
         expert = Neighbours.fit(rows[order], quality[order], k=2)
         assert expert(query)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_many_queries_are_answered_as_each_alone():
+    generator = np.random.default_rng(0)
+    expert = Neighbours.fit(generator.normal(size=(200, 4)), generator.random((200, 2)), k=20)
+    queries = generator.normal(size=(2 * QUERIES_AT_ONCE + 7, 4))
+    assert expert(queries) == pytest.approx(np.concatenate([expert(queries[row : row + 1]) for row in range(len(queries))]))
+    assert expert(queries[:0]).shape == (0, 2)
 
 
 def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():

@@ -21,6 +21,9 @@ PSEUDO_COUNT = 10.0
 RIDGE_PENALTY = 1000.0
 """The penalty on squared coefficients, for embeddings of unit variance and quality from 0 to 1."""
 
+QUERIES_AT_ONCE = 256
+"""How many queries' similarities to all training rows are held in memory."""
+
 
 class Expert(Protocol):
     """Something that expects quality, made of arrays alone."""
@@ -69,6 +72,10 @@ class Neighbours:
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
+        starts = range(0, max(len(embedding), 1), QUERIES_AT_ONCE)
+        return np.concatenate([self._of_few(embedding[start : start + QUERIES_AT_ONCE]) for start in starts])
+
+    def _of_few(self, embedding: Floats) -> Floats:
         similarity = _unit(embedding).astype(np.float32) @ self.rows.T
         least = len(self.rows) - int(self.k)
         near = similarity >= np.partition(similarity, least, axis=1)[:, least, None]  # all that are as near as the k-th
