@@ -1,6 +1,6 @@
 r"""Training the heads on embeddings that stay as they are: in numpy, with gradients written by hand.
 
-What torch takes for a step of so small a network is mostly not arithmetic. This takes a third of it, and cross-fitting is eleven
+What torch takes for a step of so small a network is mostly not arithmetic. This takes a quarter of it, and cross-fitting is eleven
 trainings. Of an embedding :math:`x` the heads make, with dropout's masks :math:`m` and :math:`m'` and all heads in one matrix,
 
 .. math:: h = m' \odot \mathrm{relu}(W (m \odot x) + b), \qquad z = U h + a

@@ -100,7 +100,7 @@ class Job:
 
 
 def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
-    """Train; the job's encoder, where it has one, is left with what it learned.
+    """Train; the job's encoder is left with what it learned.
 
     Returns:
         The heads of the best epoch (the last one without validation rows), and the curve by epoch.
