@@ -106,7 +106,7 @@ class Clusters:
         from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         clusters = max(1, min(count, len(embedding) // 10))
-        found = KMeans(clusters, n_init=2, random_state=seed).fit(embedding)
+        found = KMeans(clusters, random_state=seed).fit(embedding)
         membership = (found.labels_ == np.arange(clusters)[:, None]).astype(np.float64)
         return cls(found.cluster_centers_, group_means(membership, quality))
 
