@@ -184,7 +184,7 @@ def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
     network = Network(job.features.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
     adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
-    with threadpool_limits(1):
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
         while course.goes_on(job.config):
             trained = _epoch(job, course.epoch, network, labels, loss, adam)
             held_out = None if validation is None else loss(network(validation[0]), validation[1])[0]
