@@ -12,6 +12,8 @@ from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
+_FACTORS = (1.0, 0.0, 0.1, 10.0, 1000.0)
+"""Of costs and latencies: a line holds far outside the outcomes that it was fitted to, which a clipped objective does not."""
 
 
 def _outcomes(subject: Subject) -> Outcomes:
@@ -50,14 +52,31 @@ def check_no_rows(subject: Subject) -> None:
 
 
 def check_slopes_and_offsets(subject: Subject) -> None:
-    """Where a reward gives slopes and offsets, they give its objectives."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    """Where a reward gives slopes and offsets, they give its objectives, of any outcomes and after every fit."""
+    reward = _fitted(subject)
+    if reward.affine is None:
+        return
+    _require_lines(reward, subject, "")
+    require(reward.affine is reward.affine, "slopes and offsets (affine) must be the same object until the reward changes")
+    assert subject.train_set.outcomes is not None
+    reward.fit(attrs.evolve(subject.train_set.outcomes, cost_usd=7 * subject.train_set.outcomes.cost_usd))
+    _require_lines(reward, subject, " after a second fit")
+
+
+def _require_lines(reward: Reward, subject: Subject, when: str) -> None:
     if reward.affine is None:
         return
     slopes, offsets = reward.affine
-    figures = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms), axis=-1)
-    require(equal(figures * slopes + offsets, reward.vector(outcomes)), "slopes and offsets (affine) must give what vector gives, or be None")
-    require(reward.affine is reward.affine, "slopes and offsets (affine) must be the same object until the reward changes")
+    shapes = np.shape(slopes), np.shape(offsets)
+    require(shapes == ((3,), (3,)), f"slopes and offsets (affine) must be (3,) each, not {shapes[0]} and {shapes[1]}")
+    outcomes = _outcomes(subject)
+    for factor in _FACTORS:
+        scaled = attrs.evolve(outcomes, cost_usd=factor * outcomes.cost_usd, latency_ms=factor * outcomes.latency_ms)
+        figures = np.stack((scaled.known_quality, scaled.cost_usd, scaled.latency_ms), axis=-1)
+        where = when if factor == 1 else f" of costs and latencies times {factor:g}{when}"
+        require(
+            equal(figures * slopes + offsets, reward.vector(scaled)), f"slopes and offsets (affine) must give what vector gives{where}, or be None"
+        )
 
 
 def check_weights_stay_on_the_simplex(subject: Subject) -> None:

@@ -1,10 +1,13 @@
 """Each broken reward is caught by the check that is meant for it."""
 
+from functools import cached_property
+
 import numpy as np
 import pytest
 from offering import failed
 
 from aamc_sdk.rewards import LinearReward
+from aamc_sdk.testing import assert_conforms
 
 
 class Perverse(LinearReward):
@@ -26,6 +29,30 @@ class Bent(LinearReward):
         return np.ones(3), np.zeros(3)
 
 
+class Broadcast(LinearReward):
+    @property
+    def affine(self):
+        slopes, offsets = super().affine
+        return slopes[None], offsets[None]
+
+
+class Clipped(LinearReward):
+    """Linear as far as the kit's own outcomes go."""
+
+    def vector(self, outcomes):
+        return np.maximum(super().vector(outcomes), -20.0)
+
+    @cached_property
+    def affine(self):
+        return np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T
+
+
+class RememberedForGood(LinearReward):
+    @cached_property
+    def affine(self):
+        return np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T
+
+
 class Scaleless(LinearReward):
     def load(self, folder):
         super().load(folder)
@@ -43,3 +70,17 @@ class Scaleless(LinearReward):
 )
 def test_a_broken_reward_is_caught(offer, target, check):
     assert check in failed(offer("reward", target), "reward")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Broadcast, r"must be \(3,\) each, not \(1, 3\) and \(1, 3\)"),
+        (Bent, "must give what vector gives, or be None"),
+        (Clipped, "must give what vector gives of costs and latencies times 1000, or be None"),
+        (RememberedForGood, "must give what vector gives after a second fit, or be None"),
+    ],
+)
+def test_what_is_wrong_with_slopes_and_offsets_is_said(offer, target, message):
+    with pytest.raises(AssertionError, match=f"slopes and offsets: .*{message}"):
+        assert_conforms("reward", "mine", offer("reward", target))
