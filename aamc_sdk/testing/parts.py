@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, TypeVar
 
 import attrs
 
@@ -32,7 +35,15 @@ INTERFACES: Mapping[str, type[Any]] = {
 
 _RUNS_CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}
 _CHECKED = {".json", ".npz", ".safetensors"}
-_THREADS = 8
+THREADS = 8
+"""How many are asked at once."""
+_MEETING_S = 0.1
+"""How long they are asked again and again, though each once at least."""
+_SHORTEST_TURN_S = 1e-6
+"""How long a thread computes before another takes over: what is brief may otherwise be done before they meet."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def check_is_a_class_of_its_kind(subject: Subject) -> None:
@@ -114,10 +125,24 @@ def _must_refuse(subject: Subject, folder: Path, damage: str) -> None:
     raise AssertionError(f"load with {damage} must raise CheckpointError, but went on as if nothing were wrong")
 
 
-def from_threads(function: Callable[[], Any]) -> list[Any]:
-    """Return the results of calling a function from several threads at once."""
-    with ThreadPoolExecutor(_THREADS) as threads:
-        return [job.result() for job in [threads.submit(function) for _ in range(_THREADS)]]
+def from_threads(function: Callable[[T], R], inputs: Sequence[T]) -> list[list[R]]:
+    """Return what a function says of each input, again and again for a moment, each input in a thread of its own."""
+    together = Barrier(len(inputs))
+
+    def ask(given: T) -> list[R]:
+        together.wait()
+        end, said = time.monotonic() + _MEETING_S, [function(given)]
+        while time.monotonic() < end:
+            said.append(function(given))
+        return said
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SHORTEST_TURN_S)
+    try:
+        with ThreadPoolExecutor(len(inputs)) as threads:
+            return list(threads.map(ask, inputs))
+    finally:
+        sys.setswitchinterval(before)
 
 
 OPTION_CHECKS = (check_is_a_class_of_its_kind, check_options_have_defaults_and_meanings, check_unknown_options_are_refused)

@@ -12,7 +12,7 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Router
 from aamc_sdk.part_state import restore, state_of
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, from_threads
+from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Pool, Preference
@@ -120,10 +120,12 @@ def check_save_and_load(subject: Subject) -> None:
 
 
 def check_scoring_from_several_threads(subject: Subject) -> None:
-    """Scoring from several threads at once gives what one thread gives."""
+    """Scoring other requests from several threads at once gives what one thread gives."""
     request = _request(subject)
-    alone = subject.trained.score(request)
-    require(all(_same(alone, scores) for scores in from_threads(lambda: subject.trained.score(request))), "threads disturb each other")
+    orders = [np.roll(np.arange(len(request)), turn) for turn in range(THREADS)]
+    requests = [request.take(order).with_preference(request.preferences) for order in orders]  # other rows, under other preferences
+    for alone, rounds in zip(map(subject.trained.score, requests), from_threads(subject.trained.score, requests), strict=True):
+        require(all(_same(alone, scores) for scores in rounds), "threads disturb each other")
 
 
 def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:

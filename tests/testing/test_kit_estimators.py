@@ -63,6 +63,15 @@ class Relabelled(FairEstimator):
         self.mean = self.mean / 2
 
 
+class Absent(FairEstimator):
+    """Keeps what it works on where another thread puts its own."""
+
+    def estimate(self, queries):
+        self.queries = queries
+        length = super().estimate(queries).complexity
+        return super().estimate(self.queries) if length.any() else Estimates.unknown(len(queries))
+
+
 class NeedsOutcomes(FairEstimator):
     def train(self, training):
         self.mean = float(training.dataset.outcomes.quality.mean())
@@ -81,6 +90,7 @@ def test_a_fair_estimator_passes_every_check(offer):
         (Ranked, "quality for any pool"),
         (InSample, "out of fold quality"),
         (Relabelled, "save and load"),
+        (Absent, "estimating from several threads"),
         (NeedsOutcomes, "training without outcomes"),
     ],
 )

@@ -104,6 +104,15 @@ class OneAtATime(FairRouter):
         return Scores(utility)
 
 
+class Absent(FairRouter):
+    """Keeps what it works on where another thread puts its own."""
+
+    def score(self, request):
+        self.request = request
+        utility = super().score(request).utility
+        return Scores(utility + self.request.expected.cost_usd)
+
+
 class KnownOnly(FairRouter):
     def score(self, request):
         _ = [self.bonus[name] for name in request.pool.names]
@@ -185,6 +194,7 @@ def test_a_fair_router_passes_every_check(offer):
         (NeverEmpty, "a batch of one and of none"),
         (Moody, "the same seed gives the same result"),
         (OneAtATime, "scoring from several threads"),
+        (Absent, "scoring from several threads"),
         (KnownOnly, "unseen and missing candidates"),
         (Forgetful, "save and load"),
         (Trusting, "damaged checkpoints are refused"),
