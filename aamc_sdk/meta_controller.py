@@ -6,20 +6,20 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import numpy as np
 
+from aamc_sdk.asking import PreferenceLike, Preferences, is_number, names_of, queries_of, query_of, weights_of
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.closing import Door
 from aamc_sdk.deciding import decide
-from aamc_sdk.errors import ConfigError, DataError, PreferenceError, StoreError, one_of
+from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Store
 from aamc_sdk.learner import Learner, learns
 from aamc_sdk.log import Records
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 T = TypeVar("T")
-PreferenceLike = Preference | str | Sequence[float] | None
 _THREADS = 32
 """Calls of the asynchronous face that may be at work at once; most of the time they wait for the log."""
 
@@ -232,8 +231,8 @@ class MetaController:
 
     def route_batch(
         self,
-        queries: Sequence[str | Query],
-        preference: PreferenceLike | Floats = None,
+        queries: Iterable[str | Query],
+        preference: Preferences = None,
         *,
         unavailable: Collection[str] = (),
         budget_usd: float | None = None,
@@ -243,14 +242,15 @@ class MetaController:
 
         Args:
             queries: B of them.
-            preference: One for all, or an array ``[B, 3]``.
+            preference: One for all, or one each: a list, or an array ``[B, 3]``.
             unavailable: As for :meth:`route`.
             budget_usd: As for :meth:`route`.
             ids: The decisions' ids, B of them; new ones when None.
         """
-        if not queries:
+        asked = queries_of(queries)
+        if not asked:
             return []
-        request = self._request(queries, preference, unavailable, budget_usd)
+        request = self._request(asked, preference, unavailable, budget_usd)
         return self._decide(request, self.router.score(request), ids)
 
     async def aroute(
@@ -382,18 +382,14 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _request(
-        self, queries: Sequence[str | Query], preference: PreferenceLike | Floats, unavailable: Collection[str], budget_usd: float | None
-    ) -> RoutingRequest:
-        if isinstance(queries, str):
-            raise DataError(f"a batch is a list of queries, not one text ({queries!r:.60}); use route for one")
-        if budget_usd is not None and not _is_number(budget_usd):
-            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r}")
-        asked = [self._as_known(_query(query)) for query in queries]
+    def _request(self, queries: Sequence[Query], preference: Preferences, unavailable: Collection[str], budget_usd: float | None) -> RoutingRequest:
+        if budget_usd is not None and not is_number(budget_usd):
+            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
+        asked = [self._as_known(query) for query in queries]
         estimates = None if self.estimator is None else self.estimator.estimate(asked)
         quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
-        down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in unavailable]) if unavailable else None
-        weights = self._weights(preference, len(asked))
+        down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in names_of(unavailable, "unavailable")]) if unavailable else None
+        weights = weights_of(preference, len(asked), self.preference, self._preferences)
         request = build_request(
             asked,
             self.pool,
@@ -417,16 +413,6 @@ class MetaController:
     def _known_as(self, user: str) -> str:
         """Return what router and log call a user."""
         return user if self._user_key is None else pseudonym(user, self._user_key)
-
-    def _weights(self, preference: PreferenceLike | Floats, rows: int) -> Floats:
-        """Return one preference ``[3]``, or one each ``[rows, 3]``."""
-        if isinstance(preference, np.ndarray) and preference.ndim == 2:
-            if len(preference) != rows:
-                raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")
-            return np.stack([Preference.of(row).array for row in preference])
-        if isinstance(preference, str):
-            return Preference.parse(preference, self._preferences).array
-        return self.preference.array if preference is None else Preference.of(preference).array  # type: ignore[arg-type]  # of() refuses what it cannot read
 
     def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
         names = new_ids(len(request)) if ids is None else ids
@@ -452,20 +438,11 @@ class MetaController:
         return await future
 
 
-def _query(query: str | Query, user: str | None = None, session: str | None = None, needs: Collection[str] = ()) -> Query:
-    """Return a query with what was given beside it."""
-    asked = query if isinstance(query, Query) else Query(query)
-    if not (user or session or needs):
-        return asked
-    needed = {needs} if isinstance(needs, str) else needs
-    return attrs.evolve(asked, user=user or asked.user, session=session or asked.session, needs=asked.needs | set(needed))
-
-
 def _alone(
     query: str | Query, user: str | None, session: str | None, needs: Collection[str], decision_id: str | None
 ) -> tuple[list[Query], list[str] | None]:
     """Return the batch that one query makes, and its decision's id where that was given."""
-    return [_query(query, user, session, needs)], None if decision_id is None else [decision_id]
+    return [query_of(query, user, session, needs)], None if decision_id is None else [decision_id]
 
 
 def _timed(feedback: Feedback, now: float) -> Feedback:
@@ -482,12 +459,7 @@ def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | Non
     if not given:
         return None
     for name, value in given.items():
-        if not _is_number(value) or not 0 <= value < math.inf:
-            raise DataError(f"{name} must be a finite number of at least 0, not {value!r}")
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise DataError(f"{name} must be a finite number of at least 0, not {value!r:.80}")
     n = 0  # the log gives it its number
     return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value is a number, which NaN is not."""
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)

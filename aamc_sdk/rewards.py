@@ -65,8 +65,8 @@ class LinearReward(Reward):
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None in a subclass with another formula."""
-        if type(self).vector is not LinearReward.vector:
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None in a subclass, or with scales, of another formula."""
+        if type(self).vector is not LinearReward.vector or not type(self.cost) is type(self.latency) is Scale:
             return None
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:

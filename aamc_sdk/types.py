@@ -29,6 +29,9 @@ DEFAULT_OUTPUT_TOKENS = 256
 GREATEST_WEIGHT = 1_000_000
 """The most that one piece of feedback counts: sums of so many stay exact enough for every router."""
 
+GREATEST_COUNT = 10**12
+"""The most tokens or calls that anything is said to have: what is greater is a mistake."""
+
 
 def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_text(value, _named(instance, attribute))
@@ -78,8 +81,8 @@ def _check_time(instance: object, attribute: attrs.Attribute[Any], value: float)
 
 
 def _check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= GREATEST_COUNT:
+        raise DataError(f"{attribute.name} must be a whole number from 0 to {GREATEST_COUNT:,}, not {value!r:.80}")
 
 
 _check_tokens = attrs.validators.optional(_check_count)

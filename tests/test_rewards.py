@@ -71,7 +71,14 @@ def test_a_subclass_with_another_formula_has_no_slopes():
         def vector(self, outcomes):
             return super().vector(outcomes) ** 2
 
+    class Steep(Scale):
+        def goodness(self, values):
+            return super().goodness(values) ** 2
+
     assert Squared().affine is None
+    steep = LinearReward()
+    steep.cost = Steep(0.0, 1.0)
+    assert steep.affine is None
 
 
 def test_equal_means_give_no_cheapness():

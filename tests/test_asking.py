@@ -1,0 +1,80 @@
+"""What callers give: read in any of the usual forms, or refused in words that say what to give."""
+
+import numpy as np
+import pytest
+
+from aamc_sdk import MetaController, Preference, Query
+from aamc_sdk.asking import names_of, queries_of, weights_of
+from aamc_sdk.errors import AamcError, DataError, PreferenceError
+
+DEFAULT, CHEAP = Preference(), Preference(0.2, 0.8, 0)
+NAMED = {"cheap": CHEAP}
+
+
+@pytest.fixture
+def controller():
+    with MetaController.build(router="random") as made:
+        yield made
+
+
+@pytest.mark.parametrize("batch", [["a", Query("b")], ("a", "b"), np.array(["a", "b"]), (text for text in "ab")])
+def test_a_batch_is_anything_to_go_through(batch):
+    assert [query.text for query in queries_of(batch)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("batch", ["", "one text", Query("one"), None, 5])
+def test_one_query_is_no_batch(controller, batch):
+    with pytest.raises(DataError, match=r"a batch is a list of queries, not .*; use route for one"):
+        controller.route_batch(batch)
+
+
+@pytest.mark.parametrize("names", ["tools", ["tools"], {"tools"}, iter(["tools"])])
+def test_one_name_may_stand_alone(names):
+    assert names_of(names, "needs") == {"tools"}
+
+
+@pytest.mark.parametrize("names", [5, [3], [None], b"tools"])
+def test_what_is_no_name_is_refused(controller, names):
+    with pytest.raises(DataError, match="needs must be names such as"):
+        controller.route("hello", needs=names)
+    with pytest.raises(DataError, match="unavailable must be names such as"):
+        controller.route("hello", unavailable=names)
+
+
+def test_one_candidate_that_is_down_may_stand_alone(controller):
+    down = controller.pool.names[0]
+    assert down not in {decision.candidate for decision in controller.route_batch(["hello"] * 100, unavailable=down)}
+
+
+@pytest.mark.parametrize("given", ["cheap", "0.2,0.8,0", CHEAP, [0.2, 0.8, 0], (1, 4, 0), np.array([0.2, 0.8, 0])])
+def test_a_preference_has_many_forms(given):
+    assert weights_of(given, 2, DEFAULT, NAMED) == pytest.approx(CHEAP.array)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["cheap", None], [CHEAP, DEFAULT], [[0.2, 0.8, 0], DEFAULT], ("0.2,0.8,0", "0.9,0.08,0.02"), np.array([CHEAP.array, DEFAULT.array])],
+)
+def test_each_request_may_have_its_own(given):
+    assert weights_of(given, 2, DEFAULT, NAMED) == pytest.approx(np.array([CHEAP.array, DEFAULT.array]))
+
+
+def test_there_are_as_many_preferences_as_requests():
+    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 of them, not 2"):
+        weights_of([CHEAP, CHEAP], 3, DEFAULT, NAMED)
+
+
+def test_a_batch_with_preferences_decides_each_by_its_own(controller):
+    together = controller.route_batch(["hello"] * 3, [Preference(1, 0, 0), "0,1,0", None])
+    assert [decision.preference for decision in together] == [Preference(1, 0, 0), Preference(0, 1, 0), DEFAULT]
+
+
+@pytest.mark.parametrize("given", [{"budget_usd": 10**400}, {"budget_usd": "1"}, {"preference": [[1, 2]]}, {"preference": {}}])
+def test_what_cannot_be_a_number_or_a_preference_is_told(controller, given):
+    with pytest.raises(AamcError, match=r"must be a number in USD|a preference is three numbers"):
+        controller.route("hello", **given)
+
+
+def test_a_count_of_tokens_has_a_greatest():
+    with pytest.raises(DataError, match=r"prompt_tokens must be a whole number from 0 to 1,000,000,000,000, not 1000"):
+        Query("text", prompt_tokens=10**400)
