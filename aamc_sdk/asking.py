@@ -32,7 +32,7 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     Raises:
         DataError: It is one query, or nothing to go through.
     """
-    if isinstance(queries, str | Query) or not isinstance(queries, Iterable):
+    if not isinstance(queries, list) and (isinstance(queries, str | Query) or not isinstance(queries, Iterable)):
         raise DataError(f"a batch is a list of queries, not {queries!r:.60}; use route for one")
     return [query_of(query) for query in queries]
 
@@ -61,7 +61,7 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     Raises:
         PreferenceError: One cannot be read, or there are not as many as requests.
     """
-    if not _is_several(preference):
+    if preference is None or not _is_several(preference):
         return _read(preference, default, named).array
     if len(preference) != rows:  # type: ignore[arg-type]  # several have a length
         raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")  # type: ignore[arg-type]  # likewise

@@ -62,7 +62,7 @@ def _probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> lis
 
 def _notes(scores: Scores, rows: int) -> list[dict[str, Any]]:
     """Return what each decision should remember: the router's notes, and what deciding used up."""
-    notes = [dict(note) for note in scores.notes] or [{} for _ in range(rows)]
+    notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue

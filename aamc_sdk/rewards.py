@@ -61,18 +61,21 @@ class LinearReward(Reward):
 
     cost: Scale = Scale()
     latency: Scale = Scale()
-    _affine: tuple[Scale, Scale, tuple[Floats, Floats]] | None = None
+    _affine: tuple[Scale, Scale, tuple[Floats, Floats] | None] | None = None
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
         """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None in a subclass, or with scales, of another formula."""
-        if type(self).vector is not LinearReward.vector or not type(self.cost) is type(self.latency) is Scale:
-            return None
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
-            slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
-            known = self._affine = self.cost, self.latency, (slopes, offsets)
+            known = self._affine = self.cost, self.latency, self._lines()
         return known[2]
+
+    def _lines(self) -> tuple[Floats, Floats] | None:
+        if type(self).vector is not LinearReward.vector or not type(self.cost) is type(self.latency) is Scale:
+            return None
+        slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
+        return slopes, offsets
 
     def fit(self, outcomes: Outcomes) -> None:
         """Take the scales from training outcomes ``[B, M]``."""
