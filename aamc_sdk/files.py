@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a folder must not be searched
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +47,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with replacing(path) as file:
         file.write(content)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        CheckpointError: It is missing or cannot be read.
+    """
+    return _read(path, lambda file: file.read())
 
 
 def write_text(path: Path, content: str) -> None:
@@ -83,9 +92,9 @@ def read_json(path: Path) -> Any:
     """Read a JSON document.
 
     Raises:
-        CheckpointError: It is missing, truncated or not JSON.
+        CheckpointError: It is missing, cannot be read, is truncated or not JSON.
     """
-    return _read(path, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    return _read(path, lambda file: json.loads(file.read().decode()))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -100,21 +109,26 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """Read named arrays; nothing in the file is ever run.
 
     Raises:
-        CheckpointError: It is missing, truncated or not an npz.
+        CheckpointError: It is missing, cannot be read, is truncated or not an npz.
     """
     import numpy as np
 
-    def load(file: Path) -> dict[str, Any]:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
+    def load(file: BinaryIO) -> dict[str, Any]:
+        with np.load(file, allow_pickle=False) as saved:
             return dict(saved)
 
     return _read(path, load)
 
 
-def _read(path: Path, reader: Callable[[Path], T]) -> T:
+def _read(path: Path, reader: Callable[[BinaryIO], T]) -> T:
     try:
-        return reader(path)
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; train again") from error
-    except Exception as error:  # a damaged file makes its reader raise almost anything
-        raise CheckpointError(f"{path} is damaged ({error}); train again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    with file:
+        try:
+            return reader(file)
+        except Exception as error:  # a damaged file makes its reader raise almost anything
+            raise CheckpointError(f"{path} is damaged ({error}); train again") from error

@@ -1,11 +1,13 @@
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError, OutputError
-from aamc_sdk.files import plain, read_arrays, read_json, replacing, to_json, write_arrays, write_json, write_text
+from aamc_sdk.files import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text
 
 ARRAYS = {"weights": np.arange(60.0).reshape(6, 10), "names": np.array(["a", "ü"])}
 
@@ -56,7 +58,34 @@ def test_arrays_survive_writing_and_reading(tmp_path):
     assert {name: array.tolist() for name, array in found.items()} == {name: array.tolist() for name, array in ARRAYS.items()}
 
 
-@pytest.mark.parametrize("read", [read_json, read_arrays])
+@pytest.fixture
+def closed():
+    """Return a folder that cannot be looked into; nor by root, who becomes nobody."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "closed"
+        folder.mkdir()
+        folder.chmod(0)
+        if root:
+            Path(parent).chmod(0o755)
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said(closed):
+    with pytest.raises(OutputError, match=r"cannot write .*Permission denied; choose another folder"):
+        write_text(closed / "file.txt", "text")
+    for read in (read_bytes, read_json, read_arrays):
+        with pytest.raises(CheckpointError, match=r"file\.x cannot be read: Permission denied$"):
+            read(closed / "file.x")
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_json, read_arrays])
 def test_a_missing_file_is_a_checkpoint_error(tmp_path, read):
     with pytest.raises(CheckpointError, match=r"file\.x is missing"):
         read(tmp_path / "file.x")

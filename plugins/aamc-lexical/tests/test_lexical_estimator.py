@@ -140,7 +140,10 @@ def test_a_truncated_or_missing_file_is_a_checkpoint_error(make_estimator, train
     with pytest.raises(CheckpointError, match="damaged"):
         make_estimator().load(tmp_path)
     path.unlink()
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="missing"):
+        make_estimator().load(tmp_path)
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: Is a directory"):
         make_estimator().load(tmp_path)
 
 

@@ -1,6 +1,9 @@
+import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +92,22 @@ def test_a_folder_that_cannot_be_made_costs_time_only(tiny, tmp_path, monkeypatc
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "file" / "below"))
     assert np.isfinite(tiny().embed([f"river {n}" for n in range(40)])).all()
+
+
+def test_a_folder_that_cannot_be_looked_into_costs_time_only(caplog):
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0)
+        if root:
+            os.seteuid(65534)  # root may look into everything
+        try:
+            cache = VectorCache(Path(folder), "x", 4)
+            assert cache.get(["one"]) == {}
+            cache.put({"one": np.ones(4, np.float16)})
+        finally:
+            if root:
+                os.seteuid(0)
+    assert "embeddings are not cached" in caplog.text
 
 
 def test_many_writers_share_a_cache(tmp_path):

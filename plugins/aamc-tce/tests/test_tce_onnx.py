@@ -135,6 +135,9 @@ def test_a_damaged_or_missing_file_is_a_checkpoint_error(encoder, graphs, tmp_pa
     (tmp_path / name).unlink()
     with pytest.raises(CheckpointError, match="missing"):
         OnnxEncoder(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: Is a directory"):
+        OnnxEncoder(tmp_path)
 
 
 def test_what_is_no_graph_is_refused_even_where_it_is_as_it_was_written(graphs, tmp_path):

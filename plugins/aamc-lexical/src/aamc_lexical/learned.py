@@ -21,7 +21,7 @@ from aamc_lexical.trust import Trust
 from aamc_lexical.unseen import Resemblance, log_prices
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, read_json, write_arrays, write_bytes, write_json
+from aamc_sdk.files import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Pool
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
@@ -133,11 +133,11 @@ class Learned:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: It is missing, damaged, or made by another version.
+            CheckpointError: It is missing, cannot be read, is damaged, or was made by another version.
         """
-        names, arrays = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz")
+        names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
         try:
-            saved = safetensors.load((folder / "heads.safetensors").read_bytes())
+            saved = safetensors.load(content)
             heads = HeadWeights(_under("heads/", saved))
             projection = Projection(**_under("projection/", saved)) if "projection/centre" in saved else None
             estimating = cls(encoder=names["encoder"], heads=heads, category_names=tuple(names["category_names"]), projection=projection)
@@ -152,7 +152,7 @@ class Learned:
             )
         except (KeyError, TypeError) as error:  # the files are whole, but hold other parts
             raise CheckpointError(f"the estimator in {folder} was made by another version, which kept other parts ({error}); train again") from error
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
 
 

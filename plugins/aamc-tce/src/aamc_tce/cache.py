@@ -1,7 +1,7 @@
 """Vectors of texts kept on disk, so that a text is embedded once per encoder.
 
 One SQLite file an encoder. It holds hashes and vectors, no text, and may be deleted at any time. A damaged
-file is thrown away, a damaged vector ignored, and a folder that cannot be written means no cache: each
+file is thrown away, a damaged vector ignored, and a folder that cannot be written or read means no cache: each
 costs time, never a result.
 """
 
@@ -13,7 +13,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +48,14 @@ class VectorCache:
     def get(self, texts: Sequence[str]) -> dict[str, Vector]:
         """Return the vectors that are known, by text."""
         found: dict[str, Vector] = {}
-        if self.path.exists():
-            self._guarded(lambda connection: self._read(connection, {_key(text): text for text in texts}, found))
+        self._guarded(lambda connection: self._read(connection, {_key(text): text for text in texts}, found), make=False)
         return found
 
     def put(self, vectors: Mapping[str, Vector]) -> None:
         """Keep vectors by text."""
         raws = {text: np.ascontiguousarray(vector, dtype=np.float16).tobytes() for text, vector in vectors.items()}
         rows = [(_key(text), raw, zlib.crc32(raw)) for text, raw in raws.items()]
-        self._guarded(lambda connection: connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows))
+        self._guarded(lambda connection: connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows), make=True)
 
     def _read(self, connection: sqlite3.Connection, texts: Mapping[bytes, str], found: dict[str, Vector]) -> None:
         for keys in _chunks(list(texts)):
@@ -66,9 +65,11 @@ class VectorCache:
                 if len(raw) == 2 * self.width and zlib.crc32(raw) == checksum:
                     found[texts[key]] = np.frombuffer(raw, np.float16)
 
-    def _guarded(self, action: Callable[[sqlite3.Connection], object]) -> None:
-        """Open the file and act on it; whatever is wrong with it goes no further."""
+    def _guarded(self, action: Callable[[sqlite3.Connection], object], *, make: bool) -> None:
+        """Open the file, made where it is wanted and not there, and act on it; whatever is wrong with it goes no further."""
         try:
+            if not make and not self.path.exists():
+                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=10)) as connection, connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, checksum INTEGER) WITHOUT ROWID")
@@ -77,7 +78,8 @@ class VectorCache:
             logger.warning("embeddings are not cached: %s: %s", self.path, error)
         except sqlite3.DatabaseError as error:
             logger.warning("a damaged embedding cache is thrown away: %s: %s", self.path, error)
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # in a folder that cannot be written
+                self.path.unlink(missing_ok=True)
 
 
 def _key(text: str) -> bytes:

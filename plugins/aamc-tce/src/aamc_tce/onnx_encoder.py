@@ -162,12 +162,14 @@ def _read(path: Path, sha256: str) -> bytes:
     """Read a file whole.
 
     Raises:
-        CheckpointError: It is missing, or not the one that was written.
+        CheckpointError: It is missing, cannot be read, or is not the one that was written.
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; export again") from error
     except OSError as error:
-        raise CheckpointError(f"{path} is missing: {error.strerror}; export again") from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{path} is damaged: it is not the file that was written; export again")
     return content
