@@ -7,6 +7,7 @@ quality of each known candidate (a sigmoid each). All read the same hidden layer
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import attrs
 import numpy as np
@@ -35,7 +36,7 @@ class HeadOutputs:
     quality: Floats | None
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class HeadWeights:
     """Trained heads as arrays: for each, ``TASK.weight`` and ``TASK.bias``; before them, in a network, ``hidden.weight`` and ``hidden.bias``."""
 
@@ -49,18 +50,30 @@ class HeadWeights:
 
     def __call__(self, embedding: Floats) -> HeadOutputs:
         """Evaluate the heads on ``[B, D]`` embeddings."""
-        hidden = np.maximum(self._linear("hidden", embedding), 0.0) if "hidden.weight" in self.arrays else embedding
-        logits = {task: self._linear(task, hidden).astype(np.float64) for task in TASKS if f"{task}.weight" in self.arrays}
         unknown = np.full(len(embedding), np.nan)
+        if not self.arrays:
+            return HeadOutputs(unknown, np.empty((len(embedding), 0)), unknown, None)
+        hidden = embedding
+        if "hidden.weight" in self.arrays:
+            hidden = np.maximum(embedding.dot(self.arrays["hidden.weight"].T) + self.arrays["hidden.bias"], 0.0)
+        columns, weights, biases = self._together
+        logits = (hidden.dot(weights) + biases).astype(np.float64)
+        yes = sigmoid(logits)
         return HeadOutputs(
-            complexity=sigmoid(logits["complexity"][:, 0]) if "complexity" in logits else unknown,
-            categories=_softmax(logits["category"]) if "category" in logits else np.empty((len(embedding), 0)),
-            tool_use=sigmoid(logits["tool_use"][:, 0]) if "tool_use" in logits else unknown,
-            quality=sigmoid(logits["quality"]) if "quality" in logits else None,
+            complexity=yes[:, columns["complexity"]][:, 0] if "complexity" in columns else unknown,
+            categories=_softmax(logits[:, columns["category"]]) if "category" in columns else np.empty((len(embedding), 0)),
+            tool_use=yes[:, columns["tool_use"]][:, 0] if "tool_use" in columns else unknown,
+            quality=yes[:, columns["quality"]] if "quality" in columns else None,
         )
 
-    def _linear(self, name: str, inputs: Floats) -> Floats:
-        return np.asarray(inputs @ self.arrays[f"{name}.weight"].T + self.arrays[f"{name}.bias"])
+    @cached_property
+    def _together(self) -> tuple[dict[str, slice], Floats, Floats]:
+        """The columns of each head in all heads' weights side by side, ``[H, K]``, and these with their biases ``[K]``: one product does for all."""
+        tasks = [task for task in TASKS if f"{task}.weight" in self.arrays]
+        ends = np.cumsum([0, *(len(self.arrays[f"{task}.bias"]) for task in tasks)])
+        columns = {task: slice(*ends[place : place + 2]) for place, task in enumerate(tasks)}
+        weights, biases = (np.concatenate([self.arrays[f"{task}.{kind}"] for task in tasks]) for kind in ("weight", "bias"))
+        return columns, weights.T, biases
 
 
 def _softmax(logits: Floats) -> Floats:
