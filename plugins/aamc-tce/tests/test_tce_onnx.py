@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -224,29 +225,47 @@ def test_int8_is_refused_for_heads_that_learn_with_the_encoder():
         TCEConfig(fine_tune=True, runtime="onnx-int8")
 
 
-def test_an_exported_checkpoint_is_served_without_torch(exported, make_dataset, tmp_path):
-    estimator, folder = exported
-    texts = [query.text for query in make_dataset(5, seed=9).queries]
-    code = f"""
+SERVED_WITHOUT_TORCH = """
 import json, sys
-for name in ("torch", "transformers", "sklearn", "onnx", "onnxscript"):
+for name in ("torch", "transformers", "huggingface_hub", "sklearn", "onnx", "onnxscript"):
     sys.modules[name] = None
 from pathlib import Path
 from aamc_sdk import Query
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services
 from aamc_sdk.pools import default_pool
 from aamc_sdk.rewards import LinearReward
 from aamc_tce.config import TCEConfig
 from aamc_tce.estimator import TaskComplexityEstimator
+folder, encoder, texts = json.load(sys.stdin)
 services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
-estimator = TaskComplexityEstimator(TCEConfig(encoder="elsewhere", max_length=16), services)
-estimator.load(Path({str(folder)!r}))
-estimates = estimator.estimate([Query(text) for text in {texts!r}])
-print(json.dumps([estimates.complexity.tolist(), estimator.quality(estimates, services.pool).shape]))
+estimator = TaskComplexityEstimator(TCEConfig(encoder=encoder, max_length=16), services)
+estimator.load(Path(folder))
+try:
+    estimates = estimator.estimate([Query(text) for text in texts])
+    print(json.dumps([estimates.complexity.tolist(), estimator.quality(estimates, services.pool).shape]))
+except ConfigError as error:
+    print(json.dumps(str(error)))
 """
-    complexity, shape = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def served_without_torch(folder, encoder, texts):
+    given = json.dumps([str(folder), encoder, texts])
+    return json.loads(subprocess.run([sys.executable, "-c", SERVED_WITHOUT_TORCH], input=given, capture_output=True, text=True, check=True).stdout)
+
+
+def test_an_exported_checkpoint_is_served_without_torch(exported, make_dataset):
+    estimator, folder = exported
+    texts = [query.text for query in make_dataset(5, seed=9).queries]
+    complexity, shape = served_without_torch(folder, "elsewhere", texts)
     assert complexity == pytest.approx(estimator.estimate([Query(text) for text in texts]).complexity, abs=1e-3)
     assert shape[0] == 5
+
+
+def test_without_torch_a_checkpoint_that_was_not_exported_says_the_way_out(exported, tiny_distilbert, tmp_path):
+    exported[0].save(tmp_path)
+    said = served_without_torch(tmp_path, tiny_distilbert, ["sort a list"])
+    assert re.search(r"needs torch and transformers .*pip install torch transformers, or train with --export onnx", said)
 
 
 def test_onnxruntime_reports_nothing_and_leaves_nothing_behind(graphs, tmp_path):

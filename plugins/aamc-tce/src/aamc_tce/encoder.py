@@ -14,14 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.embedder import Embedder, TokenIds
+
+try:
+    import huggingface_hub
+    import torch
+    import transformers
+except ImportError as error:  # both are left out where exported encoders are served
+    raise ConfigError(
+        f"an encoder that was not exported needs torch and transformers ({error}): "
+        "pip install torch transformers, or train with --export onnx where they are installed"
+    ) from error
 
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
 """Names that are shorter than the hub's."""

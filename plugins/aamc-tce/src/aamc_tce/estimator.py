@@ -59,6 +59,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         Raises:
             EstimatesError: The estimator has not been trained.
             CheckpointError: The encoder is not the one that it was trained with.
+            ConfigError: It was not exported, and torch or transformers is not installed.
         """
         return self._remembered(queries[0].text) if len(queries) == 1 else super().estimate(queries)
 
