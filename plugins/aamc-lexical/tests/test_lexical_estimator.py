@@ -132,6 +132,23 @@ def test_threads_get_what_one_thread_gets(trained, data, pool):
     assert np.allclose(rows, alone)
 
 
+def test_the_same_text_again_is_not_computed_again(make_estimator, make_dataset, trained, tmp_path, monkeypatch):
+    trained.save(tmp_path)
+    estimator = make_estimator()
+    untrained = estimator.estimate([Query("sort a list")])
+    assert estimator.estimate([Query("sort a list", user="another")]) is untrained
+    estimator.load(tmp_path)
+    loaded = estimator.estimate([Query("sort a list")])
+    assert np.isfinite(loaded.complexity).all()
+    with monkeypatch.context() as patch:
+        patch.setattr(estimator, "_embed", lambda *_: pytest.fail("computed again"))
+        assert estimator.estimate([Query("sort a list")]) is loaded
+    with pytest.raises(ValueError, match="read-only"):
+        loaded.embedding[0] = 0.0
+    estimator.train(Training(dataset=make_dataset(30, seed=9)))
+    assert estimator.estimate([Query("sort a list")]).fingerprint != loaded.fingerprint
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_truncated_or_missing_file_is_a_checkpoint_error(make_estimator, trained, tmp_path, name):
     trained.save(tmp_path)

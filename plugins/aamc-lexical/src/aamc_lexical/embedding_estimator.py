@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from aamc_lexical.learned import Learned
     from aamc_lexical.learning import Lesson
     from aamc_lexical.material import Material
+
+REMEMBERED_ESTIMATES = 10_000
 
 
 class EmbeddingEstimator(Estimator):
@@ -36,6 +39,7 @@ class EmbeddingEstimator(Estimator):
         self._learned: Learned | None = None
         self._out_of_fold: Floats | None = None
         self._resemblance: tuple[Learned, Pool, Floats] | None = None
+        self._remembered = lru_cache(REMEMBERED_ESTIMATES)(self._estimate_alone)
 
     @abc.abstractmethod
     def _learn(self, material: Material) -> Lesson:
@@ -67,6 +71,7 @@ class EmbeddingEstimator(Estimator):
         lesson = self._learn(material)
         learned = self._learned = lesson.learned
         self._out_of_fold = lesson.out_of_fold
+        self._remembered.cache_clear()
         metrics: dict[str, Any] = {"curve": lesson.curve}
         if learned.blend is not None:
             metrics |= learned.blend.figures()
@@ -79,11 +84,14 @@ class EmbeddingEstimator(Estimator):
     def estimate(self, queries: Sequence[Query]) -> Estimates:
         """Describe B queries; NaN, or no category, where there were no labels to learn from.
 
+        What is said of a text alone is remembered and shared, so its arrays are read-only.
+
         Raises:
             EstimatesError: The estimator has not been trained.
             CheckpointError: What embeds texts is not what it was trained with.
+            ConfigError: A library is not installed that embeds texts.
         """
-        return self._estimate(queries, Silence())
+        return self._remembered(queries[0].text) if len(queries) == 1 else self._estimate(queries, Silence())
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
@@ -120,6 +128,14 @@ class EmbeddingEstimator(Estimator):
         from aamc_lexical.learned import Learned
 
         self._learned, self._out_of_fold = Learned.load(folder), None
+        self._remembered.cache_clear()
+
+    def _estimate_alone(self, text: str) -> Estimates:
+        estimates = self._estimate([Query(text)], Silence())
+        for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
+            if array is not None:
+                array.flags.writeable = False
+        return estimates
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         learned = self._trained()

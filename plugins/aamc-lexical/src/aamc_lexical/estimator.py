@@ -35,15 +35,6 @@ class LexicalEstimator(EmbeddingEstimator):
         super().__init__(config, services)
         self._lexicon: Lexicon | None = None
 
-    def estimate(self, queries: Sequence[Query]) -> Estimates:
-        """Describe B queries; NaN, or no category, where there were no labels to learn from."""
-        if self._learned is not None:
-            return super().estimate(queries)
-        from aamc_lexical.hashed import fingerprint, hashed
-
-        embedding = hashed([query.text for query in queries], self.config)
-        return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
-
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
 
@@ -80,6 +71,14 @@ class LexicalEstimator(EmbeddingEstimator):
 
         lesson, self._lexicon = learn(self.config, material)
         return lesson
+
+    def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
+        if self._learned is not None:
+            return super()._estimate(queries, progress)
+        from aamc_lexical.hashed import fingerprint, hashed
+
+        embedding = hashed([query.text for query in queries], self.config)
+        return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         return self._known_terms()(texts)

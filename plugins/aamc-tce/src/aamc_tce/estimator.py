@@ -10,16 +10,16 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
-from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.types import Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ ENCODER_FOLDER = "encoder"
 """Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
 EXPORT_FOLDER = "onnx"
 """Where a checkpoint keeps an exported encoder."""
-REMEMBERED_ESTIMATES = 10_000
 
 
 class TaskComplexityEstimator(EmbeddingEstimator):
@@ -49,19 +48,6 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         self._encoder: Embedder | None = None
         self._folder: Path | None = None
         self._loading = threading.Lock()
-        self._remembered = lru_cache(REMEMBERED_ESTIMATES)(self._estimate_alone)
-
-    def estimate(self, queries: Sequence[Query]) -> Estimates:
-        """Describe B queries; NaN, or no category, where there were no labels to learn from.
-
-        What is said of a text alone is remembered and shared, so its arrays are read-only.
-
-        Raises:
-            EstimatesError: The estimator has not been trained.
-            CheckpointError: The encoder is not the one that it was trained with.
-            ConfigError: It was not exported, and torch or transformers is not installed.
-        """
-        return self._remembered(queries[0].text) if len(queries) == 1 else super().estimate(queries)
 
     def save(self, folder: Path) -> None:
         """Write what was learned, and the encoder where it was fine-tuned or exported.
@@ -87,7 +73,6 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             raise CheckpointError(f"{folder / ENCODER_FOLDER} is missing: the checkpoint is incomplete; train again")
         super().load(folder)
         self._encoder, self._folder = None, folder
-        self._remembered.cache_clear()
 
     def export(self, folder: Path, form: str) -> None:
         """Add the encoder to a checkpoint as a graph, so that it is served without torch and transformers.
@@ -104,15 +89,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
         lesson, self._encoder = learn(self.config, material, self._named_encoder)
         self._folder = None
-        self._remembered.cache_clear()
         return lesson
-
-    def _estimate_alone(self, text: str) -> Estimates:
-        estimates = super().estimate([Query(text)])
-        for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
-            if array is not None:
-                array.flags.writeable = False
-        return estimates
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         embedding, projection = self._ready_encoder().embed(texts, progress), self._trained().projection
