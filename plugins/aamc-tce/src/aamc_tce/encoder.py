@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.embedder import Embedder, TokenIds
+from aamc_tce.long_text import tokens_of_beginning
 
 try:
     import huggingface_hub
@@ -103,8 +104,11 @@ class Encoder(Embedder):
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
-        ids: list[TokenIds] = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"] if texts else []
-        return ids
+        cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
+        begun = [tokens_of_beginning(lambda text: self._encode([text]).encodings[0], text) if cuts else None for text in texts]
+        others = [text for text, ids in zip(texts, begun, strict=True) if ids is None]
+        found = iter(self._encode(others)["input_ids"] if others else ())
+        return [next(found) if ids is None else ids for ids in begun]
 
     def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
         """Return the pooled layers of tokenized texts, ``[B, width]``, differentiable in the model."""
@@ -131,6 +135,9 @@ class Encoder(Embedder):
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         with torch.inference_mode():
             return np.asarray(self.pool(batch).float().cpu().numpy().astype(np.float16))
+
+    def _encode(self, texts: list[str]) -> Any:
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length)
 
     def _workers(self) -> int:
         return super()._workers() if self.device.type == "cpu" else 1

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json, write_json
 from aamc_tce.embedder import Embedder, TokenIds, available_cores
+from aamc_tce.long_text import tokens_of_beginning
 from aamc_tce.plain_text import PlainText
 
 GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
@@ -94,10 +95,15 @@ class OnnxEncoder(Embedder):
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the first ``max_length`` tokens of each text."""
-        plain = [self._plain(text) if self._plain else None for text in texts]
-        others = [text for text, ids in zip(texts, plain, strict=True) if ids is None]
+        quick = [self._quickly(text) for text in texts]
+        others = [text for text, ids in zip(texts, quick, strict=True) if ids is None]
         found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
-        return [next(found).ids if ids is None else ids for ids in plain]
+        return [next(found).ids if ids is None else ids for ids in quick]
+
+    def _quickly(self, text: str) -> TokenIds | None:
+        """Return the tokens of a text that are read, where it is plain or long."""
+        plain = self._plain(text) if self._plain else None
+        return tokens_of_beginning(self._tokenizer.encode, text) if plain is None else plain
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
