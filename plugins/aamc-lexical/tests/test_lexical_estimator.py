@@ -132,6 +132,15 @@ def test_threads_get_what_one_thread_gets(trained, data, pool):
     assert np.allclose(rows, alone)
 
 
+def test_a_long_text_is_described_and_not_remembered(make_estimator, trained, tmp_path):
+    trained.save(tmp_path)
+    loaded = make_estimator()
+    loaded.load(tmp_path)
+    for words, remembered in ((2, 1), (5_000, 1), (3, 2)):
+        assert np.isfinite(loaded.estimate([Query("sort " * words)]).complexity).all()
+        assert loaded._remembered.cache_info().currsize == remembered
+
+
 def test_the_same_text_again_is_not_computed_again(make_estimator, make_dataset, trained, tmp_path, monkeypatch):
     trained.save(tmp_path)
     estimator = make_estimator()

@@ -61,6 +61,12 @@ def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):
     assert np.array_equal(second.embed(texts), first)
 
 
+def test_a_long_text_is_not_remembered(tiny):
+    encoder = tiny()
+    encoder.embed(["short", "long " * 5_000])
+    assert list(encoder._remembered) == ["short"]
+
+
 def test_a_served_text_leaves_nothing_on_disk(tiny, tmp_path):
     tiny().embed(["sort a list"])
     assert not list(tmp_path.rglob("*.sqlite"))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aamc_lexical.material import Material
 
 REMEMBERED_ESTIMATES = 10_000
+LONGEST_REMEMBERED = 4_000
+"""Characters of the longest text that is remembered, so that many long ones do not fill the memory."""
 
 
 class EmbeddingEstimator(Estimator):
@@ -84,14 +86,16 @@ class EmbeddingEstimator(Estimator):
     def estimate(self, queries: Sequence[Query]) -> Estimates:
         """Describe B queries; NaN, or no category, where there were no labels to learn from.
 
-        What is said of a text alone is remembered and shared, so its arrays are read-only.
+        What is said of a text alone is remembered, unless that is long, and shared, so its arrays are read-only.
 
         Raises:
             EstimatesError: The estimator has not been trained.
             CheckpointError: What embeds texts is not what it was trained with.
             ConfigError: A library is not installed that embeds texts.
         """
-        return self._remembered(queries[0].text) if len(queries) == 1 else self._estimate(queries, Silence())
+        if len(queries) == 1 and len(queries[0].text) <= LONGEST_REMEMBERED:
+            return self._remembered(queries[0].text)
+        return self._estimate(queries, Silence())
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
+from aamc_lexical.embedding_estimator import LONGEST_REMEMBERED
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Progress, Silence
@@ -102,7 +103,7 @@ class Embedder(abc.ABC):
         return found | computed
 
     def _remember(self, vectors: dict[str, Vector]) -> None:
-        self._remembered |= vectors
+        self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= LONGEST_REMEMBERED}
         while len(self._remembered) > REMEMBERED_TEXTS:
             self._remembered.popitem(last=False)
 
