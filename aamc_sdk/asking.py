@@ -11,6 +11,7 @@ import numpy as np
 
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, PreferenceError
+from aamc_sdk.texts import as_names
 from aamc_sdk.types import Preference, Query
 
 PreferenceLike = Preference | str | Sequence[float] | None
@@ -37,16 +38,16 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     return [query_of(query) for query in queries]
 
 
-def names_of(names: Collection[str], what: str) -> set[str]:
+def names_of(names: Collection[str], what: str) -> frozenset[str]:
     """Return several names, or one alone, as a set.
 
     Raises:
         DataError: One is no text.
     """
-    given = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
-    if not all(isinstance(name, str) for name in given):
+    given = as_names([names] if isinstance(names, str) else names)
+    if given is None:
         raise DataError(f"{what} must be names such as ['tools'], not {names!r:.80}")
-    return set(given)
+    return given
 
 
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:

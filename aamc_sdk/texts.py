@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aamc_sdk.errors import DataError
 
 
@@ -39,3 +41,11 @@ def check_name(value: object, what: str) -> None:
         raise DataError(f"{what} must not be empty")
     if "\0" in str(value):
         raise DataError(f"{what} must not have the character NUL in it, and {value!r:.80} has")
+
+
+def as_names(values: object) -> frozenset[str] | None:
+    """Return several names as a set, or None where they are no collection or not all texts; one text is no collection."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return None
+    names = list(values)
+    return frozenset(names) if all(isinstance(name, str) for name in names) else None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError, nearest, one_of
-from aamc_sdk.texts import check_name, check_text
+from aamc_sdk.texts import as_names, check_name, check_text
 
 if TYPE_CHECKING:
     from aamc_sdk.pool_arrays import PoolArrays
@@ -89,8 +89,8 @@ _check_tokens = attrs.validators.optional(_check_count)
 
 
 def _as_names(values: Iterable[str]) -> frozenset[str]:
-    names = frozenset(values)
-    if isinstance(values, str) or not all(isinstance(name, str) for name in names):
+    names = as_names(values)
+    if names is None:
         raise DataError(f"abilities and needs are lists of names such as ['tools'], not {values!r}")
     return names
 

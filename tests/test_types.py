@@ -252,6 +252,13 @@ def test_feedbacks_tie_is_true_or_false():
         Feedback(decision_id="d", over="b", tie="no")
 
 
+@pytest.mark.parametrize("names", ["tools", 5, [3], None])
+def test_needs_and_abilities_are_collections_of_names(names):
+    for make in (lambda: Query("text", needs=names), lambda: Candidate("a", "", names)):
+        with pytest.raises(DataError, match="abilities and needs are lists of names"):
+            make()
+
+
 def test_what_programs_send_to_each_other_can_be_pickled():
     pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
     for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
