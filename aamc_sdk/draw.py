@@ -37,7 +37,6 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
     if sample and scores.probabilities is not None:
-        request.check_mask()
         return _sample(scores, request, np.array([uniform(seed, decision) for decision in ids]))
     chosen = _greatest(scores, request)
     return chosen, _CERTAIN.repeat(len(chosen))
@@ -51,7 +50,6 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
     if sample and scores.probabilities is not None:
-        request.check_mask()
         return allowed_probabilities(scores.probabilities, request)
     chosen = _greatest(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
@@ -71,8 +69,10 @@ def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Flo
     """Return the probabilities ``[B, M]`` of the draw: masked candidates have none, the others share all.
 
     Raises:
+        NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
     """
+    request.check_mask()
     allowed = np.where(request.mask, _checked(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()

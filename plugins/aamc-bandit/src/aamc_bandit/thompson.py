@@ -27,7 +27,7 @@ from aamc_bandit.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Opti
 from aamc_bandit.state_json import JsonState
 from aamc_bandit.utility import quality_in_utility
 from aamc_bandit.verdicts import judged, verdict, weight_of
-from aamc_sdk.arithmetic import ROUNDING
+from aamc_sdk.arithmetic import ROUNDING, read_only
 from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
 from aamc_sdk.dataset import Experience
 from aamc_sdk.interfaces import Router, Services, Store, Training
@@ -245,7 +245,7 @@ def _outcomes(table: Floats | None) -> Floats | None:
 
 def _one_row(*arrays: Floats) -> Scores:
     for array in arrays:
-        array.setflags(write=False)  # it is shared by all rows that are alike
+        read_only(array)  # it is shared by all rows that are alike
     utility, probabilities, quality = (array[None] for array in arrays)
     return Scores(utility, probabilities, expected_quality=quality)
 

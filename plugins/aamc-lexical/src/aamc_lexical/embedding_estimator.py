@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from aamc_lexical.config import LearningConfig
+from aamc_sdk.arithmetic import read_only
 from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
@@ -138,7 +139,7 @@ class EmbeddingEstimator(Estimator):
         estimates = self._estimate([Query(text)], Silence())
         for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
             if array is not None:
-                array.flags.writeable = False
+                read_only(array)
         return estimates
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 
 from aamc_puppeteer.state import Activation, Fault, TaskState
+from aamc_sdk.arithmetic import read_only
 from aamc_sdk.features import Array32
 from aamc_sdk.types import Candidate
 
@@ -177,5 +178,4 @@ def _relative(likeness: Array32) -> Array32:
 def _scaled(vector: Array32) -> Array32:
     length = float(np.linalg.norm(vector))
     vector *= LENGTH / length if length else 1
-    vector.flags.writeable = False
-    return vector
+    return read_only(vector)
