@@ -9,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -62,6 +64,21 @@ def test_several_processes_share_a_file(tmp_path: Path) -> None:
     assert [process.wait() for process in processes if process.communicate()] == [0, 0, 0]
     with closing(open_log(tmp_path / "log.db")) as store:
         assert {f"{name}-{n}" for name in "abc" for n in range(20)} == {feedback.decision_id for feedback in store.pending()}
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+
+    def open_and_write(path: Path, n: int) -> int:
+        together.wait()
+        with closing(open_log(path)) as store:
+            store.judged(Feedback(decision_id=str(n), quality=1.0))
+            return len(store.pending())
+
+    with ThreadPoolExecutor(6) as threads:
+        for attempt in range(30):
+            counts = threads.map(open_and_write, [tmp_path / f"{attempt}.db"] * 6, range(6))
+            assert max(counts) == 6
 
 
 def test_a_log_is_as_it_was_when_it_is_opened_again(tmp_path: Path) -> None:

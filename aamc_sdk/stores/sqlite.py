@@ -29,6 +29,7 @@ from aamc_sdk.stores.joining import join
 from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
 from aamc_sdk.stores.records import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
 from aamc_sdk.stores.rules import Write
+from aamc_sdk.stores.sqlite_file import connect, snapshot, transaction, write_ahead
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -63,7 +64,6 @@ _WAITING = f"""SELECT {_COLUMNS} FROM entries WHERE +position IS NULL  -- + keep
 _WRITE = f"""INSERT INTO entries (position, {_COLUMNS}, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (kind, id) DO UPDATE  -- it waited
     SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""  # noqa: S608  # constants
-_BUSY_SECONDS = 30.0
 _CHECKPOINT_MS = 1000
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
@@ -170,7 +170,7 @@ class SqliteStore(LedgerStore):
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
         with self._explained():
-            connection = _connect(self._address("ro" if config.read_only else "rwc"))
+            connection = connect(self._address("ro" if config.read_only else "rwc"))
             try:
                 (_check_prepared if config.read_only else _prepare)(connection, self.path)
             except BaseException:
@@ -211,7 +211,7 @@ class SqliteStore(LedgerStore):
 
     def keep_view(self, name: str, view: View) -> None:
         """Keep what a router has learned."""
-        with self._connected() as connection, _transaction(connection):
+        with self._connected() as connection, transaction(connection):
             _Table(connection).keep_view(name, view)
 
     def forget(self, user: str) -> int:
@@ -220,7 +220,7 @@ class SqliteStore(LedgerStore):
         Their bytes are gone when this returns, from the write-ahead log too, unless somebody reads the log all the while: then a warning says so.
         """
         with self._connected() as connection:
-            with _transaction(connection):
+            with transaction(connection):
                 decisions = _Table(connection).forget(user)
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -240,7 +240,7 @@ class SqliteStore(LedgerStore):
         return self._writer.run(write)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        with self._explained(), _transaction(self._connection):
+        with self._explained(), transaction(self._connection):
             table = _Table(self._connection)
             excerpt = table.excerpt(writes)
             results = carry_out(writes, excerpt)
@@ -250,7 +250,7 @@ class SqliteStore(LedgerStore):
     @contextlib.contextmanager
     def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
         """Open the file for one piece of work."""
-        with self._explained(), contextlib.closing(_connect(self._address(mode))) as connection:
+        with self._explained(), contextlib.closing(connect(self._address(mode))) as connection:
             yield connection
 
     def _address(self, mode: str) -> str:
@@ -268,8 +268,7 @@ class SqliteStore(LedgerStore):
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_Table]:
         """Open the file for one read, which sees one state of it however many queries it takes."""
-        with self._connected("ro") as connection:
-            connection.execute("BEGIN")
+        with self._connected("ro") as connection, snapshot(connection):
             yield _Table(connection)
 
     @contextlib.contextmanager
@@ -287,36 +286,12 @@ class SqliteStore(LedgerStore):
         return refused
 
 
-def _connect(address: str) -> sqlite3.Connection:
-    """Open a file; transactions are begun and ended by hand, and who is forgotten leaves no bytes in unused pages."""
-    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
-    try:
-        connection.execute("PRAGMA secure_delete = ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block writes, whole or not at all."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Check what the file is, and make its tables where it is new."""
-    _check_version(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    with _transaction(connection):
+    with snapshot(connection):
+        _check_version(connection, path)
+    write_ahead(connection)
+    with transaction(connection):
         version = _check_version(connection, path)  # again: another process may have made or migrated them meanwhile
         if version < SCHEMA:
             for statement in itertools.chain(*_VERSIONS[version:]):
@@ -326,12 +301,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def _check_prepared(connection: sqlite3.Connection, path: Path) -> None:
     """Check that a file that is only read is a log of the present version."""
-    version = _check_version(connection, path)
+    with snapshot(connection):
+        version = _check_version(connection, path)
     if version < SCHEMA:
         raise StoreError(f"the decision log {path} has version {version}, and becomes {SCHEMA} when it is written: open a copy that can be")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables; in a transaction, for they may be made between the two questions."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA:
         raise StoreError(f"the decision log {path} has version {version}, newer than {SCHEMA}, the newest that this program knows; update aamc-sdk")

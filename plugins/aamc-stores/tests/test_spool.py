@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -49,6 +51,19 @@ def test_a_process_that_is_late_to_remove_takes_nothing_of_another(spool, path) 
         other.put([judged("f")])
     spool.remove(numbers)
     assert waiting(spool) == ["f/explicit"]
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+
+    def open_and_look(path: Path) -> int:
+        together.wait()
+        with closing(Spool(path)) as spool:
+            return len(spool.first(1))
+
+    with ThreadPoolExecutor(6) as threads:
+        for attempt in range(30):
+            assert list(threads.map(open_and_look, [tmp_path / f"{attempt}.db"] * 6)) == [0] * 6
 
 
 def test_a_repetition_is_kept_once_and_known_as_such(spool) -> None:

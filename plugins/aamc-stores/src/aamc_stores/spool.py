@@ -22,6 +22,7 @@ from aamc_sdk.stores.excerpt import Excerpt
 from aamc_sdk.stores.exchange import Entry, entry_of, line_of
 from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased
 from aamc_sdk.stores.rules import append, append_feedback
+from aamc_sdk.stores.sqlite_file import connect, transaction, write_ahead
 
 _TABLE = """CREATE TABLE IF NOT EXISTS spool (
     n INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: another process may still be about to remove the first of that number
@@ -29,12 +30,10 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spool (
     refused TEXT)  -- why the server did not take it; NULL while it waits
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
-_PREPARE = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON", _TABLE, _INDEX)
 _ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(:decisions))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback)))) ORDER BY n"""
 _DECIDED_FOR = """SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL
     AND json_valid(line) AND json_extract(line, '$.decision.query.user') = ?"""
-_BUSY_SECONDS = 30.0
 
 
 def default_spool(url: str, prefix: str) -> Path:
@@ -149,25 +148,19 @@ class Spool:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Begin a transaction in which no other process writes, and commit it when the block ends well."""
-        with self._using() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self._using() as connection, transaction(connection):
+            yield connection
 
     def _refusal(self, error: BaseException) -> StoreError:
         return StoreError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = connect(path.resolve().as_uri())
     try:
-        for statement in _PREPARE:
-            connection.execute(statement)
+        write_ahead(connection)
+        connection.execute(_TABLE)
+        connection.execute(_INDEX)
     except BaseException:
         connection.close()
         raise

@@ -1,0 +1,71 @@
+"""How an SQLite file is opened and written by several processes at once: the log in a file, and where writes wait for a server."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+
+_BUSY_SECONDS = 30.0
+_RETRY_SECONDS = 0.01
+
+
+def connect(address: str) -> sqlite3.Connection:
+    """Open the file of a URI.
+
+    Transactions are begun and ended by hand, any thread may use the connection, and what is deleted leaves no bytes in unused pages.
+
+    Raises:
+        sqlite3.Error: It cannot be opened, or is no database.
+    """
+    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        connection.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log for the file, synced at each commit.
+
+    Of processes that turn it on at once SQLite refuses all but one, without the patience that it has elsewhere; so it is asked again.
+
+    Raises:
+        sqlite3.Error: The file cannot be written, or is locked for long.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_SECONDS)
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block writes, whole or not at all; nobody else writes meanwhile."""
+    return _between(connection, "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Show the block one state of the file, however many queries it asks."""
+    return _between(connection, "BEGIN")
+
+
+def _between(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
+            connection.execute("ROLLBACK")
+        raise
