@@ -4,7 +4,8 @@ import pytest
 import torch
 from aamc_lexical.targets import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
-from aamc_tce.frozen_heads import AdamW, Job, Labels, Loss, Network, fit
+from aamc_tce.course import Job
+from aamc_tce.frozen_heads import AdamW, Labels, Loss, Network, fit
 from aamc_tce.losses import as_arrays, multi_task_loss
 
 from aamc_sdk.interfaces import Silence
@@ -95,7 +96,7 @@ def test_the_heads_are_those_of_the_epoch_with_the_least_validation_loss():
     held_out = (features[64:], random_targets(16, seed=2, missing=0))
     config = attrs.evolve(CONFIG, head_learning_rate=0.05, epochs=12, patience=12, dropout=0.0)
     targets = random_targets(64, seed=1)
-    job = Job(config=config, features=features[:64], targets=targets, validation=held_out, seed=0, progress=Silence(), name="heads")
+    job = Job(config=config, examples=features[:64], targets=targets, validation=held_out, seed=0, progress=Silence(), name="heads")
     heads, curve = fit(job)
     losses = [point["validation_loss"] for point in curve]
     assert losses.index(min(losses)) < len(losses) - 1

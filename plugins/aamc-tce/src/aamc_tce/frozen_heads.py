@@ -19,9 +19,8 @@ from aamc_lexical.targets import UNLABELLED, Targets
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
 
-from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
-from aamc_tce.course import MAX_GRADIENT_NORM, Course, rate_scale
+from aamc_tce.course import MAX_GRADIENT_NORM, Course, Job, rate_scale
 
 Array = NDArray[np.float32]
 SIGMOIDS = ("complexity", "tool_use", "quality")
@@ -151,37 +150,14 @@ class AdamW:
         vector -= rate / (1 - MEMORY**self._steps) * self._mean / scale
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Job:
-    """All that one training needs.
-
-    Attributes:
-        config: The estimator's options.
-        features: Embeddings of the training texts, ``[N, D]``.
-        targets: Their labels.
-        validation: Embeddings and labels for early stopping, or None to train for all epochs.
-        seed: All randomness follows from it.
-        progress: Where to report.
-        name: What this training is called there.
-    """
-
-    config: TCEConfig
-    features: Array
-    targets: Targets
-    validation: tuple[Array, Targets] | None
-    seed: int
-    progress: Progress
-    name: str
-
-
-def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
+def fit(job: Job[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
     """Train on one core, which is as quick as several; return the heads of the best epoch, and the curve by epoch."""
     sizes = job.targets.head_sizes()
     if not sizes:
         return HeadWeights({}), []
     loss, labels, course = Loss(sizes, job.config), Labels.of(job.targets, sizes), Course()
     validation = None if job.validation is None else (job.validation[0], Labels.of(job.validation[1], sizes))
-    network = Network(job.features.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
+    network = Network(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
     adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
     with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
@@ -194,9 +170,9 @@ def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
     return _by_task(network.parts(best), sizes), course.curve
 
 
-def _epoch(job: Job, epoch: int, network: Network, labels: Labels, loss: Loss, adam: AdamW) -> float:
+def _epoch(job: Job[Array], epoch: int, network: Network, labels: Labels, loss: Loss, adam: AdamW) -> float:
     """Show every row once; return the mean loss."""
-    config, rows, generator = job.config, len(job.features), np.random.default_rng([job.seed, epoch])
+    config, rows, generator = job.config, len(job.examples), np.random.default_rng([job.seed, epoch])
     order = generator.permutation(rows)
     size, total = config.batch_size * config.gradient_accumulation, 0.0
 
@@ -205,7 +181,7 @@ def _epoch(job: Job, epoch: int, network: Network, labels: Labels, loss: Loss, a
 
     for start in range(0, rows, size):
         batch = order[start : start + size]
-        x = job.features[batch] * mask(job.features.shape[1])
+        x = job.examples[batch] * mask(job.examples.shape[1])
         total += len(batch) * network.learn(x, mask(config.hidden), labels.take(batch), loss)
         norm = float(np.sqrt(network.gradient @ network.gradient))
         network.gradient *= min(MAX_GRADIENT_NORM / max(norm, EPSILON), 1.0)

@@ -19,9 +19,7 @@ from torch import nn
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import replacing
-from aamc_sdk.interfaces import Progress
-from aamc_tce.config import TCEConfig
-from aamc_tce.course import MAX_GRADIENT_NORM, Course, rate_scale
+from aamc_tce.course import MAX_GRADIENT_NORM, Course, Job, rate_scale
 from aamc_tce.embedder import TokenIds
 from aamc_tce.encoder import Encoder
 from aamc_tce.losses import as_arrays, multi_task_loss
@@ -30,18 +28,23 @@ EVALUATION_BATCH = 256
 
 
 class TextExamples:
-    """Texts that go through the encoder each time."""
+    """Texts that go through the encoder each time.
+
+    Args:
+        texts: The texts.
+        encoder: Trained along.
+    """
 
     def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
+        self.encoder = encoder
         self._tokens: list[TokenIds] = encoder.tokenize(texts)
-        self._encoder = encoder
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def batch(self, rows: NDArray[np.intp]) -> torch.Tensor:
         """Return the embeddings of some rows, ``[b, D]``, differentiable in the encoder."""
-        return self._encoder.pool([self._tokens[row] for row in rows])
+        return self.encoder.pool([self._tokens[row] for row in rows])
 
 
 class Heads(nn.Module):
@@ -70,37 +73,13 @@ class Heads(nn.Module):
         return HeadWeights({name.removeprefix("tasks."): value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()})
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Job:
-    """All that one training needs.
+def fit(job: Job[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
+    """Train; the examples' encoder is left with what it learned.
 
-    Attributes:
-        config: The estimator's options.
-        examples: Training texts.
-        targets: Their labels.
-        validation: Texts and labels for early stopping, or None to train for all epochs.
-        encoder: Trained along.
-        seed: All randomness follows from it.
+    Args:
+        job: What to train.
         checkpoint: Where to keep the state after each epoch, or None not to.
         resume: Whether to go on from there.
-        progress: Where to report.
-        name: What this training is called there.
-    """
-
-    config: TCEConfig
-    examples: TextExamples
-    targets: Targets
-    validation: tuple[TextExamples, Targets] | None
-    encoder: Encoder
-    seed: int
-    checkpoint: Path | None
-    resume: bool
-    progress: Progress
-    name: str
-
-
-def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
-    """Train; the job's encoder is left with what it learned.
 
     Returns:
         The heads of the best epoch (the last one without validation rows), and the curve by epoch.
@@ -108,26 +87,30 @@ def fit(job: Job) -> tuple[HeadWeights, list[dict[str, float]]]:
     sizes = job.targets.head_sizes()
     if not sizes:
         return HeadWeights({}), []
-    device = job.encoder.device
+    encoder = job.examples.encoder
+    device = encoder.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(job.seed)
-        learner = _Learner(job, Heads(job.encoder.width, job.config.hidden, sizes, job.config.dropout).to(device))
+        learner = _Learner(job, Heads(encoder.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
+        if resume:
+            learner.restore()
         learner.run()
     return learner.heads.weights(), learner.course.curve
 
 
 class _Learner:
-    def __init__(self, job: Job, heads: Heads) -> None:
-        self.job, self.heads, self.course = job, heads, Course()
-        self.device = job.encoder.device
-        self.model = nn.ModuleDict({"heads": heads, "encoder": job.encoder.model})
+    def __init__(self, job: Job[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
+        self.job, self.heads, self.checkpoint, self.course = job, heads, checkpoint, Course()
+        self.encoder = job.examples.encoder
+        self.device = self.encoder.device
+        self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=job.config.weight_decay, fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best = self._weights()
         self.step_rows = job.config.batch_size * job.config.gradient_accumulation
 
     def _groups(self) -> list[dict[str, Any]]:
-        rates = ((self.heads, self.job.config.head_learning_rate), (self.job.encoder.model, self.job.config.learning_rate))
+        rates = ((self.heads, self.job.config.head_learning_rate), (self.encoder.model, self.job.config.learning_rate))
         return [{"params": list(part.parameters()), "lr": rate} for part, rate in rates]
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -135,8 +118,6 @@ class _Learner:
 
     def run(self) -> None:
         """Train to the end, and take the best epoch's weights."""
-        if self.job.resume:
-            self._restore()
         self.job.progress.start(self.job.name, self.job.config.epochs)
         self.job.progress.advance(self.course.epoch)
         while self.course.goes_on(self.job.config):
@@ -201,19 +182,19 @@ class _Learner:
 
     def _keep(self) -> None:
         """Write the state whole or not at all."""
-        if self.job.checkpoint is None:
+        if self.checkpoint is None:
             return
         tensors = {f"now/{name}": value for name, value in self._weights().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         for parameter, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam/{parameter}/{name}": value for name, value in moments.items()}
         tensors = {name: value.contiguous() for name, value in tensors.items()}
-        with replacing(self.job.checkpoint) as file:
+        with replacing(self.checkpoint) as file:
             file.write(safetensors.torch.save(tensors, {"state": json.dumps(attrs.asdict(self.course))}))
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
         """Go on from the kept state, where there is one."""
-        path = self.job.checkpoint
+        path = self.checkpoint
         if path is None or not path.exists():
             return
         try:

@@ -21,6 +21,7 @@ from aamc_lexical.targets import Targets
 from aamc_sdk.batch import Floats
 from aamc_tce import frozen_heads, training
 from aamc_tce.config import TCEConfig
+from aamc_tce.course import Job
 from aamc_tce.embedder import Embedder
 from aamc_tce.encoder import Encoder
 from aamc_tce.training import TextExamples
@@ -59,9 +60,9 @@ class FrozenWay:
     def fit(self, rows: Rows, name: str) -> EncodedFit:
         """Train the heads, and fit the experts of quality, on some rows."""
         features, targets, seed = self._features[rows], self.material.targets.take(rows), self.material.seed
-        job = frozen_heads.Job(
+        job = Job(
             config=self.config,
-            features=features,
+            examples=features,
             targets=targets,
             validation=self._validation,
             seed=seed,
@@ -96,19 +97,17 @@ class TunedWay:
         held_out = None
         if material.validation_targets is not None:
             held_out = (TextExamples(material.validation_texts, encoder), material.validation_targets)
-        job = training.Job(
+        job = Job(
             config=self.config,
             examples=TextExamples([material.texts[row] for row in rows], encoder),
             targets=targets,
             validation=held_out,
-            encoder=encoder,
             seed=material.seed,
-            checkpoint=None if folder is None else folder / f"{name}.safetensors",
-            resume=material.training.resume,
             progress=material.training.progress,
             name=name,
         )
-        heads, curve = training.fit(job)
+        checkpoint = None if folder is None else folder / f"{name}.safetensors"
+        heads, curve = training.fit(job, checkpoint, resume=material.training.resume)
         encoder.forget()
         experts = _head_experts(targets, heads)
 
