@@ -21,9 +21,18 @@ TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
 
 
 def parts_of_run(
-    run: str | Path, router: str | Mapping[str, Any] | None, store: str | None, seed: int | None, plugins: Plugins | None
+    run: str | Path,
+    router: str | Mapping[str, Any] | None,
+    store: str | None,
+    seed: int | None,
+    plugins: Plugins | None,
+    *,
+    existing: bool = False,
 ) -> dict[str, Any]:
-    """Return what :class:`aamc_sdk.MetaController` is made with from a run; the arguments are those of its ``load``."""
+    """Return what :class:`aamc_sdk.MetaController` is made with from a run.
+
+    Its ``load`` has the other arguments; ``existing`` is that of :func:`aamc_sdk.stores.open_store`.
+    """
     opened, plugins = Run.open(run), plugins or installed.get_plugin_manager()
     lent = opened.services(plugins)
     if isinstance(router, Mapping):
@@ -36,7 +45,7 @@ def parts_of_run(
         "reward": lent.reward,
         "router": deciding,
         "estimator": opened.estimator(plugins, lent),
-        "store": open_store(store or opened.store_url, plugins),
+        "store": open_store(store or opened.store_url, plugins, existing=existing),
         "preference": opened.settings.preference,
         "seed": opened.settings.seed if seed is None else seed,
         "plugins": plugins,

@@ -18,13 +18,11 @@ from aamc_sdk.cli.options import JSON
 @click.pass_context
 def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, as_json: bool) -> None:
     """Say why the decision ID was made."""
+    from aamc_sdk.assembling import parts_of_run
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.meta_controller import MetaController
-    from aamc_sdk.runs import Run
-    from aamc_sdk.stores import open_store
 
-    opened = Run.open(run)
-    open_store(store or opened.store_url, plugins_of(ctx), existing=True).close()  # looking for a decision makes no log
-    with MetaController.load(run, store=store, plugins=plugins_of(ctx)) as controller:
+    parts = parts_of_run(run, None, store, None, plugins_of(ctx), existing=True)  # looking for a decision makes no log
+    with MetaController(**parts) as controller:
         explanation = controller.explain(decision_id)
     show_explanation(explanation, as_json)

@@ -73,6 +73,14 @@ def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
     assert (first["new"], again["new"]) == (True, False)
 
 
+def test_looking_for_a_decision_makes_no_log(aamc) -> None:
+    aamc(*RUN, "--out", "here")
+    status, _, err = aamc("explain", "x", "--run", "here")
+    assert status == 1
+    assert "there is no store at" in err
+    assert not Path("here/log.db").exists()
+
+
 def test_the_same_feedback_id_with_another_quality_is_refused(aamc) -> None:
     aamc(*RUN)
     decision = json.loads(aamc("route", "hello", "--json")[1])["id"]
