@@ -7,6 +7,7 @@ product with the context is taken. That knows no propensity, and learns by Sherm
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 
@@ -85,5 +86,11 @@ def measure() -> dict[str, float]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print(json.dumps({"candidates": CANDIDATES, **{name: round(value, 2) for name, value in measure().items()}}))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ The expected quality of the pool's candidates is timed by itself.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -76,6 +77,7 @@ def measure(estimator: Estimator, dataset: Dataset, queries: Sequence[Query], po
 
 def main() -> None:
     """Measure both and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     plugins, pool = get_plugin_manager(), default_pool()
     services = Services(pool=pool, reward=LinearReward(), make=lambda *_: None, device="cpu")
     dataset, queries = make_splits(plugins, services)

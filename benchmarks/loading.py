@@ -7,6 +7,7 @@ and ``routerarena``, or some of them, as their sources publish them.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -52,6 +53,7 @@ def measure(reader: DatasetFormat, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     data, plugins = Path(os.environ["AAMC_DATA"]), get_plugin_manager()
     services = Services(pool=Pool([ModelSpec("any")]), reward=LinearReward(), make=lambda *_: None)
     for name in FORMATS:

@@ -8,6 +8,7 @@ more candidates, wider networks, larger batches. ``return`` is the mean reward o
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from typing import Any
@@ -48,8 +49,11 @@ def measure(device: str, candidates: int, options: dict[str, Any]) -> dict[str, 
 
 def main() -> None:
     """Run the benchmark."""
-    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-    found = {name: {device: measure(device, candidates, options) for device in devices} for name, (candidates, options) in CASES.items()}
+    there = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", nargs="+", choices=there, default=there, help="Where to train; on all that there are by default.")
+    given = parser.parse_args()
+    found = {name: {device: measure(device, candidates, options) for device in given.devices} for name, (candidates, options) in CASES.items()}
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     print(json.dumps({"gpu": gpu, "torch": torch.__version__, "cases": found}, indent=1))
 

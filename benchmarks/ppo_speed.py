@@ -3,4 +3,4 @@
 from aamc_bench.speed.experiment import show
 
 if __name__ == "__main__":
-    show("ppo")
+    show("ppo", __doc__)

@@ -3,4 +3,4 @@
 from aamc_bench.speed.experiment import show
 
 if __name__ == "__main__":
-    show("simulator", full=True)
+    show("simulator", __doc__, full=True)

@@ -3,4 +3,4 @@
 from aamc_bench.speed.experiment import show
 
 if __name__ == "__main__":
-    show("startup", full=True)
+    show("startup", __doc__, full=True)

@@ -5,6 +5,7 @@ Prints JSON: success, cost and latency of each policy at the default preference 
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,7 @@ def interval(values: Floats) -> list[float]:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     environment = standalone()
     services = environment.services
     environment.prepare(get_plugin_manager().make("dataset", "synthetic", services).read(""))

@@ -33,6 +33,13 @@ def test_every_part_names_functions_that_exist():
             assert job.arguments == {"full": True}
 
 
+def test_a_script_asked_for_help_measures_nothing(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["startup.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        experiment.show("startup", "Milliseconds of a start.", full=True)
+    assert "Milliseconds of a start." in capsys.readouterr().out
+
+
 def test_the_ratio_is_measured_over_compared_and_nothing_where_either_is_unknown():
     assert Figure(what="a", unit="s", value=6.0, other=3.0).record("part")["ratio"] == {"value": 2.0}
     assert Figure(what="a", unit="s", value=6.0).record("part")["ratio"] == {}

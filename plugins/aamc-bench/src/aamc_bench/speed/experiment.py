@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 from collections.abc import Mapping
@@ -80,8 +81,15 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     return {"speed": Table(title="Speed", names=names, columns=COLUMNS, records=document["records"], note=note)}
 
 
-def show(part: str, full: bool = False) -> None:
-    """Measure one part in this process and print it as JSON: what the scripts in ``benchmarks/`` do."""
+def show(part: str, about: str | None, full: bool = False) -> None:
+    """Measure one part in this process and print it as JSON: what the scripts in ``benchmarks/`` do, which take no arguments but ``--help``.
+
+    Args:
+        part: One of ``PARTS``.
+        about: What ``--help`` says.
+        full: Whether nothing is shortened.
+    """
+    argparse.ArgumentParser(description=about).parse_args()
     found = []
     for function in PARTS[part]:
         module, _, name = function.partition(":")
