@@ -44,6 +44,8 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
+    if request.preferences.strides[0] == 0:  # one for all
+        return [_preference(*request.preferences[0].tolist())] * len(request)
     return list(map(_preference, *request.preferences.T.tolist()))
 
 

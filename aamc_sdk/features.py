@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.requests import token_counts
 from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
@@ -83,8 +84,7 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     features = np.empty((len(queries), len(QUERY_NUMBERS) + len(names)), dtype=np.float32)
     features[:, 0] = estimates.complexity
     features[:, 1] = estimates.tool_use
-    features[:, 2] = [_log_tokens(query.expected_prompt_tokens) for query in queries]
-    features[:, 3] = [_log_tokens(query.expected_output_tokens) for query in queries]
+    features[:, 2:4] = np.log1p(token_counts(queries)) / 10
     features[:, 4:] = estimates.aligned(names)
     unknown = np.isnan(features)
     if np.count_nonzero(unknown):

@@ -108,8 +108,8 @@ def _repeated(array: NDArray[T], rows: int) -> NDArray[T]:
 
 def token_counts(queries: Sequence[Query]) -> Floats:
     """Return expected prompt and output tokens, ``[B, 2]``."""
-    counts = [(query.expected_prompt_tokens, query.expected_output_tokens) for query in queries]
-    return np.array(counts, dtype=np.float64).reshape(-1, 2)
+    counts = [[query.expected_prompt_tokens for query in queries], [query.expected_output_tokens for query in queries]]
+    return np.array(counts, dtype=np.float64).T  # two long lists become an array sooner than many short ones
 
 
 def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:

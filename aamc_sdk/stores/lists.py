@@ -31,10 +31,23 @@ from aamc_sdk.stores.records import (
 )
 from aamc_sdk.types import Feedback
 
-Unread = tuple[Sequence[Record], int, bool]
-"""A batch of records, a place in it, and whether texts are kept: a decision that nobody has asked for yet."""
 Key = tuple[str, str]
 """An entry's kind and id."""
+
+
+@attrs.frozen(eq=False)
+class Unread:
+    """Decisions that came together and that nobody has asked for yet; it stands at the position of each.
+
+    Attributes:
+        first: The position of the first.
+        records: The decisions with what they were made from.
+        store_text: Whether texts are kept.
+    """
+
+    first: int
+    records: Sequence[Record]
+    store_text: bool
 
 
 class Lists:
@@ -53,36 +66,35 @@ class Lists:
         self.epoch = 0
         self.forgotten: set[str] = set()
         self._log: list[Unread | Record | Feedback | Row] = []
-        self._positions: dict[Key, int] = {}
+        self._positions: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by kind, by id
         self._rows: dict[int, Row] = {}
         self._attempts: defaultdict[str, list[Row]] = defaultdict(list)
 
     def note_decisions(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
         """Place decisions as they are; return whether that was possible: they are new, and nothing waits for them."""
-        keys = [(DECISION, decision_id) for decision_id in ids]
-        if self.held or len(set(ids)) < len(ids) or not self._positions.keys().isdisjoint(keys):
+        known, first = self._positions[DECISION], len(self._log)
+        if self.held or len(set(ids)) < len(ids) or not known.keys().isdisjoint(ids):
             return False
-        self._positions.update(zip(keys, itertools.count(len(self._log))))
-        self._log.extend(zip(itertools.repeat(records), range(len(ids)), itertools.repeat(store_text)))
+        known.update(zip(ids, itertools.count(first)))
+        self._log.extend(itertools.repeat(Unread(first, records, store_text), len(ids)))
         return True
 
     def note_feedback(self, feedback: Feedback) -> bool:
         """Place feedback as it is; return whether that was possible: it is new, and fits a decision that nobody has attempted."""
-        key = (FEEDBACK, feedback.id)
-        decided = self._positions.get((DECISION, feedback.decision_id))
-        if decided is None or key in self._positions or key in self.held or feedback.decision_id in self._attempts:
+        known, decided = self._positions[FEEDBACK], self._positions[DECISION].get(feedback.decision_id)
+        if decided is None or feedback.id in known or (FEEDBACK, feedback.id) in self.held or feedback.decision_id in self._attempts:
             return False
         candidates, chosen = self._choice(decided)
         whom = feedback.candidate or chosen
         if whom not in candidates or feedback.over == whom or (feedback.over is not None and feedback.over not in candidates):
             return False
-        self._positions[key] = len(self._log)
+        known[feedback.id] = len(self._log)
         self._log.append(feedback)
         return True
 
     def find(self, kind: str, entry_id: str) -> Row | None:
         """Return the entry of that kind and id, whether it has its place or waits."""
-        position = self._positions.get((kind, entry_id))
+        position = self._positions[kind].get(entry_id)
         return self.held.get((kind, entry_id)) if position is None else self._row(position)
 
     def history(self, decision_id: str) -> Sequence[Row]:
@@ -97,7 +109,7 @@ class Lists:
     def place(self, row: Row) -> None:
         """Give an entry the log's next position, whether it is new or waited."""
         self.held.pop((row.kind, row.id), None)
-        self._positions[row.kind, row.id] = len(self._log)
+        self._positions[row.kind][row.id] = len(self._log)
         self._log.append(row)
         if row.kind == ATTEMPT:
             self._attempts[row.decision_id].append(row)
@@ -108,7 +120,7 @@ class Lists:
 
     def record(self, decision_id: str) -> Record | None:
         """Return a decision, or None where there is none."""
-        position = self._positions.get((DECISION, decision_id))
+        position = self._positions[DECISION].get(decision_id)
         return None if position is None else self._record(position)
 
     def experience(self, after: int, limit: int) -> Experience:
@@ -127,8 +139,7 @@ class Lists:
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
-        decided = [position for (kind, _), position in self._positions.items() if kind == DECISION]
-        asked = [position for position in decided if self._record(position).query.user == user]
+        asked = [position for position in self._positions[DECISION].values() if self._record(position).query.user == user]
         for position in asked:
             self._log[position] = erased(self._row(position))
             self._rows.pop(position, None)
@@ -140,13 +151,13 @@ class Lists:
     def _of_decision(self, position: int) -> int:
         """Return the position of the decision that an entry is or names."""
         entry = self._log[position]
-        return self._positions[DECISION, entry.decision_id] if isinstance(entry, Row | Feedback) else position
+        return self._positions[DECISION][entry.decision_id] if isinstance(entry, Row | Feedback) else position
 
     def _choice(self, position: int) -> tuple[Sequence[str], str]:
         """Return among whom a decision was made, and who was chosen."""
         entry = self._log[position]
-        if isinstance(entry, tuple) and isinstance(entry[0], Records):
-            return entry[0].request.pool.names, entry[0].decisions[entry[1]].candidate
+        if isinstance(entry, Unread) and isinstance(entry.records, Records):
+            return entry.records.request.pool.names, entry.records.decisions[position - entry.first].candidate
         record = self._record(position)
         return record.candidates, record.decision.candidate
 
@@ -154,10 +165,9 @@ class Lists:
         entry = self._log[position]
         if isinstance(entry, Row):
             return record_from(entry)
-        if isinstance(entry, tuple):
-            records, place, store_text = entry
-            entry = records[place] if store_text else without_text(records[place])
-            self._log[position] = entry
+        if isinstance(entry, Unread):
+            record = entry.records[position - entry.first]
+            self._log[position] = entry = record if entry.store_text else without_text(record)
         assert isinstance(entry, Record)
         return entry
 
@@ -169,7 +179,7 @@ class Lists:
         return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._whom(entry))
 
     def _whom(self, feedback: Feedback) -> str:
-        return feedback.candidate or self._choice(self._positions[DECISION, feedback.decision_id])[1]
+        return feedback.candidate or self._choice(self._positions[DECISION][feedback.decision_id])[1]
 
     def _row(self, position: int) -> Row:
         """Return an entry as databases keep it."""

@@ -1,8 +1,9 @@
-"""What a policy needs from request to request, computed beforehand; and a policy for one request at a time.
+"""What a policy needs from request to request, computed beforehand; and the policy as it is served, in fewer operations.
 
-The equations of :mod:`aamc_ppo.policy` on a single request are a dozen operations on tiny arrays, where calling numpy takes longer
-than computing. The folded policy makes half as many calls. The reward's slopes and offsets are folded into the query tower's last
-layer, so that expected outcomes are multiplied as they are and no pair features are made; biases are one more row of a matrix.
+The equations of :mod:`aamc_ppo.policy` are a dozen operations: on a single request they work on tiny arrays, where calling numpy
+takes longer than computing, and on many they are passes over all pairs. The folded policy makes half as many. The reward's slopes and
+offsets are folded into the query tower's last layer, so that expected outcomes are multiplied as they are and no pair features are made;
+biases are one more row of a matrix.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, embed_candidates
+from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, embed_candidates, row_products
 from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_query
+from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
 from aamc_sdk.types import Pool
 
 MOST_OFFSET = 100.0
@@ -24,7 +25,7 @@ MOST_OFFSET = 100.0
 
 @attrs.frozen(eq=False)
 class Folded:
-    r"""A policy for one request, where no candidate is masked, nobody waits, and all figures are known.
+    r"""A policy where nobody waits and all figures are known.
 
     With the reward's slopes s and offsets o, equation (3) becomes
 
@@ -61,23 +62,38 @@ class Folded:
         )
 
     def utilities(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32 | None:
-        """Return U by equation (4), ``[1, M]``; None where a figure is unknown, somebody waits or a candidate is masked.
+        """Return U by equation (4) where a candidate is allowed, ``[B, M]``; None where a figure is unknown, somebody waits, or there is no request.
 
         Args:
-            request: Of one row.
-            weights: What each objective counts, ``[3]``.
+            request: Of B rows.
+            weights: What each objective counts, ``[B, 3]``.
             categories: Those that the policy was trained with.
         """
-        expected, mask = request.expected, request.mask
-        if expected.quality is None or np.count_nonzero(mask) < mask.size or np.count_nonzero(request.wait_ms):
+        if not len(request) or request.expected.quality is None or np.count_nonzero(request.wait_ms):
             return None
+        utilities = self._of_many(request, weights, categories) if len(request) > 1 else self._of_one(request, weights[0], categories)[None]
+        known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
+        return utilities if known else None
+
+    def _of_one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of the only row, ``[M]``: products with vectors begin sooner than those of matrices."""
+        expected = request.expected
         query = np.array([*encode_query(request.queries[0], request.estimates, categories), 1.0], dtype=np.float32)
         factors = weights.dot((np.tanh(query.dot(self.first)).dot(self.second) + self.bias).reshape(OBJECTIVES, -1))
         figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)[:, 0]
         width = len(self.embedded)
-        utilities: Array32 = factors[:width].dot(self.embedded) + factors[width:].dot(figures)
-        known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
-        return utilities[None] if known else None
+        return np.asarray(factors[:width].dot(self.embedded) + factors[width:].dot(figures))
+
+    def _of_many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of each row, ``[B, M]``."""
+        expected, first = request.expected, self.first
+        hidden = np.tanh(encode_queries(request.queries, request.estimates, categories).dot(first[:-1]) + first[-1:])
+        factors = row_products(weights, (hidden.dot(self.second) + self.bias).reshape(len(request), OBJECTIVES, -1))
+        width = len(self.embedded)
+        utilities: Array32 = factors[:, :width].dot(self.embedded)
+        for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
+            utilities += factors[:, column, None] * figure.astype(np.float32)
+        return utilities
 
 
 @attrs.frozen(eq=False)
@@ -89,7 +105,7 @@ class Prepared:
         pool: The candidates.
         affine: The reward's slopes and offsets, or None where it is no such function.
         embedded: The candidates by equation (1), ``[M, E]``.
-        folded: The policy for one request at a time; None without slopes and offsets, or where these are too great.
+        folded: The policy as it is served; None without slopes and offsets, or where these are too great.
     """
 
     policy: Parameters

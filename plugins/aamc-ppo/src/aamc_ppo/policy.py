@@ -99,10 +99,10 @@ def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, x
     hidden = xp.tanh(_product(query, p["query_w1"]) + p["query_b1"])
     width = embedded.shape[1]
     per_objective = (_product(hidden, p["query_w2"]) + p["query_b2"]).reshape(len(query), OBJECTIVES, width + PAIR)
-    factors = _row_products(weights, per_objective)
+    factors = row_products(weights, per_objective)
     if tau is not None:
         factors = tau * factors
-    return _product(factors[:, :width], embedded.T) + _row_products(factors[:, width:], pair)
+    return _product(factors[:, :width], embedded.T) + row_products(factors[:, width:], pair)
 
 
 def _product(left: Any, right: Any) -> Any:
@@ -110,7 +110,7 @@ def _product(left: Any, right: Any) -> Any:
     return left.dot(right) if isinstance(left, np.ndarray) else left @ right
 
 
-def _row_products(vectors: Any, matrices: Any) -> Any:
+def row_products(vectors: Any, matrices: Any) -> Any:
     """Return the product of each row's vector ``[B, K]`` and its matrix ``[B, K, N]``, ``[B, N]``."""
     if len(vectors) == 1:  # a request that is served alone
         return _product(vectors, matrices[0])
@@ -145,7 +145,7 @@ def values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -
 
 def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:
     """Return pair features ``[B, 5, M]`` averaged by ``[B, M]`` probabilities, ``[B, 5]``."""
-    with np.errstate(invalid="ignore"):  # as in _row_products
+    with np.errstate(invalid="ignore"):  # as in row_products
         return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
 
 

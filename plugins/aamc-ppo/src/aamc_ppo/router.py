@@ -90,15 +90,20 @@ class PPORouter(Router):
         return Scores(utilities, probabilities)
 
     def _utilities(self, request: RoutingRequest) -> Array32:
-        """Return the utilities ``[B, M]``: of one request by the folded policy where that holds, of many stretch by stretch."""
-        reward, prepared = self.services.reward, self._prepare(request.pool)
-        if prepared.folded is not None and len(request) == 1:
-            weights = reward.weights(request.preferences.astype(np.float32))[0]
-            alone = prepared.folded.utilities(request, weights, self._categories)
-            if alone is not None:
-                return alone
-        stretches = request.stretches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
-        return np.concatenate([self._of_features(part, prepared.embedded) for part in stretches])
+        """Return the utilities ``[B, M]``, of many pairs stretch by stretch."""
+        prepared = self._prepare(request.pool)
+        if request.mask.size <= CACHED_PAIRS:
+            return self._of_stretch(request, prepared)
+        return np.concatenate([self._of_stretch(part, prepared) for part in request.stretches(CACHED_PAIRS)])
+
+    def _of_stretch(self, request: RoutingRequest, prepared: Prepared) -> Array32:
+        """Return the utilities ``[B, M]`` by the folded policy where that holds."""
+        if prepared.folded is not None:
+            weights = self.services.reward.weights(request.preferences.astype(np.float32))
+            utilities = prepared.folded.utilities(request, weights, self._categories)
+            if utilities is not None:
+                return utilities
+        return self._of_features(request, prepared.embedded)
 
     def _of_features(self, request: RoutingRequest, embedded: Array32) -> Array32:
         reward = self.services.reward
