@@ -152,10 +152,7 @@ class Experiment:
 
     def begin(self) -> World:
         """Read the data, set up the environment and the reward, and write ``run.yaml``."""
-        choices = self.compared()
-        for choice in choices.values():  # before anything takes time
-            self._config("router", choice)
-            self._check_estimator(choice)
+        self._check_parts()
         taken_over = checkpoint_seals(self._checkpoints(), self.settings.evaluation.strict)
         world = self.world(taken_over)
         if self.goal == "comparison":
@@ -185,13 +182,24 @@ class Experiment:
         """
         return make_world(self.settings, self.plugins, taken_over)
 
+    def _named(self) -> list[tuple[str, Choice]]:
+        """Return the kind and choice of every part that is trained or taken over."""
+        estimator = [] if self.settings.estimator is None else [("estimator", self.settings.estimator)]
+        return [*estimator, *(("router", choice) for choice in self.compared().values())]
+
     def _checkpoints(self) -> list[Path]:
         """Return the folders of the checkpoints that are taken over, each once."""
-        named = [(choice.name, "router") for choice in self.compared().values()]
-        if self.settings.estimator is not None:
-            named.append((self.settings.estimator.name, "estimator"))
-        found = (find_checkpoint(name, kind) for name, kind in named)
+        found = (find_checkpoint(choice.name, kind) for kind, choice in self._named())
         return list(dict.fromkeys(folder for folder in found if folder is not None))
+
+    def _check_parts(self) -> None:
+        """Refuse options, a device or a missing estimator with which no part can be made, before anything takes time."""
+        for kind, choice in self._named():
+            self._config(kind, choice)
+            if kind == "router":
+                self._check_estimator(choice)
+            if not self.resumed and find_checkpoint(choice.name, kind) is None:  # what is trained already may serve without the device
+                self.plugins.load(kind, choice.name).check_device(self.settings.device)
 
     def _check_estimator(self, choice: Choice) -> None:
         name = part_name(choice.name, "router")

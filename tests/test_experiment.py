@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from tiny import Seer, Tiny, TinyFormat, TinyFormatOptions, TinyRouter
+from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
@@ -262,6 +262,34 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(experiment, tmp_
     with pytest.raises(error, match=message):
         run()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("goal", ["estimator", "router", "comparison"])
+def test_an_option_of_the_estimator_is_refused_before_data_are_read(experiment, monkeypatch, goal) -> None:
+    monkeypatch.setattr(TinyFormat, "read", stop)
+    with pytest.raises(ConfigError, match="means has no option 'epochs'"):
+        experiment(goal, estimator={"name": "means", "epochs": 3}).complete()
+
+
+@pytest.mark.parametrize("part", [TinyEstimator, TinyRouter])
+def test_a_device_that_is_not_there_is_refused_before_data_are_read(experiment, monkeypatch, part) -> None:
+    def refuse(cls, device):
+        raise ConfigError(f"there is no {device}")
+
+    monkeypatch.setattr(TinyFormat, "read", stop)
+    monkeypatch.setattr(part, "check_device", classmethod(refuse))
+    with pytest.raises(ConfigError, match="there is no cuda"):
+        experiment(device="cuda").complete()
+
+
+def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monkeypatch) -> None:
+    trained = experiment(device="cuda")
+    trained.complete()
+    monkeypatch.setattr(TinyRouter, "check_device", stop)
+    monkeypatch.setattr(TinyEstimator, "check_device", stop)
+    folder = str(trained.run.folder)
+    assert experiment(folder="second", device="cuda", router=folder, estimator=folder).complete()["routers"]
+    assert Experiment.resume(trained.run.folder, trained.plugins, Silence()).complete()["routers"]
 
 
 def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(experiment, monkeypatch) -> None:

@@ -113,6 +113,17 @@ class Part(abc.ABC):
         self.config = config
         self.services = services
 
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Refuse a device that training cannot compute on; called before data are read.
+
+        Args:
+            device: As :attr:`Services.device` says it.
+
+        Raises:
+            ConfigError: It is not there.
+        """
+
     def save(self, folder: Path) -> None:
         """Write what was learned into an existing folder, without the configuration."""
 

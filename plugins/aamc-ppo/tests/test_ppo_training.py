@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from aamc_ppo.rollout import View, draw_preferences, known_rewards
+from aamc_ppo.router import PPORouter
 from aamc_ppo.selection import choose_trust, scaled
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
@@ -112,6 +113,14 @@ def test_threads_of_torch_are_set_back(bandit):
     threads = torch.get_num_threads()
     trained(env, env.training())
     assert torch.get_num_threads() == threads
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name in ("auto", "cpu"):
+        PPORouter.check_device(name)
+    with pytest.raises(ConfigError, match="torch finds no GPU; use --device auto or cpu"):
+        PPORouter.check_device("cuda")
 
 
 def test_progress_tells_return_and_speed(bandit):

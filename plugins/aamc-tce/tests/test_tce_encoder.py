@@ -10,6 +10,7 @@ import pytest
 import torch
 from aamc_tce.cache import VectorCache
 from aamc_tce.encoder import Encoder, one_core_each, torch_device
+from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk.errors import ConfigError
 
@@ -135,6 +136,17 @@ def test_torch_gets_its_cores_back():
 def test_a_device_that_is_not_there_is_refused_with_those_that_are_everywhere(name):
     with pytest.raises(ConfigError, match=f"device '{name}' cannot be used .*; use auto or cpu$"):
         torch_device(name)
+
+
+def test_training_refuses_a_device_that_is_not_there(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("No CUDA GPUs are available")
+
+    monkeypatch.setattr("torch.empty", fail)
+    for name in ("auto", "cpu"):
+        TaskComplexityEstimator.check_device(name)
+    with pytest.raises(ConfigError, match="No CUDA GPUs are available"):
+        TaskComplexityEstimator.check_device("cuda")
 
 
 def test_looking_at_the_options_imports_nothing_heavy():

@@ -83,6 +83,18 @@ class PPORouter(Router):
         config = self.config
         return initial_policy(rng, len(self._categories), config.hidden, config.embedding, config.temperature)
 
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Refuse a GPU that torch does not find.
+
+        Raises:
+            ConfigError: It is not there.
+        """
+        if device == "cuda":  # the others are always there, and importing torch takes seconds
+            from aamc_ppo.train import choose_device
+
+            choose_device(device)
+
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""
         utilities = self._utilities(request)

@@ -49,6 +49,18 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         self._folder: Path | None = None
         self._loading = threading.Lock()
 
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Refuse a device that torch does not find.
+
+        Raises:
+            ConfigError: It is not there.
+        """
+        if device == "cuda":  # the others are always there, and importing torch takes seconds
+            from aamc_tce.encoder import torch_device
+
+            torch_device(device)
+
     def save(self, folder: Path) -> None:
         """Write what was learned, and the encoder where it was fine-tuned or exported.
 
