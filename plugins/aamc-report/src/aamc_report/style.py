@@ -110,6 +110,14 @@ def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
         label.set_fontweight("bold" if router == headline else "normal")
 
 
+def without_scale(axes: Axes, end: float) -> None:
+    """Show bars from 0 to ``end`` without a scale: their figures are written on them or beside them."""
+    axes.set_xlim(0, end)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+
+
 def as_table(axes: Axes) -> None:
     """Let axes of cells look like a table: the columns' names above, the first row on top, no lines."""
     axes.xaxis.tick_top()

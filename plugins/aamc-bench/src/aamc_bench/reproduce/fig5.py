@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_report.formats import Format, listed, milliseconds, percent, significant
-from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows
+from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -231,10 +231,7 @@ def _draw_bars(axes: Axes, records: Sequence[Record], panel: Panel, stated: floa
         axes.text(_end(own) + 0.03 * longest, row, panel.format(own["value"]), va="center", fontsize=7.5, bbox=over_lines)
     if stated is not None:
         axes.axvline(stated, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.set_xlim(0, 1.42 * longest)
-    axes.grid(visible=False)
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
+    without_scale(axes, 1.42 * longest)
 
 
 def _end(own: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from aamc_report.data import Results
 from aamc_report.formats import Format, dollars, milliseconds, percent, significant
-from aamc_report.style import INK, looks, name_rows, new_figure
+from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
 
 CAPTION = "Means at the preference above; thin lines are 95% intervals. Of success and efficiency more is better, of cost and latency less."
 PANELS: tuple[tuple[str, str, Format], ...] = (
@@ -42,7 +42,4 @@ def _draw_bars(axes: Axes, results: Results, metric: str, write: Format) -> None
         axes.plot(bounds[row], (row, row), color=INK, linewidth=0.9, solid_capstyle="butt")
         end = np.nanmax((values[row], bounds[row, 1], 0.0))
         axes.text(end + 0.03 * longest, row, write(values[row]), va="center", fontsize=7.5, weight="bold" if look.emphasised else "normal")
-    axes.set_xlim(0, 1.42 * longest)
-    axes.grid(visible=False)
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
+    without_scale(axes, 1.42 * longest)

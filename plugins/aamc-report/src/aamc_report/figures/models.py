@@ -14,7 +14,7 @@ from aamc_report.analysis.destinations import REST, chosen_most
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
-from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short
+from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short, without_scale
 from aamc_sdk.batch import Floats
 
 CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the dearest (light)."
@@ -32,9 +32,7 @@ def draw(results: Results) -> Figure | None:
             tip(bar, f"{router}: {percent(share)} {model}")
         _write_shares(axes, shares[model], left, colour)
         left += shares[model]
-    axes.set_xlim(0, 1)
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
+    without_scale(axes, 1)
     name_rows(axes, list(results.routers), results.headline)
     figure.legend(loc="outside upper left", ncols=4, fontsize=7.5, handlelength=1, handleheight=1)
     return figure
