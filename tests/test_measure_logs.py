@@ -78,7 +78,7 @@ def plugins(monkeypatch) -> Plugins:
 def make_log(plugins: Plugins, url: str, router: str = "uniform", decisions: int = 400, pool: Pool = POOL) -> str:
     """Write a log in which each candidate's quality and cost are always the same; return its URL."""
     with MetaController.build(router=router, pool=pool, store=url, plugins=plugins) as controller:
-        made = controller.route_batch([f"Question {n}" for n in range(decisions)])
+        made = controller.route_batch([f"Question {n}" for n in range(decisions)], ids=[f"d{n}" for n in range(decisions)])
         calls = [Attempt(decision.id, 0, "", COST[decision.candidate], 100.0) for decision in made]
         judged = [Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]) for decision in made]
         controller.store.judged_all(list(zip(judged, calls, strict=True)))

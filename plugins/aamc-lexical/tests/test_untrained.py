@@ -59,8 +59,8 @@ def test_a_bandit_embedded_with_it_decides_learns_and_goes_on_after_a_restart(ro
         return MetaController.build(router=router, estimator="lexical", pool="default", store=f"sqlite:{tmp_path / 'state.db'}", seed=0)
 
     with build() as controller:
-        for _ in range(20):
-            decision = controller.route("Sort a list in Python", user="anna")
+        for n in range(20):
+            decision = controller.route("Sort a list in Python", user="anna", decision_id=f"d{n}")
             controller.feedback(decision.id, quality=float(decision.candidate == "LLM-Code"))
         controller.learner.flush()
         before = controller.route("Sort a list in Python", user="anna", decision_id="before").probabilities
