@@ -102,7 +102,7 @@ class Slow(Greedy):
     async def ascore(self, request: RoutingRequest) -> Scores:
         self.waiting += 1
         self.most = max(self.most, self.waiting)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         self.waiting -= 1
         return self.score(request)
 
@@ -450,6 +450,14 @@ def test_a_closed_controller_refuses(tmp_path: Path) -> None:
         asyncio.run(controller.aroute("Hi"))
 
 
+def refuses(controller: MetaController) -> bool:
+    try:
+        controller.feedback_batch([])
+    except StoreError:
+        return True
+    return False
+
+
 def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     hearer = Hearer()
     controller = build(hearer=hearer)
@@ -466,6 +474,8 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypa
         decision = pool.submit(controller.route, "Hi", decision_id="d")
         assert logged.wait(10)
         closed = pool.submit(controller.close)
+        while not refuses(controller):
+            assert not closed.done()
         assert not wait([closed], 0.05).done
         with pytest.raises(StoreError, match="the controller is closed"):
             controller.feedback("d", quality=1.0)
