@@ -157,8 +157,8 @@ class TestAgentsThatFail:
 
         orchestrator = Orchestrator([Hanging(), TerminatorAgent()], Scripted(2, 0, 1), RewardConfig())
         began = time.monotonic()
-        episode = asyncio.run(orchestrator.arun_episode(SystemState("sort", [], 0, 4), timeout=0.05))
-        assert time.monotonic() - began < 10
+        episode = asyncio.run(orchestrator.arun_episode(SystemState("sort", [], 0, 4), timeout=1.0))
+        assert time.monotonic() - began < 30
         assert episode.steps[0].agent_output is not None
         assert (episode.steps[0].agent_output.metadata or {})["fault"] == "timeout"
         assert episode.task_successful

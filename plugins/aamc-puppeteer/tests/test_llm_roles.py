@@ -115,7 +115,7 @@ def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_c
 ) -> None:
     server = serve_model(lambda body: answer, delay)
     with pytest.raises(AgentError, match=f"model 'default' at {server.url} .*{error}.*; check"):
-        ask(make_agent("planner", base_url=server.url, retries=0, timeout_seconds=0.3))
+        ask(make_agent("planner", base_url=server.url, retries=0, timeout_seconds=0.3 if delay else 60.0))
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "no address"])
@@ -140,18 +140,18 @@ def test_a_count_of_tokens_that_is_none_gives_way_to_an_estimate(serve_model, ma
 
 
 def test_a_server_that_drips_or_asks_to_wait_does_not_hold_an_agent(serve_model, make_agent) -> None:
-    with drip(seconds=2.0) as url:
+    with drip(seconds=30.0) as url:
         began = time.monotonic()
         with pytest.raises(AgentError, match="gave no whole answer"):
             ask(make_agent("planner", base_url=url, retries=0, timeout_seconds=0.3))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 20
 
     numbers = itertools.count()
     server = serve_model(lambda body: (429, {}) if next(numbers) < 1 else "8")
     server.headers = {"Retry-After": "50"}
     began = time.monotonic()
-    assert ask(make_agent("planner", base_url=server.url, retries=1, timeout_seconds=0.5)).content == "8"
-    assert time.monotonic() - began < 10
+    assert ask(make_agent("planner", base_url=server.url, retries=1, timeout_seconds=2.0)).content == "8"
+    assert time.monotonic() - began < 40
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def test_the_options_may_name_a_router_and_its_pool(serve_model, make_agent, tmp
     file = tmp_path / "pool.yaml"
     file.write_text("candidates: [{name: a, endpoint: URL}, {name: b, endpoint: URL}]".replace("URL", server.url), encoding="utf-8")
     role = make_agent("reasoner", router="random", pool=str(file), input_usd_per_million=5.0)
-    outputs = [ask(role) for _ in range(12)]
+    outputs = [ask(role) for _ in range(40)]  # chance leaves one of the two out in none of 10^11 runs
     assert {output.content for output in outputs} == {"a", "b"}
     assert {output.cost for output in outputs} == {100 * 5 / 1e6}
 
