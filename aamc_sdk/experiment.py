@@ -194,11 +194,12 @@ class Experiment:
 
     def _check_parts(self) -> None:
         """Refuse options, a device or a missing estimator with which no part can be made, before anything takes time."""
+        asked = self.settings.device == "cuda" and not self.resumed  # the other devices are always there
         for kind, choice in self._named():
             self._config(kind, choice)
             if kind == "router":
                 self._check_estimator(choice)
-            if not self.resumed and find_checkpoint(choice.name, kind) is None:  # what is trained already may serve without the device
+            if asked and find_checkpoint(choice.name, kind) is None:  # what is trained already may serve without it
                 self.plugins.load(kind, choice.name).check_device(self.settings.device)
 
     def _check_estimator(self, choice: Choice) -> None:

@@ -282,6 +282,12 @@ def test_a_device_that_is_not_there_is_refused_before_data_are_read(experiment, 
         experiment(device="cuda").complete()
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_a_device_that_is_always_there_is_not_asked_for(experiment, monkeypatch, device) -> None:
+    monkeypatch.setattr(TinyRouter, "check_device", stop)
+    assert experiment(device=device).begin().splits
+
+
 def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monkeypatch) -> None:
     trained = experiment(device="cuda")
     trained.complete()

@@ -118,7 +118,7 @@ class Part(abc.ABC):
         """Refuse a device that training cannot compute on; called before data are read.
 
         Args:
-            device: As :attr:`Services.device` says it.
+            device: ``"cuda"``; the others are always there, and nobody is asked.
 
         Raises:
             ConfigError: It is not there.

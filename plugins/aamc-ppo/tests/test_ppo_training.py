@@ -117,8 +117,6 @@ def test_threads_of_torch_are_set_back(bandit):
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    for name in ("auto", "cpu"):
-        PPORouter.check_device(name)
     with pytest.raises(ConfigError, match="torch finds no GPU; use --device auto or cpu"):
         PPORouter.check_device("cuda")
 

@@ -143,8 +143,6 @@ def test_training_refuses_a_device_that_is_not_there(monkeypatch):
         raise RuntimeError("No CUDA GPUs are available")
 
     monkeypatch.setattr("torch.empty", fail)
-    for name in ("auto", "cpu"):
-        TaskComplexityEstimator.check_device(name)
     with pytest.raises(ConfigError, match="No CUDA GPUs are available"):
         TaskComplexityEstimator.check_device("cuda")
 

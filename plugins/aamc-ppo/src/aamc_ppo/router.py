@@ -90,10 +90,9 @@ class PPORouter(Router):
         Raises:
             ConfigError: It is not there.
         """
-        if device == "cuda":  # the others are always there, and importing torch takes seconds
-            from aamc_ppo.train import choose_device
+        from aamc_ppo.train import choose_device
 
-            choose_device(device)
+        choose_device(device)
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and where decisions are drawn its probabilities."""

@@ -56,10 +56,9 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         Raises:
             ConfigError: It is not there.
         """
-        if device == "cuda":  # the others are always there, and importing torch takes seconds
-            from aamc_tce.encoder import torch_device
+        from aamc_tce.encoder import torch_device
 
-            torch_device(device)
+        torch_device(device)
 
     def save(self, folder: Path) -> None:
         """Write what was learned, and the encoder where it was fine-tuned or exported.
