@@ -115,11 +115,12 @@ class TestTraining:
         assert trainer.train_batch([EpisodeTrajectory([_step(-1.0, 1.5)], 1.5, True)]) == pytest.approx((1.5 - 1.4) / (1.2 + 1e-3))
 
     def test_gradients_are_clipped_to_length_one(self) -> None:
-        policy = PolicyNetwork(4, 2, hidden_dim=4)
+        policy = PolicyNetwork(4, 2)
         trainer = REINFORCETrainer(policy, optim.SGD(policy.parameters(), lr=1.0), RewardConfig())
         before = torch.cat([parameter.detach().clone().flatten() for parameter in policy.parameters()])
         embeddings = 1000 * torch.rand(2, 4)
-        steps = [TrajectoryStep(e, 0, policy(e).log_softmax(-1)[0], reward, None, True) for e, reward in zip(embeddings, (5.0, 0.0), strict=True)]
+        unlikely = [policy(embedding).log_softmax(-1).min() for embedding in embeddings]  # what is sure already has hardly any gradient
+        steps = [TrajectoryStep(e, 0, chance, reward, None, True) for e, chance, reward in zip(embeddings, unlikely, (5.0, 0.0), strict=True)]
         trainer.train_batch([EpisodeTrajectory([step], step.reward, True) for step in steps])
         after = torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
         assert (after - before).norm().item() == pytest.approx(1.0, abs=1e-3)
