@@ -90,7 +90,7 @@ from aamc_bench.grid import Job, run_grid
 from aamc_sdk.interfaces import Silence
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests in the background has it ignored
-    jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 60}})]
+    jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 300}})]
     run_grid(jobs, Path(sys.argv[1]), 1, Silence())
 """
 
@@ -112,7 +112,7 @@ def test_what_is_done_survives_a_stop_and_no_job_outlives_it(tmp_path: Path, how
     assert runs(folder) == 1
 
 
-def until(condition: Any, seconds: float = 20) -> Any:
+def until(condition: Any, seconds: float = 120) -> Any:
     """Wait for something true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

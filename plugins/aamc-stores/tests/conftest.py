@@ -50,20 +50,19 @@ class Server:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._options)
-        for _ in range(200):
-            if self._ready():
-                return
+        end = time.monotonic() + 120
+        while not self._ready():
             assert self._process.poll() is None, f"{self._command[0]} ended at once"
+            assert time.monotonic() < end, f"{self._command[0]} did not get ready"
             time.sleep(0.05)
-        raise AssertionError(f"{self._command[0]} did not get ready")
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def kill(self) -> None:
         self._process.send_signal(self._crash)
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 def _answers(port: int) -> bool:
@@ -87,7 +86,6 @@ def redis_server() -> Iterator[Server]:
 def postgres_server() -> Iterator[Server]:
     """A PostgreSQL server; it refuses to run as root, who lends it an account without rights."""
     initdb, postgres, ready = program("initdb"), program("postgres"), program("pg_isready")
-    port = free_port()
     account = pwd.getpwnam("nobody") if os.getuid() == 0 else None
     options: dict[str, Any] = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -96,6 +94,7 @@ def postgres_server() -> Iterator[Server]:
         data = f"{folder}/data"
         made = [initdb, "--pgdata", data, "--username", "aamc", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C"]
         subprocess.run(made, check=True, capture_output=True, cwd=folder, **options)
+        port = free_port()  # now, as another program may take it before the server does
         command = [postgres, "-D", data, "-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         url = f"postgres://aamc@127.0.0.1:{port}/postgres"
         answers = [ready, "-q", "-d", url]
@@ -118,7 +117,7 @@ def log(server: Server, tmp_path: Path) -> Iterator[Callable[..., Store]]:
     opened: list[Store] = []
 
     def open_it(**options: Any) -> Store:
-        given = {"prefix": prefix, "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 2.0, **options}
+        given = {"prefix": prefix, "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 20.0, **options}
         opened.append(open_store(server.url, get_plugin_manager(), given))
         return opened[-1]
 
