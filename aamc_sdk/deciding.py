@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.batch import RoutingRequest, Scores
-from aamc_sdk.draw import allowed_probabilities, draw
+from aamc_sdk.batch import Floats, RoutingRequest, Scores
+from aamc_sdk.draw import draw
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.types import Decision, Preference
 
@@ -32,13 +32,13 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
     """
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need as many ids, not {len(ids)}")
-    chosen, propensities = draw(scores, request, sample, seed, ids)
+    chosen, propensities, probabilities = draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
     drawn = ids, chosen.tolist(), propensities.tolist()
-    remembered = _preferences(request), _probabilities(scores, request, sample), _notes(scores, rows)
+    remembered = _preferences(request), _by_name(probabilities, request), _notes(scores, rows)
     return [
-        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes)  # keywords would take a fifth longer
-        for decision_id, candidate, propensity, preference, probabilities, notes in zip(*drawn, *remembered, strict=True)
+        Decision(decision_id, names[candidate], propensity, preference, drawn_from, router, now, notes)  # keywords would take a fifth longer
+        for decision_id, candidate, propensity, preference, drawn_from, notes in zip(*drawn, *remembered, strict=True)
     ]
 
 
@@ -54,12 +54,11 @@ def _preference(quality: float, cost: float, latency: float) -> Preference:
     return Preference(quality, cost, latency)
 
 
-def _probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> list[dict[str, float]]:
+def _by_name(probabilities: Floats | None, request: RoutingRequest) -> list[dict[str, float]]:
     """Return what each row was drawn from, nothing where there was no draw."""
-    if scores.probabilities is None or not sample:
+    if probabilities is None:
         return [{} for _ in request.queries]
-    rows = allowed_probabilities(scores.probabilities, request)
-    return [dict(zip(request.pool.names, row.tolist(), strict=True)) for row in rows]
+    return [dict(zip(request.pool.names, row, strict=True)) for row in probabilities.tolist()]
 
 
 def _notes(scores: Scores, rows: int) -> list[dict[str, Any]]:

@@ -25,21 +25,24 @@ def uniform(seed: int, decision_id: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 
-def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[NDArray[np.intp], Floats]:
+def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[NDArray[np.intp], Floats, Floats | None]:
     """Choose a candidate for each row.
 
     Returns:
-        The chosen candidates ``[B]`` and their propensities ``[B]``: 1 where the greatest utility
-        was taken, NaN where the router does not know them.
+        The chosen candidates ``[B]``; their propensities ``[B]``: 1 where the greatest utility was taken, NaN where
+        the router does not know them; and the probabilities of the draw ``[B, M]``, None where there was none.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
-    if sample and scores.probabilities is not None:
-        return _sample(scores, request, np.array([uniform(seed, decision) for decision in ids]))
-    chosen = _greatest(scores, request)
-    return chosen, _CERTAIN.repeat(len(chosen))
+    if not sample or scores.probabilities is None:
+        chosen = _greatest(scores, request)
+        return chosen, _CERTAIN.repeat(len(chosen)), None
+    probabilities = allowed_probabilities(scores.probabilities, request)
+    chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
+    propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
+    return chosen, propensities, probabilities
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -80,14 +83,11 @@ def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Flo
     return np.asarray(allowed / totals)
 
 
-def _sample(scores: Scores, request: RoutingRequest, uniforms: Floats) -> tuple[NDArray[np.intp], Floats]:
-    assert scores.probabilities is not None
-    probabilities = allowed_probabilities(scores.probabilities, request)
+def _sample(probabilities: Floats, uniforms: Floats) -> NDArray[np.intp]:
     below = probabilities.cumsum(axis=1) <= uniforms[:, None]
     last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
-    chosen = np.minimum(below.sum(axis=1), last)
-    propensity = probabilities[np.arange(len(chosen)), chosen]
-    return chosen, propensity if scores.propensity_known else np.full(len(chosen), np.nan)
+    chosen: NDArray[np.intp] = np.minimum(below.sum(axis=1), last)
+    return chosen
 
 
 def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:

@@ -34,7 +34,7 @@ def test_uniform_numbers_are_known_and_lie_in_zero_to_one():
 
 def test_the_greatest_utility_is_taken_with_propensity_one():
     utility = np.tile((0.1, 0.9, 0.3, 0.2), (ROWS, 1))
-    chosen, propensity = draw(Scores(utility), OPEN, True, 0, IDS)
+    chosen, propensity, _ = draw(Scores(utility), OPEN, True, 0, IDS)
     assert chosen.tolist() == [1] * ROWS
     assert propensity.tolist() == [1.0] * ROWS
 
@@ -44,7 +44,7 @@ def test_a_draw_follows_its_probabilities():
     size = 20_000
     request = OPEN.take(np.zeros(size, dtype=np.intp))
     scores = Scores(np.zeros((size, 4)), np.tile(wanted, (size, 1)))
-    chosen, propensity = draw(scores, request, True, 0, [str(n) for n in range(size)])
+    chosen, propensity, _ = draw(scores, request, True, 0, [str(n) for n in range(size)])
     assert np.bincount(chosen, minlength=4) / size == pytest.approx(wanted, abs=4 * 0.5 / np.sqrt(size))
     assert propensity.tolist() == wanted[chosen].tolist()
 
@@ -58,7 +58,7 @@ def test_a_masked_or_impossible_candidate_is_never_drawn(probabilities, mask, se
     possible = mask & (probabilities > 0)
     if not possible.any(axis=1).all():
         return
-    chosen, propensity = draw(Scores(FLAT, probabilities), masked(mask), True, seed, IDS)
+    chosen, propensity, _ = draw(Scores(FLAT, probabilities), masked(mask), True, seed, IDS)
     assert possible[np.arange(ROWS), chosen].all()
     assert ((propensity > 0) & (propensity <= 1)).all()
 
@@ -66,13 +66,13 @@ def test_a_masked_or_impossible_candidate_is_never_drawn(probabilities, mask, se
 @given(arrays.arrays(float, (ROWS, 4), elements=st.floats(allow_nan=False)), arrays.arrays(bool, (ROWS, 4)))
 def test_a_masked_candidate_is_never_taken_whatever_the_utilities(utility, mask):
     mask[:, 2] = True
-    chosen, _ = draw(Scores(utility), masked(mask), False, 0, IDS)
+    chosen = draw(Scores(utility), masked(mask), False, 0, IDS)[0]
     assert mask[np.arange(ROWS), chosen].all()
 
 
 def test_masking_rescales_the_propensity():
     probabilities = np.tile((0.5, 0.25, 0.25, 0.0), (ROWS, 1))
-    chosen, propensity = draw(Scores(FLAT, probabilities), masked([False, True, True, True]), True, 0, IDS)
+    chosen, propensity, _ = draw(Scores(FLAT, probabilities), masked([False, True, True, True]), True, 0, IDS)
     assert set(chosen) <= {1, 2}
     assert propensity.tolist() == [0.5] * ROWS
 
@@ -84,7 +84,7 @@ def test_a_propensity_that_the_router_does_not_know_is_nan():
 
 def test_a_draw_depends_on_seed_and_id_alone():
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), ROWS)
-    together, _ = draw(Scores(FLAT, probabilities), OPEN, True, 5, IDS)
+    together = draw(Scores(FLAT, probabilities), OPEN, True, 5, IDS)[0]
 
     def alone(row):
         rows = np.array([row])
@@ -97,7 +97,7 @@ def test_a_draw_depends_on_seed_and_id_alone():
 def test_an_empty_batch_has_no_draw():
     none = OPEN.take(np.empty(0, dtype=np.intp))
     for probabilities in (None, np.empty((0, 4))):
-        chosen, propensity = draw(Scores(np.empty((0, 4)), probabilities), none, True, 0, [])
+        chosen, propensity, _ = draw(Scores(np.empty((0, 4)), probabilities), none, True, 0, [])
         assert len(chosen) == len(propensity) == 0
 
 
@@ -144,5 +144,7 @@ def test_the_probabilities_of_choices_are_those_of_the_draw():
     assert choice_probabilities(scores, request, True) == pytest.approx(np.tile([0.25, 0.0, 0.25, 0.5], (ROWS, 1)))
     assert choice_probabilities(scores, request, False) == pytest.approx(np.tile([1.0, 0.0, 0.0, 0.0], (ROWS, 1)))
     assert draw(scores, request, False, 0, IDS)[0].tolist() == [0] * ROWS
+    np.testing.assert_array_equal(draw(scores, request, True, 0, IDS)[2], choice_probabilities(scores, request, True))
+    assert draw(scores, request, False, 0, IDS)[2] is None
     with pytest.raises(NoCandidateError):
         choice_probabilities(scores, masked([False] * 4), False)

@@ -80,7 +80,7 @@ def test_oracle_is_privileged_and_greedy_on_hindsight(make_router: Any, make_req
 def test_random_draws_each_allowed_candidate_as_often_and_knows_how_likely(make_router: Any, make_request: Any) -> None:
     router = make_router("random")
     request = make_request(rows=3000, unavailable=np.array([False, True, False]))
-    chosen, propensity = draw(router.score(request), request, router.samples, 0, [str(row) for row in range(3000)])
+    chosen, propensity, _ = draw(router.score(request), request, router.samples, 0, [str(row) for row in range(3000)])
     shares = np.bincount(chosen, minlength=3) / 3000
     np.testing.assert_allclose(shares, [0.5, 0, 0.5], atol=0.03)
     np.testing.assert_allclose(propensity, 0.5)
