@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -344,19 +344,17 @@ def _lock(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = os.fstat(handle).st_ino == folder.stat().st_ino  # else it was removed in between
-    except (BlockingIOError, FileNotFoundError):
-        ours = False
-    if not ours:
-        os.close(handle)
-        raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
-    try:
+    with ExitStack() as opened:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            opened.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.fstat(handle).st_ino == folder.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):  # who had it removes it where it stayed empty
+            ours = False
+        if not ours:
+            raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
         yield
-    finally:
-        os.close(handle)
 
 
 def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:

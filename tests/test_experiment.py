@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import attrs
 import numpy as np
@@ -450,6 +453,21 @@ def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
     with Run(tmp_path / "run").locked():
         assert (tmp_path / "run").is_dir()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_folder_is_taken_and_let_go_of_by_many(tmp_path) -> None:
+    together = threading.Barrier(6)
+
+    def take(_: int) -> int:
+        together.wait()
+        held = 0
+        for _ in range(100):
+            with suppress(OutputError), Run(tmp_path / "run").locked():
+                held += 1
+        return held
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(take, range(6))) > 0
 
 
 def test_a_folder_with_other_files_is_left_alone(experiment, tmp_path) -> None:
