@@ -42,7 +42,6 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
     """
     from aamc_bench.compare import experiment
     from aamc_bench.compare.table import draw, for_the_console, tables_of
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
 
@@ -50,8 +49,7 @@ def compare(out: Path | None, resume: Path | None, workers: int | None, as_json:
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
-        write_results(begun.folder, document, tables)
-        save_figure(begun.folder, "comparison", lambda: draw(document))
+        write_results(begun.folder, document, tables, {"comparison": lambda: draw(document)})
     show_results(begun.folder, document, {"comparison": for_the_console(tables["comparison"])}, as_json)
     if failed is not None:
         raise failed
@@ -71,7 +69,6 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
 
     Example: aamc bench scalability --model-counts 3,5,10,20 --n-queries 1000
     """
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
     from aamc_bench.scalability import experiment
@@ -81,8 +78,7 @@ def scalability(out: Path | None, resume: Path | None, workers: int | None, as_j
         timed, untimed = _do(experiment.timing_jobs(begun.options, trained), begun, 1)
         document = experiment.document_of(begun.options, trained, timed)
         tables = experiment.tables_of(document)
-        write_results(begun.folder, document, tables)
-        save_figure(begun.folder, "scalability", lambda: experiment.draw(document))
+        write_results(begun.folder, document, tables, {"scalability": lambda: experiment.draw(document)})
     show_results(begun.folder, document, tables, as_json)
     if (error := failed or untimed) is not None:
         raise error
@@ -107,7 +103,6 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
 
     Example: aamc bench unseen-models --dataset llmrouter:data/llmrouter --outcomes 10,50,200 --seeds 0,1,2
     """
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
     from aamc_bench.unseen_models import experiment
@@ -116,9 +111,8 @@ def unseen_models(out: Path | None, resume: Path | None, workers: int | None, as
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = experiment.tables_of(document)
-        write_results(begun.folder, document, tables)
-        if document["records"]:
-            save_figure(begun.folder, "unseen-models", lambda: experiment.draw(document))
+        figures = {"unseen-models": lambda: experiment.draw(document)} if document["records"] else {}
+        write_results(begun.folder, document, tables, figures)
     show_results(begun.folder, document, experiment.for_the_console(tables["unseen-models"]), as_json)
     if failed is not None:
         raise failed
@@ -143,7 +137,6 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
 
     Example: aamc bench robustness runs/latest --noise-levels 0.0,0.1,0.2,0.3 --n-episodes 20
     """
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
     from aamc_bench.robustness import experiment
@@ -155,9 +148,7 @@ def robustness(out: Path | None, resume: Path | None, workers: int | None, as_js
         results, failed = _do(experiment.measuring_jobs(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
-        write_results(begun.folder, document, tables)
-        for name, draw in figures_of(document).items():
-            save_figure(begun.folder, name, draw)
+        write_results(begun.folder, document, tables, figures_of(document))
     show_results(begun.folder, document, for_the_console(tables), as_json)
     if (error := failed or untrained) is not None:
         raise error
@@ -184,7 +175,6 @@ def bandit(out: Path | None, resume: Path | None, workers: int | None, as_json: 
     """
     from aamc_bench.bandit import experiment
     from aamc_bench.bandit.table import figures_of, for_the_console, tables_of
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.results import show_results, write_results
 
@@ -192,9 +182,7 @@ def bandit(out: Path | None, resume: Path | None, workers: int | None, as_json: 
         results, failed = _do(experiment.jobs_of(begun.options), begun, workers)
         document = experiment.document_of(begun.options, results, begun.folder)
         tables = tables_of(document)
-        write_results(begun.folder, document, tables)
-        for name, draw in figures_of(document).items():
-            save_figure(begun.folder, name, draw)
+        write_results(begun.folder, document, tables, figures_of(document))
     show_results(begun.folder, document, for_the_console(tables["regret"]), as_json)
     if failed is not None:
         raise failed

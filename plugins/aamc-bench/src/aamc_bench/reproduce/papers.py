@@ -24,7 +24,6 @@ def fig5(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: 
 
     Example: aamc reproduce fig5 --preset full
     """
-    from aamc_bench.figures import save_figure
     from aamc_bench.folder import begin
     from aamc_bench.reproduce import fig5 as experiment
     from aamc_bench.results import show_results, write_results
@@ -40,6 +39,5 @@ def fig5(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: 
             plugins_of(ctx).tell("aamc_run_finished", folder=place)
         document = experiment.document_of(begun.options, place)
         tables = experiment.tables_of(document)
-        write_results(begun.folder, document, tables, "fig5")
-        save_figure(begun.folder, "fig5", lambda: experiment.draw(document))
+        write_results(begun.folder, document, tables, {"fig5": lambda: experiment.draw(document)}, "fig5")
     show_results(begun.folder, document, tables, as_json)
