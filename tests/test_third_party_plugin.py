@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -69,7 +70,8 @@ def test_it_passes_the_conformance_kit(environment):
 
 
 def test_its_own_tests_pass(environment):
-    environment.succeed("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
+    checkout = shutil.copytree(EXAMPLE, environment.folder / "acme")  # as the author has it, without what this repository settles for its own tests
+    environment.succeed("python", "-m", "pytest", "-q", checkout / "tests")
 
 
 def test_it_routes_from_another_program(environment):
