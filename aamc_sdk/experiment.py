@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
+from aamc_sdk.checkpoints import RESUME, is_complete, load_part, save_part
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.files import read_arrays, read_json, write_arrays
+from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.leak_guard import checkpoint_seals, seal_of
 from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.requests import build_request
-from aamc_sdk.runs import RESUME, Run, find_checkpoint, is_complete, load_part, part_name, save_part
+from aamc_sdk.runs import Run, find_checkpoint, part_name
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import COMPARED, Choice, Settings
 from aamc_sdk.splits import SPLITS, about_split, check_unchanged, split_hash
@@ -134,7 +136,7 @@ class Experiment:
         Raises:
             OutputError: The folder holds something else, or another process writes it.
         """
-        with self.run.locked():
+        with locked(self.run.folder):
             if not self.resumed:
                 self.run.refuse_to_overwrite()
             return self._complete()

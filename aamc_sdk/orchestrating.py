@@ -11,14 +11,16 @@ from typing import Any
 
 import attrs
 
+from aamc_sdk.checkpoints import RESUME, is_complete, load_part, save_part
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.dataset import Dataset, question, split_rows
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json
+from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
-from aamc_sdk.runs import ORCHESTRATOR, RESUME, Run, bare_services, is_complete, load_part, save_part
+from aamc_sdk.runs import ORCHESTRATOR, Run, bare_services
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import about_split, check_unchanged
 from aamc_sdk.types import Pool
@@ -63,7 +65,7 @@ class OrchestratorTraining:
         Raises:
             OutputError: The folder holds something else, or another process writes it.
         """
-        with self.run.locked():
+        with locked(self.run.folder):
             if not self.resumed:
                 self.run.refuse_to_overwrite()
             folder = self.run.folder / ORCHESTRATOR

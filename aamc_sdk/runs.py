@@ -1,16 +1,9 @@
-"""A run's folder: what is written there, and how it is read again.
-
-A part's folder is complete when it has a ``component.json``, which is written last; what was
-interrupted before that is trained again, or goes on, with ``--resume``.
-"""
+"""A run's folder: what is written there, and how it is read again."""
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -19,108 +12,26 @@ from typing import Any
 import numpy as np
 import yaml
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two runs in one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]  # see above
-
 from aamc_sdk.batch import Floats
-from aamc_sdk.config import load_yaml, unstructure
+from aamc_sdk.checkpoints import COMPONENT, component_of, is_complete, load_part
+from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, one_of
 from aamc_sdk.files import plain, read_json, write_json, write_text
-from aamc_sdk.interfaces import Estimator, Part, Reward, Router, Services
+from aamc_sdk.folders import make_folder
+from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
 from aamc_sdk.seals import Seal
 from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.types import Pool, Preference
 
-COMPONENT = "component.json"
 EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
 ORCHESTRATOR = "orchestrator"
 """The goal of a folder that holds a trained orchestrator, and where in it that is."""
-RESUME = "resume"
-"""Where a part keeps what makes its interrupted training resumable, until it is trained."""
 WRITTEN = {"schema", "settings", "router", "goal", "versions"}
 """What every ``run.yaml`` has, from its first key to its last."""
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
-
-
-def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, training: Mapping[str, Any]) -> None:
-    """Write a trained part, what it was made from, and what its training returned."""
-    make_folder(folder)
-    part.save(folder)
-    shutil.rmtree(folder / RESUME, ignore_errors=True)
-    write_json(folder / "training.json", training)
-    plugin = plugins.find(kind, name).plugin
-    about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
-    write_json(folder / COMPONENT, about | {"config": unstructure(part.config)})
-
-
-def load_part(folder: Path, kind: str, plugins: Plugins, services: Services) -> Any:
-    """Make a part from its folder.
-
-    Raises:
-        CheckpointError: The folder is incomplete, damaged, or holds a part of another kind.
-    """
-    about = _about(folder, kind)
-    try:
-        part = plugins.make(kind, about["name"], services, about.get("config"))
-    except ConfigError as error:
-        raise CheckpointError(f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}: {error}") from error
-    part.load(folder)
-    return part
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a part's folder was written to its end."""
-    return (folder / COMPONENT).is_file()
-
-
-def find_checkpoint(name: str, kind: str) -> Path | None:
-    """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
-
-    A run's folder stands for its own router or estimator. A folder without a checkpoint that happens
-    to have a component's name does not stand in its way.
-
-    Raises:
-        CheckpointError: It is a path without a checkpoint, or the folder of an evaluation.
-    """
-    folder = Path(name)
-    if is_complete(folder):
-        return folder
-    if (folder / "run.yaml").is_file():
-        Run(folder).refuse_evaluation()
-        return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
-    if "/" in name:
-        raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
-    return None
-
-
-def part_name(name: str, kind: str) -> str:
-    """Return the component's name of a choice, which may be a checkpoint's folder."""
-    folder = find_checkpoint(name, kind)
-    return name if folder is None else str(_about(folder, kind)["name"])
-
-
-def _about(folder: Path, kind: str) -> dict[str, Any]:
-    about = read_json(folder / COMPONENT)
-    if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
-        raise CheckpointError(f"{folder} does not hold a checkpoint of kind {kind}; its {COMPONENT} says otherwise")
-    return about
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents.
-
-    Raises:
-        OutputError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
 
 
 class Run:
@@ -144,23 +55,6 @@ class Run:
         if not (path / "run.yaml").is_file():
             raise CheckpointError(f"{folder} is not a run's folder; make a run with: aamc run --router ppo --estimator tce")
         return cls(path.resolve())
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from writing the folder inside the block; an empty folder does not stay.
-
-        The lock is the operating system's, so it ends with the process, however that ends.
-
-        Raises:
-            OutputError: Another process writes it, or it cannot be made.
-        """
-        make_folder(self.folder)
-        with _lock(self.folder):
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    self.folder.rmdir()
 
     def refuse_orchestrator(self) -> None:
         """Raise where the folder is not about routers.
@@ -339,22 +233,30 @@ class Run:
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    if fcntl is None:
-        yield
-        return
-    with ExitStack() as opened:
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-            opened.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.fstat(handle).st_ino == folder.stat().st_ino
-        except (BlockingIOError, FileNotFoundError):  # who had it removes it where it stayed empty
-            ours = False
-        if not ours:
-            raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
-        yield
+def find_checkpoint(name: str, kind: str) -> Path | None:
+    """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
+
+    A run's folder stands for its own router or estimator. A folder without a checkpoint that happens
+    to have a component's name does not stand in its way.
+
+    Raises:
+        CheckpointError: It is a path without a checkpoint, or the folder of an evaluation.
+    """
+    folder = Path(name)
+    if is_complete(folder):
+        return folder
+    if (folder / "run.yaml").is_file():
+        Run(folder).refuse_evaluation()
+        return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
+    if "/" in name:
+        raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
+    return None
+
+
+def part_name(name: str, kind: str) -> str:
+    """Return the component's name of a choice, which may be a checkpoint's folder."""
+    folder = find_checkpoint(name, kind)
+    return name if folder is None else str(component_of(folder, kind)["name"])
 
 
 def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:
@@ -372,22 +274,6 @@ def services(pool: Pool, reward: Reward, plugins: Plugins, settings: Settings) -
 
     lent = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
     return lent
-
-
-def point_latest(folder: Path, runs: Path = Path("runs")) -> None:
-    """Make ``runs/latest`` name a run's folder, wherever that is.
-
-    Raises:
-        OutputError: The link cannot be made.
-    """
-    make_folder(runs)
-    link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
-    try:
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(os.path.relpath(folder, runs))
-        temporary.replace(link)
-    except OSError as error:
-        raise OutputError(f"cannot make {link} name the newest run: {error.strerror or error}; move it away") from error
 
 
 def _versions() -> dict[str, str]:

@@ -16,10 +16,11 @@ from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyR
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.experiment import Experiment, kept_out_of_fold
+from aamc_sdk.folders import locked, point_latest
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.runs import Run, find_checkpoint, point_latest
+from aamc_sdk.runs import Run, find_checkpoint
 from aamc_sdk.settings import Source, read_settings
 from aamc_sdk.testing import make_dataset
 
@@ -443,14 +444,14 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
-    holder = "import sys, pathlib, aamc_sdk.runs as runs\nwith runs.Run(pathlib.Path(sys.argv[1])).locked(): print('held', flush=True); input()"
+    holder = "import sys, pathlib\nfrom aamc_sdk.folders import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(OutputError, match="another process is writing"), Run(tmp_path / "run").locked():
+        with pytest.raises(OutputError, match="another process is writing"), locked(tmp_path / "run"):
             pytest.fail("two hold the lock")
         process.kill()
-    with Run(tmp_path / "run").locked():
+    with locked(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()
     assert not (tmp_path / "run").exists()
 
@@ -462,7 +463,7 @@ def test_a_new_folder_is_taken_and_let_go_of_by_many(tmp_path) -> None:
         together.wait()
         held = 0
         for _ in range(100):
-            with suppress(OutputError), Run(tmp_path / "run").locked():
+            with suppress(OutputError), locked(tmp_path / "run"):
                 held += 1
         return held
 

@@ -20,6 +20,7 @@ import pytest
 
 from aamc_sdk import MetaController, builtin
 from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
+from aamc_sdk.checkpoints import save_part
 from aamc_sdk.errors import (
     AamcError,
     CheckpointError,
@@ -36,7 +37,7 @@ from aamc_sdk.hookspecs import Component, hookimpl
 from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.rewards import LinearReward
-from aamc_sdk.runs import Run, save_part, services
+from aamc_sdk.runs import Run, services
 from aamc_sdk.settings import read_settings
 from aamc_sdk.stores import open_store
 from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query

@@ -32,8 +32,8 @@ def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: b
     """
     from aamc_sdk.cli.output import show_metrics, show_profile
     from aamc_sdk.cli.progress import progress
+    from aamc_sdk.folders import point_latest
     from aamc_sdk.profiling import Profile, ProfiledExperiment
-    from aamc_sdk.runs import point_latest
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None

@@ -16,12 +16,12 @@ from aamc_bandit.pairs import Pair
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.batch import RoutingRequest
+from aamc_sdk.checkpoints import load_part, save_part
 from aamc_sdk.config import configure
 from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json, write_json
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.runs import load_part, save_part
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.testing.kit import assert_conforms
 from aamc_sdk.testing.subject import Subject

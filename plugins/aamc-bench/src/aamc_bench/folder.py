@@ -15,7 +15,7 @@ from aamc_sdk.cli.options import new_folder
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, OutputError
 from aamc_sdk.files import plain, write_text
-from aamc_sdk.runs import Run
+from aamc_sdk.folders import locked
 
 BEGUN = "experiment.yaml"
 """The file that says what a folder was begun with."""
@@ -61,7 +61,7 @@ def begin(
         begun = Begun(command, resume, _read(resume, command))
     else:
         begun = Begun(command, out or new_folder(command.replace(" ", "-")), plain(options_of(**given)))
-    with Run(begun.folder).locked():
+    with locked(begun.folder):
         _write(begun)
         try:
             yield begun

@@ -20,6 +20,7 @@ from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.preferences import HEADLINE
 from aamc_sdk.experiment import Experiment
 from aamc_sdk.files import plain, write_text
+from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Progress, Reward
 from aamc_sdk.measure import play
 from aamc_sdk.plugins import get_plugin_manager
@@ -45,7 +46,7 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         For each router its name, the size, and the figures of :func:`utilities`.
     """
     experiment = _experiment(folder, progress, settings, size)
-    with experiment.run.locked():
+    with locked(experiment.run.folder):
         world = experiment.begin()
         requests = experiment.requests(world, experiment.estimator(world))
         choices = experiment.compared()
