@@ -132,6 +132,24 @@ def test_what_others_write_is_seen_by_who_only_reads(tmp_path: Path) -> None:
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
 
 
+def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Path) -> None:
+    path, done = tmp_path / "log.db", threading.Event()
+    open_log(path).close()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            path.with_name("log.db-wal").touch()  # as an opened log has it beside it
+            path.with_name("log.db-wal").unlink()
+
+    with ThreadPoolExecutor(1) as threads, closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
+        coming = threads.submit(come_and_go)
+        try:
+            assert [reader.pending() for _ in range(300)] == [[]] * 300
+        finally:
+            done.set()
+        coming.result()
+
+
 def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()

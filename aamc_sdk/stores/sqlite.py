@@ -262,8 +262,11 @@ class SqliteStore(LedgerStore):
         address = f"{self.path.resolve().as_uri()}?mode="
         if not self.config.read_only:
             return address + mode
-        log = Path(f"{self.path.resolve()}-wal")
-        return f"{address}ro" if log.exists() and log.stat().st_size else f"{address}ro&immutable=1"
+        try:
+            changes = Path(f"{self.path.resolve()}-wal").stat().st_size > 0
+        except FileNotFoundError:
+            changes = False
+        return f"{address}ro" if changes else f"{address}ro&immutable=1"
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_Table]:
