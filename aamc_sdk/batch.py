@@ -190,6 +190,12 @@ class RoutingRequest:
     def __len__(self) -> int:
         return len(self.queries)
 
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a candidate could not start at once."""
+        alike = self.wait_ms.strides[0] == 0  # all rows are the same memory, and the first stands for them
+        return bool(np.count_nonzero(self.wait_ms[:1] if alike else self.wait_ms))
+
     def stretches(self, cells: int) -> Iterator[RoutingRequest]:
         """Yield the rows in order, about so many (query, candidate) pairs at a time: passes over few stay in the processor's cache."""
         rows = max(cells // len(self.pool), 1)

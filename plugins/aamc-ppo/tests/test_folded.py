@@ -89,6 +89,21 @@ def test_where_something_is_unknown_the_features_decide(hide, rows):
     np.testing.assert_allclose(router.score(hidden).utility, by_features(parameters, hidden, reward), rtol=1e-4, atol=1e-4)
 
 
+def test_none_is_scored_where_nothing_is_asked():
+    assert by_folding(random_policy(0), REQUEST.take(slice(0)), make_reward(DATASET)) is None
+
+
+def test_a_masked_candidate_without_figures_changes_nothing_for_others():
+    gaps = np.where(REQUEST.mask, REQUEST.expected.cost_usd, np.nan)
+    gaps[0] = REQUEST.expected.cost_usd[0]  # the gaps are in other rows than the first
+    hidden = attrs.evolve(REQUEST, expected=attrs.evolve(REQUEST.expected, cost_usd=gaps))
+    assert np.isnan(gaps).any()
+    router = PPORouter(PPOConfig(hidden=8, embedding=4), Services(pool=POOL, reward=make_reward(DATASET), make=lambda *_: None))
+    router._policy, router._categories = random_policy(0), CATEGORIES  # as if trained
+    known, unknown = router.score(REQUEST).utility, router.score(hidden).utility
+    np.testing.assert_allclose(unknown[REQUEST.mask], known[REQUEST.mask], rtol=1e-4, atol=1e-4)
+
+
 def test_a_reward_that_changes_is_noticed():
     reward, one = make_reward(DATASET), REQUEST.take(np.array([0]))
     router = PPORouter(PPOConfig(), Services(pool=POOL, reward=reward, make=lambda *_: None))

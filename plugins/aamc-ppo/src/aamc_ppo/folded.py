@@ -19,6 +19,8 @@ from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
 from aamc_sdk.types import Pool
 
+CACHED_PAIRS = 32_768
+"""Pairs of a query and a candidate that are scored together: some MiB, which the processor's cache holds."""
 MOST_OFFSET = 100.0
 """The greatest offset that is folded: slope times figure cancels it, and of numbers this size 32 bits keep five digits behind the point."""
 
@@ -62,14 +64,17 @@ class Folded:
         )
 
     def utilities(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32 | None:
-        """Return U by equation (4) where a candidate is allowed, ``[B, M]``; None where a figure is unknown, somebody waits, or there is no request.
+        """Return U by equation (4) where a candidate is allowed, ``[B, M]``.
 
         Args:
             request: Of B rows.
             weights: What each objective counts, ``[B, 3]``.
             categories: Those that the policy was trained with.
+
+        Returns:
+            None where there is no request, somebody waits, or an expected outcome is unknown; of a single request also where its estimates are.
         """
-        if not len(request) or request.expected.quality is None or np.count_nonzero(request.wait_ms):
+        if not len(request) or request.somebody_waits or _lacks_figures(request):
             return None
         utilities = self._of_many(request, weights, categories) if len(request) > 1 else self._of_one(request, weights[0], categories)[None]
         known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
@@ -88,11 +93,15 @@ class Folded:
         """Return the utilities of each row, ``[B, M]``."""
         expected, first = request.expected, self.first
         hidden = np.tanh(encode_queries(request.queries, request.estimates, categories).dot(first[:-1]) + first[-1:])
-        factors = row_products(weights, (hidden.dot(self.second) + self.bias).reshape(len(request), OBJECTIVES, -1))
-        width = len(self.embedded)
-        utilities: Array32 = factors[:, :width].dot(self.embedded)
-        for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
-            utilities += factors[:, column, None] * figure.astype(np.float32)
+        factors = row_products(weights, (hidden.dot(self.second) + self.bias).reshape(len(request), OBJECTIVES, -1)).astype(np.float32, copy=False)
+        width, rows = len(self.embedded), max(CACHED_PAIRS // len(request.pool), 1)
+        utilities = np.empty(request.mask.shape, dtype=np.float32)
+        scratch = np.empty_like(utilities[:rows])  # used again and again: fresh memory costs more time than filling it
+        for start in range(0, len(request), rows):
+            part = slice(start, start + rows)
+            stretch = factors[part, :width].dot(self.embedded, out=utilities[part])
+            for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
+                stretch += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(stretch)], dtype=np.float32, casting="same_kind")
         return utilities
 
 
@@ -120,6 +129,14 @@ class Prepared:
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
         folded = None if affine is None or np.abs(affine[1]).max() > MOST_OFFSET else Folded.of(p, embedded, *affine)
         return cls(p, pool, affine, embedded, folded)
+
+
+def _lacks_figures(request: RoutingRequest) -> bool:
+    """Whether a figure is unknown of the first of many requests, which shows before they are scored: mostly, it is then unknown of all."""
+    expected = request.expected
+    if expected.quality is None or len(request) == 1:
+        return expected.quality is None
+    return math.isnan(expected.quality[0].sum() + expected.cost_usd[0].sum() + expected.latency_ms[0].sum())
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:

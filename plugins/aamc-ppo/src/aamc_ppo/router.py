@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_ppo.folded import Prepared
+from aamc_ppo.folded import CACHED_PAIRS, Prepared
 from aamc_ppo.policy import initial_policy, log_softmax, utility
 from aamc_ppo.rollout import PREFERENCE_SAMPLING
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training, option
@@ -17,9 +17,6 @@ from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.features import Array32, encode
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Pool
-
-CACHED_PAIRS = 32_768
-"""Pairs of a query and a candidate that are scored together: some MiB."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,20 +98,15 @@ class PPORouter(Router):
         return Scores(utilities, probabilities)
 
     def _utilities(self, request: RoutingRequest) -> Array32:
-        """Return the utilities ``[B, M]``, of many pairs stretch by stretch."""
+        """Return the utilities ``[B, M]``: by the folded policy where that holds, else by features, of many pairs stretch by stretch."""
         prepared = self._prepare(request.pool)
-        if request.mask.size <= CACHED_PAIRS:
-            return self._of_stretch(request, prepared)
-        return np.concatenate([self._of_stretch(part, prepared) for part in request.stretches(CACHED_PAIRS)])
-
-    def _of_stretch(self, request: RoutingRequest, prepared: Prepared) -> Array32:
-        """Return the utilities ``[B, M]`` by the folded policy where that holds."""
         if prepared.folded is not None:
             weights = self.services.reward.weights(request.preferences.astype(np.float32))
-            utilities = prepared.folded.utilities(request, weights, self._categories)
-            if utilities is not None:
-                return utilities
-        return self._of_features(request, prepared.embedded)
+            folded = prepared.folded.utilities(request, weights, self._categories)
+            if folded is not None:
+                return folded
+        stretches = request.stretches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
+        return np.concatenate([self._of_features(part, prepared.embedded) for part in stretches])
 
     def _of_features(self, request: RoutingRequest, embedded: Array32) -> Array32:
         reward = self.services.reward
