@@ -32,19 +32,19 @@ def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, route
     """
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need as many ids, not {len(ids)}")
-    chosen, propensities, probabilities = draw(scores, request, sample, seed, ids)
+    drawn = draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
-    drawn = ids, chosen.tolist(), propensities.tolist()
-    remembered = _preferences(request), _by_name(probabilities, request), _notes(scores, rows)
+    chosen = ids, drawn.chosen.tolist(), drawn.propensities.tolist()
+    remembered = _preferences(request), _by_name(drawn.probabilities, request), _notes(scores, rows)
     return [
         Decision(decision_id, names[candidate], propensity, preference, drawn_from, router, now, notes)  # keywords would take a fifth longer
-        for decision_id, candidate, propensity, preference, drawn_from, notes in zip(*drawn, *remembered, strict=True)
+        for decision_id, candidate, propensity, preference, drawn_from, notes in zip(*chosen, *remembered, strict=True)
     ]
 
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
-    if request.preferences.strides[0] == 0:  # one for all
+    if len(request) and request.preferences.strides[0] == 0:  # one for all
         return [_preference(*request.preferences[0].tolist())] * len(request)
     return list(map(_preference, *request.preferences.T.tolist()))
 

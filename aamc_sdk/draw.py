@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,22 @@ def uniform(seed: int, decision_id: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 
-def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[NDArray[np.intp], Floats, Floats | None]:
-    """Choose a candidate for each row.
+class Drawn(NamedTuple):
+    """What was drawn for B rows.
 
-    Returns:
-        The chosen candidates ``[B]``; their propensities ``[B]``: 1 where the greatest utility was taken, NaN where
-        the router does not know them; and the probabilities of the draw ``[B, M]``, None where there was none.
+    Attributes:
+        chosen: The candidates, ``[B]``.
+        propensities: 1 where the greatest utility was taken, NaN where the router does not know them, ``[B]``.
+        probabilities: Those of the draw, ``[B, M]``; None where there was none.
+    """
+
+    chosen: NDArray[np.intp]
+    propensities: Floats
+    probabilities: Floats | None
+
+
+def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> Drawn:
+    """Choose a candidate for each row.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
@@ -38,11 +49,11 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     """
     if not sample or scores.probabilities is None:
         chosen = _greatest(scores, request)
-        return chosen, _CERTAIN.repeat(len(chosen)), None
+        return Drawn(chosen, _CERTAIN.repeat(len(chosen)), None)
     probabilities = allowed_probabilities(scores.probabilities, request)
     chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
     propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
-    return chosen, propensities, probabilities
+    return Drawn(chosen, propensities, probabilities)
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:

@@ -108,7 +108,7 @@ def _play_streams(router: Router, vector: RoutingStreams, points: int, candidate
         request = visible(router, request, request.hindsight)
         scores = router.score(request)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
-        chosen = draw(scores, request, router.samples, seed, ids)[0]
+        chosen = draw(scores, request, router.samples, seed, ids).chosen
         info = vector.step(chosen)[4]
         played.record_scores(now, scores, request, quality_alone)
         played.chosen[:, now] = chosen.reshape(points, streams)

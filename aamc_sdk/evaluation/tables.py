@@ -91,7 +91,7 @@ def _answer_table(router: Router, request: RoutingRequest, outcomes: Outcomes, p
                 played.record_scores(rows, scores, part)
             for point in alike:
                 ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
-                played.chosen[point, rows] = draw(scores, part, router.samples, seed, ids)[0]
+                played.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
                 played.spent_usd[point, rows] = scores.spent_usd
                 played.spent_ms[point, rows] = scores.spent_ms
         progress.advance(len(rows))

@@ -71,7 +71,7 @@ def check_masks(subject: Subject) -> None:
 def _require_allowed(subject: Subject, request: RoutingRequest) -> None:
     scores = subject.trained.score(request)
     for sample in (False, True):
-        chosen = draw(scores, request, sample, 0, _ids(request))[0]
+        chosen = draw(scores, request, sample, 0, _ids(request)).chosen
         require(request.mask[np.arange(len(request)), chosen].all(), "a masked candidate was drawn")
 
 
