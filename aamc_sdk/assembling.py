@@ -11,7 +11,8 @@ from aamc_sdk.interfaces import Reward
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
 from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run, bare_services, services
+from aamc_sdk.runs import Run
+from aamc_sdk.services import bare_services, services
 from aamc_sdk.settings import read_settings
 from aamc_sdk.stores import open_store
 from aamc_sdk.types import Pool, Query

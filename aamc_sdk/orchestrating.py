@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.checkpoints import RESUME, is_complete, load_part, save_part
+from aamc_sdk.checkpoints import COMPONENT, RESUME, is_complete, load_part, save_part
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.dataset import Dataset, question, split_rows
 from aamc_sdk.errors import CheckpointError, ConfigError
@@ -20,7 +20,8 @@ from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
-from aamc_sdk.runs import ORCHESTRATOR, Run, bare_services
+from aamc_sdk.runs import ORCHESTRATOR, Run
+from aamc_sdk.services import bare_services
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import about_split, check_unchanged
 from aamc_sdk.types import Pool
@@ -160,7 +161,7 @@ def newest_orchestrator(runs: Path = Path("runs")) -> Path:
     Raises:
         CheckpointError: There is none; the message has the command that makes one.
     """
-    found = [path for path in runs.glob(f"*/{ORCHESTRATOR}/component.json") if not path.parents[1].is_symlink()]
+    found = [path for path in runs.glob(f"*/{ORCHESTRATOR}/{COMPONENT}") if not path.parents[1].is_symlink()]
     if not found:
         how = "train one with: aamc train --orchestrator puppeteer"
         raise CheckpointError(f"there is no trained orchestrator under {runs}; {how}, or name its folder with --run")

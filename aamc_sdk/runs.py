@@ -22,6 +22,7 @@ from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import pool_from, pool_to
 from aamc_sdk.seals import Seal
+from aamc_sdk.services import bare_services, services
 from aamc_sdk.settings import Settings, read_settings
 from aamc_sdk.types import Pool, Preference
 
@@ -257,23 +258,6 @@ def part_name(name: str, kind: str) -> str:
     """Return the component's name of a choice, which may be a checkpoint's folder."""
     folder = find_checkpoint(name, kind)
     return name if folder is None else str(component_of(folder, kind)["name"])
-
-
-def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:
-    """Return services for making the reward itself."""
-    from aamc_sdk.rewards import LinearReward
-
-    return services(pool, LinearReward(), plugins, settings)
-
-
-def services(pool: Pool, reward: Reward, plugins: Plugins, settings: Settings) -> Services:
-    """Return what parts are made with; the parts that they make start from the same preset."""
-
-    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, lent, options, settings.preset)
-
-    lent = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
-    return lent
 
 
 def _versions() -> dict[str, str]:

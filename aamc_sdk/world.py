@@ -12,8 +12,8 @@ from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.leak_guard import guard
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import find_pool
-from aamc_sdk.runs import bare_services, services
 from aamc_sdk.seals import Seal
+from aamc_sdk.services import bare_services, services
 from aamc_sdk.settings import Settings, Source
 from aamc_sdk.splits import Readers, check_same_candidates, fit_to_pool, read_splits
 from aamc_sdk.types import Pool

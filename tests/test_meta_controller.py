@@ -37,7 +37,8 @@ from aamc_sdk.hookspecs import Component, hookimpl
 from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.rewards import LinearReward
-from aamc_sdk.runs import Run, services
+from aamc_sdk.runs import Run
+from aamc_sdk.services import services
 from aamc_sdk.settings import read_settings
 from aamc_sdk.stores import open_store
 from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query

@@ -19,7 +19,7 @@ from aamc_sdk.config import set_option
 from aamc_sdk.files import to_json
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.pools import default_pool
-from aamc_sdk.runs import bare_services
+from aamc_sdk.services import bare_services
 from aamc_sdk.settings import Source, read_settings
 
 _SIZE = click.IntRange(min=1, max=MOST)

@@ -27,7 +27,7 @@ from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.pools import default_pool
-from aamc_sdk.runs import bare_services
+from aamc_sdk.services import bare_services
 from aamc_sdk.settings import read_settings
 
 ALL, SIDES = "all", ("train", "validation", "test")

@@ -8,7 +8,8 @@ from contextlib import suppress
 from aamc_sdk.dataset import Dataset, text_hash
 from aamc_sdk.errors import AamcError
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.runs import Run, bare_services
+from aamc_sdk.runs import Run
+from aamc_sdk.services import bare_services
 from aamc_sdk.world import dataset_readers
 
 

@@ -24,7 +24,7 @@ from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
 from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.requests import build_request
-from aamc_sdk.runs import services
+from aamc_sdk.services import services
 from aamc_sdk.settings import Choice, Settings, read_settings
 from aamc_sdk.splits import fit_to_pool
 from aamc_sdk.types import Pool

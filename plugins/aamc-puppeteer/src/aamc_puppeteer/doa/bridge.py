@@ -16,7 +16,7 @@ from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.pools import default_pool
-from aamc_sdk.runs import bare_services
+from aamc_sdk.services import bare_services
 from aamc_sdk.settings import read_settings
 from aamc_sdk.types import Candidate
 
