@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.checkpoints import RESUME, is_complete, load_part, save_part
+from aamc_sdk.checkpoints import RESUME, component_of, is_complete, load_part, save_part
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
@@ -211,7 +211,7 @@ class Experiment:
 
     def _config(self, kind: str, choice: Choice) -> Any:
         if (folder := find_checkpoint(choice.name, kind)) is not None:
-            return read_json(folder / "component.json").get("config")
+            return component_of(folder, kind).get("config")
         return unstructure(configure(self.plugins.load(kind, choice.name).Config, choice.options, preset=self.settings.preset, where=choice.name))
 
     def _resolved(self, choices: Mapping[str, Choice], env: Environment) -> dict[str, Any]:

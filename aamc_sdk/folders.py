@@ -58,6 +58,8 @@ def _lock(folder: Path) -> Iterator[None]:
             ours = os.fstat(handle).st_ino == folder.stat().st_ino
         except (BlockingIOError, FileNotFoundError):  # who had it removes it where it stayed empty
             ours = False
+        except OSError as error:
+            raise OutputError(f"cannot lock {folder}: {error.strerror or error}; choose another folder with --out") from error
         if not ours:
             raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
         yield

@@ -210,7 +210,9 @@ class SqliteStore(LedgerStore):
             return table.view(name)
 
     def keep_view(self, name: str, view: View) -> None:
-        """Keep what a router has learned."""
+        """Keep what a router has learned; a log that is only read keeps nothing, and it is learned again."""
+        if self.config.read_only:
+            return
         with self._connected() as connection, transaction(connection):
             _Table(connection).keep_view(name, view)
 

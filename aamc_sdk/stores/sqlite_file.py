@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 _BUSY_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
@@ -17,7 +17,7 @@ def connect(address: str) -> sqlite3.Connection:
     Transactions are begun and ended by hand, any thread may use the connection, and what is deleted leaves no bytes in unused pages.
 
     Raises:
-        sqlite3.Error: It cannot be opened, or is no database.
+        sqlite3.Error: It cannot be opened. Whether it is a database, the first query tells.
     """
     connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     try:
@@ -29,7 +29,7 @@ def connect(address: str) -> sqlite3.Connection:
 
 
 def write_ahead(connection: sqlite3.Connection) -> None:
-    """Keep a write-ahead log for the file, synced at each commit.
+    """Keep a write-ahead log for the file, synced at each commit; where a file system can have none, SQLite's usual journal does.
 
     Of processes that turn it on at once SQLite refuses all but one, without the patience that it has elsewhere; so it is asked again.
 
@@ -42,30 +42,29 @@ def write_ahead(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
+            if "lock" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(_RETRY_SECONDS)
     connection.execute("PRAGMA synchronous = FULL")
 
 
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block writes, whole or not at all; nobody else writes meanwhile."""
+def transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    """Commit what the block writes, whole or not at all; nobody else writes meanwhile. None begins within another."""
     return _between(connection, "BEGIN IMMEDIATE")
 
 
-@contextlib.contextmanager
-def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+def snapshot(connection: sqlite3.Connection) -> AbstractContextManager[None]:
     """Show the block one state of the file, however many queries it asks."""
     return _between(connection, "BEGIN")
 
 
+@contextmanager
 def _between(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    connection.execute(begin)
     try:
+        connection.execute(begin)
         yield
         connection.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
+        with suppress(sqlite3.Error):  # it had not begun, or some errors have rolled back already
             connection.execute("ROLLBACK")
         raise

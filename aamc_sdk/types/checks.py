@@ -1,4 +1,4 @@
-"""What the fields of the nouns are checked for, as validators of attrs; each raises a DataError that names the field."""
+"""What the fields of the nouns are checked for: validators of attrs, which raise a DataError that names the field, and what they share."""
 
 from __future__ import annotations
 
