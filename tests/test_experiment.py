@@ -1,11 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import attrs
 import numpy as np
@@ -16,7 +11,6 @@ from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyR
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.experiment import Experiment, kept_out_of_fold
-from aamc_sdk.folders import locked, point_latest
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
@@ -443,34 +437,6 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
         find_checkpoint(str(tmp_path), "router")
 
 
-def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
-    holder = "import sys, pathlib\nfrom aamc_sdk.folders import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(OutputError, match="another process is writing"), locked(tmp_path / "run"):
-            pytest.fail("two hold the lock")
-        process.kill()
-    with locked(tmp_path / "run"):
-        assert (tmp_path / "run").is_dir()
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_new_folder_is_taken_and_let_go_of_by_many(tmp_path) -> None:
-    together = threading.Barrier(6)
-
-    def take(_: int) -> int:
-        together.wait()
-        held = 0
-        for _ in range(100):
-            with suppress(OutputError), locked(tmp_path / "run"):
-                held += 1
-        return held
-
-    with ThreadPoolExecutor(6) as threads:
-        assert sum(threads.map(take, range(6))) > 0
-
-
 def test_a_folder_with_other_files_is_left_alone(experiment, tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
@@ -502,14 +468,6 @@ def test_another_runs_pool_is_noticed(experiment) -> None:
     (made.run.folder / "pool.yaml").write_text("candidates: [{name: other}]")
     with pytest.raises(CheckpointError, match="name different candidates"):
         _ = Run.open(made.run.folder).candidate_means
-
-
-def test_latest_names_the_newest_run(tmp_path) -> None:
-    runs = tmp_path / "runs"
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        point_latest(tmp_path / name, runs)
-        assert (runs / "latest").resolve() == tmp_path / name
 
 
 def test_the_query_of_a_run_is_named_by_its_hash_alone(experiment) -> None:

@@ -132,6 +132,14 @@ def test_what_others_write_is_seen_by_who_only_reads(tmp_path: Path) -> None:
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
 
 
+def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    open_log(path).close()
+    with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
+        reader.keep_view("router", View(1, b"what it learned"))
+        assert reader.view("router") is None
+
+
 def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Path) -> None:
     path, done = tmp_path / "log.db", threading.Event()
     open_log(path).close()

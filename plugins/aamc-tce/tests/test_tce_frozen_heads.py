@@ -4,8 +4,8 @@ import pytest
 import torch
 from aamc_lexical.targets import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
-from aamc_tce.course import Job
 from aamc_tce.frozen_heads import AdamW, Labels, Loss, Network, fit
+from aamc_tce.job import Job
 from aamc_tce.losses import as_arrays, multi_task_loss
 
 from aamc_sdk.interfaces import Silence

@@ -59,7 +59,8 @@ class Neighbours(QualityFunction):
         """Return the shrunken mean of the neighbours, ``[B, M]``; the candidate's mean where nothing at all is known."""
         near = int(self.neighbours)
         likeness = _unit(features).astype(np.float32) @ self.rows.T
-        quality = self.quality[np.argpartition(likeness, -near, axis=1)[:, -near:]].astype(np.float64)
+        nearest = np.argpartition(likeness, -near, axis=1)[:, -near:]  # features are finite, so none is NaN, which would count as near
+        quality = self.quality[nearest].astype(np.float64)
         counts = np.isfinite(quality).sum(axis=1) + self.shrinkage
         sums = np.nansum(quality, axis=1) + self.shrinkage * self.means
         return np.asarray(np.divide(sums, counts, out=np.tile(self.means, (len(features), 1)), where=counts > 0))

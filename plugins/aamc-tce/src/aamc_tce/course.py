@@ -1,17 +1,10 @@
-"""What a training needs, and its course: learning rates that rise and fall, and an end where validation no longer gets better."""
+"""The course of a training: learning rates that rise and fall, and an end where validation no longer gets better."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 import attrs
-from aamc_lexical.targets import Targets
 
-from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
-
-Examples = TypeVar("Examples")
-"""Embeddings ``[N, D]`` of N texts where the encoder is frozen, the texts themselves where it learns along."""
 
 WARM_UP = 0.06
 """The share of the steps in which the learning rates rise, before they fall to zero, both linearly."""
@@ -21,29 +14,6 @@ MAX_GRADIENT_NORM = 1.0
 def rate_scale(done: float) -> float:
     """Return the share of the greatest learning rates that holds when a share of the training is done."""
     return min((done + 1e-3) / WARM_UP, (1 - done) / (1 - WARM_UP))
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Job(Generic[Examples]):
-    """All that one training needs.
-
-    Attributes:
-        config: The estimator's options.
-        examples: What is learned from.
-        targets: Their labels.
-        validation: Examples and labels for early stopping, or None to train for all epochs.
-        seed: All randomness follows from it.
-        progress: Where to report.
-        name: What this training is called there.
-    """
-
-    config: TCEConfig
-    examples: Examples
-    targets: Targets
-    validation: tuple[Examples, Targets] | None
-    seed: int
-    progress: Progress
-    name: str
 
 
 @attrs.define

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
 
 from aamc_tce.config import TCEConfig
-from aamc_tce.course import MAX_GRADIENT_NORM, Course, Job, rate_scale
+from aamc_tce.course import MAX_GRADIENT_NORM, Course, rate_scale
+from aamc_tce.job import Job
 
 Array = NDArray[np.float32]
 SIGMOIDS = ("complexity", "tool_use", "quality")

@@ -19,9 +19,10 @@ from torch import nn
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import replacing
-from aamc_tce.course import MAX_GRADIENT_NORM, Course, Job, rate_scale
+from aamc_tce.course import MAX_GRADIENT_NORM, Course, rate_scale
 from aamc_tce.embedder import TokenIds
 from aamc_tce.encoder import Encoder
+from aamc_tce.job import Job
 from aamc_tce.losses import as_arrays, multi_task_loss
 
 EVALUATION_BATCH = 256

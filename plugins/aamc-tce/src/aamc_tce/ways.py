@@ -21,9 +21,9 @@ from aamc_lexical.targets import Targets
 from aamc_sdk.batch import Floats
 from aamc_tce import frozen_heads, training
 from aamc_tce.config import TCEConfig
-from aamc_tce.course import Job
 from aamc_tce.embedder import Embedder
 from aamc_tce.encoder import Encoder
+from aamc_tce.job import Job
 from aamc_tce.training import TextExamples
 
 TIMES_FORWARD = 3

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from aamc_sdk.errors import OutputError
+from aamc_sdk.folders import locked, point_latest
+
+
+def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
+    holder = "import sys, pathlib\nfrom aamc_sdk.folders import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(OutputError, match="another process is writing"), locked(tmp_path / "run"):
+            pytest.fail("two hold the lock")
+        process.kill()
+    with locked(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_new_folder_is_taken_and_let_go_of_by_many(tmp_path) -> None:
+    together = threading.Barrier(6)
+
+    def take(_: int) -> int:
+        together.wait()
+        held = 0
+        for _ in range(100):
+            with suppress(OutputError), locked(tmp_path / "run"):
+                held += 1
+        return held
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(take, range(6))) > 0
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OutputError, match=r"cannot lock .*Operation not supported"), locked(tmp_path / "run"):
+        pytest.fail("it is not held")
+
+
+def test_latest_names_the_newest_run(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        point_latest(tmp_path / name, runs)
+        assert (runs / "latest").resolve() == tmp_path / name
