@@ -118,9 +118,9 @@ def row_products(vectors: Any, matrices: Any) -> Any:
         return (vectors[:, None, :] @ matrices)[:, 0, :]
 
 
-def log_softmax(logits: Any, mask: Any, xp: Any = np) -> Any:
+def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
     """Return log probabilities by equation (4) from tau U, ``[B, M]``; -1e9 or less, so probability 0, where masked."""
-    if not mask.all():  # else two passes over all pairs, forward and back, would change nothing
+    if mask is not None and not mask.all():  # else two passes over all pairs, forward and back, would change nothing
         logits = xp.where(mask, logits, -1e9)
     if xp is not np:
         return xp.log_softmax(logits, 1)  # torch's own makes fewer passes, forward and back

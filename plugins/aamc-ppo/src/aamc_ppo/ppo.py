@@ -163,8 +163,8 @@ class Learner:
 
     def _shuffled(self, batch: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:
         """Return the rows in another order, in the memory of the last update: fresh memory costs more time than filling it."""
-        if not self._kept:
-            self._kept = {name: torch.empty_like(part) for name, part in batch.items()}
+        for name in batch.keys() - self._kept.keys():
+            self._kept[name] = torch.empty_like(batch[name])
         return {name: torch.index_select(part, 0, order, out=self._kept[name]) for name, part in batch.items()}
 
     @torch.no_grad()
@@ -184,11 +184,11 @@ class Learner:
         advantage = gae(rollout.reward, horizon * value, horizon * following, rollout.cut, config.gamma, config.gae_lambda)
         scalar = (view.weights[:-1] * advantage).sum(axis=2)  # (7): the preference weighs the objectives' advantages
         now = slice(0, -1)
-        return {
+        masked = {} if view.mask[now].all() else {"mask": self._rows(view.mask[now])}  # looked at once, not in every step
+        return masked | {
             "query": self._rows(view.query[now]),
             "weights": self._rows(view.weights[now]),
             "pair": self._rows(view.pair[now]),
-            "mask": self._rows(view.mask[now]),
             "pooled": self._rows(rollout.pooled[now]),
             "action": self._rows(rollout.action),
             "old_log_p": self._rows(rollout.log_probability),
@@ -216,7 +216,7 @@ class Learner:
         p = self.parameters
         embedded = embed_candidates(p, self._candidate, torch)
         logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
-        log_p = log_softmax(logits, batch["mask"], torch)
+        log_p = log_softmax(logits, batch.get("mask"), torch)
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
         value = values(p, batch["query"], batch["weights"], batch["pooled"], torch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -54,10 +54,14 @@ class View:
         pair = pair.reshape(len(pair), candidates, PAIR).swapaxes(1, 2)
         return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
 
-    @classmethod
-    def stack(cls, views: Sequence[View]) -> View:
-        """Return several as one, along a new first axis."""
-        return cls(*(np.stack([getattr(view, part.name) for view in views]) for part in attrs.fields(cls)))
+    def room(self, steps: int) -> View:
+        """Return room for so many of this size, along a new first axis."""
+        return View(*(np.empty((steps, *part.shape), part.dtype) for part in attrs.astuple(self, recurse=False)))
+
+    def put(self, step: int, view: View) -> None:
+        """Copy a view to its place."""
+        for part, given in zip(attrs.astuple(self, recurse=False), attrs.astuple(view, recurse=False), strict=True):
+            part[step] = given
 
 
 @attrs.frozen(eq=False)
@@ -98,20 +102,21 @@ class Player:
         self._observations = observations
         self._candidate = candidate
         self._reward = reward
+        self._views: View | None = None
 
     def play(self, policy: Parameters, steps: int, rng: np.random.Generator) -> Rollout:
-        """Play some steps with actions drawn from the policy.
+        """Play some steps with actions drawn from the policy; what was seen is overwritten when it plays again.
 
         Raises:
             DataError: The environment gave NaN for a reward that the preference weighs.
         """
         embedded = embed_candidates(policy, self._candidate)
-        views, pooled, actions, chosen, rewards, cuts = [], [], [], [], [], []
+        pooled, actions, chosen, rewards, cuts = [], [], [], [], []
         ends = {}
         for step in range(steps + 1):
             view, log_p = self._look(policy, embedded, self._observations)
             probabilities = np.exp(log_p)
-            views.append(view)
+            self._room(view, steps + 1).put(step, view)
             pooled.append(pool_pairs(probabilities, view.pair))
             if step == steps:
                 break
@@ -124,7 +129,7 @@ class Player:
             if truncated.any():
                 ends[step] = self._end(policy, embedded, info)
         return Rollout(
-            view=View.stack(views),
+            view=self._room(view, steps + 1),
             pooled=np.stack(pooled),
             ends=ends,
             action=np.stack(actions).astype(np.int64),
@@ -132,6 +137,12 @@ class Player:
             reward=np.stack(rewards),
             cut=np.stack(cuts),
         )
+
+    def _room(self, view: View, steps: int) -> View:
+        """Return room for a rollout's views, that of the last one where it fits: fresh memory costs more time than filling it."""
+        if self._views is None or len(self._views.query) != steps:
+            self._views = view.room(steps)
+        return self._views
 
     def _look(self, policy: Parameters, embedded: Array32, observations: Array32) -> tuple[View, Array32]:
         """Return observations in parts and the policy's log probabilities there, ``[n, M]``."""
