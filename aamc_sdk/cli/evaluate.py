@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -51,6 +52,7 @@ def evaluate(
         return
     from aamc_sdk.cli.output import show_metrics
     from aamc_sdk.cli.progress import progress
+    from aamc_sdk.folders import locked
     from aamc_sdk.measure import measure_run
     from aamc_sdk.runs import Run
     from aamc_sdk.settings import Source
@@ -58,7 +60,7 @@ def evaluate(
     if dataset is not None and split is not None:
         raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
     opened = Run.open(run)
-    with progress() as shown:
+    with progress() as shown, nullcontext() if out is None else locked(out):
         metrics = measure_run(
             opened,
             plugins_of(ctx),

@@ -11,6 +11,7 @@ from tiny import Tiny
 
 from aamc_sdk import builtin, hookimpl
 from aamc_sdk.experiment import OUT_OF_FOLD
+from aamc_sdk.folders import locked
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import run_command
 
@@ -109,6 +110,14 @@ def test_evaluate_elsewhere_for_some_routers(aamc, caplog) -> None:
     assert "48 of 60 rows of aamc_sdk.testing were trained on" in caplog.text
     assert metrics["data"]["preference"] == [0, 1, 0]
     assert json.loads(Path("there/metrics.json").read_text()) == metrics
+
+
+def test_two_evaluations_do_not_write_one_folder(aamc) -> None:
+    aamc(*RUN)
+    with locked(Path("there")):
+        status, _, err = aamc("evaluate", "--out", "there")
+    assert status == 1
+    assert "another process is writing there" in err
 
 
 def test_an_evaluation_is_not_evaluated_but_names_its_run(aamc) -> None:
