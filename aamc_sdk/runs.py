@@ -82,6 +82,8 @@ class Run:
         Raises:
             OutputError: It does; the message has the ways on.
         """
+        if (self.folder / "run.yaml").exists() and self.content.get("goal") == EVALUATION:
+            raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
         if (self.folder / "run.yaml").exists():
             raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
         if self.folder.is_dir() and any(self.folder.iterdir()):
@@ -250,7 +252,7 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
         Run(folder).refuse_evaluation()
         return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
     if "/" in name:
-        raise CheckpointError(f"{name} holds no {kind} checkpoint; name a {kind}, a run's folder, or a folder with a {COMPONENT}")
+        raise CheckpointError(f"{name} holds no {kind} checkpoint; name one, a run's folder, or a folder with a {COMPONENT}")
     return None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Records, View
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.stores import open_store
@@ -130,6 +130,44 @@ def test_what_others_write_is_seen_by_who_only_reads(tmp_path: Path) -> None:
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
     with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_database_of_something_else_is_left_as_it_is_whatever_its_version(tmp_path: Path, version: int, read_only: bool) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE users (id)")
+        theirs.execute(f"PRAGMA user_version = {version}")
+        theirs.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="something else and was left as it is"):
+        SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=read_only))
+    assert path.read_bytes() == before
+    assert [other.name for other in tmp_path.iterdir()] == ["theirs.db"]
+
+
+def test_a_log_that_was_removed_or_replaced_takes_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.judged(Feedback(decision_id="before", quality=1.0))
+        path.unlink()
+        with pytest.raises(StoreAwayError, match="removed or replaced"):
+            store.judged(Feedback(decision_id="lost", quality=1.0))
+        path.touch()
+        with pytest.raises(StoreAwayError, match="removed or replaced"):
+            store.judged(Feedback(decision_id="lost", quality=1.0))
+
+
+def test_a_damaged_entry_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.judged(Feedback(decision_id="d", quality=1.0))
+        with closing(sqlite3.connect(path)) as hand:
+            hand.execute("UPDATE entries SET content = '{bad'")
+            hand.commit()
+        with pytest.raises(StoreError, match="entry 'feedback/d/explicit' is damaged"):
+            store.pending()
 
 
 def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
@@ -260,7 +298,7 @@ def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> 
 
 FILLER = """
 import resource, signal, sys
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.stores.sqlite import SqliteOptions
 from aamc_sdk.stores.sqlite import SqliteStore
 from aamc_sdk.types import Feedback

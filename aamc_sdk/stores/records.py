@@ -64,8 +64,15 @@ class Row:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The content, read."""
-        return json.loads(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
+        """The content, read.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        try:
+            return json.loads(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
+        except ValueError as error:
+            raise StoreError(f"the log's entry {self.name!r} is damaged ({error}): restore a copy of the log") from error
 
 
 def decision_row(record: Record, store_text: bool) -> Row:

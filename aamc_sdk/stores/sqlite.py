@@ -68,8 +68,8 @@ _CHECKPOINT_MS = 1000
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
-    "unable to open": "its folder must exist and be writable: choose another path",
-    "readonly": "it cannot be written: choose another path",
+    "unable to open": "its folder must exist and be writable, for reading too where a -wal lies beside it: choose another path",
+    "readonly": "it cannot be written: choose another path, or only read it by ?read_only=true",
     "locked": "another process is holding it; try again",
 }
 
@@ -169,6 +169,7 @@ class SqliteStore(LedgerStore):
         if not name:
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
+        self._opened = self.path.resolve()
         with self._explained():
             connection = connect(self._address("ro" if config.read_only else "rwc"))
             try:
@@ -177,6 +178,7 @@ class SqliteStore(LedgerStore):
                 connection.close()
                 raise
         self._connection = connection
+        self._file = self._file_now()
         self._writer = GroupCommit(self._commit, connection.close)
 
     def record(self, decision_id: str) -> Record:
@@ -242,12 +244,22 @@ class SqliteStore(LedgerStore):
         return self._writer.run(write)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        if self._file_now() != self._file:
+            raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
         with self._explained(), transaction(self._connection):
             table = _Table(self._connection)
             excerpt = table.excerpt(writes)
             results = carry_out(writes, excerpt)
             table.write(excerpt)
         return results
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Return what tells the file at the path from every other, None where there is none."""
+        try:
+            found = self._opened.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
@@ -317,6 +329,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA:
         raise StoreError(f"the decision log {path} has version {version}, newer than {SCHEMA}, the newest that this program knows; update aamc-sdk")
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    is_new = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if not is_new and not connection.execute("SELECT count(*) FROM pragma_table_info('entries') WHERE name = 'decision_id'").fetchone()[0]:
         raise StoreError(f"{path} is an SQLite database of something else and was left as it is: choose another path")
     return version

@@ -89,6 +89,14 @@ def test_where_something_is_unknown_the_features_decide(hide, rows):
     np.testing.assert_allclose(router.score(hidden).utility, by_features(parameters, hidden, reward), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("least", [1e-40, 1e-300, 1e-310])
+def test_scales_too_small_for_32_bits_are_not_folded(least):
+    reward = scaled(Scale(least, 2 * least), Scale())
+    router = PPORouter(PPOConfig(), Services(pool=POOL, reward=reward, make=lambda *_: None))
+    tiny = attrs.evolve(REQUEST, expected=attrs.evolve(REQUEST.expected, cost_usd=np.full(REQUEST.mask.shape, least)))
+    assert np.isfinite(router.score(tiny).utility).all()
+
+
 def test_none_is_scored_where_nothing_is_asked():
     assert by_folding(random_policy(0), REQUEST.take(slice(0)), make_reward(DATASET)) is None
 

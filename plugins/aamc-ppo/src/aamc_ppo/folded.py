@@ -25,6 +25,10 @@ MOST_OFFSET = 100.0
 """The greatest offset that is folded: slope times figure cancels it, and of numbers this size 32 bits keep five digits behind the point."""
 
 
+MOST_SLOPE = 1e30
+"""The greatest slope that is folded: in 32 bits no number reaches far beyond."""
+
+
 @attrs.frozen(eq=False)
 class Folded:
     r"""A policy where nobody waits and all figures are known.
@@ -127,7 +131,8 @@ class Prepared:
     def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> Prepared:
         """Prepare a policy ``p``."""
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
-        folded = None if affine is None or np.abs(affine[1]).max() > MOST_OFFSET else Folded.of(p, embedded, *affine)
+        too_great = affine is not None and (np.abs(affine[0]).max() > MOST_SLOPE or np.abs(affine[1]).max() > MOST_OFFSET)
+        folded = None if affine is None or too_great else Folded.of(p, embedded, *affine)
         return cls(p, pool, affine, embedded, folded)
 
 

@@ -46,7 +46,7 @@ def options_of(parts: str | None = None, preset: str | None = None) -> dict[str,
     Raises:
         ConfigError: There is no such part.
     """
-    named = list(PARTS) if not parts else [name.strip() for name in parts.split(",")]
+    named = list(PARTS) if parts is None else [name.strip() for name in parts.split(",")]
     for name in named:
         if name not in PARTS:
             raise ConfigError(f"there is no part {name!r} to measure (there are: {one_of(PARTS)})")
