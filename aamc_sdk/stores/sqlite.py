@@ -329,7 +329,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA:
         raise StoreError(f"the decision log {path} has version {version}, newer than {SCHEMA}, the newest that this program knows; update aamc-sdk")
-    is_new = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not is_new and not connection.execute("SELECT count(*) FROM pragma_table_info('entries') WHERE name = 'decision_id'").fetchone()[0]:
+    is_empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    is_log = connection.execute("SELECT count(*) FROM pragma_table_info('entries') WHERE name = 'decision_id'").fetchone()[0]
+    if not (is_empty if version == 0 else is_log):
         raise StoreError(f"{path} is an SQLite database of something else and was left as it is: choose another path")
     return version
