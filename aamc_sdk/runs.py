@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -82,9 +83,10 @@ class Run:
         Raises:
             OutputError: It does; the message has the ways on.
         """
-        if (self.folder / "run.yaml").exists() and self.content.get("goal") == EVALUATION:
-            raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
         if (self.folder / "run.yaml").exists():
+            with suppress(CheckpointError):  # of a damaged one nobody knows what it was
+                if self.content["goal"] == EVALUATION:
+                    raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
             raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")

@@ -437,6 +437,22 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
         find_checkpoint(str(tmp_path), "router")
 
 
+@pytest.mark.parametrize("content", ["", "goal: [", "schema: 99"])
+def test_a_run_that_is_damaged_is_not_overwritten(tmp_path, content) -> None:
+    (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(OutputError, match="holds a run already"):
+        Run(tmp_path).refuse_to_overwrite()
+
+
+def test_an_evaluation_is_not_overwritten_nor_gone_on_with(experiment, plugins, tmp_path) -> None:
+    made = experiment()
+    made.complete()
+    run = Run.open(made.run.folder)
+    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
+    with pytest.raises(OutputError, match="holds an evaluation already; choose another folder"):
+        Run(tmp_path / "o").refuse_to_overwrite()
+
+
 def test_a_folder_with_other_files_is_left_alone(experiment, tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
