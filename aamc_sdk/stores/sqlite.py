@@ -273,11 +273,11 @@ class SqliteStore(LedgerStore):
         Beside a write-ahead log SQLite needs a file of its own, and would make it. On a medium that cannot be written there is one
         only while somebody writes elsewhere; else the log is empty, and the file is told to be one that does not change.
         """
-        address = f"{self.path.resolve().as_uri()}?mode="
+        address = f"{self._opened.as_uri()}?mode="
         if not self.config.read_only:
             return address + mode
         try:
-            changes = Path(f"{self.path.resolve()}-wal").stat().st_size > 0
+            changes = Path(f"{self._opened}-wal").stat().st_size > 0
         except FileNotFoundError:
             changes = False
         return f"{address}ro" if changes else f"{address}ro&immutable=1"
