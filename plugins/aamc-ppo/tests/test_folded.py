@@ -40,7 +40,7 @@ def by_features(parameters, request, reward):
 
 def by_folding(parameters, request, reward):
     folded = Prepared.of(parameters, request.pool, reward.affine).folded
-    return folded.utilities(request, reward.weights(request.preferences.astype(np.float32)), CATEGORIES)
+    return folded.utilities(request, reward, CATEGORIES)
 
 
 @given(

@@ -17,14 +17,13 @@ import numpy.typing as npt
 from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, embed_candidates, row_products
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
+from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Pool
 
 CACHED_PAIRS = 32_768
 """Pairs of a query and a candidate that are scored together: some MiB, which the processor's cache holds."""
 MOST_OFFSET = 100.0
 """The greatest offset that is folded: slope times figure cancels it, and of numbers this size 32 bits keep five digits behind the point."""
-
-
 MOST_SLOPE = 1e30
 """The greatest slope that is folded: in 32 bits no number reaches far beyond."""
 
@@ -67,12 +66,12 @@ class Folded:
             embedded=np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))),
         )
 
-    def utilities(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32 | None:
+    def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32 | None:
         """Return U by equation (4) where a candidate is allowed, ``[B, M]``.
 
         Args:
             request: Of B rows.
-            weights: What each objective counts, ``[B, 3]``.
+            reward: The one that was folded; it turns preferences into weights.
             categories: Those that the policy was trained with.
 
         Returns:
@@ -80,6 +79,7 @@ class Folded:
         """
         if not len(request) or request.somebody_waits or _lacks_figures(request):
             return None
+        weights = reward.weights(request.preferences.astype(np.float32))
         utilities = self._of_many(request, weights, categories) if len(request) > 1 else self._of_one(request, weights[0], categories)[None]
         known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
         return utilities if known else None
@@ -131,17 +131,21 @@ class Prepared:
     def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> Prepared:
         """Prepare a policy ``p``."""
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
-        too_great = affine is not None and (np.abs(affine[0]).max() > MOST_SLOPE or np.abs(affine[1]).max() > MOST_OFFSET)
-        folded = None if affine is None or too_great else Folded.of(p, embedded, *affine)
+        folded = None if affine is None or _too_great(*affine) else Folded.of(p, embedded, *affine)
         return cls(p, pool, affine, embedded, folded)
 
 
 def _lacks_figures(request: RoutingRequest) -> bool:
     """Whether a figure is unknown of the first of many requests, which shows before they are scored: mostly, it is then unknown of all."""
     expected = request.expected
-    if expected.quality is None or len(request) == 1:
-        return expected.quality is None
-    return math.isnan(expected.quality[0].sum() + expected.cost_usd[0].sum() + expected.latency_ms[0].sum())
+    if expected.quality is None:
+        return True
+    return len(request) > 1 and math.isnan(expected.quality[0].sum() + expected.cost_usd[0].sum() + expected.latency_ms[0].sum())
+
+
+def _too_great(slopes: Floats, offsets: Floats) -> bool:
+    """Whether 32 bits would not do."""
+    return bool(np.abs(slopes).max() > MOST_SLOPE or np.abs(offsets).max() > MOST_OFFSET)
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:

@@ -101,8 +101,7 @@ class PPORouter(Router):
         """Return the utilities ``[B, M]``: by the folded policy where that holds, else by features, of many pairs stretch by stretch."""
         prepared = self._prepare(request.pool)
         if prepared.folded is not None:
-            weights = self.services.reward.weights(request.preferences.astype(np.float32))
-            folded = prepared.folded.utilities(request, weights, self._categories)
+            folded = prepared.folded.utilities(request, self.services.reward, self._categories)
             if folded is not None:
                 return folded
         stretches = request.stretches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
