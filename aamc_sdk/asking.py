@@ -1,4 +1,4 @@
-"""What callers ask of a controller, checked and in the form that the rest takes."""
+"""What callers ask of a controller and tell it, checked and in the form that the rest takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, PreferenceError
 from aamc_sdk.texts import as_names
-from aamc_sdk.types import Preference, Query
+from aamc_sdk.types import Attempt, Feedback, Preference, Query
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
@@ -67,6 +67,34 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     if len(preference) != rows:  # type: ignore[arg-type]  # several have a length
         raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")  # type: ignore[arg-type]  # likewise
     return np.stack([_read(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
+
+
+def timed(feedback: Feedback, now: float) -> Feedback:
+    """Return feedback with a time: its own, or else this one, in seconds since the epoch.
+
+    Raises:
+        DataError: It is no feedback.
+    """
+    if not isinstance(feedback, Feedback):
+        raise DataError(f"a batch of feedback is made of aamc_sdk.Feedback, not {feedback!r:.80}")
+    return feedback if feedback.time else attrs.evolve(feedback, time=now)
+
+
+def attempt_of(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
+    """Return the call whose figures came with feedback, or None where none came.
+
+    Raises:
+        DataError: A figure is no finite number of at least 0.
+    """
+    figures = {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens}
+    given = {name: value for name, value in figures.items() if value is not None}
+    if not given:
+        return None
+    for name, value in given.items():
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise DataError(f"{name} must be a finite number of at least 0, not {value!r:.80}")
+    n = 0  # the log gives it its number
+    return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
 
 
 def is_number(value: object) -> bool:

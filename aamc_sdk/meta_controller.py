@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import numpy as np
 
-from aamc_sdk.asking import PreferenceLike, Preferences, is_number, names_of, queries_of, query_of, weights_of
+from aamc_sdk.asking import PreferenceLike, Preferences, attempt_of, is_number, names_of, queries_of, query_of, timed, weights_of
 from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.closing import Door
 from aamc_sdk.deciding import decide
@@ -26,7 +25,7 @@ from aamc_sdk.log import Records
 from aamc_sdk.pseudonyms import is_key, pseudonym
 from aamc_sdk.requests import build_request
 from aamc_sdk.texts import check_name
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Preference, Query, new_ids
+from aamc_sdk.types import Decision, Feedback, Pool, Preference, Query, new_ids
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
@@ -298,7 +297,7 @@ class MetaController:
             StoreError: Its id is known with other content, the decision had no such candidate, or the controller is closed.
         """
         feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
-        attempt = _attempt(feedback, cost_usd, latency_ms, output_tokens)
+        attempt = attempt_of(feedback, cost_usd, latency_ms, output_tokens)
         with self._door:
             new = self.store.judged(feedback, attempt)
             if self.learner is not None:
@@ -321,13 +320,13 @@ class MetaController:
             StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
         """
         now = time.time()
-        timed = [_timed(feedback, now) for feedback in judgements]
+        given = [timed(feedback, now) for feedback in judgements]
         with self._door:
-            new = self.store.judged_all([(feedback, None) for feedback in timed])
+            new = self.store.judged_all([(feedback, None) for feedback in given])
             if self.learner is not None:
                 self.learner.wake()
             else:
-                for feedback in itertools.compress(timed, new):
+                for feedback in itertools.compress(given, new):
                     self._tell_learned(feedback)
         return new
 
@@ -443,23 +442,3 @@ def _alone(
 ) -> tuple[list[Query], list[str] | None]:
     """Return the batch that one query makes, and its decision's id where that was given."""
     return [query_of(query, user, session, needs)], None if decision_id is None else [decision_id]
-
-
-def _timed(feedback: Feedback, now: float) -> Feedback:
-    """Return feedback with a time."""
-    if not isinstance(feedback, Feedback):
-        raise DataError(f"a batch of feedback is made of aamc_sdk.Feedback, not {feedback!r:.80}")
-    return feedback if feedback.time else attrs.evolve(feedback, time=now)
-
-
-def _attempt(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
-    """Return the call whose figures came with feedback, or None where none came."""
-    figures = {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens}
-    given = {name: value for name, value in figures.items() if value is not None}
-    if not given:
-        return None
-    for name, value in given.items():
-        if not is_number(value) or not 0 <= value < math.inf:
-            raise DataError(f"{name} must be a finite number of at least 0, not {value!r:.80}")
-    n = 0  # the log gives it its number
-    return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
