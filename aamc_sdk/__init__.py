@@ -9,9 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest, Scores
     from aamc_sdk.config import option
-    from aamc_sdk.dataset import Dataset, Experience, Labels
+    from aamc_sdk.controller import MetaController
     from aamc_sdk.errors import AamcError
     from aamc_sdk.hookspecs import Component, hookimpl
     from aamc_sdk.interfaces import (
@@ -27,16 +26,32 @@ if TYPE_CHECKING:
         Store,
         Training,
     )
-    from aamc_sdk.meta_controller import MetaController
     from aamc_sdk.plugins import get_plugin_manager
-    from aamc_sdk.types import Attempt, Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+    from aamc_sdk.types import (
+        Attempt,
+        Candidate,
+        Dataset,
+        Decision,
+        Estimates,
+        Experience,
+        Feedback,
+        Labels,
+        Latency,
+        ModelSpec,
+        Outcomes,
+        Pool,
+        Preference,
+        Prices,
+        Query,
+        RoutingRequest,
+        Scores,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "batch": ("Estimates", "Outcomes", "RoutingRequest", "Scores"),
     "config": ("option",),
-    "dataset": ("Dataset", "Experience", "Labels"),
+    "controller": ("MetaController",),
     "errors": ("AamcError",),
     "hookspecs": ("Component", "hookimpl"),
     "interfaces": (
@@ -52,9 +67,26 @@ _HOMES = {
         "Store",
         "Training",
     ),
-    "meta_controller": ("MetaController",),
     "plugins": ("get_plugin_manager",),
-    "types": ("Attempt", "Candidate", "Decision", "Feedback", "Latency", "ModelSpec", "Pool", "Preference", "Prices", "Query"),
+    "types": (
+        "Attempt",
+        "Candidate",
+        "Dataset",
+        "Decision",
+        "Estimates",
+        "Experience",
+        "Feedback",
+        "Labels",
+        "Latency",
+        "ModelSpec",
+        "Outcomes",
+        "Pool",
+        "Preference",
+        "Prices",
+        "Query",
+        "RoutingRequest",
+        "Scores",
+    ),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

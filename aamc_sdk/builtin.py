@@ -8,19 +8,19 @@ from aamc_sdk.hookspecs import Component, hookimpl
 @hookimpl
 def aamc_rewards() -> list[Component]:
     """Offer the default reward."""
-    return [Component("linear", "aamc_sdk.rewards:LinearReward", "Quality, cheapness and quickness on the scales of the training data.")]
+    return [Component("linear", "aamc_sdk.routing.rewards:LinearReward", "Quality, cheapness and quickness on the scales of the training data.")]
 
 
 @hookimpl
 def aamc_model_pools() -> list[Component]:
     """Offer the default pool."""
-    return [Component("default", "aamc_sdk.pools:default_pool", "Seven models from small to very large, at public list prices.")]
+    return [Component("default", "aamc_sdk.routing.pools:default_pool", "Seven models from small to very large, at public list prices.")]
 
 
 @hookimpl
 def aamc_stores() -> list[Component]:
     """Offer the stores that need no server."""
     return [
-        Component("sqlite", "aamc_sdk.stores.sqlite:SqliteStore", "A file, durable by group commit; sqlite:PATH."),
-        Component("memory", "aamc_sdk.stores.memory:MemoryStore", "Nothing outlives the process; memory:."),
+        Component("sqlite", "aamc_sdk.log.sqlite:SqliteStore", "A file, durable by group commit; sqlite:PATH."),
+        Component("memory", "aamc_sdk.log.memory:MemoryStore", "Nothing outlives the process; memory:."),
     ]

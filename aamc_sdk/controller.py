@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import numpy as np
 
-from aamc_sdk.asking import PreferenceLike, Preferences, attempt_of, is_number, names_of, queries_of, query_of, timed, weights_of
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
-from aamc_sdk.closing import Door
-from aamc_sdk.deciding import decide
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
-from aamc_sdk.interfaces import Estimator, Reward, Router, Store
-from aamc_sdk.learner import Learner, learns
-from aamc_sdk.log import Records
-from aamc_sdk.pseudonyms import is_key, pseudonym
-from aamc_sdk.requests import build_request
-from aamc_sdk.texts import check_name
-from aamc_sdk.types import Decision, Feedback, Pool, Preference, Query, new_ids
+from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.routing import build_request, decide, find_pool
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, attempt_of, is_number, names_of, queries_of, query_of, timed, weights_of
+from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.learner import Learner, learns
+from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
+from aamc_sdk.serving.pseudonyms import is_key, pseudonym
+from aamc_sdk.types import Decision, Feedback, Pool, Query, Records, RoutingRequest, Scores, check_name, new_ids
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
-    from aamc_sdk.plugins import Plugins
 
 T = TypeVar("T")
 _THREADS = 32
@@ -43,61 +40,37 @@ class MetaController:
     store and closes it.
 
     Args:
-        pool: The candidates.
-        reward: Turns outcomes and a preference into utility.
-        router: Who decides.
-        store: The log; decisions are durable there before they are returned.
-        estimator: Describes queries, for routers that look at that.
-        preference: Of requests that give none.
-        seed: Draws follow from it and the decisions' ids.
-        plugins: Who hears of events; nobody when None.
-        router_name: What decisions call the router.
-        preferences: Preferences that requests may give by name, such as a run's calibrated ones.
-        typical: The candidates' mean quality, cost and latency ``[M, 3]``, for those without prices or figures.
-        user_key: Turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
+        components: The components to serve with; their store is closed where they cannot be used.
+        user_key: The key that turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Raises:
-        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty, or no key.
+        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty, or not a key.
     """
 
-    def __init__(
-        self,
-        *,
-        pool: Pool,
-        reward: Reward,
-        router: Router,
-        store: Store,
-        estimator: Estimator | None = None,
-        preference: PreferenceLike = None,
-        seed: int = 0,
-        plugins: Plugins | None = None,
-        router_name: str = "",
-        preferences: Mapping[str, Preference] | None = None,
-        typical: Floats | None = None,
-        user_key: str | bytes | None = None,
-    ) -> None:
+    def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
+        store, router = components.store, components.router
         if user_key is not None and not is_key(user_key):
             store.close()
             raise ConfigError("the key of user ids is a text or bytes, and not empty; give a long random one, or None to leave user ids as they are")
         if router.privileged:
             store.close()
-            name = router_name or type(router).__name__
+            name = components.router_name or type(router).__name__
             raise ConfigError(f"router {name!r} must know outcomes in advance: it is a yardstick and cannot decide requests; choose another")
-        self.pool = pool
-        self.reward = reward
+        self.pool = components.pool
+        self.reward = components.reward
         self.router = router
         self.store = store
-        self.estimator = estimator
-        self.preference = Preference.of(preference)
-        self._preference_given = preference is not None
-        self.seed = seed
-        self.router_name = router_name
-        self._preferences = dict(preferences or {})
-        self._typical = typical
+        self.estimator = components.estimator
+        self.preference = components.preference
+        self._preference_given = components.preference_given
+        self.seed = components.seed
+        self.router_name = components.router_name
+        self._preferences = dict(components.preferences)
+        self._typical = components.typical
         self._user_key = user_key
-        self._plugins = plugins
-        self._heard = set() if plugins is None else {event for event in ("aamc_decided", "aamc_learned") if plugins.hears(event)}
-        self._door = Door()
+        self._plugins = components.plugins
+        self._heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.hears(event)}
+        self._door = CloseGuard()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
         router.serve(store, self._known_as)
@@ -114,23 +87,23 @@ class MetaController:
         plugins: Plugins | None = None,
         user_key: str | bytes | None = None,
     ) -> MetaController:
-        """Return a controller with what a run trained.
+        """Return a controller with the components that a run trained.
 
         Args:
             run: The run's folder.
-            router: Which of its routers, or the options of another one with a ``name``, such as a canary of two; the one that it is about when None.
+            router: The name of one of the run's routers, or the options of another one with a ``name``, such as a canary of two;
+                the run's own when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
-            seed: Draws follow from it; the run's own when None.
+            seed: The seed of the draws; the run's own when None.
             plugins: The installed ones when None.
-            user_key: Turns user ids into pseudonyms; None leaves them.
+            user_key: The key that turns user ids into pseudonyms; None leaves them.
 
         Raises:
             CheckpointError: There is no such run, it has no such router, or it is damaged.
             StoreError: The log cannot be opened.
         """
-        from aamc_sdk.assembling import parts_of_run
-
-        return cls(**parts_of_run(run, router, store, seed, plugins), user_key=user_key)
+        components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed)
+        return cls(components, user_key=user_key)
 
     @classmethod
     def build(
@@ -146,23 +119,24 @@ class MetaController:
         plugins: Plugins | None = None,
         user_key: str | bytes | None = None,
     ) -> MetaController:
-        """Return a controller of untrained parts; the reward's scales come from the pool's own figures.
+        """Return a controller of untrained components; the reward's scales come from the pool's own figures.
 
         Args:
             router: A router's name, or its options with a ``name``.
-            estimator: Likewise; None for none.
+            estimator: An estimator's name, or its options with a ``name``; None for none.
             pool: A pool, its name or its YAML file.
             reward: A reward's name, or its options with a ``name``.
             store: The log's URL.
-            preference: Of requests that give none.
-            seed: All randomness follows from it.
+            preference: The preference of requests that give none.
+            seed: The seed of all randomness.
             plugins: The installed ones when None.
-            user_key: Turns user ids into pseudonyms; None leaves them.
+            user_key: The key that turns user ids into pseudonyms; None leaves them.
         """
-        from aamc_sdk.assembling import parts_by_name
-
+        plugins = plugins or get_plugin_manager()
         named = {"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed}
-        return cls(**parts_by_name(named, pool, store, plugins), user_key=user_key)
+        candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
+        components = make_components(ServingSettings.of(named), plugins, pool=candidates, store=store, preference_given=preference is not None)
+        return cls(components, user_key=user_key)
 
     @classmethod
     def from_file(
@@ -174,25 +148,19 @@ class MetaController:
         plugins: Plugins | None = None,
         user_key: str | bytes | None = None,
     ) -> MetaController:
-        """Return a controller of untrained parts, as a configuration file names them.
+        """Return a controller of untrained components, as a configuration file names them.
 
         Args:
-            path: The file: one of ours, or of vLLM Semantic Router. Its keys without effect are reported by name.
-            decision: Of several decisions of the latter, whose algorithm and models to take; the first that learns when None.
+            path: A configuration file: ours, or one of another system that a plugin reads. Keys without effect are named in a warning.
+            decision: The name of one of a foreign file's configurations; the first usable one when None.
             store: The log's URL.
             plugins: The installed ones when None.
-            user_key: Turns user ids into pseudonyms; None leaves them.
+            user_key: The key that turns user ids into pseudonyms; None leaves them.
 
         Raises:
-            ConfigError: The file cannot be used.
+            ConfigError: The file cannot be used, or names no router.
         """
-        from aamc_sdk.config_files import read_parts
-
-        parts = read_parts(path, decision)
-        try:
-            return cls.build(**parts, store=store, plugins=plugins, user_key=user_key)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        return cls(components_from_file(path, plugins or get_plugin_manager(), decision=decision, store=store), user_key=user_key)
 
     def route(
         self,

@@ -86,6 +86,11 @@ def aamc_stores() -> list[Component]:  # type: ignore[empty-body]  # a specifica
 
 
 @hookspec
+def aamc_config_formats() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer formats of other systems' configuration files: classes of :class:`aamc_sdk.interfaces.ConfigFormat`."""
+
+
+@hookspec
 def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specification
     """Offer commands: ``click.Command`` objects, placed by their name's path."""
 

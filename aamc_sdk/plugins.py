@@ -35,6 +35,7 @@ KINDS = {
     "agent": "aamc_agents",
     "orchestrator": "aamc_orchestrators",
     "store": "aamc_stores",
+    "config_format": "aamc_config_formats",
     "command": "aamc_commands",
 }
 """Each kind of component and the hook that announces it."""

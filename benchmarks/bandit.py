@@ -16,13 +16,9 @@ from aamc_bandit.evidence import Place
 from aamc_bandit.thompson import Thompson
 from aamc_bench.speed.clock import least_call_us
 
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
-from aamc_sdk.dataset import Experience
-from aamc_sdk.draw import draw
 from aamc_sdk.interfaces import Services
-from aamc_sdk.requests import build_request, expected_cost, expected_latency
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost, expected_latency
+from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 CANDIDATES = 10
 USERS = (10, 100_000)

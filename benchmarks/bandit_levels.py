@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aamc_experiments.data import split_rows
 
-from aamc_sdk.batch import Estimates
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Dataset, Experience, question, split_rows
-from aamc_sdk.deciding import decide
 from aamc_sdk.interfaces import Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Feedback, Query
+from aamc_sdk.routing import LinearReward, build_request, decide
+from aamc_sdk.types import Dataset, Estimates, Experience, Feedback, Query, question
 
 USERS, TASTES = 100, (0.1, 0.3)
 SEEDS = {"choose": range(5), "report": range(100, 106)}

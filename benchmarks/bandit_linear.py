@@ -15,12 +15,9 @@ import numpy as np
 from aamc_bandit.linear import LinearThompson
 from aamc_bench.speed.clock import cpu_and_wall_s, least_call_us
 
-from aamc_sdk.batch import Estimates, RoutingRequest
-from aamc_sdk.dataset import Experience
 from aamc_sdk.interfaces import Services
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query, RoutingRequest
 
 CANDIDATES, CATEGORIES, EMBEDDING = 10, 8, 256
 REPEATS, CALLS, HEARD = 15, 200, 2000

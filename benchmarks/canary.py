@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from aamc_bandit.trial import Judgement, terms
+from aamc_experiments.off_policy import ENOUGH, log_wealth
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.betting import ENOUGH, log_wealth
+from aamc_sdk.types import Floats
 
 CASES: dict[str, dict[str, Any]] = {
     "alike, half": {"share": 0.5, "difference": 0.0},

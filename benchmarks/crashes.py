@@ -24,18 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk import learner
-from aamc_sdk.batch import RoutingRequest, Scores
-from aamc_sdk.dataset import Experience
-from aamc_sdk.files import read_json, write_json
+from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, Router, Store
-from aamc_sdk.learner import Learner
-from aamc_sdk.meta_controller import MetaController
-from aamc_sdk.part_state import state_of
-from aamc_sdk.stores.memory import MemoryStore
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
-from aamc_sdk.testing.world import POOL, make_dataset, make_reward
+from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
+from aamc_sdk.serving import Learner, learner, state_of
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.testing import POOL, make_dataset, make_reward
+from aamc_sdk.types import Experience, RoutingRequest, Scores
 
 THREADS = 8
 LONGEST_LIFE_SECONDS = 0.4

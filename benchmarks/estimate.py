@@ -26,6 +26,11 @@ import numpy as np
 import torch
 import transformers
 from aamc_bench.samples import Sample
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import read_settings
+from aamc_experiments.setup import make_world
 from aamc_tce.config import TCEConfig
 from aamc_tce.embedder import BATCH_SIZE, Embedder
 from aamc_tce.encoder import Encoder, resolve
@@ -33,16 +38,10 @@ from aamc_tce.estimator import TaskComplexityEstimator
 from aamc_tce.runtime import serving
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.experiment import Experiment
-from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import read_settings
-from aamc_sdk.world import make_world
+from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Floats
 
 RUNTIMES = ("torch", "onnx", "onnx-int8")
 SIZES: Mapping[str, Callable[[], Any]] = {
@@ -166,7 +165,7 @@ def judged(runtime: str, seed: int, preset: str) -> tuple[dict[str, Floats], Sam
     settings = read_settings(choices | {"preset": preset, "seed": seed})
     with tempfile.TemporaryDirectory() as folder:
         Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
-        run = Run.open(Path(folder) / "run")
+        run = RunFolder.open(Path(folder) / "run")
         lent = run.services(plugins)
         sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), lent.reward, settings.evaluation, seed)
         test, estimator = make_world(settings, plugins).splits["test"], run.estimator(plugins, lent)

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.settings import read_settings
 from aamc_tce.config import TCEConfig
 from aamc_tce.embedder import BATCH_SIZE
 from aamc_tce.encoder import Encoder
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.settings import read_settings
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -19,13 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Records
-from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Records
 
 THREADS, PROCESSES, EACH = 32, 4, 1000
 DECISIONS = 2000

@@ -20,8 +20,7 @@ import numpy as np
 
 from aamc_sdk import Dataset, Estimator, Pool, Query, Services, Training, get_plugin_manager
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
 
 TRAINING_ROWS, TEXTS, WARM_UP = 500, 300, 20
 CHARACTERS = 200

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk import DatasetFormat, ModelSpec, Pool, Services, get_plugin_manager
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 
 FORMATS = ("llmrouter", "routellm", "routerarena")
 RUNS = 7

@@ -22,12 +22,11 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.off_policy import Choices, estimate, refusal
 
 from aamc_sdk import Services, get_plugin_manager
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.off_policy import Choices, estimate, refusal
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.types import Floats
 
 LOGGING = ("uniform", "epsilon 0.3", "epsilon 0.05")
 TARGETS = ("best single", "contextual", "a tenth elsewhere")

@@ -18,12 +18,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+from aamc_experiments.off_policy import Choices, Figure, estimate, figures_of, interval, refusal
 
-from aamc_sdk.batch import Floats, Outcomes
-from aamc_sdk.evaluation.betting import interval
-from aamc_sdk.evaluation.figures import Figure, figures_of
-from aamc_sdk.evaluation.off_policy import Choices, estimate, refusal
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Floats, Outcomes
 
 SIZES, SIGMAS = (100, 200, 1000), (0.0, 1.0, 1.5, 2.0)
 COST_USD, LATENCY_MS = np.geomspace(1.0, 0.05, 7), np.geomspace(0.1, 1.0, 7)

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_experiments.evaluation import Resampling, known_interval
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.measures import summarise
@@ -36,10 +37,8 @@ from aamc_puppeteer.tasks import Task
 
 from aamc_sdk import Agent, Services, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.files import plain
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.storage import plain
 
 RESAMPLES = 1000
 PIPELINES = 5

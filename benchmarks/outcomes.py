@@ -24,23 +24,21 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_bench.samples import Sample
+from aamc_experiments.data import split_rows
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.measurement import describe, play
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import read_settings
+from aamc_experiments.setup import make_world
+from aamc_experiments.target_preferences import Target, calibrate
 
 from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
-from aamc_sdk.batch import Floats
-from aamc_sdk.calibration import Target, calibrate
-from aamc_sdk.dataset import question, split_rows
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.experiment import Experiment
-from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import default_pool
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import read_settings
-from aamc_sdk.world import make_world
+from aamc_sdk.routing import LinearReward, build_request, default_pool
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Floats, question
 
 Splits = dict[str, Dataset]
 FORMATS = {"llmrouter": "llmrouter", "routellm/mmlu": "routellm", "routellm/gsm8k": "routellm", "routerarena": "routerarena"}
@@ -145,7 +143,7 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
-        run = Run.open(Path(folder) / "run")
+        run = RunFolder.open(Path(folder) / "run")
         comparison = Comparison.load(run.folder / "decisions.npz")
         reward = run.services(plugins).reward
         sample = Sample.of(comparison, reward, settings.evaluation, seed)
@@ -159,7 +157,7 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
     return {"seed": seed, **result, "routers": routers, "above_knn": above}
 
 
-def calibrated_figures(run: Run, plugins: Plugins) -> dict[str, Any]:
+def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     """Calibrate for a quality floor on validation rows, and return what comes of it on test rows."""
     preference = calibrate(run, plugins, Silence(), Target("quality-floor", FLOOR)).preference
     world, lent = make_world(run.settings, plugins), run.services(plugins)

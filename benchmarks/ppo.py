@@ -21,17 +21,13 @@ import numpy as np
 from aamc_environments.queue import QueueEnvironment, QueueOptions
 from aamc_environments.sampling import sample_queries
 from aamc_environments.world import read_world
+from aamc_experiments.evaluation import hypervolume, lattice, sweep
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import configure, parse_yaml
-from aamc_sdk.evaluation.multi_objective import hypervolume
-from aamc_sdk.evaluation.preferences import lattice, sweep
-from aamc_sdk.features import encode_queries
-from aamc_sdk.pools import default_pool
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, build_request, default_pool, encode_queries
+from aamc_sdk.types import Floats
 
 STEPS, PER_PREFERENCE = 60, 48
 FIGURES = ("reward", "quality", "cost_usd", "latency_ms")

@@ -15,7 +15,7 @@ import numpy as np
 from aamc_environments.single import standalone
 
 from aamc_sdk import Preference, RoutingRequest, get_plugin_manager
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 STREAMS, STEPS = 512, 200
 Policy = Callable[[RoutingRequest], Any]

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_experiments.settings import read_settings
 
 from aamc_sdk import MetaController, builtin
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
-from aamc_sdk.checkpoints import save_part
 from aamc_sdk.errors import (
     AamcError,
     CheckpointError,
@@ -35,13 +34,26 @@ from aamc_sdk.errors import (
 )
 from aamc_sdk.hookspecs import Component, hookimpl
 from aamc_sdk.interfaces import Estimator, Router
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.runs import Run
-from aamc_sdk.services import services
-from aamc_sdk.settings import read_settings
-from aamc_sdk.stores import open_store
-from aamc_sdk.types import Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.serving import Run, services
+from aamc_sdk.storage import save_part
+from aamc_sdk.types import (
+    Decision,
+    Estimates,
+    Feedback,
+    Floats,
+    Latency,
+    ModelSpec,
+    Outcomes,
+    Pool,
+    Preference,
+    Prices,
+    Query,
+    RoutingRequest,
+    Scores,
+)
 
 POOL = Pool(
     (

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk import Component, Dataset, DatasetFormat, Estimates, Estimator, Query, Router, Scores, hookimpl, option
-from aamc_sdk.files import read_json, write_json
+from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import TableEnvironment, make_dataset
 
 

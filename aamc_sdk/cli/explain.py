@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.main import plugins_of
 from aamc_sdk.cli.options import JSON
 
 
@@ -18,11 +18,11 @@ from aamc_sdk.cli.options import JSON
 @click.pass_context
 def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, as_json: bool) -> None:
     """Say why the decision ID was made."""
-    from aamc_sdk.assembling import parts_of_run
     from aamc_sdk.cli.output import show_explanation
-    from aamc_sdk.meta_controller import MetaController
+    from aamc_sdk.controller import MetaController
+    from aamc_sdk.serving.loading import load_components
 
-    parts = parts_of_run(run, None, store, None, plugins_of(ctx), existing=True)  # looking for a decision makes no log
-    with MetaController(**parts) as controller:
+    components = load_components(run, plugins_of(ctx), store=store, existing_store=True)  # looking for a decision makes no log
+    with MetaController(components) as controller:
         explanation = controller.explain(decision_id)
     show_explanation(explanation, as_json)

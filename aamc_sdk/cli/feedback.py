@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.main import plugins_of
 from aamc_sdk.cli.options import JSON
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.stores.exchange import Entry
-    from aamc_sdk.stores.ledger import LedgerStore
+    from aamc_sdk.log import Entry, LedgerStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LINES_AT_ONCE = 1000
@@ -34,8 +33,8 @@ def log_options(function: F) -> F:
 @contextmanager
 def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = True) -> Iterator[Store]:
     """Open the log that the options name."""
-    from aamc_sdk.runs import Run
-    from aamc_sdk.stores import open_store
+    from aamc_sdk.log import open_store
+    from aamc_sdk.serving import Run
 
     store = open_store(url or Run.open(run).store_url, plugins_of(ctx), existing=existing)
     try:
@@ -46,7 +45,7 @@ def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = 
 
 def _ledger(store: Store) -> LedgerStore:
     """Return a store as one whose entries can be read and added as they are kept."""
-    from aamc_sdk.stores.ledger import LedgerStore
+    from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):
         raise StoreError(f"the store {store.url} keeps its log in a way of its own, and cannot be exported or imported")
@@ -106,8 +105,8 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 @click.pass_context
 def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None:
     """Write the log as JSON Lines to FILE, or to standard output: decisions, attempts and feedback in their order."""
-    from aamc_sdk.files import replacing
-    from aamc_sdk.stores.exchange import line_of
+    from aamc_sdk.log import line_of
+    from aamc_sdk.storage import replacing
 
     written = 0
     with _opened(ctx, run, store) as log, nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing(file) as out:
@@ -155,7 +154,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
 
 def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
     """Yield entries with the numbers of their lines, many at once, and why the line after the last of them cannot be read."""
-    from aamc_sdk.stores.exchange import entry_of
+    from aamc_sdk.log import entry_of
 
     numbered = ((number, line) for number, line in enumerate(source, 1) if line.strip())
     while batch := list(itertools.islice(numbered, _LINES_AT_ONCE)):
@@ -178,7 +177,7 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 def forget(ctx: click.Context, user: str, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user from the log: who asked, in which session, and what. Routers learn the rest again."""
     from aamc_sdk.cli.output import write_json_line
-    from aamc_sdk.pseudonyms import pseudonym, read_key
+    from aamc_sdk.serving.pseudonyms import pseudonym, read_key
 
     known_as = user if user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:

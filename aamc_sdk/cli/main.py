@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 COMMANDS = {
-    "run": "Train what needs training, compare with every baseline, and report.",
-    "train": "Train a router, an estimator or an orchestrator.",
-    "evaluate": "Compare a run's routers on other data, or by a log.",
-    "calibrate": "Find the preference at which a run's router meets a target.",
     "route": "Decide who should answer one query, and say why.",
     "explain": "Say why a decision was made.",
     "feedback": "Tell a router what came of its decisions.",

@@ -1,67 +1,23 @@
-"""What commands print: one JSON document to standard output, or tables for people."""
+"""Output of commands: one JSON document to standard output, or tables for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.files import to_json
-
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
-COLUMNS = (
-    ("success_rate", "success, %", 100, ".1f"),
-    ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
-    ("mean_latency_ms", "latency, ms", 1, ",.0f"),
-    ("efficiency", "efficiency", 1, ".2f"),
-    ("mean_reward", "reward", 1, ".3f"),
-    ("aiq", "AIQ", 1, ".3f"),
-    ("expected_utility", "utility", 1, ".3f"),
-)
-"""Each column's metric, heading, factor and format."""
 PIPE_WIDTH = 120
 """Columns of text where nobody says otherwise and output goes to no terminal."""
 
 
 def write_json_line(document: Any) -> None:
     """Write one JSON document to standard output."""
+    from aamc_sdk.storage import to_json
+
     click.echo(to_json(document))
-
-
-def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None:
-    """Show a comparison: the JSON itself, or a table with each figure's 95% interval below it."""
-    if as_json:
-        write_json_line(metrics)
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    data = metrics["data"]
-    weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
-    title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
-    note = "\n".join(_notes(data)) or None
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
-    table.add_column("router", no_wrap=True)
-    for _, heading, _, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, row in metrics["routers"].items():
-        cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
-        table.add_row(name, *cells, style="bold" if name == router else None)
-    console().print(table)
-
-
-def _notes(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the reader of a table has to know of its data."""
-    if data.get("cost_note"):
-        yield data["cost_note"]
-    if data.get("split") in ("train", "validation"):
-        yield f"These are the run's {data['split']} rows, which it was trained on: they say nothing of other questions."
-    if data.get("dropped"):
-        yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
@@ -75,79 +31,6 @@ def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
 
     found = Console(markup=False, stderr=stderr)
     return found if found.is_terminal else Console(markup=False, stderr=stderr, width=width)
-
-
-def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:
-    from rich.text import Text
-
-    value, interval = row.get(key), (row.get("ci95") or {}).get(key)
-    if value is None:
-        return "-"
-    text = format(factor * value, form)
-    if interval is None or None in interval:
-        return text
-    low, high = (format(factor * bound, form) for bound in interval)
-    return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
-
-
-LOG_COLUMNS = (
-    ("quality", "quality", 1, ".3f"),
-    ("cost_usd", "USD / 1k", 1000, ".3g"),
-    ("latency_ms", "latency, ms", 1, ",.0f"),
-    ("utility", "utility", 1, ".3f"),
-)
-"""Each column's figure, heading, factor and format."""
-LOGGED = "(as logged)"
-
-
-def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
-    """Show what routers would have earned: the JSON itself, or a table of the doubly robust estimates."""
-    if as_json:
-        write_json_line(document)
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    decisions, routers = document["decisions"], document["routers"]
-    title = f"{document['log']}: {decisions['counted']} decisions that count; doubly robust estimates"
-    refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
-    warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
-    note = "\n".join((*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))) or None
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
-    table.add_column("router", no_wrap=True)
-    for heading in ("worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row(
-        LOGGED, str(decisions["counted"]), *(_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS), ""
-    )
-    for name, row in routers.items():
-        found = {key: (row[key] or {}).get("doubly_robust") for key, _, _, _ in LOG_COLUMNS}
-        cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
-        worth = "-" if row["refused"] else f"{row['n_eff']:.0f}"
-        table.add_row(name, worth, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
-    console().print(table)
-
-
-def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, key: str = "value") -> str | Text:
-    if found is None:
-        return "-"
-    interval = "ci95" if key == "value" else f"{key}_ci95"
-    return _cell({"figure": found[key], "ci95": {"figure": found[interval]}}, "figure", factor, form)
-
-
-def show_profile(document: Mapping[str, Any]) -> None:
-    """Show on standard error where the time went: stages, then the hottest functions."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    shown = console(stderr=True)
-    for rows, heading in (("stages", "stage"), ("functions", "function, without what it calls")):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in (heading, "seconds", "share, %"):
-            table.add_column(column, justify="left" if column == heading else "right")
-        for row in document[rows]:
-            table.add_row(str(next(iter(row.values()))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
-        shown.print(table)
 
 
 def show_explanation(explanation: Any, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.main import plugins_of
 from aamc_sdk.cli.options import JSON
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from aamc_sdk.cli.output import console
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -16,6 +18,8 @@ class Terminal:
     """A bar a stage, with the figures that the stage reports beside it; a context manager."""
 
     def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         stage, figures = (TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[figures]}"))
         self._bars = Progress(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures, console=console(stderr=True))
         self._task: TaskID | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli.main import plugins_of
 from aamc_sdk.cli.options import JSON, PREFERENCE
 
 
@@ -22,7 +22,7 @@ def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_j
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """
     from aamc_sdk.cli.output import show_explanation
-    from aamc_sdk.meta_controller import MetaController
+    from aamc_sdk.controller import MetaController
 
     if not text.strip():  # an application's query may be empty beside an image, but a person forgot something
         raise click.UsageError(f"TEXT must not be empty, as {text!r} is")

@@ -14,14 +14,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
 from aamc_sdk.errors import PreferenceError
-from aamc_sdk.explain_words import OBJECTIVES, in_words
-from aamc_sdk.files import plain
+from aamc_sdk.explain.wording import OBJECTIVES, in_words
 from aamc_sdk.interfaces import Reward, Router
-from aamc_sdk.log import Record
-from aamc_sdk.requests import recorded_request
-from aamc_sdk.types import Pool, Preference
+from aamc_sdk.routing import recorded_request
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20
 """Points on each side of the simplex toward which a flip is looked for."""
@@ -35,7 +33,7 @@ Wins = Callable[[Floats], NDArray[np.bool_]]
 
 
 @attrs.frozen
-class View:
+class CandidateView:
     """A candidate as the router saw it; figures are NaN where unknown.
 
     Attributes:
@@ -71,13 +69,13 @@ class Explanation:
     """
 
     record: Record
-    candidates: tuple[View, ...]
+    candidates: tuple[CandidateView, ...]
     greatest: str
     runner_up: str | None
     lost_on: str | None
     flip_preference: Preference | None
 
-    def view(self, name: str) -> View:
+    def view(self, name: str) -> CandidateView:
         """Return a candidate's view."""
         return next(view for view in self.candidates if view.name == name)
 
@@ -168,9 +166,9 @@ def _lost_on(differences: Floats) -> str | None:
     return OBJECTIVES[most] if differences[most] > 0 else None
 
 
-def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Floats) -> View:
+def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Floats) -> CandidateView:
     name = record.candidates[m]
-    return View(
+    return CandidateView(
         name=name,
         quality=float(expected.known_quality[0, m]),
         cost_usd=float(expected.cost_usd[0, m]),

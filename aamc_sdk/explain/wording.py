@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aamc_sdk.batch import Estimates
+from aamc_sdk.types import Estimates
 
 if TYPE_CHECKING:
-    from aamc_sdk.explain import Explanation, View
+    from aamc_sdk.explain.explanation import CandidateView, Explanation
 
 OBJECTIVES = ("quality", "cost", "latency")
 """The objectives, in the order of a preference's weights."""
@@ -49,7 +49,7 @@ def _chosen(explanation: Explanation) -> str:
     return f"{decision.candidate} {how}{_expectations(view)}."
 
 
-def _expectations(view: View) -> str:
+def _expectations(view: CandidateView) -> str:
     parts = [
         "" if math.isnan(view.quality) else f"quality {view.quality:.3f}",
         "" if math.isnan(view.cost_usd) else f"cost ${view.cost_usd:.3g}",

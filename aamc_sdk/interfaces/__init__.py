@@ -6,6 +6,7 @@ M candidates, n streams.
 """
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
+from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
 from aamc_sdk.interfaces.parts import NoOptions, Part, Progress, Services, Silence, Training
 from aamc_sdk.interfaces.routing import Estimator, Reward, Router
@@ -15,9 +16,11 @@ __all__ = [
     "Agent",
     "AgentOutput",
     "Budget",
+    "ConfigFormat",
     "DatasetFormat",
     "Environment",
     "Estimator",
+    "ForeignSettings",
     "NoOptions",
     "Orchestrator",
     "Part",

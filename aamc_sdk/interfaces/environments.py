@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from aamc_sdk.batch import Floats, RoutingRequest
-    from aamc_sdk.dataset import Dataset
+    from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 
 class RoutingStreams(Protocol):

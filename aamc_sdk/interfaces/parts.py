@@ -12,12 +12,10 @@ import attrs
 from aamc_sdk.errors import ConfigError, one_of
 
 if TYPE_CHECKING:
-    from aamc_sdk.batch import RoutingRequest
-    from aamc_sdk.dataset import Dataset
     from aamc_sdk.interfaces.agents import AgentOutput
     from aamc_sdk.interfaces.environments import Environment
     from aamc_sdk.interfaces.routing import Reward
-    from aamc_sdk.types import Candidate, Pool
+    from aamc_sdk.types import Candidate, Dataset, Pool, RoutingRequest
 
 
 @attrs.frozen(kw_only=True)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from aamc_sdk.interfaces.parts import Part, Services, Training
 
 if TYPE_CHECKING:
-    from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
-    from aamc_sdk.dataset import Experience
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Pool, Query
+    from aamc_sdk.types import Estimates, Experience, Floats, Outcomes, Pool, Query, RoutingRequest, Scores
 
 
 class Reward(Part):

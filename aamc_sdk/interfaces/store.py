@@ -10,9 +10,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.parts import NoOptions
 
 if TYPE_CHECKING:
-    from aamc_sdk.dataset import Experience
-    from aamc_sdk.log import Record, View
-    from aamc_sdk.types import Attempt, Feedback
+    from aamc_sdk.types import Attempt, Experience, Feedback, Record, View
 
 
 class Store(abc.ABC):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from aamc_sdk.stores.records import FEEDBACK, Row
+from aamc_sdk.log.rows import FEEDBACK, Row
 
 
 class Excerpt:
-    """A ledger (see :class:`aamc_sdk.stores.rules.Ledger`) of some decisions and all that the rules ask of them.
+    """A ledger (see :class:`aamc_sdk.log.Ledger`) of some decisions and all that the rules ask of them.
 
     Args:
         placed: Entries that have their place, in log order: the decisions, their attempts, and the feedback whose ids are written.

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from aamc_sdk.batch import Estimates
-from aamc_sdk.dataset import Experience
-from aamc_sdk.log import Record
-from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
+from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
 
 
 def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int, follows: str | None = None) -> Experience:

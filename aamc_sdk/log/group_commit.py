@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.stores.rules import Ledger, Write
+from aamc_sdk.log.rules import Ledger, Write
 
 T = TypeVar("T")
 MOST_PER_GROUP = 1024

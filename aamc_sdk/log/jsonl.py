@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
-from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, record_from
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, record_from
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
 
 T = TypeVar("T")

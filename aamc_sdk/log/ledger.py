@@ -8,11 +8,10 @@ from typing import TypeVar
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Record
-from aamc_sdk.stores.exchange import Entry
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, forgotten_as, unspoken
-from aamc_sdk.stores.rules import Ledger, Write, append, append_feedback
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.rows import DECISION, FEEDBACK, Row, StoreOptions, attempt_row, decision_row, feedback_from, forgotten_as, unspoken
+from aamc_sdk.log.rules import Ledger, Write, append, append_feedback
+from aamc_sdk.types import Attempt, Feedback, Record
 
 T = TypeVar("T")
 MOST_VIEWS = 8

@@ -6,14 +6,12 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log import Record, Records, View
-from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.stores.lists import Lists
-from aamc_sdk.stores.records import Row
-from aamc_sdk.stores.rules import Write, append_feedback
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.memory_ledger import Lists
+from aamc_sdk.log.rows import Row
+from aamc_sdk.log.rules import Write, append_feedback
+from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, View
 
 T = TypeVar("T")
 

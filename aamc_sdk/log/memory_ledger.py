@@ -12,10 +12,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from aamc_sdk.dataset import Experience
-from aamc_sdk.log import Record, Records, View
-from aamc_sdk.stores.joining import experience_of
-from aamc_sdk.stores.records import (
+from aamc_sdk.log.experience import experience_of
+from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
@@ -29,7 +27,7 @@ from aamc_sdk.stores.records import (
     record_from,
     without_text,
 )
-from aamc_sdk.types import Feedback
+from aamc_sdk.types import Experience, Feedback, Record, Records, View
 
 Key = tuple[str, str]
 """An entry's kind and id."""
@@ -51,7 +49,7 @@ class Unread:
 
 
 class Lists:
-    """A ledger (see :class:`aamc_sdk.stores.rules.Ledger`); positions are places in a list.
+    """A ledger (see :class:`aamc_sdk.log.Ledger`); positions are places in a list.
 
     Attributes:
         held: What waits for its decision, in the order in which it came.

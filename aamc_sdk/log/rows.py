@@ -16,12 +16,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreError
-from aamc_sdk.files import plain, to_json
-from aamc_sdk.log import Record
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.storage import plain, to_json
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
 _FLOAT32 = np.dtype("<f4")

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from aamc_sdk.errors import StoreError, nearest, one_of
-from aamc_sdk.stores.records import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")

@@ -20,16 +20,15 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.config import option
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Record, View
-from aamc_sdk.stores.excerpt import Excerpt
-from aamc_sdk.stores.group_commit import GroupCommit, carry_out
-from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.stores.records import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
-from aamc_sdk.stores.rules import Write
-from aamc_sdk.stores.sqlite_file import connect, snapshot, transaction, write_ahead
+from aamc_sdk.log.excerpt import Excerpt
+from aamc_sdk.log.experience import join
+from aamc_sdk.log.group_commit import GroupCommit, carry_out
+from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.rows import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
+from aamc_sdk.log.rules import Write
+from aamc_sdk.log.sqlite_file import connect, snapshot, transaction, write_ahead
+from aamc_sdk.types import Experience, Record, View
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -9,10 +9,8 @@ from numbers import Real
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, PreferenceError
-from aamc_sdk.texts import as_names
-from aamc_sdk.types import Attempt, Feedback, Preference, Query
+from aamc_sdk.types import Attempt, Feedback, Floats, Preference, Query, as_names
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
-from aamc_sdk.draw import draw
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.types import Decision, Preference
+from aamc_sdk.routing.draw import draw
+from aamc_sdk.types import Decision, Floats, Preference, RoutingRequest, Scores
 
 
 def decide(request: RoutingRequest, scores: Scores, ids: Sequence[str], *, router: str, sample: bool, seed: int) -> list[Decision]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.errors import PluginError, one_of
+from aamc_sdk.types import Floats, RoutingRequest, Scores
 
 _CERTAIN = np.ones(1)
 """The propensity of what is not drawn."""

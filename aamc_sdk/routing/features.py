@@ -16,10 +16,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.requests import token_counts
-from aamc_sdk.types import Candidate, ModelSpec, Pool, Query
+from aamc_sdk.routing.requests import token_counts
+from aamc_sdk.types import Candidate, Estimates, Floats, ModelSpec, Outcomes, Pool, Query, RoutingRequest
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
 """The first features of a query; its category probabilities follow."""

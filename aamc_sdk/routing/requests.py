@@ -9,9 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
-from aamc_sdk.log import Record
-from aamc_sdk.types import Candidate, Pool, Query
+from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, Query, Record, RoutingRequest
 
 T = TypeVar("T", bound=np.generic)
 _BOTH = np.ones(2)

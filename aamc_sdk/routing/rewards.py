@@ -13,11 +13,10 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from aamc_sdk.arithmetic import ROUNDING, read_only
-from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.errors import CheckpointError, PreferenceError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, read_only
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import threading
 from aamc_sdk.errors import StoreError
 
 
-class Door:
+class CloseGuard:
     """Separates the work of many threads from an end that must come after all of it.
 
     Work is done inside: ``with door: ...``, which raises StoreError where the door is closed; the work has not begun then.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Part, Router
-from aamc_sdk.log import View
-from aamc_sdk.part_state import restore, state_name, state_of
+from aamc_sdk.serving.snapshots import restore, state_name, state_of
+from aamc_sdk.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,85 +1,178 @@
-"""What a controller is put together from: the parts that a run trained, or untrained ones by their names."""
+"""The components that a controller serves with: loaded from a run, or made from names."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aamc_sdk import plugins as installed
-from aamc_sdk.interfaces import Reward
-from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import find_pool
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.services import bare_services, services
-from aamc_sdk.settings import read_settings
-from aamc_sdk.stores import open_store
-from aamc_sdk.types import Pool, Query
+import attrs
 
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, find_format, load_yaml
+from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.interfaces import Estimator, Reward, Router, Store
+from aamc_sdk.log import open_store
+from aamc_sdk.routing import build_request, find_pool
+from aamc_sdk.serving.run import Run
+from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.types import Floats, Pool, Preference, Query
+
+if TYPE_CHECKING:
+    from aamc_sdk.plugins import Plugins
+
+logger = logging.getLogger(__name__)
 TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
-"""What a reward's scales are taken from where there are no training data."""
+"""The query whose costs set the reward's scales where there are no training data."""
 
 
-def parts_of_run(
-    run: str | Path,
-    router: str | Mapping[str, Any] | None,
-    store: str | None,
-    seed: int | None,
-    plugins: Plugins | None,
-    *,
-    existing: bool = False,
-) -> dict[str, Any]:
-    """Return what :class:`aamc_sdk.MetaController` is made with from a run.
+@attrs.frozen(kw_only=True)
+class ServedComponents:
+    """The components that a controller serves with.
 
-    Its ``load`` has the other arguments; ``existing`` is that of :func:`aamc_sdk.stores.open_store`.
+    Attributes:
+        pool: The candidates.
+        reward: Turns outcomes and a preference into utility.
+        router: Scores the candidates.
+        store: The decision log.
+        estimator: Describes queries; None for none.
+        preference: The preference of requests that give none.
+        preference_given: Whether the application chose that preference.
+        seed: The seed of the draws.
+        plugins: The plugins that receive events; None for none.
+        router_name: The router's name in decisions.
+        preferences: Preferences that requests may give by name, such as a run's calibrated ones.
+        typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
-    opened, plugins = Run.open(run), plugins or installed.get_plugin_manager()
-    lent = opened.services(plugins)
-    if isinstance(router, Mapping):
-        new = read_settings({"router": router}).router
-        name, deciding = new.name, lent.make("router", new.name, new.options)
-    else:
-        name, deciding = router or opened.router_name, opened.router(plugins, lent, router)
-    return {
-        "pool": opened.pool,
-        "reward": lent.reward,
-        "router": deciding,
-        "estimator": opened.estimator(plugins, lent),
-        "store": open_store(store or opened.store_url, plugins, existing=existing),
-        "preference": opened.settings.preference,
-        "seed": opened.settings.seed if seed is None else seed,
-        "plugins": plugins,
-        "router_name": name,
-        "preferences": opened.calibrated_preferences,
-        "typical": opened.candidate_means,
-    }
+
+    pool: Pool
+    reward: Reward
+    router: Router
+    store: Store
+    estimator: Estimator | None = None
+    preference: Preference = attrs.field(factory=Preference)
+    preference_given: bool = False
+    seed: int = 0
+    plugins: Plugins | None = None
+    router_name: str = ""
+    preferences: Mapping[str, Preference] = attrs.field(factory=dict)
+    typical: Floats | None = None
 
 
-def parts_by_name(named: Mapping[str, Any], pool: str | Path | Pool, store: str, plugins: Plugins | None) -> dict[str, Any]:
-    """Return what :class:`aamc_sdk.MetaController` is made with from components' names, as its ``build`` is given them.
+def load_components(
+    folder: str | Path,
+    plugins: Plugins,
+    *,
+    router: str | Mapping[str, Any] | None = None,
+    store: str | None = None,
+    seed: int | None = None,
+    existing_store: bool = False,
+) -> ServedComponents:
+    """Return the components that a run trained.
 
     Args:
-        named: Router, estimator, reward, preference and seed, as a configuration file has them.
-        pool: A pool, its name or its YAML file.
-        store: The log's URL.
-        plugins: The installed ones when None.
+        folder: The run's folder.
+        plugins: The plugins that offer components.
+        router: The name of one of the run's routers, or the options of another one with a ``name``; the run's own when None.
+        store: The log's URL; the run's own when None.
+        seed: The seed of the draws; the run's own when None.
+        existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
+
+    Raises:
+        CheckpointError: There is no such run, it lacks that router, or it is damaged.
+        StoreError: The log cannot be opened.
     """
-    plugins = plugins or installed.get_plugin_manager()
-    settings = read_settings(named)
-    candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
+    run = Run.open(folder)
+    made_with = run.services(plugins)
+    if isinstance(router, Mapping):
+        choice = Choice.of(router, "router")
+        name, deciding = choice.name, made_with.make("router", choice.name, choice.options)
+    else:
+        name, deciding = router or run.router_name, run.router(plugins, made_with, router)
+    return ServedComponents(
+        pool=run.pool,
+        reward=made_with.reward,
+        router=deciding,
+        estimator=run.estimator(plugins, made_with),
+        store=open_store(store or run.store_url, plugins, existing=existing_store),
+        preference=run.settings.preference,
+        preference_given=True,
+        seed=run.settings.seed if seed is None else seed,
+        plugins=plugins,
+        router_name=name,
+        preferences=run.calibrated_preferences,
+        typical=run.candidate_means,
+    )
+
+
+def make_components(
+    settings: ServingSettings, plugins: Plugins, *, pool: Pool | None = None, store: str = "memory:", preference_given: bool = False
+) -> ServedComponents:
+    """Return untrained components; the reward's scales come from the pool's own figures.
+
+    Args:
+        settings: The choices of router, estimator and reward.
+        plugins: The plugins that offer components.
+        pool: The candidates; those that the settings name when None.
+        store: The log's URL.
+        preference_given: Whether the application chose the settings' preference.
+
+    Raises:
+        ConfigError: A component or an option is unknown, or an option is wrong.
+        StoreError: The log cannot be opened.
+    """
+    candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     reward: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
     reward.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
-    lent = services(candidates, reward, plugins, settings)
-    described_by = settings.estimator
-    return {
-        "pool": candidates,
-        "reward": reward,
-        "router": lent.make("router", settings.router.name, settings.router.options),
-        "estimator": None if described_by is None else lent.make("estimator", described_by.name, described_by.options),
-        "store": open_store(store, plugins),
-        "preference": named.get("preference"),
-        "seed": settings.seed,
-        "plugins": plugins,
-        "router_name": settings.router.name,
-    }
+    made_with = services(candidates, reward, plugins, settings)
+    estimator = settings.estimator
+    return ServedComponents(
+        pool=candidates,
+        reward=reward,
+        router=made_with.make("router", settings.router.name, settings.router.options),
+        estimator=None if estimator is None else made_with.make("estimator", estimator.name, estimator.options),
+        store=open_store(store, plugins),
+        preference=settings.preference,
+        preference_given=preference_given,
+        seed=settings.seed,
+        plugins=plugins,
+        router_name=settings.router.name,
+    )
+
+
+def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | None = None, store: str = "memory:") -> ServedComponents:
+    """Return untrained components, as a configuration file names them.
+
+    Args:
+        path: A configuration file: ours, or one of another system that a plugin reads. Keys without effect are named in a warning.
+        plugins: The plugins that offer components and formats.
+        decision: The name of one of a foreign file's configurations; the first usable one when None.
+        store: The log's URL.
+
+    Raises:
+        ConfigError: The file cannot be used, or names no router.
+    """
+    path = Path(path)
+    content: Mapping[str, Any] = load_yaml(path)
+    found, pool = find_format(content, plugins), None
+    if found is not None:
+        foreign = found.serving(content, path, decision)
+        content, pool = foreign.content, foreign.pool
+    else:
+        _check_keys(content, path)
+    try:
+        return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_keys(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse a file without a router or with an unknown key; warn of keys that only experiments use."""
+    if "router" not in content:
+        raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
+    known = (*SERVING_KEYS, *EXPERIMENT_KEYS)
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{path}: the configuration has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+    if idle := [key for key in content if key in EXPERIMENT_KEYS]:
+        logger.warning("%s: without effect: %s (only experiments use it)", path, ", ".join(idle))

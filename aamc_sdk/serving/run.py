@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.checkpoints import COMPONENT, component_of, is_complete, load_part
-from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PoolError, one_of
-from aamc_sdk.files import plain, read_json, write_json, write_text
-from aamc_sdk.folders import make_folder
-from aamc_sdk.interfaces import Estimator, Reward, Router, Services
+from aamc_sdk.config import ServingSettings, load_yaml
+from aamc_sdk.errors import CheckpointError, ConfigError, PoolError, PreferenceError, one_of
+from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import pool_from, pool_to
-from aamc_sdk.seals import Seal
-from aamc_sdk.services import bare_services, services
-from aamc_sdk.settings import Settings, read_settings
-from aamc_sdk.types import Pool, Preference
+from aamc_sdk.routing import pool_from
+from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part, read_json
+from aamc_sdk.types import Floats, Pool, Preference
 
 EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
@@ -33,7 +23,8 @@ ORCHESTRATOR = "orchestrator"
 """The goal of a folder that holds a trained orchestrator, and where in it that is."""
 WRITTEN = {"schema", "settings", "router", "goal", "versions"}
 """What every ``run.yaml`` has, from its first key to its last."""
-VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
+
+R = TypeVar("R", bound="Run")
 
 
 class Run:
@@ -47,7 +38,7 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
+    def open(cls: type[R], folder: str | Path) -> R:
         """Return a finished run, or one that was at least begun.
 
         Raises:
@@ -77,39 +68,6 @@ class Run:
         if self.content["goal"] == EVALUATION:
             raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
 
-    def refuse_to_overwrite(self) -> None:
-        """Raise where the folder holds anything already.
-
-        Raises:
-            OutputError: It does; the message has the ways on.
-        """
-        if (self.folder / "run.yaml").exists():
-            with suppress(CheckpointError):  # of a damaged one nobody knows what it was
-                if self.content["goal"] == EVALUATION:
-                    raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
-            raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
-        if self.folder.is_dir() and any(self.folder.iterdir()):
-            raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
-
-    def begin(self, settings: Settings, pool: Pool | None, reward: Reward | None, details: Mapping[str, Any], seals: Iterable[Seal] = ()) -> None:
-        """Write what the run is made of, before anything is trained.
-
-        Args:
-            settings: What it is made from.
-            pool: The candidates; None where it has none of its own.
-            reward: The reward, whose scales are kept; None where there is none.
-            details: What else ``run.yaml`` says, or says instead.
-            seals: What is trained on: by the run itself, then by the checkpoints that it takes over.
-        """
-        make_folder(self.folder)
-        if reward is not None:
-            reward.save(self.folder)
-        if pool is not None:
-            write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
-        names = list(dict.fromkeys(seal.write(self.folder) for seal in seals))
-        content = {"schema": 1, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
-        write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
-
     @cached_property
     def content(self) -> dict[str, Any]:
         """What ``run.yaml`` holds."""
@@ -124,11 +82,11 @@ class Run:
         return content
 
     @cached_property
-    def settings(self) -> Settings:
-        """What the run was made from."""
+    def settings(self) -> ServingSettings:
+        """The choices that serving the run needs."""
         try:
-            return read_settings(self.content["settings"])
-        except ConfigError as error:
+            return ServingSettings.of(self.content["settings"])
+        except (ConfigError, PreferenceError) as error:
             raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
 
     @cached_property
@@ -154,19 +112,6 @@ class Run:
         """
         self.refuse_evaluation()
         return list(self.content.get("resolved", {}).get("routers", {}))
-
-    @property
-    def seals(self) -> list[Seal]:
-        """What its parts were trained on: its own rows first, then those of checkpoints that it took over.
-
-        Raises:
-            CheckpointError: It does not say, one of them is damaged or was changed, or it is an evaluation of another run.
-        """
-        self.refuse_evaluation()
-        names = self.content.get("seals")
-        if not names:
-            raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")
-        return [Seal.read(self.folder, str(name)) for name in names]
 
     @property
     def calibrations(self) -> dict[str, Any]:
@@ -233,10 +178,6 @@ class Run:
             raise CheckpointError(f"{path} and pool.yaml beside it name different candidates: one is another run's; train again")
         return np.array([saved[name] for name in self.pool.names], dtype=np.float64)  # null becomes NaN
 
-    def write_candidate_means(self, means: Floats) -> None:
-        """Keep the candidates' mean training quality, cost and latency ``[M, 3]``."""
-        write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
-
 
 def find_checkpoint(name: str, kind: str) -> Path | None:
     """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
@@ -262,13 +203,3 @@ def part_name(name: str, kind: str) -> str:
     """Return the component's name of a choice, which may be a checkpoint's folder."""
     folder = find_checkpoint(name, kind)
     return name if folder is None else str(component_of(folder, kind)["name"])
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

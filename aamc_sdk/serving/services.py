@@ -1,28 +1,42 @@
-"""What parts are made with."""
+"""The services that every component is made with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aamc_sdk.interfaces import Reward, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.settings import Settings
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import Pool
 
 
-def bare_services(pool: Pool, plugins: Plugins, settings: Settings) -> Services:
-    """Return services for making the reward itself."""
-    from aamc_sdk.rewards import LinearReward
+class ComponentSettings(Protocol):
+    """The settings that all components of one application share."""
 
+    @property
+    def preset(self) -> str:
+        """The preset that every component's options start from."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of all randomness."""
+
+    @property
+    def device(self) -> str:
+        """The device that torch computes on."""
+
+
+def bare_services(pool: Pool, plugins: Plugins, settings: ComponentSettings) -> Services:
+    """Return services with an unfitted reward, for making the reward itself."""
     return services(pool, LinearReward(), plugins, settings)
 
 
-def services(pool: Pool, reward: Reward, plugins: Plugins, settings: Settings) -> Services:
-    """Return what parts are made with; the parts that they make start from the same preset."""
+def services(pool: Pool, reward: Reward, plugins: Plugins, settings: ComponentSettings) -> Services:
+    """Return the services for making components; components that these make start from the same preset."""
 
     def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, lent, options, settings.preset)
+        return plugins.make(kind, name, made, options, settings.preset)
 
-    lent = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
-    return lent
+    made = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
+    return made

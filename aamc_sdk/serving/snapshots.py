@@ -10,9 +10,9 @@ from pathlib import Path
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Part
 from aamc_sdk.plugins import version_of
+from aamc_sdk.storage import to_json
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every file in an archive: the earliest that the format can say."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.files import read_json, write_json
-from aamc_sdk.folders import make_folder
 from aamc_sdk.interfaces import Part, Services
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.storage.files import read_json, write_json
+from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
 RESUME = "resume"

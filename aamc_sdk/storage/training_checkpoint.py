@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, to_json, write_arrays
+from aamc_sdk.storage.files import read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"
 """The file, in the folder that a training is given."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import AamcError
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject
+from aamc_sdk.types import Dataset
 
 
 def check_what_is_read_is_consistent(subject: Subject) -> None:

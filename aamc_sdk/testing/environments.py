@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.features import encode
+from aamc_sdk.routing import encode
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_request
+from aamc_sdk.types import Floats
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000
 _INFO = ("vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Estimates, Floats, Pool
 
 
 def _same(left: Estimates, right: Estimates, tolerance: float = 1e-5) -> bool:

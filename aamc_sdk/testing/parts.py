@@ -17,7 +17,7 @@ import attrs
 from aamc_sdk import interfaces
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import to_json
+from aamc_sdk.storage import to_json
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.subject import Subject
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.features import encode_candidates
-from aamc_sdk.pools import pool_from, pool_to
-from aamc_sdk.requests import build_request
+from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Pool, Preference, Query

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
+from aamc_sdk.types import Floats, Outcomes
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
 _FACTORS = (1.0, 0.0, 0.1, 10.0, 1000.0)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest, Scores
-from aamc_sdk.dataset import Dataset, Experience
-from aamc_sdk.draw import draw
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Router
-from aamc_sdk.part_state import restore, state_of
+from aamc_sdk.routing import draw
+from aamc_sdk.serving import state_of
+from aamc_sdk.serving.snapshots import restore
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Pool, Preference
+from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, RoutingRequest, Scores
 
 
 def _request(subject: Subject, dataset: Dataset | None = None, pool: Pool = POOL) -> RoutingRequest:

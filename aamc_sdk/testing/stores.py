@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Records
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records
 
 SERVER = "AAMC_KIT_{}_URL"
 """The environment variable that names a server for the kit to write to, such as ``AAMC_KIT_REDIS_URL``."""

@@ -9,11 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
-from aamc_sdk.dataset import Dataset
-from aamc_sdk.features import encode
 from aamc_sdk.interfaces import Environment, Reward
+from aamc_sdk.routing import encode
 from aamc_sdk.testing.world import make_request
+from aamc_sdk.types import Dataset, Floats, Outcomes, RoutingRequest
 
 
 class TableEnvironment(Environment):

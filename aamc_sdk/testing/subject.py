@@ -51,7 +51,7 @@ class Subject:
         return self.plugins.load(self.kind, self.name)
 
     def services(self, seed: int = 0) -> Services:
-        """Return what the core would lend to the part."""
+        """Return what the core would orchestrator_services to the part."""
 
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
             return self.plugins.make(kind, name, self.services(seed), options)

@@ -12,11 +12,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
-from aamc_sdk.dataset import Dataset, Labels
-from aamc_sdk.requests import build_request, expected_cost, expected_latency
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request, expected_cost, expected_latency
+from aamc_sdk.types import Dataset, Estimates, Floats, Labels, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 POOL = Pool(
     [

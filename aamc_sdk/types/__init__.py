@@ -1,29 +1,48 @@
-"""The nouns of the SDK: what is asked, what may be chosen, what was decided, what came of it.
+"""The nouns: queries, candidates, preferences, decisions and feedback, datasets, and arrays over many requests."""
 
-Arrays of many requests are in :mod:`aamc_sdk.batch`, tables of outcomes in
-:mod:`aamc_sdk.dataset`. Prices are USD per million tokens, latencies milliseconds.
-"""
-
+from aamc_sdk.types.arithmetic import ROUNDING, read_only, sigmoid
+from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.candidates import Candidate, Latency, ModelSpec, Pool, Prices
-from aamc_sdk.types.checks import GREATEST_COUNT
-from aamc_sdk.types.entries import GREATEST_WEIGHT, Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
+from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query
+from aamc_sdk.types.records import Record, Records, View
+from aamc_sdk.types.texts import as_names, check_name, check_text
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
     "DEFAULT_OUTPUT_TOKENS",
-    "GREATEST_COUNT",
-    "GREATEST_WEIGHT",
+    "ROUNDING",
     "Attempt",
     "Candidate",
+    "Dataset",
     "Decision",
+    "Estimates",
+    "Experience",
     "Feedback",
+    "Floats",
+    "Labels",
     "Latency",
     "ModelSpec",
+    "Outcomes",
     "Pool",
     "Preference",
     "Prices",
     "Query",
+    "Record",
+    "Records",
+    "RoutingRequest",
+    "Scores",
+    "View",
+    "Vote",
+    "as_names",
+    "check_name",
+    "check_text",
     "new_ids",
+    "question",
+    "read_only",
+    "sigmoid",
+    "text_hash",
+    "votes",
 ]

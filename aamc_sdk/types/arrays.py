@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.queries import Query
 
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
-from aamc_sdk.texts import check_name
 from aamc_sdk.types.checks import is_amount, names_field
+from aamc_sdk.types.texts import check_name
 
 if TYPE_CHECKING:
-    from aamc_sdk.pool_arrays import PoolArrays
+    from aamc_sdk.types.pool_arrays import PoolArrays
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -135,7 +135,7 @@ class Pool:
     @cached_property
     def arrays(self) -> PoolArrays:
         """The candidates' prices, latencies and windows."""
-        from aamc_sdk.pool_arrays import PoolArrays
+        from aamc_sdk.types.pool_arrays import PoolArrays
 
         return PoolArrays.of(self)
 

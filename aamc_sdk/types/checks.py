@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.texts import as_names, check_name, check_text
+from aamc_sdk.types.texts import as_names, check_name, check_text
 
 GREATEST_COUNT = 10**12
 """The most tokens or calls that anything is said to have: what is greater is a mistake."""

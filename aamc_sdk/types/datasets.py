@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes
-from aamc_sdk.errors import DataError
-from aamc_sdk.log import Record
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, Query
+from aamc_sdk.types.arrays import Estimates, Floats, Outcomes
+from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.decisions import Attempt, Decision, Feedback
+from aamc_sdk.types.queries import Query
+from aamc_sdk.types.records import Record
 
 
 @attrs.frozen(eq=False)
@@ -138,6 +140,28 @@ class Dataset:
         return np.ones(len(self), dtype=bool) if self.outcomes is None else self.outcomes.complete
 
 
+class Vote(NamedTuple):
+    """One comparison: on a query the winner did better than the loser; ``won`` is 1, or 0.5 where they tied."""
+
+    query: Query
+    winner: str
+    loser: str
+    won: float
+    weight: float
+
+
+def votes(experience: Experience) -> list[Vote]:
+    """Return the comparisons in a log; feedback on decisions that it does not hold is left out."""
+    made = {decision.id: (query, decision) for query, decision in zip(experience.queries, experience.decisions, strict=True)}
+    found = []
+    for feedback in experience.feedback:
+        if feedback.over is not None and feedback.decision_id in made:
+            query, decision = made[feedback.decision_id]
+            winner = decision.candidate if feedback.candidate is None else feedback.candidate
+            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence))
+    return found
+
+
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -146,30 +170,3 @@ def text_hash(text: str) -> str:
 def question(query: Query) -> str:
     """Return what makes two queries the same question: the text, whatever its spacing, its case and the form of its letters (NFKC)."""
     return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()
-
-
-def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
-    """Divide rows into train, validation and test by a hash of the seed and each row's group.
-
-    A group goes to the same side wherever its rows stand, so no two sides share one. A side
-    whose share is 0 gets no rows.
-
-    Args:
-        groups: What names each row's group, such as the leader of its near-duplicates, ``[Q]``.
-        seed: Another one divides otherwise.
-        validation: The share of the validation side.
-        test: The share of the test side.
-
-    Raises:
-        DataError: A side is left without a row.
-    """
-    digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
-    place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
-    sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
-    shares = {"train": 1.0, "validation": validation, "test": test}
-    for name, rows in sides.items():
-        if shares[name] > 0 and not rows.any():
-            given = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
-            advice = "give more, or name a --test-dataset" if test else "give more"
-            raise DataError(f"the {name} split is empty: {given} are too few to divide; {advice}")
-    return {name: np.flatnonzero(rows) for name, rows in sides.items()}

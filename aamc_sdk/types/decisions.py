@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import AamcError
-from aamc_sdk.texts import check_name
 from aamc_sdk.types.checks import check_count, check_figure, check_name_field, check_propensity, check_text_field, check_time, check_tokens, is_amount
 from aamc_sdk.types.preferences import Preference
+from aamc_sdk.types.texts import check_name
 
 GREATEST_WEIGHT = 1_000_000
 """The most that one piece of feedback counts: sums of so many stay exact enough for every router."""

@@ -6,9 +6,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.arithmetic import read_only
-from aamc_sdk.batch import Floats
-from aamc_sdk.types import Candidate, ModelSpec, Pool
+from aamc_sdk.types.arithmetic import read_only
+from aamc_sdk.types.arrays import Floats
+from aamc_sdk.types.candidates import Candidate, ModelSpec, Pool
 
 
 @attrs.frozen(eq=False)

@@ -1,6 +1,6 @@
 """The decision log: what is kept of each decision so that it can be learned from and explained.
 
-The stores themselves are :mod:`aamc_sdk.stores`; their interface is :class:`aamc_sdk.interfaces.Store`.
+The stores themselves are :mod:`aamc_sdk.log.opening`; their interface is :class:`aamc_sdk.interfaces.Store`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import overload
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest
-from aamc_sdk.types import Decision, Query
+from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest
+from aamc_sdk.types.decisions import Decision
+from aamc_sdk.types.queries import Query
 
 
 @attrs.frozen(eq=False)
@@ -47,7 +48,7 @@ class View:
     Attributes:
         position: The log's position that was learned up to.
         content: The router's state then.
-        epoch: The log's epoch then, see :class:`aamc_sdk.dataset.Experience`.
+        epoch: The log's epoch then, see :class:`aamc_sdk.types.Experience`.
         last: What names the entry at that position, likewise.
     """
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from aamc_experiments.experiment import OUT_OF_FOLD
 from tiny import Tiny
 
 from aamc_sdk import builtin, hookimpl
-from aamc_sdk.experiment import OUT_OF_FOLD
-from aamc_sdk.folders import locked
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
 
 RUN = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected,seer"]

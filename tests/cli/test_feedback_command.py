@@ -12,13 +12,10 @@ import attrs
 import pytest
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Records
-from aamc_sdk.pseudonyms import pseudonym
-from aamc_sdk.stores.exchange import entry_of
-from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
-from aamc_sdk.testing import run_command
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of
+from aamc_sdk.serving.pseudonyms import pseudonym
+from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 
 FIRST, SECOND = POOL.names[:2]
 

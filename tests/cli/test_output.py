@@ -5,8 +5,10 @@ from __future__ import annotations
 from io import StringIO
 from types import SimpleNamespace
 
-from aamc_sdk.cli.output import show_explanation, show_metrics
-from aamc_sdk.cli.progress import progress
+from aamc_experiments.commands.tables import show_metrics
+
+from aamc_sdk.cli import progress
+from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]"
 

@@ -12,14 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.batch import Estimates, Floats, Outcomes, RoutingRequest, Scores
-from aamc_sdk.deciding import decide
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Router
-from aamc_sdk.log import Record, Records
-from aamc_sdk.requests import build_request, recorded_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request, decide, recorded_request
+from aamc_sdk.types import Estimates, Floats, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, Record, Records, RoutingRequest, Scores
 
 POOL = Pool(
     ModelSpec(name, prices=Prices(price, price), latency=Latency(0, service))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing.kit import assert_conforms
+from aamc_sdk.testing import assert_conforms
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.stores.excerpt import Excerpt
-from aamc_sdk.stores.group_commit import GroupCommit, carry_out
-from aamc_sdk.stores.rules import Write
+from aamc_sdk.log import Excerpt, GroupCommit, Write, carry_out
 
 
 class Commits:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import Records
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.stores import open_store
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Records
 
 
 def batch(*names: str, notes: object = None) -> Records:

@@ -20,17 +20,15 @@ import attrs
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Records, View
+from aamc_sdk.log import SqliteOptions, SqliteStore, open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.stores import open_store
-from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, View
 
 PLUGINS = Plugins()
 WRITER = """
 import sys
-from aamc_sdk.stores.sqlite import SqliteOptions, SqliteStore
+from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 for n in range(int(sys.argv[3])):
@@ -299,8 +297,8 @@ def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> 
 FILLER = """
 import resource, signal, sys
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.stores.sqlite import SqliteOptions
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.log.sqlite import SqliteOptions
+from aamc_sdk.log.sqlite import SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 store.judged(Feedback(decision_id="kept", quality=1.0))

@@ -15,13 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.batch import Estimates, Outcomes
 from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Record, View
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.stores import open_store
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, View
 
 PLUGINS = Plugins()
 

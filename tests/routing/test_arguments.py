@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aamc_sdk import MetaController, Preference, Query
-from aamc_sdk.asking import names_of, queries_of, weights_of
 from aamc_sdk.errors import AamcError, DataError, PreferenceError
+from aamc_sdk.routing.arguments import names_of, queries_of, weights_of
 
 DEFAULT, CHEAP = Preference(), Preference(0.2, 0.8, 0)
 NAMED = {"cheap": CHEAP}

@@ -4,11 +4,9 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Scores
-from aamc_sdk.deciding import decide
-from aamc_sdk.requests import build_request
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Preference
+from aamc_sdk.routing import build_request, decide
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Preference, Scores
 
 REQUEST = make_request(make_dataset(3))
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aamc_sdk.batch import Scores
-from aamc_sdk.draw import choice_probabilities, draw, uniform
 from aamc_sdk.errors import NoCandidateError, PluginError
+from aamc_sdk.routing import choice_probabilities, draw, uniform
 from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Scores
 
 ROWS = 8
 DATASET = make_dataset(ROWS)

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
-from aamc_sdk.batch import Estimates, Outcomes
-from aamc_sdk.features import CANDIDATE_NUMBERS, WORD_BUCKETS, encode, encode_candidates, encode_pairs, encode_queries, encode_query, width
+from aamc_sdk.routing import CANDIDATE_NUMBERS, WORD_BUCKETS, encode, encode_candidates, encode_pairs, encode_queries, encode_query
+from aamc_sdk.routing.features import width
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.types import Estimates, Outcomes
 
 DATASET = make_dataset(8)
 REQUEST = make_request(DATASET)

@@ -5,8 +5,7 @@ import yaml
 from aamc_sdk import Component, Pool, hookimpl
 from aamc_sdk.errors import PoolError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import default_pool, find_pool, pool_from, pool_to, read_pool
-from aamc_sdk.requests import expected_cost
+from aamc_sdk.routing import default_pool, expected_cost, find_pool, pool_from, pool_to, read_pool
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Query
 

@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
-from aamc_sdk.batch import Estimates, Scores
-from aamc_sdk.deciding import decide
-from aamc_sdk.log import Records
-from aamc_sdk.requests import build_request, expected_cost, expected_latency, recorded_request, token_counts
+from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
+from aamc_sdk.types import Estimates, Records, Scores
 
 SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
 LARGE = ModelSpec("large", abilities={"tools", "vision"}, prices=Prices(10.0, 40.0), latency=Latency(20, 480))

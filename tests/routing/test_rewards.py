@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk.batch import Outcomes
 from aamc_sdk.errors import CheckpointError, PreferenceError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.rewards import LinearReward, Scale
+from aamc_sdk.routing import LinearReward, Scale
 from aamc_sdk.testing import assert_conforms
+from aamc_sdk.types import Outcomes
 
 QUALITY = np.array([[1.0, 0.0], [0.0, 1.0]])
 COST = np.array([[1.0, 10.0], [3.0, 30.0]])  # means 2 and 20

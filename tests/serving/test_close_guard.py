@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from aamc_sdk.closing import Door
 from aamc_sdk.errors import StoreError
+from aamc_sdk.serving.close_guard import CloseGuard
 
 
 def shut(door):
@@ -18,7 +18,7 @@ def shut(door):
 
 
 def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
-    door, closed = Door(), threading.Event()
+    door, closed = CloseGuard(), threading.Event()
     closing = threading.Thread(target=lambda: (door.close(), closed.set()))
     with door, door:
         closing.start()
@@ -32,7 +32,7 @@ def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
 
 
 def test_work_that_fails_leaves_the_room_and_closing_twice_does_nothing():
-    door = Door()
+    door = CloseGuard()
     with pytest.raises(ZeroDivisionError), door:
         _ = 1 / 0
     door.close()

@@ -13,18 +13,16 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import learner as learning
-from aamc_sdk.batch import Scores
 from aamc_sdk.errors import PluginError, StoreAwayError, StoreError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import NoOptions, Router, Store
-from aamc_sdk.learner import Learner
-from aamc_sdk.log import Records, View
-from aamc_sdk.part_state import restore, state_name, state_of
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.stores import open_store
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query
+from aamc_sdk.serving import Learner, state_of
+from aamc_sdk.serving import learner as learning
+from aamc_sdk.serving.snapshots import restore, state_name
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, View
 
 
 class Tally(Router):
@@ -228,7 +226,7 @@ def test_another_version_of_a_router_has_a_view_of_its_own(monkeypatch: pytest.M
     router = Tally()
     name = state_name(router, b"state")
     assert state_name(router, b"state") == name
-    monkeypatch.setattr("aamc_sdk.part_state.version_of", lambda component: "2.0")
+    monkeypatch.setattr("aamc_sdk.serving.snapshots.version_of", lambda component: "2.0")
     assert state_name(router, b"state") != name
 
 

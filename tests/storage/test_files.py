@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError, OutputError
-from aamc_sdk.files import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text
+from aamc_sdk.storage import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text
 
 ARRAYS = {"weights": np.arange(60.0).reshape(6, 10), "names": np.array(["a", "ü"])}
 

@@ -9,11 +9,13 @@ from contextlib import suppress
 import pytest
 
 from aamc_sdk.errors import OutputError
-from aamc_sdk.folders import locked, point_latest
+from aamc_sdk.storage import locked, point_latest
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
-    holder = "import sys, pathlib\nfrom aamc_sdk.folders import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    holder = (
+        "import sys, pathlib\nfrom aamc_sdk.storage.folders import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    )
     with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.resuming import CHECKPOINT, find_interrupted, leave_checkpoint
+from aamc_sdk.storage import find_interrupted, leave_checkpoint
+from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 MADE_FOR = {"seed": 3, "pool": ["a", "b"]}
 

@@ -6,8 +6,8 @@ import pytest
 from offering import failed
 
 from aamc_sdk import Estimates
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Estimator
+from aamc_sdk.storage import read_json, write_json
 
 
 class FairEstimator(Estimator):

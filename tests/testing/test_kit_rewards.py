@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.testing import assert_conforms
 
 

@@ -10,9 +10,9 @@ from offering import failed
 
 from aamc_sdk import Scores, option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Router
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
 
 

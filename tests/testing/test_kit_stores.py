@@ -4,7 +4,7 @@ import attrs
 import pytest
 from offering import failed
 
-from aamc_sdk.stores.memory import MemoryStore
+from aamc_sdk.log import MemoryStore
 
 
 class Twice(MemoryStore):

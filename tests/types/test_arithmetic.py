@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aamc_sdk.arithmetic import sigmoid
+from aamc_sdk.types import sigmoid
 
 
 def test_the_sigmoid_undoes_the_logit_and_never_overflows() -> None:

@@ -2,9 +2,9 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Estimates, Outcomes
 from aamc_sdk.errors import NoCandidateError
 from aamc_sdk.testing import POOL, estimates_of, make_dataset, make_request
+from aamc_sdk.types import Estimates, Outcomes
 
 DATASET = make_dataset(6)
 

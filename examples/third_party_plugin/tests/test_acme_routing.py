@@ -1,7 +1,7 @@
 from acme_routing.pool import two_tier
 
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.requests import build_request
+from aamc_sdk.routing import build_request
 from aamc_sdk.testing import Subject, assert_conforms, make_request
 from aamc_sdk.types import Preference, Query
 

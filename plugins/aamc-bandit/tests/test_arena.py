@@ -12,13 +12,11 @@ import pytest
 from aamc_bandit.arena import Answer, Arena, ModelJudge, NoAnswerError, ScoreJudge, Verdict
 
 from aamc_sdk import MetaController
-from aamc_sdk.batch import Scores
 from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AgentOutput, Router, Services
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.stores.memory import MemoryStore
-from aamc_sdk.stores.records import StoreOptions
-from aamc_sdk.types import Query
+from aamc_sdk.log import MemoryStore, StoreOptions
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Query, Scores
 
 
 class Loaded(Router):

@@ -15,16 +15,12 @@ from aamc_bandit.canary import served_by
 from aamc_bandit.pairs import Pair
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
-from aamc_sdk.batch import RoutingRequest
-from aamc_sdk.checkpoints import load_part, save_part
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.testing.kit import assert_conforms
-from aamc_sdk.testing.subject import Subject
+from aamc_sdk.storage import load_part, read_json, save_part, write_json
+from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
+from aamc_sdk.types import Experience, RoutingRequest
 
 TINY, MEDIUM, CODE, LARGE = POOL.names
 OPTIONS: dict[str, Any] = {"stable": "fixed", "candidate": "counting"}

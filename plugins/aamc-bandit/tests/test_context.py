@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aamc_bandit.context import MOST_CATEGORIES, Context
 
-from aamc_sdk.batch import Estimates
+from aamc_sdk.types import Estimates
 
 
 def estimates(rows: int, names: tuple[str, ...] = ("code", "chat"), width: int = 6, seed: int = 0) -> Estimates:

@@ -12,17 +12,12 @@ import pytest
 from aamc_bandit.linear import LinearThompson
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Experience
-from aamc_sdk.deciding import decide
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Services, Training
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.testing import assert_conforms
-from aamc_sdk.testing.world import make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request, decide
+from aamc_sdk.testing import assert_conforms, make_dataset, make_request
+from aamc_sdk.types import Decision, Estimates, Experience, Feedback, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 NAMES = ("code", "chat")

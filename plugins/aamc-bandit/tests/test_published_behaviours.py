@@ -21,11 +21,10 @@ from aamc_bandit.options import BLENDS, Options
 from aamc_bandit.thompson import epsilon
 
 from aamc_sdk import MetaController
-from aamc_sdk.batch import Estimates
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Estimator
-from aamc_sdk.requests import build_request
-from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Decision, Estimates, ModelSpec, Pool, Preference, Prices, Query
 
 NAMES = ("gpt-4", "claude-3-sonnet", "mistral-7b")
 every_blend = pytest.mark.parametrize("blend", BLENDS)

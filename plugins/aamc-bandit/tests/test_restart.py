@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aamc_sdk import learner as learning
-from aamc_sdk.batch import Estimates
+from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Estimator
-from aamc_sdk.meta_controller import MetaController
-from aamc_sdk.part_state import state_of
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.serving import learner as learning
+from aamc_sdk.serving import state_of
+from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [
     {"name": "thompson"},

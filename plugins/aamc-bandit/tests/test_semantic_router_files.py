@@ -9,16 +9,16 @@ from typing import Any
 import attrs
 import pytest
 import yaml
+from aamc_bandit.semantic_router import SemanticRouterFormat, read_arena
+from aamc_experiments.commands import gather
 
 from aamc_sdk import MetaController, builtin, hookimpl
-from aamc_sdk.batch import Scores
-from aamc_sdk.cli.options import gather
-from aamc_sdk.config import option
-from aamc_sdk.config_files import read_arena, read_parts
+from aamc_sdk.config import load_yaml, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.hookspecs import Component
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.types import Scores
 
 RL_DRIVEN = {"exploration_rate": 0.2, "min_exploration": 0.0, "cost_awareness": False, "storage_path": "/var/lib/vsr/rl.json"}
 TECHNICAL = {
@@ -78,6 +78,11 @@ def file(tmp_path: Path):
 
 def reported(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(record.getMessage() for record in caplog.records)
+
+
+def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
+    settings = SemanticRouterFormat().serving(load_yaml(path), path, decision)
+    return dict(settings.content) | ({} if settings.pool is None else {"pool": settings.pool})
 
 
 def options_of(*configs: Path, sets: tuple[str, ...] = (), **given: Any) -> tuple[str, dict[str, Any]]:
@@ -278,6 +283,10 @@ class Bandit:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
         return [Component("thompson", f"{__name__}:Thompson", "Stands for the bandit.")]
+
+    @hookimpl
+    def aamc_config_formats(self) -> list[Component]:
+        return [Component("vllm-semantic-router", "aamc_bandit.semantic_router:SemanticRouterFormat", "The format.")]
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from aamc_bandit.state_json import with_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
-from aamc_sdk.pseudonyms import pseudonym
-from aamc_sdk.stores.sqlite import SqliteStore
+from aamc_sdk.log import SqliteStore
+from aamc_sdk.serving.pseudonyms import pseudonym
 
 INTERVAL = "24h"
 """None but the last save, unless a test says otherwise."""
@@ -95,7 +95,7 @@ def test_a_log_without_views_counts_once_too(serve, tmp_path, monkeypatch) -> No
     before = serve()
     judge(before, 5)  # of another log: what the next one begins with
     before.close()
-    monkeypatch.setattr("aamc_sdk.stores.sqlite.SqliteStore.view", lambda self, name: None)
+    monkeypatch.setattr("aamc_sdk.log.sqlite.SqliteStore.view", lambda self, name: None)
     for restarts in range(3):
         controller = serve(log)
         assert cell(controller, "global", "", "small").wins == 5 + restarts
@@ -194,7 +194,7 @@ def test_an_experiment_neither_reads_nor_writes_it(pool, path) -> None:
     from aamc_bandit.thompson import Thompson
 
     from aamc_sdk.interfaces import Services
-    from aamc_sdk.rewards import LinearReward
+    from aamc_sdk.routing import LinearReward
 
     path.write_text("not read")
     router = Thompson(Options(storage_path=str(path)), Services(pool=pool, reward=LinearReward(), make=lambda *_: None))

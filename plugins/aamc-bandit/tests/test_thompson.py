@@ -21,16 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aamc_sdk import MetaController, get_plugin_manager
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Dataset, Experience
-from aamc_sdk.deciding import decide
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Services, Training
-from aamc_sdk.requests import build_request, expected_cost, expected_latency
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, build_request, decide, expected_cost, expected_latency
 from aamc_sdk.testing import assert_conforms
-from aamc_sdk.types import Decision, Feedback, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 NAMES = ("chat", "code")

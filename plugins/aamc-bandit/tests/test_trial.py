@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bandit.trial import Judgement, Trial, terms, trials
+from aamc_experiments.off_policy import ENOUGH, log_wealth
 
-from aamc_sdk.evaluation.betting import ENOUGH, log_wealth
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Records
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
 
 OLD, NEW, OTHER = POOL.names[:3]
 CANARY = {

@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.config import configure
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.interfaces import Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.types import Dataset, Estimates, Latency, ModelSpec, Outcomes, Pool, Prices, Query, RoutingRequest
 
 MakeRouter = Callable[..., Any]
 MakeRequest = Callable[..., RoutingRequest]

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from aamc_baselines.inputs import examples_of
 
-from aamc_sdk.batch import Estimates, Outcomes
-from aamc_sdk.dataset import Dataset, Experience
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.requests import build_request
-from aamc_sdk.types import Decision, Feedback, Pool, Preference, Query
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, Query
 
 ROWS, VOTES = 400, 3
 STRENGTH = np.array([[-1.0, 0.0, 1.0], [1.5, 0.0, -1.5]])

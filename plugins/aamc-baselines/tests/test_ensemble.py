@@ -8,13 +8,11 @@ import pytest
 from aamc_baselines.ensemble import stacking_weights
 from aamc_baselines.quality import Examples
 
-from aamc_sdk.batch import Estimates, Outcomes
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Estimates, Outcomes, Pool, Query
 
 
 def make_training(pool: Pool, rows: int, signal: float) -> Training:

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError, EstimatesError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.pools import default_pool
-from aamc_sdk.types import Query
+from aamc_sdk.routing import default_pool
+from aamc_sdk.types import Dataset, Outcomes, Query
 
 
 @pytest.mark.parametrize(("name", "expected"), [("llm-only", "LLM-XLarge"), ("slm-only", "SLM-Medium")])

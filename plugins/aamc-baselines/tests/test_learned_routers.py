@@ -9,13 +9,11 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Estimates, Outcomes
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Estimates, Outcomes, Pool, Query
 
 QUICK: dict[str, dict[str, Any]] = {
     "knn": {"neighbours": 100},

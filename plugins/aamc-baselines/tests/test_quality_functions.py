@@ -14,7 +14,7 @@ from aamc_baselines.quality import Comparisons, Examples
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
-from aamc_sdk.arithmetic import sigmoid
+from aamc_sdk.types import sigmoid
 
 
 def examples(quality: Any, features: Any = None, comparisons: Comparisons | None = None) -> Examples:

@@ -9,12 +9,10 @@ import pytest
 from aamc_baselines.supervised import WEIGHT_FLOOR, inputs
 from aamc_baselines.supervised_training import draw_preferences
 
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.requests import build_request
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Estimates, Outcomes, Pool, Query, RoutingRequest
 
 ROWS = 300
 

@@ -6,9 +6,9 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.draw import draw
 from aamc_sdk.errors import ConfigError, EstimatesError
+from aamc_sdk.routing import draw
+from aamc_sdk.types import Outcomes
 
 QUALITY = np.array([[0.5, 0.7, 0.9], [0.9, 0.9, 0.9]])
 

@@ -14,16 +14,16 @@ from aamc_bench.bandit.material import LABELS, OUTCOMES, Material, make_material
 from aamc_bench.bandit.measuring import FIGURES, measure
 from aamc_bench.bandit.replay import Rows, replay
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
+from aamc_experiments.settings import read_settings
 
-from aamc_sdk.batch import RoutingRequest, Scores
-from aamc_sdk.dataset import Experience
+from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.files import read_arrays, read_json, write_json
 from aamc_sdk.interfaces import NoOptions, Router, Services, Silence, Training
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.settings import Choice, read_settings
-from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.storage import read_arrays, read_json, write_json
+from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.types import Experience, RoutingRequest, Scores
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

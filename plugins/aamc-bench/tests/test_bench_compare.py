@@ -16,7 +16,7 @@ from aamc_bench.samples import Sample
 from aamc_bench.training import try_to_begin
 
 from aamc_sdk.cli import main
-from aamc_sdk.files import read_json
+from aamc_sdk.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

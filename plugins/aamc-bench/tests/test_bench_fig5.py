@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_bench.reproduce import fig5
+from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.settings import read_settings
 
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.settings import read_settings
 
 SIZES = {"n_train": 80, "n_validation": 20, "n_test": 40}
 

@@ -7,7 +7,7 @@ from aamc_environments.world import World, read_world
 
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import PoolError
-from aamc_sdk.pools import default_pool, pool_from, pool_to
+from aamc_sdk.routing import default_pool, pool_from, pool_to
 from aamc_sdk.types import Candidate, Pool
 
 

@@ -14,16 +14,15 @@ from aamc_bench.robustness.shift import check_trained_here, deal, without
 from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
 from aamc_bench.training import complete_run, settings_of
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.run_folder import RunFolder
 
 from aamc_sdk.cli import main
-from aamc_sdk.dataset import Dataset, Labels
+from aamc_sdk.config import Choice
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.files import plain, read_json
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import Choice
-from aamc_sdk.types import Query
+from aamc_sdk.storage import plain, read_json
+from aamc_sdk.types import Dataset, Labels, Query
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -171,7 +170,7 @@ def test_absurd_amounts_are_refused(options: list[str], message: str, capsys: py
 
 
 def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:
-    settings = Run.open(trained).settings
+    settings = RunFolder.open(trained).settings
     check_trained_here(settings, ROUTERS)
     taken = attrs.evolve(settings, estimator=Choice(str(trained / "estimator")))
     with pytest.raises(ConfigError, match="the estimator is the checkpoint"):

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from aamc_bench.scalability import experiment as scalability
 from aamc_bench.scalability import scaling, timing
+from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.run_folder import RunFolder
 
-from aamc_sdk.batch import Estimates
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.rewards import LinearReward, Scale
-from aamc_sdk.runs import Run
-from aamc_sdk.types import Query
+from aamc_sdk.routing import LinearReward, Scale
+from aamc_sdk.types import Estimates, Query
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -136,7 +134,7 @@ def test_the_command_writes_its_tables_and_does_no_job_twice(aamc) -> None:
         assert Path("there", name).stat().st_size > 0
     before = {path: path.stat().st_mtime_ns for path in Path("there/jobs").glob("*.json")}
     assert len(before) == 4
-    settings = Run.open(Path("there/jobs/train-2/run")).settings
+    settings = RunFolder.open(Path("there/jobs/train-2/run")).settings
     assert all(Path(path).is_absolute() for path in (settings.pool, settings.environment.options["world"]))
     again = aamc("bench", "scalability", "--resume", "there", "--json")
     assert (again[0], json.loads(again[1])) == (0, document)

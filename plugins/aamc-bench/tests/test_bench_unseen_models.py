@@ -10,15 +10,14 @@ from aamc_bench.samples import Sample
 from aamc_bench.unseen_models import experiment as unseen_models
 from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
 from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, of_others, sample_of
+from aamc_experiments.settings import Settings, read_settings
+from aamc_experiments.setup import World, make_world
 
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.settings import Settings, read_settings
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.world import World, make_world
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Dataset, Outcomes
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

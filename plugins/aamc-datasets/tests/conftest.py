@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from aamc_sdk import Services
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_datasets.arena import Arena
+from aamc_experiments.data import split_rows
 
 from aamc_sdk import Dataset, Experience, Services
-from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import ConfigError, DataError
 
 HEADER = "model_a,model_b,prompt,winner\n"

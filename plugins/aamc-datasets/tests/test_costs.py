@@ -7,7 +7,7 @@ from aamc_datasets.costs import CostOptions
 from aamc_sdk import ModelSpec, Pool, Prices
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.requests import expected_cost
+from aamc_sdk.routing import expected_cost
 
 POOL = Pool([ModelSpec("small", "Quick.", prices=Prices(1.0, 2.0)), ModelSpec("large")])
 

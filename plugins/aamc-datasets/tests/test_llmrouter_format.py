@@ -11,7 +11,7 @@ from aamc_datasets.llmrouter import LLMRouter
 
 from aamc_sdk import Dataset, Services
 from aamc_sdk.errors import DataError
-from aamc_sdk.requests import expected_cost
+from aamc_sdk.routing import expected_cost
 
 CANDIDATES = {
     "small": {"size": "2B", "feature": "Quick.", "input_price": 0.1, "output_price": 0.2, "model": "x/small"},

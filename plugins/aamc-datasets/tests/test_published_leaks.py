@@ -7,9 +7,9 @@ import pytest
 from aamc_datasets.llmrouter import LLMRouter
 from aamc_datasets.routellm import RouteLLM
 from aamc_datasets.routerarena import RouterArena
+from aamc_experiments.data import Groups
 
 from aamc_sdk import DatasetFormat, Services
-from aamc_sdk.splits import Groups
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from aamc_environments.single import standalone
 
 from aamc_sdk import Dataset, Labels, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services
 from aamc_sdk.config import configure
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 
 
 @pytest.fixture(scope="session")

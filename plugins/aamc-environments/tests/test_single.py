@@ -13,8 +13,7 @@ from aamc_environments.single import QueueEnv, standalone
 from gymnasium.utils.env_checker import check_env
 
 from aamc_sdk import Outcomes, Pool
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
 
 
 def test_gymnasium_checks_pass():

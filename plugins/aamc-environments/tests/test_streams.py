@@ -13,9 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from aamc_sdk import Query
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.features import encode
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, build_request, encode
 
 INFO = {"vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked"}
 

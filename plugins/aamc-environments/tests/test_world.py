@@ -10,9 +10,9 @@ from aamc_environments.single import standalone
 from aamc_environments.world import read_world
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
-from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.pools import default_pool
+from aamc_sdk.routing import default_pool
+from aamc_sdk.types import sigmoid
 
 WORLD = {
     "categories": {"easy": {"share": 3}, "hard": {"complexity": 0.8}},

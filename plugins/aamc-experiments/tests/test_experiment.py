@@ -6,16 +6,16 @@ import attrs
 import numpy as np
 import pytest
 import yaml
+from aamc_experiments.experiment import Experiment, kept_out_of_fold
+from aamc_experiments.measurement import measure_run
+from aamc_experiments.settings import Source, read_settings
 from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
-from aamc_sdk.experiment import Experiment, kept_out_of_fold
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.runs import Run, find_checkpoint
-from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.serving import Run, find_checkpoint
 from aamc_sdk.testing import make_dataset
 
 LARGE = "{name: LLM-XLarge, abilities: [tools], prices: {input: 1, output: 1}}"
@@ -303,7 +303,7 @@ def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(exp
 
 
 def test_without_an_estimator_baselines_that_need_one_are_left_out(experiment, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_sdk.experiment.COMPARED", ("best-expected", "seer"))
+    monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("best-expected", "seer"))
     assert list(experiment(estimator=None, routers=None).compared()) == ["favourite", "seer"]
     assert list(experiment(routers=None).compared()) == ["favourite", "best-expected", "seer"]
 
@@ -320,7 +320,7 @@ def one_outcome_a_row(monkeypatch):
 
     monkeypatch.setattr(TinyFormat, "read", read)
     monkeypatch.setattr(Seer, "compares_outcomes", True)
-    monkeypatch.setattr("aamc_sdk.experiment.COMPARED", ("favourite", "seer"))
+    monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("favourite", "seer"))
     return {"estimator": None, "test_dataset": {"name": "tiny", "path": "50", "first": 1000}}
 
 

@@ -5,13 +5,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from aamc_experiments import profile as profiling
+from aamc_experiments.profile import Profile, hottest
 from tiny import Tiny
 
-from aamc_sdk import builtin, profiling
+from aamc_sdk import builtin
 from aamc_sdk.cli import main
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.profiling import Profile, hottest
 
 RUN = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "seer"]
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from aamc_experiments.commands import gather
+from aamc_experiments.settings import COMPARED, Source, read_settings
 from click import UsageError
 
-from aamc_sdk.cli.options import gather, split_names
+from aamc_sdk.cli import split_names
+from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError, PreferenceError
-from aamc_sdk.settings import COMPARED, Choice, Source, read_settings
 
 
 def test_defaults_compare_ppo_with_every_baseline_on_synthetic_queries() -> None:

@@ -3,19 +3,19 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Resampling
+from aamc_experiments.experiment import OUT_OF_FOLD, Experiment
+from aamc_experiments.measurement import play
+from aamc_experiments.settings import read_settings
+from aamc_experiments.target_preferences import Calibration, Target, _Decided, calibrate, keep, ray
 from tiny import Tiny
 
 from aamc_sdk import MetaController, Preference, builtin
-from aamc_sdk.calibration import Calibration, Target, _Decided, calibrate, keep, ray
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.experiment import OUT_OF_FOLD, Experiment
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.measure import play
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import read_settings
+from aamc_sdk.routing import build_request
+from aamc_sdk.serving import Run
 
 CONTENT = {"router": "best-expected", "estimator": "means", "environment": "table", "dataset": "tiny:400", "routers": []}
 
@@ -118,7 +118,7 @@ def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plug
 
 
 def test_one_validation_row_alone_makes_nothing_sure(run, plugins, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_sdk.calibration.play", lambda *given, **named: one_row(play(*given, **named)))
+    monkeypatch.setattr("aamc_experiments.target_preferences.play", lambda *given, **named: one_row(play(*given, **named)))
     found = calibrated(run, plugins, "budget-usd-per-1k", 1e6)
     assert found.confidence == 0
     assert set(found.ci95.values()) == {None}
@@ -182,7 +182,7 @@ def test_a_name_that_is_hard_to_give_or_a_preference_itself_is_refused(run, plug
 
 
 def test_where_every_candidate_fails_there_is_nothing_to_be_a_share_of(run, plugins, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_sdk.calibration.play", lambda *given, **named: all_wrong(play(*given, **named)))
+    monkeypatch.setattr("aamc_experiments.target_preferences.play", lambda *given, **named: all_wrong(play(*given, **named)))
     with pytest.raises(DataError, match=r"^every candidate's quality is 0 on the \d+ rows to calibrate on"):
         calibrated(run, plugins, "budget-usd-per-1k", 1e6)
 

@@ -10,7 +10,7 @@ from aamc_lexical.estimator import LexicalEstimator
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query
 from aamc_sdk.interfaces import Services
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 
 TOPICS = {
     "code": ("sort", "list", "python", "function"),

@@ -8,8 +8,8 @@ import pytest
 
 from aamc_sdk import Dataset, ModelSpec, Pool, Prices, Query, Training
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
-from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.testing import assert_conforms
 
 FILES = ["heads.safetensors", "quality.npz", "learned.json", "lexicon.npz", "lexicon.json"]

@@ -7,10 +7,8 @@ import pytest
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Dataset, Estimates, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services, Training
-from aamc_sdk.features import encode
 from aamc_sdk.interfaces import Environment
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, build_request, encode
 
 CATEGORIES = ("chat", "code", "maths", "tools")
 POOL = Pool(

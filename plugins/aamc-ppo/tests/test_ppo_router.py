@@ -14,7 +14,7 @@ from aamc_sdk import Pool
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing.kit import assert_conforms
+from aamc_sdk.testing import assert_conforms
 
 TINY = {"total_timesteps": 2048, "n_streams": 16, "n_steps": 256, "minibatch": 64}
 PREFERENCE = np.array([0.5, 0.3, 0.2])

@@ -9,9 +9,9 @@ from aamc_ppo.router import PPORouter
 from aamc_ppo.selection import choose_trust, scaled
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
-from aamc_sdk.features import encode_candidates
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.resuming import CHECKPOINT
+from aamc_sdk.routing import encode_candidates
+from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
 TINY = {"total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
@@ -172,7 +172,7 @@ def test_strategies_spread_preferences_differently():
 
 
 def test_observations_come_apart_as_they_were_put_together(bandit):
-    from aamc_sdk.features import encode
+    from aamc_sdk.routing import encode
 
     env = bandit(0, bias=0.1)
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)

@@ -15,8 +15,7 @@ from aamc_puppeteer.tasks import Task
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
 
 Make = Callable[..., Agent]
 

@@ -9,7 +9,7 @@ from aamc_puppeteer.encoder import LENGTH
 
 from aamc_sdk import Estimates, Estimator, Services
 from aamc_sdk.errors import CheckpointError, EstimatesError
-from aamc_sdk.files import write_arrays
+from aamc_sdk.storage import write_arrays
 
 TASKS = ["Add one and two.", "Who wrote the book of songs?", "Reverse the word lemon."]
 

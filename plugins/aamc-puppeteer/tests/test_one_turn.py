@@ -7,7 +7,7 @@ from aamc_puppeteer.suites.task_format import as_dataset
 
 from aamc_sdk import Candidate, Dataset, Environment, Pool, Query, Services, get_plugin_manager
 from aamc_sdk.errors import DataError, PoolError
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.testing import assert_conforms
 
 PLUGINS = get_plugin_manager()

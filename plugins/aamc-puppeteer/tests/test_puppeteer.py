@@ -17,7 +17,7 @@ from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError, PoolError
 from aamc_sdk.interfaces import Budget, Step
-from aamc_sdk.testing.kit import assert_conforms
+from aamc_sdk.testing import assert_conforms
 
 
 class Says(Agent):

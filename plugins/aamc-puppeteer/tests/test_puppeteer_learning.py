@@ -16,8 +16,8 @@ from aamc_puppeteer.worlds import Kind, World, WorldAgent
 
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.files import read_arrays
 from aamc_sdk.interfaces import Silence
+from aamc_sdk.storage import read_arrays
 
 
 @pytest.fixture

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.settings import read_settings
 from aamc_report.report import write_report
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.dataset import text_hash
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.files import plain, write_json, write_text
-from aamc_sdk.pools import pool_to
-from aamc_sdk.settings import read_settings
-from aamc_sdk.types import ModelSpec, Pool
+from aamc_sdk.routing import pool_to
+from aamc_sdk.storage import plain, write_json, write_text
+from aamc_sdk.types import Floats, ModelSpec, Pool, text_hash
 
 ROUTERS = ("ppo", "llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 CANDIDATES = ("SLM-Tiny", "SLM-Small", "SLM-Medium", "LLM-Code", "LLM-Tools", "LLM-Large", "LLM-XLarge")

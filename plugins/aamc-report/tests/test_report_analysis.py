@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import BINS, Comparison, Resampling, metrics
 from aamc_report.analysis.bands import hull_band
 from aamc_report.analysis.causes import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes
 from aamc_report.analysis.destinations import Group
@@ -19,10 +20,7 @@ from aamc_report.tables.failures import failure_tables
 from aamc_report.tables.losses import regret_tables
 from aamc_report.tables.reliability import reliability_tables
 
-from aamc_sdk.evaluation import Comparison, metrics
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.calibration import BINS
-from aamc_sdk.rewards import LinearReward, Scale
+from aamc_sdk.routing import LinearReward, Scale
 
 POINTS = 43
 

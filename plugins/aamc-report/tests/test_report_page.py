@@ -26,8 +26,8 @@ from aamc_report.tables.breakdown import success_tables
 from aamc_report.tables.comparison import COLUMNS, cost_of_quality_tables, further_tables, paired_tables
 from aamc_report.tables.gate import gate_tables
 
-from aamc_sdk.dataset import text_hash
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.types import text_hash
 
 QUERIES = 240
 VOID = {"meta", "br"}

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison
 from aamc_report.commands import report
 from aamc_report.formats import DASH, aligned, dollars, fixed, percent, shortest, significant
 from aamc_report.reading import read_results
@@ -16,9 +17,8 @@ from aamc_report.report import write_report
 from click.testing import CliRunner
 
 from aamc_sdk.errors import CheckpointError, OutputError
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.storage import read_json, write_json
 
 
 def test_a_missing_run_names_the_command_that_makes_one(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from aamc_experiments.evaluation import Comparison, Resampling, interval
 from aamc_report.commands import report
 from aamc_report.several.page import comparison_page
 from aamc_report.several.pairs import pairs
@@ -14,8 +15,6 @@ from aamc_report.several.runs import differences, read_runs
 from click.testing import CliRunner
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.bootstrap import Resampling, interval
 
 
 def two_runs(make_run: Any, tmp_path: Path, **second: Any) -> list[Path]:

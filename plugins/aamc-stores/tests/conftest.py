@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
 
 
 def program(name: str) -> str:

@@ -18,13 +18,12 @@ import psycopg
 import pytest
 from aamc_stores.spool import Spool, default_spool
 
+from aamc_sdk.controller import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Records
-from aamc_sdk.meta_controller import MetaController
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 
 
 def records(*names: str) -> Records:

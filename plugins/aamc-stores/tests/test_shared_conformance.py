@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.testing.kit import assert_conforms, check_component
+from aamc_sdk.testing import assert_conforms, check_component
 
 
 def test_a_store_on_a_server_conforms(server, monkeypatch):

@@ -12,22 +12,20 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.batch import Scores
 from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import NoOptions, Router
-from aamc_sdk.learner import Learner
-from aamc_sdk.log import Records, View
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.serving import Learner
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, View
 
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
 WRITER = """
 import sys
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.stores import open_store
+from aamc_sdk.log.opening import open_store
 from aamc_sdk.types import Feedback
 url, prefix, spool, me, count = sys.argv[1:]
 store = open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": spool})

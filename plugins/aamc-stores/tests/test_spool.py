@@ -13,10 +13,9 @@ import pytest
 from aamc_stores.spool import Spool
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import Records
-from aamc_sdk.stores.records import decision_row
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+from aamc_sdk.log.rows import decision_row
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query
 from aamc_sdk.interfaces import Services
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
 
 WORDS = ("sort", "list", "python", "function", "sum", "number", "add", "multiply", "poem", "story", "river", "love", "please", "now", "a", "the")
 TOPICS = {"code": WORDS[:4], "maths": WORDS[4:8], "writing": WORDS[8:12]}

@@ -16,7 +16,7 @@ from aamc_tce.runtime import serving, uses_graph
 
 from aamc_sdk import Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
-from aamc_sdk.files import write_bytes
+from aamc_sdk.storage import write_bytes
 
 CPU = torch.device("cpu")
 TEXTS = ["sort a list", "sum the number please now", "", "a poem of the river " * 20]
@@ -233,8 +233,8 @@ from pathlib import Path
 from aamc_sdk import Query
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing.pools import default_pool
+from aamc_sdk.routing.rewards import LinearReward
 from aamc_tce.config import TCEConfig
 from aamc_tce.estimator import TaskComplexityEstimator
 folder, encoder, texts = json.load(sys.stdin)

@@ -11,8 +11,8 @@ import numpy as np
 
 from aamc_sdk import Router, RoutingRequest, Scores, Training, option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_json, write_json
-from aamc_sdk.requests import token_counts
+from aamc_sdk.routing import token_counts
+from aamc_sdk.storage import read_json, write_json
 
 
 @attrs.frozen(kw_only=True)

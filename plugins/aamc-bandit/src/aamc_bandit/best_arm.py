@@ -23,7 +23,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 _TINY = 1e-100
 NARROWEST = 1e-9

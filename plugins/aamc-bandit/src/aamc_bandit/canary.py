@@ -17,10 +17,9 @@ from typing import Any
 import attrs
 
 from aamc_bandit.pairs import Pair, PairOptions, by_name
-from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.config import option
-from aamc_sdk.draw import choice_probabilities, uniform
-from aamc_sdk.types import Decision
+from aamc_sdk.routing import choice_probabilities, uniform
+from aamc_sdk.types import Decision, RoutingRequest, Scores
 
 NOTE = "canary"
 

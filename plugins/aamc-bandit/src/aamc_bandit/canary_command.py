@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 import click
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON
+from aamc_sdk.cli import JSON, plugins_of
 
 
 @click.command()
@@ -26,10 +25,10 @@ def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
     Example: aamc canary --store sqlite:state.db
     """
     from aamc_bandit.trial import trials
-    from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.cli import write_json_line
     from aamc_sdk.errors import DataError
-    from aamc_sdk.runs import Run
-    from aamc_sdk.stores import open_store
+    from aamc_sdk.log import open_store
+    from aamc_sdk.serving import Run
 
     url = store or Run.open(run).store_url
     log = open_store(url, plugins_of(ctx), existing=True)
@@ -58,7 +57,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from aamc_sdk.cli.output import console
+    from aamc_sdk.cli import console
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("trial", "stable", "quality", "candidate", "quality", "compared", "difference", "verdict"):

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.types import Estimates, Floats
 
 MOST_CATEGORIES = 64
 """Categories that get a number of their own; the first ones heard of."""

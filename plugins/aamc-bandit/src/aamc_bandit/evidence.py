@@ -17,9 +17,9 @@ import attrs
 import numpy as np
 
 from aamc_bandit.json_pieces import write_json_pieces
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_json
+from aamc_sdk.storage import read_json
+from aamc_sdk.types import Floats
 
 LEVELS = ("global", "category", "user", "session")
 """Where evidence is kept; a level's entities are its categories, its users or its sessions, and one for all at the first."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 ERROR = 1e-6
 """The greatest error of a probability."""

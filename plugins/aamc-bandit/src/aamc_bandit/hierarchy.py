@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 CATEGORY_HALF, CATEGORY_AFTER_USER = 0.5, 0.3
 """How much the published blend gives to the category, without a user and with one."""

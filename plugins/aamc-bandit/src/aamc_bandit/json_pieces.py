@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aamc_sdk.files import replacing
+from aamc_sdk.storage import replacing
 
 
 class Written(str):

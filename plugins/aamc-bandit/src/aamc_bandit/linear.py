@@ -28,14 +28,11 @@ from aamc_bandit.newcomers import likeness, starts
 from aamc_bandit.ridge import Evidence, Posterior
 from aamc_bandit.utility import quality_in_utility
 from aamc_bandit.verdicts import judged, weight_of
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.config import option
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
-from aamc_sdk.types import Pool
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import ROUNDING, Experience, Floats, Pool, RoutingRequest, Scores
 
 UNKNOWN_QUALITY = 0.5
 """What is expected of a candidate where no estimator expects anything."""

@@ -4,7 +4,7 @@
     start_m = (Lambda + sum over k != m of s_mk A_k)^-1 sum over k != m of s_mk b_k,                                  (2)
     s_mk = likeness(m, k) min(1, c / n_k)
 
-Words are those of the description, hashed to a vector of length one (:mod:`aamc_sdk.features`). A_k and b_k are what candidate k's outcomes
+Words are those of the description, hashed to a vector of length one (:mod:`aamc_sdk.routing.features`). A_k and b_k are what candidate k's outcomes
 taught (:mod:`aamc_bandit.ridge`), and n_k how many they are. No candidate counts as more than c outcomes, however often it was asked: a
 favourite does not drown the one that is most alike.
 """
@@ -16,9 +16,8 @@ from functools import lru_cache
 import numpy as np
 
 from aamc_bandit.ridge import Evidence, solve
-from aamc_sdk.batch import Floats
-from aamc_sdk.features import CANDIDATE_NUMBERS, encode_candidates
-from aamc_sdk.types import ModelSpec, Pool
+from aamc_sdk.routing import CANDIDATE_NUMBERS, encode_candidates
+from aamc_sdk.types import Floats, ModelSpec, Pool
 
 UNKNOWN_PRICE = 1.0
 """The squared distance of log prices where one of the two is unknown."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from aamc_bandit.semantic_router.translation import ROUTER_R1
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.semantic_router import ROUTER_R1
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)

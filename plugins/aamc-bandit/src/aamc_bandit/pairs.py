@@ -9,14 +9,12 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.checkpoints import COMPONENT
 from aamc_sdk.config import option, unstructure
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Router, Services, Store, Training
-from aamc_sdk.runs import find_checkpoint, part_name
+from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.storage import COMPONENT, read_json, write_json
+from aamc_sdk.types import Experience, Floats, RoutingRequest
 
 ROLES = ("stable", "candidate")
 ROUTERS = "routers.json"

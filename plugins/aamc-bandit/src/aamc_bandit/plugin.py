@@ -1,4 +1,4 @@
-"""What this plugin offers."""
+"""The components that this plugin offers."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def aamc_routers() -> list[Component]:
 def aamc_commands() -> list[Component]:
     """Offer the comparison of a canary."""
     return [Component("canary", "aamc_bandit.canary_command:canary", "Say whether a canary, or a router in a shadow, is better.")]
+
+
+@hookimpl
+def aamc_config_formats() -> list[Component]:
+    """Offer the format of vLLM Semantic Router's files."""
+    target = "aamc_bandit.semantic_router:SemanticRouterFormat"
+    return [Component("vllm-semantic-router", target, "Configuration files of vLLM Semantic Router.")]

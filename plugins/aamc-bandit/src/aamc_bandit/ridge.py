@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 
 @attrs.define(eq=False)

@@ -13,9 +13,8 @@ import attrs
 import numpy as np
 
 from aamc_bandit.pairs import Pair, by_name
-from aamc_sdk.batch import RoutingRequest, Scores
-from aamc_sdk.dataset import Experience
-from aamc_sdk.draw import choice_probabilities
+from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.types import Experience, RoutingRequest, Scores
 
 NOTE = "shadow"
 logger = logging.getLogger(__name__)

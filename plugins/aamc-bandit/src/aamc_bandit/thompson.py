@@ -27,11 +27,8 @@ from aamc_bandit.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Opti
 from aamc_bandit.state_json import JsonState
 from aamc_bandit.utility import quality_in_utility
 from aamc_bandit.verdicts import judged, verdict, weight_of
-from aamc_sdk.arithmetic import ROUNDING, read_only
-from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
-from aamc_sdk.dataset import Experience
 from aamc_sdk.interfaces import Router, Services, Store, Training
-from aamc_sdk.types import Decision, Feedback, Pool, Query
+from aamc_sdk.types import ROUNDING, Decision, Estimates, Experience, Feedback, Floats, Pool, Query, RoutingRequest, Scores, read_only
 
 logger = logging.getLogger(__name__)
 

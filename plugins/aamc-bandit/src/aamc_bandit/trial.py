@@ -7,7 +7,7 @@ For a decision with outcome r in [0, 1], where a was drawn with probability mu(a
 with p_c and p_s the candidate's and the stable router's choices, and b the mean of the outcomes before it. Since g has mean 0
 whatever b is, d has the mean of what the candidate would have earned less what the stable router would have: also where traffic,
 share or the models themselves change over time, and without any noise where both choose alike. Betting against the mean of d
-(:mod:`aamc_sdk.evaluation.betting`) gives an interval that holds at all times together. In a shadow mu = p_s.
+(:mod:`aamc_experiments.off_policy.betting`) gives an interval that holds at all times together. In a shadow mu = p_s.
 
 Bets need a bound of |g| that is known before the request comes. A canary's share gives one: 1 / share or 1 / (1 - share), the greater. A
 shadow has none but what it has met: a decision whose |g| could have been greater than any before it raises the bound for those that
@@ -29,14 +29,11 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, stretches
 
 from aamc_bandit import canary, shadow
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.betting import log_wealth, lower_bound_at_any_time
-from aamc_sdk.evaluation.logged import stretches
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import Decision, Feedback
+from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats
 
 SUSPICION = math.log(2 / 0.001)
 """The log-wealth at which judgements are found to depend on who was chosen: one false alarm in a thousand trials."""

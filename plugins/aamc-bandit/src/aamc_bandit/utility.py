@@ -9,8 +9,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.types import Floats, RoutingRequest
 
 NEAR_TIE = 0.2
 """What the whole range of cost is worth in quality, at a cost weight of one."""

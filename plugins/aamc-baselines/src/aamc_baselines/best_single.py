@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_baselines.means import MeansRouter
-from aamc_sdk.batch import Outcomes, RoutingRequest, Scores
 from aamc_sdk.errors import EstimatesError
+from aamc_sdk.types import Outcomes, RoutingRequest, Scores
 
 
 class BestSingle(MeansRouter):

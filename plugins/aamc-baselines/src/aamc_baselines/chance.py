@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.config import option
 from aamc_sdk.interfaces import Router
+from aamc_sdk.types import RoutingRequest, Scores
 
 
 @attrs.frozen(kw_only=True)

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from aamc_baselines.folds import fold_of
 from aamc_baselines.quality import Examples, QualityFunction
 from aamc_baselines.utility import UtilityRouter, under
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
+from aamc_sdk.types import Floats
 
 MEANS = "means"
 """The candidates' means, which take part as a member."""

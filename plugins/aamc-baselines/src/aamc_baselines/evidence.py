@@ -17,8 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from aamc_baselines.quality import Examples
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats, sigmoid
 
 Parameters = Mapping[str, Floats]
 """The arrays that a function is made of, by name."""

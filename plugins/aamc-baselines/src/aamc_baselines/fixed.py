@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_baselines.means import MeansRouter, TrainingMeans
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
 from aamc_sdk.config import option
 from aamc_sdk.errors import EstimatesError
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Floats, Pool, RoutingRequest, Scores
 
 
 def largest_first(pool: Pool, means: TrainingMeans, prefer: str) -> NDArray[np.intp]:

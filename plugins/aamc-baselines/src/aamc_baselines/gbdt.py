@@ -18,8 +18,8 @@ import numpy as np
 
 from aamc_baselines.quality import Examples, Indices, QualityFunction
 from aamc_baselines.utility import UtilityRouter
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
+from aamc_sdk.types import Floats
 
 SUBSAMPLE = 0.5
 """The share of the rows that each tree sees."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Router
+from aamc_sdk.types import RoutingRequest, Scores
 
 
 class Greedy(Router):

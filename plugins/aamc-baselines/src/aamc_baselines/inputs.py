@@ -10,12 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_baselines.quality import Comparisons, Examples
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.dataset import Dataset, Experience, question
 from aamc_sdk.errors import EstimatesError
-from aamc_sdk.features import encode_queries
-from aamc_sdk.types import Pool
-from aamc_sdk.votes import votes
+from aamc_sdk.routing import encode_queries
+from aamc_sdk.types import Dataset, Experience, Floats, Pool, RoutingRequest, question, votes
 
 SMALLEST_DEVIATION = 1e-9
 """Queries whose features differ by less are all alike."""

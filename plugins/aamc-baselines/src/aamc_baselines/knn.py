@@ -15,8 +15,8 @@ import numpy as np
 
 from aamc_baselines.quality import Examples, QualityFunction
 from aamc_baselines.utility import UtilityRouter
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
+from aamc_sdk.types import Floats
 
 GREATEST_SHARE = 0.2
 """Of the training rows at most so many are near, however few there are."""

@@ -7,14 +7,13 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.data import typical_outcomes
 
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
-from aamc_sdk.requests import expected_cost, token_counts
-from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Pool, Query
-from aamc_sdk.votes import typical_outcomes
+from aamc_sdk.routing import expected_cost, token_counts
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Floats, Pool, Query
 
 FILE = "means.npz"
 

@@ -16,9 +16,8 @@ import numpy as np
 from aamc_baselines.evidence import Parameters, most_probable, offsets, surprise
 from aamc_baselines.quality import Examples, QualityFunction
 from aamc_baselines.utility import UtilityRouter
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
+from aamc_sdk.types import Floats, sigmoid
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 Indices = NDArray[np.intp]
 

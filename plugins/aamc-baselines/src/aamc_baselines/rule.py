@@ -7,9 +7,9 @@ import numpy as np
 
 from aamc_baselines.fixed import LargeOptions, SmallOptions, cheapest_first, falling_utility, good_enough_first, largest_first
 from aamc_baselines.means import MeansRouter
-from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, EstimatesError
+from aamc_sdk.types import RoutingRequest, Scores
 
 
 @attrs.frozen(kw_only=True)

@@ -18,12 +18,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError, EstimatesError
-from aamc_sdk.features import encode_queries
-from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
+from aamc_sdk.routing import encode_queries
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import Estimates, Floats, RoutingRequest, Scores
 
 FILE = "classifier.npz"
 WEIGHT_FLOOR = 1e-3

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # it ships no types
 
 from aamc_baselines.supervised import Classifier, Options, inputs, logits, query_features
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError, EstimatesError
 from aamc_sdk.interfaces import Reward, Services, Training
+from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 ITERATIONS, TOLERANCE = 500, 1e-3
 LEAST_RATIO, GREATEST_RATIO = 0.003, 10.0

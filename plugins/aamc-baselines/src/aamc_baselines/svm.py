@@ -21,9 +21,8 @@ from aamc_baselines.evidence import Parameters, most_probable, offsets, surprise
 from aamc_baselines.folds import fold_of
 from aamc_baselines.quality import Examples, Indices, QualityFunction
 from aamc_baselines.utility import UtilityRouter
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
+from aamc_sdk.types import Floats, sigmoid
 
 ITERATIONS = 100
 """Most steps in fitting the sigmoids, two numbers a candidate."""

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from aamc_baselines.inputs import QueryFeatures, examples_of
 from aamc_baselines.quality import Examples, QualityFunction
-from aamc_sdk.batch import Floats, RoutingRequest, Scores
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
-from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import Dataset, Floats, RoutingRequest, Scores
 
 FILE = "quality.npz"
 ROWS_AT_ONCE = 1024

@@ -20,7 +20,7 @@ from aamc_bench.options import (
     Numbers,
     experiment_options,
 )
-from aamc_sdk.cli.options import JSON, OUT, RESUME
+from aamc_sdk.cli import JSON, OUT, RESUME
 
 if TYPE_CHECKING:
     from aamc_bench.folder import Begun
@@ -224,7 +224,7 @@ def _do(jobs: Sequence[Job], begun: Begun, workers: int | None) -> tuple[dict[st
     """
     from aamc_bench.grid import JobsFailed, run_grid
     from aamc_bench.tolerant import RoutersLeftOut, left_out_of
-    from aamc_sdk.cli.progress import progress
+    from aamc_sdk.cli import progress
 
     try:
         with progress() as shown:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aamc_experiments.settings import Source
+from aamc_experiments.setup import World
+
 from aamc_bench.grid import slug
 from aamc_bench.training import try_to_begin
-from aamc_sdk.settings import Source
-from aamc_sdk.world import World
 
 SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
 """Settings of which such an experiment has one for each run, and the options for them."""

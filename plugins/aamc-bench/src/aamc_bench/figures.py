@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Transform, offset_copy
 
-from aamc_sdk.files import replacing, write_bytes
+from aamc_sdk.storage import replacing, write_bytes
 
 Draw = Callable[[], Figure]
 Figures = Mapping[str, Any]

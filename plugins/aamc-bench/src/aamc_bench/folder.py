@@ -10,12 +10,11 @@ from typing import Any
 import attrs
 import click
 import yaml
+from aamc_experiments.commands import new_folder
 
-from aamc_sdk.cli.options import new_folder
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, OutputError
-from aamc_sdk.files import plain, write_text
-from aamc_sdk.folders import locked
+from aamc_sdk.storage import locked, plain, write_text
 
 BEGUN = "experiment.yaml"
 """The file that says what a folder was begun with."""

@@ -20,9 +20,8 @@ import attrs
 
 from aamc_bench.worker import work
 from aamc_sdk.errors import AamcError, OutputError
-from aamc_sdk.files import plain, read_json
-from aamc_sdk.folders import make_folder
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.storage import make_folder, plain, read_json
 
 JOBS = "jobs"
 """The folder of the jobs, below that of the experiment."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME
+from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ class Seeds(Numbers):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         """Read the seeds; each is one that a run takes."""
-        from aamc_sdk.settings import check_seed
+        from aamc_sdk.config import check_seed
 
         seeds = super().convert(value, param, ctx)
         for seed in seeds:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_bench.tables import Table
-from aamc_sdk.cli.output import console, write_json_line
-from aamc_sdk.files import write_json, write_text
+from aamc_sdk.cli import console, write_json_line
+from aamc_sdk.storage import write_json, write_text
 
 if TYPE_CHECKING:
     from aamc_bench.figures import Draw

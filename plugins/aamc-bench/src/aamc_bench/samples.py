@@ -8,17 +8,13 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Candidates, Comparison, Realised, Resampling, Yardsticks, known_interval, open_interval, statistics
+from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval, open_interval
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.evaluation.realised import Candidates, Realised
-from aamc_sdk.evaluation.statistics import Yardsticks, statistics
-from aamc_sdk.files import plain, read_arrays, write_arrays
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.settings import Evaluation, Settings
+from aamc_sdk.storage import plain, read_arrays, write_arrays
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(eq=False)

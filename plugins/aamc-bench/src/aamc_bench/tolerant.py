@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.setup import World
+
 from aamc_bench.grid import JOBS
-from aamc_sdk.batch import RoutingRequest
 from aamc_sdk.errors import AamcError
-from aamc_sdk.experiment import Experiment
-from aamc_sdk.files import read_json, write_json
 from aamc_sdk.interfaces import Progress, Router
-from aamc_sdk.world import World
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import RoutingRequest
 
 LEFT_OUT = "left_out.json"
 """The file in a job's folder that says which routers it left out, and why."""

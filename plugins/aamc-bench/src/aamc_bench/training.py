@@ -9,15 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
+from aamc_experiments.commands import gather
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.settings import Settings, read_settings
+from aamc_experiments.setup import World
 
 from aamc_bench.tolerant import Tolerant
-from aamc_sdk.cli.options import gather
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Progress, Silence
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.settings import Settings, read_settings
-from aamc_sdk.world import World
 
 ESTIMATOR = "tce"
 """The estimator where none is named."""

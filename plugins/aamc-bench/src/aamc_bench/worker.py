@@ -13,8 +13,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aamc_sdk.cli.progress import Lines
-from aamc_sdk.files import write_json
+from aamc_sdk.cli import Lines
+from aamc_sdk.storage import write_json
 
 if TYPE_CHECKING:
     from aamc_bench.grid import Job

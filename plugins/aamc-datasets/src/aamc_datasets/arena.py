@@ -17,8 +17,8 @@ import numpy as np
 from aamc_datasets.columns import Column, column_names, read_columns, require_columns
 from aamc_datasets.recognition import hint, table_file
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, option
-from aamc_sdk.batch import Estimates
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.types import Estimates
 
 PLAYERS = ("model_a", "model_b")
 PROMPT, WINNER, ONE_HOT = "prompt", "winner", ("winner_model_a", "winner_model_b", "winner_tie")

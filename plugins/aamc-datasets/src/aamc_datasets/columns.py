@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_datasets.json_rows import MOST_USD, figure
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types import Floats
 
 SUFFIXES = (".csv", ".parquet")
 LONGEST_ROW = 1 << 24

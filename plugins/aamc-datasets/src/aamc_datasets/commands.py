@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from aamc_experiments.settings import Source, read_settings
 
 from aamc_datasets.inspection import describe
 from aamc_datasets.labelled_csv import write_labelled
@@ -16,11 +17,10 @@ from aamc_datasets.synthetic import generate as compose
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
-from aamc_sdk.files import to_json
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import default_pool
-from aamc_sdk.services import bare_services
-from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import bare_services
+from aamc_sdk.storage import to_json
 
 _SIZE = click.IntRange(min=1, max=MOST)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

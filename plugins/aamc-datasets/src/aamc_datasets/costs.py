@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk import Candidate, ModelSpec, Outcomes, Pool, Prices, Query, option
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.requests import expected_cost
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
+from aamc_sdk.routing import expected_cost
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
 
 @attrs.frozen(kw_only=True)

@@ -8,10 +8,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from aamc_experiments.data import Groups
 
 from aamc_sdk import Dataset, Outcomes, Pool
-from aamc_sdk.dataset import question
-from aamc_sdk.splits import Groups
+from aamc_sdk.types import question
 
 
 def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:

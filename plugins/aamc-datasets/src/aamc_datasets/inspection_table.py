@@ -9,7 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from aamc_sdk.cli.output import console
+from aamc_sdk.cli import console
 
 FORMS = (
     ("mean_quality", "quality", 1, ".3f"),

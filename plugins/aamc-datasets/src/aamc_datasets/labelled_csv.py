@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from aamc_datasets.recognition import hint
-from aamc_sdk.dataset import Dataset, Labels
 from aamc_sdk.errors import DataError, nearest
-from aamc_sdk.files import write_text
-from aamc_sdk.types import Query
+from aamc_sdk.storage import write_text
+from aamc_sdk.types import Dataset, Labels, Query
 
 COLUMNS = ("text", "complexity", "category", "tool_use")
 

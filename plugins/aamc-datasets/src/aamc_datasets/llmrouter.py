@@ -16,9 +16,9 @@ import numpy as np
 from aamc_datasets.costs import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
-from aamc_sdk.pools import pool_from
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import Floats
 
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
 

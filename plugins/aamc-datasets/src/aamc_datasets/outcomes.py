@@ -20,12 +20,11 @@ import yaml
 from aamc_datasets.outcome_rows import Row, parse_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, OutputError, PoolError, nearest, one_of
-from aamc_sdk.files import to_json, write_text
-from aamc_sdk.pools import pool_to, read_pool
-from aamc_sdk.requests import expected_cost
+from aamc_sdk.routing import expected_cost, pool_to, read_pool
+from aamc_sdk.storage import to_json, write_text
+from aamc_sdk.types import Floats
 
 ROWS_FILE, POOL_FILE = "outcomes.jsonl", "pool.yaml"
 SUFFIXES = (".jsonl", ".parquet")

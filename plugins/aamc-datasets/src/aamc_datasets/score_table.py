@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from aamc_datasets.costs import CostOptions
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Prices
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(eq=False)

@@ -13,8 +13,8 @@ from aamc_environments.noise import blur
 from aamc_environments.preferences import KINDS, Preferences
 from aamc_environments.streams import Script, Streams
 from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk import Pool, option
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.types import Floats
 
 KINDS = ("drift", "price", "down", "up", "join")
 

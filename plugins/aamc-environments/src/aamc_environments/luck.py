@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 Steps = tuple[Iterable[Any], ...]
 """What is used of a block, each with an entry for every step."""

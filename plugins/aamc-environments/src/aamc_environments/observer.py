@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk import Reward, RoutingRequest
-from aamc_sdk.batch import Floats
-from aamc_sdk.features import PAIR_FEATURES, Array32, encode, encode_pairs
+from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_pairs
+from aamc_sdk.types import Floats
 
 _ONE, _SECOND = np.array(1, dtype=np.float32), np.array(1000, dtype=np.float32)
 """Numbers as arrays: numpy converts a Python number at each use, which takes as long as a small array's arithmetic."""
@@ -16,7 +16,7 @@ _QUICKNESS, _LOG_WAIT = PAIR_FEATURES.index("quickness"), PAIR_FEATURES.index("l
 
 
 class Observer:
-    """Encodes rows of a request as :meth:`aamc_sdk.features.Features.flat` would.
+    """Encodes rows of a request as :meth:`aamc_sdk.routing.features.Features.flat` would.
 
     Args:
         request: All Q rows of a split, as a router sees them without waiting.

@@ -15,9 +15,8 @@ from aamc_environments.events import Schedule
 from aamc_environments.queueing import Arrivals, QueueStreams, Truth
 from aamc_environments.streams import Chances, Script
 from aamc_sdk import Outcomes, Reward
-from aamc_sdk.batch import Floats
-from aamc_sdk.features import Array32
-from aamc_sdk.rewards import LinearReward, Scale
+from aamc_sdk.routing import Array32, LinearReward, Scale
+from aamc_sdk.types import Floats
 
 Objectives = Callable[[float, float, float], tuple[float, float, float]]
 """From quality, cost in USD and latency in ms to a reward's three objectives."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aamc_environments.luck import PREFERENCES, Luck
 from aamc_sdk import Preference
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 KINDS = ("dirichlet", "uniform", "fixed", "corners")
 """Even over the simplex; three uniform weights rescaled; always the same; one objective alone."""

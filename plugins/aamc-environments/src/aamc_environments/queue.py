@@ -15,9 +15,9 @@ from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
 from aamc_environments.streams import Script
 from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
-from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.errors import DataError
-from aamc_sdk.requests import build_request
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import sigmoid
 
 
 @attrs.frozen(kw_only=True)

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from aamc_environments.events import Conditions, Schedule
 from aamc_environments.streams import Chances, Script, Streams
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError
-from aamc_sdk.requests import expected_cost, token_counts
+from aamc_sdk.routing import expected_cost, token_counts
+from aamc_sdk.types import Floats, sigmoid
 
 _NOTHING = np.array(0, dtype=np.float32)
 """No backlog."""

@@ -13,7 +13,7 @@ from aamc_environments.environment import StreamEnvironment, StreamOptions, labe
 from aamc_environments.streams import Chances, Script, Streams
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest
 from aamc_sdk.errors import DataError
-from aamc_sdk.requests import build_request
+from aamc_sdk.routing import build_request
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from aamc_environments.streams import Streams
-from aamc_sdk.features import Array32
+from aamc_sdk.routing import Array32
 
 
 class StreamsVecEnv(VecEnv):

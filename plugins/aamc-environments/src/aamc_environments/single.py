@@ -18,9 +18,7 @@ from aamc_environments.world import read_world
 from aamc_sdk import Pool, Services
 from aamc_sdk.config import configure
 from aamc_sdk.errors import PluginError
-from aamc_sdk.features import Array32
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import Array32, LinearReward, default_pool
 
 SPLIT = "train"
 

@@ -19,9 +19,9 @@ from aamc_environments.luck import QUERIES, Luck, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import Preferences
 from aamc_sdk import Outcomes, Reward, RoutingRequest
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError
-from aamc_sdk.features import Array32
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
 
 GREATEST = 1e6
 """Bound of observations: a stable queue stays far below."""

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk import Candidate, ModelSpec, Pool, option
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.types import Floats
 
 logger = logging.getLogger(__name__)
 

@@ -14,24 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.checkpoints import RESUME, component_of, is_complete, load_part, save_part
-from aamc_sdk.config import configure, unstructure
-from aamc_sdk.dataset import Dataset
+from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged, split_hash, typical_outcomes
+from aamc_experiments.leak_guard import checkpoint_seals, seal_of
+from aamc_experiments.measurement import describe, measure
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import COMPARED, Settings
+from aamc_experiments.setup import World, make_world
+from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
-from aamc_sdk.files import read_arrays, read_json, write_arrays
-from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
-from aamc_sdk.leak_guard import checkpoint_seals, seal_of
-from aamc_sdk.measure import describe, measure
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run, find_checkpoint, part_name
-from aamc_sdk.seals import Seal
-from aamc_sdk.settings import COMPARED, Choice, Settings
-from aamc_sdk.splits import SPLITS, about_split, check_unchanged, split_hash
-from aamc_sdk.votes import typical_outcomes
-from aamc_sdk.world import World, make_world
+from aamc_sdk.routing import build_request
+from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_arrays, read_json, save_part, write_arrays
+from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 OUT_OF_FOLD = "out_of_fold.npz"
 """What an estimator expected of its training rows before it saw their outcomes, with those rows' hash and the candidates."""
@@ -71,7 +67,7 @@ class Experiment:
         self.resumed = resumed
         self.settings = settings
         self.plugins = plugins
-        self.run = Run(folder)
+        self.run = RunFolder(folder)
         self.progress = progress
         self.router_name = part_name(settings.router.name, "router")
 
@@ -124,7 +120,7 @@ class Experiment:
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> Experiment:
         """Return an experiment that was begun before."""
-        run = Run.open(folder)
+        run = RunFolder.open(folder)
         return cls(run.settings, plugins, run.folder, progress, str(run.content["goal"]), resumed=True)
 
     def complete(self) -> dict[str, Any]:
@@ -176,7 +172,7 @@ class Experiment:
         self.run.write_candidate_means(typical_outcomes(train, world.services.pool).means)
         return world
 
-    def world(self, taken_over: Sequence[Seal]) -> World:
+    def world(self, taken_over: Sequence[TrainingFingerprint]) -> World:
         """Read the data and set up environment and reward; an experiment on other rows of it does so in its own way.
 
         Args:

@@ -10,22 +10,19 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Estimates, Floats, RoutingRequest
+from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
+from aamc_experiments.evaluation import HEADLINE, Comparison, Constants, compare_streams, compare_table, constant_routers, metrics, promotion
+from aamc_experiments.leak_guard import rows_to_evaluate
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import Settings, Source
+from aamc_experiments.setup import World, check_measured, dataset_readers, make_environment
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.evaluation import Comparison, compare_streams, compare_table, metrics
-from aamc_sdk.evaluation.constants import Constants, constant_routers
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.evaluation.promotion import promotion
-from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Estimator, Progress, Router
-from aamc_sdk.leak_guard import rows_to_evaluate
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import EVALUATION, Run
-from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import about_split, check_same_candidates, check_unchanged, fit_to_pool
-from aamc_sdk.types import Pool, Preference, Query
-from aamc_sdk.world import World, check_measured, dataset_readers, make_environment
+from aamc_sdk.routing import build_request
+from aamc_sdk.serving import EVALUATION
+from aamc_sdk.storage import write_json
+from aamc_sdk.types import Estimates, Floats, Pool, Preference, Query, RoutingRequest
 
 
 def describe(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
@@ -145,7 +142,7 @@ def play(
 
 
 def measure_run(
-    run: Run,
+    run: RunFolder,
     plugins: Plugins,
     progress: Progress,
     *,
@@ -183,7 +180,7 @@ def measure_run(
     if gate and source is None and split != "test":
         raise ConfigError(f"the gate decides by rows that the router was not trained on, which the run's {split} rows are not; leave out --split")
     if out is not None:
-        Run(out).refuse_to_overwrite()
+        RunFolder(out).refuse_to_overwrite()
     source = None if source is None else source.like(run.settings.dataset)
     settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
     how = attrs.evolve(settings.evaluation, strict=strict or settings.evaluation.strict)
@@ -195,11 +192,11 @@ def measure_run(
     routers = {name: run.router(plugins, lent, name) for name in names}
     if out is not None:
         details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
-        Run(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
+        RunFolder(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
     return measure(out, world, routers, request, run.candidate_means, settings, progress, run.router_name if gate else None)
 
 
-def _world_of(run: Run, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> World:
+def _world_of(run: RunFolder, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> World:
     """Return a world whose test rows are those to evaluate a run on."""
     lent = run.services(plugins)
     tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)

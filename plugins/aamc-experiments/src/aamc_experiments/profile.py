@@ -15,12 +15,12 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from aamc_sdk.batch import RoutingRequest
-from aamc_sdk.experiment import Experiment
-from aamc_sdk.files import write_json
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.setup import World
+from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Estimator, Progress, Router
-from aamc_sdk.settings import Choice
-from aamc_sdk.world import World
+from aamc_sdk.storage import write_json
+from aamc_sdk.types import RoutingRequest
 
 HOTTEST = 15
 """Functions that are shown."""

@@ -7,45 +7,12 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.config import configure, option, unstructure
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.config import NO_ESTIMATOR, Choice, ServingSettings, check_shared, configure, option, unstructure
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.types import Preference
 
-PRESETS = ("quick", "full", "paper")
-DEVICES = ("auto", "cpu", "cuda")
-GREATEST_SEED = 2**32 - 1
-"""The greatest seed that every generator takes: scikit-learn's are of 32 bits."""
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """What a router is compared with unless the user says otherwise."""
-NO_ESTIMATOR = "none"
-"""How to name no estimator, where another one would be taken."""
-
-
-@attrs.frozen
-class Choice:
-    """A component by its name, with the options that the user set."""
-
-    name: str
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-
-    @classmethod
-    def of(cls, value: Any, where: str) -> Choice:
-        """Read ``ppo`` or ``{name: ppo, learning_rate: 1e-4}``.
-
-        Raises:
-            ConfigError: It is neither.
-        """
-        if isinstance(value, Choice):
-            return value
-        if isinstance(value, str) and value:
-            return cls(value)
-        if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-            return cls(value["name"], {key: option for key, option in value.items() if key != "name"})
-        raise ConfigError(f"{where} must be a name, or options with a 'name', not {value!r}")
-
-    def plain(self) -> dict[str, Any]:
-        """Return what :meth:`of` reads."""
-        return {"name": self.name, **self.options}
 
 
 @attrs.frozen
@@ -96,38 +63,22 @@ class Evaluation:
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class Settings(ServingSettings):
     """Everything that an experiment's result follows from.
 
     Attributes:
-        router: The router in question.
-        estimator: What describes queries; None for none.
         environment: Where routers are trained and measured; an empty name lets the data decide.
-        pool: A pool's name or YAML file; None for the data's own, or the default one.
-        reward: The reward.
         dataset: The queries, perhaps with outcomes.
-        test_dataset: What to test on, read with ``dataset``'s options where it has none; None to set a fifth of ``dataset`` aside.
-        routers: What to compare with, by the name that tables give it; None for every baseline that can be had.
-        preference: The headline's preference.
-        preset: Which of the components' presets to start from.
-        seed: All randomness follows from it.
-        device: Where torch computes.
+        test_dataset: The test queries, read with ``dataset``'s options where it has none; None to set a fifth of ``dataset`` aside.
+        routers: The routers to compare with, by their names in tables; None for every baseline that can be made.
         evaluation: How routers are compared.
         orchestrator: The orchestrator to train, instead of a router.
     """
 
-    router: Choice
-    estimator: Choice | None
     environment: Choice
-    pool: str | None
-    reward: Choice
     dataset: Source
     test_dataset: Source | None
     routers: Mapping[str, Choice] | None
-    preference: Preference
-    preset: str
-    seed: int
-    device: str
     evaluation: Evaluation
     orchestrator: Choice | None = None
 
@@ -166,13 +117,7 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         PreferenceError: The preference is none.
     """
     given = configure(Given, content, where="the configuration")
-    if given.preset not in PRESETS:
-        raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {given.preset!r}")
-    if given.device not in DEVICES:
-        raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {given.device!r}")
-    check_seed(given.seed)
-    if given.pool == "":
-        raise ConfigError("pool must be a pool's name or a file, not ''")
+    check_shared(given.preset, given.seed, given.device, given.pool)
     dataset = Source.of(given.dataset, "dataset")
     return Settings(
         router=Choice.of(given.router, "router"),
@@ -190,16 +135,6 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         evaluation=configure(Evaluation, given.evaluation, where="evaluation"),
         orchestrator=None if given.orchestrator is None else Choice.of(given.orchestrator, "orchestrator"),
     )
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that some part could not use.
-
-    Raises:
-        ConfigError: It is below 0, or above :data:`GREATEST_SEED`.
-    """
-    if not 0 <= seed <= GREATEST_SEED:
-        raise ConfigError(f"seed must be a whole number from 0 to {GREATEST_SEED}, not {seed}")
 
 
 def _environment(value: Any) -> Choice:

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from aamc_sdk.dataset import Dataset
+from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits, typical_outcomes
+from aamc_experiments.leak_guard import guard
+from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
-from aamc_sdk.leak_guard import guard
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import find_pool
-from aamc_sdk.seals import Seal
-from aamc_sdk.services import bare_services, services
-from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import Readers, check_same_candidates, fit_to_pool, read_splits
-from aamc_sdk.types import Pool
-from aamc_sdk.votes import typical_outcomes
+from aamc_sdk.routing import find_pool
+from aamc_sdk.serving import bare_services, services
+from aamc_sdk.types import Dataset, Pool
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +60,7 @@ def check_measured(rows: Dataset, what: str, option: str) -> None:
         raise DataError(f"{why}; name measured outcomes of the same candidates with {option} FORMAT:PATH")
 
 
-def make_world(settings: Settings, plugins: Plugins, seals: Sequence[Seal] = ()) -> World:
+def make_world(settings: Settings, plugins: Plugins, seals: Sequence[TrainingFingerprint] = ()) -> World:
     """Read the data and set up pool, reward and environment, as settings say.
 
     Args:

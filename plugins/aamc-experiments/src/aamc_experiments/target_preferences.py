@@ -21,20 +21,18 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_experiments.data import check_unchanged
+from aamc_experiments.evaluation import Comparison, Resampling, known_interval
+from aamc_experiments.experiment import kept_out_of_fold
+from aamc_experiments.measurement import describe, play
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.setup import make_world
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.experiment import kept_out_of_fold
-from aamc_sdk.files import write_json
 from aamc_sdk.interfaces import Progress, Router
-from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.splits import check_unchanged
-from aamc_sdk.types import Preference
-from aamc_sdk.world import make_world
+from aamc_sdk.routing import build_request
+from aamc_sdk.storage import write_json
+from aamc_sdk.types import Floats, Preference
 
 logger = logging.getLogger(__name__)
 VALUES = {
@@ -119,7 +117,7 @@ def ray() -> Floats:
     return np.vstack((inner, (0.0, 1.0, 0.0)))
 
 
-def calibrate(run: Run, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
+def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
     """Find the preference at which a run's router meets a target on the validation rows.
 
     Raises:
@@ -154,7 +152,7 @@ def check_name(name: str) -> None:
         raise ConfigError(f"a calibrated preference's name is of letters, digits and . _ + - alone, not {name!r}")
 
 
-def keep(run: Run, name: str, calibration: Calibration) -> None:
+def keep(run: RunFolder, name: str, calibration: Calibration) -> None:
     """Keep a calibration in its run; one of the same name is replaced.
 
     Raises:
@@ -183,7 +181,7 @@ class _Decided:
     unit: NDArray[np.integer[Any]]
 
     @classmethod
-    def of(cls, run: Run, plugins: Plugins, progress: Progress) -> _Decided:
+    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress) -> _Decided:
         """Let a run's router decide the rows that are new to it."""
         world, lent = make_world(run.settings, plugins), run.services(plugins)
         check_unchanged({name: world.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)

@@ -6,10 +6,9 @@ import random
 
 import numpy as np
 import pytest
+from aamc_experiments.data.near_duplicates import ALMOST, BUCKET, SHARED, SIMILAR, Sketches, find_boilerplate, leaders, likely_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from aamc_sdk.near_duplicates import ALMOST, BUCKET, SHARED, SIMILAR, Sketches, find_boilerplate, leaders, likely_pairs
 
 ASKED = "which river runs through the old town before it meets the sea at the harbour?"
 WORDS = ["amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jetty", "knoll", "ledge", "marsh", "north", "ocean"]

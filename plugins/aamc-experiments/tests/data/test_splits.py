@@ -3,13 +3,12 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
+from aamc_experiments.data import Groups, about_split, check_same_candidates, fit_to_pool, read_splits, split_hash, split_rows
+from aamc_experiments.settings import Source, read_settings
 from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, Query
-from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError
-from aamc_sdk.settings import Source, read_settings
-from aamc_sdk.splits import Groups, about_split, check_same_candidates, fit_to_pool, read_splits, split_hash
 
 QUERIES = [Query(f"question {n}") for n in range(1000)]
 NAMES = [query.text for query in QUERIES]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from aamc_experiments.data import TrainingFingerprint
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, write_arrays
-from aamc_sdk.seals import Seal
+from aamc_sdk.storage import read_arrays, write_arrays
 
 TRAINED = ["which river runs through the old town before it meets the sea?", "sort a list of names by their last letter", "what is 6 times 7?"]
 
 
 @pytest.fixture
 def kept(tmp_path) -> str:
-    return Seal.of(TRAINED).write(tmp_path)
+    return TrainingFingerprint.of(TRAINED).write(tmp_path)
 
 
 def path_of(folder, name):
@@ -23,13 +23,13 @@ def path_of(folder, name):
 
 def test_a_seal_knows_its_questions_and_their_near_duplicates_again(tmp_path, kept) -> None:
     asked = [TRAINED[0], TRAINED[1] + ", please", "what is 6 times 8?", "who wrote the letter?"]
-    assert Seal.read(tmp_path, kept).holds(asked).tolist() == [True, True, False, False]
+    assert TrainingFingerprint.read(tmp_path, kept).holds(asked).tolist() == [True, True, False, False]
 
 
 def test_a_seal_knows_what_its_questions_shared(tmp_path) -> None:
     header = "read the following text with care and answer in one word only what is asked at its very end:"
     trained = [f"{header} {'abcdefghijklmnopqrstuvwxyz'[n] * 12} and more" for n in range(25)]
-    seal = Seal.read(tmp_path, Seal.of(trained).write(tmp_path))
+    seal = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of(trained).write(tmp_path))
     assert seal.boilerplate
     assert seal.holds([trained[3] + ".", f"{header} something else entirely"]).tolist() == [True, False]
 
@@ -42,34 +42,34 @@ def test_no_text_is_kept(tmp_path, kept) -> None:
 
 
 def test_its_name_is_of_what_it_holds_in_whatever_order(tmp_path, kept) -> None:
-    assert Seal.of([*TRAINED[::-1], TRAINED[0]]).write(tmp_path) == kept
-    assert Seal.of(TRAINED[:2]).write(tmp_path) != kept
+    assert TrainingFingerprint.of([*TRAINED[::-1], TRAINED[0]]).write(tmp_path) == kept
+    assert TrainingFingerprint.of(TRAINED[:2]).write(tmp_path) != kept
 
 
 def test_a_changed_file_is_an_error(tmp_path, kept) -> None:
     arrays = read_arrays(path_of(tmp_path, kept))
     write_arrays(path_of(tmp_path, kept), arrays | {"questions": arrays["questions"][:1]})
     with pytest.raises(CheckpointError, match="was changed"):
-        Seal.read(tmp_path, kept)
+        TrainingFingerprint.read(tmp_path, kept)
 
 
 def test_a_cut_or_missing_file_is_an_error(tmp_path, kept) -> None:
     path = path_of(tmp_path, kept)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="is damaged"):
-        Seal.read(tmp_path, kept)
+        TrainingFingerprint.read(tmp_path, kept)
     path.unlink()
     with pytest.raises(CheckpointError, match="is missing"):
-        Seal.read(tmp_path, kept)
+        TrainingFingerprint.read(tmp_path, kept)
 
 
 def test_signatures_of_another_algorithm_are_not_compared_and_that_is_said(caplog) -> None:
-    seal = attrs.evolve(Seal.of(TRAINED), algorithm="rensa.RMinHash 1")
+    seal = attrs.evolve(TrainingFingerprint.of(TRAINED), algorithm="rensa.RMinHash 1")
     assert seal.holds([TRAINED[0], TRAINED[1] + ", please"]).tolist() == [True, False]
     assert "only the same questions: rensa.RMinHash 1 made the seal" in caplog.text
 
 
 def test_nothing_is_in_an_empty_seal_and_nothing_is_no_question(tmp_path) -> None:
-    empty = Seal.read(tmp_path, Seal.of([]).write(tmp_path))
+    empty = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of([]).write(tmp_path))
     assert empty.holds(TRAINED).tolist() == [False] * 3
-    assert Seal.of(TRAINED).holds([]).tolist() == []
+    assert TrainingFingerprint.of(TRAINED).holds([]).tolist() == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aamc_experiments.data import typical_outcomes
+from aamc_experiments.data.votes import strengths
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query
 from aamc_sdk.errors import DataError
-from aamc_sdk.votes import Vote, strengths, typical_outcomes, votes
+from aamc_sdk.types import Vote, votes
 
 ASKED = Query("why?", prompt_tokens=1000, output_tokens=2000)
 

@@ -8,13 +8,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison, compare_table
 
-from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest, Scores
-from aamc_sdk.evaluation import Comparison, compare_table
 from aamc_sdk.interfaces import NoOptions, Router, Services
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Latency, ModelSpec, Pool, Preference, Prices, Query
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.types import Estimates, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest, Scores
 
 
 @attrs.frozen

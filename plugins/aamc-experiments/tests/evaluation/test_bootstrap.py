@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, interval, known_interval, open_interval
+from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval
+from aamc_experiments.evaluation.bootstrap import BLOCK
 
 
 def test_counting_every_unit_once_gives_the_plain_figures() -> None:

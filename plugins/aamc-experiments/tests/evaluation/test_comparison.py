@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.evaluation import Comparison
 
 
 def test_a_comparison_comes_back_as_it_was_saved(table: Any, routers: Any, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import metrics
+from aamc_experiments.evaluation.preferences import LATTICE
 
-from aamc_sdk.evaluation import metrics
-from aamc_sdk.evaluation.preferences import LATTICE
 from aamc_sdk.types import Preference
 
 KEYS = {

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import HEADLINE, SWEEP, evaluation_points
+from aamc_experiments.evaluation.preferences import LATTICE, QUALITY_ALONE, latency_counts
 
-from aamc_sdk.batch import Outcomes
 from aamc_sdk.errors import PreferenceError
-from aamc_sdk.evaluation.preferences import HEADLINE, LATTICE, QUALITY_ALONE, SWEEP, evaluation_points, latency_counts
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Preference
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Outcomes, Preference
 
 
 def test_there_are_43_points_and_each_is_a_preference() -> None:

@@ -5,11 +5,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison, compare_streams, metrics
 
-from aamc_sdk.batch import Outcomes, RoutingRequest
 from aamc_sdk.errors import PreferenceError
-from aamc_sdk.evaluation import Comparison, compare_streams, metrics
-from aamc_sdk.types import Preference
+from aamc_sdk.types import Outcomes, Preference, RoutingRequest
 
 STREAMS, STEPS = 3, 5
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import hull
+from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, quality_at_cost
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from aamc_sdk.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
 
 POINTS = arrays(np.float64, st.tuples(st.integers(1, 8), st.just(2)), elements=st.integers(0, 20).map(float))
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.paired import TOSSES, holm, paired_comparisons, randomisation_test
+from aamc_experiments.evaluation import Resampling, holm, randomisation_test
+from aamc_experiments.evaluation.paired import TOSSES, paired_comparisons
 
 
 def p_of(differences: list[float], unit: list[int] | None = None) -> float:

@@ -6,12 +6,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison, Constants, constant_routers, promotion
 
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.constants import Constants, constant_routers
-from aamc_sdk.evaluation.promotion import promotion
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Outcomes
 
 
 @attrs.frozen

@@ -10,11 +10,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Comparison, Constants, constant_routers, metrics, promotion
 
-from aamc_sdk.evaluation import Comparison, metrics
-from aamc_sdk.evaluation.constants import Constants, constant_routers
-from aamc_sdk.evaluation.promotion import promotion
-from aamc_sdk.files import write_json
+from aamc_sdk.storage import write_json
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "recompute.py"
 PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")

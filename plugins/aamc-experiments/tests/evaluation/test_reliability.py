@@ -5,11 +5,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Resampling, metrics
+from aamc_experiments.evaluation.reliability import calibration
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation import metrics
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.calibration import calibration
+from aamc_sdk.types import Floats
 
 
 def measured(table: Any, routers: Any, expected: Any) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import Resampling, metrics
+from aamc_experiments.evaluation.strong_weak import ranked
 
-from aamc_sdk.evaluation import metrics
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.strong_weak import ranked
 from aamc_sdk.types import Preference
 
 NAMES = ("pgr", "apgr", "cpt50", "cpt80")

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_experiments.evaluation import compare_table, tables
+from aamc_experiments.evaluation.preferences import QUALITY_ALONE
 
-from aamc_sdk.dataset import text_hash
 from aamc_sdk.errors import DataError, PreferenceError
-from aamc_sdk.evaluation import compare_table, tables
-from aamc_sdk.evaluation.preferences import QUALITY_ALONE
-from aamc_sdk.types import Preference
+from aamc_sdk.types import Preference, text_hash
 
 
 def test_a_router_answers_at_every_preference(table: Any, routers: Any) -> None:

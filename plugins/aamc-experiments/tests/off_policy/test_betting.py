@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-
-from aamc_sdk.evaluation.betting import ENOUGH, SHARES, interval, log_wealth, lower_bound_at_any_time, student_quantile
+from aamc_experiments.off_policy import ENOUGH, interval, log_wealth, lower_bound_at_any_time
+from aamc_experiments.off_policy.betting import SHARES, student_quantile
 
 
 def best_log_wealth(values, mean, sizes):

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-
-from aamc_sdk.evaluation.off_policy import LEAST_EFFECTIVE, Choices, estimate, outcome_model, refusal
+from aamc_experiments.off_policy import Choices, estimate, refusal
+from aamc_experiments.off_policy.estimators import LEAST_EFFECTIVE, outcome_model
 
 UNKNOWN = np.nan
 

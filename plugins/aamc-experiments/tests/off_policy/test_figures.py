@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from aamc_experiments.off_policy import figures_of, interval
 
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.evaluation.betting import interval
-from aamc_sdk.evaluation.figures import figures_of
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Outcomes
 
 SCALES = Outcomes(np.ones((1, 2)), np.array([[1.0, 3.0]]), np.array([[100.0, 200.0]]))
 

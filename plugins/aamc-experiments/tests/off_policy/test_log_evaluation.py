@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.off_policy import measure_log
 from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, Pool, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import ConfigError, DataError, StoreError
-from aamc_sdk.measure_logs import measure_log
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, run_command
 from aamc_sdk.types import Attempt, Feedback, Preference

@@ -8,13 +8,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.off_policy.logged import LoggedDecisions, read_log
 
-from aamc_sdk.evaluation.logged import LoggedDecisions, read_log
-from aamc_sdk.log import Record, Records
-from aamc_sdk.stores.memory import MemoryStore
-from aamc_sdk.stores.records import StoreOptions
+from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Record, Records
 
 TINY, MEDIUM, CODE, LARGE = POOL.names
 

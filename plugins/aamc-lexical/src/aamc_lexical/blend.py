@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.experts import Clusters, Expert
 from aamc_lexical.trust import Trust, level_and_contrast
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 PARTS = ("level", "contrast")
 _SUM_TO_ONE = 1e3

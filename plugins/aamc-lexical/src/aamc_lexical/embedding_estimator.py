@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from aamc_lexical.config import LearningConfig
-from aamc_sdk.arithmetic import read_only
-from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.types import Estimates, Floats, Pool, Query, read_only
 
 if TYPE_CHECKING:
     from aamc_lexical.learned import Learned

@@ -10,10 +10,9 @@ import attrs
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
-from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.types import Estimates, Floats, Pool, Query
 
 if TYPE_CHECKING:
     from aamc_lexical.learning import Lesson

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.heads import HeadWeights
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 PSEUDO_COUNT = 10.0
 """How many outcomes at the candidate's mean are added to each group's: groups with few outcomes shrink towards it."""

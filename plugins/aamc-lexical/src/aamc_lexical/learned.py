@@ -19,10 +19,9 @@ from aamc_lexical.experts import CategoryMeans, Clusters, Expert, Neighbours, Qu
 from aamc_lexical.heads import HeadWeights
 from aamc_lexical.trust import Trust
 from aamc_lexical.unseen import Resemblance, log_prices
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
-from aamc_sdk.types import Pool
+from aamc_sdk.storage import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
+from aamc_sdk.types import Floats, Pool
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
 SMALLEST_DEVIATION = 1e-6

@@ -17,8 +17,7 @@ from aamc_lexical.material import Material, Rows
 from aamc_lexical.targets import Targets
 from aamc_lexical.trust import Evidence, Trust
 from aamc_lexical.unseen import Resemblance, log_prices
-from aamc_sdk.batch import Floats
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Floats, Pool
 
 
 @attrs.frozen(eq=False)

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.learned import SMALLEST_DEVIATION
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.types import Floats
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 FEW_TEXTS = 20

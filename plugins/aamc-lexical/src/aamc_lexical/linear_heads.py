@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.heads import HeadWeights
 from aamc_lexical.targets import UNLABELLED, Targets
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 STRENGTH = 0.03
 """The weight of the rows' loss against half the squared coefficients, for embeddings of unit variance."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_lexical.targets import UNLABELLED, Targets
-from aamc_sdk.batch import Estimates, Floats
+from aamc_sdk.types import Estimates, Floats
 
 
 def scores(estimates: Estimates, quality: Floats | None, targets: Targets) -> dict[str, float]:

@@ -8,8 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.dataset import Dataset
+from aamc_sdk.types import Dataset, Floats
 
 UNLABELLED = -1
 """The category of a row that has none."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 ERRORS_BELOW = 1.96
 """How many standard errors below its estimate a slope is taken."""

@@ -13,8 +13,7 @@ from functools import cached_property
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.types import Candidate, ModelSpec
+from aamc_sdk.types import Candidate, Floats, ModelSpec
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 1e6)
 """In units of the known candidates' median distance; the greatest counts all alike."""

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, embed_candidates, row_products
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.types import Pool
+from aamc_sdk.routing import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
+from aamc_sdk.types import Floats, Pool, RoutingRequest
 
 CACHED_PAIRS = 32_768
 """Pairs of a query and a candidate that are scored together: some MiB, which the processor's cache holds."""

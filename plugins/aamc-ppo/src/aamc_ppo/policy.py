@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.features import CANDIDATE_NUMBERS, PAIR_FEATURES, QUERY_NUMBERS, WORD_BUCKETS, Array32
+from aamc_sdk.routing import CANDIDATE_NUMBERS, PAIR_FEATURES, QUERY_NUMBERS, WORD_BUCKETS, Array32
+from aamc_sdk.types import Floats
 
 Parameters = Mapping[str, Any]
 OBJECTIVES = 3

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from aamc_ppo.policy import embed_candidates, log_softmax, utility, values
 from aamc_ppo.rollout import Rollout, View
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.features import Array32
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
     from aamc_ppo.router import PPOConfig

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, draw_actions, embed_candidates, log_softmax, pool_pairs, utility
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import DataError
-from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Reward, RoutingStreams
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
 
 PREFERENCE_SAMPLING = ("dirichlet", "uniform", "fixed", "corners")
 
@@ -49,7 +49,7 @@ class View:
 
     @classmethod
     def of(cls, observations: Array32, candidates: int, reward: Reward) -> View:
-        """Take flat observations ``[B, Q + 3 + 5 M]`` apart (see :meth:`aamc_sdk.features.Features.flat`)."""
+        """Take flat observations ``[B, Q + 3 + 5 M]`` apart (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
         query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR * candidates, -PAIR * candidates), axis=1)
         pair = pair.reshape(len(pair), candidates, PAIR).swapaxes(1, 2)
         return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)

@@ -14,8 +14,8 @@ from aamc_ppo.policy import initial_policy, log_softmax, utility
 from aamc_ppo.rollout import PREFERENCE_SAMPLING
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training, option
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.features import Array32, encode
-from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.routing import Array32, encode
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Pool
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from aamc_ppo.policy import Parameters, embed_candidates, plug_in, utility
 from aamc_ppo.rollout import View, known_rewards
-from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Reward, RoutingStreams
+from aamc_sdk.routing import Array32
 
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -21,9 +21,9 @@ from aamc_ppo.ppo import Learner
 from aamc_ppo.rollout import Player, draw_preferences
 from aamc_ppo.selection import choose_trust
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.features import Array32, encode_candidates
 from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
-from aamc_sdk.resuming import find_interrupted, leave_checkpoint
+from aamc_sdk.routing import Array32, encode_candidates
+from aamc_sdk.storage import find_interrupted, leave_checkpoint
 from aamc_sdk.types import Preference
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON, Folder, split_names
+from aamc_sdk.cli import JSON, Folder, plugins_of, split_names
 
 if TYPE_CHECKING:
     from aamc_puppeteer.forking import Path as Branch
@@ -66,7 +65,7 @@ def orchestrate(
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_puppeteer.engaging import agent_options, find_team, usual_steps
-    from aamc_sdk.cli.output import console
+    from aamc_sdk.cli import console
     from aamc_sdk.interfaces import Budget
 
     work = _task(task, given["files"], given["documents"])
@@ -191,7 +190,7 @@ def _show(solved: Solved, about: dict[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
     first = solved.paths[0]
     if as_json:
-        from aamc_sdk.cli.output import write_json_line
+        from aamc_sdk.cli import write_json_line
 
         document = {"schema": 1, "task": first.state.task.text, "answer": solved.answer, "cost_usd": solved.cost, **about, **_path(first)}
         write_json_line(document | ({"paths": [_path(path) for path in solved.paths]} if len(solved.paths) > 1 else {}))
@@ -199,7 +198,7 @@ def _show(solved: Solved, about: dict[str, Any], as_json: bool) -> None:
     from aamc_puppeteer.printing import harmless, tree
 
     if len(solved.paths) > 1:
-        from aamc_sdk.cli.output import console
+        from aamc_sdk.cli import console
 
         console(stderr=True).print(tree(solved.paths))
     end = first.stop.value.replace("_", " ") if len(solved.paths) == 1 else f"{len(solved.paths)} paths"

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from aamc_puppeteer.measures import summarise, utilisation, windows
 from aamc_puppeteer.state import Trajectory
 from aamc_puppeteer.topology import activation_graph, evolution
-from aamc_sdk.files import write_bytes
+from aamc_sdk.storage import write_bytes
 
 COLOURS = (OTHERS[0], HEADLINE, *OTHERS[1:])
 NODE_AREA = 2600

@@ -11,8 +11,8 @@ import numpy as np
 from aamc_puppeteer.encoder import LENGTH
 from aamc_sdk import Dataset, Estimator, Query, Training
 from aamc_sdk.errors import CheckpointError, EstimatesError
-from aamc_sdk.features import Array32
-from aamc_sdk.files import read_arrays, write_arrays
+from aamc_sdk.routing import Array32
+from aamc_sdk.storage import read_arrays, write_arrays
 
 _FILE = "embedding.npz"
 _FOLDER = "estimator"

@@ -16,9 +16,8 @@ import attrs
 import numpy as np
 
 from aamc_puppeteer.state import Activation, Fault, TaskState
-from aamc_sdk.arithmetic import read_only
-from aamc_sdk.features import Array32
-from aamc_sdk.types import Candidate
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Candidate, read_only
 
 WORDS = 64
 NAME = 32

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from aamc_experiments.settings import read_settings
 
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.pipeline import Pipeline
@@ -14,9 +15,9 @@ from aamc_puppeteer.rewards import RewardRule
 from aamc_sdk import Agent, option
 from aamc_sdk.config import configure, load_yaml, set_option
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
-from aamc_sdk.orchestrating import lend, load_orchestrator, newest_orchestrator
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.settings import read_settings
+from aamc_sdk.serving import load_orchestrator, newest_orchestrator
+from aamc_sdk.serving.orchestrators import orchestrator_services
 
 AgentOptions = Mapping[str, Mapping[str, Any]]
 """Options by the agent's name."""
@@ -67,7 +68,7 @@ def find_team(
         _check_known(options, names)
         if paths is not None:
             raise ConfigError("--paths needs a policy that says where to fork; train one with: aamc train --orchestrator puppeteer") from None
-        return Pipeline(_made(lend(read_settings({}), plugins).make, names, options)), None
+        return Pipeline(_made(orchestrator_services(read_settings({}), plugins).make, names, options)), None
     puppeteer = load_orchestrator(folder, plugins)
     if not isinstance(puppeteer, Puppeteer):
         raise CheckpointError(f"{folder} holds an orchestrator of another kind, {type(puppeteer).__name__}; name a puppeteer's folder")

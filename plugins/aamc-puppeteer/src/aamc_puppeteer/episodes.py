@@ -13,8 +13,8 @@ from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.rewards import RewardRule
 from aamc_puppeteer.state import Activation, Stop, TaskState, Trajectory, answer
 from aamc_puppeteer.tasks import Task, Verdict
-from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget
+from aamc_sdk.routing import Array32
 
 Decide = Callable[[Features, Array32, NDArray[np.bool_]], Array32]
 """Returns probabilities ``[B, M + 1]`` from features, what is told ``[B, M + 1, 2]`` and the agents that are there ``[B, M]``."""

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from aamc_environments.streams import GREATEST
+from aamc_experiments.settings import read_settings
 
 from aamc_puppeteer.config import EpisodeOptions
 from aamc_puppeteer.embedding import TextEmbedding
@@ -24,11 +25,9 @@ from aamc_puppeteer.team import pool_of
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
-from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget
-from aamc_sdk.pools import default_pool
-from aamc_sdk.services import bare_services
-from aamc_sdk.settings import read_settings
+from aamc_sdk.routing import Array32, default_pool
+from aamc_sdk.serving import bare_services
 
 ALL, SIDES = "all", ("train", "validation", "test")
 

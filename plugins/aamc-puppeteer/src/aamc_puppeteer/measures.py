@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_experiments.evaluation import Figures, Resampling, known_interval, open_interval
 
 from aamc_puppeteer.state import Trajectory
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Figures, Resampling, known_interval, open_interval
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.types import Floats
 
 LEARNED = 0.9
 """A policy has learned when a figure has reached this share of its final value."""

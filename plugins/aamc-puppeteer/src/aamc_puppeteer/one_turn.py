@@ -19,8 +19,8 @@ from aamc_puppeteer.executing import Executor
 from aamc_puppeteer.state import TaskState, answer
 from aamc_puppeteer.tasks import Task, check_tasks, tasks_of
 from aamc_sdk import Agent, Candidate, Dataset, Outcomes, option
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError, UnknownComponentError
+from aamc_sdk.types import Floats
 
 _AT_ONCE = 32
 """Tasks that an agent works on side by side."""

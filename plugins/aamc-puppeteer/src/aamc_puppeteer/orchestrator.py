@@ -24,11 +24,9 @@ from aamc_puppeteer.team import pool_of
 from aamc_sdk import Agent, Estimator, Orchestrator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
-from aamc_sdk.features import Array32
-from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import Array32, LinearReward, default_pool
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from aamc_puppeteer.reinforce import Learner

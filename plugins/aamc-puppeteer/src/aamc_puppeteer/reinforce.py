@@ -31,9 +31,9 @@ from torch import Tensor
 
 from aamc_puppeteer.encoder import Features
 from aamc_puppeteer.policy import Policy, entropy
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.features import Array32
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
     from aamc_puppeteer.config import PuppeteerConfig

@@ -14,9 +14,8 @@ from aamc_puppeteer.state import STOP, Trajectory, answer
 from aamc_puppeteer.tasks import Task
 from aamc_puppeteer.tracing import episode_span
 from aamc_sdk import Decision, Preference
-from aamc_sdk.draw import uniform
-from aamc_sdk.features import Array32
 from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.routing import Array32, uniform
 from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:

@@ -25,10 +25,9 @@ from aamc_puppeteer.reinforce import Batch, Learner
 from aamc_puppeteer.rewards import discounted_returns
 from aamc_puppeteer.state import Trajectory
 from aamc_puppeteer.tasks import Task
-from aamc_sdk.features import Array32
-from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.resuming import find_interrupted, leave_checkpoint
+from aamc_sdk.routing import Array32
+from aamc_sdk.storage import find_interrupted, leave_checkpoint, to_json
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]

@@ -17,8 +17,8 @@ import attrs
 from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk.errors import DataError, OutputError
-from aamc_sdk.files import plain, replacing
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.storage import plain, replacing
 
 try:
     import fcntl

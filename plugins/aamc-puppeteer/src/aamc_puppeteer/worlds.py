@@ -16,9 +16,9 @@ import numpy as np
 from aamc_puppeteer.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.state import STOP, Activation, TaskState, Trajectory
 from aamc_puppeteer.tasks import Task, Verdict
-from aamc_sdk.draw import uniform
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Agent, AgentOutput
+from aamc_sdk.routing import uniform
 from aamc_sdk.types import Candidate
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aamc_sdk.cli.options import JSON
+from aamc_sdk.cli import JSON
 
 
 @click.command()
@@ -26,7 +26,7 @@ def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bo
     from aamc_report.several.page import write_comparison
     from aamc_report.several.pairs import pairs
     from aamc_report.several.runs import read_runs
-    from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.cli import write_json_line
 
     compared = read_runs(runs or (Path("runs/latest"),))
     paired = pairs(compared)

@@ -9,13 +9,10 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.runs import Run
+from aamc_sdk.types import Floats
 
 ORACLE = "oracle"
 """The router that knows what comes of every choice; regret is measured against it."""
@@ -68,7 +65,7 @@ class Results:
         gate: The promotion gate's verdicts; None where it was not asked.
     """
 
-    run: Run
+    run: RunFolder
     data: Mapping[str, Any]
     routers: Mapping[str, Mapping[str, Any]]
     headline: str

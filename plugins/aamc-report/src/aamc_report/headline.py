@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Resampling, known_interval
 
 from aamc_report.data import Results
 from aamc_report.formats import listed, percent
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.types import Floats
 
 RIVALS = ("llm-only", "best-single")
 """The strongest model alone flatters whoever saves; what must be beaten is the best single one."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from aamc_report.style import MUTED
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 DISTANCES = (7.0, 14.0, 24.0, 38.0, 54.0)
 """How far a label may be from its point, in typographic points, the nearest first."""

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aamc_experiments.evaluation import Comparison, evaluation_points
+from aamc_experiments.run_folder import RunFolder
+
 from aamc_report.data import Gate, Paired, Results, Verdict, bounds, number
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import evaluation_points
-from aamc_sdk.files import read_json
-from aamc_sdk.runs import Run
+from aamc_sdk.storage import read_json
 from aamc_sdk.types import Preference
 
 NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
@@ -26,7 +26,7 @@ def read_results(folder: Path) -> Results:
     Raises:
         CheckpointError: It is not a run of routers, or one of its files is missing or damaged.
     """
-    run = Run.open(folder)
+    run = RunFolder.open(folder)
     run.refuse_orchestrator()
     content = _read_metrics(run.folder / "metrics.json")
     routers = content["routers"]

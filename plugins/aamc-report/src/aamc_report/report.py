@@ -14,7 +14,7 @@ from aamc_report.reading import read_results
 from aamc_report.sections import sections
 from aamc_report.tables.comparison import facts
 from aamc_report.texts import find_texts
-from aamc_sdk.files import write_bytes, write_text
+from aamc_sdk.storage import write_bytes, write_text
 
 
 def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) -> Path:

@@ -16,7 +16,7 @@ from matplotlib.style import context
 from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_report.data import Results
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 INK, MUTED, GRID, PAPER = "#20242c", "#6a7280", "#dfe2e7", "#fffffe"
 """The neutral colours; a page replaces them by its own, light or dark."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
-from aamc_sdk.dataset import Dataset, text_hash
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.setup import dataset_readers
+
 from aamc_sdk.errors import AamcError
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.runs import Run
-from aamc_sdk.services import bare_services
-from aamc_sdk.world import dataset_readers
+from aamc_sdk.serving import bare_services
+from aamc_sdk.types import Dataset, text_hash
 
 
-def find_texts(run: Run, wanted: Collection[str]) -> Mapping[str, str]:
+def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
     """Read a run's data again and return the texts of some questions, by the SHA-256 of each.
 
     Args:
@@ -34,7 +35,7 @@ def find_texts(run: Run, wanted: Collection[str]) -> Mapping[str, str]:
     return found
 
 
-def _texts(run: Run) -> Iterator[str]:
+def _texts(run: RunFolder) -> Iterator[str]:
     """Yield the text of each query of the run's datasets, the test's own first."""
     plugins, settings = get_plugin_manager(), run.settings
     readers = dataset_readers(settings, plugins, bare_services(run.pool, plugins, settings))

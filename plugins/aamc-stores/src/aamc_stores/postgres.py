@@ -16,12 +16,8 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import View
-from aamc_sdk.stores.excerpt import Excerpt
-from aamc_sdk.stores.group_commit import carry_out
-from aamc_sdk.stores.ledger import MOST_VIEWS
-from aamc_sdk.stores.records import DECISION, Row, erased, forgotten_as, user_of
-from aamc_sdk.stores.rules import Write
+from aamc_sdk.log import DECISION, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
+from aamc_sdk.types import View
 from aamc_stores.connections import Connections
 from aamc_stores.shared import SharedStore, Stretch
 

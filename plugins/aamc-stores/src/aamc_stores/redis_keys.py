@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.stores.records import DECISION, Row
+from aamc_sdk.log import DECISION, Row
 
 EMBEDDING, POSITION = "embedding", "position"
 """Fields of a decision's hash beside its entries, whose names are ``kind/id``."""

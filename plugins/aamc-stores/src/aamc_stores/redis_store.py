@@ -23,12 +23,8 @@ import redis
 from redis.client import Pipeline
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import View
-from aamc_sdk.stores.excerpt import Excerpt
-from aamc_sdk.stores.group_commit import carry_out
-from aamc_sdk.stores.ledger import MOST_VIEWS
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased, forgotten_as, user_of
-from aamc_sdk.stores.rules import Write
+from aamc_sdk.log import DECISION, FEEDBACK, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
+from aamc_sdk.types import View
 from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_keys import EMBEDDING, POSITION, Kept, entries_of, names_of, row_of, text_of, value_of
 from aamc_stores.shared import SharedStore, Stretch

@@ -14,15 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from aamc_sdk.config import option
-from aamc_sdk.dataset import Experience
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Record
-from aamc_sdk.stores.group_commit import GroupCommit
-from aamc_sdk.stores.joining import join
-from aamc_sdk.stores.ledger import LedgerStore
-from aamc_sdk.stores.records import Row, StoreOptions, record_from
-from aamc_sdk.stores.rules import Write
-from aamc_sdk.types import Attempt, Feedback
+from aamc_sdk.log import GroupCommit, LedgerStore, Row, StoreOptions, Write, join, record_from
+from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, default_spool, name_of
 
 T = TypeVar("T")

@@ -18,11 +18,21 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from aamc_sdk.errors import DataError, StoreError
-from aamc_sdk.stores.excerpt import Excerpt
-from aamc_sdk.stores.exchange import Entry, entry_of, line_of
-from aamc_sdk.stores.records import DECISION, FEEDBACK, Row, erased
-from aamc_sdk.stores.rules import append, append_feedback
-from aamc_sdk.stores.sqlite_file import connect, transaction, write_ahead
+from aamc_sdk.log import (
+    DECISION,
+    FEEDBACK,
+    Entry,
+    Excerpt,
+    Row,
+    append,
+    append_feedback,
+    connect,
+    entry_of,
+    erased,
+    line_of,
+    transaction,
+    write_ahead,
+)
 
 _TABLE = """CREATE TABLE IF NOT EXISTS spool (
     n INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: another process may still be about to remove the first of that number

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Floats, Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:

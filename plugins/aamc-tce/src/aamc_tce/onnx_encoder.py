@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.files import read_json, write_json
+from aamc_sdk.storage import read_json, write_json
 from aamc_tce.embedder import Embedder, TokenIds, available_cores
 from aamc_tce.long_text import tokens_of_beginning
 from aamc_tce.plain_text import PlainText

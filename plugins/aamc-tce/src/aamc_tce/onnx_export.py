@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.files import write_bytes
+from aamc_sdk.storage import write_bytes
 from aamc_tce.encoder import Encoder, side_by_side
 from aamc_tce.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About, without_telemetry
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import replacing
+from aamc_sdk.storage import replacing
 from aamc_tce.course import MAX_GRADIENT_NORM, Course, rate_scale
 from aamc_tce.embedder import TokenIds
 from aamc_tce.encoder import Encoder

@@ -18,7 +18,7 @@ from aamc_lexical.learning import Fitted, smoothing_experts
 from aamc_lexical.material import Material, Rows
 from aamc_lexical.targets import Targets
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 from aamc_tce import frozen_heads, training
 from aamc_tce.config import TCEConfig
 from aamc_tce.embedder import Embedder

@@ -16,9 +16,9 @@ from aamc_bandit.arena.judges import Judge, Verdict, checked_verdict
 from aamc_bandit.arena.match import Answer, Comparison, Match, checked_output, draw_entrants, known_sum
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
-from aamc_sdk.draw import uniform
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.routing import uniform
 from aamc_sdk.types import Attempt, Candidate, Decision, Query
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from aamc_sdk.draw import uniform
 from aamc_sdk.interfaces import AgentOutput
-from aamc_sdk.log import Record
-from aamc_sdk.types import Decision, Query
+from aamc_sdk.routing import uniform
+from aamc_sdk.types import Decision, Query, Record
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.pools import pool_from
+from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Pool
 
 SECTIONS = ("model_config", "backend_models", "providers", "modelCards")

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
+from aamc_bandit.semantic_router.models import SECTIONS
 from aamc_sdk.errors import ConfigError, nearest, one_of
-from aamc_sdk.semantic_router_models import SECTIONS
 
 LEARNING = ("rl_driven", "thompson", "concurrent")
 """The algorithms that learn from what came of a choice; each has its options in a section of its own name."""

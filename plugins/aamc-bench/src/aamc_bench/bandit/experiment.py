@@ -17,12 +17,12 @@ from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import clear_best, figure
 from aamc_bench.tables import Record
 from aamc_bench.training import installed, settings_of
-from aamc_sdk.batch import Floats
-from aamc_sdk.cli.options import split_names
+from aamc_sdk.cli import split_names
+from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError, nearest, one_of
-from aamc_sdk.files import read_arrays
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.settings import Choice
+from aamc_sdk.storage import read_arrays
+from aamc_sdk.types import Floats
 
 PUBLISHED, UNIFORM = "published", "uniform"
 LEARNERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

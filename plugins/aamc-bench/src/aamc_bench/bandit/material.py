@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from aamc_experiments.data import fit_to_pool
+from aamc_experiments.measurement import describe
+from aamc_experiments.settings import Settings
+from aamc_experiments.setup import World, make_world
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Training
-from aamc_sdk.measure import describe
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.requests import build_request
-from aamc_sdk.settings import Settings
-from aamc_sdk.splits import fit_to_pool
-from aamc_sdk.types import Pool
-from aamc_sdk.world import World, make_world
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
 OUTCOMES, LABELS = "outcomes", "labels"
 KNOWLEDGE = (OUTCOMES, LABELS)

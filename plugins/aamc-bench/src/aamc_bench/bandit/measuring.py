@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aamc_experiments.settings import Settings, read_settings
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.material import Material, make_material
 from aamc_bench.bandit.replay import Rows, replay
 from aamc_bench.bandit.scenarios import Stream, make_stream
-from aamc_sdk.batch import Floats
-from aamc_sdk.files import write_arrays
+from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.settings import Choice, Settings, read_settings
+from aamc_sdk.storage import write_arrays
+from aamc_sdk.types import Floats
 
 BEST_FIXED = "best fixed"
 """The yardstick: the candidate that was best in hindsight."""

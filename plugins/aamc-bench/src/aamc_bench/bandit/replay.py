@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.scenarios import NEVER, Stream
-from aamc_sdk.batch import RoutingRequest
-from aamc_sdk.dataset import Experience
-from aamc_sdk.deciding import decide
 from aamc_sdk.interfaces import Router
-from aamc_sdk.types import Decision, Feedback
+from aamc_sdk.routing import decide
+from aamc_sdk.types import Decision, Experience, Feedback, RoutingRequest
 
 
 @attrs.frozen(eq=False)

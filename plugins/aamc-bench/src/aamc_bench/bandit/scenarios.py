@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.material import Material
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
+from aamc_sdk.types import Floats, Outcomes, RoutingRequest
 
 JOINS = 1 / 3
 """When the new model joins, as a share of the stream."""

@@ -7,10 +7,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from aamc_experiments.evaluation import Resampling, holm, known_interval, randomisation_test
 
 from aamc_bench.samples import Sample
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.evaluation.paired import holm, randomisation_test
 
 LEVEL = 0.05
 """The chance that any of a dataset's tests calls a difference that is none."""

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import COMPARED, Source
+
 from aamc_bench.compare.table import Block
 from aamc_bench.datasets import SEVERAL_RUNS, checked, key_of, labels, settings_on
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.training import complete_tolerantly, installed, settings_of
-from aamc_sdk.cli.options import split_names
+from aamc_sdk.cli import split_names
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import COMPARED, Source
 
 ROUTERS = ("ppo", "knn", "ridge", "logistic", "svm", "mlp", "gbdt", "mf", "irt", "ensemble", *COMPARED)
 """What is compared by default, as far as it is installed: the learned routers, then the baselines."""
@@ -63,7 +64,7 @@ def jobs_of(options: Mapping[str, Any]) -> list[Job]:
 def run_and_sample(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Do one run and keep its sample beside it; return how many queries it measured."""
     complete_tolerantly(folder, progress, settings)
-    run, comparison = Run.open(folder), Comparison.load(folder / "decisions.npz")
+    run, comparison = RunFolder.open(folder), Comparison.load(folder / "decisions.npz")
     reward = run.services(get_plugin_manager()).reward
     Sample.of(comparison, reward, run.settings.evaluation, resampling_seed(comparison, run.settings)).save(folder / SAMPLE)
     return {"queries": len(comparison.queries)}

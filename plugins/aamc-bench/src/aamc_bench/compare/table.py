@@ -16,7 +16,7 @@ from aamc_bench.figures import draw_intervals, looks_of, panels
 from aamc_bench.metrics import Metric, per_thousand
 from aamc_bench.samples import Sample, alike, clear_best, figure, over_seeds
 from aamc_bench.tables import Column, Record, Table
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 EVERYWHERE = "all datasets"
 METRICS = (

@@ -12,6 +12,10 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
+from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import COMPARED
 from aamc_report.formats import Format, listed, milliseconds, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
 from matplotlib.axes import Axes
@@ -22,14 +26,10 @@ from aamc_bench.metrics import per_thousand
 from aamc_bench.samples import figure
 from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import settings_of
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.preferences import HEADLINE as AT_PREFERENCE
-from aamc_sdk.files import read_json
-from aamc_sdk.runs import EVALUATION, Run
-from aamc_sdk.settings import COMPARED
+from aamc_sdk.serving import EVALUATION
+from aamc_sdk.storage import read_json
+from aamc_sdk.types import Floats
 
 ROUTER = "ppo"
 REFERENCE = "llm-only"
@@ -101,7 +101,7 @@ def options_of(run: Path | None = None, assignments: Sequence[str] = (), **given
         return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).plain()}
     if assignments or any(value is not None for value in given.values()):
         raise ConfigError(f"--run {run} is drawn as it is; leave out the options that say how to make a run")
-    if Run.open(run).content["goal"] not in ("comparison", EVALUATION):
+    if RunFolder.open(run).content["goal"] not in ("comparison", EVALUATION):
         raise CheckpointError(f"{run} compared nothing; make a run with: aamc run --router {ROUTER} --estimator tce")
     return {"run": str(run), "settings": None}
 
@@ -113,7 +113,7 @@ def document_of(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         options: What it was begun with.
         folder: The run's.
     """
-    run, metrics, comparison = Run.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
+    run, metrics, comparison = RunFolder.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
     ours = {run.router_name: f"AAMC ({run.router_name})"}
     labels = ours | STRATEGIES | YARDSTICKS | ours  # the first one, even where it is also a yardstick
     models = only_candidates(comparison)

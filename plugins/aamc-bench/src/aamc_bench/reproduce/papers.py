@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from aamc_bench.options import SEED, run_options
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import Folder
+from aamc_sdk.cli import Folder, plugins_of
 
 
 @click.command("fig5", short_help="Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies.")
@@ -28,7 +27,7 @@ def fig5(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: 
     from aamc_bench.reproduce import fig5 as experiment
     from aamc_bench.results import show_results, write_results
     from aamc_bench.training import complete_run
-    from aamc_sdk.cli.progress import progress
+    from aamc_sdk.cli import progress
 
     with begin("reproduce fig5", out, resume, given, experiment.options_of) as begun:
         run = begun.options["run"]

@@ -8,15 +8,14 @@ from pathlib import Path
 import attrs
 import numpy as np
 from aamc_environments.noise import blur
+from aamc_experiments.evaluation import Comparison
 from numpy.typing import NDArray
 
 from aamc_bench.robustness.text_noise import disturb
 from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
-from aamc_sdk.dataset import Dataset
-from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.types import Query
+from aamc_sdk.types import Dataset, Query
 
 CLEAN, ESTIMATES = "none", "estimates"
 SAMPLE = "sample.npz"

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.setup import make_world
+
 from aamc_bench.grid import JOBS, Job
 from aamc_bench.robustness.disturbed import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
@@ -17,11 +20,9 @@ from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
 from aamc_bench.tables import Record
 from aamc_bench.training import installed, settings_of, try_to_begin
-from aamc_sdk.cli.options import split_names
+from aamc_sdk.cli import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.runs import Run
-from aamc_sdk.world import make_world
 
 ROUTERS = ("ppo", "greedy", "knn", "ensemble", "supervised", "best-single", "oracle")
 """What is trained by default, as far as it is installed."""
@@ -61,9 +62,9 @@ def options_of(
     if run is not None:
         if assignments or any(value is not None for value in given.values()):
             raise ConfigError(f"{run} is measured as it was trained; leave out the options that say what to train")
-        held = _routers_of(Run.open(run), named)
+        held = _routers_of(RunFolder.open(run), named)
         if SHIFT in chosen:
-            check_trained_here(Run.open(run).settings, held)
+            check_trained_here(RunFolder.open(run).settings, held)
         return options | {"run": str(run.resolve()), "routers": held, "settings": None}
     names = named or installed(ROUTERS, get_plugin_manager())
     return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).plain()}
@@ -79,7 +80,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
     run, settings = options["run"], options["settings"]
     if run is not None and SHIFT not in options["kinds"]:
         return options
-    world = try_to_begin(settings) if run is None else make_world(Run.open(Path(run)).settings, get_plugin_manager())
+    world = try_to_begin(settings) if run is None else make_world(RunFolder.open(Path(run)).settings, get_plugin_manager())
     asked = given.get("kinds") is not None or given.get("groups") is not None
     if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
         wanted = f"shift holds out {options['groups']} groups of categories in turn"
@@ -87,7 +88,7 @@ def checked_options(**given: Any) -> dict[str, Any]:
     return options
 
 
-def _routers_of(run: Run, named: Sequence[str] | None) -> list[str]:
+def _routers_of(run: RunFolder, named: Sequence[str] | None) -> list[str]:
     held = run.router_names
     missing = [name for name in named or () if name not in held]
     if missing or not held:

@@ -13,19 +13,20 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.data import TrainingFingerprint
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.settings import Settings
+from aamc_experiments.setup import World
 
 from aamc_bench.robustness.trained import Trained
 from aamc_bench.samples import Sample
-from aamc_sdk.dataset import Dataset
+from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.runs import find_checkpoint, part_name
-from aamc_sdk.seals import Seal
-from aamc_sdk.settings import Choice, Settings
-from aamc_sdk.world import World
+from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.types import Dataset
 
 HOME, AWAY = "home", "away"
 """Who is compared: routers that were trained on all categories, and those that were trained without the group."""
@@ -79,7 +80,7 @@ class Unfamiliar(Experiment):
         super().__init__(settings, get_plugin_manager(), folder, progress, resumed=resumed)
         self._rows = without(world, categories)
 
-    def world(self, taken_over: Sequence[Seal]) -> World:
+    def world(self, taken_over: Sequence[TrainingFingerprint]) -> World:
         """Return the given world, less the rows that this run is not to see."""
         return self._rows
 

@@ -6,25 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
+from aamc_experiments.evaluation import Comparison
+from aamc_experiments.measurement import describe, play
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import Settings
+from aamc_experiments.setup import World, make_world
 
 from aamc_bench.tolerant import without_left_out
-from aamc_sdk.batch import RoutingRequest
-from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Estimator, Progress, Router
-from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.settings import Settings
-from aamc_sdk.types import Query
-from aamc_sdk.world import World, make_world
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Query, RoutingRequest
 
 
 @attrs.frozen(eq=False)
 class Trained:
     """A run's estimator and routers as they were trained, and a world to measure them in."""
 
-    run: Run
+    run: RunFolder
     world: World
     estimator: Estimator | None
     routers: Mapping[str, Router]
@@ -36,7 +35,7 @@ class Trained:
         Raises:
             CheckpointError: The run is incomplete, or does not hold one of them.
         """
-        run, plugins = Run.open(folder), get_plugin_manager()
+        run, plugins = RunFolder.open(folder), get_plugin_manager()
         lent = run.services(plugins)
         world, held = make_world(run.settings, plugins), without_left_out(routers, run.folder)
         return cls(run, world, run.estimator(plugins, lent), {name: run.router(plugins, lent, name) for name in held})

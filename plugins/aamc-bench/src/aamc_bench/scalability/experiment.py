@@ -19,7 +19,7 @@ from aamc_bench.scalability.scaling import CEILING, FLOOR
 from aamc_bench.scalability.timing import BATCH
 from aamc_bench.tables import Column, Table
 from aamc_bench.training import installed, settings_of, try_to_begin
-from aamc_sdk.cli.options import split_names
+from aamc_sdk.cli import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("ppo", "greedy", "supervised", "knn", "ridge", "best-single")

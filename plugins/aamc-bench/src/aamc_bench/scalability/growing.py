@@ -14,10 +14,8 @@ import attrs
 import numpy as np
 from aamc_environments.world import Skill, World
 
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Floats
 from aamc_sdk.errors import PoolError
-from aamc_sdk.types import Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types import Floats, Latency, ModelSpec, Pool, Prices, sigmoid
 
 PRICE_SPREAD, SPEED_SPREAD = 0.4, 0.3
 """Standard deviations of the logarithms of a variation's price and latency, beside those of its model."""

@@ -9,23 +9,20 @@ from typing import Any
 import numpy as np
 import yaml
 from aamc_environments.world import read_world
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.measurement import play
+from aamc_experiments.settings import read_settings
 
 from aamc_bench.samples import figure
 from aamc_bench.scalability.growing import grow
 from aamc_bench.tolerant import train_each
-from aamc_sdk.batch import Floats
 from aamc_sdk.config import unstructure
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.experiment import Experiment
-from aamc_sdk.files import plain, write_text
-from aamc_sdk.folders import locked
 from aamc_sdk.interfaces import Progress, Reward
-from aamc_sdk.measure import play
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.pools import find_pool, pool_to
-from aamc_sdk.settings import read_settings
+from aamc_sdk.routing import find_pool, pool_to
+from aamc_sdk.storage import locked, plain, write_text
+from aamc_sdk.types import Floats
 
 FLOOR, CEILING = "random", "oracle"
 """The routers between which a router's utility is placed."""

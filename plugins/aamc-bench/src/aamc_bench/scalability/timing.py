@@ -13,17 +13,15 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.setup import make_world
 
 from aamc_bench.scalability.scaling import RUN
 from aamc_bench.tolerant import without_left_out
-from aamc_sdk.batch import Estimates, Floats
-from aamc_sdk.draw import draw
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.requests import build_request
-from aamc_sdk.runs import Run
-from aamc_sdk.types import Pool, Query
-from aamc_sdk.world import make_world
+from aamc_sdk.routing import build_request, draw
+from aamc_sdk.types import Estimates, Floats, Pool, Query
 
 BATCH = 250
 """Decisions of a batch."""
@@ -73,7 +71,7 @@ def clock(folder: Path, progress: Progress, trained: str, n_queries: int) -> lis
         For each router its name, the size, and the milliseconds of a decision: ``single_ms`` (median), ``single_p95_ms``
         and ``batch_ms`` (median over batches).
     """
-    run, plugins = Run.open(folder.parent / trained / RUN), get_plugin_manager()
+    run, plugins = RunFolder.open(folder.parent / trained / RUN), get_plugin_manager()
     lent, means = run.services(plugins), run.candidate_means
     estimator, world = run.estimator(plugins, lent), make_world(run.settings, plugins)
     queries = world.splits["test"].queries

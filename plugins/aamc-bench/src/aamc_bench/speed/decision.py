@@ -18,10 +18,9 @@ import numpy as np
 from aamc_bench.speed.clock import lacking, least_cpu_s, repeated
 from aamc_bench.speed.figures import Figure, result
 from aamc_sdk import Estimator, MetaController, Query
-from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.pools import default_pool
-from aamc_sdk.types import Pool
+from aamc_sdk.routing import default_pool
+from aamc_sdk.types import Estimates, Floats, Pool
 
 GOALS_US = {6: 25, 20: 30, 100: 45, 1000: 160}
 """Microseconds of a decision that are aimed at, by the number of candidates."""

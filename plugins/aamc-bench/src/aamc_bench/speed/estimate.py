@@ -13,8 +13,7 @@ from aamc_bench.speed.clock import cpu_and_wall_s, lacking
 from aamc_bench.speed.figures import Figure, result
 from aamc_sdk import Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.pools import default_pool
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward, default_pool
 
 ROWS = {"n_train": 60, "n_validation": 1, "n_test": 1}
 """Enough to train heads: how good they are does not matter here."""

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aamc_experiments.evaluation import Resampling, compare_table, metrics
 
 from aamc_bench.speed.clock import cpu_and_wall_s, least_cpu_s, peak_mib
 from aamc_bench.speed.figures import Figure, result
 from aamc_bench.training import installed
 from aamc_sdk import Dataset, Estimates, Outcomes, Pool, Preference, Query, Router, RoutingRequest, Services, Training, get_plugin_manager
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation import compare_table, metrics
-from aamc_sdk.evaluation.bootstrap import Resampling
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.requests import build_request
-from aamc_sdk.rewards import LinearReward
-from aamc_sdk.types import Latency, ModelSpec, Prices
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.types import Floats, Latency, ModelSpec, Prices
 
 TRAINING_ROWS, CANDIDATES, WIDTH, SUBJECTS = 2_000, 10, 64, 20
 RESAMPLES, PLAIN_RESAMPLES = 1_000, 20

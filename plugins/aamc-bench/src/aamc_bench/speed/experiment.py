@@ -15,8 +15,8 @@ from aamc_bench.grid import THREADS, Job
 from aamc_bench.speed.clock import machine
 from aamc_bench.tables import Column, Table
 from aamc_sdk.errors import ConfigError, one_of
-from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Silence
+from aamc_sdk.storage import to_json
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "simulator": ("simulator:measure",),

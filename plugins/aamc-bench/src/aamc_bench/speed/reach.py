@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 from aamc_environments.queue import QueueEnvironment
 from aamc_environments.single import SPLIT, standalone
+from aamc_experiments.evaluation import lattice
 from numpy.typing import NDArray
 
 from aamc_bench.speed.clock import lacking
@@ -24,11 +25,10 @@ from aamc_bench.speed.decision import pool_of
 from aamc_bench.speed.figures import Figure, result
 from aamc_bench.speed.ppo import train
 from aamc_bench.speed.sb3 import STREAMS, learner
-from aamc_sdk.batch import RoutingRequest
-from aamc_sdk.evaluation.preferences import lattice
-from aamc_sdk.features import Array32, encode_candidates
-from aamc_sdk.files import read_arrays
 from aamc_sdk.interfaces import Progress, Silence, Training
+from aamc_sdk.routing import Array32, encode_candidates
+from aamc_sdk.storage import read_arrays
+from aamc_sdk.types import RoutingRequest
 
 WAY = 0.97
 STEPS, PER_PREFERENCE, SEED = 40, 32, 7

@@ -17,11 +17,11 @@ import gymnasium
 import numpy as np
 from aamc_environments.luck import BLOCK, GROUP
 from aamc_environments.single import QueueEnv, standalone
+from aamc_experiments.profile import hottest
 
 from aamc_bench.speed.clock import least_cpu_s
 from aamc_bench.speed.figures import Figure, result
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.profiling import hottest
 
 STREAMS, SYNC = 1024, 8
 STEPS, VECTOR_STEPS = 20_000, 320

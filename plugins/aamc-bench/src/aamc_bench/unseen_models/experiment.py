@@ -23,7 +23,7 @@ from aamc_bench.tables import Column, Record, Table
 from aamc_bench.training import installed, settings_of
 from aamc_bench.unseen_models.hiding import choose_newcomers
 from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT
-from aamc_sdk.cli.options import split_names
+from aamc_sdk.cli import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("greedy", "ppo", "knn", "ridge", "best-single", "random", "oracle")

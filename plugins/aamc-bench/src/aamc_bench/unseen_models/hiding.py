@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Outcomes, RoutingRequest
-from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Dataset, Outcomes, Pool, RoutingRequest
 
 LEAST_KNOWN = 2
 """Candidates that must remain when the newcomers are taken away, so that there is something to route between."""

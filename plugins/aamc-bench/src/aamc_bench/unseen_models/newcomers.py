@@ -11,24 +11,21 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.data import fit_to_pool
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
+from aamc_experiments.measurement import describe, play
+from aamc_experiments.settings import Settings, read_settings
+from aamc_experiments.setup import World, make_world
 
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_bench.tolerant import train_each
 from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.dataset import Dataset
-from aamc_sdk.evaluation import Comparison
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
-from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.requests import build_request
-from aamc_sdk.services import services
-from aamc_sdk.settings import Choice, Settings, read_settings
-from aamc_sdk.splits import fit_to_pool
-from aamc_sdk.types import Pool
-from aamc_sdk.world import World, make_world
+from aamc_sdk.routing import build_request
+from aamc_sdk.serving import services
+from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
 
 WITHOUT, DESCRIBED, FULL = "without", "description", "all"
 """What is known of the newcomers: they are not to be had; their specification; everything. Between the last two stand numbers of outcomes."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON
+from aamc_experiments.run_folder import RunFolder
+from aamc_sdk.cli import JSON, plugins_of
 
 
 @click.command()
@@ -26,10 +26,8 @@ def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: 
 
     Example: aamc calibrate runs/latest --quality-floor 0.97
     """
-    from aamc_sdk import calibration
-    from aamc_sdk.cli.output import write_json_line
-    from aamc_sdk.cli.progress import progress
-    from aamc_sdk.runs import Run
+    from aamc_experiments import target_preferences as calibration
+    from aamc_sdk.cli import progress, write_json_line
 
     given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
     if len(given) != 1:
@@ -37,7 +35,7 @@ def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: 
     target = calibration.Target(*given[0], *(() if confidence is None else (confidence,)))
     name = target.name if name is None else name
     calibration.check_name(name)
-    opened = Run.open(run)
+    opened = RunFolder.open(run)
     with progress() as shown:
         found = calibration.calibrate(opened, plugins_of(ctx), shown, target)
     calibration.keep(opened, name, found)

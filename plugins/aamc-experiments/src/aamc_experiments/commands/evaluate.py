@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, Folder, split_names
+from aamc_experiments.run_folder import RunFolder
+from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
 
 
 @click.command()
@@ -50,16 +50,15 @@ def evaluate(
         _refuse_beside_logs(ctx, "dataset", "split", "strict", "out", "gate")
         _evaluate_log(ctx, run, logs, routers, preference, as_json)
         return
-    from aamc_sdk.cli.output import show_metrics
-    from aamc_sdk.cli.progress import progress
-    from aamc_sdk.folders import locked
-    from aamc_sdk.measure import measure_run
-    from aamc_sdk.runs import Run
-    from aamc_sdk.settings import Source
+    from aamc_experiments.commands.tables import show_metrics
+    from aamc_experiments.measurement import measure_run
+    from aamc_experiments.settings import Source
+    from aamc_sdk.cli import progress
+    from aamc_sdk.storage import locked
 
     if dataset is not None and split is not None:
         raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
-    opened = Run.open(run)
+    opened = RunFolder.open(run)
     with progress() as shown, nullcontext() if out is None else locked(out):
         metrics = measure_run(
             opened,
@@ -88,13 +87,12 @@ def _refuse_beside_logs(ctx: click.Context, *names: str) -> None:
 
 
 def _evaluate_log(ctx: click.Context, folder: Path, url: str, routers: str | None, preference: str | None, as_json: bool) -> None:
-    from aamc_sdk.cli.output import show_log_estimates
-    from aamc_sdk.measure_logs import measure_log
-    from aamc_sdk.runs import Run
+    from aamc_experiments.commands.tables import show_log_estimates
+    from aamc_experiments.off_policy import measure_log
     from aamc_sdk.types import Preference
 
     named = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
-    run = Run.open(folder) if named or (folder / "run.yaml").is_file() else None
+    run = RunFolder.open(folder) if named or (folder / "run.yaml").is_file() else None
     calibrated = {} if run is None else run.calibrated_preferences
     document = measure_log(
         url,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options, gather, new_folder
+from aamc_experiments.commands.options import experiment_options, gather, new_folder
+from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 
 if TYPE_CHECKING:
-    from aamc_sdk.experiment import Experiment
+    from aamc_experiments.experiment import Experiment
+    from aamc_experiments.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Progress
-    from aamc_sdk.orchestrating import OrchestratorTraining
 
 
 @click.command()
@@ -30,10 +30,10 @@ def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: b
 
     Example: aamc run --router ppo --estimator tce
     """
-    from aamc_sdk.cli.output import show_metrics, show_profile
-    from aamc_sdk.cli.progress import progress
-    from aamc_sdk.folders import point_latest
-    from aamc_sdk.profiling import Profile, ProfiledExperiment
+    from aamc_experiments.commands.tables import show_metrics, show_profile
+    from aamc_experiments.profile import Profile, ProfiledExperiment
+    from aamc_sdk.cli import progress
+    from aamc_sdk.storage import point_latest
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None
@@ -66,7 +66,7 @@ def open_experiment(
         click.UsageError: ``--resume`` comes with options that would change the run.
         OutputError: ``--out`` names a folder with another run in it.
     """
-    from aamc_sdk.experiment import Experiment
+    from aamc_experiments.experiment import Experiment
 
     if resume is not None:
         if out is not None or any(value not in (None, ()) for value in given.values()):

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli import plugins_of
-from aamc_sdk.cli.options import JSON, OUT, RESUME, experiment_options, gather, new_folder
-from aamc_sdk.cli.run import complete, open_experiment
+from aamc_experiments.commands.options import experiment_options, gather, new_folder
+from aamc_experiments.commands.run import complete, open_experiment
+from aamc_experiments.run_folder import RunFolder
+from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 
 if TYPE_CHECKING:
-    from aamc_sdk.experiment import Experiment
+    from aamc_experiments.experiment import Experiment
+    from aamc_experiments.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Progress
-    from aamc_sdk.orchestrating import OrchestratorTraining
 
 ROUTERS_ALONE = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
 """Options that say nothing of an orchestrator."""
@@ -34,9 +35,8 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: st
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
-    from aamc_sdk.cli.output import write_json_line
-    from aamc_sdk.cli.progress import progress
-    from aamc_sdk.settings import NO_ESTIMATOR
+    from aamc_sdk.cli import progress, write_json_line
+    from aamc_sdk.config import NO_ESTIMATOR
 
     estimator = given["estimator"] not in (None, NO_ESTIMATOR)
     if resume is None and not (given["router"] or given["configs"] or estimator or given["orchestrator"]):
@@ -65,10 +65,10 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: st
 
 def is_about_orchestrator(resume: Path | None, given: dict[str, Any]) -> bool:
     """Whether the options, or the folder that is gone on with, name an orchestrator."""
-    from aamc_sdk.runs import ORCHESTRATOR, Run
+    from aamc_sdk.serving import ORCHESTRATOR
 
     if resume is not None:
-        return given["orchestrator"] is not None or Run.open(resume).content["goal"] == ORCHESTRATOR
+        return given["orchestrator"] is not None or RunFolder.open(resume).content["goal"] == ORCHESTRATOR
     return given["orchestrator"] is not None or (given["router"] is None and gather(**given).orchestrator is not None)
 
 
@@ -81,7 +81,7 @@ def open_training(
         click.UsageError: An option is not for orchestrators, or ``--resume`` comes with options that would change the training.
         ConfigError: An option of the orchestrator is wrong.
     """
-    from aamc_sdk.orchestrating import OrchestratorTraining, check_options, choose_dataset
+    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, choose_dataset
 
     if resume is not None:
         if out is not None or form is not None or any(value not in (None, ()) for value in given.values()):
@@ -105,7 +105,7 @@ def check_form(experiment: Experiment, form: str) -> None:
         ConfigError: It cannot.
     """
     from aamc_sdk.errors import ConfigError, one_of
-    from aamc_sdk.runs import part_name
+    from aamc_sdk.serving import part_name
 
     choice = experiment.settings.estimator if experiment.goal == "estimator" else experiment.settings.router
     assert choice is not None  # it is what the goal names

@@ -21,7 +21,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 SIMILAR = 0.7
 """Least similarity of near-duplicates."""

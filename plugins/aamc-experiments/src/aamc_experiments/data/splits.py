@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from aamc_sdk.dataset import Dataset, question, split_rows, text_hash
+from aamc_experiments.data.near_duplicates import leaders
+from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
-from aamc_sdk.near_duplicates import leaders
-from aamc_sdk.settings import Settings, Source
-from aamc_sdk.types import Pool
-from aamc_sdk.votes import votes
+from aamc_sdk.types import Dataset, Pool, question, text_hash, votes
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
@@ -180,3 +179,30 @@ def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[
 def split_hash(dataset: Dataset) -> str:
     """Return the SHA-256 that names a split: of its questions, in order."""
     return hashlib.sha256("".join(text_hash(query.text) for query in dataset.queries).encode()).hexdigest()
+
+
+def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+    """Divide rows into train, validation and test by a hash of the seed and each row's group.
+
+    A group goes to the same side wherever its rows stand, so no two sides share one. A side
+    whose share is 0 gets no rows.
+
+    Args:
+        groups: What names each row's group, such as the leader of its near-duplicates, ``[Q]``.
+        seed: Another one divides otherwise.
+        validation: The share of the validation side.
+        test: The share of the test side.
+
+    Raises:
+        DataError: A side is left without a row.
+    """
+    digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
+    place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
+    sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
+    shares = {"train": 1.0, "validation": validation, "test": test}
+    for name, rows in sides.items():
+        if shares[name] > 0 and not rows.any():
+            given = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
+            advice = "give more, or name a --test-dataset" if test else "give more"
+            raise DataError(f"the {name} split is empty: {given} are too few to divide; {advice}")
+    return {name: np.flatnonzero(rows) for name, rows in sides.items()}

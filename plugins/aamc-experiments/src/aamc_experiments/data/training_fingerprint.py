@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.dataset import text_hash
+from aamc_experiments.data.near_duplicates import SIMILAR, Signatures, Sketches, algorithm, find_boilerplate, likely_pairs
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, write_arrays
-from aamc_sdk.near_duplicates import SIMILAR, Signatures, Sketches, algorithm, find_boilerplate, likely_pairs
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import text_hash
 
 logger = logging.getLogger(__name__)
 FOLDER = "seals"
@@ -23,7 +23,7 @@ FOLDER = "seals"
 
 
 @attrs.frozen(eq=False)
-class Seal:
+class TrainingFingerprint:
     """The questions of N rows that were trained on, early stopping and other choices included.
 
     Attributes:
@@ -39,8 +39,8 @@ class Seal:
     algorithm: str
 
     @classmethod
-    def of(cls, questions: Sequence[str]) -> Seal:
-        """Seal questions, in whatever order they come."""
+    def of(cls, questions: Sequence[str]) -> TrainingFingerprint:
+        """TrainingFingerprint questions, in whatever order they come."""
         unique = sorted(set(questions))
         boilerplate = find_boilerplate(unique)
         signatures = Sketches.of(unique, boilerplate).signatures()
@@ -69,7 +69,7 @@ class Seal:
         return name
 
     @classmethod
-    def read(cls, run: Path, name: str) -> Seal:
+    def read(cls, run: Path, name: str) -> TrainingFingerprint:
         """Read a run's seal.
 
         Raises:

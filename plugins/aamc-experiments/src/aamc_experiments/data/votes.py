@@ -8,42 +8,16 @@ Paper: Bradley and Terry 1952, "Rank Analysis of Incomplete Block Designs: I. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from aamc_sdk.arithmetic import sigmoid
-from aamc_sdk.batch import Outcomes
-from aamc_sdk.dataset import Dataset, Experience
 from aamc_sdk.errors import DataError, one_of
-from aamc_sdk.requests import expected_cost, expected_latency
-from aamc_sdk.types import Pool, Query
+from aamc_sdk.routing import expected_cost, expected_latency
+from aamc_sdk.types import Dataset, Outcomes, Pool, Vote, sigmoid, votes
 
 NEWTON_STEPS, TOLERANCE = 100, 1e-9
 SHOWN = 5
 """Candidates that a message names."""
-
-
-class Vote(NamedTuple):
-    """One comparison: on a query the winner did better than the loser; ``won`` is 1, or 0.5 where they tied."""
-
-    query: Query
-    winner: str
-    loser: str
-    won: float
-    weight: float
-
-
-def votes(experience: Experience) -> list[Vote]:
-    """Return the comparisons in a log; feedback on decisions that it does not hold is left out."""
-    made = {decision.id: (query, decision) for query, decision in zip(experience.queries, experience.decisions, strict=True)}
-    found = []
-    for feedback in experience.feedback:
-        if feedback.over is not None and feedback.decision_id in made:
-            query, decision = made[feedback.decision_id]
-            winner = decision.candidate if feedback.candidate is None else feedback.candidate
-            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence))
-    return found
 
 
 def strengths(found: Sequence[Vote]) -> dict[str, float]:

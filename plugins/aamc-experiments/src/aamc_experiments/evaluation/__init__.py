@@ -1,15 +1,48 @@
-"""The comparison of routers: on equal terms, with intervals, and from a file that anyone can recompute.
+"""Comparing routers on a test set: metrics, frontiers and intervals."""
 
-Every router answers the same queries, of a table (:mod:`~aamc_sdk.evaluation.tables`) or in a simulation
-(:mod:`~aamc_sdk.evaluation.streams`). What it did is a :class:`~aamc_sdk.evaluation.comparison.Comparison`,
-from which :mod:`~aamc_sdk.evaluation.metrics` makes every figure.
-"""
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, interval, known_interval, open_interval
+from aamc_experiments.evaluation.comparison import Comparison, Integers
+from aamc_experiments.evaluation.constants import Constants, constant_routers
+from aamc_experiments.evaluation.frontier import hull
+from aamc_experiments.evaluation.metrics import metrics
+from aamc_experiments.evaluation.multi_objective import hypervolume
+from aamc_experiments.evaluation.paired import holm, randomisation_test
+from aamc_experiments.evaluation.preferences import HEADLINE, SWEEP, evaluation_points, lattice, sweep
+from aamc_experiments.evaluation.promotion import promotion
+from aamc_experiments.evaluation.realised import Candidates, Realised
+from aamc_experiments.evaluation.reliability import BINS, bin_of, forecasts
+from aamc_experiments.evaluation.statistics import Yardsticks, statistics
+from aamc_experiments.evaluation.streams import compare_streams
+from aamc_experiments.evaluation.tables import compare_table
 
-from __future__ import annotations
-
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.metrics import metrics
-from aamc_sdk.evaluation.streams import compare_streams
-from aamc_sdk.evaluation.tables import compare_table
-
-__all__ = ["Comparison", "compare_streams", "compare_table", "metrics"]
+__all__ = [
+    "BINS",
+    "HEADLINE",
+    "SWEEP",
+    "Candidates",
+    "Comparison",
+    "Constants",
+    "Figures",
+    "Integers",
+    "Realised",
+    "Resampling",
+    "Yardsticks",
+    "bin_of",
+    "compare_streams",
+    "compare_table",
+    "constant_routers",
+    "evaluation_points",
+    "forecasts",
+    "holm",
+    "hull",
+    "hypervolume",
+    "interval",
+    "known_interval",
+    "lattice",
+    "metrics",
+    "open_interval",
+    "promotion",
+    "randomisation_test",
+    "statistics",
+    "sweep",
+]

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest, Scores
-from aamc_sdk.evaluation.comparison import Comparison, Integers, Names
+from aamc_experiments.evaluation.comparison import Comparison, Integers, Names
 from aamc_sdk.interfaces import Reward, Router
-from aamc_sdk.rewards import LinearReward
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Floats, Outcomes, RoutingRequest, Scores
 
 
 @attrs.frozen(eq=False)

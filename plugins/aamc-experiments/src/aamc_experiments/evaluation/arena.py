@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 DEAREST, CHEAPEST = 200.0, 0.0044
 """The costs in USD per 1,000 queries at which cheapness is 0 and 1."""

@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 BLOCK = 50
 """Resamples that are laid out value by value, as floats, at a time, which bounds the memory."""

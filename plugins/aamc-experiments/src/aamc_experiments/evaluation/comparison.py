@@ -14,9 +14,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.files import read_arrays, write_arrays
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import Floats, Outcomes
 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest, Scores
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.preferences import HEADLINE
 from aamc_sdk.interfaces import Reward, Router, Services
+from aamc_sdk.types import Floats, Outcomes, RoutingRequest, Scores
 
 
 class Constant(Router):

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.comparison import Integers
+from aamc_experiments.evaluation.comparison import Integers
+from aamc_sdk.types import ROUNDING, Floats
 
 
 def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:

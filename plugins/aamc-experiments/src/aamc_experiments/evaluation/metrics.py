@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.frontier import aiq
-from aamc_sdk.evaluation.paired import paired_comparisons
-from aamc_sdk.evaluation.preferences import HEADLINE, SWEEP
-from aamc_sdk.evaluation.realised import Candidates, Realised
-from aamc_sdk.evaluation.statistics import Statistics, Yardsticks, mean_lattice_reward, statistics
-from aamc_sdk.files import plain
+from aamc_experiments.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
+from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.frontier import aiq
+from aamc_experiments.evaluation.paired import paired_comparisons
+from aamc_experiments.evaluation.preferences import HEADLINE, SWEEP
+from aamc_experiments.evaluation.realised import Candidates, Realised
+from aamc_experiments.evaluation.statistics import Statistics, Yardsticks, mean_lattice_reward, statistics
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.storage import plain
 
 SCHEMA = 1
 REFERENCE = "llm-only"

@@ -13,8 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import ROUNDING, Floats
 
 
 def hypervolume(points: Floats) -> Floats:

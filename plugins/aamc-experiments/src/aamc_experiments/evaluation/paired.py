@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import BLOCK, Resampling, known_interval
-from aamc_sdk.evaluation.comparison import Integers
+from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval
+from aamc_experiments.evaluation.comparison import Integers
+from aamc_sdk.types import ROUNDING, Floats
 
 TOSSES = 9_999
 """How often the coins are tossed; the least p is 1 / (TOSSES + 1)."""

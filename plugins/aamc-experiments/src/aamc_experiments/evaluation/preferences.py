@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.errors import PreferenceError
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.types import Preference
+from aamc_sdk.types import Floats, Outcomes, Preference
 
 HEADLINE = 0
 """The row of the preference that the user asked for."""

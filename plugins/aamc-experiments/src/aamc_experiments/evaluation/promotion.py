@@ -25,16 +25,15 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.arithmetic import ROUNDING
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.constants import Constants
-from aamc_sdk.evaluation.frontier import mixture_at_cost, quality_at_cost
-from aamc_sdk.evaluation.metrics import YARDSTICK
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.files import plain
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
+from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.constants import Constants
+from aamc_experiments.evaluation.frontier import mixture_at_cost, quality_at_cost
+from aamc_experiments.evaluation.metrics import YARDSTICK
+from aamc_experiments.evaluation.preferences import HEADLINE
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.storage import plain
+from aamc_sdk.types import ROUNDING, Floats
 
 LEAST_UNITS = 30
 """The fewest queries of a table, or streams of a simulation, for a verdict: the intervals of fewer are too narrow."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats, Outcomes
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE, LATTICE
+from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.preferences import HEADLINE, LATTICE
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.types import Floats, Outcomes
 
 
 @attrs.frozen(eq=False)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison, Integers
-from aamc_sdk.evaluation.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.comparison import Comparison, Integers
+from aamc_experiments.evaluation.preferences import QUALITY_ALONE
+from aamc_sdk.types import Floats
 
 BINS = 15
 """Bins of equal width that forecasts are sorted into, each without its lower edge."""

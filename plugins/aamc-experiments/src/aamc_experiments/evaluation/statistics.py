@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.arena import arena_score
-from aamc_sdk.evaluation.bootstrap import Figures, Resampling
-from aamc_sdk.evaluation.calibration import calibration
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.frontier import aiq, cost_at_quality
-from aamc_sdk.evaluation.multi_objective import hypervolume, sparsity
-from aamc_sdk.evaluation.preferences import HEADLINE, LATTICE, SWEEP
-from aamc_sdk.evaluation.realised import Candidates, Realised
-from aamc_sdk.evaluation.strong_weak import strong_weak
+from aamc_experiments.evaluation.arena import arena_score
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling
+from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.frontier import aiq, cost_at_quality
+from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
+from aamc_experiments.evaluation.preferences import HEADLINE, LATTICE, SWEEP
+from aamc_experiments.evaluation.realised import Candidates, Realised
+from aamc_experiments.evaluation.reliability import calibration
+from aamc_experiments.evaluation.strong_weak import strong_weak
+from aamc_sdk.types import Floats
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality whose cost is reported."""

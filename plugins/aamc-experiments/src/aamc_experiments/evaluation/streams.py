@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.dataset import text_hash
-from aamc_sdk.draw import draw
+from aamc_experiments.evaluation.answers import Answers, comparison_of, decision_ids, visible
+from aamc_experiments.evaluation.comparison import Comparison, Integers, Names
+from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import PluginError
-from aamc_sdk.evaluation.answers import Answers, comparison_of, decision_ids, visible
-from aamc_sdk.evaluation.comparison import Comparison, Integers, Names
-from aamc_sdk.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.interfaces import Environment, Progress, Reward, Router, RoutingStreams, Silence
-from aamc_sdk.types import Preference
+from aamc_sdk.routing import draw
+from aamc_sdk.types import Floats, Preference, RoutingRequest, text_hash
 
 UNPLAYED = -1
 

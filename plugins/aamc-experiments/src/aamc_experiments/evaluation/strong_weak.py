@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison, Integers
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.comparison import Comparison, Integers
+from aamc_experiments.evaluation.preferences import HEADLINE
+from aamc_sdk.types import Floats
 
 THRESHOLDS = {"cpt50": 0.5, "cpt80": 0.8}
 """How much of the gap each call-performance threshold recovers."""

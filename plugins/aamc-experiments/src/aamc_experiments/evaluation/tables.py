@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
-from aamc_sdk.dataset import text_hash
-from aamc_sdk.draw import draw
+from aamc_experiments.evaluation.answers import Answers, comparison_of, decision_ids, visible
+from aamc_experiments.evaluation.comparison import Comparison, Names
+from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import DataError
-from aamc_sdk.evaluation.answers import Answers, comparison_of, decision_ids, visible
-from aamc_sdk.evaluation.comparison import Comparison, Names
-from aamc_sdk.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.interfaces import Progress, Reward, Router, Silence
-from aamc_sdk.types import Preference
+from aamc_sdk.routing import draw
+from aamc_sdk.types import Floats, Outcomes, Preference, RoutingRequest, text_hash
 
 CHUNK = 4096
 """Most rows that a router scores at a time, which bounds its memory."""

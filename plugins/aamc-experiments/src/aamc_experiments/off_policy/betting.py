@@ -27,7 +27,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 ALPHA = 0.05
 """The chance that an interval may miss the mean, half of it on each side."""

@@ -8,7 +8,7 @@ w_i = pi(a_i | x_i) / mu(a_i | x_i), the policy pi would have earned
     DR     = mean of  sum over a of pi(a | x_i) q(x_i, a)  +  w_i (r_i - q(x_i, a_i))           (doubly robust)
 
 where q is an outcome model. All are right however wrong q is, where pi takes nothing that mu never takes. Each is a mean of
-independent terms with known bounds, so :mod:`aamc_sdk.evaluation.betting` has its interval, and that of its difference to what
+independent terms with known bounds, so :mod:`aamc_experiments.off_policy.betting` has its interval, and that of its difference to what
 the logged policy itself earned, the plain mean of r_i.
 
 Papers: Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015, "The Self-Normalized Estimator for Counterfactual Learning";
@@ -24,8 +24,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.betting import interval
+from aamc_experiments.off_policy.betting import interval
+from aamc_sdk.types import Floats
 
 MOST_UNSUPPORTED = 0.001
 """The greatest share of a policy's choices that the log may have no chance of showing; they may bias an estimate by as much."""

@@ -13,23 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes, RoutingRequest
-from aamc_sdk.draw import choice_probabilities
+from aamc_experiments.off_policy.betting import interval
+from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
+from aamc_experiments.off_policy.figures import Figure, figures_of
+from aamc_experiments.off_policy.logged import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of
-from aamc_sdk.evaluation.betting import interval
-from aamc_sdk.evaluation.figures import Figure, figures_of
-from aamc_sdk.evaluation.logged import LEFT_OUT, LoggedDecisions, read_log
-from aamc_sdk.evaluation.off_policy import Choices, by_name, estimate, refusal
-from aamc_sdk.files import plain
 from aamc_sdk.interfaces import Reward, Router, Services
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.pools import default_pool
-from aamc_sdk.requests import recorded_request
-from aamc_sdk.runs import Run
-from aamc_sdk.services import bare_services, services
-from aamc_sdk.settings import Settings, read_settings
-from aamc_sdk.stores import open_store
-from aamc_sdk.types import Candidate, Pool, Preference
+from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
+from aamc_sdk.serving import bare_services, services
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
 
 BATCH = 1000
 """Recorded requests that a router is asked at once."""
@@ -42,7 +39,7 @@ def measure_log(
     plugins: Plugins,
     *,
     names: Sequence[str] | None = None,
-    run: Run | None = None,
+    run: RunFolder | None = None,
     only_if_it_fits: bool = False,
     preference: Preference | None = None,
 ) -> dict[str, Any]:
@@ -90,7 +87,7 @@ def measure_log(
     return result
 
 
-def _services(log: LoggedDecisions, plugins: Plugins, run: Run | None) -> Services:
+def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:
     if run is not None:
         return run.services(plugins)
     settings: Settings = read_settings({})
@@ -101,7 +98,7 @@ def _services(log: LoggedDecisions, plugins: Plugins, run: Run | None) -> Servic
     return services(pool, reward, plugins, settings)
 
 
-def _routers(lent: Services, plugins: Plugins, names: Sequence[str] | None, run: Run | None) -> dict[str, Router]:
+def _routers(lent: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:
     """Return routers by name: trained ones of the run, others as they are made."""
     held = [] if run is None else run.router_names
     if names is None and run is None:

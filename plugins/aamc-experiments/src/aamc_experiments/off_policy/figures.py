@@ -14,8 +14,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.types import Floats, Outcomes
 
 
 @attrs.frozen(eq=False)

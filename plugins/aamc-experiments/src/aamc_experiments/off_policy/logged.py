@@ -14,11 +14,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.batch import Floats, Outcomes
-from aamc_sdk.dataset import Experience
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Record
-from aamc_sdk.types import Attempt, Decision, Feedback
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats, Outcomes, Record
 
 STRETCH = 1000
 """Entries of the log that are read at once."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from aamc_experiments.settings import read_settings
+
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import TerminatorAgent
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, SystemState
@@ -15,9 +17,8 @@ from aamc_puppeteer.tasks import Task, Verdict
 from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.pools import default_pool
-from aamc_sdk.services import bare_services
-from aamc_sdk.settings import read_settings
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import bare_services
 from aamc_sdk.types import Candidate
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aamc_puppeteer.doa.structs import SystemState
 from aamc_puppeteer.encoder import hashed_words
-from aamc_sdk.features import Array32
+from aamc_sdk.routing import Array32
 
 
 class PolicyNetwork(nn.Module):

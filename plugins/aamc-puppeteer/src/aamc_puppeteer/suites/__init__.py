@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+from aamc_experiments.data import split_rows
+
 from aamc_puppeteer.suites import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_puppeteer.tasks import Task
-from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError, nearest, one_of
 
 DIFFICULTIES = 3

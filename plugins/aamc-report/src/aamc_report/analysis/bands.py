@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from aamc_experiments.evaluation import SWEEP, Comparison, Resampling, hull
 
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.frontier import hull
-from aamc_sdk.evaluation.preferences import SWEEP
+from aamc_sdk.types import Floats
 
 
 def hull_band(comparison: Comparison, router: int, resampling: Resampling, at_cost_usd: Floats) -> Floats:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison
 from numpy.typing import NDArray
-
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
 
 Rows = NDArray[np.bool_]
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Resampling, known_interval
 from numpy.typing import NDArray
 
 from aamc_report.data import Results, bounds
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.types import Floats
 
 EVERYTHING = "All queries"
 REST = "all others"

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison, Integers
 
 from aamc_report.data import ORACLE
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.comparison import Comparison, Integers
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.types import Floats
 
 WITHOUT_A_VIEW = ("random", ORACLE)
 """Routers that guess, or know: neither has a view of a question that others could share or not."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison
 
 from aamc_report.data import ORACLE
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.comparison import Comparison
-from aamc_sdk.evaluation.preferences import HEADLINE
-from aamc_sdk.rewards import LinearReward, Scale
+from aamc_sdk.routing import LinearReward, Scale
+from aamc_sdk.types import Floats
 
 
 def regrets(comparison: Comparison) -> Mapping[str, Floats]:

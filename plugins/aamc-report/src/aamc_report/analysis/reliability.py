@@ -9,12 +9,10 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts
 
 from aamc_report.data import ORACLE, Results
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.calibration import BINS, bin_of, forecasts
-from aamc_sdk.evaluation.comparison import Comparison, Integers
+from aamc_sdk.types import Floats
 
 REACHED = 0.95
 """The least share of resamples that must have forecasts in a bin for it to have an interval."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from aamc_report.data import Results
 from aamc_report.formats import DASH
 from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 CAPTION = "Success rate in per cent at the preference above, by the category of the query; n is the number of queries."
 SHADES = ("#e8eef5", "#7fb0d6", "#0a5c9e")

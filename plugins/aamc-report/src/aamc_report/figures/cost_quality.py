@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import hull
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,8 +17,7 @@ from aamc_report.formats import dollars, shortest
 from aamc_report.labels import Label, place_labels
 from aamc_report.render import tip
 from aamc_report.style import HEADLINE, INK, MUTED, PAPER, Look, looks, new_figure, short, use_log_axis, wide
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.frontier import hull
+from aamc_sdk.types import Floats
 
 CAPTION = (
     "Up and to the left is better. Large markers: the preference above, with 95% intervals. "

@@ -15,7 +15,7 @@ from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
 from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 CAPTION = (
     "The router in question, at the preference above. Left: the share of each category's queries that each model was given, in per cent. "

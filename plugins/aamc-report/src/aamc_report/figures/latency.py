@@ -10,7 +10,7 @@ from aamc_report.data import Results
 from aamc_report.formats import milliseconds
 from aamc_report.render import tip
 from aamc_report.style import PAPER, Look, looks, name_rows, new_figure, use_log_axis, wide
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 CAPTION = "Each query's latency at the preference above: the thin line spans 5% to 95% of them, the box the middle half; the bar in it is the median."
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

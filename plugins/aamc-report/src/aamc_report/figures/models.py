@@ -15,7 +15,7 @@ from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.render import tip
 from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short, without_scale
-from aamc_sdk.batch import Floats
+from aamc_sdk.types import Floats
 
 CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the dearest (light)."
 

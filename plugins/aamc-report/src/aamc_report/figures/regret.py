@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from aamc_experiments.evaluation import interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,8 +14,7 @@ from aamc_report.data import Results
 from aamc_report.formats import fixed
 from aamc_report.render import tip
 from aamc_report.style import Look, looks, name_rows, new_figure
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import interval
+from aamc_sdk.types import Floats
 
 CAPTION = (
     "Regret of a query: the oracle's reward minus the router's, at the preference above; less is better. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from aamc_experiments.evaluation import BINS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,7 +12,6 @@ from aamc_report.data import Results
 from aamc_report.formats import fixed
 from aamc_report.render import tip
 from aamc_report.style import MUTED, Look, looks, new_figure, short
-from aamc_sdk.evaluation.calibration import BINS
 
 CAPTION = (
     "Left: mean quality that came against mean quality that was expected, with 95% intervals, in bins of equal width; the larger a point, the more "

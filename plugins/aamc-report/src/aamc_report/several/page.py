@@ -14,7 +14,7 @@ from aamc_report.several.pairs import METRICS, Pair
 from aamc_report.several.runs import Runs, differences
 from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look
 from aamc_report.tables.comparison import Entry, comparison_table, facts
-from aamc_sdk.files import write_text
+from aamc_sdk.storage import write_text
 
 PLANE = "Frontiers"
 SAME = "Every run answered the same test questions."

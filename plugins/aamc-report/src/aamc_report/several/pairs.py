@@ -7,13 +7,11 @@ from itertools import islice
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, holm, interval, randomisation_test
 
 from aamc_report.data import Results
 from aamc_report.several.runs import Runs, questions_hash
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import interval
-from aamc_sdk.evaluation.paired import holm, randomisation_test
-from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.types import Floats
 
 METRICS = ("mean_quality", "mean_cost_usd")
 """What is compared: both mean the same whatever a run's preference and scales."""

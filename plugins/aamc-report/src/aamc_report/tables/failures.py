@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Resampling
 
 from aamc_report.analysis.causes import Cause, Rows, failure_causes
 from aamc_report.analysis.destinations import Group, groups
@@ -12,8 +13,6 @@ from aamc_report.cells import Cell, Column, Row, Table, count, with_interval
 from aamc_report.data import Results
 from aamc_report.formats import percent
 from aamc_report.tables.breakdown import cut_note
-from aamc_sdk.evaluation.bootstrap import Resampling
-from aamc_sdk.evaluation.preferences import HEADLINE
 
 
 def failure_tables(results: Results) -> list[Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from aamc_experiments.evaluation import known_interval
 
 from aamc_report.analysis.destinations import groups
 from aamc_report.analysis.regret import regrets
@@ -12,8 +13,7 @@ from aamc_report.cells import Cell, Column, Row, Table, count, with_interval
 from aamc_report.data import Results, bounds
 from aamc_report.formats import fixed, percent
 from aamc_report.tables.breakdown import cut_note
-from aamc_sdk.batch import Floats
-from aamc_sdk.evaluation.bootstrap import known_interval
+from aamc_sdk.types import Floats
 
 NOTHING = 0.01
 """A regret up to this is next to none: a hundredth of the way from the worst answer to the best."""

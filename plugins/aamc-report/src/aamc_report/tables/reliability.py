@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from aamc_experiments.evaluation import BINS
+
 from aamc_report.analysis.reliability import Reliability, reliabilities
 from aamc_report.cells import Cell, Column, Row, Table, count, with_interval
 from aamc_report.data import Results
 from aamc_report.formats import fixed
-from aamc_sdk.evaluation.calibration import BINS
 
 COLUMNS = (
     Column("Forecasts", "", "How many expected qualities lie in the bin."),

@@ -8,19 +8,19 @@ import shutil
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.data import TrainingFingerprint
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.leak_guard import guard
+from aamc_experiments.measurement import measure_run
+from aamc_experiments.settings import Source, read_settings
+from aamc_experiments.target_preferences import Target, calibrate
 from tiny import Tiny, TinyFormat
 
 from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, builtin
-from aamc_sdk.calibration import Target, calibrate
 from aamc_sdk.errors import CheckpointError, DataError
-from aamc_sdk.experiment import Experiment
 from aamc_sdk.interfaces import Silence
-from aamc_sdk.leak_guard import guard
-from aamc_sdk.measure import measure_run
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.runs import Run
-from aamc_sdk.seals import Seal
-from aamc_sdk.settings import Source, read_settings
+from aamc_sdk.serving import Run
 from aamc_sdk.testing import make_dataset
 
 CONTENT = {"router": "favourite", "estimator": "means", "environment": "table", "dataset": "tiny:100", "routers": ["seer"]}
@@ -96,7 +96,7 @@ def test_where_nothing_else_is_left_that_is_an_error(made, plugins) -> None:
     rows = guard(trained, run.seals, strict=False).rows
     assert len(rows) == sizes(run)["test"]
     with pytest.raises(DataError, match="none is left to evaluate"):
-        guard(trained, [*run.seals, Seal.of([query.text.lower() for query in rows.queries])], strict=False)
+        guard(trained, [*run.seals, TrainingFingerprint.of([query.text.lower() for query in rows.queries])], strict=False)
 
 
 def test_its_own_trained_rows_are_evaluated_only_by_name_and_that_is_said(made, evaluate, caplog) -> None:

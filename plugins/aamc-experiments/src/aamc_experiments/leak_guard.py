@@ -10,12 +10,12 @@ from textwrap import shorten
 import attrs
 import numpy as np
 
-from aamc_sdk.dataset import Dataset, question
+from aamc_experiments.data.splits import Readers, check_unchanged, read_splits, read_whole
+from aamc_experiments.data.training_fingerprint import TrainingFingerprint
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
-from aamc_sdk.runs import Run
-from aamc_sdk.seals import Seal
-from aamc_sdk.settings import Settings, Source
-from aamc_sdk.splits import Readers, check_unchanged, read_splits, read_whole
+from aamc_sdk.types import Dataset, question
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Tested:
     dropped: int = 0
 
 
-def rows_to_evaluate(run: Run, settings: Settings, readers: Readers, source: Source | None, split: str) -> Tested:
+def rows_to_evaluate(run: RunFolder, settings: Settings, readers: Readers, source: Source | None, split: str) -> Tested:
     """Return the rows to evaluate a run on: of other data those that it was not trained on, else one of its own splits.
 
     Args:
@@ -60,7 +60,7 @@ def rows_to_evaluate(run: Run, settings: Settings, readers: Readers, source: Sou
     return tested
 
 
-def guard(test: Dataset, seals: Sequence[Seal], strict: bool) -> Tested:
+def guard(test: Dataset, seals: Sequence[TrainingFingerprint], strict: bool) -> Tested:
     """Leave out the rows that were trained on.
 
     Args:
@@ -87,12 +87,12 @@ def guard(test: Dataset, seals: Sequence[Seal], strict: bool) -> Tested:
     return Tested(test.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
 
 
-def seal_of(splits: Mapping[str, Dataset]) -> Seal:
+def seal_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
     """Return the seal of a run's own rows: validation rows count too, for training stops and chooses by them."""
-    return Seal.of([question(query) for name in ("train", "validation") for query in splits[name].queries])
+    return TrainingFingerprint.of([question(query) for name in ("train", "validation") for query in splits[name].queries])
 
 
-def checkpoint_seals(folders: Iterable[Path], strict: bool) -> list[Seal]:
+def checkpoint_seals(folders: Iterable[Path], strict: bool) -> list[TrainingFingerprint]:
     """Return what checkpoints were trained on, as the runs that hold them say.
 
     Args:
@@ -103,9 +103,9 @@ def checkpoint_seals(folders: Iterable[Path], strict: bool) -> list[Seal]:
         DataError: It is one.
         CheckpointError: What a run says is damaged.
     """
-    seals: list[Seal] = []
+    seals: list[TrainingFingerprint] = []
     for folder in folders:
-        run = next((Run.open(above) for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+        run = next((RunFolder.open(above) for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
         if run is not None and run.content.get("seals"):
             seals += run.seals
             continue

@@ -1,0 +1,23 @@
+"""The command line ``aamc``, and what commands of plugins share."""
+
+from aamc_sdk.cli.main import aamc, main, plugins_of
+from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, Folder, split_names
+from aamc_sdk.cli.output import console, show_explanation, write_json_line
+from aamc_sdk.cli.progress import Lines, progress
+
+__all__ = [
+    "JSON",
+    "OUT",
+    "PREFERENCE",
+    "RESUME",
+    "Folder",
+    "Lines",
+    "aamc",
+    "console",
+    "main",
+    "plugins_of",
+    "progress",
+    "show_explanation",
+    "split_names",
+    "write_json_line",
+]

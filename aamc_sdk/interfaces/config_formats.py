@@ -1,0 +1,61 @@
+"""Configuration files of other systems."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from aamc_sdk.types import Pool
+
+
+@attrs.frozen
+class ForeignSettings:
+    """The settings that a configuration file of another system stands for.
+
+    Attributes:
+        content: The same settings by the keys of our own configuration files.
+        pool: The candidates that the file describes; None if it describes none.
+    """
+
+    content: Mapping[str, Any]
+    pool: Pool | None = None
+
+
+class ConfigFormat(abc.ABC):
+    """Reads the configuration files of another system. Made without arguments."""
+
+    @abc.abstractmethod
+    def recognizes(self, content: Mapping[str, Any]) -> bool:
+        """Return whether a file's content has this format."""
+
+    @abc.abstractmethod
+    def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
+        """Translate a file for a controller; log a warning that names each key without effect.
+
+        Args:
+            content: The file's content.
+            path: The file's path, for messages.
+            decision: The name of one of the file's configurations, where it has several; the first usable one when None.
+
+        Raises:
+            ConfigError: The file cannot be used.
+        """
+
+    @abc.abstractmethod
+    def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
+        """Translate a file for an experiment, by the keys of our own configuration files; log a warning for keys without effect.
+
+        Args:
+            content: The file's content.
+            path: The file's path, for messages.
+            decision: As for :meth:`serving`.
+            router: The router that the command line names instead of the file's, if any.
+
+        Raises:
+            ConfigError: The file cannot be used.
+        """

@@ -1,0 +1,48 @@
+"""From queries to a decision: model pools, the request, features, rewards and the draw."""
+
+from aamc_sdk.routing.decide import decide
+from aamc_sdk.routing.draw import choice_probabilities, draw, uniform
+from aamc_sdk.routing.features import (
+    CANDIDATE_NUMBERS,
+    PAIR_FEATURES,
+    QUERY_NUMBERS,
+    WORD_BUCKETS,
+    Array32,
+    encode,
+    encode_candidates,
+    encode_pairs,
+    encode_queries,
+    encode_query,
+)
+from aamc_sdk.routing.pools import default_pool, find_pool, pool_from, pool_to, read_pool
+from aamc_sdk.routing.requests import build_request, expected_cost, expected_latency, recorded_request, token_counts
+from aamc_sdk.routing.rewards import LinearReward, Scale
+
+__all__ = [
+    "CANDIDATE_NUMBERS",
+    "PAIR_FEATURES",
+    "QUERY_NUMBERS",
+    "WORD_BUCKETS",
+    "Array32",
+    "LinearReward",
+    "Scale",
+    "build_request",
+    "choice_probabilities",
+    "decide",
+    "default_pool",
+    "draw",
+    "encode",
+    "encode_candidates",
+    "encode_pairs",
+    "encode_queries",
+    "encode_query",
+    "expected_cost",
+    "expected_latency",
+    "find_pool",
+    "pool_from",
+    "pool_to",
+    "read_pool",
+    "recorded_request",
+    "token_counts",
+    "uniform",
+]

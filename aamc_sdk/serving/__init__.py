@@ -1,0 +1,22 @@
+"""Serving decisions: load a run, make components, learn online, keep snapshots."""
+
+from aamc_sdk.serving.learner import Learner
+from aamc_sdk.serving.orchestrators import load_orchestrator, newest_orchestrator, orchestrator_services
+from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
+from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.serving.snapshots import state_of
+
+__all__ = [
+    "EVALUATION",
+    "ORCHESTRATOR",
+    "Learner",
+    "Run",
+    "bare_services",
+    "find_checkpoint",
+    "load_orchestrator",
+    "newest_orchestrator",
+    "orchestrator_services",
+    "part_name",
+    "services",
+    "state_of",
+]

@@ -1,0 +1,1 @@
+"""Experiments: train routers and estimators, compare them, and evaluate them on logs."""
