@@ -33,7 +33,7 @@ class _Entry:
 
 def default_pool() -> Pool:
     """Return seven models from small to very large, at public list prices."""
-    text = resources.files("aamc_sdk").joinpath("default_pool.yaml").read_text(encoding="utf-8")
+    text = resources.files("aamc_sdk.routing").joinpath("default_pool.yaml").read_text(encoding="utf-8")
     return pool_from(parse_yaml(text, "default_pool.yaml"), "the default pool")
 
 

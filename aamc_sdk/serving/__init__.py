@@ -1,6 +1,7 @@
 """Serving decisions: load a run, make components, learn online, keep snapshots."""
 
 from aamc_sdk.serving.learner import Learner
+from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.serving.orchestrators import load_orchestrator, newest_orchestrator, orchestrator_services
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
 from aamc_sdk.serving.services import bare_services, services
@@ -11,6 +12,7 @@ __all__ = [
     "ORCHESTRATOR",
     "Learner",
     "Run",
+    "ServedComponents",
     "bare_services",
     "find_checkpoint",
     "load_orchestrator",
