@@ -10,6 +10,8 @@ after, is compared with one that learns the whole log anew: the same bytes. Prin
 
 from __future__ import annotations
 
+from aamc_sdk.serving import ServedComponents
+
 import argparse
 import json
 import os
@@ -78,7 +80,7 @@ def open_log(path: Path) -> SqliteStore:
 def serve(path: Path, acknowledged: int) -> None:
     """Decide and judge for ever, writing the id of each piece of feedback once it is acknowledged."""
     learner.VIEW_EVERY = 100  # so that kills meet the keeping of views as well
-    controller = MetaController(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
+    controller = MetaController(ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path)))
 
     def work(me: int) -> None:
         draws = random.Random(os.getpid() * THREADS + me)

@@ -37,7 +37,7 @@ from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving import Run, services
+from aamc_sdk.serving import Run, ServedComponents, services
 from aamc_sdk.storage import save_part
 from aamc_sdk.types import (
     Decision,
@@ -635,7 +635,9 @@ def test_a_router_is_told_when_serving_begins_and_ends(tmp_path: Path) -> None:
         controller.route("first")
         lent = controller.router.services
     router = Serving(None, lent)
-    controller = MetaController(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+    controller = MetaController(
+        ServedComponents(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+    )
     controller.close()
     assert router.diary == ["serve a log of 1", "learn", "close"]
 

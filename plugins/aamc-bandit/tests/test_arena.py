@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aamc_sdk.serving import ServedComponents
+
 import asyncio
 import math
 from collections import Counter
@@ -43,7 +45,7 @@ def controller(pool):
 
     reward = LinearReward()
     services = Services(pool=pool, reward=reward, make=make)
-    made = MetaController(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3)
+    made = MetaController(ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3))
     with made:
         yield made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aamc_sdk.serving import ServedComponents
+
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -41,7 +43,7 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     made.close()
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
-    return MetaController(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
+    return MetaController(ServedComponents(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1))
 
 
 def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:

@@ -61,7 +61,7 @@ class Routers:
     @hookimpl
     def aamc_routers(self):
         names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal}
-        return [Component(name, f"test_measure_logs:{kind.__name__}", name) for name, kind in names.items()]
+        return [Component(name, f"test_log_evaluation:{kind.__name__}", name) for name, kind in names.items()]
 
 
 def installed() -> Plugins:
