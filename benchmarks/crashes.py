@@ -10,8 +10,6 @@ after, is compared with one that learns the whole log anew: the same bytes. Prin
 
 from __future__ import annotations
 
-from aamc_sdk.serving import ServedComponents
-
 import argparse
 import json
 import os
@@ -29,7 +27,7 @@ import numpy as np
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, Router, Store
 from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
-from aamc_sdk.serving import Learner, learner, state_of
+from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 
 from aamc_sdk import MetaController, builtin
@@ -37,7 +38,7 @@ from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving import Run, ServedComponents, services
+from aamc_sdk.serving import ServedComponents, services
 from aamc_sdk.storage import save_part
 from aamc_sdk.types import (
     Decision,
@@ -408,7 +409,7 @@ def run(tmp_path: Path) -> Path:
     settings = read_settings({"router": "greedy-by-reward", "estimator": "length", "preference": [0, 1, 0], "seed": 3})
     reward = LinearReward()
     reward.fit(Outcomes(None, np.array([[0.1, 5.0]]), np.array([[100.0, 1000.0]])))
-    opened = Run(tmp_path / "run")
+    opened = RunFolder(tmp_path / "run")
     opened.begin(
         settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison", "resolved": {"routers": {"greedy-by-reward": {}, "coin": {}}}}
     )

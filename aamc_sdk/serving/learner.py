@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Part, Router
 from aamc_sdk.serving.snapshots import restore, state_name, state_of
-from aamc_sdk.types import View
+from aamc_sdk.types import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ class Learner:
         if not self._saves or self.error is not None or self.position == self._kept:
             return
         try:
-            self._store.keep_view(self._name, View(self.position, state_of(self._router), self._epoch, self._last))
+            self._store.keep_view(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
             logger.warning("what the router has learned could not be kept: %s", error)
         else:

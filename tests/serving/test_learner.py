@@ -22,7 +22,7 @@ from aamc_sdk.serving import learner as learning
 from aamc_sdk.serving.snapshots import restore, state_name
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, View
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
 
 class Tally(Router):
@@ -124,7 +124,7 @@ def test_routers_of_other_states_have_views_of_their_own(store: Store) -> None:
 
 def test_a_view_that_cannot_be_read_is_learned_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     judge(store, "ann1", "bob1")
-    store.keep_view(state_name(Tally(), state_of(Tally())), View(2, b"no archive"))
+    store.keep_view(state_name(Tally(), state_of(Tally())), Snapshot(2, b"no archive"))
     assert learned(store, Tally()).judged == {"a": 0.5, "b": 0.5}
     assert "cannot be read" in caplog.text
 
@@ -148,7 +148,7 @@ def test_who_is_forgotten_is_learned_from_as_nobody(store: Store) -> None:
 
 
 def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(name: str, view: View) -> None:
+    def refuse(name: str, view: Snapshot) -> None:
         raise StoreError("the disk is full")
 
     judge(store, "ann1")
