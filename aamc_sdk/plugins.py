@@ -31,6 +31,7 @@ KINDS = {
     "environment": "aamc_environments",
     "reward": "aamc_rewards",
     "model_pool": "aamc_model_pools",
+    "provider": "aamc_providers",
     "dataset": "aamc_datasets",
     "agent": "aamc_agents",
     "orchestrator": "aamc_orchestrators",

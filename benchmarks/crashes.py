@@ -77,7 +77,7 @@ def open_log(path: Path) -> SqliteStore:
 
 def serve(path: Path, acknowledged: int) -> None:
     """Decide and judge for ever, writing the id of each piece of feedback once it is acknowledged."""
-    learner.VIEW_EVERY = 100  # so that kills meet the keeping of views as well
+    learner.SNAPSHOT_EVERY = 100  # so that kills meet the keeping of views as well
     controller = MetaController(ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path)))
 
     def work(me: int) -> None:

@@ -34,7 +34,7 @@ from aamc_sdk.errors import (
     UnknownDecisionError,
 )
 from aamc_sdk.hookspecs import Component, hookimpl
-from aamc_sdk.interfaces import Estimator, Router
+from aamc_sdk.interfaces import AsyncRouter, Estimator, OnlineRouter, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
@@ -92,7 +92,7 @@ class Coin(Router):
         return Scores(probabilities, probabilities, spent_usd=0.002, notes=[{"row": row} for row in range(len(request))])
 
 
-class Counting(Coin):
+class Counting(Coin, OnlineRouter):
     """Learns the number of judgements, in order; quality 0.5 is beyond it."""
 
     def __init__(self, config: Any, services: Any) -> None:
@@ -109,7 +109,7 @@ class Seer(Greedy):
     privileged = True
 
 
-class Slow(Greedy):
+class Slow(Greedy, AsyncRouter):
     """Waits for others, and counts how many wait at once."""
 
     waiting = most = 0
@@ -119,7 +119,7 @@ class Slow(Greedy):
         self.most = max(self.most, self.waiting)
         await asyncio.sleep(0.5)
         self.waiting -= 1
-        return self.score(request)
+        return Greedy.score(self, request)
 
 
 class Hearer:
@@ -617,7 +617,7 @@ class Serving(Counting):
         super().__init__(config, services)
         self.diary: list[str] = []
 
-    def serve(self, log: Any, known_as: Any) -> None:
+    def attach(self, log: Any, user_id: Any) -> None:
         self.diary.append(f"serve a log of {len(log.experience().decisions)}")
 
     def learn(self, experience: Any) -> None:

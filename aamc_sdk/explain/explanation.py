@@ -1,8 +1,8 @@
-"""Why a decision was made, computed from its record when somebody asks.
+"""Explanations of decisions, from their records.
 
-The router scores the recorded request again, so an explanation speaks of what the router knows
-now; where that differs from what it drew then, it says so. A store that keeps no prompts gives
-routers that read the text an empty one.
+An explanation tells what was decided, by the scores that were recorded then; the router scores nothing again.
+Only the preference at which the runner-up would have won is searched, and only for routers that declare
+``cheap_rescoring``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import PreferenceError
 from aamc_sdk.explain.wording import OBJECTIVES, in_words
 from aamc_sdk.interfaces import Reward, Router
-from aamc_sdk.routing import recorded_request
+from aamc_sdk.routing import EXPECTED_QUALITY, recorded_request
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20
-"""Points on each side of the simplex toward which a flip is looked for."""
+"""Points on each side of the simplex toward which a flip is searched."""
 GRID = 32
 """Points along each segment at which the runner-up is tried before bisection."""
 BISECTIONS = 16
@@ -37,13 +37,14 @@ class CandidateView:
     """A candidate as the router saw it; figures are NaN where unknown.
 
     Attributes:
-        name: Its name.
+        name: The candidate's name.
         quality: Expected quality.
         cost_usd: Expected cost in USD.
-        latency_ms: Expected latency in ms, with waiting.
-        utility: The router's own score, NaN where it was not allowed.
-        contributions: Weight times reward of each objective, by name; their sum is the plug-in utility.
-        masked_why: Why it was not allowed, or None.
+        latency_ms: Expected latency in ms, waiting included.
+        utility: The router's own score, which decided; NaN where the candidate was not allowed or no score was recorded.
+        expected_reward: The reward of the expected outcome under the preference, which is not what decided.
+        contributions: The terms of ``expected_reward`` (weight times reward), by objective; 0 where unknown.
+        masked_why: Why the candidate was not allowed; None where it was.
     """
 
     name: str
@@ -51,6 +52,7 @@ class CandidateView:
     cost_usd: float
     latency_ms: float
     utility: float
+    expected_reward: float
     contributions: Mapping[str, float]
     masked_why: str | None
 
@@ -60,20 +62,21 @@ class Explanation:
     """Why a decision was made.
 
     Attributes:
-        record: The decision and what it was made from.
-        candidates: What the router saw of each.
-        greatest: Who has the greatest utility now.
-        runner_up: Who came next to the chosen one, or None where nobody else was allowed.
-        lost_on: The objective on which the runner-up lost most, or None where it lost on none.
-        flip_preference: The preference nearest to the given one at which the runner-up has the greatest utility.
+        record: The decision with everything that it was made from.
+        candidates: Each candidate as the router saw it.
+        runner_up: The best of the other allowed candidates; None where no other was allowed.
+        lost_on: The objective on which the chosen candidate's contribution exceeds the runner-up's most; None where it exceeds on none.
+        flip_preference: The preference nearest to the given one at which the runner-up has the maximum utility; None where none was
+            found or searched.
+        flip_searched: Whether it was searched.
     """
 
     record: Record
     candidates: tuple[CandidateView, ...]
-    greatest: str
     runner_up: str | None
     lost_on: str | None
     flip_preference: Preference | None
+    flip_searched: bool
 
     def view(self, name: str) -> CandidateView:
         """Return a candidate's view."""
@@ -111,50 +114,65 @@ def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Expla
     """Explain a decision.
 
     Args:
-        record: The decision and what it was made from.
-        router: Who made it.
-        reward: What it was made by.
-        pool: Describes the candidates; one that has left it is known by its name alone.
+        record: The decision with everything that it was made from.
+        router: The router; it scores again only to search a flip, where it declares ``cheap_rescoring``.
+        reward: The reward.
+        pool: Describes the candidates; a candidate that has left it is known by its name alone.
     """
     request = recorded_request([record], pool)
-    utility, expected = _scored(router, request)
-    parts = np.nan_to_num(_contributions(reward, expected, request.preferences))
+    expected = _expected(record, request)
+    contributions = np.asarray(reward.weights(request.preferences)[0] * reward.vector(expected)[0])
+    rewards = np.where(np.isnan(contributions).all(axis=1), np.nan, np.nansum(contributions, axis=1))
+    utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
-    runner_up = _runner_up(utility, chosen)
+    runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
     flip = None
-    if runner_up is not None and router.uses_preference and utility.argmax() != runner_up:
+    may_flip = router.uses_preference and router.requires.cheap_rescoring
+    if runner_up is not None and may_flip and not utility[runner_up] > utility[chosen]:
         flip = _flip(router, reward, request, runner_up)
+    views = [
+        CandidateView(
+            name=name,
+            quality=float(expected.known_quality[0, m]),
+            cost_usd=float(expected.cost_usd[0, m]),
+            latency_ms=float(expected.latency_ms[0, m]),
+            utility=float(utility[m]),
+            expected_reward=float(rewards[m]),
+            contributions=dict(zip(OBJECTIVES, np.nan_to_num(contributions[m]).tolist(), strict=True)),
+            masked_why=record.masked_why.get(name),
+        )
+        for m, name in enumerate(record.candidates)
+    ]
     return Explanation(
         record=record,
-        candidates=tuple(_view(record, m, utility, expected, parts) for m in range(len(record.candidates))),
-        greatest=record.candidates[int(utility.argmax())],
+        candidates=tuple(views),
         runner_up=None if runner_up is None else record.candidates[runner_up],
-        lost_on=None if runner_up is None else _lost_on(parts[chosen] - parts[runner_up]),
+        lost_on=None if runner_up is None else _lost_on(np.nan_to_num(contributions[chosen]) - np.nan_to_num(contributions[runner_up])),
         flip_preference=flip,
+        flip_searched=may_flip,
     )
 
 
-def _scored(router: Router, request: RoutingRequest) -> tuple[Floats, Outcomes]:
-    """Return the utilities ``[M]``, and the expected outcomes with the router's own quality where it has one."""
-    scores = router.score(request)
-    expected = request.expected
-    if scores.expected_quality is not None:
-        expected = attrs.evolve(expected, quality=scores.expected_quality)
-    return _comparable(scores.utility, request)[0], expected
+def _expected(record: Record, request: RoutingRequest) -> Outcomes:
+    """Return the expected outcomes, with the router's own quality where it recorded one."""
+    quality = record.decision.notes.get(EXPECTED_QUALITY)
+    return request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
 
 
-def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
-    """Return utilities whose greatest is the one that a draw would take."""
-    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
+def _recorded(record: Record, figures: Mapping[str, float | None]) -> Floats:
+    """Return recorded figures as an array ``[M]``, NaN where a candidate has none."""
+    return np.array([figures.get(name) for name in record.candidates], dtype=np.float64)  # None becomes NaN
 
 
-def _contributions(reward: Reward, expected: Outcomes, preferences: Floats) -> Floats:
-    """Return weight times reward of each candidate and objective, ``[M, 3]``; NaN where unknown."""
-    return np.asarray(reward.weights(preferences)[0] * reward.vector(expected)[0])
+def _ranking(record: Record, utility: Floats, rewards: Floats) -> Floats:
+    """Return the figures by which candidates are ranked: utilities, else probabilities, else expected rewards."""
+    if not np.isnan(utility).all():
+        return utility
+    return _recorded(record, record.decision.probabilities) if record.decision.probabilities else rewards
 
 
-def _runner_up(utility: Floats, chosen: int) -> int | None:
-    others = utility.copy()
+def _runner_up(ranking: Floats, chosen: int, allowed: NDArray[np.bool_]) -> int | None:
+    others = np.where(allowed & ~np.isnan(ranking), ranking, -np.inf)
     others[chosen] = -np.inf
     best = int(others.argmax())
     return best if np.isfinite(others[best]) else None
@@ -166,24 +184,16 @@ def _lost_on(differences: Floats) -> str | None:
     return OBJECTIVES[most] if differences[most] > 0 else None
 
 
-def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Floats) -> CandidateView:
-    name = record.candidates[m]
-    return CandidateView(
-        name=name,
-        quality=float(expected.known_quality[0, m]),
-        cost_usd=float(expected.cost_usd[0, m]),
-        latency_ms=float(expected.latency_ms[0, m]),
-        utility=float(utility[m]) if np.isfinite(utility[m]) else np.nan,
-        contributions=dict(zip(OBJECTIVES, parts[m].tolist(), strict=True)),
-        masked_why=record.masked_why.get(name),
-    )
+def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
+    """Return utilities whose maximum is the candidate that a draw would take."""
+    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
 
 
 def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
     """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
 
-    Looked for on segments from the given preference to points all around the simplex's border: on
-    a grid first, then by bisection between the last loss and the first win. What is returned wins.
+    The search follows segments from the given preference to points all around the simplex's border: on
+    a grid first, then by bisection between the last loss and the first win.
     """
 
     def wins(preferences: Floats) -> NDArray[np.bool_]:

@@ -1,21 +1,19 @@
-"""What all components share: how they are made, trained and kept, and what they are lent."""
+"""The base of all components: how they are made, trained and saved, and the services that they use."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, one_of
-
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces.agents import AgentOutput
     from aamc_sdk.interfaces.environments import Environment
+    from aamc_sdk.interfaces.providers import ModelCaller
     from aamc_sdk.interfaces.routing import Reward
-    from aamc_sdk.types import Candidate, Dataset, Pool, RoutingRequest
+    from aamc_sdk.types import Dataset, Pool, RoutingRequest
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +24,7 @@ class NoOptions:
 
 
 class Progress(Protocol):
-    """Where a long job tells how far it is."""
+    """Receives the progress of a long job."""
 
     def start(self, what: str, total: int) -> None:
         """Begin a stage of ``total`` steps."""
@@ -35,7 +33,7 @@ class Progress(Protocol):
         """Report steps done and the figures to show beside them."""
 
     def say(self, line: str) -> None:
-        """Tell the user something in one line."""
+        """Show one line to the user."""
 
 
 class Silence:
@@ -53,38 +51,38 @@ class Silence:
 
 @attrs.frozen(kw_only=True)
 class Services:
-    """What the core lends to every part.
+    """The services that every component is made with.
 
     Attributes:
         pool: The candidates.
         reward: The reward that routers, environment and evaluation share.
         make: Makes another component: ``make(kind, name, options)``.
-        call: Calls a candidate with a prompt and returns its answer, where models can be reached.
-        seed: All randomness follows from it.
-        device: Where torch computes: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        models: Calls candidates that have an endpoint; None where no model can be called.
+        seed: The seed of all randomness.
+        device: The device that torch computes on: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
 
     pool: Pool
     reward: Reward
     make: Callable[[str, str, Mapping[str, Any]], Any]
-    call: Callable[[Candidate, str], Awaitable[AgentOutput]] | None = None
+    models: ModelCaller | None = None
     seed: int = 0
     device: str = "auto"
 
 
 @attrs.frozen(kw_only=True)
 class Training:
-    """What a part learns from.
+    """The data that a component learns from.
 
     Attributes:
         dataset: Training rows.
-        validation: Rows for early stopping and choices, none of whose questions are in training.
-        request: The training rows as a router sees them; its expected quality is out of fold.
+        validation: Rows for early stopping and model selection; shares no question with training.
+        request: The training rows as a router sees them; the expected quality is out of fold.
         validation_request: The validation rows as a router sees them.
-        env: Where policies practise.
-        folder: Where to keep what makes a stopped training resumable; None not to.
-        resume: Whether to go on from what the folder holds.
-        progress: Where to report.
+        env: The environment in which policies are trained.
+        folder: The folder for checkpoints of an unfinished training; None to write none.
+        resume: Whether to go on from the checkpoint in the folder.
+        progress: Receives the progress.
     """
 
     dataset: Dataset
@@ -98,44 +96,39 @@ class Training:
 
 
 class Part(abc.ABC):
-    """What all components share.
-
-    Attributes:
-        exports: The forms that :meth:`export` knows.
-    """
+    """A component: made from its options and the services, saved to a folder and loaded from it."""
 
     Config: ClassVar[type[Any]] = NoOptions
-    exports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, services: Services) -> None:
         self.config = config
         self.services = services
 
-    @classmethod
-    def check_device(cls, device: str) -> None:
-        """Refuse a device that training cannot compute on; called before data are read.
-
-        Args:
-            device: ``"cuda"``; the others are always there, and nobody is asked.
-
-        Raises:
-            ConfigError: It is not there.
-        """
-
     def save(self, folder: Path) -> None:
-        """Write what was learned into an existing folder, without the configuration."""
+        """Write the learned state into an existing folder, without the configuration."""
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote; runs no code from it.
+        """Read the state that :meth:`save` wrote; runs no code from it.
 
         Raises:
-            CheckpointError: It is missing, damaged, or from another kind of part.
+            CheckpointError: The state is missing, damaged, or another component's.
         """
 
+
+class ExportablePart(Part):
+    """A component that can be written in other forms, for serving with less or for other programs.
+
+    Attributes:
+        exports: The names of the forms, such as ``"onnx"``.
+    """
+
+    exports: ClassVar[tuple[str, ...]] = ()
+
+    @abc.abstractmethod
     def export(self, folder: Path, form: str) -> None:
-        """Add one of ``exports`` to the folder that holds what was learned, for serving with less or for other programs.
+        """Write one of the forms beside the saved state.
 
-        Raises:
-            ConfigError: It is none of them.
+        Args:
+            folder: The folder that :meth:`Part.save` wrote.
+            form: One of ``exports``.
         """
-        raise ConfigError(f"{type(self).__name__} cannot be exported as {form!r}; its forms: {one_of(self.exports)}")

@@ -2,7 +2,8 @@
 
 from aamc_sdk.types.arithmetic import ROUNDING, read_only, sigmoid
 from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest, Rows, Scores
-from aamc_sdk.types.candidates import Candidate, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types.by_name import ByName
+from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.pool_state import PoolState
@@ -18,9 +19,11 @@ __all__ = [
     "ROUNDING",
     "STATUSES",
     "Attempt",
+    "ByName",
     "Candidate",
     "Dataset",
     "Decision",
+    "Endpoint",
     "Estimates",
     "Experience",
     "Feedback",

@@ -1,9 +1,9 @@
-"""What may be chosen. Prices are USD per million tokens, latencies milliseconds."""
+"""Candidates and model pools. Prices are USD per million tokens, latencies milliseconds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,21 @@ def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float |
 
 @attrs.frozen
 class Prices:
-    """USD per million tokens: of the prompt, of the answer, and of a prompt read from a cache."""
+    """Prices in USD.
+
+    Attributes:
+        input: Per million tokens of the prompt.
+        output: Per million tokens of the answer.
+        cached_input: Per million tokens of the prompt that are read from a cache; None for ``input``.
+        cache_write: Per million tokens of the prompt that are written to a cache; None for ``input``.
+        request: Per request.
+    """
 
     input: float = attrs.field(validator=_check_price)
     output: float = attrs.field(validator=_check_price)
     cached_input: float | None = attrs.field(default=None, validator=_check_price)
+    cache_write: float | None = attrs.field(default=None, validator=_check_price)
+    request: float = attrs.field(default=0.0, validator=_check_price)
 
 
 def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -38,7 +48,7 @@ def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: flo
 
 @attrs.frozen
 class Latency:
-    """What an unloaded candidate takes, in milliseconds: the way there and back, and the mean service time."""
+    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time."""
 
     network_ms: float = attrs.field(default=0.0, validator=_check_latency)
     service_ms: float = attrs.field(default=0.0, validator=_check_latency)
@@ -58,7 +68,7 @@ def _check_candidate(candidate: Candidate, attribute: attrs.Attribute[Any], valu
 
 @attrs.frozen
 class Candidate:
-    """What may be chosen: a model or an agent, known by its name and described in words."""
+    """A model or an agent that may be chosen, known by its name and described in words."""
 
     name: str = attrs.field(validator=_check_candidate)
     description: str = ""
@@ -71,20 +81,65 @@ def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int |
 
 
 @attrs.frozen
+class Endpoint:
+    """How a candidate is called.
+
+    Attributes:
+        provider: The name of the provider, such as ``"openai"``.
+        options: The provider's options, such as ``base_url``.
+        concurrency: Requests that the endpoint works on at once; None where it does not queue, as hosted APIs.
+    """
+
+    provider: str
+    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    concurrency: int | None = None
+
+    @classmethod
+    def of(cls, value: Endpoint | str | Mapping[str, Any]) -> Endpoint:
+        """Read an endpoint: a base URL of an OpenAI-compatible server, or keys with a ``provider``.
+
+        Raises:
+            PoolError: The value has neither form.
+        """
+        if isinstance(value, Endpoint):
+            return value
+        if isinstance(value, str) and value:
+            return cls("openai", {"base_url": value})
+        if isinstance(value, Mapping) and isinstance(value.get("provider"), str):
+            concurrency = value.get("concurrency")
+            if concurrency is not None and (not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1):
+                raise PoolError(f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}")
+            options = {key: option for key, option in value.items() if key not in ("provider", "concurrency")}
+            return cls(value["provider"], options, concurrency)
+        raise PoolError(f"an endpoint must be a base URL, or keys with a 'provider', not {value!r:.80}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the keys that :meth:`of` reads."""
+        limit = {} if self.concurrency is None else {"concurrency": self.concurrency}
+        return {"provider": self.provider, **limit, **self.options}
+
+
+def _endpoint(value: Endpoint | str | Mapping[str, Any] | None) -> Endpoint | str | None:
+    return value if value is None or isinstance(value, str) else Endpoint.of(value)
+
+
+@attrs.frozen
 class ModelSpec(Candidate):
     """A model that may be chosen.
 
     Attributes:
-        prices: USD per million tokens, or None where nobody knows (its cost is then NaN).
-        latency: Unloaded latency, or None where nobody knows.
-        context_window: Most tokens of prompt and answer together, or None for no limit.
-        endpoint: Where it is served, for what calls it.
+        prices: Prices in USD; None where they are unknown (its cost is then NaN).
+        latency: Unloaded latency; None where it is unknown.
+        context_window: Maximum tokens of prompt and answer together; None for no limit.
+        endpoint: How it is called: an :class:`Endpoint`, or the base URL of an OpenAI-compatible server; None where it cannot be called.
+        parameters: Parameters that every request to it gets, such as ``reasoning_effort``.
     """
 
     prices: Prices | None = None
     latency: Latency | None = None
     context_window: int | None = attrs.field(default=None, validator=_check_window)
-    endpoint: str | None = None
+    endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
+    parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)
 
 
 def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

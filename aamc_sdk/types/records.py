@@ -107,6 +107,8 @@ class Records(Sequence[Record]):
             candidates=request.pool.names,
             expected=request.expected.take(here),
             wait_ms=request.wait_ms[here],
+            in_flight=None if request.in_flight is None else request.in_flight[here],
+            budget_usd=request.budget_usd,
             masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
             preference_given=request.preference_given,
         )

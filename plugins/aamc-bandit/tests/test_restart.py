@@ -65,13 +65,13 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
 @pytest.mark.parametrize("router", ROUTERS, ids=lambda router: "-".join(map(str, router.values())))
 def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
-    monkeypatch.setattr(learning, "VIEW_EVERY", 40)
-    monkeypatch.setattr(learning, "STRETCH", 7)
+    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 40)
+    monkeypatch.setattr(learning, "BATCH", 7)
     before = serve(router, pool, url, 30)
     assert serve(router, pool, url, 0) == before
     after = serve(router, pool, url, 10)  # goes on from the view
     assert after != before
-    monkeypatch.setattr(learning, "STRETCH", 1000)  # all at once, without any view
+    monkeypatch.setattr(learning, "BATCH", 1000)  # all at once, without any view
     with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
         anew.store.add(log.rows(0, 10**6))
         anew.learner.flush(60)

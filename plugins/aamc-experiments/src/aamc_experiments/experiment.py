@@ -83,7 +83,7 @@ class Experiment:
     def _baselines(self) -> dict[str, Choice]:
         """Return every baseline that is installed and, where there is no estimator, can do without."""
         installed = [name for name in COMPARED if name in self.plugins.names("router")]
-        return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).needs_estimator}
+        return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).requires.estimator}
 
     def trainable(self, world: World) -> dict[str, Choice]:
         """Return the routers of :meth:`compared` without the baselines that this data cannot train.
@@ -112,8 +112,8 @@ class Experiment:
         for name in self.plugins.names("router"):
             with suppress(PluginError):  # one that cannot be loaded is of no use
                 router = self.plugins.load("router", name)
-                lacks_estimator = router.needs_estimator and self.settings.estimator is None
-                if router.train is not Router.train and not lacks_estimator and not _why_unfit(router, train):
+                lacks_estimator = router.requires.estimator and self.settings.estimator is None
+                if router.requires.training and not lacks_estimator and not _why_unfit(router, train):
                     found.append(name)
         return found
 
@@ -202,7 +202,7 @@ class Experiment:
 
     def _check_estimator(self, choice: Choice) -> None:
         name = part_name(choice.name, "router")
-        if self.settings.estimator is None and self.plugins.load("router", name).needs_estimator:
+        if self.settings.estimator is None and self.plugins.load("router", name).requires.estimator:
             raise EstimatesError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
 
     def _config(self, kind: str, choice: Choice) -> Any:
@@ -298,9 +298,9 @@ class Experiment:
 def _why_unfit(router: type[Router], train: Dataset) -> str:
     """Return why training rows cannot train a router; nothing where they can."""
     if train.only_compared:
-        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.needs_outcomes else ""
+        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.requires.outcomes else ""
     known = None if train.outcomes is None else train.outcomes.known
-    if router.compares_outcomes and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
+    if router.requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
         return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
     return ""
 

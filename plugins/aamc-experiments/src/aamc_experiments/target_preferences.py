@@ -188,7 +188,7 @@ class _Decided:
         estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
         unseen = kept_out_of_fold(run.folder, world)
         train = world.splits["train"].outcomes
-        as_new = unseen is not None and type(router).train is Router.train and world.env.stationary and train is not None and train.complete.any()
+        as_new = unseen is not None and not (router.requires.training or isinstance(router, OnlineRouter)) and world.env.stationary and train is not None and train.complete.any()
 
         def decided(split: str, expected: Floats | None) -> _Decided:
             queries, means = world.splits[split].queries, run.candidate_means
