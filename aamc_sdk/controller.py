@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, PoolError, StoreError, one_of
+from aamc_sdk.errors import ConfigError, PoolError, StoreError, one_of
 from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import build_request, decide, find_pool
+from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import (
     PreferenceLike,
     Preferences,
     RouteArguments,
     attempt_of,
     feedback_of,
-    is_number,
     pool_state,
     queries_of,
     timed,
-    weights_of,
 )
 from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.decider import Decider
 from aamc_sdk.serving.event_loop import EventLoopThread
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
@@ -43,11 +42,9 @@ from aamc_sdk.types import (
     Pool,
     PoolState,
     Query,
-    Records,
     RoutingRequest,
     Scores,
     check_name,
-    new_ids,
 )
 
 if TYPE_CHECKING:
@@ -87,11 +84,8 @@ class MetaController:
         self.store = store
         self.estimator = components.estimator
         self.preference = components.preference
-        self._preference_given = components.preference_given
         self.seed = components.seed
         self.router_name = components.router_name
-        self._preferences = dict(components.preferences)
-        self._typical = components.typical
         self._user_key = user_key
         self._plugins = components.plugins
         self._events_heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.hears(event)}
@@ -99,6 +93,7 @@ class MetaController:
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
         self._loop = EventLoopThread()
+        self._decider = Decider(components, self._user_id, self._loop)
         self._models = components.models
         if self._models is not None:
             self._models.record_attempts(partial(self._in_thread, store.attempted))
@@ -284,8 +279,8 @@ class MetaController:
         if not given:
             return []
         self._guard.check()
-        request = self._request(given, preference, pool_state(state, unavailable), budget_usd)
-        return self._decide(request, self._score(request), ids, episode)
+        request = self._decider.request(given, preference, pool_state(state, unavailable), budget_usd)
+        return self._log(request, self._decider.score(request), ids, episode)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
@@ -294,12 +289,12 @@ class MetaController:
             return await self._in_thread(self._route, query, preference, given)
         request = await self._in_thread(self._request_of, query, preference, given)
         try:
-            scores = await asyncio.wrap_future(self._loop.submit(self.router.ascore(request)))
+            scores = await self._decider.ascore(request, self.router)
         except asyncio.CancelledError:
             if self._guard.closed:  # closing has cancelled it, not the caller
                 raise StoreError("the controller is closed") from None
             raise
-        return (await self._in_thread(self._decide, request, scores, _ids(given), given.episode))[0]
+        return (await self._in_thread(self._log, request, scores, _ids(given), given.episode))[0]
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
@@ -463,46 +458,18 @@ class MetaController:
 
     def _route(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> Decision:
         request = self._request_of(query, preference, arguments)
-        return self._decide(request, self._score(request), _ids(arguments), arguments.episode)[0]
+        return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)[0]
 
     def _request_of(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> RoutingRequest:
         self._guard.check()
         state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
-        return self._request([arguments.query(query)], preference, state, arguments.budget_usd)
+        return self._decider.request([arguments.query(query)], preference, state, arguments.budget_usd)
 
-    def _request(self, queries: Sequence[Query], preference: Preferences, state: PoolState | None, budget_usd: float | None) -> RoutingRequest:
-        if budget_usd is not None and not is_number(budget_usd):
-            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
-        known = [self._pseudonymous(query) for query in queries]
-        estimates = None if self.estimator is None else self.estimator.estimate(known)
-        quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
-        request = build_request(
-            known,
-            self.pool,
-            weights_of(preference, len(known), self.preference, self._preferences),
-            estimates=estimates,
-            quality=quality,
-            typical=self._typical,
-            state=state,
-            budget_usd=budget_usd,
-            preference_given=preference is not None or self._preference_given,
-        )
-        request.check_mask()  # before the router is asked
-        return request
-
-    def _score(self, request: RoutingRequest) -> Scores:
-        if isinstance(self.router, AsyncRouter):
-            return self._loop.submit(self.router.ascore(request)).result()
-        return self.router.score(request)
-
-    def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
-        names = new_ids(len(request)) if ids is None else ids
+    def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
         with self._guard:  # closing waits until the events of what is in the log are submitted
-            decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed, episode=episode)
-            self.store.decided(Records(decisions, request))
-            if "aamc_decided" in self._events_heard:
-                for decision in decisions:
-                    self._emit("aamc_decided", decision=decision)
+            decisions = self._decider.log(request, scores, ids, episode)
+            for decision in decisions if "aamc_decided" in self._events_heard else ():
+                self._emit("aamc_decided", decision=decision)
         return decisions
 
     async def _complete(
@@ -527,12 +494,6 @@ class MetaController:
     def _log_has_grown(self) -> None:
         if self.learner is not None:
             self.learner.wake()
-
-    def _pseudonymous(self, query: Query) -> Query:
-        """Return the query as the router and the log may see it."""
-        if query.user is None or self._user_key is None:
-            return query
-        return attrs.evolve(query, user=self._user_id(query.user))
 
     def _user_id(self, user: str) -> str:
         """Return the id that the router and the log use for a user."""

@@ -147,7 +147,8 @@ class ModelClient:
 
 def conversation(query: Query) -> list[Message]:
     """Return a query's turns and text as messages of OpenAI's dialect."""
-    return [{"role": turn.role, "content": turn.content} for turn in query.turns] + [{"role": "user", "content": query.text}]
+    earlier: list[Message] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
+    return [*earlier, {"role": "user", "content": query.text}]
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
