@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError
-from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 
-Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
 
 
