@@ -70,7 +70,7 @@ def test_many_are_scored_stretch_by_stretch_as_together(env, monkeypatch, sample
     router, request = env.router(0, sample=sample, **TINY), env.request(np.arange(4), PREFERENCE)
     request = attrs.evolve(request, wait_ms=np.full(request.mask.shape, wait_ms))
     together = router.score(request)
-    for module in ("folded", "router"):
+    for module in ("served", "router"):
         monkeypatch.setattr(f"aamc_ppo.{module}.CACHED_PAIRS", 15)  # three rows, then one
     apart = router.score(request)
     assert apart.utility == pytest.approx(together.utility, abs=1e-5)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_ppo.folded import CACHED_PAIRS, Prepared
+from aamc_ppo.served import CACHED_PAIRS, Prepared
 from aamc_ppo.policy import initial_policy, log_softmax, utility
 from aamc_ppo.rollout import PREFERENCE_SAMPLING
 from aamc_sdk import Preference, Router, RoutingRequest, Scores, Services, Training, option

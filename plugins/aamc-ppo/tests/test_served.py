@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_ppo import policy
-from aamc_ppo.folded import Prepared
+from aamc_ppo.served import Prepared
 from aamc_ppo.router import PPOConfig, PPORouter
 from hypothesis import given
 from hypothesis import strategies as st
