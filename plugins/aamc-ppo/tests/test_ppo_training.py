@@ -4,9 +4,9 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.rollout import View, draw_preferences, known_rewards
+from aamc_ppo.rollout import PolicyInputs, draw_preferences, known_rewards
 from aamc_ppo.router import PPORouter
-from aamc_ppo.selection import choose_trust, scaled
+from aamc_ppo.training import choose_trust, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.features import encode_candidates
@@ -45,7 +45,7 @@ def test_where_the_plug_in_rule_is_right_it_stays(bandit):
     assert env.way_to_optimum(router) > 0.99
 
 
-def test_later_rewards_count_with_a_discount_too(bandit):
+def test_it_learns_with_a_discount_too(bandit):
     env = bandit(1)
     router = env.router(1, **QUICK, gamma=0.5)
     router.train(env.training())
@@ -121,17 +121,17 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         PPORouter.check_device("cuda")
 
 
-def test_progress_tells_return_and_speed(bandit):
+def test_progress_reports_return_and_speed(bandit):
     env = bandit(0)
-    told = []
+    reported = []
 
     class Listening(Silence):
         def advance(self, steps=1, **figures):
-            told.append((steps, figures))
+            reported.append((steps, figures))
 
     trained(env, env.training(progress=Listening()))
-    assert sum(steps for steps, _ in told) == TINY["total_timesteps"]
-    assert set(told[-1][1]) == {"return", "steps_per_s"}
+    assert sum(steps for steps, _ in reported) == TINY["total_timesteps"]
+    assert set(reported[-1][1]) == {"return", "steps_per_s"}
 
 
 def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
@@ -140,7 +140,7 @@ def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
         env.router(0, **TINY).train(env.training())
 
 
-def test_what_nobody_knows_and_nothing_weighs_counts_as_nothing():
+def test_an_unknown_reward_of_weight_0_counts_as_0():
     rewards = known_rewards(np.array([[0.5, 0.4, np.nan]]), np.array([[0.6, 0.4, 0.0]], np.float32))
     assert rewards.tolist() == [[0.5, pytest.approx(0.4), 0.0]]
 
@@ -176,12 +176,12 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
 
     env = bandit(0, bias=0.1)
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
-    view = View.of(features.flat(), len(env.pool), env.reward)
+    inputs = PolicyInputs.of(features.flat(), len(env.pool), env.reward)
     for part, expected in (
-        (view.query, features.query),
-        (view.weights, features.preference),
-        (view.pair, features.pair.swapaxes(1, 2)),
-        (view.mask, features.mask),
+        (inputs.query, features.query),
+        (inputs.weights, features.preference),
+        (inputs.pair, features.pair.swapaxes(1, 2)),
+        (inputs.mask, features.mask),
     ):
         assert np.array_equal(part, expected)
 
@@ -198,7 +198,7 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
     def earned(policy):
         return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=20)[1]
 
-    helpful, harmful = earned(router._policy), earned(scaled(router._policy, -1.0))
+    helpful, harmful = earned(router._policy), earned(scale_correction(router._policy, -1.0))
     assert helpful["1"] > helpful["0"] + 0.02
     assert max(harmful, key=harmful.get) == "0"
 

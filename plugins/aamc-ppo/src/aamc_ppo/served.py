@@ -1,9 +1,12 @@
-"""What a policy needs from request to request, computed beforehand; and the policy as it is served, in fewer operations.
+"""The policy as it is served: what does not change between requests is computed once, and a request takes half as many operations.
 
-The equations of :mod:`aamc_ppo.policy` are a dozen operations: on a single request they work on tiny arrays, where calling numpy
-takes longer than computing, and on many they are passes over all pairs. The folded policy makes half as many. The reward's slopes and
-offsets are folded into the query tower's last layer, so that expected outcomes are multiplied as they are and no pair features are made;
-biases are one more row of a matrix.
+The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
+tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes
+
+    V_k(b, m) = <q_bk, c_m> + (a_bk5 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
+
+which has the form of (3) again: the second term is the factor of one more number of the embeddings, which is 1, and the pair features are
+the outcomes themselves. It holds where no candidate has a queue and all figures are known.
 """
 
 from __future__ import annotations
@@ -14,144 +17,134 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, embed_candidates, row_products
+from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
+from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH
 from aamc_sdk.batch import Floats, RoutingRequest
-from aamc_sdk.features import PAIR_FEATURES, Array32, encode_candidates, encode_queries, encode_query
+from aamc_sdk.features import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries, encode_query
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Pool
 
 CACHED_PAIRS = 32_768
-"""Pairs of a query and a candidate that are scored together: some MiB, which the processor's cache holds."""
-MOST_OFFSET = 100.0
-"""The greatest offset that is folded: slope times figure cancels it, and of numbers this size 32 bits keep five digits behind the point."""
-MOST_SLOPE = 1e30
-"""The greatest slope that is folded: in 32 bits no number reaches far beyond."""
+"""(Query, candidate) pairs that are scored together: some MiB, which the processor's cache holds."""
+MAX_OFFSET = 100.0
+"""Maximum folded offset: slope times figure cancels it, and numbers of this size have five decimals in 32 bits."""
+MAX_SLOPE = 1e30
+"""Maximum folded slope, near the limit of 32 bits."""
 
 
 @attrs.frozen(eq=False)
-class Folded:
-    r"""A policy where nobody waits and all figures are known.
-
-    With the reward's slopes s and offsets o, equation (3) becomes
-
-    .. math::
-        V_k(b, m) = \langle q_{bk}, c_m \rangle + \Big(a_{bk5} + \textstyle\sum_{j \le 3} a_{bkj} o_j\Big)
-            + \textstyle\sum_{j \le 3} a_{bkj} s_j x_{bmj}
-
-    where x are expected quality, cost and latency. The second term is one weight for every candidate, so it is the
-    factor of one more number of their embeddings, which is 1.
+class FoldedPolicy:
+    """A policy folded with a reward.
 
     Attributes:
-        first: The query tower's first layer, with its bias as the last row, ``[Q + 1, H]``.
-        second: Its last layer, ``[H, 3 (E + 4)]``.
-        bias: The last layer's bias, ``[3 (E + 4)]``.
-        embedded: The candidates' embeddings, and ones, ``[E + 1, M]``.
+        query_tower: The query tower's parameters, whose output is ``[K (E + 1 + 3)]``.
+        embedded: The candidates' embeddings and a 1, ``[M, E + 1]``.
     """
 
-    first: Array32
-    second: Array32
-    bias: Array32
+    query_tower: dict[str, Array32]
     embedded: Array32
 
     @classmethod
-    def of(cls, p: Parameters, embedded: Array32, slopes: Floats, offsets: Floats) -> Folded:
-        """Fold a policy ``p`` whose candidates' embeddings are ``[M, E]``, and a reward."""
+    def of(cls, p: Parameters, embedded: Array32, slopes: Floats, offsets: Floats) -> FoldedPolicy:
+        """Fold a policy, whose candidates' embeddings are ``[M, E]``, with the reward's slopes ``[3]`` and offsets ``[3]``."""
         fold = _fold(embedded.shape[1], slopes, offsets)
         layers = np.concatenate((p["query_w2"], p["query_b2"])).reshape(-1, OBJECTIVES, len(fold)) @ fold
-        *second, bias = layers.reshape(len(layers), -1).astype(np.float32)
-        return cls(
-            first=np.concatenate((p["query_w1"], p["query_b1"])),
-            second=np.array(second),
-            bias=bias,
-            embedded=np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))),
-        )
+        *w2, b2 = layers.reshape(len(layers), -1).astype(np.float32)
+        tower = {"query_w1": p["query_w1"], "query_b1": p["query_b1"], "query_w2": np.array(w2), "query_b2": b2[None]}
+        return cls(tower, np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))).T)
 
     def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32 | None:
-        """Return U by equation (4) where a candidate is allowed, ``[B, M]``.
+        """Return U (4) of allowed candidates, ``[B, M]``.
 
         Args:
-            request: Of B rows.
-            reward: The one that was folded; it turns preferences into weights.
-            categories: Those that the policy was trained with.
+            request: B rows.
+            reward: The folded reward; it turns preferences into weights.
+            categories: The categories that the policy was trained with.
 
         Returns:
-            None where there is no request, somebody waits, or an expected outcome is unknown; of a single request also where its estimates are.
+            None if there is no row, a candidate has a queue, or an expected outcome is unknown; for a single row also if its estimates are.
         """
         if not len(request) or request.somebody_waits or _lacks_figures(request):
             return None
         weights = reward.weights(request.preferences.astype(np.float32))
-        utilities = self._of_many(request, weights, categories) if len(request) > 1 else self._of_one(request, weights[0], categories)[None]
-        known = not math.isnan(utilities.item(utilities.argmax()))  # to argmax NaN is the greatest of all
+        utilities = self._many(request, weights, categories) if len(request) > 1 else self._one(request, weights, categories)
+        known = not math.isnan(utilities.item(utilities.argmax()))  # argmax finds a NaN first
         return utilities if known else None
 
-    def _of_one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
-        """Return the utilities of the only row, ``[M]``: products with vectors begin sooner than those of matrices."""
+    def _one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of the only row, ``[1, M]``."""
         expected = request.expected
-        query = np.array([*encode_query(request.queries[0], request.estimates, categories), 1.0], dtype=np.float32)
-        factors = weights.dot((np.tanh(query.dot(self.first)).dot(self.second) + self.bias).reshape(OBJECTIVES, -1))
-        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)[:, 0]
-        width = len(self.embedded)
-        return np.asarray(factors[:width].dot(self.embedded) + factors[width:].dot(figures))
+        query = np.array([encode_query(request.queries[0], request.estimates, categories)], dtype=np.float32)
+        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32).swapaxes(0, 1)
+        return np.asarray(utility(self.query_tower, query, weights, figures, self.embedded))
 
-    def _of_many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
-        """Return the utilities of each row, ``[B, M]``."""
-        expected, first = request.expected, self.first
-        hidden = np.tanh(encode_queries(request.queries, request.estimates, categories).dot(first[:-1]) + first[-1:])
-        factors = row_products(weights, (hidden.dot(self.second) + self.bias).reshape(len(request), OBJECTIVES, -1)).astype(np.float32, copy=False)
-        width, rows = len(self.embedded), max(CACHED_PAIRS // len(request.pool), 1)
+    def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
+        expected = request.expected
+        query = encode_queries(request.queries, request.estimates, categories)
+        factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
+        width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
         utilities = np.empty(request.mask.shape, dtype=np.float32)
-        scratch = np.empty_like(utilities[:rows])  # used again and again: fresh memory costs more time than filling it
+        scratch = np.empty_like(utilities[:rows])  # fresh memory for each part costs more time than filling it
         for start in range(0, len(request), rows):
             part = slice(start, start + rows)
-            stretch = factors[part, :width].dot(self.embedded, out=utilities[part])
+            summed = factors[part, :width].dot(self.embedded.T, out=utilities[part])
             for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
-                stretch += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(stretch)], dtype=np.float32, casting="same_kind")
+                summed += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(summed)], dtype=np.float32, casting="same_kind")
         return utilities
 
 
 @attrs.frozen(eq=False)
-class Prepared:
-    """What a policy needs for every request among the candidates of one pool.
+class ServedPolicy:
+    """A policy prepared for the candidates of one pool.
 
     Attributes:
-        policy: Its parameters.
+        parameters: The policy's parameters.
         pool: The candidates.
-        affine: The reward's slopes and offsets, or None where it is no such function.
-        embedded: The candidates by equation (1), ``[M, E]``.
-        folded: The policy as it is served; None without slopes and offsets, or where these are too great.
+        affine: The reward's slopes and offsets; None if it is not affine.
+        embedded: The candidates' embeddings (1), ``[M, E]``.
+        folded: The folded policy; None without slopes and offsets, or if 32 bits cannot hold them.
     """
 
-    policy: Parameters
+    parameters: Parameters
     pool: Pool
     affine: tuple[Floats, Floats] | None
     embedded: Array32
-    folded: Folded | None
+    folded: FoldedPolicy | None
 
     @classmethod
-    def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> Prepared:
-        """Prepare a policy ``p``."""
+    def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> ServedPolicy:
+        """Prepare a policy."""
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
-        folded = None if affine is None or _too_great(*affine) else Folded.of(p, embedded, *affine)
-        return cls(p, pool, affine, embedded, folded)
+        folds = affine is not None and np.abs(affine[0]).max() <= MAX_SLOPE and np.abs(affine[1]).max() <= MAX_OFFSET
+        return cls(p, pool, affine, embedded, FoldedPolicy.of(p, embedded, *affine) if affine is not None and folds else None)
+
+    def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
+        """Return U (4), ``[B, M]``: by the folded policy where it holds, else from features, in parts that the processor's cache holds."""
+        folded = None if self.folded is None else self.folded.utilities(request, reward, categories)
+        if folded is not None:
+            return folded
+        parts = request.stretches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
+        return np.concatenate([self._of_features(part, reward, categories) for part in parts])
+
+    def _of_features(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
+        features = encode(request, reward, categories)
+        weights, pair = reward.weights(features.preference), features.pair.swapaxes(1, 2)
+        return np.asarray(utility(self.parameters, features.query, weights, pair, self.embedded))
 
 
 def _lacks_figures(request: RoutingRequest) -> bool:
-    """Whether a figure is unknown of the first of many requests, which shows before they are scored: mostly, it is then unknown of all."""
+    """Whether expected quality is unknown, or any figure of the first of many rows: usually it is then unknown in all."""
     expected = request.expected
     if expected.quality is None:
         return True
     return len(request) > 1 and math.isnan(expected.quality[0].sum() + expected.cost_usd[0].sum() + expected.latency_ms[0].sum())
 
 
-def _too_great(slopes: Floats, offsets: Floats) -> bool:
-    """Whether 32 bits would not do."""
-    return bool(np.abs(slopes).max() > MOST_SLOPE or np.abs(offsets).max() > MOST_OFFSET)
-
-
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:
-    """Return the matrix ``[E + 5, E + 4]`` that brings factors of embedding and pair features to those of embedding, 1 and figures."""
+    """Return the matrix ``[E + 5, E + 4]`` from factors of embedding and pair features to those of embedding, 1 and outcomes."""
     figures = slice(width, width + OBJECTIVES)
-    fold = np.zeros((width + PAIR, width + 1 + OBJECTIVES))
+    fold = np.zeros((width + PAIR_WIDTH, width + 1 + OBJECTIVES))
     fold[:width, :width] = np.eye(width)
     fold[figures, width] = offsets
     fold[width + PAIR_FEATURES.index("allowed"), width] = 1
