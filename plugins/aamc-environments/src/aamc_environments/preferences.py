@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.luck import PREFERENCES, Luck
+from aamc_environments.common_random_numbers import PREFERENCES, Luck
 from aamc_sdk import Preference
 from aamc_sdk.batch import Floats
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
 from aamc_environments.events import Event, Schedule
-from aamc_environments.one_queue import OneQueueStream
-from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
+from aamc_environments.queue_streams import Arrivals, QueueStreams, Speeds, Truth
+from aamc_environments.single_queue_stream import OneQueueStream
 from aamc_environments.streams import Script
 from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option

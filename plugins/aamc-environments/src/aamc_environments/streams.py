@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from aamc_environments.luck import QUERIES, Luck, Steps
+from aamc_environments.common_random_numbers import QUERIES, Luck, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import Preferences
 from aamc_sdk import Outcomes, Reward, RoutingRequest

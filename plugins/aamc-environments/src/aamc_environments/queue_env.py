@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from aamc_environments.one_queue import OneQueueStream
+from aamc_environments.query_sampler import sample_queries
 from aamc_environments.queue import QueueEnvironment, QueueOptions
-from aamc_environments.sampling import sample_queries
+from aamc_environments.single_queue_stream import OneQueueStream
 from aamc_environments.streams import GREATEST, Streams
 from aamc_environments.world import read_world
 from aamc_sdk import Pool, Services

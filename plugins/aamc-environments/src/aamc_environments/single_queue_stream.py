@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.events import Schedule
-from aamc_environments.queueing import Arrivals, QueueStreams, Truth
+from aamc_environments.queue_streams import Arrivals, QueueStreams, Truth
 from aamc_environments.streams import Chances, Script
 from aamc_sdk import Outcomes, Reward
 from aamc_sdk.batch import Floats
