@@ -94,7 +94,7 @@ def fitted_requests(env: QueueEnvironment, error: float, blind: bool, seed: int)
 
 def described_rows(env: QueueEnvironment, split: str, error: float, seed: int) -> RoutingRequest:
     """Return a split's rows with estimates whose complexity errs by a normal error."""
-    true = env.vector(1, split).script.request
+    true = env.vector(1, split).setup.request
     rng = np.random.default_rng((seed, len(true)))
     complexity = np.clip(true.estimates.complexity + error * rng.standard_normal(len(true)), 0, 1)
     return build_request(true.queries, true.pool, HEADLINE, estimates=attrs.evolve(true.estimates, complexity=complexity))

@@ -81,7 +81,7 @@ def test_the_schedule_begins_anew_with_each_stream():
     [
         ({"candidate": "LLM-Cod"}, PoolError, "did you mean 'LLM-Code'"),
         ({"candidate": "LLM-Code", "kind": "upp"}, ConfigError, "kind must be one of"),
-        ({"candidate": "LLM-Code", "kind": "up"}, ConfigError, "cannot up at 0: it is there already"),
+        ({"candidate": "LLM-Code", "kind": "up"}, ConfigError, "cannot up at step 0: it is available already"),
         ({"candidate": "LLM-Code", "at": -1}, ConfigError, "at must be at least 0"),
         ({"candidate": "LLM-Code", "when": 1}, ConfigError, "when"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aamc_environments.preferences import draw
 from aamc_environments.queue_env import standalone
-from aamc_environments.streams import weighed
+from aamc_environments.streams import weighted_sum
 from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode
 
@@ -94,8 +94,8 @@ def test_a_stream_is_the_same_alone_as_among_others(queue):
 def test_an_unknown_objective_counts_only_where_it_is_weighed():
     vector = np.array([[1.0, 0.5, np.nan], [1.0, 0.5, np.nan], [0.2, 0.4, 0.6]])
     weights = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25], [0.5, 0.3, 0.2]])
-    np.testing.assert_allclose(weighed(vector, weights), [0.75, np.nan, 0.34])
-    np.testing.assert_allclose(weighed(vector[2:], weights[2:]), [0.34])
+    np.testing.assert_allclose(weighted_sum(vector, weights), [0.75, np.nan, 0.34])
+    np.testing.assert_allclose(weighted_sum(vector[2:], weights[2:]), [0.34])
 
 
 class Squared(LinearReward):
@@ -206,10 +206,10 @@ def test_fixed_preferences_are_read_from_the_options():
 
 def test_noise_blurs_what_routers_see_and_not_the_truth(queue):
     noisy = standalone(queries=2000, noise=0.2)
-    clear, blurred = (environment.vector(400, "train", seed=0) for environment in (queue, noisy))
+    clear, noisy = (environment.vector(400, "train", seed=0) for environment in (queue, noisy))
     clear.reset()
-    blurred.reset()
-    one, two = clear.request(), blurred.request()
+    noisy.reset()
+    one, two = clear.request(), noisy.request()
     np.testing.assert_array_equal(one.hindsight.quality, two.hindsight.quality)
     error = two.estimates.complexity - one.estimates.complexity
     assert 0.1 < error.std() < 0.2

@@ -111,7 +111,7 @@ def test_queries_of_an_unknown_category_or_without_labels_are_refused(queue):
 def test_sampled_outcomes_agree_with_the_truth(queue):
     outcomes = queue.dataset("train").outcomes
     np.testing.assert_array_equal(outcomes.quality, queue.dataset("train").outcomes.quality)
-    truth = queue.vector(1, "train").script.request.expected.quality
+    truth = queue.vector(1, "train").setup.request.expected.quality
     error = np.sqrt((truth * (1 - truth)).sum(axis=0)) / len(truth)
     assert (abs(outcomes.quality.mean(axis=0) - truth.mean(axis=0)) < 4 * error).all()
     unloaded = np.array([candidate.latency.total_ms for candidate in default_pool()])
