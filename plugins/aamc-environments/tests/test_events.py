@@ -66,7 +66,7 @@ def test_observations_show_who_is_down():
     np.testing.assert_array_equal(after[0, allowed], np.arange(7) != CODE)
 
 
-def test_the_schedule_begins_anew_with_each_stream():
+def test_the_schedule_restarts_with_each_stream():
     streams = standalone(queries=50, horizon=3, events=[{"at": 2, "candidate": "LLM-Code", "kind": "down"}]).vector(2, "train")
     streams.reset()
     allowed = []

@@ -66,7 +66,7 @@ def test_a_reset_with_a_seed_repeats_and_without_goes_on(queue):
     assert not np.array_equal(first, second)
 
 
-def test_streams_of_one_number_meet_the_same_luck_whatever_is_done(queue):
+def test_streams_of_one_number_draw_the_same_random_numbers_whatever_the_actions(queue):
     numbers = np.array([7, 7, 40, 7])
     preferences = np.tile([1.0, 0.0, 0.0], (4, 1))
     streams = queue.vector(4, "train", streams=numbers, preferences=preferences)
@@ -142,7 +142,7 @@ def test_the_reward_is_weighted_by_the_preference(queue):
     np.testing.assert_allclose(reward[0], info["quality"][0])
 
 
-def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_nobody(queue):
+def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_no_query(queue):
     dataset = queue.dataset("train")
     request = build_request(dataset.queries, queue.services.pool, np.array([0.5, 0.3, 0.2]), unavailable=np.arange(7) == 6)
     streams = queue.vector(3, "train", request=request)
@@ -156,7 +156,7 @@ def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_nobody(queue):
     assert streams.request().wait_ms[[0, 2]].max() == 0
 
 
-def test_streams_are_truncated_at_the_horizon_and_begin_anew_in_the_same_step():
+def test_streams_are_truncated_at_the_horizon_and_restart_in_the_same_step():
     environment = standalone(queries=50, horizon=4)
     streams = environment.vector(3, "train")
     streams.reset()

@@ -53,7 +53,7 @@ class PreferenceSource:
         )
 
     def begin(self) -> None:
-        """Start all streams anew."""
+        """Restart all streams."""
         self.present: Floats = self._random_numbers.next()[0] if self._given is None else self._given
 
     def advance(self) -> None:

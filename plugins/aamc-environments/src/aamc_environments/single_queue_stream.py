@@ -33,8 +33,8 @@ def objectives_function(reward: Reward) -> Objectives:
 
 def _scaled(scale: Scale) -> Callable[[float], float]:
     """Return :meth:`Scale.goodness` for one value."""
-    greatest, span = scale.greatest, scale.greatest - scale.least
-    return (lambda value: 0.0) if span <= 0 else (lambda value: (greatest - value) / span)
+    maximum, span = scale.greatest, scale.greatest - scale.least
+    return (lambda value: 0.0) if span <= 0 else (lambda value: (maximum - value) / span)
 
 
 class SingleQueueStream(QueueStreams):

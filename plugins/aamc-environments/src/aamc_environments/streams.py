@@ -99,7 +99,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
     def step(self, actions: NDArray[Any]) -> tuple[Array32, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Serve the present query of each stream by the chosen candidates ``[n]``.
 
-        The reward is the preference-weighted one. An action that is not allowed serves nobody and
+        The reward is the preference-weighted one. An action that is not allowed serves no query and
         counts as the worst allowed outcome: a failure at the maximum expected cost and latency.
 
         Raises:
