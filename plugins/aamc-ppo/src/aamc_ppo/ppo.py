@@ -286,7 +286,7 @@ class PPO:
         return {name: self.parameters[name].detach().cpu().numpy() for name in self._policy_names}
 
     def update(self, rollout: Rollout, learning_rate: float, rng: np.random.Generator) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return the means of the update's figures."""
+        """Improve policy and critic on a rollout; return the means of the gradient steps' figures."""
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         batch = self._batch(rollout)
@@ -325,7 +325,7 @@ class PPO:
             "value": value,
             "target": value + advantage / horizon,
         }
-        if not inputs.mask[:-1].all():  # looked at once, not in every gradient step
+        if not inputs.mask[:-1].all():  # checked once, not in every gradient step
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
@@ -345,8 +345,9 @@ class PPO:
         size = len(batch["action"])
         order = self._tensor(rng.permutation(size))
         for name, part in batch.items():
-            kept = self._shuffled.setdefault(name, torch.empty_like(part))
-            torch.index_select(part, 0, order, out=kept)
+            if name not in self._shuffled:
+                self._shuffled[name] = torch.empty_like(part)
+            torch.index_select(part, 0, order, out=self._shuffled[name])
         starts = range(0, size, self._config.minibatch)
         return [{name: self._shuffled[name][start : start + self._config.minibatch] for name in batch} for start in starts]
 
@@ -383,14 +384,14 @@ class PPO:
         }
 
     def state(self) -> dict[str, Array32]:
-        """Return all that the next update depends on, parameters and Adam's moments, as arrays by name."""
+        """Return parameters and Adam's moments, all that the next update depends on, as arrays by name."""
         state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in self.parameters.items()}
         for name, tensor in self.parameters.items():
             state |= {f"adam/{name}/{moment}": value.cpu().numpy() for moment, value in self._adam.state[tensor].items()}
         return state
 
     def restore(self, state: Mapping[str, Array32], path: Path) -> None:
-        """Continue from what :meth:`state` returned.
+        """Continue from a state returned by :meth:`state`.
 
         Raises:
             CheckpointError: An array of the checkpoint ``path`` is missing or has another shape.
@@ -479,7 +480,7 @@ class TrainingLoop:
         return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
 
     def _made_for(self) -> dict[str, Any]:
-        """Return what a resumed training must have in common with its checkpoint, in JSON's types."""
+        """Return the settings that a resumed training must share with its checkpoint, in JSON's types."""
         pool = list(self._services.pool.names)
         return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": pool, "categories": list(self.categories)}
 
