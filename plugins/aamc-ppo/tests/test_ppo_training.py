@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.rollout import PolicyInputs, draw_preferences, known_rewards
+from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewards, play
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import choose_trust, scale_correction
 
@@ -184,6 +184,41 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
         (inputs.mask, features.mask),
     ):
         assert np.array_equal(part, expected)
+
+
+class Truncating:
+    """Two streams whose observations count the steps; the first is truncated after its second step."""
+
+    def step(self, actions):
+        self.t = getattr(self, "t", 0) + 1
+        truncated = np.array([self.t == 2, False])
+        final = np.array([np.full(WIDTH, 100.0, np.float32), None], dtype=object)
+        info = {"vector_reward": np.full((2, 3), self.t), "final_obs": final, "_final_obs": truncated}
+        return np.full((2, WIDTH), self.t, np.float32), None, None, truncated, info
+
+
+WIDTH = 6 + 3 + 5 * 2
+"""Of an observation with six query features and two candidates."""
+
+
+def test_a_rollout_holds_the_steps_and_the_final_observations_of_truncated_streams(bandit):
+    reward = bandit(0).reward
+
+    def policy(observations):
+        return PolicyInputs.of(observations, 2, reward), np.log(np.full((2, 2), 0.5))
+
+    start = np.zeros((2, WIDTH), np.float32)
+    rollout = Rollout.empty(3, policy(start)[0])
+    observations = play(policy, Truncating(), start, rollout, np.random.default_rng(0))
+    assert observations[:, 0].tolist() == [3, 3]
+    assert rollout.inputs.query[:, 0, 0].tolist() == [0, 1, 2, 3]
+    assert rollout.reward[:, 1, 0].tolist() == [1, 2, 3]
+    assert rollout.truncated.tolist() == [[False, False], [True, False], [False, False]]
+    assert rollout.log_probability == pytest.approx(np.log(0.5))
+    ((step, (final, mean_pair)),) = rollout.final.items()
+    assert step == 1
+    assert final.query[:, 0].tolist() == [100, 2]  # the other stream keeps its present observation
+    assert mean_pair[:, 0].tolist() == [100, 2]
 
 
 def test_the_trust_is_high_only_where_the_correction_helps(bandit):

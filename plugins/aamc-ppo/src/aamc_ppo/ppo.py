@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, Look, PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, draw_preferences, play
 from aamc_sdk import Preference, option
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError, ConfigError
@@ -185,16 +185,16 @@ def critic_values(p: Parameters, query: Any, weights: Any, mean_pair: Any, xp: A
     return mean_pair[:, :OBJECTIVES] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
 
 
-def actor(p: Parameters, candidates: Array32, reward: Reward) -> Look:
-    """Return a policy that acts: a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
+def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
+    """Return a policy as a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
     embedded, tau = embed_candidates(p, candidates), np.exp(p["log_temperature"])
 
-    def look(observations: Array32) -> tuple[PolicyInputs, Array32]:
+    def policy(observations: Array32) -> tuple[PolicyInputs, Array32]:
         inputs = PolicyInputs.of(observations, len(candidates), reward)
         logits = utility(p, inputs.query, inputs.weights, inputs.pair, embedded, tau=tau)
         return inputs, log_softmax(logits, inputs.mask)
 
-    return look
+    return policy
 
 
 # ---------------------------------------------------------------- advantages and losses
@@ -450,8 +450,8 @@ class TrainingLoop:
         for _ in range(rollouts):
             started = time.perf_counter()
             rng = self._generator(self._done, "rollout")
-            look = actor(self._ppo.policy(), self.candidates, self._services.reward)
-            observations = play(look, streams, observations, rollout, rng)
+            policy = policy_function(self._ppo.policy(), self.candidates, self._services.reward)
+            observations = play(policy, streams, observations, rollout, rng)
             remaining = 1 - self._done / self.rollouts if config.learning_rate_schedule == "linear" else 1.0
             figures = self._ppo.update(rollout, config.learning_rate * remaining, rng)
             self._done += 1

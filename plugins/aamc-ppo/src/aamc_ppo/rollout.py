@@ -37,8 +37,8 @@ class PolicyInputs(NamedTuple):
         return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
 
 
-Look = Callable[[Array32], tuple[PolicyInputs, Array32]]
-"""A policy that acts: from flat observations to its inputs and the candidates' log probabilities ``[B, M]``."""
+PolicyFunction = Callable[[Array32], tuple[PolicyInputs, Array32]]
+"""From flat observations to the policy's inputs and the candidates' log probabilities ``[B, M]``."""
 
 
 @attrs.frozen(eq=False)
@@ -78,8 +78,8 @@ class Rollout:
         )
 
 
-def play(look: Look, streams: RoutingStreams, observations: Array32, rollout: Rollout, rng: np.random.Generator) -> Array32:
-    """Fill a rollout with actions drawn from a policy, starting at the present observations; return the observations at the end.
+def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32, rollout: Rollout, rng: np.random.Generator) -> Array32:
+    """Fill a rollout with actions drawn from a policy, starting at the present observations; return the observations after it.
 
     Raises:
         DataError: The environment gave NaN for a reward of positive weight.
@@ -87,7 +87,7 @@ def play(look: Look, streams: RoutingStreams, observations: Array32, rollout: Ro
     steps, n = rollout.action.shape
     rollout.final.clear()
     for t in range(steps + 1):
-        inputs, log_p = look(observations)
+        inputs, log_p = policy(observations)
         probabilities = np.exp(log_p)
         for buffer, part in zip(rollout.inputs, inputs, strict=True):
             buffer[t] = part
@@ -101,8 +101,8 @@ def play(look: Look, streams: RoutingStreams, observations: Array32, rollout: Ro
         rollout.reward[t] = known_rewards(info["vector_reward"], inputs.weights)
         rollout.truncated[t] = truncated
         if truncated.any():
-            last, log_p = look(final_observations(observations, info))
-            rollout.final[t] = last, mean_pair(np.exp(log_p), last.pair)
+            final, log_p = policy(final_observations(observations, info))
+            rollout.final[t] = final, mean_pair(np.exp(log_p), final.pair)
     return observations
 
 
