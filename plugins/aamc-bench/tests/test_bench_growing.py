@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_bench.scalability.growing import grow
-from aamc_environments.world import World, read_world
+from aamc_environments.world import SimulatedWorld, read_world
 
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import PoolError
@@ -16,7 +16,7 @@ def _figures(pool: Pool) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world() -> SimulatedWorld:
     return read_world("default")
 
 
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_pool_and_another_seed_another(world) -> No
 def test_pool_and_world_survive_their_files(world) -> None:
     pool, grown = grow(default_pool(), world, 30, seed=0)
     assert pool_from(pool_to(pool), "here") == pool
-    assert configure(World, unstructure(grown), where="here") == grown
+    assert configure(SimulatedWorld, unstructure(grown), where="here") == grown
     assert np.isfinite(grown.skills(pool).log_odds).all()
 
 

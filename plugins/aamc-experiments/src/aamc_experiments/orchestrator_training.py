@@ -19,8 +19,7 @@ from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import ORCHESTRATOR
-from aamc_sdk.serving import orchestrator_services
+from aamc_sdk.serving import ORCHESTRATOR, orchestrator_services
 from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from aamc_environments.streams import GREATEST
+from aamc_environments.streams import OBSERVATION_BOUND
 from aamc_experiments.settings import read_settings
 
 from aamc_puppeteer.config import EpisodeOptions
@@ -88,7 +88,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         self._encoder.learn_tasks([task.text for task in self.tasks])
         self.trajectory: Trajectory | None = None
         self._episode = begin(0, self.tasks[0], self.config.max_steps, 0)
-        bound = np.full(self.observe(self._episode.state).shape, GREATEST, np.float32)
+        bound = np.full(self.observe(self._episode.state).shape, OBSERVATION_BOUND, np.float32)
         self.observation_space = gymnasium.spaces.Box(-bound, bound)
         self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
 

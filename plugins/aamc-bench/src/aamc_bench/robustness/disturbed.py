@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from aamc_environments.noise import blur
+from aamc_environments.noise import add_noise
 from aamc_experiments.evaluation import Comparison
 from numpy.typing import NDArray
 
@@ -44,7 +44,7 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
     request = trained.request([_disturbed(query, kind, level, seed) for query in test.queries])
     if kind == ESTIMATES:
-        request = blur(request, level, np.random.default_rng(seed))
+        request = add_noise(request, level, np.random.default_rng(seed))
     comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
     folder.mkdir(exist_ok=True)
     Sample.of(_by_question(comparison, rows), world.services.reward, how, seed).save(folder / SAMPLE)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from aamc_environments.world import Skill, World
+from aamc_environments.world import SimulatedWorld, Skill
 
 from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Floats, Latency, ModelSpec, Pool, Prices, sigmoid
@@ -38,7 +38,7 @@ class Bounds:
         return cls(np.stack((figures.min(axis=0), figures.max(axis=0))))
 
 
-def grow(pool: Pool, world: World, size: int, seed: int) -> tuple[Pool, World]:
+def grow(pool: Pool, world: SimulatedWorld, size: int, seed: int) -> tuple[Pool, SimulatedWorld]:
     """Return a pool of some size and the world that knows its candidates' skills; a greater pool holds every lesser one.
 
     Args:
@@ -65,7 +65,7 @@ def grow(pool: Pool, world: World, size: int, seed: int) -> tuple[Pool, World]:
     return Pool(grown), attrs.evolve(world, candidates=skills)
 
 
-def _known(candidate: object, world: World) -> ModelSpec:
+def _known(candidate: object, world: SimulatedWorld) -> ModelSpec:
     if not isinstance(candidate, ModelSpec) or candidate.prices is None or candidate.latency is None or candidate.name not in world.candidates:
         raise PoolError(f"a pool grows from candidates with prices, latency and a skill in the world, which {candidate!r:.80} lacks")
     return candidate

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
 
 from aamc_bench.speed.clock import cpu_and_wall_s, lacking, matmul_flops, peak_mib
 from aamc_bench.speed.decision import pool_of
@@ -28,7 +28,7 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the seconds of a million steps, 6 to 100 candidates in turns, and compare with the floor."""
     if (why := lacking("torch", "aamc_ppo")) is not None:
         return result([Figure(what="a million steps", unit="s of CPU", value=None, why=why)], "ppo")
-    from aamc_ppo.policy import PAIR
+    from aamc_ppo.rollout import PAIR_WIDTH
     from aamc_ppo.router import PPOConfig
 
     worlds = {size: standalone(pool_of(size)) for size in SIZES}
@@ -38,7 +38,7 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
         for size, world in worlds.items():
             times[size].append(per_million(world, MILLION if full else MEASURED))
     cpu, wall = ({size: min(pair[part] for pair in pairs) for size, pairs in times.items()} for part in (0, 1))
-    config, query = PPOConfig(), worlds[6].vector(1, "train").observer.width - 3 - 6 * PAIR
+    config, query = PPOConfig(), worlds[6].vector(1, "train").observer.width - 3 - 6 * PAIR_WIDTH
     flops = MILLION * operations(config, query, 6)
     floor = flops / matmul_flops()
     figures = [Figure(what="a million steps at the defaults", unit="s of CPU", value=cpu[6], beside="the floor", other=floor, goal="at most 15")]
@@ -79,7 +79,7 @@ def per_million(world: QueueEnvironment, steps: int, **options: Any) -> tuple[fl
 
 
 def operations(config: PPOConfig, query: int, candidates: int) -> float:
-    """Return the floating-point operations of products that training cannot do without, a decision: see :mod:`aamc_ppo.policy`.
+    """Return the floating-point operations of products that training cannot do without, a decision: see :func:`aamc_ppo.ppo.utility`.
 
     A product of B x I and I x O matrices takes 2 I O operations a row. Going back it takes as many for the weights, and as
     many for the inputs where these depend on parameters. A rollout goes forward once, an epoch forward and back.

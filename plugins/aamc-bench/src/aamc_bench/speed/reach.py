@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_environments.queue import QueueEnvironment
-from aamc_environments.single import SPLIT, standalone
+from aamc_environments.queue_env import SPLIT, standalone
 from aamc_experiments.evaluation import lattice
 from numpy.typing import NDArray
 
@@ -97,7 +97,7 @@ class Course:
 
 def blind(world: QueueEnvironment) -> RoutingRequest:
     """Return a world's rows as they are seen where no quality is expected of anyone."""
-    request = world.vector(1, SPLIT).script.request
+    request = world.vector(1, SPLIT).setup.request
     return attrs.evolve(request, expected=attrs.evolve(request.expected, quality=None))
 
 
@@ -182,15 +182,15 @@ class _Watch(Silence):
                 raise _Reached
 
     def _policy(self, path: Path) -> Policy:
-        from aamc_ppo.policy import embed_candidates, utility
-        from aamc_ppo.rollout import View
+        from aamc_ppo.ppo import embed_candidates, utility
+        from aamc_ppo.rollout import PolicyInputs
 
         p = {name.removeprefix("parameter/"): array for name, array in read_arrays(path).items() if name.startswith("parameter/")}
         pool, reward = self._world.services.pool, self._world.services.reward
         embedded = embed_candidates(p, encode_candidates(pool))
 
         def policy(observations: Array32) -> NDArray[Any]:
-            view = View.of(observations, len(pool), reward)
+            view = PolicyInputs.of(observations, len(pool), reward)
             return np.asarray(utility(p, view.query, view.weights, view.pair, embedded).argmax(axis=1))
 
         return policy

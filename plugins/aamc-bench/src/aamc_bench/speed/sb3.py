@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aamc_environments.single import QueueEnv, standalone
+from aamc_environments.queue_env import QueueEnv, standalone
 
 from aamc_bench.speed.clock import cpu_and_wall_s, lacking
 from aamc_bench.speed.figures import Figure, result

@@ -15,8 +15,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from aamc_environments.luck import BLOCK, GROUP
-from aamc_environments.single import QueueEnv, standalone
+from aamc_environments.common_random_numbers import BLOCK, GROUP
+from aamc_environments.queue_env import QueueEnv, standalone
 from aamc_experiments.profile import hottest
 
 from aamc_bench.speed.clock import least_cpu_s

@@ -1,6 +1,6 @@
-"""The simulator as a single ``gymnasium.Env``: a view of one stream, without a dataset.
+"""The simulator as a ``gymnasium.Env``: one stream, without a dataset.
 
-Queries come from the world's own distribution and the reward is fitted to them.
+Queries follow the world's own distribution, and the reward is fitted to them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from aamc_environments.one_queue import OneQueueStream
+from aamc_environments.query_sampler import sample_queries
 from aamc_environments.queue import QueueEnvironment, QueueOptions
-from aamc_environments.sampling import sample_queries
-from aamc_environments.streams import GREATEST, Streams
+from aamc_environments.single_queue_stream import SingleQueueStream
+from aamc_environments.streams import OBSERVATION_BOUND, Streams
 from aamc_environments.world import read_world
 from aamc_sdk import Pool, Services
 from aamc_sdk.config import configure
@@ -24,12 +24,12 @@ SPLIT = "train"
 
 
 def standalone(pool: Pool | None = None, queries: int = 4096, seed: int = 0, **options: Any) -> QueueEnvironment:
-    """Return the simulator with queries of its own, as split ``"train"``, and the default reward fitted to them.
+    """Return the simulator with sampled queries as split ``"train"`` and the default reward fitted to them.
 
     Args:
         pool: The candidates; the default pool when None.
-        queries: How many distinct queries there are.
-        seed: The queries follow from it.
+        queries: The number of distinct queries.
+        seed: The seed of the queries.
         options: Options of environment ``queue``.
 
     Raises:
@@ -46,7 +46,7 @@ def standalone(pool: Pool | None = None, queries: int = 4096, seed: int = 0, **o
 
 
 def _nothing(kind: str, name: str, options: Any) -> Any:
-    raise PluginError(f"a standalone simulator makes no other components, not {kind} {name!r}")
+    raise PluginError(f"a standalone simulator cannot make other components, such as {kind} {name!r}")
 
 
 def make_streams(num_envs: int = 1, **options: Any) -> Streams:
@@ -58,21 +58,21 @@ class QueueEnv(gymnasium.Env[Array32, np.int64]):
     """One stream of the simulator; its reward is the preference-weighted one.
 
     Args:
-        options: What :func:`standalone` takes.
+        options: The arguments of :func:`standalone`.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
     def __init__(self, **options: Any) -> None:
         stream = make_streams(1, **options)
-        assert isinstance(stream, OneQueueStream)  # as environment queue makes a single one
+        assert isinstance(stream, SingleQueueStream)  # as environment queue makes a single one
         self.stream = stream
         self.observation_space = stream.single_observation_space
         self.action_space = stream.single_action_space
         self._seeded = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
-        """Begin anew; without a seed the luck goes on where it was."""
+        """Restart; without a seed the random numbers continue."""
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**31))
@@ -80,9 +80,9 @@ class QueueEnv(gymnasium.Env[Array32, np.int64]):
         return self.stream.reset(seed=seed)[0][0], {}
 
     def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
-        """Answer the present query by a candidate."""
+        """Serve the present query by a candidate."""
         reward, info = self.stream.advance(int(action))
-        return self.stream.observe(), reward, False, self.stream.clock == self.stream.script.horizon, info
+        return self.stream.observe(), reward, False, self.stream.clock == self.stream.setup.horizon, info
 
 
 class MOQueueEnv(QueueEnv):
@@ -90,10 +90,10 @@ class MOQueueEnv(QueueEnv):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        bound = np.full(3, GREATEST, dtype=np.float32)
+        bound = np.full(3, OBSERVATION_BOUND, dtype=np.float32)
         self.reward_space = gymnasium.spaces.Box(-bound, bound)
 
     def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
-        """Answer the present query by a candidate."""
+        """Serve the present query by a candidate."""
         observation, _, terminated, truncated, info = super().step(action)
         return observation, info["vector_reward"].astype(np.float32), terminated, truncated, info

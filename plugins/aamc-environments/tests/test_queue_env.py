@@ -8,8 +8,8 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from aamc_environments.one_queue import objectives_of
-from aamc_environments.single import QueueEnv, standalone
+from aamc_environments.queue_env import QueueEnv, standalone
+from aamc_environments.single_queue_stream import objectives_function
 from gymnasium.utils.env_checker import check_env
 
 from aamc_sdk import Outcomes, Pool
@@ -94,7 +94,7 @@ def test_the_objectives_of_one_outcome_are_the_rewards(kind):
     reward = kind()
     table = np.random.default_rng(0).random((3, 50, 4))
     reward.fit(Outcomes(*table))
-    objectives = objectives_of(reward)
+    objectives = objectives_function(reward)
     expected = reward.vector(Outcomes(*table))
     for row, candidate in np.ndindex(50, 4):
         assert objectives(*table[:, row, candidate].tolist()) == tuple(expected[row, candidate].tolist())
@@ -103,7 +103,7 @@ def test_the_objectives_of_one_outcome_are_the_rewards(kind):
 def test_equal_costs_and_unknown_latencies_are_as_in_the_reward():
     reward = LinearReward()
     reward.fit(Outcomes(np.ones((2, 2)), np.full((2, 2), 0.3), np.full((2, 2), np.nan)))
-    np.testing.assert_array_equal(objectives_of(reward)(1.0, 0.5, np.nan), (1.0, 0.0, np.nan))
+    np.testing.assert_array_equal(objectives_function(reward)(1.0, 0.5, np.nan), (1.0, 0.0, np.nan))
 
 
 def test_a_pool_of_ones_own_is_played():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.events import Conditions, Schedule
-from aamc_environments.streams import Chances, Script, Streams
+from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
 from aamc_sdk.routing import expected_cost, token_counts
@@ -23,18 +23,18 @@ _NOTHING = np.array(0, dtype=np.float32)
 
 
 @attrs.frozen(eq=False)
-class Speeds:
+class MeanLatencies:
     """The candidates' mean latencies in milliseconds, ``[M]`` each."""
 
     network_ms: Floats
     service_ms: Floats
 
     @classmethod
-    def of(cls, pool: Pool) -> Speeds:
-        """Read them from the candidates' specifications.
+    def of(cls, pool: Pool) -> MeanLatencies:
+        """Read the latencies of the candidates' specifications.
 
         Raises:
-            PoolError: A candidate has no latency or no prices, or none takes any time to serve.
+            PoolError: A candidate has no latency or no prices, or every service time is 0.
         """
         found = []
         for candidate in pool:
@@ -49,16 +49,16 @@ class Speeds:
 
 
 @attrs.frozen(eq=False)
-class Truth:
-    """What is true of a split's rows, ``[Q, M]`` each: log-odds of success, USD of the prompt and of an answer of mean length."""
+class TrueOutcomes:
+    """The true expectations of a split's rows, ``[Q, M]`` each: log-odds of success, USD of the prompt and of an answer of mean length."""
 
     log_odds: Floats
     prompt_usd: Floats
     answer_usd: Floats
 
     @classmethod
-    def of(cls, request: RoutingRequest, log_odds: Floats, output_tokens: Floats) -> Truth:
-        """Price true token counts ``[Q]``; a query that says its own answer's length has that."""
+    def of(cls, request: RoutingRequest, log_odds: Floats, output_tokens: Floats) -> TrueOutcomes:
+        """Price token counts: output tokens ``[Q]``, or those that a query states itself."""
         prices = np.array([c.prices.output for c in request.pool if isinstance(c, ModelSpec) and c.prices is not None]) / 1e6
         assumed = token_counts(request.queries)[:, 1]
         own = np.array([query.output_tokens is not None for query in request.queries])
@@ -69,7 +69,7 @@ class Truth:
         """Return chance of success, USD of the prompt, and of an answer of mean length, ``[3, Q, M]``.
 
         Args:
-            drift: How far each candidate's log-odds have moved, ``[M]``.
+            drift: Change of each candidate's log-odds, ``[M]``.
             price: Each candidate's multiple of its list price, ``[M]``.
         """
         return np.stack((sigmoid(self.log_odds + drift), self.prompt_usd * price, self.answer_usd * price))
@@ -77,13 +77,13 @@ class Truth:
 
 @attrs.frozen(kw_only=True)
 class Arrivals:
-    """When queries come.
+    """The arrival process of queries.
 
     Attributes:
         per_second: Mean arrival rate of a stream.
-        burst: Arrival rate within bursts as a multiple of that between them; 1 for a Poisson process.
-        share: Share of queries that come in bursts.
-        length: Mean queries of a burst.
+        burst: Arrival rate within bursts as a multiple of the rate between them; 1 for a Poisson process.
+        share: Share of queries within bursts.
+        length: Mean number of queries in a burst.
     """
 
     per_second: float
@@ -97,7 +97,7 @@ class Arrivals:
         return 1000 / self.per_second / (self.share / self.burst + 1 - self.share)
 
     def change(self, bursting: NDArray[np.bool_], uniforms: Floats) -> NDArray[np.bool_]:
-        """Return which streams ``[n]`` are in a burst at their next query."""
+        """Return whether each stream ``[n]`` is in a burst at its next query."""
         leave = 1 / self.length
         enter = leave * self.share / (1 - self.share)
         return bursting ^ (uniforms < np.where(bursting, leave, enter))
@@ -107,32 +107,32 @@ class QueueStreams(Streams):
     """Streams whose candidates are queues.
 
     Args:
-        script: What any streams are made from.
-        truth: What is true of the split's rows.
-        arrivals: When queries come.
-        schedule: What changes on the way.
+        setup: The setup of the streams.
+        truth: The true expectations of the split's rows.
+        arrivals: The arrival process.
+        schedule: The events.
     """
 
-    def __init__(self, script: Script, truth: Truth, arrivals: Arrivals, schedule: Schedule) -> None:
-        self._speeds = Speeds.of(script.request.pool)
+    def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule) -> None:
+        self._latencies = MeanLatencies.of(setup.request.pool)
         self._truth = truth
         self._arrivals = arrivals
         self._calm_gap_ms = arrivals.calm_gap_ms
         self._schedule = schedule
-        self._scenes = [_under(script.request, conditions) for conditions in schedule.conditions]
-        self._situation: tuple[float, ...] = ()
-        self._unloaded_ms = self._speeds.network_ms + self._speeds.service_ms
-        self._queues = np.arange(len(script.streams)) * len(script.request.pool)
-        super().__init__(attrs.evolve(script, request=self._scenes[0]))
+        self._requests = [_visible_request(setup.request, conditions) for conditions in schedule.conditions]
+        self._phase_and_drift: tuple[float, ...] = ()
+        self._unloaded_ms = self._latencies.network_ms + self._latencies.service_ms
+        self._queues = np.arange(len(setup.streams)) * len(setup.request.pool)
+        super().__init__(attrs.evolve(setup, request=self._requests[0]))
 
     def _begin(self) -> None:
-        self._backlog_ms = np.zeros((self.num_envs, len(self.staged.pool)), dtype=np.float32)
+        self._backlog_ms = np.zeros((self.num_envs, len(self.visible.pool)), dtype=np.float32)
         self._bursting = np.zeros(self.num_envs, dtype=bool)
 
-    def _prepare(self, chances: Chances) -> None:
+    def _prepare(self, chances: StepDraws) -> None:
         if self.clock == 0 or self._schedule.changes(self.clock):
             self._follow_schedule()
-        self._chances = chances
+        self._draws = chances
         gap_ms = chances.gap * self._calm_gap_ms
         if self._arrivals.burst != 1:
             self._bursting = self._arrivals.change(self._bursting, chances.burst)
@@ -143,11 +143,11 @@ class QueueStreams(Streams):
 
     def _follow_schedule(self) -> None:
         phase, drift = self._schedule.phase(self.clock), self._schedule.drift(self.clock)
-        if (phase, *drift) == self._situation:  # as at the start of most streams
+        if (phase, *drift) == self._phase_and_drift:
             return
-        self._situation = (phase, *drift)
-        if self.staged is not self._scenes[phase]:
-            self._stage(self._scenes[phase])
+        self._phase_and_drift = (phase, *drift)
+        if self.visible is not self._requests[phase]:
+            self._show(self._requests[phase])
         self._tables = self._truth.under(drift, self._schedule.conditions[phase].price)
         self._flat_tables = self._tables.reshape(3, -1)
 
@@ -160,20 +160,20 @@ class QueueStreams(Streams):
 
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
-        service_ms = self._chances.service * self._speeds.service_ms.take(actions)
+        service_ms = self._draws.service * self._latencies.service_ms.take(actions)
         queues = self._queues + actions
         backlog_ms = self._backlog_ms.reshape(-1)
         wait_ms = backlog_ms.take(queues)
         backlog_ms[queues] = wait_ms + service_ms * allowed
         return Outcomes(
-            quality=(self._chances.success < chance).astype(np.float64),
-            cost_usd=prompt_usd + answer_usd * (0.5 + self._chances.length),
-            latency_ms=wait_ms + service_ms + self._speeds.network_ms.take(actions),
+            quality=(self._draws.success < chance).astype(np.float64),
+            cost_usd=prompt_usd + answer_usd * (0.5 + self._draws.length),
+            latency_ms=wait_ms + service_ms + self._latencies.network_ms.take(actions),
         )
 
 
-def _under(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:
-    """Return what routers see of all rows under some conditions."""
+def _visible_request(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:
+    """Return all rows as routers see them under some conditions."""
     expected = attrs.evolve(request.expected, cost_usd=request.expected.cost_usd * conditions.price)
     absent = np.broadcast_to(~conditions.available, request.mask.shape)
     why = dict(request.masked_why)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_environments.queueing import Arrivals
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
+from aamc_environments.queue_streams import Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.errors import PoolError

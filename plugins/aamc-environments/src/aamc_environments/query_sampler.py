@@ -1,19 +1,19 @@
-"""Queries for the simulator where no dataset gives them: labels from the world's own distribution."""
+"""Queries for the simulator without a dataset, labelled by the world's own distribution."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from aamc_environments.world import World
+from aamc_environments.world import SimulatedWorld
 from aamc_sdk import Dataset, Labels, Query
 
 CONCENTRATION = 4.0
-"""Of the beta distribution of complexity about a category's mean."""
+"""Concentration of the beta distribution of complexity around a category's mean."""
 PROMPT_TOKENS = 60
 """Mean tokens of a prompt."""
 
 
-def sample_queries(world: World, size: int, seed: int) -> Dataset:
+def sample_queries(world: SimulatedWorld, size: int, seed: int) -> Dataset:
     """Return labelled queries: categories by their share, complexity from a beta distribution, tool use by its share."""
     generator = np.random.default_rng(seed)
     names = list(world.categories)

@@ -1,7 +1,7 @@
-"""Common random numbers: streams of one number meet the same luck, whatever is done in them.
+"""Common random numbers: streams of the same number draw the same random numbers, whatever actions are taken in them.
 
-Numbers are drawn for groups of streams and blocks of steps, so stream 5 is the same beside ten
-thousand others as alone, and no loop runs over streams.
+Numbers are drawn for groups of streams and blocks of steps. Stream 5 is therefore the same alone as among ten thousand,
+and no loop runs over streams.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_sdk.types import Floats
 
 Steps = tuple[Iterable[Any], ...]
-"""What is used of a block, each with an entry for every step."""
+"""Arrays or lists of a block, each with an entry per step."""
 QUERIES, PREFERENCES = range(2)
 """Purposes of random numbers."""
 GROUP = 32
@@ -24,16 +24,16 @@ BLOCK = 32
 """Steps drawn at once."""
 
 
-class Luck:
+class CommonRandomNumbers:
     """Random numbers of n streams, step by step.
 
     Args:
-        seed: All follows from it, at least 0.
+        seed: The seed, at least 0.
         purpose: ``QUERIES`` or ``PREFERENCES``; numbers for different purposes are independent.
         streams: Each stream's number, ``[n]``.
-        exponentials: How many standard exponentials a step takes.
-        uniforms: How many numbers in [0, 1) a step takes.
-        shape: Makes what is used of a block's ``[BLOCK, exponentials, n]`` and ``[BLOCK, uniforms, n]``, for all steps at once.
+        exponentials: Standard exponentials per step.
+        uniforms: Numbers in [0, 1) per step.
+        shape: Turns a block's exponentials ``[BLOCK, exponentials, n]`` and uniforms ``[BLOCK, uniforms, n]`` into entries per step.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Luck:
         self._steps: Iterator[tuple[Any, ...]] = iter(())
 
     def next(self) -> tuple[Any, ...]:
-        """Return the next step's entries of what ``shape`` made."""
+        """Return the entries of the next step."""
         step = next(self._steps, None)
         if step is None:
             self._steps = zip(*self._shape(*self._draw()), strict=True)

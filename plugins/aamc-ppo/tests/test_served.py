@@ -1,11 +1,11 @@
-"""Requests are served by a folded policy: the same function as the policy that was trained, wherever it answers."""
+"""The served policy is the same function as the trained one."""
 
 import attrs
 import numpy as np
 import pytest
-from aamc_ppo import policy
-from aamc_ppo.folded import Prepared
+from aamc_ppo.ppo import initial_policy, utility
 from aamc_ppo.router import PPOConfig, PPORouter
+from aamc_ppo.served import ServedPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +20,9 @@ ALL_ROWS, EACH_ROW = [slice(None)], [slice(row, row + 1) for row in range(len(RE
 
 
 def random_policy(seed):
-    """Return a policy far from the plug-in rule that every policy begins as."""
+    """Return a policy far from the plug-in rule."""
     rng = np.random.default_rng(seed)
-    begun = policy.initial_policy(rng, len(CATEGORIES), hidden=8, embedding=4, temperature=50.0)
+    begun = initial_policy(PPOConfig(hidden=8, embedding=4), len(CATEGORIES), rng)
     return {name: rng.normal(scale=0.5, size=array.shape).astype(np.float32) for name, array in begun.items()}
 
 
@@ -34,12 +34,12 @@ def scaled(cost, latency):
 
 def by_features(parameters, request, reward):
     features = encode(request, reward, CATEGORIES)
-    embedded = Prepared.of(parameters, request.pool, None).embedded
-    return policy.utility(parameters, features.query, reward.weights(features.preference), features.pair.swapaxes(1, 2), embedded)
+    embedded = ServedPolicy.of(parameters, request.pool, None).embedded
+    return utility(parameters, features.query, reward.weights(features.preference), features.pair.swapaxes(1, 2), embedded)
 
 
 def by_folding(parameters, request, reward):
-    folded = Prepared.of(parameters, request.pool, reward.affine).folded
+    folded = ServedPolicy.of(parameters, request.pool, reward.affine).folded
     return folded.utilities(request, reward, CATEGORIES)
 
 
@@ -50,7 +50,7 @@ def by_folding(parameters, request, reward):
     slowest=st.sampled_from([2e3, 1e5, np.nan]),
     parts=st.sampled_from([ALL_ROWS, EACH_ROW]),
 )
-def test_it_is_the_same_function_where_a_candidate_is_allowed(seed, least, span, slowest, parts):
+def test_the_folded_policy_is_the_same_function_where_a_candidate_is_allowed(seed, least, span, slowest, parts):
     reward = scaled(Scale(least, least + span), Scale(slowest / 10, slowest))
     request = attrs.evolve(REQUEST, preferences=np.random.default_rng(seed).dirichlet(np.ones(3), len(REQUEST)))
     parameters, allowed = random_policy(seed), request.mask
@@ -71,7 +71,7 @@ def test_a_narrow_scale_does_not_drown_quality(least, span):
 
 @pytest.mark.parametrize("hide", ["quality", "one quality", "cost", "complexity", "category", "wait"])
 @pytest.mark.parametrize("rows", [1, 2])
-def test_where_something_is_unknown_the_features_decide(hide, rows):
+def test_the_features_decide_where_a_figure_is_unknown_or_a_candidate_has_a_queue(hide, rows):
     reward, one = make_reward(DATASET), attrs.evolve(REQUEST, mask=np.ones(REQUEST.mask.shape, bool)).take(slice(rows))
     nothing, gap = np.full((rows, len(POOL)), np.nan), one.expected.quality.copy()
     gap[0, 1] = np.nan
@@ -97,7 +97,7 @@ def test_scales_too_small_for_32_bits_are_not_folded(least):
     assert np.isfinite(router.score(tiny).utility).all()
 
 
-def test_none_is_scored_where_nothing_is_asked():
+def test_the_folded_policy_does_not_answer_for_no_rows():
     assert by_folding(random_policy(0), REQUEST.take(slice(0)), make_reward(DATASET)) is None
 
 
