@@ -35,7 +35,7 @@ def fig5(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: 
         if run is None:
             with progress() as shown:
                 complete_run(place, shown, begun.options["settings"])
-            plugins_of(ctx).tell("aamc_run_finished", folder=place)
+            plugins_of(ctx).notify("aamc_run_finished", folder=place)
         document = experiment.document_of(begun.options, place)
         tables = experiment.tables_of(document)
         write_results(begun.folder, document, tables, {"fig5": lambda: experiment.draw(document)}, "fig5")
