@@ -3,12 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from pathlib import Path
 
 import pytest
-from aamc_bench.results import show_results
-from aamc_bench.tables import Column, Table
 from aamc_report.formats import DASH, fixed
+from aamc_report.tables import Cell, Column, Row, Table
 from markdown_it import MarkdownIt
 from rich.console import Console
 
@@ -20,8 +18,8 @@ RECORDS = [
 
 @pytest.fixture
 def table() -> Table:
-    columns = [Column("aiq", "AIQ", fixed(2)), Column("cost", "cost $", fixed(1))]
-    return Table(title="Fig_1", names=("dataset", "router"), columns=columns, records=RECORDS, note="Less & more.")
+    columns = [Column("AIQ", key="aiq", write=fixed(2)), Column("cost $", key="cost", write=fixed(1))]
+    return Table.of_records("Fig_1", ("dataset", "router"), columns, RECORDS, note="Less & more.")
 
 
 def test_markdown_is_one_table_with_every_cell(table: Table) -> None:
@@ -65,10 +63,14 @@ def test_the_console_has_intervals_below_figures(table: Table) -> None:
     assert [f"1.0..{DASH}"] in lines
 
 
-def test_the_console_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    named = Table(title="of [old]", names=("router[s]",), columns=[], records=[{"router[s]": "mine[/old]"}], note="[red]")
-    show_results(Path("there"), {}, {"named": named}, as_json=False)
-    captured = capsys.readouterr()
-    lines = [line.strip() for line in captured.out.splitlines()]
-    assert [line for line in lines if "[" in line] == ["of [old]", "router[s]", "mine[/old]", "[red]"]
-    assert captured.err == "Everything is in there\n"
+def test_a_table_is_divided_by_its_first_names_and_keeps_some_columns(table: Table) -> None:
+    parts = table.with_columns(lambda column: column.key == "aiq").divided(1)
+    assert list(parts) == [("a|b_c",), ("d",)]
+    assert parts[("d",)].headings == ["router", "AIQ"]
+    assert [(row.names, [cell.text for cell in row.cells]) for row in parts[("d",)].rows] == [(["knn"], ["0.25"])]
+
+
+def test_a_table_of_texts_is_not_sorted() -> None:
+    numbers, texts = ([Row(["a"], [Cell(value)])] for value in (1.0, "one"))
+    assert Table("", ["name"], [Column("n")], numbers).sortable
+    assert not Table("", ["name"], [Column("n")], texts).sortable

@@ -1,20 +1,23 @@
-"""A page: sections of figures, tables and questions, in one HTML document that asks nothing of any other place."""
+"""A page: sections of figures, tables and questions, in one HTML document without external resources."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 import attrs
 from matplotlib.figure import Figure
 
-from aamc_report.cells import Table
 from aamc_report.render import to_png, to_svg
 from aamc_report.style import styled
+from aamc_report.tables import Table
+
+T = TypeVar("T")
 
 
 @attrs.frozen
 class Picture:
-    """A figure as files and page hold it."""
+    """A drawn figure, for files and for the page."""
 
     name: str
     title: str
@@ -24,14 +27,41 @@ class Picture:
 
 
 @attrs.frozen
-class Question:
-    """A question and what was made of it.
+class Drawing(Generic[T]):
+    """A figure to draw.
 
     Attributes:
-        text: What it asks; its hash where the text is not at hand.
-        known: Whether it is the text.
-        category: Its category, or nothing.
-        answers: The candidates that were chosen for it.
+        name: The name of its file.
+        title: Its title on the page.
+        caption: Its caption there.
+        draw: Draws it from its data; returns None if there is nothing to draw.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[T], Figure | None]
+
+    def picture(self, data: T) -> Picture | None:
+        """Draw the figure in the report's style; None if there is nothing to draw."""
+        with styled():
+            figure = self.draw(data)
+            if figure is None:
+                return None
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # the layout is final: one pass is enough
+            return Picture(self.name, self.title, self.caption, to_svg(figure, self.name, self.title), to_png(figure))
+
+
+@attrs.frozen
+class Question:
+    """A question and the candidates that routers chose for it.
+
+    Attributes:
+        text: The text, or its hash if the text is unknown.
+        known: Whether the text is known.
+        category: The category, or nothing.
+        answers: The chosen candidates.
     """
 
     text: str
@@ -42,15 +72,15 @@ class Question:
 
 @attrs.frozen(kw_only=True)
 class Section:
-    """A part of a page, below a heading: in this order.
+    """A part of a page with a heading; the page shows the attributes in this order.
 
     Attributes:
-        name: What links call it.
+        name: The anchor of links.
         title: The heading.
-        lead: A sentence right below it, or nothing.
+        lead: A sentence below the heading, or nothing.
         pictures: Figures.
-        numbers: Tables of what the figures show, folded in.
-        tables: Tables of what no figure shows.
+        numbers: Tables of the figures' data, folded in.
+        tables: Further tables.
         questions: Questions and their answers.
         notes: Sentences.
     """
@@ -66,7 +96,7 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        """Whether it would show nothing."""
+        """Whether the section has no content."""
         return not (self.lead or self.pictures or self.numbers or self.tables or self.questions or self.notes)
 
 
@@ -75,12 +105,12 @@ class Page:
     """A page.
 
     Attributes:
-        kind: What stands small above the title.
-        title: What it is about.
-        summary: A sentence on it, or nothing.
-        facts: Names and values; unknown ones are not shown.
-        sections: What it shows; empty ones are left out.
-        configuration: Texts to fold in at the end, by what they are.
+        kind: The kind of page, in small type above the title.
+        title: The title.
+        summary: A summary, or nothing.
+        facts: Names and values; unknown values are left out.
+        sections: The sections; empty ones are left out.
+        configuration: Texts to fold in at the end, by their titles.
     """
 
     kind: str
@@ -89,17 +119,6 @@ class Page:
     facts: Mapping[str, object]
     sections: Sequence[Section]
     configuration: Mapping[str, str]
-
-
-def draw_picture(name: str, title: str, caption: str, draw: Callable[[], Figure | None]) -> Picture | None:
-    """Draw a figure in the report's style; None where there is nothing to draw."""
-    with styled():
-        figure = draw()
-        if figure is None:
-            return None
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it is laid out: once is enough
-        return Picture(name, title, caption, to_svg(figure, name, title), to_png(figure))
 
 
 def render_page(page: Page) -> str:

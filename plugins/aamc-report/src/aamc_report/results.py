@@ -1,4 +1,4 @@
-"""What a run measured, what it decided, and how its parts learned."""
+"""A run's measurements, decisions and learning curves, as a report uses them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from aamc_sdk.evaluation.preferences import HEADLINE
 from aamc_sdk.runs import Run
 
 ORACLE = "oracle"
-"""The router that knows what comes of every choice; regret is measured against it."""
-MOST_CATEGORIES = 40
-"""More categories than this are in ``metrics.json`` only."""
+"""The router that knows every outcome; regret is measured against it."""
+MAXIMUM_CATEGORIES = 40
+"""Further categories are in ``metrics.json`` only."""
 
 
 @attrs.frozen
-class Paired:
-    """Two routers on the same queries: the first one's mean reward minus the other's, and how likely chance alone is."""
+class PairedTest:
+    """Two routers on the same queries: the mean reward of the first minus that of the other, its interval and p values."""
 
     router: str
     other: str
@@ -36,36 +36,36 @@ class Paired:
 
 
 @attrs.frozen
-class Verdict:
-    """What the promotion gate says of a router: whether it passes, and its figures, each with its interval."""
+class GateResult:
+    """The promotion gate's result for a router: whether it passes, and its gaps, each with its interval."""
 
     router: str
     passed: bool
-    figures: Mapping[str, tuple[float, tuple[float, float]]]
+    gaps: Mapping[str, tuple[float, tuple[float, float]]]
 
 
 @attrs.frozen
 class Gate:
-    """What the promotion gate says of the router in question, in a sentence, and of every router."""
+    """The promotion gate's sentence on the headline's router, and its result for every router."""
 
     why: str
-    verdicts: Sequence[Verdict]
+    results: Sequence[GateResult]
 
 
-@attrs.frozen(eq=False, slots=False)  # what is cached needs room
+@attrs.frozen(eq=False, slots=False)  # cached properties need a __dict__
 class Results:
-    """What a run measured.
+    """A run's results.
 
     Attributes:
-        run: Its folder.
-        data: What ``metrics.json`` says of the data.
+        run: The run's folder.
+        data: The description of the data in ``metrics.json``.
         routers: Each router's metrics, in the order of the comparison.
         headline: The router that the run is about.
-        decisions: What ``decisions.npz`` holds.
-        curves: Each part's learning curve, where it has one.
+        decisions: The content of ``decisions.npz``.
+        curves: The learning curve of each part that has one.
         configuration: The text of ``run.yaml``.
         paired: The tests of the comparison's first router against each other one.
-        gate: The promotion gate's verdicts; None where it was not asked.
+        gate: The promotion gate's results; None if the run has none.
     """
 
     run: Run
@@ -75,43 +75,43 @@ class Results:
     decisions: Comparison
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     configuration: str
-    paired: Sequence[Paired] = ()
+    paired: Sequence[PairedTest] = ()
     gate: Gate | None = None
 
     def value(self, router: str, metric: str) -> float:
-        """Return a metric, NaN where it is null."""
+        """Return a metric, NaN if it is null."""
         return number(self.routers[router].get(metric))
 
     def known(self, metric: str) -> bool:
-        """Whether any router has a figure for a metric."""
+        """Whether any router has a value of a metric."""
         return any(math.isfinite(self.value(router, metric)) for router in self.routers)
 
     def interval(self, router: str, metric: str) -> tuple[float, float]:
-        """Return a metric's 95% interval, NaN where there is none."""
+        """Return a metric's 95% interval, NaN if it has none."""
         return bounds((self.routers[router].get("ci95") or {}).get(metric))
 
     @property
     def position(self) -> int:
-        """Where the headline's router stands in the arrays of ``decisions``."""
+        """The position of the headline's router in the arrays of ``decisions``."""
         return self.position_of(self.headline)
 
     def position_of(self, router: str) -> int:
-        """Return where a router stands in the arrays of ``decisions``."""
+        """Return a router's position in the arrays of ``decisions``."""
         return int(np.flatnonzero(self.decisions.routers == router)[0])
 
     def only_candidate(self, router: str) -> str | None:
-        """Return the candidate that a router gave every query to at the preference; None where there are several."""
+        """Return the only candidate that a router chose at the preference; None if it chose several."""
         chosen = np.unique(self.decisions.chosen[self.position_of(router), HEADLINE])
         return str(self.decisions.candidates[chosen[0]]) if len(chosen) == 1 else None
 
     @cached_property
     def resampling(self) -> Resampling:
-        """The resamples that the run's own intervals came from."""
+        """The resamples behind the run's own intervals."""
         return Resampling.bootstrap(self.decisions.stream, self.run.settings.evaluation.resamples, self.run.settings.seed)
 
     @property
     def categories(self) -> Mapping[str, int]:
-        """The categories of the evaluated queries, and how many queries each has."""
+        """The categories of the evaluated queries, each with its number of queries."""
         counts: dict[str, int] = {}
         for metrics in self.routers.values():
             counts.update({name: int(number(figures["n"])) for name, figures in (metrics.get("per_category") or {}).items()})
@@ -119,33 +119,33 @@ class Results:
 
     @property
     def shown_categories(self) -> Mapping[str, int]:
-        """The most frequent categories, in the order of all: as many as a reader can take in."""
+        """The ``MAXIMUM_CATEGORIES`` most frequent categories, in the order of ``categories``."""
         counts = self.categories
-        kept = sorted(counts, key=lambda name: -counts[name])[:MOST_CATEGORIES]
+        kept = sorted(counts, key=lambda name: -counts[name])[:MAXIMUM_CATEGORIES]
         return {name: n for name, n in counts.items() if name in kept}
 
     def category_value(self, router: str, category: str, metric: str) -> float:
-        """Return a metric of one category's queries, NaN where it is null."""
+        """Return a metric of one category's queries, NaN if it is null."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
         return number(figures.get(metric))
 
     def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
-        """Return the interval of a metric of one category's queries, NaN where there is none."""
+        """Return the interval of a metric of one category's queries, NaN if it has none."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
         return bounds((figures.get("ci95") or {}).get(metric))
 
     def model_share(self, router: str, model: str) -> float:
-        """Return the share of queries that a router gave to a model."""
+        """Return the share of queries for which a router chose a model."""
         return number((self.routers[router].get("model_share") or {}).get(model, 0.0))
 
     def model_share_interval(self, router: str, model: str) -> tuple[float, float]:
-        """Return the interval of the share of queries that a router gave to a model, NaN where there is none."""
+        """Return the interval of :meth:`model_share`, NaN if it has none."""
         return bounds((self.routers[router].get("model_share_ci95") or {}).get(model))
 
     def cost_at_quality(self, router: str) -> Mapping[str, tuple[float, tuple[float, float]]]:
-        """Return what shares of the best single candidate's quality cost, as shares of that candidate's cost, each with its interval.
+        """Return the cost of each share of the best single candidate's quality, with its interval, as a share of that candidate's cost.
 
-        NaN where the router does not reach the quality: an interval's upper bound, where not all resamples reach it.
+        A cost is NaN if the router does not reach the quality; an upper bound is NaN if some resamples do not reach it.
         """
         metrics = self.routers[router]
         intervals = metrics.get("cost_at_quality_ci95") or {}
@@ -161,8 +161,8 @@ class Results:
     def candidate_points(self) -> Floats:
         """Each candidate's mean cost in USD and quality, ``[M, 2]``.
 
-        They are means of the evaluated rows where there is a table, of the training data where
-        a simulator answered only for the candidate that was chosen.
+        On a table they are means of the evaluated rows. In a simulator, which answers only for the chosen candidate, they are means
+        of the training data.
         """
         decisions = self.decisions
         if decisions.is_table:
@@ -170,16 +170,16 @@ class Results:
         return decisions.candidate_means[:, [1, 0]]
 
     def latencies(self, router: str) -> Floats:
-        """Return the latency in ms of each query at the headline's preference, without unknown ones."""
+        """Return the latency in ms of each query at the headline's preference, unknown ones left out."""
         latency = self.decisions.realised(self.position_of(router)).latency_ms[HEADLINE]
         return np.asarray(latency[np.isfinite(latency)])
 
 
 def number(value: object) -> float:
-    """Return a figure of ``metrics.json``; null is NaN.
+    """Return a number of ``metrics.json``; null is NaN.
 
     Raises:
-        CheckpointError: It is not a number.
+        CheckpointError: ``value`` is not a number.
     """
     if value is None:
         return math.nan

@@ -1,27 +1,26 @@
-"""Paired differences between runs: their routers on the same questions, which takes most of the luck out."""
+"""Paired differences between runs: their routers on the same questions, which removes most of the chance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import attrs
 import numpy as np
 
-from aamc_report.data import Results
-from aamc_report.several.runs import Runs, questions_hash
+from aamc_report.results import Results
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import interval
 from aamc_sdk.evaluation.paired import holm, randomisation_test
 from aamc_sdk.evaluation.preferences import HEADLINE
 
 METRICS = ("mean_quality", "mean_cost_usd")
-"""What is compared: both mean the same whatever a run's preference and scales."""
+"""The compared metrics: both are independent of a run's preference and scales."""
 
 
 @attrs.frozen
 class Difference:
-    """A mean of one run's router minus that of another's, with its interval, and how likely chance alone is."""
+    """The mean of one run's router minus that of another's, with its 95% interval and p values."""
 
     difference: float
     ci95: tuple[float, float]
@@ -31,13 +30,13 @@ class Difference:
 
 @attrs.frozen
 class Pair:
-    """Two runs.
+    """A run and the first run, with which it is compared.
 
     Attributes:
-        run: The later one.
-        other: The first one, which it is compared with.
-        differences: By metric; nothing where the runs cannot be paired.
-        why_not: Why they cannot be.
+        run: The run's name.
+        other: The first run's name.
+        differences: The differences by metric; empty if the runs cannot be paired.
+        why_not: The reason why they cannot, or nothing.
     """
 
     run: str
@@ -46,11 +45,11 @@ class Pair:
     why_not: str = ""
 
 
-def pairs(runs: Runs) -> Sequence[Pair]:
+def pairs(runs: Mapping[str, Results]) -> Sequence[Pair]:
     """Compare each run's own router with that of the first run.
 
     Returns:
-        A pair for each later run. p values are corrected for all of them.
+        A pair for each later run. The p values are corrected for all of them.
     """
     (name, first), *_ = runs.items()
     others = dict(islice(runs.items(), 1, None))
@@ -60,8 +59,14 @@ def pairs(runs: Runs) -> Sequence[Pair]:
     return [Pair(other, name, found.get(other, {}), why) for other, why in reasons.items()]
 
 
+def questions_hash(results: Results) -> str | None:
+    """Return the hash of a run's test questions, None if it is unknown."""
+    split = (results.run.content.get("splits") or {}).get("test") or {}
+    return split.get("sha256")
+
+
 def why_not_paired(first: Results, other: Results) -> str:
-    """Return why two runs cannot be paired; nothing where they can."""
+    """Return the reason why two runs cannot be paired; empty if they can."""
     if questions_hash(first) is None or questions_hash(first) != questions_hash(other):
         return "their test questions are not the same: their splits have different hashes"
     a, b = first.decisions, other.decisions
@@ -76,11 +81,11 @@ def _compare(first: Results, others: Sequence[Results]) -> list[dict[str, Differ
     """Return each other run's differences to the first, by metric."""
     ours = _means(first)
     columns = np.column_stack([_means(other) - ours for other in others])
-    spread = first.resampling.means(columns)
+    resampled = first.resampling.means(columns)
     p = randomisation_test(columns, first.decisions.stream, first.run.settings.seed)
     tests = [
-        Difference(float(mean), (low, high), float(chance), float(corrected))
-        for mean, (low, high), chance, corrected in zip(columns.mean(axis=0), map(interval, spread.T), p, holm(p), strict=True)
+        Difference(float(mean), (low, high), float(uncorrected), float(corrected))
+        for mean, (low, high), uncorrected, corrected in zip(columns.mean(axis=0), map(interval, resampled.T), p, holm(p), strict=True)
     ]
     size = len(METRICS)
     return [dict(zip(METRICS, tests[start : start + size], strict=True)) for start in range(0, len(tests), size)]

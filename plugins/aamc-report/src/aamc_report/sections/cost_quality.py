@@ -1,7 +1,8 @@
-"""The cost-quality plane: every router's frontier, the candidates, and what mixing them at random gives."""
+"""The cost-quality plane: every router's frontier, the candidates, and random mixtures of them; and the cost of reaching a quality."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -10,29 +11,34 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_report.analysis.bands import hull_band
-from aamc_report.data import Results
-from aamc_report.formats import dollars, shortest
+from aamc_report.formats import dollars, percent, shortest
 from aamc_report.labels import Label, place_labels
+from aamc_report.page import Drawing
 from aamc_report.render import tip
-from aamc_report.style import HEADLINE, INK, MUTED, PAPER, Look, looks, new_figure, short, use_log_axis, wide
+from aamc_report.results import Results
+from aamc_report.style import HEADLINE as HEADLINE_COLOUR
+from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, spans_magnitudes, use_log_axis
+from aamc_report.tables import UNKNOWN, Cell, Column, Row, Table
 from aamc_sdk.batch import Floats
+from aamc_sdk.evaluation.bootstrap import Resampling
+from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.evaluation.frontier import hull
+from aamc_sdk.evaluation.preferences import SWEEP
 
 CAPTION = (
     "Up and to the left is better. Large markers: the preference above, with 95% intervals. "
-    "Small dots: the same router as cost counts for more or less; solid lines: their concave hull, with its 95% interval as a band. "
-    "Diamonds: single models; the dashed line: the best that sending random shares of the queries to them gives."
+    "Small dots: the same router with more or less weight on cost; solid lines: their concave hull, with its 95% interval as a band. "
+    "Diamonds: single models; the dashed line: the best random mixtures of them."
 )
 BAR_POINTS = 60
-"""Points along an interval that labels stay clear of: closer together than a label is high."""
+"""Points along an interval that labels avoid: their distance is less than a label's height."""
 BAND_STEP = 6
-"""A band needs fewer points than the line in it."""
+"""A band has one point for this many points of its line."""
 
 
 @attrs.frozen
 class Series:
-    """A router in the plane: whose results, which router, what it is called here, and how it is drawn."""
+    """A router in the plane: its run's results, its name in the run and in the figure, and its look."""
 
     results: Results
     router: str
@@ -46,7 +52,7 @@ class Series:
 
     @property
     def frontier(self) -> Floats:
-        """Mean cost and quality along the sweep, ``[points, 2]``; none for a router that stays where it is."""
+        """Mean cost and quality along the sweep, ``[points, 2]``; empty if all points are equal."""
         points = self.results.frontier(self.router)
         return points if len(np.unique(points, axis=0)) > 1 else points[:0]
 
@@ -65,8 +71,8 @@ def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figur
     """Draw the plane; its cost axis is logarithmic where costs differ much.
 
     Args:
-        routers: What to draw.
-        models: Single candidates: mean cost in USD and quality, ``[2]`` each.
+        routers: The routers.
+        models: Mean cost in USD and quality of single candidates, ``[2]`` each.
     """
     figure = new_figure(4.9)
     axes = figure.subplots()
@@ -74,14 +80,14 @@ def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figur
     axes.set_ylabel("mean quality")
     points = np.array(list(models.values()), dtype=np.float64).reshape(-1, 2)
     every = np.concatenate((points, [router.point for router in routers], *(router.frontier for router in routers)))
-    if wide(every[:, 0]):
+    if spans_magnitudes(every[:, 0]):
         use_log_axis(axes)
     axes.xaxis.set_major_formatter(lambda value, _: shortest(value, "$"))
     axes.margins(0.08)
     lines = [_draw_candidates(axes, points), *(_draw_router(axes, router) for router in routers)]
     shown = np.concatenate((every, *lines))
     if np.ptp(shown[np.isfinite(shown[:, 1]), 1]) == 0:
-        axes.set_ylim(-0.12, 1.12)  # nothing to zoom in on; matplotlib's choice would go below a quality of 0
+        axes.set_ylim(-0.12, 1.12)  # matplotlib's choice would go below a quality of 0
     place_labels(axes, _labels(routers, models), shown[np.isfinite(shown).all(axis=1)])
     return figure
 
@@ -108,18 +114,18 @@ def _draw_router(axes: Axes, router: Series) -> Floats:
     """Draw a router's point, intervals and frontier; return points on its lines, ``[N, 2]``."""
     (cost, quality), colour, emphasised = router.point, router.look.colour, router.look.emphasised
     front = 4 if emphasised else 3
-    spread = {metric: router.results.interval(router.router, metric) for metric in ("mean_cost_usd", "mean_quality")}
-    (cheap, dear), (low, high) = spread["mean_cost_usd"], spread["mean_quality"]
-    lines = [_along((cheap, quality), (dear, quality)), _along((cost, low), (cost, high))]
+    intervals = {metric: router.results.interval(router.router, metric) for metric in ("mean_cost_usd", "mean_quality")}
+    (cheap, expensive), (low, high) = intervals["mean_cost_usd"], intervals["mean_quality"]
+    lines = [_along((cheap, quality), (expensive, quality)), _along((cost, low), (cost, high))]
     if len(router.frontier):
         lines.append(_mixtures(router.frontier))
         along = lines[-1][[*range(0, len(lines[-1]), BAND_STEP), -1], 0]
-        if len(lines[-1]) > 1:  # a hull that is a point has no band: whatever costs more is no better
+        if len(lines[-1]) > 1:  # a hull of one point has no band
             axes.fill_between(along, *router.band(along), color=colour, alpha=0.22 if emphasised else 0.1, linewidth=0)
         axes.plot(*lines[-1].T, color=colour, linewidth=2.4 if emphasised else 1.1, zorder=front)
         axes.plot(*router.frontier.T, "o", color=colour, markersize=3 if emphasised else 2, alpha=0.7, zorder=front)
-    axes.plot(spread["mean_cost_usd"], (quality, quality), color=colour, linewidth=1, zorder=front)
-    axes.plot((cost, cost), spread["mean_quality"], color=colour, linewidth=1, zorder=front)
+    axes.plot(intervals["mean_cost_usd"], (quality, quality), color=colour, linewidth=1, zorder=front)
+    axes.plot((cost, cost), intervals["mean_quality"], color=colour, linewidth=1, zorder=front)
     size = 9 if emphasised else 6.5
     (marker,) = axes.plot(cost, quality, router.look.marker, color=colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
     tip(marker, f"{router.name}: quality {quality:.3f} at {dollars(cost)}")
@@ -132,11 +138,48 @@ def _along(start: tuple[float, float], end: tuple[float, float]) -> Floats:
 
 
 def _labels(routers: Sequence[Series], models: Mapping[str, Floats]) -> list[Label]:
-    """Return the labels, those of emphasised routers first: the first ones get the best places."""
+    """Return the labels, those of emphasised routers first: the first labels get the best places."""
     labels = []
     for router in sorted(routers, key=lambda router: not router.look.emphasised):
-        colour = HEADLINE if router.look.colour == HEADLINE else INK  # others are too pale for small type
+        colour = HEADLINE_COLOUR if router.look.colour == HEADLINE_COLOUR else INK  # others are too pale for small type
         x, y = router.point
         labels.append(Label(x=x, y=y, text=short(router.name), colour=colour, weight="bold" if router.look.emphasised else "normal"))
     labels += [Label(x=float(x), y=float(y), text=short(name), colour=MUTED, size=7) for name, (x, y) in models.items()]
     return [label for label in labels if np.isfinite((label.x, label.y)).all()]
+
+
+def hull_band(comparison: Comparison, router: int, resampling: Resampling, at_cost_usd: Floats) -> Floats:
+    """Return the 95% interval of the quality of a router's hull at each of K costs, cost by cost.
+
+    Each resample has its own hull, so the band includes the variation of costs. Below a resample's cheapest point its hull is constant.
+
+    Args:
+        comparison: The routers' decisions.
+        router: The router's position.
+        resampling: The resamples.
+        at_cost_usd: Mean costs, ``[K]``.
+
+    Returns:
+        Low and high, ``[2, K]``.
+    """
+    outcomes = comparison.realised(router)
+    cost, quality = (resampling.means(values[SWEEP].T) for values in (outcomes.cost_usd, outcomes.known_quality))
+    resampled = [np.interp(at_cost_usd, x, y) for x, y in zip(*hull(cost, quality), strict=True)]
+    return np.asarray(np.quantile(resampled, (0.025, 0.975), axis=0))
+
+
+def cost_of_quality_tables(results: Results) -> list[Table]:
+    """Return the cost at which each router reaches shares of the best single candidate's quality; nothing if no router reaches any."""
+    known = {router: results.cost_at_quality(router) for router in results.routers}
+    targets = list(dict.fromkeys(target for costs in known.values() for target in costs))
+    if not any(math.isfinite(cost) for costs in known.values() for cost, _ in costs.values()):
+        return []
+    rows = []
+    for router, costs in known.items():
+        found = [costs.get(target, (math.nan, UNKNOWN)) for target in targets]
+        rows.append(Row([router], [Cell(cost, percent, interval) for cost, interval in found], router == results.headline))
+    caption = "Minimum cost on a router's hull that reaches a share of the best single candidate's quality, as a share of that candidate's cost."
+    return [Table(caption, ["Router"], [Column(f"{float(target):.0%}", "of its quality") for target in targets], rows)]
+
+
+DRAWING = Drawing("cost_quality", "Cost and quality", CAPTION, draw)

@@ -1,19 +1,37 @@
-"""The questions on which routers disagree most, and what each of their choices would have brought."""
+"""The most disputed questions: those on which routers disagree most, with the outcome of each choice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import numpy as np
 
-from aamc_report.data import ORACLE
+from aamc_report.formats import dollars, fixed
+from aamc_report.page import Question, Section
+from aamc_report.results import ORACLE, Results
+from aamc_report.tables import Cell, Column, Row, Table
 from aamc_sdk.batch import Floats
+from aamc_sdk.dataset import Dataset, text_hash
+from aamc_sdk.errors import AamcError
 from aamc_sdk.evaluation.comparison import Comparison, Integers
 from aamc_sdk.evaluation.preferences import HEADLINE
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.runs import Run
+from aamc_sdk.services import bare_services
+from aamc_sdk.world import dataset_readers
 
-WITHOUT_A_VIEW = ("random", ORACLE)
-"""Routers that guess, or know: neither has a view of a question that others could share or not."""
+WITHOUT_OPINION = ("random", ORACLE)
+"""Routers that choose at random or know the outcome: they do not count as disagreeing."""
+MAXIMUM_QUESTIONS = 12
+MAXIMUM_LETTERS = 600
+"""Letters of a question that are shown."""
+COLUMNS = (
+    Column("Expected", "quality", "Quality that the router in question expected of this choice."),
+    Column("Quality", "", "Realised quality."),
+    Column("Cost", "USD", "Realised cost."),
+)
 
 
 @attrs.frozen
@@ -22,10 +40,10 @@ class Answer:
 
     Attributes:
         candidate: Its name.
-        routers: Who chose it.
-        expected: The quality that the router in question expected of it; NaN where it does not say.
-        quality: What came; of streams the mean over those who chose it.
-        cost_usd: Likewise, without what deciding cost.
+        routers: The routers that chose it.
+        expected: The quality that the router in question expected of it; NaN if unknown.
+        quality: The realised quality; in streams the mean over the routers that chose it.
+        cost_usd: The realised cost, likewise, without the cost of deciding.
     """
 
     candidate: str
@@ -37,30 +55,30 @@ class Answer:
 
 @attrs.frozen
 class Dispute:
-    """A question, by the SHA-256 of its text, and its answers, the most chosen first."""
+    """A question, named by the SHA-256 of its text, and its answers, the most frequent first."""
 
     question: str
     category: str
     answers: Sequence[Answer]
 
 
-def disputes(comparison: Comparison, headline: int, most: int) -> list[Dispute]:
+def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Dispute]:
     """Return the questions on which routers disagree most at the headline's preference.
 
-    Disagreement is the chance that two routers, drawn with replacement, choose differently. Of
-    equally disputed questions those come first where the choices' qualities lie farthest apart.
+    Disagreement is the probability that two routers, drawn with replacement, choose differently. Equally disputed questions are
+    ordered by the difference of the choices' qualities, the largest first.
 
     Args:
-        comparison: What the routers did.
-        headline: The router in question, by position.
-        most: How many questions, at most.
+        comparison: The routers' decisions.
+        headline: The position of the router in question.
+        maximum: The maximum number of questions.
 
     Returns:
-        None that all agree on; each text once. Routers without a view of single questions, which choose alike
-        for all, guess, or know, are no party to a dispute, though their choice is shown.
+        Only questions on which routers disagree, each text once. Routers that choose the same candidate for all questions, at
+        random, or knowing the outcome do not count, though their choice is shown.
     """
     chosen = comparison.chosen[:, HEADLINE]
-    parties = [r for r, name in enumerate(comparison.routers.tolist()) if name not in WITHOUT_A_VIEW and len(np.unique(chosen[r])) > 1]
+    parties = [r for r, name in enumerate(comparison.routers.tolist()) if name not in WITHOUT_OPINION and len(np.unique(chosen[r])) > 1]
     if len(parties) < 2:
         return []
     views = chosen[parties]
@@ -69,11 +87,11 @@ def disputes(comparison: Comparison, headline: int, most: int) -> list[Dispute]:
     order = np.lexsort((-stake, -disagreement))
     order = order[disagreement[order] > 0]
     _, first = np.unique(comparison.queries[order], return_index=True)
-    return [_dispute(comparison, headline, int(row)) for row in order[np.sort(first)[:most]]]
+    return [_dispute(comparison, headline, int(row)) for row in order[np.sort(first)[:maximum]]]
 
 
 def _outcome(comparison: Comparison, values: Floats) -> Floats:
-    """Return what came of each router's choice at the headline's preference, ``[R, Q]``."""
+    """Return the outcome of each router's choice at the headline's preference, ``[R, Q]``."""
     if not comparison.is_table:
         return values[:, HEADLINE]
     return values[np.arange(len(comparison.queries)), comparison.chosen[:, HEADLINE]]
@@ -87,7 +105,77 @@ def _dispute(comparison: Comparison, headline: int, row: int) -> Dispute:
 
 
 def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> Answer:
-    who = np.flatnonzero(comparison.chosen[:, HEADLINE, row] == candidate)
-    quality, cost = (_outcome(comparison, values)[who, row].mean() for values in (comparison.quality, comparison.cost_usd))
+    choosers = np.flatnonzero(comparison.chosen[:, HEADLINE, row] == candidate)
+    quality, cost = (_outcome(comparison, values)[choosers, row].mean() for values in (comparison.quality, comparison.cost_usd))
     expected = comparison.expected_quality[headline, row, candidate]
-    return Answer(str(comparison.candidates[candidate]), comparison.routers[who].tolist(), float(expected), float(quality), float(cost))
+    return Answer(str(comparison.candidates[candidate]), comparison.routers[choosers].tolist(), float(expected), float(quality), float(cost))
+
+
+def shown_disputes(results: Results) -> list[Dispute]:
+    """Return the questions that the page shows."""
+    return disputes(results.decisions, results.position, MAXIMUM_QUESTIONS)
+
+
+def section(results: Results, texts: Mapping[str, str]) -> Section:
+    """Return the section of disputed questions; empty if routers disagree on none.
+
+    Args:
+        results: The run's results.
+        texts: The known texts of these questions, by the SHA-256 of each.
+    """
+    found = shown_disputes(results)
+    questions = [_question(dispute, texts.get(dispute.question)) for dispute in found]
+    notes = ["Ordered by the probability that two routers choose differently, then by the difference of their choices' qualities."]
+    unknown = sum(not question.known for question in questions)
+    if unknown:
+        why = "texts were not wanted, or the run's data is gone or has changed"
+        notes.append(f"{unknown} of {len(found)} questions are named by the SHA-256 of their text: {why}.")
+    return Section(name="disputes", title="The most disputed questions", questions=questions, notes=notes if found else [])
+
+
+def _question(dispute: Dispute, text: str | None) -> Question:
+    table = Table("The outcome of each choice.", ["Choice of"], COLUMNS, [_answer_row(answer) for answer in dispute.answers])
+    return Question(dispute.question if text is None else _excerpt(text), text is not None, dispute.category, table)
+
+
+def _excerpt(text: str) -> str:
+    """Return the beginning of a text, without control characters."""
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.strip())
+    return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
+
+
+def _answer_row(answer: Answer) -> Row:
+    cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, dollars)]
+    return Row([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
+
+
+def find_texts(run: Run, wanted: Collection[str]) -> Mapping[str, str]:
+    """Read a run's data again and return the texts of some questions, by the SHA-256 of each; a run's folder holds only hashes.
+
+    Args:
+        run: The run.
+        wanted: The hashes, each once.
+
+    Returns:
+        The texts that are found: none if the data is gone or no plugin reads it, fewer if it has changed.
+    """
+    found: dict[str, str] = {}
+    with suppress(AamcError, OSError):  # a report is complete without texts
+        for text in _texts(run):
+            name = text_hash(text)
+            if name in wanted:
+                found[name] = text
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _texts(run: Run) -> Iterator[str]:
+    """Yield the text of each query of the run's datasets, the test dataset first."""
+    plugins, settings = get_plugin_manager(), run.settings
+    readers = dataset_readers(settings, plugins, bare_services(run.pool, plugins, settings))
+    for source in (settings.test_dataset, settings.dataset):
+        if source is not None:
+            read = readers(source).read(source.path)
+            for part in (read,) if isinstance(read, Dataset) else read.values():
+                yield from (query.text for query in part.queries)

@@ -1,4 +1,4 @@
-"""How the estimator and the routers learned, a panel for each figure that they reported."""
+"""The learning curves of the estimator and the routers, a panel for each metric that they reported."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from aamc_report.data import Results
+from aamc_report.page import Drawing
+from aamc_report.results import Results
 from aamc_report.style import MUTED, looks, new_figure, short
 
-CAPTION = "What each part reported while it was trained; the first four figures of each."
+CAPTION = "The metrics that each part reported during its training; the first four of each."
 PANELS_EACH = 4
 COUNTERS = ("step", "epoch")
-"""What the points of a curve are counted by."""
+"""The keys by which the points of a curve are counted."""
 Curve = Sequence[Mapping[str, float]]
 
 
 def draw(results: Results) -> Figure | None:
-    """Draw the curves, a row for each part; None where nothing was learned in steps."""
-    rows = {part: _figures(curve)[:PANELS_EACH] for part, curve in results.curves.items()}
+    """Draw the curves, a row for each part; None if there are none."""
+    rows = {part: _metrics(curve)[:PANELS_EACH] for part, curve in results.curves.items()}
     rows = {part: names for part, names in rows.items() if names}
     if not rows:
         return None
@@ -36,8 +37,8 @@ def draw(results: Results) -> Figure | None:
     return figure
 
 
-def _figures(curve: Curve) -> list[str]:
-    """Return the figures that a curve has, in the order of its points."""
+def _metrics(curve: Curve) -> list[str]:
+    """Return the metrics of a curve, in the order of its points."""
     found = {name: None for point in curve for name, value in point.items() if isinstance(value, int | float)}
     return [name for name in found if name not in COUNTERS]
 
@@ -51,3 +52,6 @@ def _draw_curve(axes: Axes, curve: Curve, name: str, colour: str) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=7, labelcolor=MUTED)
+
+
+DRAWING = Drawing("curves", "Learning", CAPTION, draw)

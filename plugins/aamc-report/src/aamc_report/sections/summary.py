@@ -1,4 +1,4 @@
-"""What a page says first: how the router in question did, and what it is beside asking one model for everything."""
+"""The summary of a page: the router in question beside choosing one model for every query."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aamc_report.data import Results
 from aamc_report.formats import listed, percent
+from aamc_report.results import Results
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Resampling, known_interval
 from aamc_sdk.evaluation.preferences import HEADLINE
 
 RIVALS = ("llm-only", "best-single")
-"""The strongest model alone flatters whoever saves; what must be beaten is the best single one."""
+"""Beside the strongest model any saving looks good; the best single model is the one to beat."""
 
 
 def summary(results: Results) -> str:
-    """Return some sentences on the headline: its success, its differences to each rival, and what the promotion gate says.
+    """Return the headline's success, its differences to each rival, and the promotion gate's result, in sentences.
 
-    Nothing where neither a rival nor the gate is there to compare it with.
+    Empty if neither a rival nor a gate is known.
     """
     candidates = results.decisions.candidates.tolist()
     if len(candidates) == 1:
@@ -27,8 +27,7 @@ def summary(results: Results) -> str:
     sentences = [_beside(results, rivals) for rivals in _rivals(results)]
     if sentences:
         sentences.append("In brackets: 95% intervals, on the same queries.")
-    verdicts = () if results.gate is None else results.gate.verdicts
-    passed = {verdict.router: verdict.passed for verdict in verdicts}
+    passed = {} if results.gate is None else {result.router: result.passed for result in results.gate.results}
     if results.headline in passed:
         sentences.append(f"It {'passes' if passed[results.headline] else 'does not pass'} the promotion gate.")
     success = f"{results.headline} succeeds on {percent(_means(results, results.headline)[0, 0])} of the queries."
@@ -36,7 +35,7 @@ def summary(results: Results) -> str:
 
 
 def _rivals(results: Results) -> list[list[str]]:
-    """Return the rivals that were compared; those that asked the same model for everything are one."""
+    """Return the rivals that were compared; rivals that chose the same model for every query are one."""
     by_model: dict[str | None, list[str]] = {}
     for rival in RIVALS:
         if rival in results.routers and rival != results.headline:
@@ -45,7 +44,7 @@ def _rivals(results: Results) -> list[list[str]]:
 
 
 def _beside(results: Results, rivals: Sequence[str]) -> str:
-    """Return in words how the headline differs from rivals that did the same; cost and latency relative to theirs."""
+    """Return the headline's differences to equal rivals as a sentence; cost and latency relative to theirs."""
     ours, theirs = (_means(results, router) for router in (results.headline, rivals[0]))
     changes = np.divide(ours - theirs, theirs, out=np.full(ours.shape, np.nan), where=theirs > 0)
     parts = [f"success {_signed(ours[:, 0] - theirs[:, 0], ' points')}"]
@@ -55,7 +54,7 @@ def _beside(results: Results, rivals: Sequence[str]) -> str:
 
 
 def _means(results: Results, router: str) -> Floats:
-    """Return mean success, cost and latency at the preference: of the data, then of its B resamples, ``[1 + B, 3]``."""
+    """Return mean success, cost and latency at the preference: on the data, then on its B resamples, ``[1 + B, 3]``."""
     outcomes = results.decisions.realised(results.position_of(router))
     success = outcomes.known_quality[HEADLINE] >= results.run.settings.evaluation.success_threshold
     columns = np.column_stack((success, outcomes.cost_usd[HEADLINE], outcomes.latency_ms[HEADLINE]))
@@ -63,7 +62,7 @@ def _means(results: Results, router: str) -> Floats:
 
 
 def _signed(shares: Floats, unit: str) -> str:
-    """Return the first of ``[1 + B]`` shares in hundredths, with the interval of its resamples."""
-    bounds = known_interval(shares[1:])
-    value, *within = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in (shares[0], *(bounds or ())))  # without -0.0
-    return f"{value}{unit} ({' to '.join(within)})" if within else f"{value}{unit}"
+    """Return the first of ``[1 + B]`` shares in per cent, with the interval of its resamples."""
+    ends = known_interval(shares[1:])
+    value, *interval = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in (shares[0], *(ends or ())))  # without -0.0
+    return f"{value}{unit} ({' to '.join(interval)})" if interval else f"{value}{unit}"
