@@ -1,4 +1,4 @@
-"""A router that cannot be trained is left out, and the others of its job are measured nevertheless."""
+"""Routers whose training fails are left out, and the others of their job are measured."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.world import World
 
 LEFT_OUT = "left_out.json"
-"""The file in a job's folder that says which routers it left out, and why."""
+"""The file in a job's folder with the routers that the job left out, and the reasons."""
 
 
 class RoutersLeftOut(AamcError):
-    """Raised at the end of an experiment that had to leave routers out; the others were measured.
+    """Raised at the end of a benchmark that had to leave routers out; the others were measured.
 
     Args:
         left_out: Each job's key, router and reason.
@@ -31,26 +31,26 @@ class RoutersLeftOut(AamcError):
         super().__init__(f"left out, for training failed: {first}" + (f" (and {len(others)} more: jobs/*/{LEFT_OUT})" if others else ""))
 
 
-class Tolerant(Experiment):
+class TolerantExperiment(Experiment):
     """An experiment that leaves out routers whose training fails; its folder is a job's."""
 
     def routers(self, world: World, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
-        """Return the trained routers, without those that failed."""
+        """Return the trained routers, without those whose training failed."""
         choices = self.trainable(world)
         return train_each(choices, lambda name: self.router(name, choices[name], world, requests), self.run.folder, self.progress)
 
 
 def train_each(names: Iterable[str], train: Callable[[str], Router], folder: Path, progress: Progress) -> dict[str, Router]:
-    """Train routers one after the other and return those that could be trained.
+    """Train routers one after the other and return those whose training succeeded.
 
     Args:
-        names: Their names.
-        train: Trains one by its name.
-        folder: The job's, where ``left_out.json`` says what failed.
+        names: The routers' names.
+        train: Trains the router of a name.
+        folder: The job's folder, in which ``left_out.json`` gives the failures.
         progress: Where to report.
 
     Raises:
-        Exception: All failed: what the last one raised.
+        Exception: All failed: the last one's exception.
     """
     trained, left_out = dict[str, Router](), dict[str, str]()
     for name in names:
@@ -63,25 +63,25 @@ def train_each(names: Iterable[str], train: Callable[[str], Router], folder: Pat
             last = error
     if left_out and not trained:
         raise last
-    (folder / LEFT_OUT).unlink(missing_ok=True)  # of an attempt that was stopped
+    (folder / LEFT_OUT).unlink(missing_ok=True)  # left by an attempt that was stopped
     if left_out:
         write_json(folder / LEFT_OUT, left_out)
     return trained
 
 
 def without_left_out(names: Iterable[str], folder: Path) -> list[str]:
-    """Return the routers that a job's folder holds, of those that it was to train."""
+    """Return the names of routers that a job did not leave out."""
     path = folder / LEFT_OUT
     left_out = read_json(path) if path.exists() else {}
     return [name for name in names if name not in left_out]
 
 
 def left_out_of(keys: Iterable[str], folder: Path) -> list[dict[str, Any]]:
-    """Return the routers that jobs left out: each with the job's key and the reason.
+    """Return the routers that jobs left out, each with the job's key and the reason.
 
     Args:
-        keys: Of the jobs that are done.
-        folder: The experiment's.
+        keys: The keys of finished jobs.
+        folder: The experiment's folder.
     """
     paths = {key: folder / JOBS / key / LEFT_OUT for key in keys}
     found = {key: read_json(path) for key, path in paths.items() if path.exists()}

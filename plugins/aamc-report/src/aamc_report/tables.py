@@ -40,14 +40,14 @@ class Column:
         unit: The numbers' unit, or nothing.
         meaning: A sentence on the numbers, or nothing.
         key: The column's key in records, in CSV files and in ``metrics.json``, if it has one.
-        write: How records' numbers are written; None for as many decimals as the column's smallest number needs.
+        write: The format of the numbers of records.
     """
 
     title: str
     unit: str = ""
     meaning: str = ""
     key: str = ""
-    write: Format | None = None
+    write: Format = whole
 
 
 @attrs.frozen
@@ -222,7 +222,7 @@ def _cell(found: Mapping[str, Any] | None, column: Column) -> Cell:
     found = found or {}
     value, (low, high) = found.get("value"), found.get("ci95") or (None, None)
     numbers = [math.nan if number is None else number for number in (value, low, high)]
-    return Cell(numbers[0], column.write or whole, (numbers[1], numbers[2]), bool(found.get("best")))
+    return Cell(numbers[0], column.write, (numbers[1], numbers[2]), bool(found.get("best")))
 
 
 def _bare(number: float | str) -> str:

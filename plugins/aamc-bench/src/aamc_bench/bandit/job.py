@@ -1,4 +1,4 @@
-"""The job: all routers in all streams of one dataset, seed and kind of estimator."""
+"""The job: all routers in all streams of one dataset, seed and kind of estimates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bench.bandit.material import Material, make_material
 from aamc_bench.bandit.replay import Rows, replay
+from aamc_bench.bandit.replay_data import ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import Stream, make_stream
 from aamc_sdk.batch import Floats
 from aamc_sdk.files import write_arrays
@@ -22,7 +22,7 @@ from aamc_sdk.settings import Choice, Settings, read_settings
 BEST_FIXED = "best fixed"
 """The yardstick: the candidate that was best in hindsight."""
 POINTS = 40
-"""Points of a curve."""
+"""The number of points of a curve."""
 FIGURES = ("regret", "quality", "cost_usd")
 FILE = "streams.npz"
 
@@ -30,49 +30,49 @@ FILE = "streams.npz"
 def measure(
     folder: Path, progress: Progress, settings: Mapping[str, Any], knowledge: str, scenarios: Sequence[str], streams: int, steps: int
 ) -> dict[str, Any]:
-    """Replay every router in every stream; keep the figures of each stream, and return how long the streams are.
+    """Replay every router in every stream, save the sums of each stream, and return the streams' length.
 
-    The file holds ``regret``, ``quality`` and ``cost_usd``, each ``[scenarios, routers + 1, streams, points]``: sums up to each of
-    the points, the last router being the best fixed candidate.
+    The file holds ``regret``, ``quality`` and ``cost_usd``, each ``[scenarios, routers + 1, streams, points]``: sums up to each
+    point. The last router is the best fixed candidate.
     """
     given, plugins = read_settings(settings), get_plugin_manager()
-    material = make_material(given, knowledge, plugins, progress)
-    assert given.routers is not None  # the experiment names them
-    length = min(steps, len(material.request))
+    data = make_replay_data(given, knowledge, plugins, progress)
+    assert given.routers is not None  # the benchmark names them
+    length = min(steps, len(data.request))
     points = np.unique(np.linspace(1, length, POINTS).astype(int))
     progress.start("Streams", len(scenarios) * streams)
     found = []
     for scenario in scenarios:
         own = []
         for number in range(streams):
-            stream = make_stream(scenario, material, length, given.seed, number)
-            own.append(_figures_of_all(given.routers, stream, material, plugins, given, number)[..., points - 1])
+            stream = make_stream(scenario, data, length, given.seed, number)
+            own.append(_all_sums(given.routers, stream, data, plugins, given, number)[..., points - 1])
             progress.advance()
         found.append(np.stack(own, axis=2))
     figures = dict(zip(FIGURES, np.stack(found, axis=1), strict=True))
     write_arrays(folder / FILE, figures | {"points": points})
-    names = material.request.pool.names
-    return {"steps": length, "candidates": list(names), "best_in_training": names[material.best]}
+    names = data.request.pool.names
+    return {"steps": length, "candidates": list(names), "best_in_training": names[data.best]}
 
 
-def _figures_of_all(choices: Mapping[str, Choice], stream: Stream, material: Material, plugins: Plugins, settings: Settings, number: int) -> Floats:
-    """Return every figure of every router, then of the best fixed candidate, summed up to each decision, ``[3, R + 1, T]``."""
+def _all_sums(choices: Mapping[str, Choice], stream: Stream, data: ReplayData, plugins: Plugins, settings: Settings, number: int) -> Floats:
+    """Return the sums up to each decision of every router, then of the best fixed candidate, ``[3, R + 1, T]``."""
     rows, chosen = Rows.of(stream), []
     for name, choice in choices.items():
-        make = partial(_make, choice, material, plugins, settings.preset)
+        make = partial(_make, choice, data, plugins, settings.preset)
         chosen.append(replay(make, stream, rows, settings.seed, f"{name}/{number}"))
     chosen.append(np.full(len(stream.best), stream.best_fixed))
-    return np.stack([_figures(stream, columns) for columns in chosen], axis=1)
+    return np.stack([_sums(stream, columns) for columns in chosen], axis=1)
 
 
-def _make(choice: Choice, material: Material, plugins: Plugins, preset: str) -> Router:
-    router: Router = plugins.make("router", choice.name, material.services, choice.options, preset)
-    router.train(material.training)
+def _make(choice: Choice, data: ReplayData, plugins: Plugins, preset: str) -> Router:
+    router: Router = plugins.make("router", choice.name, data.services, choice.options, preset)
+    router.train(data.training)
     return router
 
 
-def _figures(stream: Stream, columns: NDArray[np.intp]) -> Floats:
-    """Return what choices ``[T]`` came to, summed up to each decision, ``[3, T]``."""
+def _sums(stream: Stream, columns: NDArray[np.intp]) -> Floats:
+    """Return regret, quality and cost of choices ``[T]``, summed up to each decision, ``[3, T]``."""
     cells = np.arange(len(columns)), columns
     each = stream.best - stream.reward[cells], stream.outcomes.known_quality[cells], stream.outcomes.cost_usd[cells]
     return np.cumsum(each, axis=1)

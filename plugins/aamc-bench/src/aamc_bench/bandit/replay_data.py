@@ -1,4 +1,4 @@
-"""What streams are made of: held-out rows as routers see them, and what every candidate did there."""
+"""The data of the streams: held-out rows as routers see them, with every candidate's outcomes."""
 
 from __future__ import annotations
 
@@ -19,74 +19,76 @@ from aamc_sdk.world import World, make_world
 
 OUTCOMES, LABELS = "outcomes", "labels"
 KNOWLEDGE = (OUTCOMES, LABELS)
-"""What the estimator may learn from the training rows: everything, or all but what the candidates did."""
-LEAST_CANDIDATES = 2
+"""What the estimator may learn from the training rows: everything, or everything but the outcomes."""
+MINIMUM_CANDIDATES = 2
 
 
 @attrs.frozen(eq=False)
-class Material:
-    """Q rows that nothing was trained on, and on which every candidate is allowed.
+class ReplayData:
+    """Q rows that nothing was trained on and for which no candidate is masked.
 
     Attributes:
         request: The rows as routers see them.
-        unheard: The same, from an estimator that knows no outcome of the candidate ``best``.
-        outcomes: What every candidate did, ``[Q, M]``.
-        best: The column of the candidate with the greatest mean reward in the training rows.
-        training: What routers are given before they serve: the training rows' estimates, and no outcome.
-        services: What routers are made with.
+        request_without_best: The same, from an estimator that knows no outcome of the candidate ``best``.
+        outcomes: Every candidate's outcomes, ``[Q, M]``.
+        best: The column of the candidate with the highest mean reward in the training rows.
+        training: The routers' training data: the training rows' estimates without outcomes.
+        services: The routers' services.
     """
 
     request: RoutingRequest
-    unheard: RoutingRequest
+    request_without_best: RoutingRequest
     outcomes: Outcomes
     best: int
     training: Training
     services: Services
 
     def reward(self, outcomes: Outcomes) -> Floats:
-        """Return the reward of outcomes of the rows, in any order, ``[B, M]``."""
+        """Return the reward of outcomes ``[B, M]`` at the request's preference, ``[B, M]``."""
         return self.services.reward.scalar(outcomes, np.broadcast_to(self.request.preferences[0], (len(outcomes.cost_usd), 3)))
 
 
-def make_material(settings: Settings, knowledge: str, plugins: Plugins, progress: Progress) -> Material:
+def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progress: Progress) -> ReplayData:
     """Read the data, train the estimator, and describe the validation and test rows, which it does not see.
 
     Args:
-        settings: Of the run that this is.
+        settings: The run's settings.
         knowledge: One of ``KNOWLEDGE``.
         plugins: Where components come from.
         progress: Where to report.
 
     Raises:
-        DataError: There is no row whose outcomes are all known, or there are too few candidates.
+        DataError: No row has outcomes of all candidates, or there are too few candidates.
     """
     world = make_world(settings, plugins)
     pool, train, rows = world.services.pool, world.splits["train"], held_out(world)
-    if train.outcomes is None or rows.outcomes is None or len(pool) < LEAST_CANDIDATES:
-        raise DataError(f"bench bandit replays measured outcomes of at least {LEAST_CANDIDATES} candidates, and {settings.dataset} has none of these")
+    if train.outcomes is None or rows.outcomes is None or len(pool) < MINIMUM_CANDIDATES:
+        raise DataError(
+            f"bench bandit replays measured outcomes of at least {MINIMUM_CANDIDATES} candidates, and {settings.dataset} has none of these"
+        )
     means = train.outcomes.means
     rewards = world.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]
     best = int(np.nanargmax(rewards))
-    stage = _Stage(settings, plugins, progress, world.services, means)
-    taught = train if knowledge == OUTCOMES else attrs.evolve(train, outcomes=None)
-    estimator = stage.estimator(taught, pool)
+    trainer = _Trainer(settings, plugins, progress, world.services, means)
+    training_rows = train if knowledge == OUTCOMES else attrs.evolve(train, outcomes=None)
+    estimator = trainer.estimator(training_rows, pool)
     others = pool.subset([name for m, name in enumerate(pool.names) if m != best])
-    before = stage.estimator(fit_to_pool(taught, others), others) if knowledge == OUTCOMES else estimator
-    blind = attrs.evolve(train, outcomes=None)
-    request = stage.request(estimator, rows)
+    without_best = trainer.estimator(fit_to_pool(training_rows, others), others) if knowledge == OUTCOMES else estimator
+    without_outcomes = attrs.evolve(train, outcomes=None)
+    request = trainer.request(estimator, rows)
     allowed = np.flatnonzero(request.mask.all(axis=1))
-    return Material(
+    return ReplayData(
         request=request.take(allowed),
-        unheard=stage.request(before, rows).take(allowed),
+        request_without_best=trainer.request(without_best, rows).take(allowed),
         outcomes=rows.outcomes.take(allowed),
         best=best,
-        training=Training(dataset=blind, request=stage.request(estimator, blind)),
+        training=Training(dataset=without_outcomes, request=trainer.request(estimator, without_outcomes)),
         services=world.services,
     )
 
 
 def held_out(world: World) -> Dataset:
-    """Return the validation and test rows whose outcomes are all known; without outcomes where nobody measured any."""
+    """Return the validation and test rows whose outcomes are all known; without outcomes if the data has none."""
     parts = [world.splits[name].take(np.flatnonzero(world.splits[name].complete)) for name in ("validation", "test")]
     queries = [query for part in parts for query in part.queries]
     if not queries or any(part.outcomes is None for part in parts):
@@ -96,14 +98,14 @@ def held_out(world: World) -> Dataset:
 
 
 @attrs.frozen
-class _Stage:
-    """What trains estimators and describes rows.
+class _Trainer:
+    """Trains estimators and describes rows with them.
 
     Attributes:
-        settings: Of the run.
+        settings: The run's settings.
         plugins: Where components come from.
         progress: Where to report.
-        services: Of the whole pool.
+        services: The services of the whole pool.
         means: Each candidate's mean training outcomes, ``[M, 3]``.
     """
 
@@ -114,11 +116,11 @@ class _Stage:
     means: Floats
 
     def estimator(self, rows: Dataset, pool: Pool) -> Estimator | None:
-        """Return an estimator that was trained on some rows, and knows outcomes of a pool where the rows have any."""
-        choice, lent = self.settings.estimator, attrs.evolve(self.services, pool=pool)
+        """Return an estimator that is trained on some rows, with the outcomes of a pool if the rows have any; None without one."""
+        choice, services = self.settings.estimator, attrs.evolve(self.services, pool=pool)
         if choice is None:
             return None
-        estimator: Estimator = self.plugins.make("estimator", choice.name, lent, choice.options, self.settings.preset)
+        estimator: Estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
         estimator.train(Training(dataset=rows, progress=self.progress))
         return estimator
 

@@ -1,4 +1,4 @@
-"""A run's routers, as they were trained, on its test rows as they are, or disturbed."""
+"""The job: a run's trained routers on its test rows, with or without noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aamc_environments.noise import blur
 from numpy.typing import NDArray
 
 from aamc_bench.robustness.text_noise import disturb
-from aamc_bench.robustness.trained import Trained
+from aamc_bench.robustness.trained_run import TrainedRun
 from aamc_bench.samples import Sample
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation.comparison import Comparison
@@ -23,21 +23,21 @@ SAMPLE = "sample.npz"
 
 
 def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], kind: str, level: float, episodes: int) -> None:
-    """Measure a run's routers under one kind and level of noise, and keep the sample in the job's folder.
+    """Measure a run's routers under one kind and level of noise, and save the sample in the job's folder.
 
-    An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Whatever the noise,
-    episodes have the same queries and the same luck, so that differences are paired.
+    An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Episodes have the same queries and
+    random events under every noise, so that differences are paired.
 
     Args:
-        folder: The job's.
+        folder: The job's folder.
         progress: Where to report.
-        run: The run's folder, below the jobs' if it is no whole path.
-        routers: Which of its routers.
+        run: The run's folder; a relative path is below the jobs' folder.
+        routers: The routers to measure.
         kind: ``"none"``, ``"estimates"``, or a kind of text noise.
         level: The standard deviation of the error of estimates, or the share of a text noise.
-        episodes: How many.
+        episodes: The number of episodes.
     """
-    trained = Trained.open(folder.parent / run, routers)
+    trained = TrainedRun.open(folder.parent / run, routers)
     settings, world = trained.run.settings, trained.world
     how, seed, test = settings.evaluation, settings.seed, world.splits["test"]
     rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
@@ -52,7 +52,7 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
 
 
 def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
-    """Return the rows of the episodes, one after the other; none stands twice in one episode."""
+    """Return the rows of the episodes, one after the other; an episode has each row at most once."""
     known = np.flatnonzero(test.complete)
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.choice(known, size=min(steps, len(known)), replace=False) for _ in range(episodes)])
@@ -63,7 +63,7 @@ def _disturbed(query: Query, kind: str, level: float, seed: int) -> Query:
 
 
 def _by_question(comparison: Comparison, rows: NDArray[np.intp]) -> Comparison:
-    """Let a table's rows of one question be one unit of resampling; streams are units already."""
+    """Make each question of a table a unit of resampling; streams are units already."""
     if not comparison.is_table:
         return comparison
     return attrs.evolve(comparison, stream=np.unique(rows, return_inverse=True)[1].ravel())

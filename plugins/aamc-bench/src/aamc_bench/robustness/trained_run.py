@@ -1,4 +1,4 @@
-"""A run's parts, ready to be measured on other rows, or on its own in other ways."""
+"""A trained run, ready to be measured on other rows or under other settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from aamc_bench.tolerant import without_left_out
+from aamc_bench.failed_routers import without_left_out
 from aamc_sdk.batch import RoutingRequest
 from aamc_sdk.evaluation.comparison import Comparison
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -21,8 +21,8 @@ from aamc_sdk.world import World, make_world
 
 
 @attrs.frozen(eq=False)
-class Trained:
-    """A run's estimator and routers as they were trained, and a world to measure them in."""
+class TrainedRun:
+    """A run's trained estimator and routers, with the world to measure them in."""
 
     run: Run
     world: World
@@ -30,24 +30,24 @@ class Trained:
     routers: Mapping[str, Router]
 
     @classmethod
-    def open(cls, folder: Path, routers: Sequence[str]) -> Trained:
-        """Load some of a run's routers, less those that its training left out, with the run's own world.
+    def open(cls, folder: Path, routers: Sequence[str]) -> TrainedRun:
+        """Load some of a run's routers, without those that its training left out.
 
         Raises:
-            CheckpointError: The run is incomplete, or does not hold one of them.
+            CheckpointError: The run is incomplete, or does not hold one of the routers.
         """
         run, plugins = Run.open(folder), get_plugin_manager()
-        lent = run.services(plugins)
+        services = run.services(plugins)
         world, held = make_world(run.settings, plugins), without_left_out(routers, run.folder)
-        return cls(run, world, run.estimator(plugins, lent), {name: run.router(plugins, lent, name) for name in held})
+        return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
-        """Return the test rows as a router sees them, perhaps with other texts."""
+        """Return the test rows as a router sees them, or the same with other texts."""
         queries = self.world.splits["test"].queries if queries is None else queries
         estimates, quality = describe(self.estimator, queries, self.run.pool)
         preference, typical = self.run.settings.preference.array, self.run.candidate_means
         return build_request(queries, self.run.pool, preference, estimates=estimates, quality=quality, typical=typical)
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
-        """Let the routers decide the test rows; ``settings`` are the run's unless others say how to compare."""
+        """Compare the routers on the test rows, with the run's settings or others."""
         return play(self.world, "test", self.routers, request, self.run.candidate_means, settings or self.run.settings, progress)

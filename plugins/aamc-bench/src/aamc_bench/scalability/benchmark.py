@@ -1,49 +1,52 @@
-"""Decision time and quality against the number of candidates.
+"""Decision time and utility against the number of candidates.
 
-Routers are trained in pools of several sizes, several at a time; then what was trained is timed, one size after the other.
+Routers are trained in pools of several sizes, several at a time; then their decisions are timed, one size after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aamc_report.formats import fixed, shortest, significant
+from aamc_report.style import looks_of
+from aamc_report.tables import Column, Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from aamc_bench.figures import draw_lines, looks_of, panels
+from aamc_bench.benchmark import Benchmark, Stage, distinct
+from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import Job
-from aamc_bench.scalability.scaling import CEILING, FLOOR
-from aamc_bench.scalability.timing import BATCH
-from aamc_bench.tables import Column, Table
+from aamc_bench.scalability.decision_time import BATCH
+from aamc_bench.scalability.training import CEILING, FLOOR
 from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli.options import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("ppo", "greedy", "supervised", "knn", "ridge", "best-single")
-"""What is measured by default, as far as it is installed; the yardsticks are always there."""
+"""The default routers, as far as they are installed; the yardsticks are always measured."""
 MODEL_COUNTS = (3, 5, 10, 20)
 N_QUERIES = 1000
 QUALITY = (
-    Column("utility", "utility", fixed(3)),
-    Column("share", "share, %", fixed(1, factor=100)),
+    Column("utility", key="utility", write=fixed(3)),
+    Column("share, %", key="share", write=fixed(1, factor=100)),
 )
 TIME = (
-    Column("single_ms", "one at a time, ms", significant(3)),
-    Column("single_p95_ms", "p95, ms", significant(3)),
-    Column("single_ratio", "ratio", fixed(2)),
-    Column("batch_ms", "in batches, ms", significant(3)),
-    Column("batch_ratio", "ratio", fixed(2)),
+    Column("one at a time, ms", key="single_ms", write=significant(3)),
+    Column("p95, ms", key="single_p95_ms", write=significant(3)),
+    Column("ratio", key="single_ratio", write=fixed(2)),
+    Column("in batches, ms", key="batch_ms", write=significant(3)),
+    Column("ratio", key="batch_ratio", write=fixed(2)),
 )
 QUALITY_NOTE = (
-    "utility: mean reward at the preference. share: where it lies between random's (0%) and oracle's (100%) in the same pool; under load the "
-    "oracle looks no further than the present query, and can be passed. Intervals: 95%, bootstrap over streams."
+    "utility: mean reward at the preference. share: its position between random's (0%) and oracle's (100%) in the same pool; under load the "
+    "oracle considers only the present query, and can be exceeded. Intervals: 95%, bootstrap over streams."
 )
 TIME_NOTE = (
     f"Wall-clock medians of a decision on this machine, from a query's estimates to the candidate drawn; batches of {BATCH}. "
-    "Intervals: 95%, between order statistics. ratio: to the smallest pool's."
+    "Intervals: 95%, between order statistics. ratio: to the smallest pool's time."
 )
 PANELS = (
     ("single_ms", "Decision time, one at a time, ms", True),
@@ -51,81 +54,80 @@ PANELS = (
     ("utility", "Mean utility at the preference", False),
     ("share", "Share of utility, from random's to oracle's", False),
 )
-"""Each panel's figure, its title, and whether it counts logarithmically upwards."""
+"""Each panel's metric, its title, and whether its y axis is logarithmic."""
 
 
-def options_of(
-    model_counts: Sequence[int] | None = None,
-    n_queries: int | None = None,
-    routers: str | None = None,
-    assignments: Sequence[str] = (),
-    **given: Any,
-) -> dict[str, Any]:
-    """Return all that the result follows from, by the command line's options; what is not given has its default."""
-    named = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
-    measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
-    settings = settings_of(measured, assignments, **given)
-    return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}
+class ScalabilityBenchmark(Benchmark):
+    """``aamc bench scalability``."""
 
+    command = "bench scalability"
 
-def checked_options(**given: Any) -> dict[str, Any]:
-    """Return :func:`options_of`, of which a run can begin in the pool that is to grow."""
-    options = options_of(**given)
-    try_to_begin(options["settings"])
-    return options
+    def options(
+        self,
+        model_counts: Sequence[int] | None = None,
+        n_queries: int | None = None,
+        routers: str | None = None,
+        assignments: Sequence[str] = (),
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Return the pools' sizes, the number of timed decisions, and the settings of all runs."""
+        named = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
+        measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
+        settings = settings_of(measured, assignments, **given)
+        return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}
 
+    def checked_options(self, **given: Any) -> dict[str, Any]:
+        """Return the options after a check that a run can begin in the pool that is to grow."""
+        options = self.options(**given)
+        try_to_begin(options["settings"])
+        return options
 
-def training_jobs(options: Mapping[str, Any]) -> list[Job]:
-    """Return a job for each size, the largest first: it takes longest."""
-    sizes = sorted(options["model_counts"], reverse=True)
-    return [Job(_trained(size), "aamc_bench.scalability.scaling:train", {"settings": options["settings"], "size": size}) for size in sizes]
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield the training in each size, the largest first because it takes longest, then the timing, one size at a time."""
+        function, sizes = "aamc_bench.scalability.training:train", options["model_counts"]
+        yield Stage([Job(f"train-{size}", function, {"settings": options["settings"], "size": size}) for size in sorted(sizes, reverse=True)])
+        trained = {size: f"train-{size}" for size in sizes if f"train-{size}" in results}
+        function, n_queries = "aamc_bench.scalability.decision_time:measure", options["n_queries"]
+        jobs = [Job(f"time-{size}", function, {"trained": key, "n_queries": n_queries}) for size, key in trained.items()]
+        yield Stage(jobs, one_at_a_time=True)
 
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return ``batch`` and a record for each size and router."""
+        trained, timed = ([row for key, rows in results.items() if key.startswith(kind) for row in rows] for kind in ("train-", "time-"))
+        times = {(row["router"], row["candidates"]): row for row in timed}
+        smallest = min((candidates for _, candidates in times), default=0)
+        records = []
+        for row in sorted(trained, key=lambda row: row["candidates"]):  # a stable sort keeps the routers' order
+            own, base = (times.get((row["router"], candidates), {}) for candidates in (row["candidates"], smallest))
+            records.append({**row, **own, **_ratios(own, base)})
+        return {"batch": BATCH, "records": records}
 
-def timing_jobs(options: Mapping[str, Any], trained: Mapping[str, Any]) -> list[Job]:
-    """Return a job for each size whose training is done."""
-    sizes = [size for size in options["model_counts"] if _trained(size) in trained]
-    return [
-        Job(f"time-{size}", "aamc_bench.scalability.timing:clock", {"trained": _trained(size), "n_queries": options["n_queries"]}) for size in sizes
-    ]
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the table of utilities and that of times."""
+        records = document["records"]
+        timed = [record for record in records if "single_ms" in record]
+        names = ("candidates", "router")
+        return {
+            "quality": Table.of_records("Utility by the number of candidates", names, QUALITY, records, QUALITY_NOTE),
+            "time": Table.of_records("Decision time by the number of candidates", names, TIME, timed, TIME_NOTE),
+        }
 
-
-def _trained(size: int) -> str:
-    return f"train-{size}"
-
-
-def document_of(options: Mapping[str, Any], trained: Mapping[str, Any], timed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the experiment's JSON document from the jobs that are done: a record for each size and router."""
-    times = {(row["router"], row["candidates"]): row for rows in timed.values() for row in rows}
-    smallest = min((candidates for _, candidates in times), default=0)
-    records = []
-    for row in sorted((row for rows in trained.values() for row in rows), key=lambda row: row["candidates"]):  # stable: routers keep their order
-        own, base = (times.get((row["router"], candidates), {}) for candidates in (row["candidates"], smallest))
-        records.append({**row, **own, **_ratios(own, base)})
-    return {"schema": 1, "command": "bench scalability", "options": options, "batch": BATCH, "records": records}
+    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
+        """Return the figure of times and utilities."""
+        return {"scalability": lambda: draw(document)}
 
 
 def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how many times as long as in the smallest pool a decision takes; nothing where either was not timed."""
+    """Return the ratios of a decision's times to those in the smallest pool; empty if either was not timed."""
     if not own or not base:
         return {}
     return {f"{kind}_ratio": {"value": own[f"{kind}_ms"]["value"] / base[f"{kind}_ms"]["value"]} for kind in ("single", "batch")}
 
 
-def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
-    """Return the table of utilities and that of times."""
-    records = document["records"]
-    timed = [record for record in records if "single_ms" in record]
-    names = ("candidates", "router")
-    return {
-        "quality": Table(title="Utility by the number of candidates", names=names, columns=QUALITY, records=records, note=QUALITY_NOTE),
-        "time": Table(title="Decision time by the number of candidates", names=names, columns=TIME, records=timed, note=TIME_NOTE),
-    }
-
-
 def draw(document: Mapping[str, Any]) -> Figure:
-    """Draw times and utilities against the number of candidates, a line a router."""
+    """Draw times and utilities against the number of candidates, a line for each router."""
     records = document["records"]
-    names = list(dict.fromkeys(record["router"] for record in records))
+    names = distinct(records, "router")
     counts = sorted({record["candidates"] for record in records})
     looks = looks_of(names)
     page, axes = panels(2, 2, height=2.9)
@@ -139,7 +141,7 @@ def draw(document: Mapping[str, Any]) -> Figure:
 
 
 def _scale(axes: Axes, counts: Sequence[int], logarithmic: bool) -> None:
-    """Count candidates logarithmically, with a tick at each size that was measured."""
+    """Make the axis of candidates logarithmic, with a tick at each measured size."""
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -1,7 +1,7 @@
-"""The second job of ``aamc bench scalability``: time the decisions of what was trained.
+"""The second job of ``aamc bench scalability``: time the decisions of trained routers.
 
-A decision is timed from a query's estimates to the candidate drawn: the expected quality of each candidate, the request,
-the router's scores, the draw. The estimates themselves follow from the text alone, whatever the pool's size, and are not timed.
+A decision is timed from a query's estimates to the drawn candidate: the expected quality of each candidate, the request, the
+router's scores, the draw. Estimates follow from the text alone, independently of the pool's size, and are not timed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bench.scalability.scaling import RUN
-from aamc_bench.tolerant import without_left_out
+from aamc_bench.failed_routers import without_left_out
+from aamc_bench.scalability.training import RUN
 from aamc_sdk.batch import Estimates, Floats
 from aamc_sdk.draw import draw
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -28,22 +28,22 @@ from aamc_sdk.world import make_world
 BATCH = 250
 """Decisions of a batch."""
 ROUNDS = 5
-"""How often the queries are decided in batches: there are few batches."""
+"""Repetitions in batches, of which there are few."""
 WARM_UP = 20
-"""Decisions that are made before the clock runs."""
+"""Decisions before the timing begins."""
 
 
 @attrs.frozen(kw_only=True)
 class Decider:
-    """All that a decision is made of.
+    """The parts of a decision.
 
     Attributes:
-        estimator: Expects each candidate's quality.
-        router: Scores them.
+        estimator: Estimates each candidate's quality.
+        router: Scores the candidates.
         pool: The candidates.
         preference: The weights, ``[3]``.
         typical: The candidates' mean training quality, cost and latency, ``[M, 3]``.
-        seed: Draws follow from it.
+        seed: The seed of the draws.
     """
 
     estimator: Estimator | None
@@ -54,32 +54,32 @@ class Decider:
     seed: int
 
     def decide(self, queries: Sequence[Query], estimates: Estimates) -> None:
-        """Decide B queries of which the estimates are known."""
+        """Decide B queries with known estimates."""
         quality = None if self.estimator is None else self.estimator.quality(estimates, self.pool)
         request = build_request(queries, self.pool, self.preference, estimates=estimates, quality=quality, typical=self.typical)
         draw(self.router.score(request), request, self.router.samples, self.seed, [str(row) for row in range(len(queries))])
 
 
-def clock(folder: Path, progress: Progress, trained: str, n_queries: int) -> list[dict[str, Any]]:
-    """Time the decisions of each router of a training job that could be served.
+def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> list[dict[str, Any]]:
+    """Time the decisions of each router of a training job, except routers that cannot be served.
 
     Args:
-        folder: Unused; the timings are all there is to keep.
+        folder: Unused: the job keeps no files.
         progress: Where to report.
         trained: The key of the training job, whose folder is beside this one's.
-        n_queries: Decisions that are timed one at a time.
+        n_queries: The number of decisions timed one at a time.
 
     Returns:
         For each router its name, the size, and the milliseconds of a decision: ``single_ms`` (median), ``single_p95_ms``
         and ``batch_ms`` (median over batches).
     """
     run, plugins = Run.open(folder.parent / trained / RUN), get_plugin_manager()
-    lent, means = run.services(plugins), run.candidate_means
-    estimator, world = run.estimator(plugins, lent), make_world(run.settings, plugins)
+    services, means = run.services(plugins), run.candidate_means
+    estimator, world = run.estimator(plugins, services), make_world(run.settings, plugins)
     queries = world.splits["test"].queries
     queries = [queries[n % len(queries)] for n in range(n_queries)]
     estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
-    routers = {name: run.router(plugins, lent, name) for name in without_left_out(run.router_names, folder.parent / trained)}
+    routers = {name: run.router(plugins, services, name) for name in without_left_out(run.router_names, folder.parent / trained)}
     served = {name: router for name, router in routers.items() if not router.privileged}
     progress.start("Timing", len(served))
     rows = []
@@ -93,15 +93,15 @@ def clock(folder: Path, progress: Progress, trained: str, n_queries: int) -> lis
 
 
 def timings(decide: Callable[[Sequence[Query], Estimates], None], queries: Sequence[Query], estimates: Estimates) -> dict[str, Any]:
-    """Return how long a decision takes, in wall-clock milliseconds: one at a time, and in batches."""
+    """Return the wall-clock milliseconds of a decision, one at a time and in batches."""
     singly = [slice(row, row + 1) for row in range(len(queries))]
     batches = [slice(row, min(row + BATCH, len(queries))) for row in range(0, len(queries), BATCH)] * ROUNDS
 
     def timed(rows: slice) -> float:
-        asked, known = queries[rows], estimates.take(rows)
+        batch_queries, batch_estimates = queries[rows], estimates.take(rows)
         start = time.perf_counter()
-        decide(asked, known)
-        return 1000 * (time.perf_counter() - start) / len(asked)
+        decide(batch_queries, batch_estimates)
+        return 1000 * (time.perf_counter() - start) / len(batch_queries)
 
     for rows in singly[:WARM_UP]:
         timed(rows)

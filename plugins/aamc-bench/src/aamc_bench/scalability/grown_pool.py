@@ -1,9 +1,9 @@
 """Pools of any size for the simulator: candidates of a given pool, then seeded variations of them.
 
-A variation costs and takes about as much as the candidate that it is made from; a dearer one tends to do better. No
-variation leaves the range of the given pool's prices and latencies. The dearest and the cheapest candidate belong to every
-grown pool. Where these are the slowest and the quickest too, as in the default pool, the reward's scales and the load, which
-follow from the extremes, are the same at every size, and utilities can be compared.
+A variation has about the price and latency of its model; a more expensive variation tends to be better. No variation leaves the
+range of the given pool's prices and latencies. Every grown pool has the most expensive and the cheapest candidate. If these are
+also the slowest and the fastest, as in the default pool, the reward's scales and the load, which follow from the extremes, are the
+same at every size, and utilities can be compared.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices
 
 PRICE_SPREAD, SPEED_SPREAD = 0.4, 0.3
-"""Standard deviations of the logarithms of a variation's price and latency, beside those of its model."""
+"""Standard deviations of the logarithms of a variation's price and latency, relative to its model."""
 ODDS_PER_PRICE = 0.75
-"""What a variation gains in log-odds of success where it costs e times as much."""
+"""Gain in log-odds of success of a variation that costs e times as much as its model."""
 ODDS_SPREAD, CATEGORY_SPREAD = 0.3, 0.2
-"""Standard deviations of what it gains besides: in all categories alike, and in each."""
+"""Standard deviations of further gains: one for all categories, and one for each."""
 
 
 @attrs.frozen(eq=False)
 class Bounds:
-    """The least and the greatest of a pool's prices (input, output) and latencies (network, service), ``[2, 4]``."""
+    """The minimum and maximum of a pool's prices (input, output) and latencies (network, service), ``[2, 4]``."""
 
     values: Floats
 
@@ -41,16 +41,16 @@ class Bounds:
 
 
 def grow(pool: Pool, world: World, size: int, seed: int) -> tuple[Pool, World]:
-    """Return a pool of some size and the world that knows its candidates' skills; a greater pool holds every lesser one.
+    """Return a pool of some size and the world with its candidates' skills; a larger pool contains every smaller one.
 
     Args:
-        pool: Candidates with prices and latencies that the world knows. Those of a lesser pool are spread over its prices.
-        world: Their skills.
-        size: Candidates wanted, at least 2.
-        seed: The variations follow from it.
+        pool: Candidates with prices, latencies and skills in the world. A smaller pool's candidates are spread over its prices.
+        world: The skills.
+        size: The number of candidates, at least 2.
+        seed: The seed of the variations.
 
     Raises:
-        PoolError: The size is too small, or a candidate has no prices, no latency, or no skill.
+        PoolError: The size is too small, or a candidate lacks prices, latency or skill.
     """
     if size < 2:
         raise PoolError(f"a pool to choose from needs at least 2 candidates, not {size}")
@@ -74,7 +74,7 @@ def _known(candidate: object, world: World) -> ModelSpec:
 
 
 def _spread_first(specs: Sequence[ModelSpec]) -> list[int]:
-    """Order candidates so that the first few are spread over the prices: the dearest, then always the one farthest from those before."""
+    """Order candidates so that the first are spread over the prices: the most expensive, then always the one farthest from those before."""
     price = np.log([spec.prices.output for spec in specs if spec.prices is not None])
     order = [int(price.argmax())]
     while len(order) < len(specs):
@@ -85,11 +85,11 @@ def _spread_first(specs: Sequence[ModelSpec]) -> list[int]:
 
 
 def _variation(model: ModelSpec, name: str, level: float, bounds: Bounds, rng: np.random.Generator) -> ModelSpec:
-    """Return a candidate like another; ``level`` says how much dearer it is, in standard deviations."""
-    dearer, slower = np.exp(PRICE_SPREAD * level), np.exp(SPEED_SPREAD * rng.normal())
-    figures = np.clip(_figures(model) * (dearer, dearer, slower, slower), *bounds.values)
+    """Return a variation of a candidate; ``level`` is the deviation of its log price, in standard deviations."""
+    price_factor, latency_factor = np.exp(PRICE_SPREAD * level), np.exp(SPEED_SPREAD * rng.normal())
+    figures = np.clip(_figures(model) * (price_factor, price_factor, latency_factor, latency_factor), *bounds.values)
     read, paid, network, service = figures.tolist()
-    assert model.prices is not None  # Bounds needed them
+    assert model.prices is not None  # _known has checked them
     assert model.latency is not None
     shares = paid / model.prices.output, service / model.latency.service_ms
     words = f"{model.description} A variation of {model.name} at {shares[0]:.0%} of its price and {shares[1]:.0%} of its latency."

@@ -1,4 +1,4 @@
-"""The first job of ``aamc bench scalability``: train routers in a pool of some size, and place their utility there."""
+"""The first job of ``aamc bench scalability``: train routers in a pool of some size and measure their utility there."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 from aamc_environments.world import read_world
 
+from aamc_bench.failed_routers import train_each
 from aamc_bench.samples import figure
-from aamc_bench.scalability.growing import grow
-from aamc_bench.tolerant import train_each
+from aamc_bench.scalability.grown_pool import grow
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import unstructure
 from aamc_sdk.evaluation.bootstrap import Resampling
@@ -28,22 +28,22 @@ from aamc_sdk.pools import find_pool, pool_to
 from aamc_sdk.settings import read_settings
 
 FLOOR, CEILING = "random", "oracle"
-"""The routers between which a router's utility is placed."""
+"""The routers whose utilities are 0% and 100% of a router's share."""
 RUN = "run"
-"""The folder of the trained run, in that of its job."""
+"""The folder of the trained run, below that of its job."""
 
 
 def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
     """Train routers in a pool of some size and compare them there at the headline's preference.
 
     Args:
-        folder: Where the pool, its world and the run go.
+        folder: The folder for the pool, its world and the run.
         progress: Where to report.
-        settings: An experiment's; its pool is what the pool grows from.
-        size: Candidates.
+        settings: The benchmark's settings; the pool grows from theirs.
+        size: The number of candidates.
 
     Returns:
-        For each router its name, the size, and the figures of :func:`utilities`.
+        For each router its name, the size, and its :func:`utilities`.
     """
     experiment = _experiment(folder, progress, settings, size)
     with locked(experiment.run.folder):
@@ -60,8 +60,8 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
 
 
 def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], size: int) -> Experiment:
-    """Return the experiment in a grown pool, new or begun before."""
-    plugins, folder = get_plugin_manager(), folder.resolve()  # the run is gone on with, and timed, from other folders too
+    """Return the experiment in a grown pool, new or resumed."""
+    plugins, folder = get_plugin_manager(), folder.resolve()  # the run is also resumed and timed from other working folders
     if (folder / RUN / "run.yaml").exists():
         return Experiment.resume(folder / RUN, plugins, progress)
     given = read_settings(settings)
@@ -75,27 +75,27 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
 
 
 def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) -> dict[str, dict[str, Any]]:
-    """Return each router's mean utility at the headline's preference, and where it lies between random and oracle.
+    """Return each router's mean utility at the headline's preference, and its share of the way from random to oracle.
 
     Args:
         comparison: With ``random`` and ``oracle`` among its routers.
-        reward: What utility is measured by.
+        reward: The reward that is the utility.
         resampling: The resamples behind the intervals.
 
     Returns:
-        By router ``utility`` and ``share``, (utility - random's) / (oracle's - random's); null where these two are equal.
+        By router ``utility`` and ``share``, (utility - random's) / (oracle's - random's); null if these two are equal.
     """
     names = comparison.routers.tolist()
     weights = comparison.preferences[HEADLINE][None]
     rewards = np.column_stack([reward.scalar(comparison.realised(r).take([HEADLINE]), weights)[0] for r in range(len(names))])
     found = {}
-    once, spread = Resampling.once(comparison.stream).means(rewards), resampling.means(rewards)
+    once, resampled = Resampling.once(comparison.stream).means(rewards), resampling.means(rewards)
     for r, name in enumerate(names):
-        shares = [_between(means[:, r], means[:, names.index(FLOOR)], means[:, names.index(CEILING)]) for means in (once, spread)]
-        found[name] = {"utility": figure(np.append(once[:, r], spread[:, r])), "share": figure(np.concatenate(shares))}
+        shares = [_share(means[:, r], means[:, names.index(FLOOR)], means[:, names.index(CEILING)]) for means in (once, resampled)]
+        found[name] = {"utility": figure(np.append(once[:, r], resampled[:, r])), "share": figure(np.concatenate(shares))}
     return found
 
 
-def _between(values: Floats, low: Floats, high: Floats) -> Floats:
+def _share(values: Floats, low: Floats, high: Floats) -> Floats:
     gap = high - low
     return np.asarray(np.divide(values - low, gap, out=np.full(len(gap), np.nan), where=gap > 0))

@@ -1,6 +1,6 @@
-"""The job of ``aamc bench unseen-models``: train knowing little or nothing of some candidates, and measure with all of them.
+"""The job: train with few or no outcomes of some candidates, and measure with all candidates.
 
-Everything happens on tables. Simulated data becomes one first: each query with one sampled outcome a candidate.
+All data are tables. Simulated data becomes one first: each query with one sampled outcome for each candidate.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_bench.failed_routers import train_each
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.tolerant import train_each
-from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
+from aamc_bench.unseen_models.newcomers import choose_newcomers, completed, with_few_outcomes
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.evaluation import Comparison
@@ -24,39 +24,39 @@ from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
 from aamc_sdk.measure import describe, play
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.requests import build_request
-from aamc_sdk.services import services
+from aamc_sdk.services import services as make_services
 from aamc_sdk.settings import Choice, Settings, read_settings
 from aamc_sdk.splits import fit_to_pool
 from aamc_sdk.types import Pool
 from aamc_sdk.world import World, make_world
 
 WITHOUT, DESCRIBED, FULL = "without", "description", "all"
-"""What is known of the newcomers: they are not to be had; their specification; everything. Between the last two stand numbers of outcomes."""
+"""The levels of knowledge of newcomers: they cannot be chosen; their specification; all outcomes. Numbers of outcomes lie between the last two."""
 HELD_OUT = "held out"
-"""Why a newcomer is masked where it is not to be had."""
+"""The reason of the mask of newcomers that cannot be chosen."""
 
 
 def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newcomers: int, level: str) -> list[dict[str, Any]]:
-    """Train at one level of knowledge, measure on the test rows, and keep a sample for each level that the training serves.
+    """Train at one level of knowledge, measure on the test rows, and save a sample for each level with this training.
 
     Args:
-        folder: Where the samples go, ``LEVEL.npz``.
+        folder: The folder for the samples, ``LEVEL.npz``.
         progress: Where to report.
-        settings: An experiment's, its seed included.
-        newcomers: How many candidates are new; which ones follows from the seed.
+        settings: The run's settings.
+        newcomers: The number of newcomers, which the seed chooses.
         level: ``"description"`` (which also measures ``"without"``), a number of outcomes, or ``"all"``.
 
     Returns:
-        For each level its name, the newcomers' names, and the number of test rows that were measured.
+        For each level its name, the newcomers' names, and the number of measured test rows.
     """
     given, plugins = read_settings(settings), get_plugin_manager()
     full = make_world(given, plugins)
     names = choose_newcomers(full.services.pool, newcomers, given.seed)
-    stage = Stage(given, plugins, progress, full, names, folder)
-    estimator, routers = stage.train(level)
+    experiment = NewcomerExperiment(given, plugins, progress, full, names, folder)
+    estimator, routers = experiment.train(level)
     found = []
     for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
-        comparison = stage.compare(estimator, routers, level, available=measured != WITHOUT)
+        comparison = experiment.compare(estimator, routers, level, available=measured != WITHOUT)
         sample = sample_of(comparison, full, given, names, available=measured != WITHOUT)
         sample.save(folder / f"{measured}.npz")
         found.append({"level": measured, "newcomers": names, "queries": len(comparison.queries)})
@@ -64,16 +64,16 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
 
 
 @attrs.frozen(eq=False)
-class Stage:
-    """Where everything of one choice of newcomers takes place.
+class NewcomerExperiment:
+    """Training and comparison with one choice of newcomers.
 
     Attributes:
-        settings: The experiment's.
+        settings: The run's settings.
         plugins: Where components come from.
         progress: Where to report.
-        full: The data with all outcomes. Its reward serves all levels, so that their utilities are in one unit.
-        newcomers: Names.
-        folder: The job's.
+        full: The data with all outcomes; its reward measures all levels, so that their utilities are in one unit.
+        newcomers: The newcomers' names.
+        folder: The job's folder.
     """
 
     settings: Settings
@@ -84,7 +84,7 @@ class Stage:
     folder: Path
 
     def known(self, level: str) -> dict[str, Dataset]:
-        """Return the training and validation rows as a level knows them; one that knows no newcomer has no column of it."""
+        """Return the training and validation rows of a level; without outcomes of newcomers they have no column of them."""
         pool, splits = self.full.services.pool, {name: self.full.splits[name] for name in ("train", "validation")}
         if level == FULL:
             return splits
@@ -95,15 +95,15 @@ class Stage:
         return {name: with_few_outcomes(split, self.newcomers, counts[name], self.settings.seed) for name, split in splits.items()}
 
     def train(self, level: str) -> tuple[Estimator | None, dict[str, Router]]:
-        """Train estimator, where there is one, and routers on what a level knows; a router that fails is left out."""
+        """Train the estimator, if there is one, and the routers on a level's rows; a router that fails is left out."""
         rows = self.known(level)
-        lent = self._services(rows["train"].pool or self.full.services.pool)
+        services = self._services(rows["train"].pool or self.full.services.pool)
         estimator: Estimator | None = None
         if (choice := self.settings.estimator) is not None:
-            estimator = self.plugins.make("estimator", choice.name, lent, choice.options, self.settings.preset)
+            estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
             estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
-        requests = self._requests(estimator, rows, lent.pool)
-        env = self.plugins.make("environment", "replay", lent, {}, self.settings.preset)
+        requests = self._requests(estimator, rows, services.pool)
+        env = self.plugins.make("environment", "replay", services, {}, self.settings.preset)
         env.prepare({name: completed(split, requests[name]) for name, split in rows.items()})
         training = Training(
             dataset=rows["train"],
@@ -114,15 +114,15 @@ class Stage:
             progress=self.progress,
         )
         choices = self.settings.routers or {}
-        return estimator, train_each(choices, lambda name: self._router(choices[name], lent, training), self.folder, self.progress)
+        return estimator, train_each(choices, lambda name: self._router(choices[name], services, training), self.folder, self.progress)
 
-    def _router(self, choice: Choice, lent: Services, training: Training) -> Router:
-        router: Router = self.plugins.make("router", choice.name, lent, choice.options, self.settings.preset)
+    def _router(self, choice: Choice, services: Services, training: Training) -> Router:
+        router: Router = self.plugins.make("router", choice.name, services, choice.options, self.settings.preset)
         router.train(training)
         return router
 
     def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
-        """Let routers decide the test rows among all candidates, or, where newcomers are not available, among the others."""
+        """Compare routers on the test rows with all candidates, or without newcomers if these are not available."""
         pool, test = self.full.services.pool, self.full.splits["test"]
         estimates, quality = describe(estimator, test.queries, pool)
         typical = self._typical(self.known(level)["train"])
@@ -136,10 +136,10 @@ class Stage:
         return play(table, "test", routers, request, means, self.settings, self.progress)
 
     def _services(self, pool: Pool) -> Services:
-        return services(pool, self.full.services.reward, self.plugins, self.settings)
+        return make_services(pool, self.full.services.reward, self.plugins, self.settings)
 
     def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
-        """Return the rows as a router sees them; training rows with the quality that was expected out of fold."""
+        """Return the rows as a router sees them; training rows have out-of-fold expected quality."""
         assert rows["train"].outcomes is not None
         found = {}
         for name, split in rows.items():
@@ -151,7 +151,7 @@ class Stage:
         return found
 
     def _typical(self, train: Dataset) -> Floats:
-        """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN for one without."""
+        """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN without rows."""
         assert train.outcomes is not None
         pool, own = self.full.services.pool, train.pool or self.full.services.pool
         means = np.full((len(pool), 3), np.nan)
@@ -160,10 +160,10 @@ class Stage:
 
 
 def sample_of(comparison: Comparison, world: World, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
-    """Return a comparison's sample, of the candidates that were available, with three figures more, all of the newcomers.
+    """Return the sample of a comparison of the available candidates, with three further metrics of the newcomers.
 
-    ``new_brier`` and ``new_mae`` are the mean squared and the mean absolute error of the quality expected of them, ``new_share``
-    is how often they are chosen at the headline's preference.
+    ``new_brier`` and ``new_mae`` are the mean squared and mean absolute errors of their expected quality, ``new_share`` is the share
+    of queries for which they are chosen at the headline's preference.
     """
     seed = resampling_seed(comparison, settings)
     sample = Sample.of(comparison if available else of_others(comparison, newcomers), world.services.reward, settings.evaluation, seed)
@@ -177,7 +177,7 @@ def sample_of(comparison: Comparison, world: World, settings: Settings, newcomer
 
 
 def of_others(comparison: Comparison, newcomers: Sequence[str]) -> Comparison:
-    """Return a table's comparison without the newcomers' columns, which nobody chose: the cheapest of them begins no frontier."""
+    """Return a table's comparison without the newcomers' columns, which no router chose, so that none of them begins the frontier."""
     kept = np.flatnonzero(~np.isin(comparison.candidates, newcomers))
     place = np.full(len(comparison.candidates), -1, dtype=comparison.chosen.dtype)
     place[kept] = np.arange(len(kept))

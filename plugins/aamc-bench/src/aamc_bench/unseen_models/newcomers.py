@@ -1,4 +1,4 @@
-"""Which candidates are new, and tables that know little of them."""
+"""The choice of newcomers, and tables with few of their outcomes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import Pool
 
-LEAST_KNOWN = 2
-"""Candidates that must remain when the newcomers are taken away, so that there is something to route between."""
+MINIMUM_OTHERS = 2
+"""The minimum number of other candidates, so that there is something to choose."""
 
 
 def choose_newcomers(pool: Pool, count: int, seed: int) -> list[str]:
-    """Return the names of the candidates that are new.
+    """Return the names of the newcomers.
 
     Raises:
-        DataError: Too few candidates would be left.
+        DataError: Too few other candidates would be left.
     """
-    if len(pool) < count + LEAST_KNOWN:
-        wanted = f"unseen-models takes {count} away and needs {LEAST_KNOWN} others"
-        raise DataError(f"{wanted}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
+    if len(pool) < count + MINIMUM_OTHERS:
+        needed = f"unseen-models takes {count} away and needs {MINIMUM_OTHERS} others"
+        raise DataError(f"{needed}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
     drawn = np.random.default_rng((seed, len(pool))).choice(len(pool), count, replace=False)
     return [pool.names[m] for m in sorted(drawn)]
 
 
 def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, seed: int) -> Dataset:
-    """Return a table in which so many outcomes of each newcomer are left, those of a lesser count among them.
+    """Return a table with ``count`` outcomes of each newcomer; a larger count includes those of a smaller one.
 
     Raises:
-        DataError: There are not so many.
+        DataError: A newcomer has fewer outcomes.
     """
     assert dataset.pool is not None
     assert dataset.outcomes is not None
@@ -50,7 +50,7 @@ def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, se
 
 
 def completed(dataset: Dataset, request: RoutingRequest) -> Dataset:
-    """Return a table whose missing cells hold what a request expects there, for routers that practise on whole rows."""
+    """Return a table whose missing cells have a request's expectations, for routers that are trained on complete rows."""
     assert dataset.outcomes is not None
     pairs = (
         (dataset.outcomes.known_quality, request.expected.known_quality),

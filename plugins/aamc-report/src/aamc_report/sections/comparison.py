@@ -46,6 +46,8 @@ FURTHER_COLUMNS = (
     Column("CPT(80%)", "strong calls", "Minimum share of strong calls that recovers four fifths of the gap.", "cpt80", percent),
 )
 """Further metrics; a metric that no router has is left out."""
+ALIGNED = ("mean_cost_usd", "efficiency", "sparsity")
+"""The metrics with as many decimals as the smallest value of their column needs."""
 PAIRED_COLUMNS = (
     Column("Difference", "", "Mean reward of the first minus that of the second.", "difference"),
     Column("p", "", "Probability that chance alone gives a difference this large, in either direction.", "p"),
@@ -87,7 +89,9 @@ def entries(results: Results) -> list[Entry]:
 
 def comparison_table(routers: Sequence[Entry], caption: str, columns: Sequence[Column] = COLUMNS, first: str = "Router") -> Table:
     """Return a row for each router, with a metric and its interval for each column."""
-    formats = [column.write or aligned(entry.results.value(entry.router, column.key) for entry in routers) for column in columns]
+    formats = [
+        aligned(entry.results.value(entry.router, column.key) for entry in routers) if column.key in ALIGNED else column.write for column in columns
+    ]
     rows = [Row([entry.name], [entry.cell(*written) for written in zip(columns, formats, strict=True)], entry.emphasised) for entry in routers]
     return Table(caption, [first], columns, rows)
 
@@ -116,7 +120,7 @@ def gate_tables(results: Results) -> list[Table]:
     rows = []
     for result in results.gate.results:
         passed = Cell(float(result.passed), lambda value: "yes" if value else "no")
-        gaps = [Cell(result.gaps[column.key][0], column.write or percent, result.gaps[column.key][1]) for column in GATE_COLUMNS[1:]]
+        gaps = [Cell(result.gaps[column.key][0], column.write, result.gaps[column.key][1]) for column in GATE_COLUMNS[1:]]
         rows.append(Row([result.router], [passed, *gaps], result.router == results.headline))
     caption = "The promotion gate: does a router do better than constant choices at the same cost? In small type: 95% intervals."
     return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
