@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from aamc_bandit.evidence import Place
 from aamc_bandit.thompson import Thompson
-from aamc_bench.speed.clock import least_call_us
+from speed.clock import minimum_call_us
 
 from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.dataset import Experience
@@ -94,12 +94,12 @@ def measure(users: int) -> dict[str, float]:
         router.learn(one)
         return router.score(request)
 
-    us = least_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
+    us = minimum_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
     for kind in ("tokens", "users", "strangers"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
-        us |= least_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
-    us |= least_call_us({"after": hear_and_score}, CALLS, REPEATS)
-    us |= least_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
+        us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
+    us |= minimum_call_us({"after": hear_and_score}, CALLS, REPEATS)
+    us |= minimum_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
     return {
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from aamc_bandit.linear import LinearThompson
-from aamc_bench.speed.clock import cpu_and_wall_s, least_call_us
+from speed.clock import cpu_and_wall_s, minimum_call_us
 
 from aamc_sdk.batch import Estimates, RoutingRequest
 from aamc_sdk.dataset import Experience
@@ -77,7 +77,7 @@ def measure() -> dict[str, float]:
         "numpy_update": update,
         "lesson": lambda: router.learn(one),
     }
-    us = least_call_us(works, CALLS, REPEATS)
+    us = minimum_call_us(works, CALLS, REPEATS)
     return {
         "numbers_of_context": width,
         **us,

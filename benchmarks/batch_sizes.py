@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aamc_bench.speed.reach import INSTANCES, ours
 from aamc_report.style import OTHERS, new_figure, styled, use_log_axis
+from speed.reach import INSTANCES, ours
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "64": {"minibatch": 64, "n_streams": 8, "n_steps": 2048},

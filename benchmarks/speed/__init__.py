@@ -1,1 +1,1 @@
-"""How fast everything is, beside other programs in the same run: ``aamc bench speed``."""
+"""The measurements of ``aamc bench speed``: the speed of all parts, beside other programs in the same run."""

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from aamc_bench.speed.clock import cpu_and_wall_s, least_cpu_s, peak_mib
-from aamc_bench.speed.figures import Figure, result
 from aamc_bench.training import installed
+
 from aamc_sdk import Dataset, Estimates, Outcomes, Pool, Preference, Query, Router, RoutingRequest, Services, Training, get_plugin_manager
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation import compare_table, metrics
@@ -22,6 +20,8 @@ from aamc_sdk.interfaces import Progress
 from aamc_sdk.requests import build_request
 from aamc_sdk.rewards import LinearReward
 from aamc_sdk.types import Latency, ModelSpec, Prices
+from speed.clock import cpu_and_wall_s, minimum_cpu_s, peak_mib
+from speed.measurement import Measurement, result
 
 TRAINING_ROWS, CANDIDATES, WIDTH, SUBJECTS = 2_000, 10, 64, 20
 RESAMPLES, PLAIN_RESAMPLES = 1_000, 20
@@ -29,7 +29,7 @@ ROUTERS = ("greedy", "llm-only", "slm-only", "best-single", "random", "knn", "ri
 
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
-    """Measure seconds and memory, on fewer rows where it is not in full."""
+    """Measure seconds and memory, on fewer rows unless ``full``."""
     rows = 10_000 if full else 2_000
     pool = Pool([ModelSpec(f"m{m}", prices=Prices(m + 1.0, m + 1.0), latency=Latency(service_ms=200.0 * (m + 1))) for m in range(CANDIDATES)])
     reward = LinearReward()
@@ -49,19 +49,19 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     held, comparison = peak_mib() - before, found["comparison"]
     values = comparison.realised(0).known_quality.T.copy()
     ours = partial(Resampling.bootstrap(comparison.stream, RESAMPLES, 0).means, values)
-    seconds = least_cpu_s({"ours": ours, "plain": partial(plain_means, values)}, 3)
+    seconds = minimum_cpu_s({"ours": ours, "plain": partial(plain_means, values)}, 3)
     what = f"{len(routers)} routers x {len(comparison.preferences)} preferences, {rows:,} rows x {CANDIDATES} candidates"
     beside: dict[str, Any] = {"beside": "a plain bootstrap, extrapolated", "other": seconds["plain"] * RESAMPLES / PLAIN_RESAMPLES}
     figures = [
-        Figure(what=what, unit="s of CPU", value=cpu, goal="under 30 with 10,000 rows"),
-        Figure(what=f"{RESAMPLES:,} resamples of one router's means", unit="s of CPU", value=seconds["ours"], **beside),
-        Figure(what="memory beyond routers and rows", unit="MiB", value=held),
+        Measurement(what=what, unit="s of CPU", value=cpu, goal="under 30 with 10,000 rows"),
+        Measurement(what=f"{RESAMPLES:,} resamples of one router's means", unit="s of CPU", value=seconds["ours"], **beside),
+        Measurement(what="memory beyond routers and rows", unit="MiB", value=held),
     ]
     return result(figures, "evaluation", wall_s=wall, resamples=RESAMPLES, routers=list(routers))
 
 
 def make_table(rows: int, pool: Pool, seed: int) -> tuple[RoutingRequest, Dataset]:
-    """Return questions of several subjects, which the candidates master to different degrees."""
+    """Return questions of several subjects, in which the candidates have different skills."""
     world, rng = np.random.default_rng(0), np.random.default_rng(seed)  # one world, several tables
     centres, skill = world.normal(size=(SUBJECTS, WIDTH)), world.normal(size=(SUBJECTS, CANDIDATES))
     subject = rng.integers(SUBJECTS, size=rows)
@@ -77,7 +77,7 @@ def make_table(rows: int, pool: Pool, seed: int) -> tuple[RoutingRequest, Datase
 
 
 def make_routers(pool: Pool, reward: LinearReward) -> dict[str, Router]:
-    """Return trained routers, those that are installed, and fit the reward."""
+    """Return the installed routers, trained, and fit the reward."""
     plugins = get_plugin_manager()
     request, dataset = make_table(TRAINING_ROWS, pool, seed=1)
     assert dataset.outcomes is not None

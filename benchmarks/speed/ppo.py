@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from aamc_environments.single import standalone
 
-from aamc_bench.speed.clock import cpu_and_wall_s, lacking, matmul_flops, peak_mib
-from aamc_bench.speed.decision import pool_of
-from aamc_bench.speed.figures import Figure, result
 from aamc_sdk.interfaces import Progress, Training
+from speed.clock import cpu_and_wall_s, matmul_flops, missing, peak_mib
+from speed.decision import pool_of
+from speed.measurement import Measurement, result
 
 if TYPE_CHECKING:
     from aamc_environments.queue import QueueEnvironment
     from aamc_ppo.router import PPOConfig, PPORouter
 
 SIZES = {6: 1.0, 20: 1.2, 100: 1.6}
-"""Candidates, and what the time may be as a multiple of that for six."""
+"""Numbers of candidates, with the goals for the time as a multiple of that for six."""
 MILLION = 1_000_000
 MEASURED = 16 * 16_384
-"""Steps from which the time of a million is extrapolated where it is not measured in full."""
+"""Steps from which the time of a million is extrapolated unless ``full``."""
 
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the seconds of a million steps, 6 to 100 candidates in turns, and compare with the floor."""
-    if (why := lacking("torch", "aamc_ppo")) is not None:
-        return result([Figure(what="a million steps", unit="s of CPU", value=None, why=why)], "ppo")
+    if (why := missing("torch", "aamc_ppo")) is not None:
+        return result([Measurement(what="a million steps", unit="s of CPU", value=None, why=why)], "ppo")
     from aamc_ppo.policy import PAIR
     from aamc_ppo.router import PPOConfig
 
@@ -41,30 +41,30 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     config, query = PPOConfig(), worlds[6].vector(1, "train").observer.width - 3 - 6 * PAIR
     flops = MILLION * operations(config, query, 6)
     floor = flops / matmul_flops()
-    figures = [Figure(what="a million steps at the defaults", unit="s of CPU", value=cpu[6], beside="the floor", other=floor, goal="at most 15")]
+    figures = [Measurement(what="a million steps at the defaults", unit="s of CPU", value=cpu[6], beside="the floor", other=floor, goal="at most 15")]
     for size in (20, 100):
         what, goal = f"a million steps, {size} candidates", f"ratio at most {SIZES[size]}"
-        figures.append(Figure(what=what, unit="s of CPU", value=cpu[size], beside="six candidates", other=cpu[6], goal=goal))
+        figures.append(Measurement(what=what, unit="s of CPU", value=cpu[size], beside="six candidates", other=cpu[6], goal=goal))
     steps = MILLION if full else MEASURED
     return result(figures, "ppo", cpu_s=cpu, wall_s=wall, measured_steps=steps, flops=flops, floor_s=floor, epochs=config.epochs)
 
 
 def memory(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
-    """Measure what training holds beyond what torch and one update hold; alone in its process."""
-    if (why := lacking("torch", "aamc_ppo")) is not None:
-        return result([Figure(what="memory of training", unit="MiB", value=None, why=why)], "ppo")
+    """Measure the memory of training beyond that of torch and one update; alone in its process."""
+    if (why := missing("torch", "aamc_ppo")) is not None:
+        return result([Measurement(what="memory of training", unit="MiB", value=None, why=why)], "ppo")
     before_import = peak_mib()
     train(standalone(pool_of(6)), 64, n_streams=64, n_steps=64)
     before, figures = peak_mib(), []
     for size in SIZES:  # the least first: what is read is the greatest so far
         train(standalone(pool_of(size)), MILLION if full else MEASURED)
         what = f"memory of training, {size} candidates, beyond torch's own"
-        figures.append(Figure(what=what, unit="MiB", value=peak_mib() - before, goal="under 1024"))
+        figures.append(Measurement(what=what, unit="MiB", value=peak_mib() - before, goal="under 1024"))
     return result(figures, "ppo", torch_mib=before - before_import)
 
 
 def train(world: QueueEnvironment, steps: int, **options: Any) -> PPORouter:
-    """Train ppo on a world without choosing the trust, which takes validation rows."""
+    """Train ppo on a world without choosing the trust, which needs validation rows."""
     from aamc_ppo.router import PPOConfig, PPORouter
 
     router = PPORouter(PPOConfig(**{"total_timesteps": steps, "kl_stop": 0.0, **options}), world.services)
@@ -73,13 +73,13 @@ def train(world: QueueEnvironment, steps: int, **options: Any) -> PPORouter:
 
 
 def per_million(world: QueueEnvironment, steps: int, **options: Any) -> tuple[float, float]:
-    """Return the CPU and wall-clock seconds of a million steps, extrapolated from fewer; every epoch is done to the end."""
+    """Return the CPU and wall-clock seconds of a million steps, extrapolated from fewer; no epoch is stopped early."""
     cpu, wall = cpu_and_wall_s(lambda: train(world, steps, **options))
     return MILLION / steps * cpu, MILLION / steps * wall
 
 
 def operations(config: PPOConfig, query: int, candidates: int) -> float:
-    """Return the floating-point operations of products that training cannot do without, a decision: see :mod:`aamc_ppo.policy`.
+    """Return the floating-point operations of the necessary products of training, for each decision: see :mod:`aamc_ppo.policy`.
 
     A product of B x I and I x O matrices takes 2 I O operations a row. Going back it takes as many for the weights, and as
     many for the inputs where these depend on parameters. A rollout goes forward once, an epoch forward and back.

@@ -1,4 +1,4 @@
-"""How much training brings a policy 97% of the way from ``random`` to ``oracle``, for ours and Stable-Baselines3's, over steps and time.
+"""The training that brings a policy 97% of the way from ``random`` to ``oracle``, ours and Stable-Baselines3's, over steps and time.
 
 Nobody is told what quality to expect: a policy that begins as the plug-in rule would otherwise be there at once. Both see the
 same observations in the same vectorised streams. The measure is the mean true expected reward over the lattice of preferences.
@@ -19,20 +19,20 @@ from aamc_environments.queue import QueueEnvironment
 from aamc_environments.single import SPLIT, standalone
 from numpy.typing import NDArray
 
-from aamc_bench.speed.clock import lacking
-from aamc_bench.speed.decision import pool_of
-from aamc_bench.speed.figures import Figure, result
-from aamc_bench.speed.ppo import train
-from aamc_bench.speed.sb3 import STREAMS, learner
 from aamc_sdk.batch import RoutingRequest
 from aamc_sdk.evaluation.preferences import lattice
 from aamc_sdk.features import Array32, encode_candidates
 from aamc_sdk.files import read_arrays
 from aamc_sdk.interfaces import Progress, Silence, Training
+from speed.clock import missing
+from speed.decision import pool_of
+from speed.measurement import Measurement, result
+from speed.ppo import train
+from speed.sb3 import STREAMS, learner
 
 WAY = 0.97
 STEPS, PER_PREFERENCE, SEED = 40, 32, 7
-"""Decisions and streams that measure a policy, for each preference, and their luck."""
+"""Decisions and streams that measure a policy, for each preference, and the seed of their events."""
 MOST_STEPS = 1_000_000
 INSTANCES: dict[str, Callable[[], QueueEnvironment]] = {
     "the default": standalone,
@@ -48,7 +48,7 @@ class _Reached(Exception):  # no error: it ends a training that has got where it
 
 
 class Course:
-    """Where a training stands, over steps and over its CPU time; looking does not count.
+    """The progress of a training over steps and CPU time, without the time of measuring it.
 
     Args:
         world: Where it practises.
@@ -69,7 +69,7 @@ class Course:
         return time.process_time() - self._began - self._looking
 
     def look(self, policy: Policy, steps: int, seconds: float) -> bool:
-        """Note how far a policy gets that took some steps and seconds; return whether that is far enough."""
+        """Record the progress of a policy after some steps and seconds; return whether it is enough."""
         began = time.process_time()
         way = (self._reward(policy) - self._bottom) / (self._top - self._bottom)
         self.points.append({"steps": steps, "cpu_s": seconds, "way": way})
@@ -77,7 +77,7 @@ class Course:
         return way >= self._enough
 
     def _reward(self, policy: Policy | str) -> float:
-        """Return the mean true expected reward of a policy in streams of always the same luck."""
+        """Return the mean true expected reward of a policy in streams with the same seed."""
         preferences = np.repeat(lattice(), PER_PREFERENCE, axis=0)
         streams = self._world.vector(len(preferences), SPLIT, request=self._request, seed=SEED, preferences=preferences)
         observations, _ = streams.reset(seed=SEED)
@@ -96,16 +96,16 @@ class Course:
 
 
 def blind(world: QueueEnvironment) -> RoutingRequest:
-    """Return a world's rows as they are seen where no quality is expected of anyone."""
+    """Return a world's rows without expected qualities."""
     request = world.vector(1, SPLIT).script.request
     return attrs.evolve(request, expected=attrs.evolve(request.expected, quality=None))
 
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure CPU seconds until 97% of the way: of all instances and five seeds in full, else of one."""
-    if (why := lacking("torch", "aamc_ppo", "stable_baselines3")) is not None:
-        return result([Figure(what="97% of the way to the oracle", unit="s of CPU", value=None, why=why)], "ppo")
-    figures: list[Figure] = []
+    if (why := missing("torch", "aamc_ppo", "stable_baselines3")) is not None:
+        return result([Measurement(what="97% of the way to the oracle", unit="s of CPU", value=None, why=why)], "ppo")
+    figures: list[Measurement] = []
     curves: dict[str, Any] = {}
     for name in list(INSTANCES)[: None if full else 1]:
         courses: dict[str, list[list[dict[str, float]]]] = {"ours": [], "theirs": []}
@@ -117,7 +117,7 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
             courses["preset paper"] = [ours(INSTANCES[name](), 0, "paper")]
         slowest, fastest = max(map(seconds_to, courses["ours"])), min(map(seconds_to, courses["theirs"]))
         figures.append(
-            Figure(
+            Measurement(
                 what=f"97% of the way to the oracle, {name}, the slowest of {len(courses['ours'])} seeds",
                 unit="s of CPU",
                 value=slowest if np.isfinite(slowest) else None,
@@ -132,12 +132,12 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 
 
 def seconds_to(course: list[dict[str, float]]) -> float:
-    """Return the CPU time at which a course was first far enough; infinity where it never was."""
+    """Return the CPU time at which a course was first far enough; infinity if never."""
     return min((point["cpu_s"] for point in course if point["way"] >= WAY), default=float("inf"))
 
 
 def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: float = WAY, **given: Any) -> list[dict[str, float]]:
-    """Return the course of our training at a preset's options and those given, looked at where it leaves a checkpoint."""
+    """Return the course of our training with a preset's options and those given, measured at its checkpoints."""
     from aamc_ppo.router import PPOConfig, PPORouter
 
     options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset], **given}
@@ -153,7 +153,7 @@ def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: fl
 
 
 class _Watch(Silence):
-    """Looks at each checkpoint that a training of ours leaves, when it reports the next rollout."""
+    """Measures each checkpoint of our training when it reports the next rollout."""
 
     def __init__(self, course: Course, folder: Path, world: QueueEnvironment) -> None:
         self.course = course
@@ -162,7 +162,7 @@ class _Watch(Silence):
         self._seen, self._steps, self._left = 0, 0, (0, 0.0)
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Look where there is a new checkpoint: it was left when the last rollout was reported."""
+        """Measure a new checkpoint, which was written when the last rollout was reported."""
         if not figures:
             return
         self.look()
@@ -170,7 +170,7 @@ class _Watch(Silence):
         self._left = (self._steps, self.course.now())
 
     def look(self) -> None:
-        """Look at the checkpoint if it is new.
+        """Measure the checkpoint if it is new.
 
         Raises:
             _Reached: It is far enough.
@@ -197,7 +197,7 @@ class _Watch(Silence):
 
 
 def theirs(world: QueueEnvironment, seed: int) -> list[dict[str, float]]:
-    """Return the course of Stable-Baselines3 at its best settings, looked at about as often."""
+    """Return the course of Stable-Baselines3 with its best settings, measured about as often."""
     import torch
     from stable_baselines3.common.callbacks import BaseCallback
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_environments.single import QueueEnv, standalone
 
-from aamc_bench.speed.clock import cpu_and_wall_s, lacking
-from aamc_bench.speed.figures import Figure, result
-from aamc_bench.speed.ppo import MILLION, per_million, train
 from aamc_sdk.interfaces import Progress
+from speed.clock import cpu_and_wall_s, missing
+from speed.measurement import Measurement, result
+from speed.ppo import MILLION, per_million, train
 
 if TYPE_CHECKING:
     from aamc_environments.streams import Streams
     from stable_baselines3 import PPO
 
 SAME = {"gamma": 0.0, "epochs": 4, "minibatch": 512}
-"""Our options where its best settings are compared with ours at the same ones."""
+"""Our options in a comparison at the same settings."""
 AS_ITS_DEFAULTS = {"gamma": 0.99, "epochs": 10, "minibatch": 64, "n_streams": 8, "n_steps": 2048, "learning_rate": 3e-4}
 BEST = {"gamma": 0.0, "n_epochs": 4, "batch_size": 512, "learning_rate": 1e-3, "ent_coef": 0.0}
-"""The best settings that we know of for Stable-Baselines3 on this simulator."""
+"""The best known settings of Stable-Baselines3 on this simulator."""
 SETTINGS: dict[str, dict[str, Any]] = {"defaults": {}, "eight": {**BEST, "n_steps": 256}, "streams": {**BEST, "n_steps": 32}}
 STREAMS = 512
 MEASURED = {"defaults": 4 * 2048, "eight": 8 * 2048, "streams": 4 * 16_384}
@@ -30,8 +30,8 @@ MEASURED = {"defaults": 4 * 2048, "eight": 8 * 2048, "streams": 4 * 16_384}
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the seconds of a million steps of both sides, in turns."""
-    if (why := lacking("torch", "aamc_ppo", "stable_baselines3")) is not None:
-        return result([Figure(what="Stable-Baselines3", unit="s of CPU", value=None, why=why)], "ppo")
+    if (why := missing("torch", "aamc_ppo", "stable_baselines3")) is not None:
+        return result([Measurement(what="Stable-Baselines3", unit="s of CPU", value=None, why=why)], "ppo")
     import torch
 
     torch.set_num_threads(1)  # as ours does: the fastest for nets this small
@@ -53,14 +53,16 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
         ("its best settings, our vectorised streams", "streams", "same", "ours, the same gamma, epochs, minibatch", "ratio above 1"),
     )
     figures = [
-        Figure(what=f"a million steps by Stable-Baselines3, {what}", unit="s of CPU", value=theirs[name], beside=beside, other=ours[own], goal=goal)
+        Measurement(
+            what=f"a million steps by Stable-Baselines3, {what}", unit="s of CPU", value=theirs[name], beside=beside, other=ours[own], goal=goal
+        )
         for what, name, own, beside, goal in rows
     ]
     return result(figures, "ppo", theirs=theirs, ours=ours, measured_steps=steps)
 
 
 def learner(name: str, streams: Streams | None = None, seed: int = 0) -> PPO:
-    """Return Stable-Baselines3's PPO by one of the settings, with the environment that belongs to it or the given one."""
+    """Return Stable-Baselines3's PPO with one of the settings, and its own environment or the given one."""
     from aamc_environments.sb3 import StreamsVecEnv
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv

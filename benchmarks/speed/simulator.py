@@ -1,4 +1,4 @@
-"""The simulator: one ``Env``, and 1,024 streams in one ``VectorEnv``, beside what Gymnasium offers.
+"""The simulator: one ``Env``, and 1,024 streams in one ``VectorEnv``, beside Gymnasium's own.
 
 ``sync``: eight single ``Env`` in Gymnasium's ``SyncVectorEnv``, the usual way to many. ``cart_pole``: Gymnasium's ``CartPole-v1``, a
 step of plain arithmetic on four numbers. ``draws``: the random numbers alone that a step of the vectorised streams consumes,
@@ -18,17 +18,17 @@ import numpy as np
 from aamc_environments.luck import BLOCK, GROUP
 from aamc_environments.single import QueueEnv, standalone
 
-from aamc_bench.speed.clock import least_cpu_s
-from aamc_bench.speed.figures import Figure, result
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.profiling import hottest
+from speed.clock import minimum_cpu_s
+from speed.measurement import Measurement, result
 
 STREAMS, SYNC = 1024, 8
 STEPS, VECTOR_STEPS = 20_000, 320
 EXPONENTIALS, UNIFORMS = 5, 4
 """Random numbers of a step: of queries, two and four; of preferences, three exponentials."""
-DEAREST = 6
-"""Functions of a profile that are shown."""
+MOST_EXPENSIVE = 6
+"""The number of functions in a profile."""
 
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
@@ -42,20 +42,20 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
         "cart_pole": (play_one(gymnasium.make("CartPole-v1").unwrapped), STEPS),
         "draws": (draw_numbers, STREAMS * VECTOR_STEPS),
     }
-    seconds = least_cpu_s({name: play for name, (play, _) in plays.items()}, 7 if full else 3)
+    seconds = minimum_cpu_s({name: play for name, (play, _) in plays.items()}, 7 if full else 3)
     rate = {name: steps / seconds[name] for name, (_, steps) in plays.items()}
     unit = "steps/s"
     figures = [
-        Figure(what="one Env", unit=unit, value=rate["single"], beside="CartPole-v1", other=rate["cart_pole"], goal="at least 82,000"),
-        Figure(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="one Env", other=rate["single"], goal="ratio at least 50"),
-        Figure(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="eight in SyncVectorEnv", other=rate["sync"]),
-        Figure(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="their random numbers alone", other=rate["draws"]),
+        Measurement(what="one Env", unit=unit, value=rate["single"], beside="CartPole-v1", other=rate["cart_pole"], goal="at least 82,000"),
+        Measurement(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="one Env", other=rate["single"], goal="ratio at least 50"),
+        Measurement(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="eight in SyncVectorEnv", other=rate["sync"]),
+        Measurement(what="1,024 streams", unit=unit, value=rate["vectorised"], beside="their random numbers alone", other=rate["draws"]),
     ]
     return result(figures, "simulator", profile={name: profile(plays[name][0]) for name in ("single", "vectorised")})
 
 
 def play_one(environment: gymnasium.Env[Any, Any]) -> Callable[[], None]:
-    """Return a play of random actions, which begins anew where a stream ends."""
+    """Return a play of random actions, which resets the environment at a stream's end."""
     environment.reset(seed=0)
     actions = np.random.default_rng(0).integers(0, environment.action_space.n, STEPS)  # type: ignore[attr-defined]  # a Discrete space
 
@@ -82,7 +82,7 @@ def play_many(streams: gymnasium.vector.VectorEnv[Any, Any, Any], steps: int) ->
 
 
 def draw_numbers() -> None:
-    """Draw what ``VECTOR_STEPS`` steps of all streams take."""
+    """Draw the random numbers of ``VECTOR_STEPS`` steps of all streams."""
     for group in range(STREAMS // GROUP):
         generator = np.random.default_rng(group)
         for _ in range(VECTOR_STEPS // BLOCK):
@@ -91,8 +91,8 @@ def draw_numbers() -> None:
 
 
 def profile(play: Callable[[], None]) -> dict[str, float]:
-    """Return the shares of the time that the dearest functions take, without what they call."""
+    """Return the shares of time of the most expensive functions, without their callees."""
     profiler = cProfile.Profile(time.thread_time)
     profiler.runcall(play)
     whole = sum(entry.inlinetime for entry in profiler.getstats())
-    return {name: round(seconds / whole, 3) for name, _, seconds in hottest(profiler, DEAREST)}
+    return {name: round(seconds / whole, 3) for name, _, seconds in hottest(profiler, MOST_EXPENSIVE)}

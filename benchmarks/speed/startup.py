@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aamc_bench.speed.figures import Figure, result
 from aamc_sdk.interfaces import Progress
+from speed.measurement import Measurement, result
 
 NOTHING = "pass"
 BARE = "import click, pluggy\nfrom importlib import metadata\nfor point in metadata.entry_points(group='aamc'): print(point.name, point.dist.name)"
@@ -27,11 +27,11 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     median = {name: statistics.median(turn[name] for turn in times) for name in PROGRAMS}
     beside = "click, pluggy and a scan of entry points"
     figures = [
-        Figure(what="aamc --version", unit="ms of CPU", value=median["--version"], beside=beside, other=median["bare"], goal="under 60"),
-        Figure(
+        Measurement(what="aamc --version", unit="ms of CPU", value=median["--version"], beside=beside, other=median["bare"], goal="under 60"),
+        Measurement(
             what="aamc plugins", unit="ms of CPU", value=median["plugins"], beside=beside, other=median["bare"], goal="under 100, ratio at most 2"
         ),
-        Figure(what=beside, unit="ms of CPU", value=median["bare"], beside="an interpreter that does nothing", other=median["nothing"]),
+        Measurement(what=beside, unit="ms of CPU", value=median["bare"], beside="an interpreter that does nothing", other=median["nothing"]),
     ]
     return result(figures, "startup", medians_ms=median)
 
@@ -40,6 +40,6 @@ def cpu_ms(program: str) -> float:
     """Return the CPU time, user and system, of one program in a fresh interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # compiling is done once, by what installs
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, env=environment, check=True)  # noqa: S603  # a program of this module
+    subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, env=environment, check=True)  # a program of this module
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)

@@ -5,16 +5,18 @@ import itertools
 import json
 import time
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench.speed import clock, experiment, reach, sb3
-from aamc_bench.speed.clock import lacking, least_call_us, least_cpu_s
-from aamc_bench.speed.decision import time_of
-from aamc_bench.speed.figures import Figure, result
-from aamc_bench.speed.ppo import operations
+from aamc_bench import commands
 from aamc_ppo.router import PPOConfig
 from click.testing import CliRunner
+from speed import benchmark, clock, reach, sb3
+from speed.clock import minimum_call_us, minimum_cpu_s, missing
+from speed.decision import time_of
+from speed.measurement import Measurement, result
+from speed.ppo import operations
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import ConfigError
@@ -23,12 +25,12 @@ from aamc_sdk.interfaces import Silence
 
 def test_a_part_that_does_not_exist_is_refused():
     with pytest.raises(ConfigError, match="no part 'simulater' to measure"):
-        experiment.options_of(parts="startup,simulater")
+        benchmark.SpeedBenchmark().options(parts="startup,simulater")
 
 
 def test_every_part_names_functions_that_exist():
-    for part in experiment.PARTS:
-        for job in experiment.jobs_of({"parts": [part], "preset": "full"}):
+    for part in benchmark.PARTS:
+        for job in benchmark.SpeedBenchmark().jobs({"parts": [part], "preset": "full"}):
             module, _, name = job.function.partition(":")
             assert callable(getattr(import_module(module), name))
             assert job.arguments == {"full": True}
@@ -37,39 +39,39 @@ def test_every_part_names_functions_that_exist():
 def test_a_script_asked_for_help_measures_nothing(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["startup.py", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        experiment.show("startup", "Milliseconds of a start.", full=True)
+        benchmark.show("startup", "Milliseconds of a start.", full=True)
     assert "Milliseconds of a start." in capsys.readouterr().out
 
 
 def test_the_ratio_is_measured_over_compared_and_nothing_where_either_is_unknown():
-    assert Figure(what="a", unit="s", value=6.0, other=3.0).record("part")["ratio"] == {"value": 2.0}
-    assert Figure(what="a", unit="s", value=6.0).record("part")["ratio"] == {}
-    assert Figure(what="a", unit="s", value=None, other=3.0).record("part")["ratio"] == {}
+    assert Measurement(what="a", unit="s", value=6.0, other=3.0).record("part")["ratio"] == {"value": 2.0}
+    assert Measurement(what="a", unit="s", value=6.0).record("part")["ratio"] == {}
+    assert Measurement(what="a", unit="s", value=None, other=3.0).record("part")["ratio"] == {}
 
 
 def test_the_table_says_why_a_figure_is_unknown():
     options = {"parts": ["startup"], "preset": "quick"}
-    found = {"startup-measure": result([Figure(what="a start", unit="ms", value=None, why="there is no interpreter")], "startup")}
-    document = experiment.document_of(options, found)
-    assert "a start: there is no interpreter" in experiment.tables_of(document)["speed"].note
+    found = {"startup-measure": result([Measurement(what="a start", unit="ms", value=None, why="there is no interpreter")], "startup")}
+    document = benchmark.SpeedBenchmark().document(options, found, Path())
+    assert "a start: there is no interpreter" in benchmark.SpeedBenchmark().tables(document)["speed"].note
     assert document["machine"]["matmul_gflops"] > 0
 
 
 def test_what_is_not_installed_is_left_out_with_the_reason(monkeypatch, tmp_path):
-    monkeypatch.setattr(sb3, "lacking", lambda *modules: lacking("json", "no_such_module"))
+    monkeypatch.setattr(sb3, "missing", lambda *modules: missing("json", "no_such_module"))
     (record,) = sb3.measure(tmp_path, Silence(), full=False)["records"]
     assert (record["value"], record["why"]) == ({}, "no_such_module is not installed")
 
 
 def test_the_least_cpu_time_leaves_waiting_out():
-    seconds = least_cpu_s({"waits": lambda: time.sleep(0.5), "counts": lambda: sum(range(10_000_000))}, repeats=2)
+    seconds = minimum_cpu_s({"waits": lambda: time.sleep(0.5), "counts": lambda: sum(range(10_000_000))}, repeats=2)
     assert 5 * seconds["waits"] < seconds["counts"]
 
 
 def test_a_call_has_its_share_of_the_time_of_many(monkeypatch):
     ticks, done = itertools.count(), []
     monkeypatch.setattr(clock.time, "process_time", lambda: float(next(ticks)))  # a second passes between any two looks
-    assert least_call_us({"one": lambda: done.append(1)}, calls=4, repeats=3) == {"one": 250_000}
+    assert minimum_call_us({"one": lambda: done.append(1)}, calls=4, repeats=3) == {"one": 250_000}
     assert len(done) == 12
 
 
@@ -112,3 +114,9 @@ def test_the_command_writes_one_table_and_one_document(tmp_path):
     assert all(record["value"]["value"] > 0 for record in document["records"])
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == document
     assert (tmp_path / "out" / "speed.md").exists()
+
+
+def test_without_a_checkout_the_command_says_what_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, "__file__", str(tmp_path / "site-packages" / "aamc_bench" / "commands.py"))
+    done = CliRunner().invoke(aamc, ["bench", "speed", "--parts", "startup"])
+    assert "needs the scripts of the repository" in str(done.exception)

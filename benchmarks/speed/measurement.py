@@ -1,4 +1,4 @@
-"""What a part of ``aamc bench speed`` measures: figures, each beside another one of the same run."""
+"""A measurement, beside another one of the same run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Figure:
-    """A measured figure.
+class Measurement:
+    """A measured value.
 
     Attributes:
-        what: What was measured.
-        unit: Of both values.
-        value: None where it could not be measured.
-        beside: What it is compared with.
+        what: The subject of the measurement.
+        unit: The unit of both values.
+        value: The value, None if it could not be measured.
+        beside: The subject of the comparison.
         other: The comparison's value.
-        goal: What the figure or the ratio should be, in words.
-        why: Why there is no value.
+        goal: The goal for the value or the ratio, in words.
+        why: The reason for a missing value.
     """
 
     what: str
@@ -30,7 +30,7 @@ class Figure:
     why: str = ""
 
     def record(self, part: str) -> dict[str, Any]:
-        """Return it as a row of a table, with the ratio of the two values."""
+        """Return a table's record, with the ratio of the two values."""
         numbers = {"value": self.value, "other": self.other, "ratio": None}
         if self.value is not None and self.other:
             numbers["ratio"] = self.value / self.other
@@ -38,6 +38,6 @@ class Figure:
         return {"part": part, "what": self.what, "unit": self.unit, "beside": self.beside, "goal": self.goal, "why": self.why, **figures}
 
 
-def result(figures: list[Figure], part: str, **details: Any) -> dict[str, Any]:
-    """Return what a part's job leaves: its rows, and whatever else it measured."""
-    return {"records": [figure.record(part) for figure in figures], "details": details}
+def result(measurements: list[Measurement], part: str, **details: Any) -> dict[str, Any]:
+    """Return the result of a part's job: its records and further details."""
+    return {"records": [measurement.record(part) for measurement in measurements], "details": details}
