@@ -1,4 +1,4 @@
-"""Microseconds of one decision, as ``aamc bench speed --parts decision`` measures them, in full: prints JSON."""
+"""Microseconds of one decision, as ``aamc bench speed --parts decision --preset full`` measures them: prints JSON."""
 
 from speed.benchmark import show
 

@@ -1,4 +1,4 @@
-"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation`` measures them, in full: prints JSON."""
+"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation --preset full`` measures them: prints JSON."""
 
 from speed.benchmark import show
 

@@ -1,4 +1,4 @@
-"""CPU time of ``aamc --version`` and ``aamc plugins``, as ``aamc bench speed --parts startup`` measures it, in full: prints JSON."""
+"""CPU time of ``aamc --version`` and ``aamc plugins``, as ``aamc bench speed --parts startup --preset full`` measures it: prints JSON."""
 
 from speed.benchmark import show
 
