@@ -187,7 +187,7 @@ def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
         RobustnessBenchmark().options(kinds="typo")
     with pytest.raises(click.UsageError, match="--kinds takes names such as estimates,shift"):
         RobustnessBenchmark().options(kinds=",")
-    with pytest.raises(click.UsageError, match="each name counts once; --kinds has a dataset twice: 'typos,shift,typos'"):
+    with pytest.raises(click.UsageError, match="each name counts once; --kinds has one twice: 'typos,shift,typos'"):
         RobustnessBenchmark().options(kinds="typos,shift,typos")
     with pytest.raises(ConfigError, match="use --n-episodes"):
         RobustnessBenchmark().options(routers="greedy", assignments=["evaluation.streams=9"])
