@@ -56,7 +56,7 @@ def memory(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     before_import = peak_mib()
     train(standalone(pool_of(6)), 64, n_streams=64, n_steps=64)
     before, figures = peak_mib(), []
-    for size in SIZES:  # the least first: what is read is the greatest so far
+    for size in SIZES:  # in ascending order, because the measured peak never falls
         train(standalone(pool_of(size)), MILLION if full else MEASURED)
         what = f"memory of training, {size} candidates, beyond torch's own"
         figures.append(Measurement(what=what, unit="MiB", value=peak_mib() - before, goal="under 1024"))

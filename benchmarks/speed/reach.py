@@ -1,6 +1,6 @@
 """The training that brings a policy 97% of the way from ``random`` to ``oracle``, ours and Stable-Baselines3's, over steps and time.
 
-Nobody is told what quality to expect: a policy that begins as the plug-in rule would otherwise be there at once. Both see the
+Expected qualities are unknown: a policy that begins as the plug-in rule would otherwise be there at once. Both have the
 same observations in the same vectorised streams. The measure is the mean true expected reward over the lattice of preferences.
 """
 

@@ -40,7 +40,7 @@ class Stage:
 
 
 class Benchmark(ABC):
-    """A benchmark: subclasses say what its options are, which jobs it consists of, and what the jobs' results say.
+    """A benchmark; subclasses define its options, its jobs, and the document, tables and figures of their results.
 
     Attributes:
         command: The command's path, such as ``"bench compare"``.

@@ -99,7 +99,7 @@ class FigureFive(Benchmark):
     """``aamc reproduce fig5``; one run takes the place of a grid of jobs.
 
     Args:
-        plugins: The plugins, which are told when the run has finished.
+        plugins: The plugins, which get the event of the finished run.
     """
 
     command = "reproduce fig5"
