@@ -15,9 +15,9 @@ from typing import Any
 
 import attrs
 import torch
-from aamc_bench.speed.decision import pool_of
 from aamc_environments.queue_env import standalone
 from aamc_ppo.router import PPOConfig, PPORouter
+from speed.decision import pool_of
 
 from aamc_sdk.interfaces import Training
 

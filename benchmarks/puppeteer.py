@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from aamc_bench.speed.clock import cpu_and_wall_s
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.state import Activation, TaskState
 from aamc_puppeteer.suites import TOOLS, load_suite, split_tasks
 from aamc_puppeteer.tasks import Task
 from aamc_puppeteer.worlds import Kind, World, WorldAgent
+from speed.clock import cpu_and_wall_s
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 from aamc_sdk.interfaces import Budget

@@ -1,4 +1,4 @@
-"""What the default world leaves to learn: simple policies on the test queries of dataset ``synthetic``.
+"""Simple policies in the default world, on the test queries of dataset ``synthetic``.
 
 Prints JSON: success, cost and latency of each policy at the default preference and load, with 95% intervals over streams.
 """
