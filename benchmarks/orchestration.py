@@ -24,15 +24,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_agents.tasks import Task
+from aamc_puppeteer.analysis.measures import summarise
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.measures import summarise
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.state import Trajectory
-from aamc_puppeteer.suites import SUITES, TOOLS, load_suite, split_tasks
-from aamc_puppeteer.suites.pipelines import best_pipeline, by_chance, in_order, play
-from aamc_puppeteer.suites.routes import cheapest_route
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play, split_tasks
 
 from aamc_sdk import Agent, Services, get_plugin_manager
 from aamc_sdk.config import configure

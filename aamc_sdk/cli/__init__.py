@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a router, an estimator or an orchestrator.",
     "evaluate": "Compare a run's routers on other data, or by a log.",
     "calibrate": "Find the preference at which a run's router meets a target.",
+    "orchestrate": "Solve a task with an orchestrator, and print the answer.",
     "route": "Decide who should answer one query, and say why.",
     "explain": "Say why a decision was made.",
     "feedback": "Tell a router what came of its decisions.",

@@ -1,6 +1,6 @@
 import pytest
-from aamc_puppeteer.agents.calculator import as_text, evaluate, expression_in
-from aamc_puppeteer.agents.tool import AgentError
+from aamc_agents.calculator import as_text, evaluate, expression_in
+from aamc_agents.tool import AgentError
 from hypothesis import given
 from hypothesis import strategies as st
 

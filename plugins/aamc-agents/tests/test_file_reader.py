@@ -2,9 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer.agents.file_reader import read_below
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.tasks import Task
+from aamc_agents.file_reader import read_below
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 
 
 @pytest.fixture
@@ -43,17 +43,17 @@ def test_a_name_may_lack_a_dot_or_stand_in_quotes(say, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("../secret.txt", "must go straight down"),
-        ("deep/../../secret.txt", "must go straight down"),
-        ("/etc/passwd.txt", "must go straight down"),
-        ("./deep/note.txt", "must go straight down"),
-        ("link.txt", "a link or no folder"),
-        ("inside.txt", "a link or no folder"),
-        ("way/secret.txt", "a link or no folder"),
-        ("pipe.txt", "no plain file"),
+        ("../secret.txt", "must lead down from the folder"),
+        ("deep/../../secret.txt", "must lead down from the folder"),
+        ("/etc/passwd.txt", "must lead down from the folder"),
+        ("./deep/note.txt", "must lead down from the folder"),
+        ("link.txt", "a link or not a folder"),
+        ("inside.txt", "a link or not a folder"),
+        ("way/secret.txt", "a link or not a folder"),
+        ("pipe.txt", "not a regular file"),
         ("deep", "Is a directory"),
         ("gone.txt", "No such file"),
-        ("bytes.bin", "no text in UTF-8"),
+        ("bytes.bin", "not UTF-8 text"),
     ],
 )
 def test_what_is_not_a_plain_file_reached_straight_is_refused(folder: Path, name: str, error: str) -> None:

@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from aamc_puppeteer.agents.models import ChatModel, ModelConfig
-from aamc_puppeteer.agents.roles import Concluder, Role, RoleConfig, prompt_of, shown
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import Activation, Stop, TaskState
-from aamc_puppeteer.suites.pipelines import in_order, play
-from aamc_puppeteer.suites.task_format import TaskOptions, TaskSuites
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Numeric
+from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.roles import Concluder, Role, RoleConfig, prompt_of, shown
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 
 from aamc_sdk import AgentOutput, MetaController, ModelSpec, Pool, Prices
 from aamc_sdk.cli import main
@@ -241,33 +236,5 @@ def test_the_options_may_name_a_run_whose_router_chooses(serve_model, make_agent
 
 
 def test_two_choosers_are_one_too_many(services) -> None:
-    with pytest.raises(ConfigError, match="not by both 'runs/latest' and 'random'"):
+    with pytest.raises(ConfigError, match=r"run \('runs/latest'\) and router \('random'\) exclude each other"):
         ChatModel(ModelConfig(run="runs/latest", router="random"), services)
-
-
-def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(serve_model, make_agent, tmp_path) -> None:
-    def play_role(body):
-        role, work = (message["content"] for message in body["messages"])
-        if "You are the concluder" in role:
-            return "84" if "calculator: 84" in work else "I do not know"
-        return "12 * (3 + 4)"
-
-    server = serve_model(play_role)
-    file = tmp_path / "pool.yaml"
-    file.write_text(f"candidates: [{{name: a, endpoint: '{server.url}', prices: {{input: 1, output: 2}}}}]", encoding="utf-8")
-    team = {name: make_agent(name, router="random", pool=str(file)) for name in ("reasoner", "concluder")}
-    executor = Executor({**team, "calculator": make_agent("calculator")}, timeout=20.0, max_characters=10_000)
-    task = Task(id="t", text="Twelve bags hold three red pears and four green ones each. How many?", verifier=Numeric(), reference="84")
-    (trajectory,) = play([task], in_order(("reasoner", "calculator", "concluder", "reasoner")), executor, RewardRule(), steps=8)
-    executor.close()
-    assert (trajectory.stop, trajectory.succeeded) == (Stop.ANSWERED, True)
-    assert [activation.cost for activation in trajectory.state.history] == pytest.approx([140e-6, 0.001, 140e-6])
-
-
-def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> None:
-    server = serve_model(lambda body: "CORRECT" if "Answer: fine" in body["messages"][0]["content"] else "WRONG, as it is not fine")
-    options = TaskOptions(size=1, verifier="judge", judge={"base_url": server.url, "model": "judge-1"})
-    (task,) = TaskSuites(options, services).read("arithmetic").tasks
-    assert asyncio.run(task.verifier(task, "fine")).correct
-    assert asyncio.run(task.verifier(task, "poor")).why == "WRONG, as it is not fine"
-    assert server.asked[0]["model"] == "judge-1"

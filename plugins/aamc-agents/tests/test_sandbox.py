@@ -8,12 +8,12 @@ from pathlib import Path
 
 import attrs
 import pytest
-from aamc_puppeteer.agents import confinement
-from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
-from aamc_puppeteer.agents.scratch import remove
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.state import TaskState
-from aamc_puppeteer.tasks import Task
+from aamc_agents.sandbox import Limits, Ran, code_in, confinement, run_python
+from aamc_agents.sandbox.scratch_folder import remove
+from aamc_agents.sandbox.system_calls import compiled_filter
+from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 
 from aamc_sdk.errors import DataError
 
@@ -139,7 +139,7 @@ sys.path.insert(0, {home!r})
 import confinement
 libc = ctypes.CDLL(None)
 libc.prctl(38, 1, 0, 0, 0)
-assert confinement.restrict_files(libc, {folder!r}) and confinement.filter_system_calls(libc)
+assert confinement.restrict_files(libc, {folder!r}) and confinement.filter_system_calls(libc, {seccomp!r})
 open(os.path.join({folder!r}, "mine"), "w").close()
 {attempt}
 """
@@ -161,8 +161,8 @@ open(os.path.join({folder!r}, "mine"), "w").close()
 )
 def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path, attempt: str) -> None:
     if not fences_of_the_kernel():
-        pytest.skip("this kernel has no Landlock or no seccomp for x86-64")
-    program = UNHOOKED.format(home=str(Path(confinement.__file__).parent), folder=str(tmp_path), attempt=attempt)
+        pytest.skip("this kernel has no Landlock or no seccomp, or libseccomp is missing")
+    program = UNHOOKED.format(home=str(Path(confinement.__file__).parent), folder=str(tmp_path), seccomp=compiled_filter(), attempt=attempt)
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 1
     assert "PermissionError" in ended.stderr.splitlines()[-1]
@@ -208,7 +208,7 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
         at_work -= 1
         return Ran(printed="1", error=None)
 
-    monkeypatch.setattr("aamc_puppeteer.agents.python.run_python", run)
+    monkeypatch.setattr("aamc_agents.python.run_python", run)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
     async def ask() -> None:
@@ -226,7 +226,7 @@ def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypat
     async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
         return Ran(printed="1", error=None, fences=("limits", "audit"))
 
-    monkeypatch.setattr("aamc_puppeteer.agents.python.run_python", run)
+    monkeypatch.setattr("aamc_agents.python.run_python", run)
     python = make_agent("python")
     for number in range(3):
         asyncio.run(python.execute(TaskState(task=Task(id="t", text=f"print({number})"))))

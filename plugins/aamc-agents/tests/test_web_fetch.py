@@ -3,8 +3,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.agents.web_fetch import text_of
+from aamc_agents.tool import AgentError
+from aamc_agents.web_fetch import text_of
 
 PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
 
@@ -111,4 +111,4 @@ def test_addresses_that_lead_nowhere_are_refused(say, text: str, error: str) -> 
 
 
 def test_only_what_is_seen_of_a_page_counts() -> None:
-    assert text_of("<p>a</p><style>b</style></style>c<script>d<p>e</script>f") == "a\nc\nf"
+    assert text_of("<p>a</p><style>b</style></style>c<script>d<p>e</script>f") == "a\ncf"

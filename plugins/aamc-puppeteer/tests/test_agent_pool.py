@@ -1,9 +1,9 @@
 import re
 
 import pytest
-from aamc_puppeteer.agents.roles import Reasoner, RoleConfig
+from aamc_agents.roles import Reasoner, RoleConfig
+from aamc_puppeteer.episodes.agent_pool import pool_of
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.team import pool_of
 
 from aamc_sdk.errors import PoolError
 

@@ -3,14 +3,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import Stop
-from aamc_puppeteer.suites import TOOLS, load_suite
-from aamc_puppeteer.suites.pipelines import best_pipeline, by_chance, in_order, play
-from aamc_puppeteer.suites.routes import cheapest_route
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Numeric
+from aamc_agents.tasks import Task
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.trajectory import Stop
+from aamc_puppeteer.tasks.verifiers import Numeric
+from aamc_puppeteer.testbed import TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play
 
 RULE = RewardRule(cost_weight=10.0, discount=1.0)
 SUM = Task(id="t", text="What is 2 + 2?", verifier=Numeric(), reference="4")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import Activation, Fault, TaskState
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.episodes.executor import Executor
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_puppeteer.drawing import draw_graph, draw_training, save_png
-from aamc_puppeteer.printing import SHOWN, describe, short, tree
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.analysis.figures import draw_graph, draw_training, save_png
+from aamc_puppeteer.analysis.terminal import SHOWN, describe, short, tree
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rich.console import Console
@@ -76,9 +77,9 @@ class TestFigures:
     def test_a_training_has_a_panel_for_each_figure(self) -> None:
         rng = random.Random(0)
         episodes = [_episode(*rng.choices("abc", k=1 + rng.randrange(5)), verdict=Verdict(rng.random() < 0.5)) for _ in range(60)]
-        figure = draw_training(episodes, stretches=6)
+        figure = draw_training(episodes, count=6)
         titles = [axes.get_title(loc="left") for axes in figure.axes]
-        assert titles == ["success", "reward", "steps", "cost, USD", "density", "two-cycles an episode", "greatest hub's share", "who ran"]
+        assert titles == ["success", "reward", "steps", "cost, USD", "density", "two-cycles an episode", "maximum hub share", "activations"]
         assert np.asarray(figure.axes[0].lines[0].get_xdata()).tolist() == [10, 20, 30, 40, 50, 60]
 
     def test_a_training_of_one_episode_can_be_drawn(self, tmp_path: Path) -> None:

@@ -5,16 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from aamc_puppeteer.encoder import Features
-from aamc_puppeteer.exact import expected_reward
+from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.reinforce import Learner
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
-from aamc_puppeteer.training import as_batch
-from aamc_puppeteer.worlds import Kind, World, WorldAgent
+from aamc_puppeteer.policy.encoder import Features
+from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed.exact_reward import expected_reward
+from aamc_puppeteer.training.job import as_batch
+from aamc_puppeteer.training.reinforce import Learner
 
 RULE = RewardRule(discount=0.8, cost_weight=0.5)
-WORLD = World(
+WORLD = SimulatedWorld(
     agents=(WorldAgent(name="a", description="Plans.", cost=0.1), WorldAgent(name="b", description="Solves.", cost=0.3)),
     kinds=(
         Kind(name="x", text="First sort.", moves={("start", "a"): {"plan": 0.6, "start": 0.4}, ("plan", "b"): {"done": 1.0}}, solved={"done": 0.9}),
@@ -37,8 +38,7 @@ def puppeteer() -> Iterator[Puppeteer]:
 
 def exact_reward(puppeteer: Puppeteer, learner: Learner) -> torch.Tensor:
     def log_probabilities(features: Features) -> torch.Tensor:
-        shape = features.pair.shape[:2]
-        return learner.log_probabilities(features, np.ones((shape[0], shape[1] + 1, 2), np.float32), np.ones(shape, bool))
+        return learner.log_probabilities(features, Visibility.full(*features.pair.shape[:2]))
 
     return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)
 
@@ -57,10 +57,10 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
     tasks = WORLD.tasks(EPISODES, seed=7)
     batches = 40
     sampled = []
-    told, there = np.ones((EPISODES // batches, 3, 2), np.float32), np.ones((EPISODES // batches, 2), bool)
+    everything = Visibility.full(EPISODES // batches, 2)
     for batch in range(batches):
         played = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
-        loss, _ = learner.loss(as_batch(played, told, there, RULE.discount), deviation=1.0, entropy_weight=0.0)
+        loss, _ = learner.loss(as_batch(played, everything, RULE.discount), deviation=1.0, entropy_weight=0.0)
         gradients = torch.autograd.grad(loss, actor)
         sampled.append(-torch.cat([gradient.flatten() for gradient in gradients]).numpy())
     mean, error = np.mean(sampled, axis=0), np.std(sampled, axis=0, ddof=1) / np.sqrt(batches)

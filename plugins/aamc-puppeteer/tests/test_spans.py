@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aamc_puppeteer import tracing
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.doa import EchoAgent
 from aamc_puppeteer.doa.bridge import CoreAgent
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.tracing import episode_span, traced
+from aamc_puppeteer.episodes import spans as tracing
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.spans import episode_span, traced
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

@@ -1,9 +1,21 @@
 import asyncio
 
 import pytest
-from aamc_puppeteer.agents.sandbox import Limits
-from aamc_puppeteer.tasks import Task, Verdict, Verifier
-from aamc_puppeteer.verifiers import Callback, Choice, CompleteProgram, Coverage, Exact, Judge, Numeric, UnitTests, chosen_letter, last_number, named
+from aamc_agents.sandbox import Limits
+from aamc_agents.tasks import Task, Verdict, Verifier
+from aamc_puppeteer.tasks.verifiers import (
+    Callback,
+    Choice,
+    CompleteProgram,
+    Coverage,
+    Exact,
+    Judge,
+    Numeric,
+    UnitTests,
+    chosen_letter,
+    last_number,
+    named,
+)
 
 from aamc_sdk.errors import ConfigError, DataError
 

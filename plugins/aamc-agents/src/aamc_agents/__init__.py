@@ -1,1 +1,1 @@
-"""Agents that the puppeteer activates: tools that need no model, and roles that a language model plays."""
+"""Agents for the AAMC SDK: tools that need no model, and roles played by a language model."""

@@ -1,4 +1,4 @@
-"""Agent ``calculator``: evaluates arithmetic, and nothing but arithmetic."""
+"""Agent ``calculator``: evaluates arithmetic expressions, and no other code."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, subject
 from aamc_sdk import Candidate
 
 Number = int | float
-MOST_CHARACTERS = 2_000
-"""Longer expressions are refused; so is nesting that Python's own parser refuses."""
-MOST_BITS = 4_096
-"""Whole numbers with more bits are refused, before they are computed."""
+MAX_CHARACTERS = 2_000
+"""Longer expressions are refused, as is nesting that Python's own parser refuses."""
+MAX_BITS = 4_096
+"""Integers with more bits are refused before they are computed."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
@@ -40,17 +40,17 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
 }
 _RUN = re.compile(r"[\d\s.()+*/%-]+")
 _NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
-"""Characters of a run that no expression begins or ends with. They are cut off afterwards: a pattern that said so would search without end."""
+"""Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
 _OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
 
 
 class Calculator(Tool):
-    """Evaluates the expression in what was said last."""
+    """Evaluates the expression in the last output."""
 
     spec = Candidate("calculator", "Evaluates an arithmetic expression of numbers, such as 3 * (4 + 5), and gives the number.")
 
     async def act(self, state: TaskState) -> str:
-        """Return the value of the expression."""
+        """Return the expression's value."""
         text = subject(state)
         try:
             return as_text(evaluate(expression_in(text)))
@@ -59,10 +59,10 @@ class Calculator(Tool):
 
 
 def expression_in(text: str) -> str:
-    """Return the text where it is an expression, else the longest one that stands in its prose.
+    """Return the text if it is an expression, else the longest expression in it.
 
     Raises:
-        ValueError: There is none. A text with an assignment is a program, which is not searched.
+        ValueError: The text has no expression. A text with an assignment is a program and is not searched.
     """
     if _parses(text):
         return text
@@ -77,19 +77,20 @@ def expression_in(text: str) -> str:
 def _parses(text: str) -> bool:
     try:
         ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser's own words for too deep and for null bytes
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser raises these for deep nesting and null bytes
         return False
     return True
 
 
 def evaluate(expression: str) -> Number:
-    """Return an expression's value. Names, attributes, strings and every other kind of code are refused.
+    """Return an expression's value. Names, attributes, strings and all other code are refused.
 
     Raises:
-        ValueError: It is no arithmetic, or too large; ArithmeticError for a division by zero or an overflow.
+        ValueError: The expression is not arithmetic, or too large.
+        ArithmeticError: A division by zero or an overflow.
     """
-    if len(expression) > MOST_CHARACTERS:
-        raise ValueError(f"it is longer than {MOST_CHARACTERS} characters")
+    if len(expression) > MAX_CHARACTERS:
+        raise ValueError(f"it is longer than {MAX_CHARACTERS} characters")
     try:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
@@ -101,7 +102,7 @@ def evaluate(expression: str) -> Number:
 
 def _value(node: ast.expr) -> Number:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return _small(node.value)  # type: ignore[arg-type]  # its type was looked at
+        return _small(node.value)  # type: ignore[arg-type]  # its type was checked
     if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
         return _UNARY[type(node.op)](_value(node.operand))
     if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
@@ -115,16 +116,16 @@ def _value(node: ast.expr) -> Number:
 
 
 def _small(value: Number) -> Number:
-    if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise ValueError(f"a number has more than {MOST_BITS} bits")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError(f"a number has more than {MAX_BITS} bits")
     return value
 
 
 def _check_power(base: Number, exponent: Number) -> None:
-    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MOST_BITS:
-        raise ValueError(f"a power has more than {MOST_BITS} bits")
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
+        raise ValueError(f"a power has more than {MAX_BITS} bits")
 
 
 def as_text(value: Number) -> str:
-    """Return a number as people write it: 4 for 4.0, and twelve digits of others."""
+    """Return a number as text: 4 for 4.0, at most twelve digits of other floats."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)

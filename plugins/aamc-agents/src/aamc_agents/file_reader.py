@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import attrs
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, ToolConfig, subject
 from aamc_sdk import Candidate, option
 
 _QUOTED = re.compile(r"""(?<!\w)(?:"([^"\n]+)"|'([^'\n]+)'|`([^`\n]+)`)""")
@@ -22,17 +22,17 @@ _PUNCTUATION = ".,;:!?()[]<>\"'`"
 
 @attrs.frozen(kw_only=True)
 class FileReaderConfig(ToolConfig):
-    """What may be read, and how it is billed."""
+    """Readable files and billing."""
 
-    folder: str = option("", "Folder below which files may be read; empty for the task's own files alone.")
-    max_bytes: int = option(100_000, "Most bytes of a file; larger ones are refused.", at_least=1)
+    folder: str = option("", "Folder below which files may be read; only the task's own files if empty.")
+    max_bytes: int = option(100_000, "Maximum size of a file in bytes; larger files are refused.", at_least=1)
 
 
 class FileReader(Tool):
-    """Reads the file whose name was said last, else the one that the task names.
+    """Reads the file named in the last output, else in the task.
 
-    A path is followed step by step, and no step may be a link: neither ``..``, a link, nor a folder that is swapped for a link
-    meanwhile leads out of the folder. Devices and pipes are refused.
+    Each part of a path is opened relative to its parent, and no part may be a link. Neither ``..``, nor a link, nor a folder
+    replaced by a link during the call leads out of the folder. Devices and pipes are refused.
     """
 
     Config = FileReaderConfig
@@ -55,9 +55,9 @@ class FileReader(Tool):
 
 
 def file_named(text: str, known: Collection[str]) -> str | None:
-    """Return the file that a text names: a known one, else the first that looks like one, with a dot or a slash in it; None without.
+    """Return the file name in a text: a known name, else the first word with a dot or a slash in it, else None.
 
-    A name is a word, or stands in quotes.
+    A name with a space stands in quotes.
 
     >>> file_named("Read 'my notes.txt', please, or LICENSE.", {"LICENSE"}), file_named("See docs/a.md.", ())
     ('LICENSE', 'docs/a.md')
@@ -80,26 +80,26 @@ def read_below(folder: Path, name: str, max_bytes: int) -> str:
     """Return the text of a file below a folder.
 
     Raises:
-        AgentError: It is not there, not a plain file of UTF-8 text, too large, or not reached without links and ``..``.
+        AgentError: The file is missing, too large, not a regular file of UTF-8 text, or its path has links or ``..``.
     """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
-        raise AgentError(f"{name!r} is refused: a path must go straight down from the folder")
+        raise AgentError(f"{name!r} is refused: a path must lead down from the folder, without . and ..")
     try:
         content = _read(folder, parts, max_bytes + 1)
     except OSError as error:
         linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
-        raise AgentError(f"cannot read {name!r}: {'a step of it is a link or no folder' if linked else error.strerror}") from error
+        raise AgentError(f"cannot read {name!r}: {'a part of its path is a link or not a folder' if linked else error.strerror}") from error
     if len(content) > max_bytes:
         raise AgentError(f"{name!r} has more than {max_bytes} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise AgentError(f"{name!r} is no text in UTF-8") from error
+        raise AgentError(f"{name!r} is not UTF-8 text") from error
 
 
-def _read(folder: Path, parts: list[str], most: int) -> bytes:
-    """Open each step relative to the one before, so that nothing that changes meanwhile can lead elsewhere."""
+def _read(folder: Path, parts: list[str], max_bytes: int) -> bytes:
+    """Open each part relative to its parent, so that no concurrent change can lead elsewhere."""
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -111,5 +111,5 @@ def _read(folder: Path, parts: list[str], most: int) -> bytes:
         os.close(place)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
-        return opened.read(most)
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return opened.read(max_bytes)

@@ -1,4 +1,4 @@
-"""Agent ``python``: runs the program that was written last."""
+"""Agent ``python``: runs the program in the last output."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from aamc_puppeteer.agents.sandbox import Limits, Ran, code_in, run_python
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, billed, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.sandbox import Limits, Ran, code_in, run_python
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_sdk import Candidate, Services, option
 
 logger = logging.getLogger(__name__)
-MOST_REMEMBERED = 10_000
-"""Programs whose results are kept, the latest."""
+MAX_CACHED = 10_000
+"""Number of latest programs whose results are cached."""
 
 
 @attrs.frozen(kw_only=True)
 class PythonConfig(ToolConfig):
-    """What a program may use, and how it is billed."""
+    """A program's limits, and billing."""
 
     billed_seconds: float | None = billed(5.0)
     seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
-    memory_mb: int = option(512, "Megabytes of memory that a program may use, the interpreter's 30 included.", at_least=64)
+    memory_mb: int = option(512, "Maximum memory of a program in MB, including the interpreter's 30.", at_least=64)
 
 
 class Python(Tool):
-    """Runs a program in a process of its own and gives what it prints; the task's files lie beside it.
+    """Runs a program in a sandboxed process, in a folder with the task's files, and returns its standard output.
 
-    A program is taken to print the same each time: one that was run before, with the same files, is not run again.
+    A program is assumed to print the same each time: the result of a program and its files is cached.
     """
 
     Config = PythonConfig
@@ -46,7 +46,7 @@ class Python(Tool):
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def act(self, state: TaskState) -> str:
-        """Return what the program printed."""
+        """Return the program's standard output."""
         program = code_in(subject(state))
         _check_computes(program)
         ran = await self._run(program, state.task.files)
@@ -66,21 +66,23 @@ class Python(Tool):
 
     def _remember(self, key: tuple[str, ...], ran: Ran) -> None:
         if not self._ran and ran.fences and not ran.fenced_by_kernel:
-            logger.warning("here the interpreter alone keeps programs from files and sockets: run none that you do not trust")
-        if len(self._ran) >= MOST_REMEMBERED:
+            logger.warning(
+                "here the interpreter alone keeps programs from files and sockets (no Landlock or libseccomp): run only programs that you trust"
+            )
+        if len(self._ran) >= MAX_CACHED:
             del self._ran[next(iter(self._ran))]
         self._ran[key] = ran
 
     def _place(self) -> asyncio.Semaphore:
-        """Return what lets as many programs run side by side as there are processors, so that none runs out of time by waiting for others."""
+        """Return the running loop's semaphore: as many programs run at once as there are processors, so that none times out while it waits."""
         return self._places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
 
 
 def _check_computes(program: str) -> None:
-    """Raise AgentError where a text is no program, or nothing but a word or a number."""
+    """Raise AgentError if a text is not a program, or only a word or a number."""
     try:
         statements = ast.parse(program).body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser's words for null bytes and too deep nesting
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser raises these for null bytes and deep nesting
         raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
     if all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant) for statement in statements):
         raise AgentError(f"{program!r:.80} computes nothing")

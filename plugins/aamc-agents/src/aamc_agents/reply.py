@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server sends, read without trust: a text with its tokens and their cost, or an error that bears the cost."""
+"""Reads the answer of an OpenAI-compatible server: a text with its tokens and cost, or an error with the cost."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any, TypeGuard
 
 import attrs
 
-from aamc_puppeteer.agents.tool import AgentError
+from aamc_agents.tool import AgentError
 from aamc_sdk import ModelSpec, Prices
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
-MOST_TOKENS = 10**8
-"""More than that in one call is a server's error."""
+MAX_TOKENS = 10**8
+"""A higher count in one call is taken for a server error."""
 
 
 @attrs.frozen
 class Reply:
-    """What a model said.
+    """A model's answer.
 
     Attributes:
         text: The answer.
-        model: Who gave it.
-        tokens: Of prompt and answer together.
-        cost: USD, of the tokens at the model's prices.
-        counted: Whether the server counted the tokens; else they are estimated from the texts' lengths.
+        model: The model's name.
+        tokens: Tokens of prompt and answer together.
+        cost: Cost of the tokens in USD at the model's prices.
+        counted: Whether the server counted the tokens; otherwise they are estimated from the texts' lengths.
     """
 
     text: str
@@ -35,27 +35,27 @@ class Reply:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What an output tells beside the answer."""
+        """The metadata of an agent's output."""
         return {"model": self.model, "tokens": self.tokens, "tokens_counted": self.counted}
 
 
 def read_reply(body: str, spec: ModelSpec, sent: int) -> Reply:
-    """Return the reply that a server's answer holds.
+    """Return the reply in a server's answer.
 
     Args:
         body: The answer, a chat completion as JSON.
-        spec: The model, with its prices.
-        sent: Characters that it was asked with.
+        spec: The model with its prices.
+        sent: Number of characters in the prompt.
 
     Raises:
-        AgentError: The answer has no text. Its tokens are billed all the same.
+        AgentError: The answer has no text. The error has the cost of its tokens.
     """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise AgentError(f"did not answer with a JSON object but with {body!r:.80}; check that base_url ends as the server wants it, such as in /v1")
+        raise AgentError(f"did not answer with a JSON object but with {body!r:.80}; check the end of base_url, usually /v1")
     text = _text(answer)
     given, made, counted = _tokens(answer.get("usage"), sent, len(text or ""))
     prices = spec.prices or Prices(0.0, 0.0)
@@ -67,7 +67,7 @@ def read_reply(body: str, spec: ModelSpec, sent: int) -> Reply:
 
 
 def _text(answer: dict[str, Any]) -> str | None:
-    """Return what the first choice says, empty where there is none; None where that is no text."""
+    """Return the first choice's text, empty if there is no choice; None if the content is not text."""
     choices = answer.get("choices")
     try:
         content = choices[0]["message"].get("content") if choices else None
@@ -79,7 +79,7 @@ def _text(answer: dict[str, Any]) -> str | None:
 
 
 def _tokens(usage: object, sent: int, said: int) -> tuple[int, int, bool]:
-    """Return the tokens of the prompt and of the answer, and whether the server counted them; else they are estimated from characters."""
+    """Return the tokens of prompt and answer, and whether the server counted them; otherwise they are estimated from characters."""
     if isinstance(usage, dict):
         given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if _is_count(given) and _is_count(made):
@@ -88,4 +88,4 @@ def _tokens(usage: object, sent: int, said: int) -> tuple[int, int, bool]:
 
 
 def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= MOST_TOKENS
+    return type(value) is int and 0 <= value <= MAX_TOKENS

@@ -1,7 +1,7 @@
-"""Agents that a language model plays: ``planner``, ``reasoner``, ``critic``, ``reflect``, ``question``, ``summarizer``, ``modifier``, ``concluder``.
+"""Roles played by a language model: ``planner``, ``reasoner``, ``critic``, ``reflect``, ``question``, ``summarizer``, ``modifier``, ``concluder``.
 
-Each is a prompt, in a file of its own under ``prompts``, over the task and the work so far. They are the reasoning
-patterns of the paper (arXiv 2505.19591, section 3), one agent each.
+Each has a prompt, a file under ``prompts``, and sees the task and the work so far. They are the reasoning patterns of the
+puppeteer paper (arXiv 2505.19591, section 3), one agent each.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import ClassVar
 
 import attrs
 
-from aamc_puppeteer.agents.models import ChatModel, ModelConfig
-from aamc_puppeteer.state import ANSWER, TaskState
+from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.state import ANSWER, TaskState
 from aamc_sdk import Agent, AgentOutput, Candidate, MetaController, Services, option
 
 
 @attrs.frozen(kw_only=True)
 class RoleConfig(ModelConfig):
-    """The model, and how much of the work so far it is shown."""
+    """The model, and the amount of context in its prompt."""
 
-    history_characters: int = option(12_000, "Characters of the work so far that the model is shown, the latest.", at_least=0)
-    file_characters: int = option(4_000, "Characters of each of the task's files that the model is shown.", at_least=0)
+    history_characters: int = option(12_000, "Maximum characters of the work so far in the prompt, the latest.", at_least=0)
+    file_characters: int = option(4_000, "Maximum characters of each of the task's files in the prompt.", at_least=0)
 
 
 class Role(Agent):
-    """A role that a language model plays.
+    """A role played by a language model.
 
     Args:
         config: The model and its limits.
-        services: What the core lends.
-        controller: Chooses the model for each call, in place of one that the options name.
+        services: Have the seed of a router's draws.
+        controller: Chooses the model for each call, instead of the router in the options.
     """
 
     Config = RoleConfig
     config: RoleConfig
     concludes: ClassVar[bool] = False
-    """Whether what it says is the task's answer, and ends the episode."""
+    """Whether the output is the task's answer and ends the episode."""
 
     def __init__(self, config: RoleConfig, services: Services, controller: MetaController | None = None) -> None:
         super().__init__(config, services)
         self._model = ChatModel(config, services, controller)
 
     async def execute(self, state: TaskState) -> AgentOutput:
-        """Ask the model to play the role.
+        """Call the model with the role's prompt.
 
         Raises:
             AgentError: The model did not answer.
@@ -54,13 +54,13 @@ class Role(Agent):
 
 
 class Planner(Role):
-    """Splits the task into steps."""
+    """Breaks the task into steps."""
 
     spec = Candidate("planner", "Breaks a task down into a short numbered plan of steps before work begins.")
 
 
 class Reasoner(Role):
-    """Takes the next step."""
+    """Works out the next result."""
 
     spec = Candidate("reasoner", "Thinks the problem through step by step and works out the next result.")
 
@@ -72,7 +72,7 @@ class Critic(Role):
 
 
 class Reflect(Role):
-    """Looks back on the way so far."""
+    """Reviews the work so far."""
 
     spec = Candidate("reflect", "Reflects on all work so far, which way led nowhere and what should be tried instead.")
 
@@ -90,13 +90,13 @@ class Summarizer(Role):
 
 
 class Modifier(Role):
-    """Mends the latest result."""
+    """Corrects the latest result."""
 
     spec = Candidate("modifier", "Corrects the latest result as the critic's findings demand and gives the corrected version.")
 
 
 class Concluder(Role):
-    """Gives the answer, and ends the episode."""
+    """Gives the answer and ends the episode."""
 
     concludes = True
     spec = Candidate("concluder", "Concludes: gives the final answer to the task, and nothing but the answer.")
@@ -104,13 +104,13 @@ class Concluder(Role):
 
 @cache
 def prompt_of(name: str) -> str:
-    """Return what a role's model is told."""
-    folder = files("aamc_puppeteer.agents") / "prompts"
+    """Return a role's system prompt."""
+    folder = files("aamc_agents") / "prompts"
     return "\n\n".join((folder / f"{part}.md").read_text(encoding="utf-8").strip() for part in (name, "everyone"))
 
 
 def shown(state: TaskState, history_characters: int, file_characters: int) -> str:
-    """Return the task, its files and the latest work, cut off where they are longer than allowed."""
+    """Return the user prompt: the task, its files and the latest work, each truncated to its limit."""
     parts = [f"Task:\n{state.task.text}"]
     parts += [f"File {name}:\n{_start(content, file_characters)}" for name, content in state.task.files.items()]
     turns = []

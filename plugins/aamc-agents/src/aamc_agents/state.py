@@ -1,4 +1,4 @@
-"""What happened on a task so far: all that agents and the policy see."""
+"""The state of a task: the input of agents and policies."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import enum
 
 import attrs
 
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_agents.tasks import Task
 from aamc_sdk.interfaces import AgentOutput
 
-STOP = "stop"
-"""How decisions call the policy's own decision to end an episode; no agent may be named so."""
 ANSWER = "answer"
-"""An output whose metadata has this key, true, is the task's answer, and ends the episode: a concluder's, a terminator's."""
+"""Metadata key of an output. If its value is true, the output is the task's answer and ends the episode."""
 
 
 class Fault(enum.Enum):
@@ -24,32 +22,17 @@ class Fault(enum.Enum):
     BAD_COST = "bad_cost"
 
 
-class Stop(enum.Enum):
-    """Why an episode ended."""
-
-    ANSWERED = "answered"
-    """An agent gave the answer."""
-    STOPPED = "stopped"
-    """The policy chose to stop."""
-    TRUNCATED = "truncated"
-    """The steps were used up."""
-    OUT_OF_BUDGET = "out_of_budget"
-    """The money or the time was used up."""
-    FAILED = "failed"
-    """There was nothing to do: the task is empty."""
-
-
 @attrs.frozen(kw_only=True)
 class Activation:
-    """One agent's turn.
+    """One turn of an agent.
 
     Attributes:
-        agent: Its name.
-        output: What it said, or None where it failed.
-        fault: How it failed, or None.
-        error: The same in words, or None.
-        seconds: How long it took.
-        cost: What it cost, finite and at least 0: USD for models, the configured price for tools. A failure may cost too.
+        agent: The agent's name.
+        output: The output, or None if the agent failed.
+        fault: How the agent failed, or None.
+        error: The failure as a message, or None.
+        seconds: Duration.
+        cost: Cost in USD, finite and at least 0: token prices for models, the configured price for tools. A failure may cost too.
     """
 
     agent: str
@@ -61,21 +44,32 @@ class Activation:
 
     @property
     def answers(self) -> bool:
-        """Whether its output is the task's answer."""
+        """Whether the output is the task's answer."""
         return self.output is not None and self.output.metadata.get(ANSWER) is True
+
+    @property
+    def text(self) -> str:
+        """The output's content, or the error message if the agent failed."""
+        return self.error or "" if self.output is None else self.output.content
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the call according to the output's metadata; 0 for agents without a model."""
+        count = None if self.output is None else self.output.metadata.get("tokens")
+        return count if isinstance(count, int) else 0
 
 
 @attrs.frozen(kw_only=True)
 class TaskState:
-    """A task, who has worked on it with what result, and how many steps are left.
+    """A task, the activations so far, and the number of activations left.
 
-    Agents get it with the task's truth left out.
+    Agents receive it without the task's reference and verifier.
 
     Attributes:
-        task: What is to be done.
-        history: Who has worked on it, in order.
-        steps_left: How many activations are still allowed.
-        luck: A number of this episode, for agents that draw: with it a stopped training goes on exactly.
+        task: The task.
+        history: All activations so far, in order.
+        steps_left: How many more activations are allowed.
+        luck: A random number of the episode, for agents that draw: it makes a resumed training repeat their draws.
     """
 
     task: Task
@@ -85,51 +79,22 @@ class TaskState:
 
     @property
     def cost(self) -> float:
-        """What all activations cost together."""
+        """The cost of all activations in USD."""
         return sum(activation.cost for activation in self.history)
 
     @property
     def outputs(self) -> tuple[AgentOutput, ...]:
-        """What agents said, in order; failures said nothing."""
+        """All outputs in order; failed activations have none."""
         return tuple(activation.output for activation in self.history if activation.output is not None)
 
     def after(self, activation: Activation) -> TaskState:
-        """Return the state that follows an agent's turn."""
+        """Return the state after another activation."""
         return attrs.evolve(self, history=(*self.history, activation), steps_left=self.steps_left - 1)
 
 
 def answer(state: TaskState) -> str | None:
-    """Return the answer as it stands: what an agent declared to be it, else what was said last; None before anyone said anything."""
+    """Return the current answer: the last output marked as the answer, else the last output; None if there is no output."""
     for activation in reversed(state.history):
         if activation.answers and activation.output is not None:
             return activation.output.content
     return state.outputs[-1].content if state.outputs else None
-
-
-@attrs.frozen(kw_only=True)
-class Trajectory:
-    """A finished episode.
-
-    Attributes:
-        state: Where it ended; its history is what happened.
-        stop: Why it ended.
-        verdict: Whether it was right; None where the task has no verifier.
-        probabilities: Of each action when it was drawn; the decision to stop has one too, and comes last.
-        rewards: Of each action, in the order of ``probabilities``.
-    """
-
-    state: TaskState
-    stop: Stop
-    verdict: Verdict | None = None
-    probabilities: tuple[float, ...] = ()
-    rewards: tuple[float, ...] = ()
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the verifier called the answer right."""
-        return self.verdict is not None and self.verdict.correct
-
-    @property
-    def total_reward(self) -> float:
-        """The undiscounted sum of the rewards."""
-        return sum(self.rewards)

@@ -1,27 +1,24 @@
-"""A task, and who says whether it was solved."""
+"""Tasks, and the verdicts of their verifiers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
 import attrs
 
-from aamc_sdk import Dataset, Query
-from aamc_sdk.errors import DataError
-
 
 @attrs.frozen
 class Verdict:
-    """Whether an answer is right, and in a few words why."""
+    """Whether an answer is correct, and a short reason."""
 
     correct: bool
     why: str = ""
 
 
 class Verifier(Protocol):
-    """Decides whether a task was solved. Having stopped is never a reason."""
+    """Decides whether an answer solves a task."""
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Judge an answer."""
@@ -37,14 +34,14 @@ def _as_tuple(documents: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """Something to be done, with what agents may use for it. Nothing of it can be changed.
+    """A task with the material that agents may use. It is immutable.
 
     Attributes:
-        id: What names it in trajectories; unique in its suite.
-        text: What is asked.
-        kind: The sort of task, for tables; no agent or policy is told.
-        verifier: Says whether an answer is right; None where nobody can, as when serving.
-        reference: The right answer, for verifiers alone: agents get a state without it.
+        id: Identifies the task in trajectories; unique in its suite.
+        text: The question or instruction.
+        kind: The category, for tables. Agents and policies do not see it.
+        verifier: Judges answers; None if no answer can be judged, as in serving.
+        reference: The correct answer. Only verifiers see it.
         difficulty: From 1, the easiest.
         files: Texts that agents may read, by file name.
         corpus: Documents that agents may search.
@@ -60,35 +57,5 @@ class Task:
     corpus: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple, hash=False)
 
     def without_truth(self) -> Task:
-        """Return the task as agents see it: without verifier, reference, kind and difficulty."""
+        """Return the task without verifier, reference, kind and difficulty, as agents see it."""
         return attrs.evolve(self, verifier=None, reference=None, kind="", difficulty=1)
-
-
-def as_task(task: Query | Task) -> Task:
-    """Return a task; a query becomes one that nobody can verify."""
-    return task if isinstance(task, Task) else Task(id="query", text=task.text)
-
-
-def tasks_of(dataset: Dataset) -> Sequence[Task]:
-    """Return the tasks that a dataset carries.
-
-    Raises:
-        DataError: It carries none: it is of another format than ``tasks``.
-    """
-    tasks: Sequence[Task] | None = getattr(dataset, "tasks", None)
-    if tasks is None:
-        raise DataError("the puppeteer learns from tasks with verifiers, and this dataset has none; use --dataset tasks:mixed")
-    return tasks
-
-
-def check_tasks(tasks: Sequence[Task]) -> None:
-    """Raise where there is nothing to learn from.
-
-    Raises:
-        DataError: There is no task, or one has no verifier.
-    """
-    if not tasks:
-        raise DataError("there is no task to practise on; give at least one")
-    for task in tasks:
-        if task.verifier is None:
-            raise DataError(f"task {task.id!r} has no verifier, so nothing can be learned from it")

@@ -1,23 +1,24 @@
-"""What tools share: they turn what was said last into something else, are billed by time, and say why they cannot."""
+"""The base class of agents without a model: it bills their calls and reports why a call failed."""
 
 from __future__ import annotations
 
 import abc
 import time
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import attrs
 
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
 from aamc_sdk import Agent, AgentOutput, option
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, ConfigError
 
 
 class AgentError(AamcError, RuntimeError):
-    """Raised when an agent cannot do anything with the state of a task.
+    """Raised when an agent cannot use the state of a task.
 
     Attributes:
-        cost: What the attempt cost, in USD.
+        cost: Cost of the attempt in USD.
     """
 
     def __init__(self, message: str, cost: float = 0.0) -> None:
@@ -25,14 +26,24 @@ class AgentError(AamcError, RuntimeError):
         self.cost = cost
 
 
+def check_extra(user: str, extra: str, *modules: str) -> None:
+    """Check that the modules of an optional dependency are installed.
+
+    Raises:
+        ConfigError: A module is missing; the message names the extra that installs it.
+    """
+    if missing := [module for module in modules if find_spec(module) is None]:
+        raise ConfigError(f"{user} needs {' and '.join(missing)}, which is not installed: pip install 'aamc-agents[{extra}]'")
+
+
 def billed(seconds: float) -> Any:
-    """Return the option that says for how long a tool's calls are billed."""
-    return option(seconds, "Seconds that a call is billed for; those that it took when null.", at_least=0.0)
+    """Return the option for the billed duration of a tool's call."""
+    return option(seconds, "Seconds that a call is billed for; the measured seconds if null.", at_least=0.0)
 
 
 @attrs.frozen(kw_only=True)
 class ToolConfig:
-    """How a tool's calls are billed."""
+    """Billing of a tool's calls."""
 
     billed_seconds: float | None = billed(1.0)
     usd_per_second: float = option(0.001, "USD per billed second.", at_least=0.0)
@@ -40,16 +51,16 @@ class ToolConfig:
 
 @attrs.frozen(kw_only=True)
 class ReaderConfig(ToolConfig):
-    """How the calls of a tool that reads texts are billed."""
+    """Billing of the calls of a tool that reads texts."""
 
     billed_seconds: float | None = billed(2.0)
 
 
 class Tool(Agent):
-    """An agent without a model. A call that fails is billed like one that succeeds.
+    """An agent without a model. A failed call is billed like a successful one.
 
     Attributes:
-        deterministic: Whether the same state gives the same output, so that training may remember it.
+        deterministic: Whether the same state always gives the same output, so that training may cache it.
     """
 
     Config = ToolConfig
@@ -57,10 +68,10 @@ class Tool(Agent):
     deterministic: ClassVar[bool] = True
 
     async def execute(self, state: TaskState) -> AgentOutput:
-        """Do the work.
+        """Work on the state of a task.
 
         Raises:
-            AgentError: The state holds nothing that this tool can work on.
+            AgentError: The tool cannot use the state.
         """
         began = time.perf_counter()
         try:
@@ -72,7 +83,7 @@ class Tool(Agent):
 
     @abc.abstractmethod
     async def act(self, state: TaskState) -> str:
-        """Return what comes of it, or raise AgentError."""
+        """Return the output's text, or raise AgentError."""
 
     def _bill(self, began: float) -> float:
         seconds = self.config.billed_seconds
@@ -80,5 +91,5 @@ class Tool(Agent):
 
 
 def subject(state: TaskState) -> str:
-    """Return what a tool works on: what was said last, else the task."""
+    """Return the text that a tool works on: the last output, or the task's text if there is none."""
     return state.outputs[-1].content if state.outputs else state.task.text

@@ -1,4 +1,4 @@
-"""Agent ``web-fetch``: reads a page of hosts that are on a list. The list is empty unless somebody fills it."""
+"""Agent ``web-fetch``: reads a page from a list of allowed hosts, which is empty by default."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import ipaddress
 import re
 import socket
-from html.parser import HTMLParser
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import httpx
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, ToolConfig, subject
-from aamc_puppeteer.state import TaskState
-from aamc_sdk import Candidate, option
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, ToolConfig, check_extra, subject
+from aamc_sdk import Candidate, Services, option
+
+if TYPE_CHECKING:
+    import httpx
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
 _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
@@ -22,20 +23,20 @@ _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml
 
 @attrs.frozen(kw_only=True)
 class WebFetchConfig(ToolConfig):
-    """Which hosts may be asked, and for how much."""
+    """Allowed hosts, limits and billing."""
 
-    allow: list[str] = option([], "Hosts that may be asked, with a port where it is an unusual one; none where empty.")  # noqa: RUF009  # an attrs field
-    private_addresses: bool = option(False, "Whether hosts may have addresses of this machine or of a private network.")
-    max_bytes: int = option(500_000, "Bytes after which a page is cut off.", at_least=1)
-    seconds: float = option(10.0, "Seconds for a page, redirects included.", above=0.0)
-    redirects: int = option(3, "Most redirects that are followed; each must lead to a host that may be asked.", at_least=0)
+    allow: list[str] = option([], "Allowed hosts, each with its port unless it is the scheme's default; none if empty.")  # noqa: RUF009  # an attrs field
+    private_addresses: bool = option(False, "Whether hosts may have addresses of this machine or a private network.")
+    max_bytes: int = option(500_000, "Maximum bytes of a page; the rest is cut off.", at_least=1)
+    seconds: float = option(10.0, "Timeout of a page in seconds, including redirects.", above=0.0)
+    redirects: int = option(3, "Maximum number of redirects; each must lead to an allowed host.", at_least=0)
 
 
 class WebFetch(Tool):
-    """Reads the page whose address was said last, else the one that the task names.
+    """Reads the page whose address is in the last output, else in the task.
 
-    A host's address is looked up once, checked and then connected to, so that a name which changes its address cannot lead into a
-    private network. Proxies that the environment names are not used.
+    A host's address is looked up once, checked, and then used for the connection, so that a name that changes its address cannot
+    lead into a private network. Proxies from the environment are ignored.
     """
 
     Config = WebFetchConfig
@@ -43,11 +44,17 @@ class WebFetch(Tool):
     deterministic: ClassVar[bool] = False
     spec = Candidate("web-fetch", "Fetches a web page by its address and gives its text; only from hosts that are allowed.")
 
+    def __init__(self, config: WebFetchConfig, services: Services) -> None:
+        check_extra("agent web-fetch", "web", "httpx", "inscriptis")
+        super().__init__(config, services)
+
     async def act(self, state: TaskState) -> str:
         """Return the page's text."""
+        import httpx
+
         addresses = _ADDRESS.findall(subject(state)) or _ADDRESS.findall(state.task.text)
         if not addresses:
-            raise AgentError(f"no web address is named in {subject(state)!r:.80}")
+            raise AgentError(f"no web address in {subject(state)!r:.80}")
         try:
             return await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
         except asyncio.TimeoutError:
@@ -56,6 +63,8 @@ class WebFetch(Tool):
             raise AgentError(f"{addresses[0]} cannot be fetched: {type(error).__name__}: {error}") from error
 
     async def _fetch(self, address: str) -> str:
+        import httpx
+
         url = httpx.URL(address)
         async with httpx.AsyncClient(trust_env=False, timeout=self.config.seconds) as client:
             for _ in range(self.config.redirects + 1):
@@ -74,7 +83,7 @@ class WebFetch(Tool):
             raise AgentError(f"{named} may not be asked: it is not on the list allow ({', '.join(self.config.allow) or 'which is empty'})")
 
     async def _get(self, client: httpx.AsyncClient, url: httpx.URL) -> str | httpx.URL:
-        """Return the page's text, or where it redirects to."""
+        """Return the page's text, or the target of its redirect."""
         headers, tls = {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}
         at = url.copy_with(host=await self._address(url))
         async with client.stream("GET", at, headers=headers, extensions=tls) as response:
@@ -94,7 +103,7 @@ class WebFetch(Tool):
             return text_of(text) if "html" in kind else text
 
     async def _address(self, url: httpx.URL) -> str:
-        """Return the address of a host, all of whose addresses are allowed."""
+        """Return the first address of a host after a check of all its addresses."""
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
             found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
@@ -112,28 +121,8 @@ def _is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-class _Text(HTMLParser):
-    """Collects a page's visible text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._hidden += tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden -= self._hidden > 0 and tag in ("script", "style")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden and data.strip():
-            self.parts.append(" ".join(data.split()))
-
-
 def text_of(page: str) -> str:
-    """Return an HTML page's visible text, a line for each piece of it."""
-    parser = _Text()
-    parser.feed(page)
-    parser.close()
-    return "\n".join(parser.parts)
+    """Return an HTML page's visible text, one line for each line on the screen."""
+    from inscriptis import get_text  # type: ignore[import-untyped]  # it has no types
+
+    return "\n".join(line.strip() for line in get_text(page).splitlines() if line.strip())

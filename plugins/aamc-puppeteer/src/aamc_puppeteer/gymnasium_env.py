@@ -10,17 +10,19 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from aamc_environments.streams import GREATEST
+from aamc_agents.state import TaskState, answer
+from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import EpisodeOptions
-from aamc_puppeteer.embedding import TextEmbedding
-from aamc_puppeteer.encoder import Encoder, described
-from aamc_puppeteer.episodes import Running, begin
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import TaskState, Trajectory, answer
-from aamc_puppeteer.suites import load_suite, split_tasks
-from aamc_puppeteer.tasks import Task, check_tasks
-from aamc_puppeteer.team import pool_of
+from aamc_puppeteer.episodes.agent_pool import pool_of
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.player import Running, begin
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.policy.encoder import Encoder, described
+from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.tasks.sources import check_tasks
+from aamc_puppeteer.testbed.agents import make_agent
+from aamc_puppeteer.testbed.suites import load_suite, split_tasks
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
@@ -31,13 +33,15 @@ from aamc_sdk.services import bare_services
 from aamc_sdk.settings import read_settings
 
 ALL, SIDES = "all", ("train", "validation", "test")
+BOUND = 1e6
+"""Bound of the observations, which have no natural one."""
 
 
 class AgentsEnv(gymnasium.Env[Array32, np.int64]):
     """One episode is one task: an action activates an agent, the last one stops.
 
-    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.encoder.Encoder`: the state, then
-    the agents in their order. The reward is R_t by :class:`aamc_puppeteer.rewards.RewardRule`. Episodes terminate and are
+    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.policy.encoder.Encoder`: the state, then
+    the agents in their order. The reward is R_t by :class:`aamc_puppeteer.episodes.rewards.RewardRule`. Episodes terminate and are
     never truncated: the steps left are observed, so their end belongs to the task. ``info`` holds the action's ``cost_usd``; at
     the end also ``is_success``, the verifier's word. ``reset`` draws a task, or takes the one whose number
     ``options["task"]`` gives.
@@ -78,18 +82,18 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
         practised, self.tasks = _of_side(load_suite(tasks, seed=seed, size=size) if isinstance(tasks, str) else tasks, side, seed)
-        make = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed})).make
+        services = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed}))
         if team is None:
-            team = [make("agent", name, self.config.agent_options.get(name, {})) for name in self.config.agents]
+            team = [make_agent(services, name, self.config.agent_options.get(name, {})) for name in self.config.agents]
         self.pool = pool_of(team)
         self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
-        estimator = make("estimator", self.config.estimator, self.config.estimator_options)
+        estimator = services.make("estimator", self.config.estimator, self.config.estimator_options)
         others = [*map(described, self.pool), *self.pool.names]
-        self._encoder = Encoder(list(self.pool), TextEmbedding.learned(estimator, [task.text for task in practised], others))
+        self._encoder = Encoder(list(self.pool), TextEmbedding.trained(estimator, [task.text for task in practised], others))
         self._encoder.learn_tasks([task.text for task in self.tasks])
         self.trajectory: Trajectory | None = None
         self._episode = begin(0, self.tasks[0], self.config.max_steps, 0)
-        bound = np.full(self.observe(self._episode.state).shape, GREATEST, np.float32)
+        bound = np.full(self.observe(self._episode.state).shape, BOUND, np.float32)
         self.observation_space = gymnasium.spaces.Box(-bound, bound)
         self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
 

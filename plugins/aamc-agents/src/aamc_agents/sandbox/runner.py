@@ -1,16 +1,9 @@
-"""Runs Python programs in a separate process with limits: time, memory, no network, no files outside a folder.
-
-What it protects from: programs that never end, use up memory or processes, or by mistake or by a careless model's
-advice read and write where they should not. On Linux on x86-64 the kernel enforces all of it (see
-:mod:`aamc_puppeteer.agents.confinement`); elsewhere the interpreter alone keeps files and sockets closed, which stops accidents and
-no attacker; what held is in :attr:`Ran.fences`. What it does not protect from: errors of the kernel, what a program
-does with the processor time and the memory that it may use, and being read: a program sees Python's library and the
-shared objects of the system. Put code of people who are after you into a virtual machine.
-"""
+"""Starts the sandbox's child process, feeds it programs, and enforces the limits of time, output and disk."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -23,26 +16,27 @@ from pathlib import Path
 
 import attrs
 
-from aamc_puppeteer.agents.scratch import MOST_FILES, fills, remove
+from aamc_agents.sandbox.scratch_folder import MAX_FILES, is_full, remove
+from aamc_agents.sandbox.system_calls import compiled_filter
 from aamc_sdk.errors import DataError
 
 _CHILD = Path(__file__).with_name("confinement.py")
 _FENCED = re.compile(r"```(?:python|py)?[^\n]*\n(.*?)```", re.DOTALL)
 _CHUNK = 65_536
-_LOOK_EVERY = 0.05
-"""Seconds between looks at what a program has written."""
+_CHECK_INTERVAL_S = 0.05
+"""Seconds between checks of the disk space that a program uses."""
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What a program may use.
+    """The resources that a program may use.
 
     Attributes:
-        seconds: Of wall-clock time, and about as many of the processor's.
-        memory_mb: Megabytes of address space, the interpreter's own 30 included.
-        file_mb: Megabytes of each file that it writes.
-        disk_mb: Megabytes of all its files together; looked at many times a second, so that a little more may be written.
-        printed_bytes: Of what it prints, after which it is stopped.
+        seconds: Wall-clock time, and about as much processor time.
+        memory_mb: Address space in MB, including the interpreter's own 30.
+        file_mb: Maximum size of one file in MB.
+        disk_mb: Maximum size of all files in MB; checked 20 times a second, so a little more may be written.
+        printed_bytes: Maximum size of the standard output; a program that prints more is stopped.
     """
 
     seconds: float = 5.0
@@ -54,12 +48,12 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Ran:
-    """What came of a program.
+    """The result of a program.
 
     Attributes:
         printed: Its standard output.
-        error: Why it did not end well, in a line; None where it did.
-        fences: What confined it, of ``limits``, ``landlock``, ``seccomp`` and ``audit``.
+        error: Why it failed, in one line; None if it succeeded.
+        fences: The fences that confined it: some of ``limits``, ``landlock``, ``seccomp`` and ``audit``.
     """
 
     printed: str
@@ -68,17 +62,17 @@ class Ran:
 
     @property
     def fenced_by_kernel(self) -> bool:
-        """Whether the kernel kept it from files, sockets and processes, and not the interpreter alone."""
+        """Whether the kernel, not only the interpreter, kept it from files, sockets and processes."""
         return {"landlock", "seccomp"} <= set(self.fences)
 
 
 async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str, str] | None = None) -> Ran:
-    """Run programs one after the other in one fresh process and namespace, in an empty folder of its own.
+    """Run programs one after the other in one new process and namespace, in a new folder.
 
     Args:
         programs: Python sources; the value of an expression at a program's end is printed.
-        limits: What they may use together.
-        files: What lies in the folder, by plain file name.
+        limits: Limits of all programs together.
+        files: Contents of the folder, by plain file name.
 
     Raises:
         DataError: A file's name is a path.
@@ -99,7 +93,8 @@ def _check_plain(name: str) -> None:
 
 
 async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
-    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": str(folder)}
+    seccomp = base64.b64encode(compiled_filter() or b"").decode()
+    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": str(folder), "seccomp": seccomp}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),
@@ -128,8 +123,8 @@ async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
         error: str | None = f"it took longer than {limits.seconds:g} s"
     elif len(printed) >= limits.printed_bytes:
         error = f"it printed more than {limits.printed_bytes} bytes"
-    elif fills(folder, limits.disk_mb):
-        error = f"it wrote more than {limits.disk_mb} MB, or {MOST_FILES} files and folders, or deeper than paths are long"
+    elif is_full(folder, limits.disk_mb):
+        error = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders, or folders nested deeper than a path can be"
     else:
         error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
     return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
@@ -137,8 +132,8 @@ async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
 
 async def _watch(process: asyncio.subprocess.Process, limits: Limits, folder: Path) -> None:
     """Stop a program that fills the disk."""
-    while not fills(folder, limits.disk_mb):
-        await asyncio.sleep(_LOOK_EVERY)
+    while not is_full(folder, limits.disk_mb):
+        await asyncio.sleep(_CHECK_INTERVAL_S)
     _kill(process)
 
 
@@ -151,7 +146,7 @@ async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) ->
 
 
 async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: Limits) -> bytes:
-    """Return what a program writes; one that writes too much is stopped."""
+    """Return the output of a program; stop a program that writes too much."""
     content = b""
     while stream is not None and (chunk := await stream.read(_CHUNK)):
         content += chunk
@@ -162,7 +157,7 @@ async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReade
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the process and whatever it may have started."""
+    """End the process and all that it started."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -173,6 +168,6 @@ def _last(lines: Iterable[str]) -> str:
 
 
 def code_in(text: str) -> str:
-    """Return the program that a text holds: what stands between its first ``` fences, else all of it."""
+    """Return the program in a text: the content of its first ``` block, else the whole text."""
     fenced = _FENCED.search(text)
     return fenced[1] if fenced else text

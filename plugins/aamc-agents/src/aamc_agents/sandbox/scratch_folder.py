@@ -1,4 +1,4 @@
-"""The folder that a sandboxed program works in: how full it is, and how it is removed whatever the program made of it."""
+"""The working folder of a sandboxed program: its size, and its removal whatever the program did to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import itertools
 import os
 from pathlib import Path
 
-MOST_FILES = 5_000
-"""Files and folders that a program may make."""
+MAX_FILES = 5_000
+"""Maximum number of files and folders."""
 
 
-def fills(folder: Path, most_mb: int) -> bool:
-    """Return whether a folder holds too much: too many bytes or files, or folders nested deeper than paths are long."""
+def is_full(folder: Path, max_mb: int) -> bool:
+    """Return whether a folder has too many bytes or files, or folders nested deeper than a path can be."""
     used = seen = 0
     pending = [str(folder)]
     while pending:
@@ -24,18 +24,18 @@ def fills(folder: Path, most_mb: int) -> bool:
                         pending.append(entry.path)
                     else:
                         used += entry.stat(follow_symlinks=False).st_size
-        except OSError as error:  # else the program removed it meanwhile, or closed it, to itself as well
+        except OSError as error:  # other errors: the program removed the folder meanwhile, or made it unreadable
             if error.errno == errno.ENAMETOOLONG:
                 return True
-        if used > most_mb << 20 or seen > MOST_FILES:
+        if used > max_mb << 20 or seen > MAX_FILES:
             return True
     return False
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that it holds.
+    """Remove a folder and its contents.
 
-    What lies in a subfolder is first moved up, for a program can nest folders deeper than paths are long, and than a recursion may go.
+    The contents of a subfolder are first moved up, since a program can nest folders deeper than a path or a recursion can go.
     """
     numbers = itertools.count()
     while entries := list(os.scandir(folder)):
@@ -46,12 +46,12 @@ def remove(folder: Path) -> None:
             Path(entry.path).chmod(0o700)
             for inner in os.scandir(entry.path):
                 if inner.is_dir(follow_symlinks=False):
-                    Path(inner.path).chmod(0o700)  # a folder that may not be written cannot be moved
+                    Path(inner.path).chmod(0o700)  # a read-only folder cannot be moved
                 Path(inner.path).rename(_free(folder, numbers))
             Path(entry.path).rmdir()
     folder.rmdir()
 
 
 def _free(folder: Path, numbers: itertools.count[int]) -> Path:
-    """Return a path right in a folder that nothing has."""
+    """Return an unused path directly in a folder."""
     return next(path for number in numbers if not os.path.lexists(path := folder / f"moved-{number}"))

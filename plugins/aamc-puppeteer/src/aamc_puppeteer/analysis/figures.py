@@ -1,4 +1,4 @@
-"""Episodes as graphs, and a training as a figure, in the report's style."""
+"""Figures of episodes and of a training, in the report's style. They need the extra ``figures``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from aamc_puppeteer.measures import summarise, utilisation, windows
-from aamc_puppeteer.state import Trajectory
-from aamc_puppeteer.topology import activation_graph, evolution
+from aamc_puppeteer.analysis.measures import summarise, utilisation, windows
+from aamc_puppeteer.analysis.topology import ActivationGraph, activation_graph, evolution
+from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.files import write_bytes
 
 COLOURS = (OTHERS[0], HEADLINE, *OTHERS[1:])
 NODE_AREA = 2600
-"""Of the circle of the agent that ran most often, in square points."""
+"""Area of the largest circle, in square points."""
 
 
 def draw_graph(trajectories: Sequence[Trajectory], title: str = "") -> Figure:
-    """Draw who was activated after whom.
+    """Draw the graph of activations.
 
-    A circle's area grows with how often its agent ran, an arrow's width with how often it was taken. The number at an arrow of
-    a single episode is that of the step that it leads to, with several episodes how often it was taken.
+    A circle's area grows with the number of its agent's activations, an arrow's width with the number of its transitions. The
+    label of an arrow is the number of the step that it leads to in a single episode, and the number of transitions otherwise.
     """
     graph = activation_graph(trajectories)
-    labels = _step_numbers(trajectories[0]) if len(trajectories) == 1 else {(a, b): str(count) for a, b, count in graph.edges(data="count")}
+    labels = _step_numbers(trajectories[0]) if len(trajectories) == 1 else {edge: str(count) for edge, count in graph.transitions.items()}
     with styled():
         figure = new_figure(5.0, width=6.0)
         axes = figure.add_subplot()
@@ -51,17 +51,20 @@ def _step_numbers(trajectory: Trajectory) -> dict[tuple[str, str], str]:
     return {edge: ", ".join(steps) for edge, steps in numbers.items()}
 
 
-def _draw_network(axes: Axes, graph: nx.DiGraph, labels: Mapping[tuple[str, str], str]) -> None:
-    if not graph:
+def _draw_network(axes: Axes, shape: ActivationGraph, labels: Mapping[tuple[str, str], str]) -> None:
+    if not shape.agents:
         axes.text(0.5, 0.5, "no agent ran", ha="center", transform=axes.transAxes)
         return
-    # The first agent stands on top, the others follow clockwise in the order in which they first ran.
+    graph = nx.DiGraph()
+    graph.add_nodes_from(shape.agents)
+    graph.add_edges_from(shape.transitions)
+    # the first agent is on top, the others follow clockwise in the order of their first activations
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(graph)) / len(graph)
     places = {agent: (np.cos(angle), np.sin(angle)) for agent, angle in zip(graph, angles, strict=True)}
-    counts = np.array([count for _, count in graph.nodes(data="count")])
+    counts = np.array(list(shape.agents.values()))
     areas = NODE_AREA * (0.25 + 0.75 * counts / counts.max())
     edges = [edge for edge in graph.edges if edge[0] != edge[1]]
-    taken = np.array([graph.edges[edge]["count"] for edge in edges])
+    taken = np.array([shape.transitions[edge] for edge in edges])
     widths = 0.8 + 2.7 * taken / taken.max() if edges else 1.0
     colours = [COLOURS[n % len(COLOURS)] for n in range(len(graph))]
     bent: dict[str, Any] = {"ax": axes, "edgelist": edges, "connectionstyle": "arc3,rad=0.18"}
@@ -75,18 +78,18 @@ def _draw_network(axes: Axes, graph: nx.DiGraph, labels: Mapping[tuple[str, str]
 
 
 def _name(axes: Axes, text: str, place: tuple[float, float], distance: float) -> None:
-    """Write a name ``distance`` points from a circle's centre, away from the middle of the figure."""
+    """Write a name ``distance`` points from a circle's centre, away from the figure's centre."""
     x, y = place
     across, along = ("center" if abs(x) < 0.3 else "left" if x > 0 else "right"), ("center" if abs(y) < 0.3 else "bottom" if y > 0 else "top")
     offset = (distance * x, distance * y)
     axes.annotate(text, place, offset, textcoords="offset points", ha=across, va=along, fontweight="bold")
 
 
-def draw_training(trajectories: Sequence[Trajectory], stretches: int = 20) -> Figure:
-    """Draw how success, reward, work and the shape of the activations changed over the episodes of a training."""
-    parts = list(windows(trajectories, stretches))
+def draw_training(trajectories: Sequence[Trajectory], count: int = 20) -> Figure:
+    """Draw success, reward, steps, cost and topology over the episodes of a training, in ``count`` windows."""
+    parts = list(windows(trajectories, count))
     summaries = [summarise(part) for _, part in parts]
-    shapes = evolution(trajectories, stretches)
+    shapes = evolution(trajectories, count)
     episodes = [episode for episode, _ in parts]
     with styled():
         figure = new_figure(5.6, width=9.2)
@@ -106,7 +109,7 @@ _FIGURES = {"success": "success_rate", "reward": "mean_reward", "steps": "mean_s
 _SHAPES: Mapping[str, Callable[[Any], float]] = {
     "density": lambda shape: shape.density,
     "two-cycles an episode": lambda shape: shape.two_cycles,
-    "greatest hub's share": lambda shape: shape.hub_share,
+    "maximum hub share": lambda shape: shape.hub_share,
 }
 
 
@@ -123,7 +126,7 @@ def _line(axes: Axes, title: str, episodes: Sequence[int], values: Sequence[floa
 
 def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapping[str, float]]) -> None:
     agents = sorted({agent for share in shares for agent in share}, key=lambda agent: -sum(share.get(agent, 0.0) for share in shares))
-    axes.set_title("who ran")
+    axes.set_title("activations")
     if not agents:
         axes.text(0.5, 0.5, "no agent", ha="center", transform=axes.transAxes)
         return
@@ -134,7 +137,7 @@ def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapp
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure as PNG atomically.
 
     Raises:
         OutputError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""What a number of episodes come to: success, reward, work, cost, and how soon a policy had learned."""
+"""Figures of episodes: success, reward, steps, cost, and the convergence speed of a training."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from aamc_puppeteer.state import Trajectory
+from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.batch import Floats
 from aamc_sdk.evaluation.bootstrap import Figures, Resampling, known_interval, open_interval
-from aamc_sdk.interfaces import AgentOutput
 
 LEARNED = 0.9
-"""A policy has learned when a figure has reached this share of its final value."""
+"""Share of a figure's final value at which a training counts as converged."""
 RESAMPLES = 1000
 
 
 def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, Any]:
-    """Return the figures of episodes by name, those that are means with their 95% interval under ``"ci95"``.
+    """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``.
 
-    ``success_rate`` is the verifier's word and NaN where an episode had none. ``cost_usd_per_success`` and
-    ``tokens_per_success`` count what failures took as well; they are infinite without a success. ``utilisation`` is each
-    agent's share of all activations, ``stops`` how many episodes ended for each reason, ``faults`` how many activations failed.
+    ``success_rate`` is NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
+    and are infinite without a success. ``utilisation`` is each agent's share of all activations, ``stops`` the number of
+    episodes by reason of their end, ``faults`` the number of failed activations.
     """
     if not trajectories:
         return {"episodes": 0}
@@ -44,7 +43,7 @@ def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, An
 def _columns(trajectory: Trajectory) -> tuple[float, ...]:
     state = trajectory.state
     success = np.nan if trajectory.verdict is None else float(trajectory.succeeded)
-    return success, trajectory.total_reward, len(state.history), state.cost, sum(map(tokens, state.outputs))
+    return success, trajectory.total_reward, len(state.history), state.cost, sum(activation.tokens for activation in state.history)
 
 
 def _figures(means: Floats) -> Figures:
@@ -63,7 +62,7 @@ def _intervals(figures: Figures) -> dict[str, list[float] | None]:
 
 
 def in_words(figures: Mapping[str, Any]) -> str:
-    """Return the first of the figures that :func:`summarise` gives, in a line; success with its interval where there are several episodes."""
+    """Return the main figures of :func:`summarise` in one line; success with its interval if there are several episodes."""
     if not figures["episodes"]:
         return "no episode"
     bounds = figures["ci95"]["success_rate"]
@@ -75,27 +74,21 @@ def in_words(figures: Mapping[str, Any]) -> str:
     )
 
 
-def tokens(output: AgentOutput) -> int:
-    """Return how many tokens a call took, by its metadata; 0 for agents without a model."""
-    count = output.metadata.get("tokens")
-    return count if isinstance(count, int) else 0
-
-
 def utilisation(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Return each agent's share of all activations, the busiest first."""
+    """Return each agent's share of all activations, in descending order."""
     counts = Counter(activation.agent for trajectory in trajectories for activation in trajectory.state.history)
     return {agent: count / counts.total() for agent, count in counts.most_common()}
 
 
 def episodes_to_learn(values: Sequence[float], window: int | None = None) -> int | None:
-    """Return after how many episodes a figure had come to 90% of what it is in the end.
+    """Return the number of episodes after which a figure reached 90% of its final value.
 
     Args:
-        values: The figure of each episode, in the order of training, such as success.
-        window: Episodes that a mean is taken over, the last ones for the final value; a tenth of all, at most 100, when None.
+        values: The figure of each episode, such as success, in the order of training.
+        window: Number of episodes in a moving mean; the last mean is the final value (default: a tenth of all, at most 100).
 
     Returns:
-        The number of episodes, or None where the figure ends at 0 or below, so that nothing was learned.
+        The number of episodes, or None if the final value is not positive.
     """
     if not len(values):
         return None
@@ -107,7 +100,7 @@ def episodes_to_learn(values: Sequence[float], window: int | None = None) -> int
 
 
 def windows(trajectories: Sequence[Trajectory], count: int = 20) -> Iterator[tuple[int, Sequence[Trajectory]]]:
-    """Yield the episodes of a training in ``count`` stretches of about the same length, each with the number of its last episode."""
+    """Yield the episodes of a training in ``count`` windows of similar length, each with the number of its last episode."""
     bounds = np.linspace(0, len(trajectories), min(count, len(trajectories)) + 1).astype(int)
     for start, end in itertools.pairwise(bounds):
         yield int(end), trajectories[start:end]

@@ -1,21 +1,21 @@
-"""Episodes as text for the terminal."""
+"""Episodes as text on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aamc_agents.state import Activation, answer
 from rich.text import Text
 from rich.tree import Tree
 
-from aamc_puppeteer.state import Activation, Trajectory, answer
+from aamc_puppeteer.episodes.trajectory import Trajectory
 
 SHOWN = 100
-"""Characters of a text that a line shows."""
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""Maximum characters of a text in one line."""
 
 
 def tree(trajectories: Sequence[Trajectory]) -> Tree:
-    """Return a task's episodes as a tree: what they have in common is shown once, then how each went on and ended.
+    """Return a task's episodes as a tree; common beginnings are shown once.
 
     Args:
         trajectories: One episode, or several of the same task, such as parallel paths.
@@ -34,7 +34,7 @@ def tree(trajectories: Sequence[Trajectory]) -> Tree:
 
 
 def describe(activation: Activation) -> Text:
-    """Return an agent's turn in one line: who, what came of it, what it took."""
+    """Return an agent's turn in one line: agent, output, cost and duration."""
     output = activation.output
     line = Text(activation.agent, style="bold cyan").append("  ")
     line.append(short(activation.error or "failed") if output is None else short(output.content), style="red" if output is None else "default")
@@ -42,7 +42,7 @@ def describe(activation: Activation) -> Text:
 
 
 def ending(trajectory: Trajectory) -> Text:
-    """Return in one line why an episode ended, its answer, and whether that is right."""
+    """Return in one line why an episode ended, its answer, and the verdict."""
     said = answer(trajectory.state)
     line = Text(trajectory.stop.value.replace("_", " "), style="dim").append("  ")
     line.append("no answer" if said is None else short(said), style="bold")
@@ -53,12 +53,7 @@ def ending(trajectory: Trajectory) -> Text:
 
 
 def short(text: str) -> str:
-    """Return a text as one printable line, cut where it is long."""
+    """Return a text as one printable line of limited length."""
     flat = " ".join(text[: 10 * SHOWN].split())
     printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: SHOWN + 1])
     return printable if len(printable) <= SHOWN else printable[: SHOWN - 1] + "…"
-
-
-def harmless(text: str) -> str:
-    """Return a text without what would steer a terminal: lines and tabs stay, other control characters are shown as unprintable."""
-    return text.replace("\r\n", "\n").translate(_CONTROLS)

@@ -1,34 +1,42 @@
-"""Who follows whom: the graph of activations, and how it changes while a policy learns (arXiv 2505.19591, section 4).
+"""The graph of activations, and its change while a policy learns (arXiv 2505.19591, section 4).
 
-The paper sees graphs become compact, agents returning to each other in short cycles, and few of them hubs.
+The paper reports that graphs become compact, agents return to each other in short cycles, and few agents become hubs.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
-import networkx as nx
 
-from aamc_puppeteer.measures import windows
-from aamc_puppeteer.state import Trajectory
+from aamc_puppeteer.analysis.measures import windows
+from aamc_puppeteer.episodes.trajectory import Trajectory
 
 
-def activation_graph(trajectories: Iterable[Trajectory]) -> nx.DiGraph:
-    """Return the graph of one or more episodes.
+@attrs.frozen
+class ActivationGraph:
+    """The graph of one or more episodes.
 
-    Its nodes are the agents that ran, with ``count``, how often. An edge leads from an agent to the one that was activated
-    next, with ``count``; an agent that follows itself has an edge to itself.
+    Attributes:
+        agents: Number of activations by agent, in the order of their first ones.
+        transitions: How often the second agent was activated right after the first, by pair; an agent may follow itself.
     """
-    graph = nx.DiGraph()
+
+    agents: Mapping[str, int]
+    transitions: Mapping[tuple[str, str], int]
+
+
+def activation_graph(trajectories: Iterable[Trajectory]) -> ActivationGraph:
+    """Return the graph of episodes."""
+    agents: Counter[str] = Counter()
+    transitions: Counter[tuple[str, str]] = Counter()
     for trajectory in trajectories:
-        agents = [activation.agent for activation in trajectory.state.history]
-        for agent in agents:
-            graph.add_node(agent, count=graph.nodes.get(agent, {}).get("count", 0) + 1)
-        for edge in itertools.pairwise(agents):
-            graph.add_edge(*edge, count=graph.edges.get(edge, {}).get("count", 0) + 1)
-    return graph
+        names = [activation.agent for activation in trajectory.state.history]
+        agents.update(names)
+        transitions.update(itertools.pairwise(names))
+    return ActivationGraph(agents, transitions)
 
 
 @attrs.frozen
@@ -36,10 +44,10 @@ class Topology:
     """The shape of a graph of activations.
 
     Attributes:
-        agents: How many ran.
-        density: Edges between different agents over how many there could be, from 0 to 1; 0 for fewer than two agents.
-        two_cycles: Pairs of agents of which each has followed the other.
-        hubs: Each agent's share of the transitions, those to or from it over all; they add up to 2.
+        agents: Number of agents that ran.
+        density: Edges between different agents over their possible number, in [0, 1]; 0 for fewer than two agents.
+        two_cycles: Number of pairs of agents that followed each other in both directions.
+        hubs: Share of the transitions to or from each agent; the shares sum to 2.
     """
 
     agents: int
@@ -48,32 +56,32 @@ class Topology:
     hubs: dict[str, float]
 
     @classmethod
-    def of(cls, graph: nx.DiGraph) -> Topology:
-        """Measure a graph; an agent's edge to itself does not count."""
-        between = [(start, end, count) for start, end, count in graph.edges(data="count") if start != end]
-        size, total = len(graph), sum(count for *_, count in between)
+    def of(cls, graph: ActivationGraph) -> Topology:
+        """Measure a graph; transitions from an agent to itself do not count."""
+        between = {edge: count for edge, count in graph.transitions.items() if edge[0] != edge[1]}
+        size, total = len(graph.agents), sum(between.values())
         return cls(
             agents=size,
             density=len(between) / (size * (size - 1)) if size > 1 else 0.0,
-            two_cycles=sum(graph.has_edge(end, start) for start, end, _ in between) // 2,
-            hubs={agent: sum(count for *edge, count in between if agent in edge) / total for agent in graph} if total else {},
+            two_cycles=sum((end, start) in between for start, end in between) // 2,
+            hubs={agent: sum(count for edge, count in between.items() if agent in edge) / total for agent in graph.agents} if total else {},
         )
 
     @property
     def hub_share(self) -> float:
-        """The share of the transitions that the greatest hub takes part in, 0 where there are none."""
+        """The maximum hub share, 0 without transitions."""
         return max(self.hubs.values(), default=0.0)
 
 
 @attrs.frozen
-class Stretch:
-    """A stretch of training.
+class WindowTopology:
+    """The topology of consecutive episodes of a training.
 
     Attributes:
-        episode: The number of its last episode.
-        density: The mean density of its episodes' graphs.
-        two_cycles: The mean number of two-cycles of its episodes' graphs.
-        hub_share: The share of all its transitions that the greatest hub takes part in.
+        episode: Number of the last episode.
+        density: Mean density of the episodes' graphs.
+        two_cycles: Mean number of two-cycles of the episodes' graphs.
+        hub_share: Maximum hub share in the graph of all these episodes.
     """
 
     episode: int
@@ -82,13 +90,13 @@ class Stretch:
     hub_share: float
 
 
-def evolution(trajectories: Sequence[Trajectory], stretches: int = 20) -> list[Stretch]:
-    """Return the shape of the activations in each stretch of a training, in its order."""
+def evolution(trajectories: Sequence[Trajectory], count: int = 20) -> list[WindowTopology]:
+    """Return the topology of a training in ``count`` consecutive windows."""
     found = []
-    for episode, part in windows(trajectories, stretches):
+    for episode, part in windows(trajectories, count):
         single = [Topology.of(activation_graph([trajectory])) for trajectory in part]
         found.append(
-            Stretch(
+            WindowTopology(
                 episode=episode,
                 density=sum(shape.density for shape in single) / len(single),
                 two_cycles=sum(shape.two_cycles for shape in single) / len(single),

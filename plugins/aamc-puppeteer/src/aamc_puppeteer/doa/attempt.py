@@ -6,9 +6,10 @@ import asyncio
 import math
 from dataclasses import replace
 
+from aamc_agents.state import Fault
+
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.structs import AgentOutput, SystemState
-from aamc_puppeteer.state import Fault
 
 MAX_CHARACTERS = 20_000
 """Of an answer that are kept; ``metadata["cut"]`` then says how long it was."""
@@ -18,7 +19,7 @@ def attempt(agent: AgentInterface, state: SystemState) -> AgentOutput:
     """Return what an agent answers, in this thread, however long it takes.
 
     Where it fails, the content is empty and ``metadata`` has the ``"fault"``, a value of
-    :class:`aamc_puppeteer.state.Fault`, and the ``"error"`` in words.
+    :class:`aamc_agents.state.Fault`, and the ``"error"`` in words.
     """
     try:
         return _checked(agent.execute(_view(state)))

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from aamc_agents.state import ANSWER, Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import TerminatorAgent
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, SystemState
-from aamc_puppeteer.state import ANSWER, Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
 from aamc_sdk.plugins import get_plugin_manager

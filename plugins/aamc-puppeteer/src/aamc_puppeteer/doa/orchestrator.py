@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from aamc_agents.tasks import Verdict
 from torch import Tensor
 
 from aamc_puppeteer.doa.agents.base import AgentInterface
@@ -13,8 +14,7 @@ from aamc_puppeteer.doa.attempt import attempt, attempt_async
 from aamc_puppeteer.doa.policy import PolicyNetwork
 from aamc_puppeteer.doa.rewards import calculate_reward
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, RewardConfig, SystemState, TrajectoryStep
-from aamc_puppeteer.state import Stop
-from aamc_puppeteer.tasks import Verdict
+from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_sdk.errors import PoolError, one_of
 
 TERMINATOR = "TerminatorAgent"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from aamc_puppeteer.doa.structs import SystemState
-from aamc_puppeteer.encoder import hashed_words
+from aamc_puppeteer.policy.encoder import hashed_words
 from aamc_sdk.features import Array32
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aamc_puppeteer.state import Stop
-from aamc_puppeteer.tasks import Verdict
+from aamc_agents.tasks import Verdict
+
+from aamc_puppeteer.episodes.trajectory import Stop
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from aamc_puppeteer.doa.policy import PolicyNetwork
 from aamc_puppeteer.doa.structs import EpisodeTrajectory, RewardConfig
-from aamc_puppeteer.rewards import discounted_returns
+from aamc_puppeteer.episodes.rewards import discounted_returns
 from aamc_sdk.errors import DataError
 
 MAX_GRADIENT_NORM = 1.0

@@ -1,20 +1,20 @@
-"""The agents of an orchestrator as the candidates that it chooses from."""
+"""The agents of an orchestrator as candidates."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from aamc_puppeteer.state import STOP
+from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_sdk import Agent, Candidate, Pool
 from aamc_sdk.errors import PoolError
 
 
 def pool_of(agents: Sequence[Agent]) -> Pool:
-    """Return what agents say of themselves, in their order.
+    """Return the candidates of agents, in their order.
 
     Raises:
-        PoolError: There is no agent, one is something else, two have one name, or one is called as the decision to stop is.
+        PoolError: There is no agent, an element is not an agent, two agents share a name, or one is named like the decision to stop.
     """
     if not agents:
         raise PoolError("there is no agent; name at least one, such as calculator")
@@ -26,5 +26,5 @@ def pool_of(agents: Sequence[Agent]) -> Pool:
         raise PoolError(f"each agent needs a name of its own; two are called {twice[0]!r}")
     pool = Pool(agent.spec for agent in agents)
     if STOP in pool.names:
-        raise PoolError(f"no agent may be named {STOP!r}: that is the policy's own decision; rename it")
+        raise PoolError(f"no agent may be named {STOP!r}: that is the policy's decision to end an episode; rename it")
     return pool

@@ -1,4 +1,4 @@
-"""What agents return or raise, made safe: plain text, plain data that nobody can change, and a cost that can be added up."""
+"""Checks of agents' outputs and errors: plain text, immutable plain data, and a finite cost."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
-from aamc_puppeteer.state import Activation, Fault, TaskState
+from aamc_agents.state import Activation, Fault, TaskState
+
 from aamc_sdk.interfaces import AgentOutput
 
-MOST_COST = 1e6
-"""USD of one turn. More is taken for a mistake: a single such number would drown all others that the policy learns from."""
+MAX_COST_USD = 1e6
+"""Maximum cost of a turn. A higher one is taken for a mistake: it would dominate everything that the policy learns from."""
 _ERROR_LENGTH = 500
 
 
 def checked(agent: str, output: object, seconds: float, max_characters: int) -> Activation:
-    """Return the turn in which an agent returned ``output``; whatever is none becomes a typed fault.
+    """Return the activation for an agent's output; an invalid output becomes a typed fault.
 
     Args:
-        agent: Its name.
-        output: What it returned.
-        seconds: How long it took.
-        max_characters: Of the text that are kept; the rest is cut off, and ``metadata["cut"]`` says how long it was.
+        agent: The agent's name.
+        output: The returned object.
+        seconds: Duration of the turn.
+        max_characters: Maximum characters of the text; the rest is cut off, and ``metadata["cut"]`` has the full length.
     """
     if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
         shown = "None" if output is None else type(getattr(output, "content", output)).__name__
         return failed(agent, Fault.NO_OUTPUT, f"must return an AgentOutput with text, not {shown}", seconds, cost_of(output))
     if not is_cost(output.cost):
-        return failed(agent, Fault.BAD_COST, f"cost must be a number from 0 to {MOST_COST:g}, not {output.cost!r:.80}", seconds)
+        return failed(agent, Fault.BAD_COST, f"cost must be a number from 0 to {MAX_COST_USD:g}, not {output.cost!r:.80}", seconds)
     if not isinstance(output.metadata, Mapping | None):
         return failed(agent, Fault.NO_OUTPUT, f"metadata must be a mapping, not {type(output.metadata).__name__}", seconds, cost_of(output))
     metadata = dict(output.metadata or {})
@@ -40,17 +41,17 @@ def checked(agent: str, output: object, seconds: float, max_characters: int) -> 
 
 
 def failed(agent: str, fault: Fault, error: str, seconds: float, cost: float = 0.0) -> Activation:
-    """Return a turn that brought nothing."""
+    """Return the activation of a failure."""
     return Activation(agent=agent, fault=fault, error=as_text(error), seconds=seconds, cost=cost)
 
 
 def is_cost(cost: object) -> bool:
-    """Whether a value can be what a turn cost."""
-    return isinstance(cost, Real) and not isinstance(cost, bool) and bool(cost <= MOST_COST) and not cost < 0
+    """Whether a value is a valid cost."""
+    return isinstance(cost, Real) and not isinstance(cost, bool) and bool(cost <= MAX_COST_USD) and not cost < 0
 
 
 def cost_of(result: object) -> float:
-    """Return the attribute ``cost`` of an output or an error, as those of paid calls have; 0 where there is none that can be used."""
+    """Return the attribute ``cost`` of an output or an error; 0 without a valid one."""
     try:
         cost = getattr(result, "cost", 0.0)
         return float(cost) if is_cost(cost) else 0.0
@@ -58,8 +59,8 @@ def cost_of(result: object) -> float:
         return 0.0
 
 
-def in_words(error: BaseException) -> str:
-    """Return an error's type and message, shortened; the type alone where its message cannot be had."""
+def error_text(error: BaseException) -> str:
+    """Return an error's type and message, shortened; only the type if its message raises."""
     try:
         return as_text(f"{type(error).__name__}: {error}"[:_ERROR_LENGTH])
     except BaseException:  # __str__ may raise anything
@@ -67,12 +68,12 @@ def in_words(error: BaseException) -> str:
 
 
 def as_text(text: str) -> str:
-    """Return a text that can be written in UTF-8: what is half of a pair of surrogates becomes the replacement character."""
+    """Return a text that UTF-8 can encode: unpaired surrogates become the replacement character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def frozen(value: Any) -> Any:
-    """Return a copy in plain types that nobody can change; what is not plain data becomes the text of its ``repr``."""
+    """Return an immutable copy in plain types; other objects become their ``repr``."""
     if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):
@@ -86,8 +87,8 @@ def frozen(value: Any) -> Any:
     return frozen(value.tolist() if hasattr(value, "tolist") else repr(value))
 
 
-def view(state: TaskState) -> TaskState:
-    """Return a state for an agent: without the task's truth, and with nothing in it that others hold."""
+def visible_state(state: TaskState) -> TaskState:
+    """Return the state for an agent: a copy without the task's reference and verifier."""
     history = tuple(
         Activation(
             agent=turn.agent,

@@ -1,9 +1,8 @@
 r"""The rewards of an episode, by name.
 
-An episode's actions are numbered t = 1 ... T; the decision to stop is one of them and costs nothing. c_t is what
-action t cost, lambda the weight of cost, and r the worth of the outcome: of success or of failure, as the task's
-verifier says of the answer that stands when the episode ends, whatever ended it. Gamma discounts later rewards:
-the return of action t is :math:`G_t = R_t + \gamma G_{t+1}` (4).
+An episode's actions are numbered t = 1 ... T; the decision to stop is one of them and costs nothing. c_t is the cost of
+action t, lambda the weight of cost, and r the reward of success or failure, by the verifier's verdict on the last answer.
+Gamma discounts later rewards: the return of action t is :math:`G_t = R_t + \gamma G_{t+1}` (4).
 
 .. math::
     \text{step:}  \quad & R_T = r - \lambda c_T, && R_t = -\lambda c_t                                        & (1) \\
@@ -11,7 +10,7 @@ the return of action t is :math:`G_t = R_t + \gamma G_{t+1}` (4).
     \text{log:}   \quad & R_T = r - \lambda C_T, && R_t = -\lambda C_t, \quad C_t = F \log(1 + t / \varphi)   & (3)
 
 With (1) and gamma 1 an episode earns r - lambda C_total: each cost counts once. (2) charges the total at the end, so
-what was spent before counts twice. (3) is the paper's reward design (arXiv:2505.19591, section on adaptive evolution),
+earlier costs count twice. (3) is the paper's reward design (arXiv:2505.19591, section on adaptive evolution),
 whose recursive form, R_t = gamma R_{t+1} - lambda C_t, is (3) put into (4): later steps cost more, whoever takes them.
 """
 
@@ -27,12 +26,12 @@ REWARDS = ("step", "total", "log")
 
 @attrs.frozen(kw_only=True)
 class RewardRule:
-    """How an episode is paid. The defaults suit costs in USD.
+    """The reward of an episode. The defaults suit costs in USD.
 
     Attributes:
         name: One of ``REWARDS``.
-        success: r where the verifier calls the answer right.
-        failure: r where it does not.
+        success: r of a correct answer.
+        failure: r of a wrong answer.
         cost_weight: Lambda.
         discount: Gamma.
         step_factor: F of (3).
@@ -66,7 +65,7 @@ class RewardRule:
         return (*(-charge for charge in charged[:-1]), outcome - charged[-1])
 
     def charge(self, step: int, cost: float) -> float:
-        """Return what action ``step``, from 1, is charged before the episode's end: lambda c_t or lambda C_t."""
+        """Return the charge of action ``step``, from 1, before the episode's end: lambda c_t or lambda C_t."""
         if self.name == "log":
             cost = self.step_factor * math.log1p(step / self.step_scale)
         return self.cost_weight * cost
@@ -75,8 +74,8 @@ class RewardRule:
 def discounted_returns(rewards: Sequence[float], discount: float) -> list[float]:
     """Return G_1 ... G_T by equation (4)."""
     returns: list[float] = []
-    following = 0.0
+    next_return = 0.0
     for reward in reversed(rewards):
-        following = reward + discount * following
-        returns.append(following)
+        next_return = reward + discount * next_return
+        returns.append(next_return)
     return returns[::-1]

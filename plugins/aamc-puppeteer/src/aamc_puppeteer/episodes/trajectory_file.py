@@ -1,7 +1,7 @@
-"""Episodes as JSON Lines: one line an episode, written whole or not at all, and read back as they were.
+"""Episodes as JSON Lines, one episode a line.
 
-Of a task a line holds what names it and what decided whether it was solved, not the files and documents that agents
-had, nor the verifier, which is code. Metadata that JSON cannot hold is kept as the text that Python shows of it.
+A line has the task's id, text, kind, reference and difficulty, but not its files, documents and verifier. Metadata that JSON
+cannot represent is kept as its ``repr``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_sdk.errors import DataError, OutputError
 from aamc_sdk.files import plain, replacing
 from aamc_sdk.interfaces import AgentOutput
@@ -27,11 +28,11 @@ except ImportError:  # Windows has none
 
 SCHEMA = 1
 BLOCK = 65536
-"""Bytes that are looked through at a time for the end of the last whole line."""
+"""Bytes read at a time in the search for the end of the last complete line."""
 
 
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
-    """Write episodes as a file of their own, whole or not at all.
+    """Write episodes to a new file atomically.
 
     Raises:
         OutputError: The file cannot be written.
@@ -42,7 +43,7 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
 
 
 def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
-    """Add episodes at the end of a file, which need not exist; a line that a crash left half written is cut off first.
+    """Append episodes to a file, which need not exist; an incomplete last line, left by a crash, is removed first.
 
     Raises:
         OutputError: The file cannot be written.
@@ -51,7 +52,7 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
-            if fcntl is not None:  # so that another process's line is not taken for a broken one
+            if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.truncate(_whole_lines(file))
             file.write(content)
@@ -59,8 +60,8 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
 
 
-def cut_trajectories(path: Path, episodes: int) -> None:
-    """Cut a file, which need not exist, after its first ``episodes`` episodes.
+def truncate_trajectories(path: Path, episodes: int) -> None:
+    """Truncate a file, which need not exist, to its first ``episodes`` episodes.
 
     Raises:
         OutputError: The file cannot be written.
@@ -77,10 +78,10 @@ def cut_trajectories(path: Path, episodes: int) -> None:
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
-    """Yield a file's episodes; a last line that is still being written is left out.
+    """Yield the episodes of a file; an incomplete last line is skipped.
 
     Raises:
-        DataError: The file is missing, or a line holds something else.
+        DataError: The file is missing, or a line is not an episode.
     """
     try:
         file = path.open("rb")
@@ -97,7 +98,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
 
 
 def to_document(trajectory: Trajectory) -> dict[str, Any]:
-    """Return an episode in JSON's own types."""
+    """Return an episode as plain JSON values."""
     state, task = trajectory.state, trajectory.state.task
     return {
         "schema": SCHEMA,
@@ -113,10 +114,11 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Trajectory:
-    """Return the episode that a document tells of.
+    """Return the episode of a document.
 
     Raises:
-        ValueError: It has another schema; a lacking key is a KeyError.
+        KeyError: A key is missing.
+        ValueError: The schema is unknown.
     """
     if document["schema"] != SCHEMA:
         raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA}")
@@ -153,7 +155,7 @@ def _line(trajectory: Trajectory) -> bytes:
 
 
 def _whole_lines(file: BinaryIO) -> int:
-    """Return how many bytes of a file are lines that were written to their end."""
+    """Return the length in bytes of a file's complete lines."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(end - BLOCK, 0)

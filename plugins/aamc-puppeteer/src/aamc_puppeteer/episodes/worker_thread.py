@@ -1,4 +1,4 @@
-"""Threads in which coroutines run side by side, one event loop each, so that one that blocks holds up no other."""
+"""Threads with an event loop each, so that a blocking coroutine does not delay those of other threads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Lane:
-    """A thread with an event loop of its own. Its thread ends with the program, even when something blocks it."""
+class WorkerThread:
+    """A daemon thread with an event loop; it ends with the program even if it is blocked."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -21,28 +21,28 @@ class Lane:
         self._thread.start()
 
     @property
-    def open(self) -> bool:
-        """Whether it still works: what runs in it can end it."""
+    def alive(self) -> bool:
+        """Whether the thread still runs; a coroutine in it may have ended it."""
         return self._thread.is_alive()
 
     def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
-        """Start coroutines in the lane, side by side; the result of one that takes longer than ``limit`` seconds is None."""
+        """Start coroutines side by side; the result of one that takes longer than ``limit`` seconds is None."""
         return asyncio.run_coroutine_threadsafe(_side_by_side(coroutines, limit), self._loop)
 
     def abandon(self) -> None:
-        """Let the lane end by itself as soon as nothing blocks it."""
+        """Stop the event loop as soon as nothing blocks it."""
         with contextlib.suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     def close(self, seconds: float = 1.0) -> None:
-        """End the lane, waiting for it no longer than ``seconds``."""
+        """Stop the thread, and wait for at most ``seconds``."""
         self.abandon()
         self._thread.join(seconds)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            with contextlib.suppress(BaseException):  # what a task of an agent's own raised
+            with contextlib.suppress(BaseException):  # raised by a task that an agent started
                 self._loop.run_forever()
             running = asyncio.all_tasks(self._loop)
             for task in running:

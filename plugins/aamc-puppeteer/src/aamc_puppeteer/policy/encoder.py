@@ -1,7 +1,7 @@
-"""What the policy sees of a state, in numbers: the task, who worked on it with what result, and each agent in words.
+"""The policy's features: the task, the activations so far, and each agent's description.
 
-Nothing is a hash of the whole task, and no agent is a number: an agent is its description, and what it did in this
-episode. B states, M agents, D width of the estimator's embedding, W = 64 width of a text's hashed words.
+There is no hash of a whole task and no index of an agent: an agent is its description and its turns in this episode.
+B states, M agents, D width of the estimator's embedding, W = 64 width of a text's hashed words.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import lru_cache
 
 import attrs
 import numpy as np
+from aamc_agents.state import Activation, Fault, TaskState
 
-from aamc_puppeteer.state import Activation, Fault, TaskState
 from aamc_sdk.arithmetic import read_only
 from aamc_sdk.features import Array32
 from aamc_sdk.types import Candidate
@@ -23,13 +23,13 @@ from aamc_sdk.types import Candidate
 WORDS = 64
 NAME = 32
 LENGTH = 4.0
-"""Of a text's hashed words, so that each weighs about as much as a number of the embedding."""
-_LEAST_DEVIATION = 0.05
-"""Of cosines: below it, differences between agents are noise."""
-_READ = 2000
+"""Norm of a text's hashed words, so that each weighs about as much as one dimension of the embedding."""
+_MIN_DEVIATION = 0.05
+"""Minimum deviation of cosines: below it, differences between agents are noise."""
+_MAX_CHARACTERS = 2000
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 STATE_NUMBERS = ("activations", "few_left", "last_one", "steps_left", "cost", "said_something", "agents_used", "output_length")
-"""The first numbers of a state; one for each fault of the last activation follows."""
+"""The first scalar features of a state; one for each fault of the last activation follows."""
 PAIR_NUMBERS = (
     "ran",
     "runs",
@@ -43,29 +43,33 @@ PAIR_NUMBERS = (
     "best_words",
     "best_meaning",
 )
-"""What is known of an agent in a state: its turns so far, how alike its description is to the last output compared with the
-others', and to the task, by words and by meaning, as it is and compared: all of which holds for agents that nobody has seen."""
+"""Features of an agent in a state: its turns so far, the similarity of its description to the last output relative to the other
+agents', and its similarity to the task by words and by embedding, absolute and relative. They apply to unseen agents too."""
 
 Embed = Callable[[Sequence[str]], Array32]
 
 
 @attrs.frozen(eq=False)
 class Features:
-    """B states in numbers: ``state [B, S]`` and ``pair [B, M, 11]``."""
+    """Features of B states: ``state [B, S]`` and ``pair [B, M, 11]``."""
 
     state: Array32
     pair: Array32
 
     @classmethod
     def concatenate(cls, parts: Sequence[Features]) -> Features:
-        """Return the states of several, one after the other."""
+        """Return the rows of several, one after the other."""
         return cls(np.concatenate([part.state for part in parts]), np.concatenate([part.pair for part in parts]))
+
+    def row(self, place: int) -> Features:
+        """Return one row."""
+        return Features(self.state[place : place + 1], self.pair[place : place + 1])
 
 
 @lru_cache(maxsize=65_536)
 def hashed_words(text: str, buckets: int = WORDS) -> Array32:
-    """Return signed feature hashing of a text's words and of their kinds, ``[W]`` (Weinberger et al. 2009, arXiv:0902.2206)."""
-    tokens = _TOKEN.findall(text[:_READ].lower())
+    """Return the signed feature hashing of a text's words, ``[W]`` (Weinberger et al. 2009, arXiv:0902.2206)."""
+    tokens = _TOKEN.findall(text[:_MAX_CHARACTERS].lower())
     counts = Counter(tokens)
     counts.update("<number>" for token in tokens if token.isdecimal())
     vector = np.zeros(buckets, np.float32)
@@ -76,15 +80,15 @@ def hashed_words(text: str, buckets: int = WORDS) -> Array32:
 
 
 def described(agent: Candidate) -> str:
-    """Return all that is said of an agent: its description and its abilities."""
+    """Return an agent's description and abilities as one text."""
     return " ".join((agent.description, *(f"ability:{ability}" for ability in sorted(agent.abilities)))).strip()
 
 
 class Encoder:
-    """Turns states into features, for one set of agents.
+    """Computes the features of states for one set of agents.
 
     Args:
-        agents: The candidates, in order.
+        agents: The agents as candidates, in order.
         embed: The estimator's embedding of texts, ``[B, D]``.
     """
 
@@ -100,7 +104,7 @@ class Encoder:
         self.descriptions = np.concatenate((self._words, self._meaning * LENGTH), axis=1)
 
     def learn_tasks(self, texts: Sequence[str]) -> None:
-        """Embed tasks beforehand, all at once."""
+        """Embed tasks in advance, in one batch."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tasks]
         if new:
             self._tasks.update(zip(new, self._embed(new), strict=True))
@@ -118,7 +122,7 @@ class Encoder:
             self._write_turns(state.history, pair[row], ran[row])
         pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2)
         pair[:, :, 7] = 2 * task_words @ self._words.T / LENGTH**2
-        with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+        with np.errstate(invalid="ignore"):  # OpenBLAS may raise it for finite numbers, from lanes that a narrow matrix leaves unused
             pair[:, :, 8] = 2 * _directions(tasks) @ self._meaning.T
         pair[:, :, 9] = _relative(pair[:, :, 7])
         pair[:, :, 10] = _relative(pair[:, :, 8])
@@ -126,7 +130,7 @@ class Encoder:
         return Features(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
 
     def _write_turns(self, history: Sequence[Activation], pair: Array32, ran: Array32) -> None:
-        """Write who ran into ``pair [M, 11]``, and into ``ran [2, W]`` the words of the last one and the mean of all."""
+        """Write the turns into ``pair [M, 11]``, and the words of the last agent and the mean of all agents' into ``ran [2, W]``."""
         known = [(self._places[turn.agent], turn) for turn in history if turn.agent in self._places]
         for place, turn in known:
             numbers = pair[place]
@@ -169,10 +173,10 @@ def _directions(vectors: Array32) -> Array32:
     return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
 
-def _relative(likeness: Array32) -> Array32:
-    """Return how each agent's likeness ``[B, M]`` compares with the others', in their deviations."""
-    deviation = np.maximum(likeness.std(axis=1, keepdims=True), _LEAST_DEVIATION)
-    return np.asarray((likeness - likeness.mean(axis=1, keepdims=True)) / deviation)
+def _relative(similarity: Array32) -> Array32:
+    """Return each agent's similarity ``[B, M]`` relative to the others', in standard deviations."""
+    deviation = np.maximum(similarity.std(axis=1, keepdims=True), _MIN_DEVIATION)
+    return np.asarray((similarity - similarity.mean(axis=1, keepdims=True)) / deviation)
 
 
 def _scaled(vector: Array32) -> Array32:

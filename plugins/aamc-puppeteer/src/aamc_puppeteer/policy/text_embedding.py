@@ -1,4 +1,4 @@
-"""Texts as vectors, for what the policy sees: an estimator that is trained on the texts of tasks and agents."""
+"""Text embeddings for the policy's features, from an estimator trained on the texts of tasks and agents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aamc_puppeteer.encoder import LENGTH
+from aamc_puppeteer.policy.encoder import LENGTH
 from aamc_sdk import Dataset, Estimator, Query, Training
 from aamc_sdk.errors import CheckpointError, EstimatesError
 from aamc_sdk.features import Array32
@@ -16,16 +16,16 @@ from aamc_sdk.files import read_arrays, write_arrays
 
 _FILE = "embedding.npz"
 _FOLDER = "estimator"
-_LEAST_DEVIATION = 1e-3
+_MIN_DEVIATION = 1e-3
 
 
 class TextEmbedding:
-    """An estimator's embedding, centred and scaled so that a task's vector is as long as a text's hashed words.
+    """An estimator's embedding, centred, and scaled to the norm of a text's hashed words.
 
     Args:
         estimator: Embeds texts.
-        centre: What is taken off, ``[D]``, or ``[1]`` for all numbers alike.
-        scale: What the rest is multiplied by.
+        centre: The vector to subtract, ``[D]`` or ``[1]``.
+        scale: The factor of the difference.
     """
 
     def __init__(self, estimator: Estimator, centre: Array32, scale: float) -> None:
@@ -34,24 +34,24 @@ class TextEmbedding:
         self._scale = scale
 
     @classmethod
-    def learned(cls, estimator: Estimator, tasks: Sequence[str], others: Sequence[str]) -> TextEmbedding:
-        """Train an estimator on texts; centre and scale are those of the tasks, or of all where there is none.
+    def trained(cls, estimator: Estimator, tasks: Sequence[str], others: Sequence[str]) -> TextEmbedding:
+        """Train an estimator on texts; centre and scale are those of the tasks, or of all texts if there are no tasks.
 
         Raises:
-            EstimatesError: The estimator embeds no texts.
+            EstimatesError: The estimator has no embedding.
         """
         texts = [text for text in dict.fromkeys([*tasks, *others]) if text]
         estimator.train(Training(dataset=Dataset(queries=[Query(text) for text in texts])))
         raw = cls(estimator, np.zeros(1, np.float32), 1.0)(list(dict.fromkeys(tasks)) or texts)
         centre = raw.mean(axis=0)
         deviation = float(np.sqrt(np.mean(np.sum((raw - centre) ** 2, axis=1))))
-        return cls(estimator, centre, LENGTH / max(deviation, _LEAST_DEVIATION))
+        return cls(estimator, centre, LENGTH / max(deviation, _MIN_DEVIATION))
 
     def __call__(self, texts: Sequence[str]) -> Array32:
         """Return the vectors of B texts, ``[B, D]``.
 
         Raises:
-            EstimatesError: The estimator embeds no texts.
+            EstimatesError: The estimator has no embedding.
         """
         embedding = self._estimator.estimate([Query(text) for text in texts]).embedding
         if embedding is None or not np.isfinite(embedding).all():
@@ -60,17 +60,17 @@ class TextEmbedding:
         return np.asarray((embedding - self._centre) * self._scale, np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the estimator, centre and scale into an existing folder."""
+        """Write estimator, centre and scale into an existing folder."""
         (folder / _FOLDER).mkdir(exist_ok=True)
         self._estimator.save(folder / _FOLDER)
         write_arrays(folder / _FILE, {"centre": self._centre, "scale": np.array(self._scale)})
 
     @classmethod
     def load(cls, folder: Path, estimator: Estimator) -> TextEmbedding:
-        """Read what :meth:`save` wrote, into an estimator that was made like the saved one.
+        """Read a saved embedding into an estimator with the same configuration.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The embedding is missing or damaged.
         """
         estimator.load(folder / _FOLDER)
         arrays: Mapping[str, Any] = read_arrays(folder / _FILE)

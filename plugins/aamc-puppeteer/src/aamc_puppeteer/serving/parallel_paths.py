@@ -1,10 +1,9 @@
-"""Several paths side by side: each forks into its most probable agents, and the answers are joined. For use, not for training.
+"""Several paths side by side: each forks into its most probable agents, and their answers are joined. Not for training.
 
-The k most probable agents of a state are taken, not drawn, so what comes of them says nothing of the gradient of a
-policy that draws one: training plays single paths. Paths fork until ``fork_depth`` activations and while there are
-fewer than ``paths``; then each goes on by its own policy. A path begins with a turn of its own, so none votes for what
-another did; one whose most probable action is to stop ends there. The budget is that of all paths together. A judge's
-turn is one of its steps; a vote takes none.
+The k most probable agents of a state are taken, not drawn, so the result is no sample of the policy, and training plays
+single paths. Paths fork up to ``fork_depth`` activations, while there are fewer than ``paths``; then each follows the policy.
+Every path starts with a turn of its own, so no path votes for another's work. A path ends where stopping is most probable.
+The budget is that of all paths together. A judge's turn is one of the steps; a vote takes none.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
+from aamc_agents.state import TaskState, answer
+from aamc_agents.tasks import Task
 
-from aamc_puppeteer.episodes import Running, begin
-from aamc_puppeteer.state import Activation, Stop, TaskState, answer
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.episodes.player import Running, begin
+from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Step
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @attrs.define(eq=False)
-class Path:
-    """One of the paths: its episode, and how probable the policy finds it."""
+class Branch:
+    """One path: its episode, and its probability by the policy."""
 
     episode: Running
     probability: float = 1.0
@@ -40,23 +40,23 @@ class Path:
 
 @attrs.define(eq=False)
 class Spent:
-    """What all paths have used up together."""
+    """The resources that all paths have used."""
 
     activations: int = 0
     cost: float = 0.0
 
 
-async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Path] | None = None) -> AsyncIterator[Step]:
+async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Branch] | None = None) -> AsyncIterator[Step]:
     """Work on a task along several paths, yielding each activation as it is done, and last the joined answer.
 
     Args:
         puppeteer: Decides.
-        task: What to work on.
-        budget: Of all paths together.
-        paths: An empty list, which gets the paths as they come up, for who wants to follow them; at the end the most probable is first.
+        task: The task.
+        budget: Limits of all paths together.
+        paths: An empty list that receives the paths as they start; at the end the most probable is first.
 
     Raises:
-        ConfigError: A judge is to join the answers, and there is no such agent.
+        ConfigError: The judge of the answers is not one of the agents.
     """
     config = puppeteer.config
     check_judge(config, puppeteer.pool.names)
@@ -64,7 +64,7 @@ async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Pat
     began = time.monotonic()
     spent = Spent()
     paths = [] if paths is None else paths
-    paths.append(Path(begin(0, task, allowed, 0)))
+    paths.append(Branch(begin(0, task, allowed, 0)))
     _check_end(paths[0].episode, spent, allowed, budget, 0.0)
     while running := [path for path in paths if path.episode.stop is None]:
         turns = _forked(puppeteer, paths, running, allowed - spent.activations)
@@ -74,7 +74,7 @@ async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Pat
             path.episode.take(activation)
             spent.activations += 1
             spent.cost += activation.cost
-            yield Step(decision=None, content=_said(activation), cost_usd=activation.cost)
+            yield Step(decision=None, content=activation.text, cost_usd=activation.cost)
         for path in paths:
             _check_end(path.episode, spent, allowed, budget, time.monotonic() - began)
     paths.sort(key=lambda path: -path.probability)
@@ -88,20 +88,20 @@ async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Pat
 
 
 def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
-    """Raise where answers are to be joined by an agent that there is not.
+    """Check the options ``join`` and ``judge``.
 
     Raises:
-        ConfigError: ``join`` is ``judge``, and ``judge`` names none of the agents.
+        ConfigError: ``join`` is ``judge``, and ``judge`` is not one of the agents.
     """
     if config.join == "judge" and config.judge not in names:
         raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
 
 
-def _forked(puppeteer: Puppeteer, paths: list[Path], running: Sequence[Path], most: int) -> list[tuple[Path, str]]:
-    """Decide for each running path; new paths are added. Return who is to be activated, by path, at most ``most``, the most probable first."""
+def _forked(puppeteer: Puppeteer, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
+    """Decide for each running path, and add new paths. Return at most ``limit`` turns by path, the most probable first."""
     config, names = puppeteer.config, puppeteer.pool.names
-    turns: list[tuple[Path, str]] = []
-    others: list[tuple[float, Path, str]] = []
+    turns: list[tuple[Branch, str]] = []
+    others: list[tuple[float, Branch, str]] = []
     for path, row in zip(running, puppeteer.probabilities([path.episode.state for path in running]), strict=True):
         if row.argmax() == len(names):
             path.episode.stop = Stop.STOPPED
@@ -111,10 +111,10 @@ def _forked(puppeteer: Puppeteer, paths: list[Path], running: Sequence[Path], mo
             others += [(path.probability * float(row[place]), path, names[place]) for place in further[: config.branches - 1]]
         path.probability *= float(row[best])
         turns.append((path, names[best]))
-    turns = sorted(turns, key=lambda turn: -turn[0].probability)[:most]
-    free = min(config.paths - len(paths), most - len(turns))
+    turns = sorted(turns, key=lambda turn: -turn[0].probability)[:limit]
+    free = min(config.paths - len(paths), limit - len(turns))
     for probability, trunk, name in sorted(others, key=lambda other: -other[0])[:free]:
-        branch = Path(Running(len(paths), trunk.episode.state, costs=list(trunk.episode.costs)), probability)
+        branch = Branch(Running(len(paths), trunk.episode.state, costs=list(trunk.episode.costs)), probability)
         paths.append(branch)
         turns.append((branch, name))
     return turns
@@ -130,7 +130,7 @@ def _check_end(episode: Running, spent: Spent, allowed: int, budget: Budget, sec
 
 
 def vote(answers: Sequence[tuple[str, float]]) -> str:
-    """Return the answer that most paths gave, whatever its spacing and case; among equals, that of the more probable paths."""
+    """Return the most frequent answer, ignoring spacing and case; ties go to the more probable paths."""
     votes: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     first: dict[str, str] = {}
     for given, probability in answers:
@@ -142,7 +142,7 @@ def vote(answers: Sequence[tuple[str, float]]) -> str:
 
 
 async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
-    """Return the answer that the judge picks by its number, None where it names none of them, and what it cost."""
+    """Return the answer that the judge picks by number, or None if it names none, and the cost."""
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
     question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with the number of the best one."
     state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
@@ -150,7 +150,3 @@ async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str], secon
     named = re.search(r"\d+", "" if activation.output is None else activation.output.content)
     picked = [given for number, given in enumerate(answers, start=1) if named and named[0] == str(number)]
     return (picked[0] if picked else None), activation.cost
-
-
-def _said(activation: Activation) -> str:
-    return activation.error or "" if activation.output is None else activation.output.content

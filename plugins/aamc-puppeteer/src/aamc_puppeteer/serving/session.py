@@ -1,102 +1,116 @@
-"""Who works for ``aamc orchestrate``: a trained orchestrator's agents, others in their place, or agents in a fixed order."""
+"""The work of a puppeteer on one task, for ``aamc orchestrate``: its steps, its episodes, and their record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
+from aamc_agents.state import Activation, TaskState, answer
+from rich.text import Text
+from rich.tree import Tree
 
-from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.pipeline import Pipeline
-from aamc_puppeteer.rewards import RewardRule
-from aamc_sdk import Agent, option
-from aamc_sdk.config import configure, load_yaml, set_option
-from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
-from aamc_sdk.orchestrating import lend, load_orchestrator, newest_orchestrator
-from aamc_sdk.plugins import Plugins
-from aamc_sdk.settings import read_settings
+from aamc_puppeteer.analysis.requirements import check_figures
+from aamc_puppeteer.analysis.terminal import describe, tree
+from aamc_puppeteer.episodes.player import begin
+from aamc_puppeteer.episodes.spans import episode_span
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.episodes.trajectory_file import append_trajectories, to_document
+from aamc_puppeteer.serving.parallel_paths import Branch, fork
+from aamc_puppeteer.serving.single_path import Choose, work_on
+from aamc_puppeteer.tasks.sources import as_task
+from aamc_sdk import Query
+from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.orchestrating import Session
 
-AgentOptions = Mapping[str, Mapping[str, Any]]
-"""Options by the agent's name."""
-
-
-@attrs.frozen(kw_only=True)
-class WorkOptions:
-    """What may be set where an orchestrator works."""
-
-    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
+if TYPE_CHECKING:
+    from aamc_puppeteer.orchestrator import Puppeteer
 
 
-def agent_options(configs: Sequence[Path], assignments: Sequence[str]) -> AgentOptions:
-    """Return the options of agents that files and ``--set`` give.
-
-    Raises:
-        ConfigError: They give something else.
-    """
-    content: dict[str, Any] = {}
-    for config in configs:
-        content |= load_yaml(config)
-    for assignment in assignments:
-        set_option(content, assignment)
-    return configure(WorkOptions, content, where="aamc orchestrate").agent_options
-
-
-def find_team(
-    run: Path | None, names: Sequence[str] | None, paths: int | None, options: AgentOptions, plugins: Plugins
-) -> tuple[Puppeteer | Pipeline, Path | None]:
-    """Return who works, and the folder of their training; agents in the order given where nothing was ever trained.
+class PuppeteerSession(Session):
+    """Works on a task along one path, or along several whose answers are joined.
 
     Args:
-        run: The folder of a training; the newest one when None.
-        names: The agents; those of the training when None.
-        paths: Most paths side by side; as trained when None.
-        options: Of agents; they win over those of the training, one by one.
-        plugins: Where agents come from.
-
-    Raises:
-        CheckpointError: There is no training, and no agents are named either.
-        ConfigError: An option is wrong, or of an agent that does not work here.
+        puppeteer: Works on the task.
+        task: The task.
+        budget: Limits of all paths together.
+        choose: Chooses the agents of a single path.
     """
-    try:
-        folder = newest_orchestrator() if run is None else run
-    except CheckpointError as error:
-        if names is None:
-            raise CheckpointError(f"{error}; or name agents that work in a fixed order: --agents parser,calculator") from None
-        _check_known(options, names)
-        if paths is not None:
-            raise ConfigError("--paths needs a policy that says where to fork; train one with: aamc train --orchestrator puppeteer") from None
-        return Pipeline(_made(lend(read_settings({}), plugins).make, names, options)), None
-    puppeteer = load_orchestrator(folder, plugins)
-    if not isinstance(puppeteer, Puppeteer):
-        raise CheckpointError(f"{folder} holds an orchestrator of another kind, {type(puppeteer).__name__}; name a puppeteer's folder")
-    if paths is not None:
-        puppeteer.config = attrs.evolve(puppeteer.config, paths=paths)
-    if names is not None or options:
-        names = names or puppeteer.pool.names
-        _check_known(options, names)
-        trained = puppeteer.config.agent_options
-        merged = {name: {**trained.get(name, {}), **options.get(name, {})} for name in names}
-        puppeteer.use(_made(puppeteer.services.make, names, merged))
-    return puppeteer, folder
 
+    def __init__(self, puppeteer: Puppeteer, task: Query, budget: Budget, choose: Choose) -> None:
+        super().__init__(puppeteer, task, budget)
+        self._puppeteer = puppeteer
+        self._choose = choose
+        self._paths: list[Branch] = []
+        self._described: set[int] = set()
+        self._trajectories: Sequence[Trajectory] = ()
 
-def usual_steps(team: Puppeteer | Pipeline) -> int:
-    """Return the most activations of an episode in training; in a fixed order more than there are agents, so that it ends by itself."""
-    return team.config.max_steps if isinstance(team, Puppeteer) else len(team.pool) + 1
+    async def steps(self) -> AsyncIterator[Step]:
+        """Work on the task, yielding each step as it is done."""
+        task, content = as_task(self.task), ""
+        with episode_span(TaskState(task=task, steps_left=self.budget.steps)) as end:
+            if self._puppeteer.forks(self.budget):
+                found = fork(self._puppeteer, task, self.budget, self._paths)
+            else:
+                self._paths.append(Branch(begin(0, task, self.budget.steps, 0)))
+                found = work_on(self._puppeteer.activate, self._choose, self._paths[0].episode, self.budget)
+            async for step in found:
+                content = step.content
+                yield step
+            self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
+            end(self._trajectories[0])
+        first = self._trajectories[0]
+        self.stop = first.stop.value
+        self.answer = (content or None) if len(self._paths) > 1 else answer(first.state)
 
+    @property
+    def _turns(self) -> Sequence[Activation]:
+        """The turns of all paths; a turn that paths share is listed once."""
+        return list({id(turn): turn for path in self._paths for turn in path.episode.state.history}.values())
 
-def rule_of(team: Puppeteer | Pipeline) -> RewardRule:
-    """Return how an episode is paid: as in training; in a fixed order by default."""
-    return team.config.rule if isinstance(team, Puppeteer) else RewardRule()
+    @property
+    def cost_usd(self) -> float:
+        """Cost of all turns."""
+        return sum(turn.cost for turn in self._turns)
 
+    @property
+    def count(self) -> int:
+        """Number of turns."""
+        return len(self._turns)
 
-def _check_known(options: AgentOptions, names: Sequence[str]) -> None:
-    for name in options:
-        if name not in names:
-            raise ConfigError(f"agent_options has options of {name!r}, which does not work here{nearest(name, names)} (there are: {one_of(names)})")
+    def describe(self, step: Step) -> Sequence[Text]:
+        """Return a line for each new turn."""
+        new = [turn for turn in self._turns if id(turn) not in self._described]
+        self._described.update(map(id, new))
+        return [describe(turn) for turn in new]
 
+    def overview(self) -> Tree | None:
+        """Return the paths as a tree if there are several."""
+        return tree(self._trajectories) if len(self._trajectories) > 1 else None
 
-def _made(make: Callable[[str, str, Mapping[str, Any]], Any], names: Sequence[str], options: AgentOptions) -> list[Agent]:
-    return [make("agent", name, options.get(name, {})) for name in names]
+    def ending(self) -> str:
+        """Return why the episode ended, or the number of paths."""
+        return super().ending() if len(self._trajectories) == 1 else f"{len(self._trajectories)} paths"
+
+    def document(self) -> dict[str, Any]:
+        """Return ``stop`` and ``steps`` of the most probable path, and all paths if there are several."""
+        paths = [{"stop": path.stop.value, "steps": to_document(path)["activations"]} for path in self._trajectories]
+        return {**paths[0], **({"paths": paths} if len(paths) > 1 else {})}
+
+    def keep(self, path: Path) -> None:
+        """Append the episode of each path to a file."""
+        append_trajectories(path, self._trajectories)
+
+    def check_drawing(self) -> None:
+        """Check that the libraries of figures are installed.
+
+        Raises:
+            ConfigError: One is missing.
+        """
+        check_figures("--graph")
+
+    def draw(self, path: Path) -> None:
+        """Draw the order of the agents as PNG."""
+        from aamc_puppeteer.analysis.figures import draw_graph, save_png
+
+        save_png(draw_graph(self._trajectories, "Activations in order"), path)

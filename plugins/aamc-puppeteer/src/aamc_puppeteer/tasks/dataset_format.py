@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
+from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.tasks import Task, Verifier
 from numpy.typing import NDArray
 
-from aamc_puppeteer.agents.models import ChatModel, ModelConfig
-from aamc_puppeteer.suites import DIFFICULTIES, SUITES, load_suite
-from aamc_puppeteer.suites.published import PUBLISHED, read_published
-from aamc_puppeteer.tasks import Task, Verifier
-from aamc_puppeteer.verifiers import JUDGE, Judge, named
+from aamc_puppeteer.tasks.published import PUBLISHED, read_published
+from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, named
+from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, load_suite
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of

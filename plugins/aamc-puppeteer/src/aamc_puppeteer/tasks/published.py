@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aamc_agents.tasks import Task
 from aamc_datasets.json_rows import json_lines, require, text
 from aamc_datasets.recognition import existing
 
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Choice, CompleteProgram, Coverage, Numeric
+from aamc_puppeteer.tasks.verifiers import Choice, CompleteProgram, Coverage, Numeric
 from aamc_sdk.errors import DataError, one_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

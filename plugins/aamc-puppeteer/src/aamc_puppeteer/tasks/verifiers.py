@@ -10,9 +10,9 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
+from aamc_agents.sandbox import Limits, code_in, run_python
+from aamc_agents.tasks import Task, Verdict, Verifier
 
-from aamc_puppeteer.agents.sandbox import Limits, code_in, run_python
-from aamc_puppeteer.tasks import Task, Verdict, Verifier
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
@@ -117,7 +117,7 @@ class Coverage:
 class UnitTests:
     """The answer's program passes the reference's tests, statements that raise where something is wrong.
 
-    Both run in one sandboxed process (see :mod:`aamc_puppeteer.agents.sandbox`). A program that ends the process early has not passed.
+    Both run in one sandboxed process (see :mod:`aamc_agents.sandbox`). A program that ends the process early has not passed.
     One that goes looking for the tests in its own process can find them.
 
     Attributes:

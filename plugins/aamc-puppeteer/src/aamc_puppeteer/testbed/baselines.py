@@ -1,24 +1,22 @@
-"""What a learned policy is measured against: agents in a fixed order, agents by chance, and the best fixed order that is found."""
+"""Baselines of a learned policy: agents in a fixed order, random agents, and the best fixed order found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
 
-from aamc_puppeteer.episodes import begin
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import TaskState, Trajectory, answer
-from aamc_puppeteer.tasks import Task
-from aamc_sdk.interfaces import Budget
+from aamc_puppeteer.episodes import Executor, RewardRule, Running, Trajectory, begin
+from aamc_puppeteer.episodes.player import play_out
 
 Choose = Callable[[TaskState], str | None]
 """Returns the agent to activate in a state, or None to stop."""
 
 
 def in_order(agents: Sequence[str]) -> Choose:
-    """Activate agents in a fixed order, whatever comes of it."""
+    """Activate agents in a fixed order."""
     return lambda state: agents[len(state.history)] if len(state.history) < len(agents) else None
 
 
@@ -36,53 +34,43 @@ def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: Reward
     """Play an episode of each task, all side by side.
 
     Args:
-        tasks: What to work on, each with a verifier.
-        choose: Who decides.
-        executor: Of the agents.
-        rule: How episodes are paid.
-        steps: Most activations of an episode.
+        tasks: Tasks with verifiers.
+        choose: Decides.
+        executor: Runs the agents.
+        rule: The reward of an episode.
+        steps: Maximum number of activations in an episode.
     """
-    budget = Budget(steps=steps)
-    episodes = [begin(number, task, steps, 0) for number, task in enumerate(tasks)]
-    while running := [episode for episode in episodes if episode.stop is None]:
-        turns = []
-        for episode in running:
-            agent = choose(episode.state)
-            if agent is None:
-                episode.end_by_choice()
-            else:
-                turns.append((episode, agent))
-        for (episode, _), activation in zip(turns, executor.activate([(agent, episode.state) for episode, agent in turns]), strict=True):
-            episode.take(activation)
-            episode.check_end(budget, 0.0)
-    verdicts = executor.verify([(episode.state.task, answer(episode.state)) for episode in episodes])
-    return [episode.finished(verdict, rule) for episode, verdict in zip(episodes, verdicts, strict=True)]
+
+    def choose_all(running: Sequence[Running]) -> list[str | None]:
+        return [choose(episode.state) for episode in running]
+
+    return play_out([begin(number, task, steps, 0) for number, task in enumerate(tasks)], choose_all, executor, rule)
 
 
 def best_pipeline(
     tasks: Sequence[Task], parts: Collection[tuple[str, ...]], executor: Executor, rule: RewardRule, steps: int
 ) -> tuple[tuple[str, ...], float]:
-    """Return a fixed order of agents, and its mean reward: parts are appended greedily, each time the one that pays most.
+    """Return a fixed order of agents and its mean reward; parts are appended greedily, each time the one with the highest reward.
 
-    As an agent that can do nothing with a state leaves the answer as it is, one order may solve several kinds of tasks,
-    at the price of the agents that fail.
+    An agent that cannot use a state leaves the answer as it is, so one order may solve several kinds of tasks, at the cost of
+    the agents that fail.
 
     Args:
-        tasks: What to be good at.
-        parts: Sequences that are known to solve some task, such as those of :func:`aamc_puppeteer.suites.routes.cheapest_route`.
-        executor: Of the agents.
-        rule: How episodes are paid.
-        steps: Most activations of an episode.
+        tasks: The tasks to solve.
+        parts: Sequences that solve some task, such as those of :func:`aamc_puppeteer.testbed.cheapest_route`.
+        executor: Runs the agents.
+        rule: The reward of an episode.
+        steps: Maximum number of activations in an episode.
     """
 
-    def worth(order: tuple[str, ...]) -> float:
+    def mean_reward(order: tuple[str, ...]) -> float:
         return float(np.mean([trajectory.total_reward for trajectory in play(tasks, in_order(order), executor, rule, steps)]))
 
     order: tuple[str, ...] = ()
-    most = worth(order)
+    best = mean_reward(order)
     while True:
         longer = [(*order, *part) for part in sorted(parts) if len(order) + len(part) <= steps]
-        found = max(((worth(candidate), candidate) for candidate in longer), default=(most, order))
-        if found[0] <= most:
-            return order, most
-        most, order = found
+        found = max(((mean_reward(candidate), candidate) for candidate in longer), default=(best, order))
+        if found[0] <= best:
+            return order, best
+        best, order = found

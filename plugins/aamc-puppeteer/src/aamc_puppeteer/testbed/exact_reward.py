@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from aamc_agents.state import TaskState
 from torch import Tensor
 
-from aamc_puppeteer.encoder import Encoder, Features
-from aamc_puppeteer.state import TaskState
-from aamc_puppeteer.worlds import Kind, World, standing, turn
+from aamc_puppeteer.policy.encoder import Encoder, Features
+from aamc_puppeteer.testbed.worlds import Kind, SimulatedWorld, standing, turn
 
 LogProbabilities = Callable[[Features], Tensor]
 """Returns a policy's log probabilities ``[B, M + 1]``."""
 
 
-def expected_reward(world: World, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+def expected_reward(world: SimulatedWorld, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
     """Return J, the expected discounted reward of an episode, summed over every history that can happen.
 
     Their number grows as (agents times outcomes) to the power of steps: for worlds of a few of each.
@@ -23,12 +23,12 @@ def expected_reward(world: World, encoder: Encoder, log_probabilities: LogProbab
     return torch.stack([_value(world, kind, encoder, log_probabilities) for kind in world.kinds]).mean()
 
 
-def _value(world: World, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+def _value(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
     task = next(task for task in world.tasks(len(world.kinds)) if task.kind == kind.name)
     return _of_histories(world, kind, encoder, log_probabilities, [TaskState(task=task, steps_left=world.steps)])[0]
 
 
-def _of_histories(world: World, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities, states: Sequence[TaskState]) -> Tensor:
+def _of_histories(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities, states: Sequence[TaskState]) -> Tensor:
     """Return the value of each of some states that have had the same number of turns."""
     rule, number, left = world.rule, len(states[0].history) + 1, states[0].steps_left
     probabilities = log_probabilities(encoder.encode(states)).exp()
@@ -56,6 +56,6 @@ def _outcomes(kind: Kind, state: TaskState, agent: str) -> list[tuple[str, float
     return list(kind.following(standing(state, kind), agent).items())
 
 
-def _worth(world: World, kind: Kind, state: TaskState) -> float:
+def _worth(world: SimulatedWorld, kind: Kind, state: TaskState) -> float:
     chance = kind.solved.get(standing(state, kind), 0.0) if state.outputs else 0.0
     return world.rule.failure + (world.rule.success - world.rule.failure) * chance

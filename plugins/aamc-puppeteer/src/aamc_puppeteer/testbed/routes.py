@@ -1,4 +1,4 @@
-"""The cheapest sequence of agents that solves a task, found by search: what a policy can be measured against."""
+"""The cheapest sequence of agents that solves a task, found by search: an upper bound for a policy."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from itertools import count
 
 import attrs
+from aamc_agents.state import Activation, TaskState, answer
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.state import Activation, TaskState, answer
-from aamc_puppeteer.tasks import Task
 from aamc_sdk import Agent
 
 
 @attrs.frozen
 class Route:
-    """Agents in order, and what they cost together in USD."""
+    """Agents in order, and their total cost in USD."""
 
     agents: tuple[str, ...]
     cost: float
 
 
 async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> Route | None:
-    """Return the cheapest sequence of tools that solves a task, or None where none of at most so many steps does (Dijkstra 1959).
+    """Return the cheapest sequence of at most ``steps`` tools that solves a task, or None if there is none (Dijkstra 1959).
 
-    Tools are taken to look at the task and at what was said last, and to be deterministic. A sequence with a failure
-    is never cheapest, as a failure says nothing and is billed.
+    Tools are assumed to be deterministic and to depend on the task and the last output alone. A sequence with a failure is
+    never cheapest, as a failure has no output and is billed.
     """
     if task.verifier is None:
         return None

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
-from aamc_puppeteer.state import STOP, Activation, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.trajectory import STOP, Trajectory
 from aamc_sdk.draw import uniform
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Agent, AgentOutput
@@ -84,7 +85,7 @@ class WorldAgent:
 
 
 @attrs.frozen(kw_only=True)
-class World:
+class SimulatedWorld:
     """Agents and kinds of tasks, each kind equally frequent.
 
     Attributes:
@@ -108,7 +109,7 @@ class World:
             raise ConfigError("the optimum of reward 'total' cannot be computed by state; use 'step' or 'log'")
 
     @classmethod
-    def of_table(cls, success: Mapping[str, Mapping[str, float]], costs: Mapping[str, float], **options: Any) -> World:
+    def of_table(cls, success: Mapping[str, Mapping[str, float]], costs: Mapping[str, float], **options: Any) -> SimulatedWorld:
         """Return a world in which one good turn is enough.
 
         Args:

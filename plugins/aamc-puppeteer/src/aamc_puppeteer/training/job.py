@@ -1,6 +1,6 @@
-"""Training the puppeteer: episodes and updates in turn, with checkpoints from which a stopped training goes on exactly.
+"""A training of the puppeteer: episodes and updates in turn, with checkpoints from which it resumes exactly.
 
-What an update draws follows from the seed and the update's number, so a checkpoint holds no generator.
+An update's random draws depend only on the seed and the update's number, so a checkpoint has no generator state.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from aamc_agents.tasks import Task
 from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.encoder import Features, described
-from aamc_puppeteer.episodes import Played, Player
-from aamc_puppeteer.reinforce import Batch, Learner
-from aamc_puppeteer.rewards import discounted_returns
-from aamc_puppeteer.state import Trajectory
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.episodes.player import Played, Player, Visibility
+from aamc_puppeteer.episodes.rewards import discounted_returns
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.policy.encoder import Features, described
+from aamc_puppeteer.training.reinforce import Batch, Learner
 from aamc_sdk.features import Array32
 from aamc_sdk.files import to_json
 from aamc_sdk.interfaces import Progress
@@ -32,12 +33,12 @@ from aamc_sdk.resuming import find_interrupted, leave_checkpoint
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
-"""Is told of each update's number, from 0, and of its episodes, before anything is learned from them."""
+"""Called with each update's number, from 0, and its episodes, before the update."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, the fastest for nets this small, and set its threads back at the end."""
+    """Run torch on one thread, the fastest for networks this small; the previous number is restored."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -46,13 +47,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def decide(learner: Learner, features: Features, told: Array32, there: NDArray[np.bool_]) -> Array32:
+def decide(learner: Learner, features: Features, visibility: Visibility) -> Array32:
     """Return a policy's probabilities, ``[B, M + 1]``."""
     with torch.no_grad():
-        return np.asarray(learner.log_probabilities(features, told, there).exp().numpy())
+        return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
 
 
-def as_batch(played: Played, told: Array32, there: NDArray[np.bool_], discount: float) -> Batch:
+def as_batch(played: Played, visibility: Visibility, discount: float) -> Batch:
     """Return the actions of episodes with their returns (4)."""
     returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
     choices = played.choices
@@ -60,8 +61,7 @@ def as_batch(played: Played, told: Array32, there: NDArray[np.bool_], discount: 
     empty = Features(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
     return Batch(
         features=Features.concatenate([choice.features for choice in choices]) if choices else empty,
-        told=told[episodes],
-        there=there[episodes],
+        visibility=visibility.take(episodes),
         action=np.array([choice.action for choice in choices], np.intp),
         returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float64),
         step=np.array([choice.step for choice in choices], np.intp),
@@ -75,14 +75,14 @@ class Job:
 
     Attributes:
         config: The options.
-        seed: All randomness follows from it.
-        learner: What learns.
+        seed: Seed of all randomness.
+        learner: The policy and its optimiser.
         player: Plays the episodes.
-        tasks: What is practised on.
-        agents: Who may be activated.
-        curve: Figures of each update so far, of the episodes in which no agent was absent.
-        folder: Where checkpoints are kept, if anywhere.
-        watch: Is told of every episode.
+        tasks: Training tasks.
+        agents: The agents as candidates.
+        folder: Folder of the checkpoints; None for no checkpoints.
+        watch: Called with every update's episodes.
+        curve: Figures of each update so far, over the episodes with all agents.
     """
 
     config: PuppeteerConfig
@@ -97,7 +97,7 @@ class Job:
     _done: int = 0
 
     def run(self, progress: Progress) -> None:
-        """Train to the end, leaving checkpoints on the way."""
+        """Train to the end and write checkpoints."""
         progress.start("puppeteer", self.config.updates)
         progress.advance(self._done)
         while self._done < self.config.updates:
@@ -114,19 +114,18 @@ class Job:
         config = self.config
         rng = np.random.default_rng((self.seed, self._done))
         drawn = rng.integers(len(self.tasks), size=config.episodes)
-        told = withholdings(rng, config.episodes, len(self.agents), config.withheld)
-        there = absences(rng, config.episodes, len(self.agents), config.absent_agents)
-        played = self.player.play(
-            lambda *seen: decide(self.learner, *seen), [self.tasks[place] for place in drawn], config.max_steps, rng, told=told, there=there
-        )
+        described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
+        visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
+        tasks = [self.tasks[place] for place in drawn]
+        played = self.player.play(partial(decide, self.learner), tasks, config.max_steps, rng, visibility=visibility)
         if self.watch is not None:
             self.watch(self._done, played.trajectories)
-        losses = self.learner.update(as_batch(played, told, there, config.discount), 1 - self._done / config.updates)
-        whole = [trajectory for trajectory, row in zip(played.trajectories, there, strict=True) if row.all()]
+        losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self._done / config.updates)
+        whole = [trajectory for trajectory, row in zip(played.trajectories, visibility.present, strict=True) if row.all()]
         return {**averages(whole or played.trajectories), **losses}
 
     def _made_for(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree on, in JSON's own types."""
+        """Return the inputs that a checkpoint must share with this training, as plain JSON values."""
         return {
             "options": json.loads(to_json(attrs.asdict(self.config))),
             "seed": self.seed,
@@ -138,10 +137,10 @@ class Job:
         leave_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
 
     def restore(self) -> None:
-        """Go on from the checkpoint; from the beginning where the training stopped before the first.
+        """Resume from the checkpoint, or start from the beginning if there is none yet.
 
         Raises:
-            CheckpointError: It is damaged, or was made with other options, seed, agents or tasks.
+            CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
         """
         found = find_interrupted(self.folder, self._made_for())
         if found is not None:
@@ -149,25 +148,26 @@ class Job:
             self._done, self.curve = found.done, found.curve
 
 
-def absences(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
-    """Return which agents are there, ``[N, M]``: all, but in a share of the episodes about half of them, and never none."""
-    there = rng.random((episodes, agents)) < 0.5
-    there[np.arange(episodes), rng.integers(agents, size=episodes)] = True
-    there[rng.random(episodes) >= share] = True
-    return there
+def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
+    """Return the present agents, ``[N, M]``: all, but in a share of the episodes about half of them, at least one."""
+    present = rng.random((episodes, agents)) < 0.5
+    present[np.arange(episodes), rng.integers(agents, size=episodes)] = True
+    present[rng.random(episodes) >= share] = True
+    return present
 
 
-def withholdings(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
-    """Return what the policy is told of each agent, and last whether its stop head is told the task, ``[N, M + 1, 2]``.
+def drawn_descriptions(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
+    """Return the visible names and descriptions of the agents, and last whether the stop head sees the task, ``[N, M + 1, 2]``.
 
-    A share of agents lacks the name, half of it the description too; in the same share of episodes the stop head lacks the task.
+    A share of agents has no visible name, half of them no visible description. In the same share of episodes the stop head does
+    not see the task.
     """
     drawn = rng.random((episodes, agents + 1, 1))
     return np.asarray(drawn >= (share, share / 2), np.float32)
 
 
 def averages(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Return mean reward, share of successes, activations and cost of an episode."""
+    """Return the mean reward, success, number of activations and cost of episodes."""
     return {
         "reward": float(np.mean([trajectory.total_reward for trajectory in trajectories])),
         "success": float(np.mean([trajectory.succeeded for trajectory in trajectories])),

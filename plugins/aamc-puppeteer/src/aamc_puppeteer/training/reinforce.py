@@ -1,8 +1,8 @@
 r"""REINFORCE with a learned baseline (Williams 1992; Sutton et al. 1999), as the paper uses it (arXiv:2505.19591).
 
-The formulas first, as pure functions, then one update. N episodes; action t of episode n was drawn from the policy
-and brought the return G by equation (4) of :mod:`aamc_puppeteer.rewards`. Returns are divided by sigma, their
-running deviation, so that options mean the same whatever the rewards' unit is.
+N episodes. Action t of episode n was drawn from the policy; its return is G by equation (4) of
+:mod:`aamc_puppeteer.episodes.rewards`. Returns are divided by sigma, their running root mean square, so that options do not
+depend on the unit of the rewards.
 
 .. math::
     A_{nt} &= G_{nt} / \sigma - V(s_{nt})                                                               & (9) \\
@@ -10,12 +10,12 @@ running deviation, so that options mean the same whatever the rewards' unit is.
     L^V &= \text{mean of } (V(s_{nt}) - G_{nt} / \sigma)^2                                              & (11) \\
     L &= L^\pi - \tfrac{\beta}{N} \textstyle\sum_n \sum_t H(\pi(\cdot \mid s_{nt})) + \tfrac12 L^V       & (12)
 
-(10)'s gradient is an unbiased estimate of that of the expected discounted reward, over sigma: the baseline V sees the
-state alone, and the factor gamma^(t-1), which is often left out, belongs to it.
+The gradient of (10) is an unbiased estimate of the gradient of the expected discounted reward, divided by sigma: the baseline
+V depends on the state alone, and the factor gamma^(t-1), which is often left out, is part of the gradient.
 
-**Truncation.** Where the steps run out nothing was chosen, so no log probability is made up for an end: the sum over
-t ends with the last action that was drawn. The answer that stands is judged there like any other, and the steps left
-are part of the state, so the limit belongs to the task and nothing is bootstrapped (Pardo et al. 2018, arXiv:1712.00378).
+**Truncation.** If the steps run out, no decision to stop was drawn: the sum over t ends with the last action. The current
+answer is judged like any other. The number of steps left is part of the state, so the limit belongs to the task and nothing
+is bootstrapped (Pardo et al. 2018, arXiv:1712.00378).
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aamc_puppeteer.encoder import Features
-from aamc_puppeteer.policy import Policy, entropy
+from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.policy.encoder import Features
+from aamc_puppeteer.policy.network import Policy, entropy
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.features import Array32
@@ -38,19 +39,19 @@ from aamc_sdk.features import Array32
 if TYPE_CHECKING:
     from aamc_puppeteer.config import PuppeteerConfig
 
-_KEEP = 0.95
-"""What the running deviation of returns keeps of itself in an update."""
-_LEAST_DEVIATION = 1e-3
+_DECAY = 0.95
+"""Decay of the running mean square of returns."""
+_MIN_DEVIATION = 1e-3
 
 
 def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, episodes: int) -> Tensor:
-    """Return equation (10) of the K actions of ``episodes`` episodes.
+    """Return equation (10) for the K actions of ``episodes`` episodes.
 
     Args:
-        log_probability: Of each action, ``[K]``.
-        advantage: A, a constant, ``[K]``.
+        log_probability: Log probability of each action, ``[K]``.
+        advantage: A, without gradient, ``[K]``.
         weight: The power of gamma, ``[K]``.
-        episodes: N, also those without an action.
+        episodes: N, including episodes without an action.
     """
     return -(weight * advantage * log_probability).sum() / episodes
 
@@ -60,18 +61,16 @@ class Batch:
     """The K actions of N episodes.
 
     Attributes:
-        features: What was seen before each, ``[K]``.
-        told: Whether the policy was told each agent's name and its description, and last its stop head the task, ``[K, M + 1, 2]``.
-        there: Which agents there were, ``[K, M]``.
-        action: Which agent was activated, or M to stop, ``[K]``.
+        features: Features before each action, K rows.
+        visibility: The parts of each state that the policy saw, K rows.
+        action: The activated agent, or M to stop, ``[K]``.
         returns: G, ``[K]``.
         step: t - 1, ``[K]``.
         episodes: N.
     """
 
     features: Features
-    told: Array32
-    there: NDArray[np.bool_]
+    visibility: Visibility
     action: NDArray[np.intp]
     returns: Floats
     step: NDArray[np.intp]
@@ -83,9 +82,9 @@ class Learner:
 
     Args:
         config: The options.
-        policy: Is changed in place.
-        description: The agents' descriptions, ``[M, *]``.
-        name: The agents' names, ``[M, *]``.
+        policy: The policy, trained in place.
+        description: Features of the agents' descriptions, ``[M, *]``.
+        name: Features of the agents' names, ``[M, *]``.
     """
 
     def __init__(self, config: PuppeteerConfig, policy: Policy, description: Array32, name: Array32) -> None:
@@ -96,22 +95,23 @@ class Learner:
         self._deviation = 0.0
         self._optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
 
-    def log_probabilities(self, features: Features, told: Array32, there: NDArray[np.bool_]) -> Tensor:
+    def log_probabilities(self, features: Features, visibility: Visibility) -> Tensor:
         """Return the policy's log probabilities, ``[B, M + 1]``."""
         state, pair = torch.as_tensor(features.state), torch.as_tensor(features.pair)
-        log_p: Tensor = self.policy(state, pair, self._description, self._name, torch.as_tensor(told), torch.as_tensor(there))
+        described, present = torch.as_tensor(visibility.described), torch.as_tensor(visibility.present)
+        log_p: Tensor = self.policy(state, pair, self._description, self._name, described, present)
         return log_p
 
     def update(self, batch: Batch, remaining: float) -> dict[str, float]:
         """Take one gradient step by (12).
 
         Args:
-            batch: What the present policy did.
+            batch: Actions of the present policy.
             remaining: Falls from 1 to 0 over the training. The entropy's weight is its cube, so that the policy explores
-                long and is sharp at the end; the step size falls to a tenth in the last third.
+                long and is nearly deterministic at the end; the step size falls to a tenth in the last third.
 
         Raises:
-            ConfigError: The gradient is not finite; nothing was changed then.
+            ConfigError: The gradient is not finite; the policy is unchanged then.
         """
         if not len(batch.action):
             return {}
@@ -123,9 +123,9 @@ class Learner:
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         for parameters in (self.policy.actor(), list(self.policy.baseline.parameters())):
-            length = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-            if not length.isfinite():
-                raise ConfigError("the policy's gradient is not finite, so training ended: lower cost_weight, success_reward or learning_rate")
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+            if not norm.isfinite():
+                raise ConfigError("the policy's gradient is not finite; lower cost_weight, success_reward or learning_rate")
         self._optimiser.step()
         self._deviation = deviation
         return figures
@@ -133,19 +133,19 @@ class Learner:
     def loss(self, batch: Batch, deviation: float, entropy_weight: float) -> tuple[Tensor, dict[str, float]]:
         """Return equation (12), and its parts."""
         target = torch.as_tensor(batch.returns / deviation, dtype=torch.float32)
-        state, pair, there = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.there))
-        value = self.policy.value(state, pair, there)
-        log_p = self.log_probabilities(batch.features, batch.told, batch.there)
+        state, pair, present = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.visibility.present))
+        value = self.policy.value(state, pair, present)
+        log_p = self.log_probabilities(batch.features, batch.visibility)
         chosen = log_p.gather(1, torch.as_tensor(batch.action)[:, None])[:, 0]
         weight = torch.as_tensor(self._config.discount**batch.step, dtype=torch.float32)
         actor = policy_loss(chosen, (target - value).detach(), weight, batch.episodes)
-        spread = entropy(log_p).sum() / batch.episodes
+        mean_entropy = entropy(log_p).sum() / batch.episodes
         critic = ((value - target) ** 2).mean()
-        figures = {"policy_loss": float(actor.detach()), "value_loss": float(critic.detach()), "entropy": float(spread.detach())}
-        return actor - entropy_weight * spread + 0.5 * critic, figures
+        figures = {"policy_loss": float(actor.detach()), "value_loss": float(critic.detach()), "entropy": float(mean_entropy.detach())}
+        return actor - entropy_weight * mean_entropy + 0.5 * critic, figures
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next update depends on, as arrays by name."""
+        """Return the complete training state as arrays by name."""
         state: dict[str, Any] = {"deviation": np.array(self._deviation)}
         for name, parameter in self.policy.named_parameters():
             state[f"parameter/{name}"] = parameter.detach().numpy()
@@ -153,10 +153,14 @@ class Learner:
         return state
 
     def restore(self, state: Mapping[str, Any], where: object) -> None:
-        """Take over what :meth:`state` returned and ``where`` kept.
+        """Restore a training state.
+
+        Args:
+            state: The arrays from :meth:`state`.
+            where: Their file, for the error message.
 
         Raises:
-            CheckpointError: A part is missing or has another shape.
+            CheckpointError: An array is missing or has another shape.
         """
         try:
             self._deviation = float(state["deviation"])
@@ -172,7 +176,7 @@ class Learner:
 
 
 def running_deviation(before: float, returns: Sequence[float] | Floats) -> float:
-    """Return sigma of (9) after another batch: the root of the running mean of squared returns; the first batch's own at first."""
+    """Return sigma of (9) after another batch: the root of the running mean of squared returns."""
     now = float(np.sqrt(np.mean(np.square(returns))))
-    kept = now if before == 0 else float(np.sqrt(_KEEP * before**2 + (1 - _KEEP) * now**2))
-    return max(kept, _LEAST_DEVIATION)
+    kept = now if before == 0 else float(np.sqrt(_DECAY * before**2 + (1 - _DECAY) * now**2))
+    return max(kept, _MIN_DEVIATION)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from aamc_puppeteer.agents.relations import asked, filled, stated
-from aamc_puppeteer.agents.retriever import PASSAGE, QUESTION
-from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.retriever import PASSAGE, QUESTION
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, ReaderConfig, Tool, subject
+
+from aamc_puppeteer.testbed.agents.relations import asked, filled, stated
 from aamc_sdk import Candidate
 
 

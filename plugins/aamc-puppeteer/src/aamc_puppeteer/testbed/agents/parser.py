@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from aamc_puppeteer.agents.stories import formulate
-from aamc_puppeteer.agents.text_commands import as_program
-from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, ReaderConfig, Tool, subject
+
+from aamc_puppeteer.testbed.agents.stories import formulate
+from aamc_puppeteer.testbed.agents.text_commands import as_program
 from aamc_sdk import Candidate
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from aamc_puppeteer.agents.text_commands import follow_first
-from aamc_puppeteer.agents.tool import AgentError, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, subject
+
+from aamc_puppeteer.testbed.agents.text_commands import follow_first
 from aamc_sdk import Candidate
 
 

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from aamc_puppeteer.agents.tool import AgentError, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, subject
+
 from aamc_sdk import Candidate
 from aamc_sdk.errors import nearest, one_of
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from aamc_puppeteer.agents.requirements import Requirements, mended
-from aamc_puppeteer.agents.tool import AgentError, ReaderConfig, Tool, subject
-from aamc_puppeteer.state import TaskState
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, ReaderConfig, Tool, subject
+
+from aamc_puppeteer.testbed.agents.requirements import Requirements, mended
 from aamc_sdk import Candidate
 
 FINDING, LINE = "Finding: ", "Line: "

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from aamc_puppeteer.suites import arithmetic, critic_loop, multi_hop, strings, tables
-from aamc_puppeteer.tasks import Task
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.testbed.suites import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_sdk.dataset import split_rows
 from aamc_sdk.errors import DataError, nearest, one_of
 
@@ -22,8 +23,7 @@ GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
 """What makes one task of each suite: from its id, its randomness and a difficulty from 1 to ``DIFFICULTIES``."""
 SUITES = (*GENERATORS, MIXED)
 """The names of the generated suites."""
-TOOLS = ("calculator", "checker", "extractor", "parser", "python", "retriever", "reviser", "strings", "table")
-"""The agents that solve the generated suites together, without a model."""
+
 _TRIES = 100
 """Draws after which a suite counts as used up."""
 

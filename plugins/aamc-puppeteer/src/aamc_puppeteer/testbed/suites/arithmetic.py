@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from random import Random
 
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Numeric
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.tasks.verifiers import Numeric
 
 NAMES = ("Ada", "Ben", "Chloe", "David", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mia", "Noor", "Oscar", "Petra")
 THINGS = ("pears", "marbles", "stamps", "shells", "candles", "tulips", "buttons", "melons", "postcards", "walnuts", "lanterns", "pencils")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from random import Random
 
-from aamc_puppeteer.agents.requirements import FILLERS, Requirements
-from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.verifiers import Callback
+from aamc_agents.tasks import Task, Verdict
+
+from aamc_puppeteer.tasks.verifiers import Callback
+from aamc_puppeteer.testbed.agents.requirements import FILLERS, Requirements
 
 TOPICS = (
     *("harbours", "gardens", "bridges", "markets", "forests", "mountains", "libraries", "kitchens", "stations", "islands"),

@@ -10,9 +10,9 @@ from functools import lru_cache
 from random import Random
 
 import attrs
+from aamc_agents.tasks import Task
 
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Exact
+from aamc_puppeteer.tasks.verifiers import Exact
 
 WORLDS = 12
 """How many corpora there are."""
@@ -40,7 +40,7 @@ BEGINS_AT = {"employer": "person", "founder": "company", "home town": "person", 
 
 
 @attrs.frozen
-class World:
+class Chronicle:
     """Names by sort, facts by relation and name, and the sentences that tell them."""
 
     names: Mapping[str, tuple[str, ...]]
@@ -64,7 +64,7 @@ def make(task_id: str, rng: Random, difficulty: int) -> Task:
 
 
 @lru_cache(maxsize=WORLDS)
-def _world(number: int) -> World:
+def _world(number: int) -> Chronicle:
     rng = Random(f"world {number}")  # noqa: S311  # fiction, no secrets
     names = {
         "person": _share(number, PEOPLE, [f"{first} {last}" for first in FIRST for last in LAST]),
@@ -78,7 +78,7 @@ def _world(number: int) -> World:
     everyone = [name for sort in names.values() for name in sort]
     told += [rng.choice(GOSSIP).format(*rng.sample(everyone, 2)) for _ in range(40)]
     rng.shuffle(told)
-    return World(names, facts, tuple(told))
+    return Chronicle(names, facts, tuple(told))
 
 
 def _share(number: int, count: int, names: list[str]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Exact
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.tasks.verifiers import Exact
 
 WORDS = (
     *("lantern", "harbour", "meadow", "thistle", "compass", "granite", "orchard", "whistle", "saffron", "tornado", "glacier"),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from aamc_puppeteer.suites.arithmetic import NAMES
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Numeric
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.tasks.verifiers import Numeric
+from aamc_puppeteer.testbed.suites.arithmetic import NAMES
 
 ITEMS = ("kelp soap", "oak tray", "tin lamp", "wool hat", "clay mug", "silk scarf", "iron pan", "glass jar", "straw mat", "brass bell")
 SHOPS = ("harbour", "station", "market", "castle", "airport", "bridge", "campus", "garden", "museum", "village", "tower", "valley", "forest", "lake")

@@ -4,7 +4,7 @@ from aamc_sdk import get_plugin_manager
 from aamc_sdk.testing import assert_conforms
 
 PLUGINS = get_plugin_manager()
-AGENTS = sorted(offer.component.name for offer in PLUGINS if (offer.kind, offer.plugin.distribution) == ("agent", "aamc-puppeteer"))
+AGENTS = sorted(offer.component.name for offer in PLUGINS if (offer.kind, offer.plugin.distribution) == ("agent", "aamc-agents"))
 
 
 @pytest.mark.parametrize("name", AGENTS)
