@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import time
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.episodes.output_checks import as_text, checked, cost_of, error_text, failed, visible_state
+from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, error_text, failed, visible_state
 from aamc_puppeteer.episodes.spans import traced
 from aamc_puppeteer.episodes.worker_thread import WorkerThread
 from aamc_sdk.interfaces import Agent
@@ -37,12 +38,14 @@ class Executor:
         agents: The agents by name.
         timeout: Timeout of a turn, and of a verification, in seconds.
         max_characters: Maximum characters of an output; the rest is cut off, and ``metadata["cut"]`` has the full length.
+        max_cost: Maximum cost of a turn; a higher one is a fault.
     """
 
-    def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int) -> None:
+    def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
         self._agents = dict(agents)
         self._timeout = timeout
         self._max_characters = max_characters
+        self._max_cost = max_cost
         self._threads: dict[str, WorkerThread] = {}
         self._cache: dict[Any, Activation] = {}
 
@@ -65,6 +68,24 @@ class Executor:
             if key is not None and activation.fault is not Fault.TIMEOUT:
                 self._store(key, activation)
         return [activation for activation in done if activation is not None]
+
+    def activate_here(self, name: str, state: TaskState) -> Activation:
+        """Run the turn of an agent that awaits nothing in the calling thread, without a timeout."""
+        try:
+            traced(name, state, self._turn).send(None)
+        except StopIteration as ended:
+            activation: Activation = ended.value
+            return activation
+        raise RuntimeError(f"agent {name!r} awaits something; run it with activate or aactivate")
+
+    async def aactivate(self, name: str, state: TaskState, timeout: float) -> Activation:
+        """Run an agent's turn in the running event loop, for at most ``timeout`` seconds."""
+        turn = asyncio.ensure_future(traced(name, state, self._turn))
+        try:
+            done, _ = await asyncio.wait([turn], timeout=timeout)
+        finally:
+            turn.cancel()
+        return turn.result() if done else failed(name, Fault.TIMEOUT, f"gave no answer in {timeout:g} s", timeout)
 
     def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
         """Return the verdict on each answer; None for a task without a verifier."""
@@ -121,7 +142,7 @@ class Executor:
         output: object = None
         try:
             output = await _result(self._agents[name].execute(visible_state(state)))
-            return checked(name, output, time.perf_counter() - began, self._max_characters)
+            return checked(name, output, time.perf_counter() - began, self._max_characters, self._max_cost)
         except BaseException as error:  # an agent, and the object it returns, may raise anything
             cost = max(cost_of(error), cost_of(output))
             return failed(name, Fault.RAISED, error_text(error), time.perf_counter() - began, cost)

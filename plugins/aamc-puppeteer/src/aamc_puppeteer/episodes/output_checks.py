@@ -16,7 +16,7 @@ MAX_COST_USD = 1e6
 _ERROR_LENGTH = 500
 
 
-def checked(agent: str, output: object, seconds: float, max_characters: int) -> Activation:
+def checked(agent: str, output: object, seconds: float, max_characters: int, max_cost: float = MAX_COST_USD) -> Activation:
     """Return the activation for an agent's output; an invalid output becomes a typed fault.
 
     Args:
@@ -24,12 +24,14 @@ def checked(agent: str, output: object, seconds: float, max_characters: int) -> 
         output: The returned object.
         seconds: Duration of the turn.
         max_characters: Maximum characters of the text; the rest is cut off, and ``metadata["cut"]`` has the full length.
+        max_cost: Maximum cost; a higher one is a fault.
     """
     if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
-        shown = "None" if output is None else type(getattr(output, "content", output)).__name__
+        content = getattr(output, "content", output)
+        shown = f"{content!r:.80}" if content is None or isinstance(content, str) else type(content).__name__
         return failed(agent, Fault.NO_OUTPUT, f"must return an AgentOutput with text, not {shown}", seconds, cost_of(output))
-    if not is_cost(output.cost):
-        return failed(agent, Fault.BAD_COST, f"cost must be a number from 0 to {MAX_COST_USD:g}, not {output.cost!r:.80}", seconds)
+    if not is_cost(output.cost, max_cost):
+        return failed(agent, Fault.BAD_COST, f"cost must be a number from 0 to {max_cost:g}, not {output.cost!r:.80}", seconds)
     if not isinstance(output.metadata, Mapping | None):
         return failed(agent, Fault.NO_OUTPUT, f"metadata must be a mapping, not {type(output.metadata).__name__}", seconds, cost_of(output))
     metadata = dict(output.metadata or {})
@@ -45,9 +47,9 @@ def failed(agent: str, fault: Fault, error: str, seconds: float, cost: float = 0
     return Activation(agent=agent, fault=fault, error=as_text(error), seconds=seconds, cost=cost)
 
 
-def is_cost(cost: object) -> bool:
+def is_cost(cost: object, max_cost: float = MAX_COST_USD) -> bool:
     """Whether a value is a valid cost."""
-    return isinstance(cost, Real) and not isinstance(cost, bool) and bool(cost <= MAX_COST_USD) and not cost < 0
+    return isinstance(cost, Real) and not isinstance(cost, bool) and bool(cost <= max_cost) and not cost < 0
 
 
 def cost_of(result: object) -> float:
