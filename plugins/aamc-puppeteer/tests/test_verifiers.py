@@ -109,7 +109,7 @@ def test_coverage_wants_whole_words(answer: str, correct: bool) -> None:
 
 
 def test_coverage_may_be_partial_and_names_what_lacks() -> None:
-    assert judge(Coverage(least=0.5), "dog, park", "a dog").correct
+    assert judge(Coverage(min_share=0.5), "dog, park", "a dog").correct
     assert judge(Coverage(), "dog, park", "a dog").why == "lacks park"
 
 

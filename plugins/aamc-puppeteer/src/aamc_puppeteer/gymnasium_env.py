@@ -1,4 +1,4 @@
-"""Episodes of agents on tasks as a Gymnasium environment, so that other libraries' learners can practise orchestration.
+"""Episodes of agents on tasks as a Gymnasium environment, for other libraries' learners.
 
 Importing this module registers ``aamc/Agents-v0``; ``gymnasium.make("aamc_puppeteer.gymnasium_env:aamc/Agents-v0")`` imports it.
 """
@@ -38,32 +38,31 @@ BOUND = 1e6
 
 
 class AgentsEnv(gymnasium.Env[Array32, np.int64]):
-    """One episode is one task: an action activates an agent, the last one stops.
+    """One episode is one task: an action activates an agent, the last action stops.
 
     The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.policy.encoder.Encoder`: the state, then
     the agents in their order. The reward is R_t by :class:`aamc_puppeteer.episodes.rewards.RewardRule`. Episodes terminate and are
-    never truncated: the steps left are observed, so their end belongs to the task. ``info`` holds the action's ``cost_usd``; at
-    the end also ``is_success``, the verifier's word. ``reset`` draws a task, or takes the one whose number
-    ``options["task"]`` gives.
+    never truncated: the steps left are observed, so their end belongs to the task. ``info`` has the action's ``cost_usd``, and at
+    the end ``is_success``, the verdict. ``reset`` draws a task, or takes the task number ``options["task"]``.
 
     Args:
-        tasks: A generated suite's name, or tasks with verifiers.
-        side: Which side of their division is played: ``train``, ``validation``, ``test``, or ``all`` without one. Whatever it is,
-            the estimator learns the texts of the training side, so that all sides are seen in the same way.
-        size: Tasks of the suite, all sides together.
-        seed: The suite, its division, and what the estimator learns follow from it.
-        team: The agents themselves, instead of those that the option ``agents`` names.
-        **options: Those of :class:`aamc_puppeteer.config.EpisodeOptions`.
+        tasks: Name of a generated suite, or tasks with verifiers.
+        side: Part of the tasks that is played: ``train``, ``validation``, ``test``, or ``all``. The estimator is always trained on
+            the texts of the training part, so that all parts have the same features.
+        size: Number of tasks in the suite, all parts together.
+        seed: Seed of the suite, its division and the estimator.
+        team: The agents, instead of those in the option ``agents``.
+        **options: Options of :class:`aamc_puppeteer.config.EpisodeOptions`.
 
     Raises:
         ConfigError: An option is unknown or wrong.
-        DataError: There is no such suite, or no task with text, or one has no verifier.
-        PoolError: There is no agent, or two have one name.
+        DataError: The suite is unknown, no task has text, or a task has no verifier.
+        PoolError: There is no agent, or two share a name.
 
     Attributes:
-        tasks: What is played.
+        tasks: The played tasks.
         pool: The agents, in the order of the actions.
-        trajectory: The episode that ended last.
+        trajectory: The last finished episode.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
@@ -98,7 +97,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
-        """Begin an episode."""
+        """Start an episode."""
         super().reset(seed=seed)
         drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
         number = drawn if options is None else options.get("task", drawn)
@@ -129,7 +128,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         return observation, self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
 
     def observe(self, state: TaskState) -> Array32:
-        """Return what is seen of a state, ``[S + 11 M]``."""
+        """Return the features of a state, ``[S + 11 M]``."""
         features = self._encoder.encode([state])
         return np.concatenate((features.state[0], features.pair[0].ravel()))
 
@@ -143,7 +142,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
 
 
 def _of_side(tasks: Sequence[Task], side: str, seed: int) -> tuple[Sequence[Task], Sequence[Task]]:
-    """Return the tasks of the training side and of the side that is played, without those that have no text."""
+    """Return the training tasks and the played tasks, without tasks that have no text."""
     if side not in (ALL, *SIDES):
         raise ConfigError(f"tasks have no side {side!r} (there are: {one_of((ALL, *SIDES))})")
     tasks = [task for task in tasks if task.text.strip()]

@@ -97,7 +97,7 @@ class _Turn(Agent):
             self.interrupt = interrupt
             raise
         if not hasattr(output, "content") or not hasattr(output, "cost"):
-            return output  # type: ignore[unreachable]  # the executor makes it a fault
+            return output  # type: ignore[return-value]  # the executor makes it a fault
         self._returned = output
         content = output.content if isinstance(output.content, str) else ""
         return CoreOutput(content, output.cost, getattr(output, "metadata", None) or {})

@@ -1,4 +1,4 @@
-"""Dataset format ``tasks``: suites as the core's datasets, each with the tasks that its rows are."""
+"""Dataset format ``tasks``: task suites as datasets."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def as_dataset(tasks: Sequence[Task], source: str) -> TaskDataset:
 
 @attrs.frozen(kw_only=True)
 class TaskOptions:
-    """Which tasks there are."""
+    """The tasks of a suite, and their verifier."""
 
-    size: int = option(300, "Tasks of a generated suite.", at_least=1, at_most=100_000)
-    difficulty: int = option(0, "Difficulty of a generated suite's tasks, from 1 to 3; 0 is all in turn.", at_least=0, at_most=DIFFICULTIES)
-    seed: int | None = option(None, "Seed of a generated suite; the run's own when null.", at_least=0)
-    verifier: str = option("", "Verifier in place of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
-    judge: Mapping[str, Any] = option({}, "The judge model's options, such as base_url, model and prices.")
+    size: int = option(300, "Number of tasks in a generated suite.", at_least=1, at_most=100_000)
+    difficulty: int = option(0, "Difficulty of a generated suite's tasks from 1 to 3; 0 for all in turn.", at_least=0, at_most=DIFFICULTIES)
+    seed: int | None = option(None, "Seed of a generated suite; the run's seed if null.", at_least=0)
+    verifier: str = option("", "Verifier instead of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
+    judge: Mapping[str, Any] = option({}, "Options of the judge model, such as base_url, model and prices.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"full": {"size": 1000}}
 
 
 class TaskSuites(DatasetFormat):
-    """Tasks of one suite: ``tasks:mixed`` is generated, ``tasks:gsm-hard:FILE`` read."""
+    """Tasks of one suite: ``tasks:mixed`` is generated, ``tasks:gsm-hard:FILE`` is read from a file."""
 
     Config = TaskOptions
     config: TaskOptions
 
     def read(self, path: str) -> TaskDataset:
-        """Make a suite, or read one in its published format.
+        """Generate a suite, or read one in its published format.
 
         Args:
-            path: The suite's name; for a published one its file after another colon. ``mixed`` where it is empty.
+            path: The suite's name, and for a published suite its file after another colon (default: ``mixed``).
 
         Raises:
-            DataError: There is no such suite, or its file is missing or has a bad row.
+            DataError: The suite is unknown, or its file is missing or has a bad row.
         """
         name, _, file = (path or SUITES[-1]).partition(":")
         tasks = self._tasks(name, file)

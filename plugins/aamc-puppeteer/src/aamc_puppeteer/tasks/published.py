@@ -40,7 +40,7 @@ def mmlu_pro(task_id: str, row: Row) -> Task:
 
 
 def srdd(task_id: str, row: Row) -> Task:
-    """Read a row of SRDD (arXiv 2307.07924): ``Name``, ``Description`` and ``Category`` of a piece of software. There is no right answer."""
+    """Read a row of SRDD (arXiv 2307.07924): ``Name``, ``Description`` and ``Category`` of a piece of software. It has no correct answer."""
     require(row, ("Name", "Description", "Category"))
     asked = f"Write a Python program, {text(row, 'Name')}, that fits this description:\n{text(row, 'Description')}"
     return Task(id=task_id, text=asked, kind="srdd", verifier=CompleteProgram())
@@ -63,7 +63,7 @@ PUBLISHED: Mapping[str, Callable[[str, Row], Task]] = {
     "srdd": srdd,
     "commongen-hard": commongen_hard,
 }
-"""What makes a task of a row, by the suite's name. SRDD's tasks have no reference: its verifier looks only at the form."""
+"""Converts a row into a task, by the suite's name. SRDD has no references: its verifier checks the form alone."""
 
 
 def read_published(name: str, path: str) -> list[Task]:
@@ -74,7 +74,7 @@ def read_published(name: str, path: str) -> list[Task]:
         path: The file.
 
     Raises:
-        DataError: It is missing, of another format, or has a bad row; the message names the row.
+        DataError: The file is missing, has another format, or has a bad row, which the message names.
     """
     file = existing(path, "file of JSON lines, Parquet or CSV")
     tasks = []
@@ -104,8 +104,10 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
-
+    try:
+        import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
+    except ImportError as error:
+        raise DataError(f"reading {file} needs pyarrow, which is not installed: pip install 'aamc-puppeteer[parquet]'") from error
     try:
         rows = pyarrow.parquet.read_table(file).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:

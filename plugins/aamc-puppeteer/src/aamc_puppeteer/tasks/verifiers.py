@@ -1,4 +1,4 @@
-"""Verifiers: who says whether a task was solved. Having stopped is never a reason."""
+"""Verifiers judge whether an answer solves a task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Say CORRECT or WRONG first, then in one sentence why.
 
 @attrs.frozen
 class Exact:
-    """The answer is the reference, whatever its spacing, case, form of letters (NFKC) and closing full stop."""
+    """The answer equals the reference, ignoring spacing, case, Unicode form (NFKC) and a final full stop."""
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Compare the normalised texts."""
@@ -42,17 +42,17 @@ class Exact:
 
 
 def normalised(text: str) -> str:
-    """Return a text with single spaces, in one case and form of letters, without a closing full stop and quotes around it."""
+    """Return a text with single spaces, case-folded, in NFKC, without a final full stop and surrounding quotes."""
     return " ".join(unicodedata.normalize("NFKC", text).split()).casefold().rstrip(".").strip("'\"")
 
 
 @attrs.frozen(kw_only=True)
 class Numeric:
-    """The last number of the answer is the reference's, within a tolerance.
+    """The last number of the answer equals the reference's within a tolerance.
 
     Attributes:
-        absolute: Most that they may differ by.
-        relative: Likewise, as a share of the reference.
+        absolute: Absolute tolerance.
+        relative: Tolerance relative to the reference.
     """
 
     absolute: float = 1e-6
@@ -70,14 +70,14 @@ class Numeric:
 
 
 def last_number(text: str) -> float | None:
-    """Return the last number that stands in a text, thousands' commas and all; None where there is none."""
+    """Return the last number in a text, which may have thousands separators; None without a number."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 
 
 @attrs.frozen
 class Choice:
-    """The answer names the reference's letter: alone, in brackets, or after "answer is"; the last one counts."""
+    """The answer chooses the reference's letter: alone, in brackets, or after "answer is"; the last one counts."""
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Compare the letters."""
@@ -86,7 +86,7 @@ class Choice:
 
 
 def chosen_letter(text: str) -> str | None:
-    """Return the letter that an answer chooses, or None where it chooses none.
+    """Return the letter that an answer chooses, or None.
 
     >>> chosen_letter("A is wrong, so the answer is (C).")
     'C'
@@ -97,31 +97,31 @@ def chosen_letter(text: str) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Coverage:
-    """The answer uses the words of the reference, a list with commas, whatever their case; as whole words.
+    """The answer has the words of the reference, a comma-separated list, as whole words in any case.
 
     Attributes:
-        least: Share of the words that must be there.
+        min_share: Minimum share of the words.
     """
 
-    least: float = 1.0
+    min_share: float = 1.0
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Look for each word."""
         words = [word.strip() for word in _reference(task).split(",")]
         missing = [word for word in words if not re.search(rf"\b{re.escape(word)}\b", answer, re.IGNORECASE)]
         share = 1 - len(missing) / len(words)
-        return Verdict(share >= self.least, f"lacks {', '.join(missing)}" if missing else "")
+        return Verdict(share >= self.min_share, f"lacks {', '.join(missing)}" if missing else "")
 
 
 @attrs.frozen(kw_only=True)
 class UnitTests:
-    """The answer's program passes the reference's tests, statements that raise where something is wrong.
+    """The answer's program passes the reference's tests, statements that raise on an error.
 
-    Both run in one sandboxed process (see :mod:`aamc_agents.sandbox`). A program that ends the process early has not passed.
-    One that goes looking for the tests in its own process can find them.
+    Both run in one sandboxed process (:mod:`aamc_agents.sandbox`). A program that ends the process early does not pass. A program
+    can find the tests in its own process if it searches for them.
 
     Attributes:
-        limits: What the program and the tests may use.
+        limits: Limits of the program and the tests.
     """
 
     limits: Limits = attrs.field(factory=Limits)
@@ -136,10 +136,10 @@ class UnitTests:
 
 @attrs.frozen
 class CompleteProgram:
-    """The answer is a program that compiles and leaves nothing to be done: no TODO, no empty body.
+    """The answer is a program that compiles and is complete: no TODO, no empty function.
 
-    These are the checks of ChatDev's *completeness* (arXiv 2307.07924), read from the syntax tree instead of the text. They say
-    nothing of what the program does; a judge can.
+    These are the checks of ChatDev's *completeness* (arXiv 2307.07924), on the syntax tree instead of the text. They do not
+    test the program's behaviour; a judge can.
     """
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
@@ -147,7 +147,7 @@ class CompleteProgram:
         program = code_in(answer)
         try:
             tree = ast.parse(program)
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser's words for null bytes and too deep nesting
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser raises these for null bytes and deep nesting
             return Verdict(False, f"it does not compile: {error}")
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         if not functions:
@@ -164,16 +164,16 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 @attrs.frozen
 class Judge:
-    """A judge model decides: it is shown the task, the reference where there is one, and the answer.
+    """A judge model decides; its prompt has the task, the reference if there is one, and the answer.
 
     Attributes:
-        ask: Sends a prompt to the model and returns what it says.
+        ask: Sends a prompt to the model and returns its answer.
     """
 
     ask: Callable[[str], Awaitable[str]]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Ask the judge; whatever does not begin with CORRECT is not right."""
+        """Ask the judge; only an answer that starts with CORRECT counts as correct."""
         reference = "" if not task.reference else f"\nReference answer: {task.reference}\n"
         said = await self.ask(JUDGE_PROMPT.format(task=task.text, reference=reference, answer=answer))
         return Verdict(said.strip().upper().startswith("CORRECT"), said.strip())
@@ -190,10 +190,10 @@ class Callback:
     decide: Callable[[Task, str], Verdict | bool]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Ask the function.
+        """Call the function.
 
         Raises:
-            DataError: It returned something else, whose truth would mean nothing: that of a coroutine is always true.
+            DataError: It returned another type, such as a coroutine, whose truth value is meaningless.
         """
         decided = self.decide(task, answer)
         if isinstance(decided, bool):
@@ -217,16 +217,16 @@ NAMED: Mapping[str, Callable[[], Verifier]] = {
     "unit-tests": UnitTests,
     "complete-program": CompleteProgram,
 }
-"""Verifiers that need nothing but a name. ``Callback`` and ``Judge`` need a function or a model."""
+"""Verifiers without arguments, by name. ``Callback`` and ``Judge`` need a function or a model."""
 JUDGE = "judge"
-"""How options call :class:`Judge`."""
+"""Name of :class:`Judge` in options."""
 
 
 def named(name: str) -> Verifier:
     """Return a verifier by its name.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The name is unknown.
     """
     if name not in NAMED:
         known = (*NAMED, JUDGE)

@@ -1,8 +1,8 @@
-"""Small worlds whose best policy is known: what agents do to a task is a table, and dynamic programming solves it.
+"""Small worlds with a known optimum: tables define the effect of agents on tasks, and dynamic programming solves them.
 
-A world has agents with costs and kinds of tasks. A kind is a decision process: a task stands in a named state, an
-agent's turn moves it to another with some probability, and says so. In each state the answer that stands is right
-with some probability. The policy sees what was said, never the tables.
+A world has agents with costs, and kinds of tasks. A kind is a Markov decision process: an agent's turn moves a task from one
+named state to another with some probability, and its output names the new state. In each state the answer is correct with
+some probability. The policy sees the outputs, never the tables.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 _RULE = RewardRule(cost_weight=0.1, step_factor=0.1)
 _STATE = "state"
-"""Where an output says, to other agents of the world alone, in which state it left the task."""
+"""Metadata key of the state in which an output left the task, for the world's other agents."""
 
 
 @attrs.frozen(kw_only=True)
 class Kind:
-    """A sort of task.
+    """A kind of task.
 
     Attributes:
-        name: What names it.
-        text: What is asked; the only thing by which a policy can tell kinds apart at first. ``{number}`` becomes another one in each task.
-        start: The state in which it begins.
-        moves: For a state and an agent, the probability of each next state; an agent that is not named changes nothing.
-        solved: The probability that the answer is right, by state; 0 where none is given, and at the start, before anyone said anything.
-        says: What an agent says when it leaves the task in a state; by default the state's name. The states say different things.
+        name: Its name.
+        text: The task's text, by which a policy first distinguishes kinds. ``{number}`` becomes another number in each task.
+        start: The first state.
+        moves: Probability of each next state, by state and agent; other agents change nothing.
+        solved: Probability that the answer is correct, by state (default: 0). It is 0 in the first state, which has no answer.
+        says: Output that leaves the task in a state (default: the state's name). Outputs of states differ.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Kind:
     says: Mapping[str, str] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        for (state, agent), following in self.moves.items():
-            if any(chance < 0 for chance in following.values()) or abs(sum(following.values()) - 1) > 1e-9:
-                raise ConfigError(f"{self.name}: what {agent!r} does in state {state!r} needs probabilities that sum to 1, not {dict(following)!r}")
+        for (state, agent), next_states in self.moves.items():
+            if any(chance < 0 for chance in next_states.values()) or abs(sum(next_states.values()) - 1) > 1e-9:
+                raise ConfigError(f"{self.name}: what {agent!r} does in state {state!r} needs probabilities that sum to 1, not {dict(next_states)!r}")
         if self.solved.get(self.start):
             raise ConfigError(f"{self.name}: state {self.start!r} cannot be solved, as there is no answer at the start; move to another state")
         said = [self.said(state) for state in self.states]
@@ -62,22 +62,22 @@ class Kind:
 
     @property
     def states(self) -> frozenset[str]:
-        """All states that are named."""
-        reached = {state for following in self.moves.values() for state in following}
+        """All named states."""
+        reached = {state for next_states in self.moves.values() for state in next_states}
         return frozenset({self.start, *(state for state, _ in self.moves), *reached, *self.solved})
 
-    def following(self, state: str, agent: str) -> Mapping[str, float]:
-        """Return the probability of each state after an agent's turn."""
+    def next_states(self, state: str, agent: str) -> Mapping[str, float]:
+        """Return the probability of each next state after an agent's turn."""
         return self.moves.get((state, agent), {state: 1.0})
 
     def said(self, state: str) -> str:
-        """Return what is said in a state."""
+        """Return the output that leaves a task in a state."""
         return self.says.get(state, state)
 
 
 @attrs.frozen(kw_only=True)
 class WorldAgent:
-    """An agent of a world: what is said of it, and what a turn costs."""
+    """An agent of a world: its name, its description, and the cost of a turn."""
 
     name: str
     description: str = ""
@@ -89,10 +89,10 @@ class SimulatedWorld:
     """Agents and kinds of tasks, each kind equally frequent.
 
     Attributes:
-        agents: Who may be activated.
-        kinds: What there is to do.
-        steps: Most activations of an episode.
-        rule: How episodes are paid; (1) or (3), as (2) depends on more than the state. The default suits costs of about 1.
+        agents: The agents.
+        kinds: The kinds of tasks.
+        steps: Maximum number of activations in an episode.
+        rule: The reward of an episode: (1) or (3), as (2) depends on more than the state. The default suits costs of about 1.
     """
 
     agents: tuple[WorldAgent, ...] = attrs.field()
@@ -102,9 +102,9 @@ class SimulatedWorld:
 
     def __attrs_post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
-        strangers = {agent for kind in self.kinds for _, agent in kind.moves} - names
-        if strangers:
-            raise ConfigError(f"moves name agents that the world does not have: {one_of(strangers)} (it has {one_of(names)})")
+        unknown = {agent for kind in self.kinds for _, agent in kind.moves} - names
+        if unknown:
+            raise ConfigError(f"moves name agents that the world does not have: {one_of(unknown)} (it has {one_of(names)})")
         if self.rule.name == "total":
             raise ConfigError("the optimum of reward 'total' cannot be computed by state; use 'step' or 'log'")
 
@@ -113,8 +113,8 @@ class SimulatedWorld:
         """Return a world in which one good turn is enough.
 
         Args:
-            success: By kind and agent, how probable it is that the agent's answer is right.
-            costs: Of a turn, by agent.
+            success: Probability of a correct answer, by kind and agent.
+            costs: Cost of a turn, by agent.
             **options: Other attributes.
         """
         kinds = tuple(
@@ -132,7 +132,7 @@ class SimulatedWorld:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a puppeteer that practises here: the steps, and how episodes are paid."""
+        """The options of a puppeteer in this world: steps and rewards."""
         rule = self.rule
         return {
             "max_steps": self.steps,
@@ -146,23 +146,23 @@ class SimulatedWorld:
         }
 
     def members(self) -> list[Agent]:
-        """Return the agents, ready to be activated."""
+        """Return the agents."""
         kinds = {kind.name: kind for kind in self.kinds}
         return [_Member(agent, kinds) for agent in self.agents]
 
     def puppeteer(self, *, seed: int = 0, **options: Any) -> Puppeteer:
-        """Return an untrained puppeteer of the agents, whose steps and rewards are the world's.
+        """Return an untrained puppeteer of the agents, with the world's steps and rewards.
 
         Args:
-            seed: All randomness follows from it.
-            **options: Those of :class:`aamc_puppeteer.config.PuppeteerConfig`.
+            seed: Seed of all randomness.
+            **options: Options of :class:`aamc_puppeteer.config.PuppeteerConfig`.
         """
         from aamc_puppeteer.orchestrator import Puppeteer
 
         return Puppeteer.of(self.members(), seed=seed, **{**self.options, **options})
 
     def tasks(self, count: int, seed: int = 0) -> list[Task]:
-        """Return tasks, the kinds in turn."""
+        """Return tasks of all kinds in turn."""
         made: list[Task] = []
         for number in range(count):
             kind = self.kinds[number % len(self.kinds)]
@@ -173,12 +173,12 @@ class SimulatedWorld:
 
     @property
     def optimum(self) -> float:
-        """The greatest expected discounted reward of an episode, by dynamic programming over state and steps left."""
+        """The maximum expected discounted reward of an episode, by dynamic programming over states and steps left."""
         values = [self._solve(kind)[kind.start, self.steps][0] for kind in self.kinds]
         return sum(values) / len(values)
 
     def share_of_optimum(self, trajectories: Sequence[Trajectory]) -> float:
-        """Return the mean discounted reward of episodes of all kinds alike, over the greatest that is to be expected."""
+        """Return the mean discounted reward of episodes over the optimum; kinds must be equally frequent."""
         return float(np.mean([discounted_returns(trajectory.rewards, self.rule.discount)[0] for trajectory in trajectories])) / self.optimum
 
     def best_actions(self, kind: str) -> Mapping[tuple[str, int], str]:
@@ -198,7 +198,7 @@ class SimulatedWorld:
                 options = {STOP: worth[state] - (rule.charge(number, 0.0) if left else 0.0)}
                 for agent in self.agents if left else ():
                     later = {then: worth[then] if left == 1 else rule.discount * solved[then, left - 1][0] for then in states}
-                    expected = sum(chance * later[then] for then, chance in kind.following(state, agent.name).items())
+                    expected = sum(chance * later[then] for then, chance in kind.next_states(state, agent.name).items())
                     options[agent.name] = expected - rule.charge(number, agent.cost)
                 best = max(options, key=lambda action: options[action])
                 solved[state, left] = (options[best], best)
@@ -206,17 +206,17 @@ class SimulatedWorld:
 
 
 def standing(state: TaskState, kind: Kind) -> str:
-    """Return the name of the state in which a task of a world stands."""
+    """Return the present state of a task of a world."""
     return str(state.outputs[-1].metadata[_STATE]) if state.outputs else kind.start
 
 
 def turn(agent: WorldAgent, kind: Kind, then: str) -> Activation:
-    """Return an agent's turn that left the task in state ``then``."""
+    """Return a turn that left the task in state ``then``."""
     return Activation(agent=agent.name, output=AgentOutput(kind.said(then), agent.cost, {_STATE: then}), cost=agent.cost)
 
 
 class _Member(Agent):
-    """An agent that follows a world's tables; its luck belongs to the episode and the step."""
+    """An agent that draws from a world's tables; the draw depends on the episode and the step."""
 
     def __init__(self, agent: WorldAgent, kinds: Mapping[str, Kind]) -> None:
         self.spec = Candidate(agent.name, agent.description)
@@ -225,17 +225,17 @@ class _Member(Agent):
 
     async def execute(self, state: TaskState) -> AgentOutput:
         kind = self._kinds[state.task.id.rpartition("-")[0]]
-        following = kind.following(standing(state, kind), self._agent.name)
-        reached = np.cumsum(list(following.values()))
+        next_states = kind.next_states(standing(state, kind), self._agent.name)
+        reached = np.cumsum(list(next_states.values()))
         place = int(np.searchsorted(reached, uniform(state.luck, f"{len(state.history)}") * reached[-1], side="right"))
-        output = turn(self._agent, kind, list(following)[place]).output
+        output = turn(self._agent, kind, list(next_states)[place]).output
         assert output is not None
         return output
 
 
 @attrs.frozen
 class _Chance:
-    """Calls an answer right with its state's probability; a task has the same luck in every state."""
+    """Judges an answer correct with its state's probability; a task has the same draw in every state."""
 
     kind: Kind = attrs.field(repr=False)
     seed: int

@@ -1,4 +1,4 @@
-"""Agent ``extractor``: reads in passages what a question asks for."""
+"""Agent ``extractor``: reads the answer to a question in passages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aamc_sdk import Candidate
 
 
 class Extractor(Tool):
-    """Finds one link of a question's chain in the passages that were found."""
+    """Answers the innermost part of a question from the passages in the last output."""
 
     Config = ReaderConfig
     spec = Candidate("extractor", "Reads the passages that were found and takes the name from them that the question asks for, or the next question.")
 
     async def act(self, state: TaskState) -> str:
-        """Return the name, or the question that is left once it stands in it."""
+        """Return the answer, or the remaining question with the answer filled in."""
         first, *rest = subject(state).splitlines()
         passages = [line.removeprefix(PASSAGE) for line in rest if line.startswith(PASSAGE)]
         question = first.removeprefix(QUESTION)

@@ -1,4 +1,4 @@
-"""Agent ``parser``: turns a story, or a list of commands, into an expression or a short program."""
+"""Agent ``parser``: writes a word problem, or a list of commands, as an expression or a short program."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aamc_sdk import Candidate
 
 
 class Parser(Tool):
-    """Writes down how an answer is worked out, without working it out."""
+    """Writes the computation of an answer, without computing it."""
 
     Config = ReaderConfig
     spec = Candidate("parser", "Reads a word problem or a list of commands and writes it as an arithmetic expression or a Python program.")
 
     async def act(self, state: TaskState) -> str:
-        """Return the expression or program of what was said last."""
+        """Return the expression or program for the last output."""
         text = subject(state)
         written = as_program(text) or formulate(text)
         if written is None:

@@ -1,7 +1,7 @@
-"""Reads relations in passages, and the innermost relation that a question asks for.
+"""Relations in passages, and the innermost relation in a question.
 
 A question names a chain of relations, such as ``Who is the founder of the employer of Ada Brown?``. Passages state
-them one by one, each in a few forms (:data:`STATED`); other sentences state nothing.
+them one by one, in a few forms each (:data:`STATED`); other sentences state nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 NAME = r"((?<![\w-])[A-Z][\w-]*(?: [A-Z][\w-]*){0,5})"
-"""A name of at most six words: without a bound, and starting within a word, a search takes the square of the text's length."""
+"""A name of at most six words that starts a word: without these bounds a search takes quadratic time."""
 STATED: Mapping[str, tuple[str, ...]] = {
     "employer": (r"{0} works for {1}", r"{0} is employed by {1}"),
     "founder": (r"{0} was founded by {1}", r"{1} is the founder of {0}"),
@@ -19,14 +19,14 @@ STATED: Mapping[str, tuple[str, ...]] = {
     "head office": (r"{0} has its head office in {1}", r"{1} houses the head office of {0}"),
     "mayor": (r"{1} is the mayor of {0}", r"{0} elected {1} as its mayor"),
 }
-"""How each relation of one thing, 0, to another, 1, is put into words."""
+"""The sentences that state a relation of {0} to {1}."""
 
 _ASKED = re.compile(rf"the ({'|'.join(STATED)}) of {NAME}")
 _WHOLE = re.compile(r"(?:Who|What) is (.+)\?")
 
 
 def asked(question: str) -> tuple[str, str] | None:
-    """Return the innermost relation of a question and whose it is; None where it asks for none.
+    """Return the innermost relation of a question and its owner; None without a relation.
 
     >>> asked("Who is the founder of the employer of Ada Brown?")
     ('employer', 'Ada Brown')
@@ -36,7 +36,7 @@ def asked(question: str) -> tuple[str, str] | None:
 
 
 def stated(relation: str, whose: str, passages: Iterable[str]) -> str | None:
-    """Return what stands in a relation to a name, as the first passage that says so says."""
+    """Return the other side of an owner's relation, by the first passage that states it."""
     for passage in passages:
         for form in STATED[relation]:
             if found := re.search(form.replace("{0}", re.escape(whose)).replace("{1}", NAME), passage):
@@ -45,7 +45,7 @@ def stated(relation: str, whose: str, passages: Iterable[str]) -> str | None:
 
 
 def filled(question: str, relation: str, whose: str, value: str) -> str:
-    """Return the question with the relation replaced by what it is; where that was all that is asked, what it is."""
+    """Return the question with the relation replaced by its value; only the value if nothing else is asked."""
     replaced = question.replace(f"the {relation} of {whose}", value, 1)
     whole = _WHOLE.fullmatch(replaced)
     return value if whole and whole[1] == value else replaced

@@ -1,4 +1,4 @@
-"""What a line of text has to fulfil, read from the words that ask for it; used by the agents that check and revise."""
+"""Requirements on a line of text, read from a task, for the checker and the reviser."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _AVOID = re.compile(r"Do not use the word (\w+)\.")
 _AT_MOST = re.compile(r"At most (\d+) words\.")
 _ENDING = re.compile(r"End with '(.)'\.")
 FILLERS = ("really", "quite", "rather", "simply", "just")
-"""Words that can be left out of a line without loss."""
+"""Words that can be removed from a line."""
 
 
 @attrs.frozen
 class Requirements:
-    """What a line is asked to be.
+    """The requirements on a line.
 
     Attributes:
-        topic: What it is about.
-        draft: The line as it is given.
-        use: Words that it must have.
-        avoid: Words that it must not have.
-        at_most: Most words that it may have, or None.
-        ending: The character that it must end with.
+        topic: Its topic, a required word.
+        draft: The given line.
+        use: Required words.
+        avoid: Forbidden words.
+        at_most: Maximum number of words, or None.
+        ending: Required last character.
     """
 
     topic: str
@@ -38,7 +38,7 @@ class Requirements:
 
     @classmethod
     def read(cls, text: str) -> Requirements | None:
-        """Return what a text asks for, or None where it asks for no line."""
+        """Return the requirements in a text, or None if it asks for no line."""
         topic, most, ending = (pattern.search(text) for pattern in (_TOPIC, _AT_MOST, _ENDING))
         if topic is None:
             return None
@@ -52,7 +52,7 @@ class Requirements:
         )
 
     def findings(self, line: str) -> Iterator[str]:
-        """Yield what is wrong with a line, in a fixed order; nothing where nothing is."""
+        """Yield the violated requirements of a line, in a fixed order."""
         words = words_of(line)
         yield from (f"the word {word} is missing" for word in (self.topic, *self.use) if word not in words)
         yield from (f"the word {word} is not allowed" for word in self.avoid if word in words)
@@ -68,7 +68,7 @@ def words_of(line: str) -> list[str]:
 
 
 def mended(line: str, finding: str) -> str | None:
-    """Return a line with one finding put right, or None where the finding is not understood."""
+    """Return a line with one finding corrected, or None if the finding is not understood."""
     body, ending = line.rstrip()[:-1], line.rstrip()[-1:]
     if found := re.search(r"the word (\w+) is missing", finding):
         return f"{body} with {found[1]}{ending}"

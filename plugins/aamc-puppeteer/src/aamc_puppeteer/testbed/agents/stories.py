@@ -1,6 +1,6 @@
-"""Reads stories about a changing number of things, and writes what happens to it as an expression or a program.
+"""Word problems about a changing number of things, written as an expression or a program.
 
-The stories are in plain sentences of a few forms (:data:`CHANGES`); a sentence of another form changes nothing.
+Sentences have a few forms (:data:`CHANGES`); a sentence of another form changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANGES = tuple(
 
 
 def formulate(story: str) -> str | None:
-    """Return an expression, or a program that prints the number where something is repeated; None where nobody has anything.
+    """Return an expression, or a program if something is repeated; None without a starting number.
 
     >>> formulate("Mia has 12 pears. Mia buys 3 crates of 8 pears.")
     '12 + 3 * 8'

@@ -1,4 +1,4 @@
-"""Agent ``strings``: follows one command about a word at a time."""
+"""Agent ``strings``: carries out one command about a word."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aamc_sdk import Candidate
 
 
 class StringTools(Tool):
-    """Follows the first of the commands that were said last."""
+    """Carries out the first command of the last output."""
 
     spec = Candidate("strings", "Follows one simple command about a word: reverse it, change its case, cut, repeat or extend it.")
 
     async def act(self, state: TaskState) -> str:
-        """Return the word and the commands that are left, or the word alone."""
+        """Return the word with the remaining commands, or the word alone."""
         text = subject(state)
         followed = follow_first(text)
         if followed is None:

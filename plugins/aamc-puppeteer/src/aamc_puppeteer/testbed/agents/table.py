@@ -1,4 +1,4 @@
-"""Agent ``table``: looks up cells in the CSV tables that came with the task."""
+"""Agent ``table``: looks up cells in the task's CSV tables."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _ASKED = re.compile(r"What is ([^?]+)\?|Multiply ([\d.]+) by ([\d.]+)\.")
 
 
 class TableLookup(Tool):
-    """Replaces what is asked of a table by what stands there; one row, or one sum's rows, a call."""
+    """Replaces a reference to a table by its content; one row, or the rows of one sum, a call."""
 
     spec = Candidate("table", "Looks up rows and cells of the CSV tables that came with the task: prices, quantities, orders and the like.")
 
     async def act(self, state: TaskState) -> str:
-        """Return what was said last, with its first reference to a table replaced."""
+        """Return the last output with its first reference to a table replaced."""
         return look_up(subject(state), state.task.files)
 
 
 def look_up(text: str, files: Mapping[str, str]) -> str:
-    """Return a text with its first reference to a table replaced by what stands there.
+    """Return a text with its first reference to a table replaced by the content.
 
-    Where nothing is left to look up, the answer or the arithmetic that is left is all that is returned.
+    Without further references, only the answer or the remaining arithmetic is returned.
 
     Raises:
-        AgentError: It refers to no table, or to a table, a column or a row that is not there.
+        AgentError: The text refers to no table, or to a missing table, column or row.
     """
     if every := _EVERY.search(text):
         chosen = _where(_rows(files, every["file"]), every["where"], every["key"])

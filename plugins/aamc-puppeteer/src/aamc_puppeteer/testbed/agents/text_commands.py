@@ -1,4 +1,4 @@
-"""Reads and follows commands about a word, one sentence each, such as: Start with 'lantern'. Reverse it. Keep the first 4 letters."""
+"""Commands about a word, one sentence each, such as: Start with 'lantern'. Reverse it. Keep the first 4 letters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIMPLE: tuple[tuple[re.Pattern[str], Follow, str], ...] = tuple(
         (r"Put '(\w+)' at the end", lambda text, end: text + end, "text = text + {!r}"),
     )
 )
-"""Commands that can be followed at once: their form, how, and the same in Python."""
+"""Commands that the agent ``strings`` carries out: pattern, function, and the same in Python."""
 HARD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), program)
     for pattern, program in (
@@ -34,7 +34,7 @@ HARD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def follow_first(text: str) -> str | None:
-    """Return the commands with the first one followed, or the word alone where it was the last; None where it cannot be followed."""
+    """Return the commands after the first is carried out, or the word alone after the last; None if the first is unknown."""
     start = _START.fullmatch(text.strip())
     command, stop, rest = start[2].partition(".") if start else ("", "", "")
     if start is None or not stop:
@@ -47,7 +47,7 @@ def follow_first(text: str) -> str | None:
 
 
 def as_program(text: str) -> str | None:
-    """Return a Python program that follows the commands; None where there are none, or one is not known."""
+    """Return a Python program that carries out the commands; None without commands, or if one is unknown."""
     start = _START.fullmatch(text.strip())
     if start is None:
         return None

@@ -1,4 +1,4 @@
-"""Agents ``checker`` and ``reviser``: one says what is wrong with a line of text, the other puts one thing right."""
+"""Agents ``checker`` and ``reviser``: one finds an error in a line of text, the other corrects it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from aamc_puppeteer.testbed.agents.requirements import Requirements, mended
 from aamc_sdk import Candidate
 
 FINDING, LINE = "Finding: ", "Line: "
-"""How the two lines of what the checker says begin."""
+"""Prefixes of the checker's two lines."""
 
 
 class Checker(Tool):
-    """Compares a line with what the task asks for: the line that was said last, else the one that the task gives."""
+    """Compares a line with the task's requirements: the last output, else the task's draft."""
 
     Config = ReaderConfig
     spec = Candidate("checker", "Checks a line of text against what was asked for, and names the first thing that is wrong; passes on a good one.")
 
     async def act(self, state: TaskState) -> str:
-        """Return the first finding with the line, or the line alone where there is none."""
+        """Return the first finding with the line, or the line alone without a finding."""
         wanted = Requirements.read(state.task.text)
         if wanted is None:
             raise AgentError(f"the task asks for no line of text: {state.task.text!r:.80}")
@@ -31,7 +31,7 @@ class Checker(Tool):
 
 
 class Reviser(Tool):
-    """Puts right what the checker found, and nothing else."""
+    """Corrects the checker's finding, and nothing else."""
 
     Config = ReaderConfig
     spec = Candidate("reviser", "Revises a line of text: puts right the one thing that the checker found wrong with it.")

@@ -1,4 +1,4 @@
-"""Task suites: tasks with known truth, generated from a seed, or read from published files."""
+"""Task suites with known answers, generated from a seed."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
     "strings": strings.make,
     "critic-loop": critic_loop.make,
 }
-"""What makes one task of each suite: from its id, its randomness and a difficulty from 1 to ``DIFFICULTIES``."""
+"""The generator of each suite: makes a task from its id, a random generator and a difficulty from 1 to ``DIFFICULTIES``."""
 SUITES = (*GENERATORS, MIXED)
 """The names of the generated suites."""
 
 _TRIES = 100
-"""Draws after which a suite counts as used up."""
+"""Number of repeated draws after which a suite counts as exhausted."""
 
 
 def load_suite(name: str, *, seed: int = 0, size: int = 300, difficulty: int | None = None) -> list[Task]:
-    """Return tasks with known truth, no two of one text and files.
+    """Return tasks with known answers, all different.
 
     Args:
-        name: One of ``SUITES``; ``mixed`` takes turns among the others.
-        seed: The same seed gives the same tasks; a larger size only adds to them.
-        size: How many.
-        difficulty: From 1 to 3; all of them in turn when None.
+        name: One of ``SUITES``; ``mixed`` has the tasks of all others in turn.
+        seed: The same seed gives the same tasks; a larger size adds tasks.
+        size: Number of tasks.
+        difficulty: From 1 to 3; all in turn when None.
 
     Raises:
-        DataError: There is no such suite or difficulty, or it has not so many different tasks.
+        DataError: The suite or the difficulty is unknown, or the suite has fewer different tasks.
     """
     if name not in SUITES:
         raise DataError(f"there is no task suite {name!r}{nearest(name, SUITES)} (there are: {one_of(SUITES)})")
@@ -56,7 +56,7 @@ def load_suite(name: str, *, seed: int = 0, size: int = 300, difficulty: int | N
 
 
 def _new_task(kind: str, task_id: str, rng: Random, difficulty: int, seen: set[tuple[str, ...]]) -> Task:
-    """Return a task that is none of those seen, and add it to them."""
+    """Return a task that is not in ``seen``, and add it."""
     for _ in range(_TRIES):
         task = GENERATORS[kind](task_id, rng, difficulty)
         key = (task.text, *task.files.values(), *task.corpus)
@@ -67,10 +67,10 @@ def _new_task(kind: str, task_id: str, rng: Random, difficulty: int, seen: set[t
 
 
 def split_tasks(tasks: Sequence[Task], seed: int = 0) -> tuple[list[Task], list[Task], list[Task]]:
-    """Divide tasks into training, validation and test, 70/10/20, by a hash of the seed and each task's text: no text is on two sides.
+    """Divide tasks into training, validation and test, 70/10/20, by a hash of seed and text; no text is in two parts.
 
     Raises:
-        DataError: A side is left without a task.
+        DataError: A part has no task.
     """
     rows = split_rows([task.text for task in tasks], seed)
     train, validation, test = ([tasks[row] for row in rows[side]] for side in ("train", "validation", "test"))

@@ -1,7 +1,7 @@
-"""Suite ``arithmetic``: how many things somebody has in the end.
+"""Suite ``arithmetic``: expressions and word problems about a number of things.
 
-Difficulty 1 is an expression in words around it, which the calculator evaluates; 2 a story, which must be
-parsed first; 3 a story in which something is repeated, which becomes a program that must be run.
+Difficulty 1 is an expression in a sentence, for the calculator; 2 a word problem, which must be parsed first; 3 a word
+problem with a repetition, which becomes a program that must be run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _story(rng: Random) -> tuple[str, int]:
 
 
 def _event(rng: Random, name: str, things: str, total: int) -> tuple[str, int]:
-    """Return a sentence, and the number after what it tells."""
+    """Return a sentence, and the number of things after its event."""
     boxes, each, some = rng.randint(2, 9), rng.randint(3, 12), rng.randint(3, 17)
     events = [
         (f"{name} buys {boxes} {rng.choice(BOXES)} of {each} {things}.", total + boxes * each),
@@ -63,7 +63,7 @@ def _event(rng: Random, name: str, things: str, total: int) -> tuple[str, int]:
 
 
 def _aside(rng: Random, name: str) -> str:
-    """Return a sentence with a number that has nothing to do with the question."""
+    """Return a sentence with an irrelevant number."""
     asides = ("{name} is {number} years old.", "It is {number} degrees outside.", "The shop is {number} miles away.")
     return rng.choice(asides).format(name=name, number=rng.randint(8, 30))
 

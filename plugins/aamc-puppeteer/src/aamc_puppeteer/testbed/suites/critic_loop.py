@@ -1,7 +1,7 @@
-"""Suite ``critic-loop``: mend a line of text that fails some of several requirements.
+"""Suite ``critic-loop``: correct a line of text that violates some of several requirements.
 
-The checker names one fault at a time and the reviser mends one at a time, so the best policy must return to both. The
-difficulty is the number of faults, and the best sequence is as many rounds of both; one round more is paid for nothing.
+The checker names one error at a time and the reviser corrects one at a time, so the best policy returns to both. The
+difficulty is the number of errors, and the best sequence has as many rounds of both.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ WORDS = (
 )
 AVOID = ("very", "always", "certainly", "obviously", "totally", "literally", "utterly", "truly", "never", "absolutely", "often", "deeply")
 SHORT = 6
-"""Words that a line can be cut down to when it must have one more word; as it is given it is longer."""
+"""Maximum words of a shortened line; the given line is longer."""
 
 
 def make(task_id: str, rng: Random, difficulty: int) -> Task:
-    """Return a task whose line has as many faults as the difficulty says."""
+    """Return a task whose line has ``difficulty`` errors."""
     topic, avoid = rng.choice(TOPICS), rng.choice(AVOID)
     requirements = (
         (f"Use the word {rng.choice(WORDS)}.", ""),
@@ -45,7 +45,7 @@ def make(task_id: str, rng: Random, difficulty: int) -> Task:
 
 
 def fulfilled(task: Task, answer: str) -> Verdict:
-    """Return whether an answer is one line that fulfils all that the task asks for."""
+    """Return whether an answer is one line that meets all of the task's requirements."""
     wanted = Requirements.read(task.text)
     if wanted is None or len(answer.strip().splitlines()) != 1:
         return Verdict(False, "it is not one line")

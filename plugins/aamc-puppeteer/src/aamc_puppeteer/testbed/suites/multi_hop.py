@@ -1,6 +1,6 @@
-"""Suite ``multi-hop``: questions whose answer takes one to three facts of a small corpus, one found through the other.
+"""Suite ``multi-hop``: questions about a chain of one to three facts in a small corpus.
 
-The difficulty is the number of facts. The corpora are a few invented towns' chronicles, which tasks share.
+The difficulty is the number of facts. Tasks share a few corpora about invented towns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aamc_agents.tasks import Task
 from aamc_puppeteer.tasks.verifiers import Exact
 
 WORLDS = 12
-"""How many corpora there are."""
+"""Number of corpora."""
 FIRST = ("Ada", "Boris", "Clara", "Dmitri", "Edith", "Felix", "Gloria", "Henrik", "Irene", "Jamal", "Katja", "Leon", "Marta", "Nils", "Olga", "Pavel")
 LAST = ("Brown", "Dahl", "Eriksen", "Frost", "Graham", "Holm", "Ivers", "Jansen", "Keller", "Lund", "Moreau", "Novak", "Okafor", "Petrov", "Quist")
 MAKERS = ("Norvik", "Halden", "Aster", "Bluefin", "Copper", "Delta", "Evergrain", "Foxglove", "Granite", "Hollow")
@@ -23,7 +23,7 @@ TRADES = ("Mills", "Works", "Forge", "Boats", "Papers", "Glass", "Foods", "Tools
 TOWN_STEMS = ("Am", "Bel", "Cor", "Dun", "El", "Far", "Gal", "Hex", "Ist", "Jor")
 TOWN_ENDS = ("bria", "mora", "vale", "mere", "stow", "row", "by", "holm", "ford", "wick")
 PEOPLE, OTHERS = 16, 8
-"""How many people, and how many companies and towns, a corpus is about; no two corpora share one."""
+"""Number of people, and of companies and of towns, in a corpus; no two corpora share one."""
 FORMS = {
     "employer": ("{0} works for {1}.", "Since last year, {0} is employed by {1}."),
     "founder": ("{0} was founded by {1} after the war.", "{1} is the founder of {0}."),
@@ -32,16 +32,16 @@ FORMS = {
     "head office": ("{0} has its head office in {1}.", "{1} houses the head office of {0}."),
     "mayor": ("{1} is the mayor of {0}.", "In spring, {0} elected {1} as its mayor."),
 }
-"""How facts are told."""
-GOSSIP = ("{0} once visited {1}.", "{0} and {1} have never met.", "{0} reads the paper of {1} every morning.", "A song is about {0} and {1}.")
-"""Sentences about the same names that state no fact."""
+"""Sentences that state a fact."""
+DISTRACTORS = ("{0} once visited {1}.", "{0} and {1} have never met.", "{0} reads the paper of {1} every morning.", "A song is about {0} and {1}.")
+"""Sentences with the same names that state no fact."""
 LEADS_TO = {"employer": "company", "founder": "person", "home town": "town", "spouse": "person", "head office": "town", "mayor": "person"}
 BEGINS_AT = {"employer": "person", "founder": "company", "home town": "person", "spouse": "person", "head office": "company", "mayor": "town"}
 
 
 @attrs.frozen
 class Chronicle:
-    """Names by sort, facts by relation and name, and the sentences that tell them."""
+    """Names by type, facts by relation and name, and the sentences that state them."""
 
     names: Mapping[str, tuple[str, ...]]
     facts: Mapping[str, Mapping[str, str]]
@@ -49,7 +49,7 @@ class Chronicle:
 
 
 def make(task_id: str, rng: Random, difficulty: int) -> Task:
-    """Return a question about a chain of as many facts as the difficulty says."""
+    """Return a question about a chain of ``difficulty`` facts."""
     world = _world(rng.randrange(WORLDS))
     relation = rng.choice(sorted(FORMS))
     start = answer = rng.choice(world.names[BEGINS_AT[relation]])
@@ -76,12 +76,12 @@ def _world(number: int) -> Chronicle:
     facts["spouse"] = {one: pairs[position ^ 1] for position, one in enumerate(pairs)}
     told = [rng.choice(FORMS[relation]).format(name, value) for relation, values in facts.items() for name, value in values.items()]
     everyone = [name for sort in names.values() for name in sort]
-    told += [rng.choice(GOSSIP).format(*rng.sample(everyone, 2)) for _ in range(40)]
+    told += [rng.choice(DISTRACTORS).format(*rng.sample(everyone, 2)) for _ in range(40)]
     rng.shuffle(told)
     return Chronicle(names, facts, tuple(told))
 
 
 def _share(number: int, count: int, names: list[str]) -> tuple[str, ...]:
-    """Return the names that belong to one corpus."""
+    """Return the names of one corpus."""
     Random(0).shuffle(names)  # noqa: S311  # likewise
     return tuple(names[number * count : (number + 1) * count])

@@ -1,7 +1,7 @@
 """Suite ``strings``: commands about a word.
 
-Difficulty 1 is one simple command; 2 several, followed by the string tool one by one, or by a program where they are many;
-3 has commands that only a program can follow.
+Difficulty 1 is one simple command; 2 several, for the agent ``strings`` one by one, or for a program; 3 has a command that
+only a program can carry out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ WORDS = (
     *("sparrow", "velvet"),
 )
 
-LEAST = 3
-"""Letters that a command leaves at least."""
+MIN_LETTERS = 3
+"""Minimum length of a word after a command."""
 
 Command = tuple[str, Callable[[str], str]]
 
@@ -38,11 +38,11 @@ def make(task_id: str, rng: Random, difficulty: int) -> Task:
 
 
 def _drawn(rng: Random, draw: Callable[[Random], Command], word: str) -> tuple[str, str]:
-    """Return a command that leaves something of the word and changes it, and what it leaves."""
+    """Return a command that changes the word but leaves enough letters, and the changed word."""
     while True:
         command, change = draw(rng)
         changed = change(word)
-        if len(changed) >= LEAST and changed != word:
+        if len(changed) >= MIN_LETTERS and changed != word:
             return command, changed
 
 

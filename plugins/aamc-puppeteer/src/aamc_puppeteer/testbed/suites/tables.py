@@ -1,7 +1,7 @@
 """Suite ``tables``: questions about a price list and a list of orders.
 
-Difficulty 1 asks for a cell; 2 for a sum over rows, which must be looked up and then added; 3 for a product of cells
-of two tables, of which the second can only be looked up after the first.
+Difficulty 1 asks for a cell; 2 for a sum over rows, which must be looked up and added; 3 for a product of cells of two
+tables, the second of which is found through the first.
 """
 
 from __future__ import annotations
