@@ -25,12 +25,11 @@ from typing import Any
 
 import numpy as np
 from aamc_agents.tasks import Task
-from aamc_puppeteer.analysis.measures import summarise
+from aamc_puppeteer.analysis import summarise
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.episodes import Executor, Trajectory
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play, split_tasks
+from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, make_agent, play, split_tasks
 
 from aamc_sdk import Agent, Services, get_plugin_manager
 from aamc_sdk.config import configure
@@ -47,8 +46,12 @@ Played = dict[str, list[Trajectory]]
 def team() -> list[Agent]:
     """Return the tool agents."""
     plugins = get_plugin_manager()
-    lent = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
-    return [plugins.make("agent", name, lent) for name in TOOLS]
+
+    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+        return plugins.make(kind, name, services, options)
+
+    services = Services(pool=default_pool(), reward=LinearReward(), make=make)
+    return [make_agent(services, name, {}) for name in TOOLS]
 
 
 async def routes_of(tasks: Sequence[Task], agents: Sequence[Agent], steps: int) -> list[tuple[str, ...]]:

@@ -7,8 +7,7 @@ and, where numbers are to be combined, the calculator, and when to stop. Run it 
 from __future__ import annotations
 
 from aamc_agents.tasks import Task
-from aamc_puppeteer.analysis.measures import in_words, summarise
-from aamc_puppeteer.analysis.terminal import tree
+from aamc_puppeteer.analysis import in_words, summarise, tree
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.testbed import load_suite, split_tasks
 from rich.console import Console
