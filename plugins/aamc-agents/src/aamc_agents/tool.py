@@ -33,7 +33,7 @@ def check_extra(user: str, extra: str, *modules: str) -> None:
         ConfigError: A module is missing; the message names the extra that installs it.
     """
     if missing := [module for module in modules if find_spec(module) is None]:
-        raise ConfigError(f"{user} needs {' and '.join(missing)}, which is not installed: pip install 'aamc-agents[{extra}]'")
+        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install 'aamc-agents[{extra}]'")
 
 
 def billed(seconds: float) -> Any:

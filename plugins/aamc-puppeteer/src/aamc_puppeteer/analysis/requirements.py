@@ -21,4 +21,4 @@ def check_figures(user: str) -> None:
         ConfigError: A library is missing; the message names the extra.
     """
     if missing := missing_modules():
-        raise ConfigError(f"{user} needs {' and '.join(missing)}, which is not installed: pip install 'aamc-puppeteer[figures]'")
+        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install 'aamc-puppeteer[figures]'")

@@ -63,7 +63,7 @@ class Recording:
             return
         shutil.copyfile(self._path, folder / EPISODES)
         if missing := missing_modules():
-            logger.warning("no figures of the training: %s not installed; pip install 'aamc-puppeteer[figures]'", " and ".join(missing))
+            logger.warning("figures of the training need %s: pip install 'aamc-puppeteer[figures]'", ", ".join(missing))
             return
         from aamc_puppeteer.analysis.figures import draw_graph, draw_training, save_png
 
