@@ -10,7 +10,7 @@ import attrs
 import pytest
 from aamc_agents.sandbox import Limits, Ran, code_in, confinement, run_python
 from aamc_agents.sandbox.scratch_folder import remove
-from aamc_agents.sandbox.system_calls import compiled_filter
+from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
@@ -231,3 +231,20 @@ def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypat
     for number in range(3):
         asyncio.run(python.execute(TaskState(task=Task(id="t", text=f"print({number})"))))
     assert [record.message for record in caplog.records if "interpreter alone" in record.message] == [caplog.messages[0]]
+
+
+def test_without_libseccomp_the_other_fences_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_agents.sandbox.runner.compiled_filter", lambda: None)
+    ran = run("import socket; socket.socket()")
+    assert "seccomp" not in ran.fences
+    assert not ran.fenced_by_kernel
+    assert "socket.__new__ is not allowed" in (ran.error or "")
+
+
+def test_the_filter_is_compiled_from_names_of_system_calls() -> None:
+    program = compiled_filter()
+    if program is None:
+        pytest.skip("libseccomp is missing")
+    assert len(program) % 8 == 0
+    assert len(program) // 8 > len(ALLOWED) / 2
+    assert not {"socket", "fork", "clone", "clone3", "execve", "kill", "ptrace"} & {*ALLOWED}

@@ -26,7 +26,7 @@ from typing import Any
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/dev/null", "/dev/urandom")
 """Readable paths beside Python's standard library: the shared objects that its modules are linked with."""
 FORBIDDEN = ("socket.", "subprocess.", "os.fork", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.kill", "pty.", "ctypes.")
-"""Prefixes of audit events that are refused whatever their arguments."""
+"""Prefixes of audit events that are refused with any arguments."""
 READING = ("open", "os.listdir", "os.scandir")
 """Audit events that may concern Python's library; an ``open`` only for reading."""
 PATHS = {"open": 1, "os.listdir": 1, "os.scandir": 1, "os.chdir": 1, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1, "os.chmod": 1}

@@ -1,4 +1,4 @@
-"""The working folder of a sandboxed program: its size, and its removal whatever the program did to it."""
+"""The working folder of a sandboxed program: its size and its removal."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Gamma discounts later rewards: the return of action t is :math:`G_t = R_t + \gam
 
 With (1) and gamma 1 an episode earns r - lambda C_total: each cost counts once. (2) charges the total at the end, so
 earlier costs count twice. (3) is the paper's reward design (arXiv:2505.19591, section on adaptive evolution),
-whose recursive form, R_t = gamma R_{t+1} - lambda C_t, is (3) put into (4): later steps cost more, whoever takes them.
+whose recursive form, R_t = gamma R_{t+1} - lambda C_t, is (3) put into (4): later steps cost more, for every agent.
 """
 
 from __future__ import annotations

@@ -43,5 +43,5 @@ class Reviser(Tool):
             raise AgentError("there is no finding to act upon; let the checker look first")
         revised = mended(line.removeprefix(LINE), finding)
         if revised is None:
-            raise AgentError(f"nobody knows how to put right: {finding.removeprefix(FINDING)}")
+            raise AgentError(f"the reviser cannot correct: {finding.removeprefix(FINDING)}")
         return revised
