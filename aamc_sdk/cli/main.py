@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 COMMANDS = {
+    "orchestrate": "Solve a task with an orchestrator, and print the answer.",
     "route": "Decide which candidate should answer one query, and explain why.",
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
