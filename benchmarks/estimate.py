@@ -27,10 +27,10 @@ import torch
 import transformers
 from aamc_bench.samples import Sample
 from aamc_tce.config import TCEConfig
-from aamc_tce.embedder import BATCH_SIZE, Embedder
-from aamc_tce.encoder import Encoder, resolve
+from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
+from aamc_tce.encoders.runtime import serving
+from aamc_tce.encoders.torch_encoder import Encoder, resolve
 from aamc_tce.estimator import TaskComplexityEstimator
-from aamc_tce.runtime import serving
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
 from aamc_sdk.batch import Floats
@@ -134,7 +134,7 @@ def size_of(encoder: Encoder, config: TCEConfig, folder: Path) -> int:
     if config.runtime == "torch":
         encoder.save(folder)
     else:
-        from aamc_tce.onnx_export import export
+        from aamc_tce.encoders.onnx_export import export
 
         export(encoder, config.runtime, folder)
     return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".onnx", ".safetensors"))

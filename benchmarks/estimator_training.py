@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 from aamc_tce.config import TCEConfig
-from aamc_tce.embedder import BATCH_SIZE
-from aamc_tce.encoder import Encoder
+from aamc_tce.encoders.embedder import BATCH_SIZE
+from aamc_tce.encoders.torch_encoder import Encoder
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.ensemble import stacking_weights
-from aamc_baselines.quality import Examples
+from aamc_baselines.learned.ensemble import stacking_weights
+from aamc_baselines.quality.examples import Examples
 
 from aamc_sdk.batch import Estimates, Outcomes
 from aamc_sdk.dataset import Dataset

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_baselines import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
-from aamc_baselines.evidence import most_probable, offsets, surprise
-from aamc_baselines.folds import fold_of
-from aamc_baselines.quality import Comparisons, Examples
+from aamc_baselines.learned import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
+from aamc_baselines.quality.examples import Comparisons, Examples
+from aamc_baselines.quality.folds import fold_of
+from aamc_baselines.quality.likelihood import most_probable, offsets, surprise
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 

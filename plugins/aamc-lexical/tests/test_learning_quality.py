@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from aamc_lexical.config import LearningConfig
-from aamc_lexical.heads import HeadWeights
-from aamc_lexical.learned import Learned
-from aamc_lexical.learning import Fitted, Lesson, smoothing_experts, with_quality
-from aamc_lexical.material import Material, Rows
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.trained_estimator import Learned
+from aamc_lexical.training.cross_fitting import Fitted, Lesson, smoothing_experts, with_quality
+from aamc_lexical.training.training_rows import Material, Rows
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
 from aamc_sdk.interfaces import Training

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
-from aamc_lexical.experts import PSEUDO_COUNT, QUERIES_AT_ONCE, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
-from aamc_lexical.scores import scores
-from aamc_lexical.targets import Targets
-from aamc_lexical.trust import Trust
-from aamc_lexical.unseen import Resemblance, own_shares
+from aamc_lexical.heads.head_metrics import scores
+from aamc_lexical.heads.targets import Targets
+from aamc_lexical.quality.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
+from aamc_lexical.quality.candidate_similarity import Resemblance, own_shares
+from aamc_lexical.quality.experts import PSEUDO_COUNT, QUERIES_AT_ONCE, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
+from aamc_lexical.quality.trust import Trust
 
 from aamc_sdk import Estimates
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend
-from aamc_lexical.experts import Clusters
-from aamc_lexical.trust import ERRORS_BELOW, LEAST, Evidence, Trust, level_and_contrast
+from aamc_lexical.quality.blend import Blend
+from aamc_lexical.quality.experts import Clusters
+from aamc_lexical.quality.trust import ERRORS_BELOW, LEAST, Evidence, Trust, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

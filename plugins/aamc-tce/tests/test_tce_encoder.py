@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from aamc_tce.cache import VectorCache
-from aamc_tce.encoder import Encoder, one_core_each, torch_device
+from aamc_tce.encoders.torch_encoder import Encoder, one_core_each, torch_device
+from aamc_tce.encoders.vector_cache import VectorCache
 from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk.errors import ConfigError

@@ -2,11 +2,11 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_lexical.targets import UNLABELLED, Targets
+from aamc_lexical.heads.targets import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
-from aamc_tce.frozen_heads import AdamW, Labels, Loss, Network, fit
-from aamc_tce.job import Job
-from aamc_tce.losses import as_arrays, multi_task_loss
+from aamc_tce.training.frozen_heads import AdamW, Labels, Loss, Network, fit
+from aamc_tce.training.head_training import Job
+from aamc_tce.training.losses import as_arrays, multi_task_loss
 
 from aamc_sdk.interfaces import Silence
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 import torch
-from aamc_tce import long_text
-from aamc_tce.encoder import Encoder, resolve
-from aamc_tce.long_text import tokens_of_beginning
+from aamc_tce.encoders import text_prefix as long_text
+from aamc_tce.encoders.text_prefix import tokens_of_beginning
+from aamc_tce.encoders.torch_encoder import Encoder, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from aamc_tce import onnx_encoder, onnx_export, runtime
 from aamc_tce.config import TCEConfig
-from aamc_tce.encoder import Encoder
-from aamc_tce.onnx_encoder import ABOUT, GRAPH, TOKENIZER, OnnxEncoder
-from aamc_tce.onnx_export import export
-from aamc_tce.runtime import serving, uses_graph
+from aamc_tce.encoders import onnx_encoder, onnx_export, runtime
+from aamc_tce.encoders.onnx_encoder import ABOUT, GRAPH, TOKENIZER, OnnxEncoder
+from aamc_tce.encoders.onnx_export import export
+from aamc_tce.encoders.runtime import serving, uses_graph
+from aamc_tce.encoders.torch_encoder import Encoder
 
 from aamc_sdk import Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
@@ -269,7 +269,8 @@ def test_without_torch_a_checkpoint_that_was_not_exported_says_the_way_out(expor
 
 
 def test_onnxruntime_reports_nothing_and_leaves_nothing_behind(graphs, tmp_path):
-    code = f"from pathlib import Path; from aamc_tce.onnx_encoder import OnnxEncoder; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"
+    imports = "from pathlib import Path; from aamc_tce.encoders.onnx_encoder import OnnxEncoder"
+    code = f"{imports}; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY" and not name.startswith("XDG_")}
     subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)
     assert not list(tmp_path.iterdir())

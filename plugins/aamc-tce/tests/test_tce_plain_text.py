@@ -4,8 +4,8 @@ import pathlib
 import string
 
 import pytest
-from aamc_tce.encoder import resolve
-from aamc_tce.plain_text import PlainText
+from aamc_tce.encoders.plain_text import PlainText
+from aamc_tce.encoders.torch_encoder import resolve
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -18,9 +18,9 @@ from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
 from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
-    from aamc_lexical.learned import Learned
-    from aamc_lexical.learning import Lesson
-    from aamc_lexical.material import Material
+    from aamc_lexical.trained_estimator import Learned
+    from aamc_lexical.training.cross_fitting import Lesson
+    from aamc_lexical.training.training_rows import Material
 
 REMEMBERED_ESTIMATES = 10_000
 LONGEST_REMEMBERED = 4_000
@@ -67,8 +67,8 @@ class EmbeddingEstimator(Estimator):
             AamcError: What embeds texts cannot be had.
             DataError: There is no training row.
         """
-        from aamc_lexical.material import Material
-        from aamc_lexical.scores import scores
+        from aamc_lexical.heads.head_metrics import scores
+        from aamc_lexical.training.training_rows import Material
 
         material = Material.of(self.config, training, self.services.seed)
         lesson = self._learn(material)
@@ -130,7 +130,7 @@ class EmbeddingEstimator(Estimator):
         Raises:
             CheckpointError: It is missing or damaged.
         """
-        from aamc_lexical.learned import Learned
+        from aamc_lexical.trained_estimator import Learned
 
         self._learned, self._out_of_fold = Learned.load(folder), None
         self._remembered.cache_clear()

@@ -16,9 +16,9 @@ from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
-    from aamc_lexical.learning import Lesson
-    from aamc_lexical.lexicon import Lexicon
-    from aamc_lexical.material import Material
+    from aamc_lexical.embeddings.lexicon import Lexicon
+    from aamc_lexical.training.cross_fitting import Lesson
+    from aamc_lexical.training.training_rows import Material
 
 
 class LexicalEstimator(EmbeddingEstimator):
@@ -58,7 +58,7 @@ class LexicalEstimator(EmbeddingEstimator):
         Raises:
             CheckpointError: It is missing or damaged.
         """
-        from aamc_lexical.lexicon import Lexicon
+        from aamc_lexical.embeddings.lexicon import Lexicon
 
         lexicon = Lexicon.load(folder)
         super().load(folder)
@@ -67,7 +67,7 @@ class LexicalEstimator(EmbeddingEstimator):
         self._lexicon = lexicon
 
     def _learn(self, material: Material) -> Lesson:
-        from aamc_lexical.lexical_learning import learn
+        from aamc_lexical.training.lexical_training import learn
 
         lesson, self._lexicon = learn(self.config, material)
         return lesson
@@ -75,7 +75,7 @@ class LexicalEstimator(EmbeddingEstimator):
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         if self._learned is not None:
             return super()._estimate(queries, progress)
-        from aamc_lexical.hashed import fingerprint, hashed
+        from aamc_lexical.embeddings.feature_hashing import fingerprint, hashed
 
         embedding = hashed([query.text for query in queries], self.config)
         return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
@@ -84,7 +84,7 @@ class LexicalEstimator(EmbeddingEstimator):
         return self._known_terms()(texts)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.learning import describe
+        from aamc_lexical.training.cross_fitting import describe
 
         return describe(pool, self._known_terms())
 

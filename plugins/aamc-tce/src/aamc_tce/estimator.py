@@ -23,11 +23,11 @@ from aamc_sdk.types import Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
-    from aamc_lexical.learning import Lesson
-    from aamc_lexical.material import Material
+    from aamc_lexical.training.cross_fitting import Lesson
+    from aamc_lexical.training.training_rows import Material
 
-    from aamc_tce.embedder import Embedder
-    from aamc_tce.encoder import Encoder
+    from aamc_tce.encoders.embedder import Embedder
+    from aamc_tce.encoders.torch_encoder import Encoder
 
 ENCODER_FOLDER = "encoder"
 """Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
@@ -56,7 +56,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         Raises:
             ConfigError: It is not there.
         """
-        from aamc_tce.encoder import torch_device
+        from aamc_tce.encoders.torch_encoder import torch_device
 
         torch_device(device)
 
@@ -91,12 +91,12 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         Raises:
             AamcError: The encoder cannot be exported.
         """
-        from aamc_tce.onnx_export import export
+        from aamc_tce.encoders.onnx_export import export
 
         _replace(folder / EXPORT_FOLDER, partial(export, self._torch_encoder(), self.config.runtime))
 
     def _learn(self, material: Material) -> Lesson:
-        from aamc_tce.learning import learn
+        from aamc_tce.training.estimator_training import learn
 
         lesson, self._encoder = learn(self.config, material, self._named_encoder)
         self._folder = None
@@ -107,13 +107,13 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return embedding if projection is None else projection(embedding)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.learning import describe
+        from aamc_lexical.training.cross_fitting import describe
 
         return describe(pool, self._ready_encoder().embed)
 
     def _ready_encoder(self) -> Embedder:
         """Return what computes embeddings, loading it when it is first needed."""
-        from aamc_tce.runtime import serving
+        from aamc_tce.encoders.runtime import serving
 
         with self._loading:
             if self._encoder is None:
@@ -122,8 +122,8 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
     def _graph(self) -> Embedder | None:
         """Return the encoder's graph: the checkpoint's own, or one that was exported before; None where none is wanted, or there."""
-        from aamc_tce.onnx_encoder import OnnxEncoder
-        from aamc_tce.runtime import kept_graph, uses_graph
+        from aamc_tce.encoders.onnx_encoder import OnnxEncoder
+        from aamc_tce.encoders.runtime import kept_graph, uses_graph
 
         trained = self._trained().encoder
         if self.config.runtime != "torch" and self._folder is not None and (self._folder / EXPORT_FOLDER).is_dir():
@@ -135,8 +135,8 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
     def _torch_encoder(self) -> Encoder:
         """Return the encoder that belongs to what was learned, as torch computes it."""
-        from aamc_tce.encoder import Encoder
-        from aamc_tce.onnx_export import graph_fingerprint
+        from aamc_tce.encoders.onnx_encoder import graph_fingerprint
+        from aamc_tce.encoders.torch_encoder import Encoder
 
         if isinstance(self._encoder, Encoder):
             return self._encoder
@@ -149,7 +149,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return self._load_encoder(self.config.encoder)
 
     def _load_encoder(self, name: str) -> Encoder:
-        from aamc_tce.encoder import Encoder, torch_device
+        from aamc_tce.encoders.torch_encoder import Encoder, torch_device
 
         layers = 1 if self.config.fine_tune else self.config.layers
         return Encoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))

@@ -1,0 +1,1 @@
+"""Routers that learn the expected quality of each candidate."""

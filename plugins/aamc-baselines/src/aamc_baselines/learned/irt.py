@@ -1,0 +1,81 @@
+"""``irt``: multidimensional item response theory.
+
+Questions are items with a difficulty and a discrimination in each of K abilities, both read from their features; candidates
+are persons with abilities:
+
+    q_m(x) = sigmoid(a(x) theta_m - b(x)),    a(x) = softplus(A x),    b(x) = B x
+
+Discriminations are positive, so more of an ability never hurts. theta_m has a normal prior around the ability at which the
+candidate has its mean quality on a question without features, A and B one around zero.
+
+Papers: Reckase 2009, "Multidimensional Item Response Theory"; Song et al. 2025, "IRT-Router: Effective and Interpretable
+Multi-LLM Routing via Item Response Theory" (arXiv:2506.01048), whose MIRT variant this is.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_baselines.quality.examples import Examples, QualityFunction
+from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.utility_router import UtilityRouter
+from aamc_sdk.arithmetic import sigmoid
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of ``irt``."""
+
+    dimensions: int = option(16, "abilities", at_least=1)
+    alpha: float = option(300.0, "precision of the prior of discriminations and difficulties, for features of unit variance", above=0)
+    spread: float = option(0.15, "standard deviation of the candidates' abilities in the prior", above=0)
+    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+
+
+@attrs.frozen(eq=False)
+class ItemResponse(QualityFunction):
+    """Abilities ``[M, K]``, and what turns features into discriminations ``[D, K]`` and difficulties ``[D]``."""
+
+    abilities: Floats
+    discrimination: Floats
+    difficulty: Floats
+
+    @classmethod
+    def fit(cls, examples: Examples, options: Options, seed: int) -> ItemResponse:
+        """Maximise the posterior, from random abilities on."""
+        features = examples.features
+        average = offsets(examples)[:, None] / (options.dimensions * np.log(2.0))  # softplus(0) = log 2
+
+        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
+            slope, abilities = features @ at["discrimination"], average + at["abilities"]
+            positive = np.logaddexp(0.0, slope)
+            loss, pull = surprise(positive @ abilities.T - (features @ at["difficulty"])[:, None], examples)
+            gradient = {
+                "abilities": pull.T @ positive,
+                "discrimination": features.T @ (pull @ abilities * sigmoid(slope)),
+                "difficulty": -features.T @ pull.sum(axis=1),
+            }
+            return loss, gradient
+
+        shape = (features.shape[1], options.dimensions)
+        abilities = options.spread * np.random.default_rng(seed).normal(size=(len(average), options.dimensions))
+        start = {"abilities": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
+        precision = {"abilities": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
+        found = most_probable(surprise_of, start, precision, options.iterations)
+        return cls(average + found["abilities"], found["discrimination"], found["difficulty"])
+
+    def predict(self, features: Floats) -> Floats:
+        """Return ``[B, M]``."""
+        discrimination = np.logaddexp(0.0, features @ self.discrimination)
+        return sigmoid(discrimination @ self.abilities.T - (features @ self.difficulty)[:, None])
+
+
+class Irt(UtilityRouter):
+    """Multidimensional item response theory."""
+
+    Config = Options
+    needs_outcomes = False
+    Function = ItemResponse

@@ -1,0 +1,80 @@
+"""``mlp``: a neural network with one hidden layer that all candidates share.
+
+    q_m(x) = sigmoid(o_m + b_m + v_m tanh(W x + c))
+
+o_m is the score of the candidate's mean; V and W have normal priors of precision alpha ("weight decay"), b and c of 1. The
+network is fitted here because a library's would not leave out cells without an outcome.
+
+Paper: Hu et al. 2024, "RouterBench" (arXiv:2403.12031), section 5.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_baselines.quality.examples import Examples, QualityFunction
+from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.utility_router import UtilityRouter
+from aamc_sdk.arithmetic import sigmoid
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of ``mlp``."""
+
+    hidden: int = option(32, "units of the hidden layer", at_least=1)
+    alpha: float = option(200.0, "precision of the weights' prior, for features of unit variance", above=0)
+    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+
+
+@attrs.frozen(eq=False)
+class Network(QualityFunction):
+    """Weights ``[D, H]`` and biases ``[H]`` of the hidden layer, weights ``[H, M]`` and biases ``[M]`` of the output."""
+
+    hidden: Floats
+    hidden_bias: Floats
+    output: Floats
+    output_bias: Floats
+
+    @classmethod
+    def fit(cls, examples: Examples, options: Options, seed: int) -> Network:
+        """Maximise the posterior, from random weights on."""
+        features, base = examples.features, offsets(examples)
+
+        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
+            units = np.tanh(features @ at["hidden"] + at["hidden_bias"])
+            loss, pull = surprise(base + at["output_bias"] + units @ at["output"], examples)
+            back = pull @ at["output"].T * (1.0 - units**2)
+            gradient = {
+                "hidden": features.T @ back,
+                "hidden_bias": back.sum(axis=0),
+                "output": units.T @ pull,
+                "output_bias": pull.sum(axis=0),
+            }
+            return loss, gradient
+
+        rng, width = np.random.default_rng(seed), features.shape[1]
+        start = {
+            "hidden": rng.normal(size=(width, options.hidden)) / np.sqrt(width),
+            "hidden_bias": np.zeros(options.hidden),
+            "output": rng.normal(size=(options.hidden, len(base))) / np.sqrt(options.hidden),
+            "output_bias": np.zeros(len(base)),
+        }
+        precision = {"hidden": options.alpha, "hidden_bias": 1.0, "output": options.alpha, "output_bias": 1.0}
+        found = most_probable(surprise_of, start, precision, options.iterations)
+        return cls(found["hidden"], found["hidden_bias"], found["output"], base + found["output_bias"])
+
+    def predict(self, features: Floats) -> Floats:
+        """Return ``[B, M]``."""
+        return sigmoid(np.tanh(features @ self.hidden + self.hidden_bias) @ self.output + self.output_bias)
+
+
+class Mlp(UtilityRouter):
+    """A neural network with one hidden layer."""
+
+    Config = Options
+    needs_outcomes = False
+    Function = Network

@@ -1,0 +1,55 @@
+"""``ridge``: a linear function for each candidate.
+
+    q_m(x) = mean_m + w_m x,    w_m = argmin over w of sum_i (y_im - mean_m - w x_i)^2 + alpha |w|^2
+
+The sum is over the rows with an outcome of candidate m, and is not divided by their number: with few rows w_m is near zero.
+
+Paper: Hoerl and Kennard 1970, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics 12.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_baselines.quality.examples import Examples, QualityFunction
+from aamc_baselines.quality.utility_router import UtilityRouter
+from aamc_sdk.batch import Floats
+from aamc_sdk.config import option
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of ``ridge``."""
+
+    alpha: float = option(2000.0, "penalty on squared coefficients, of features of unit variance", above=0)
+
+
+@attrs.frozen(eq=False)
+class Linear(QualityFunction):
+    """Coefficients ``[D, M]`` and intercepts ``[M]``."""
+
+    coefficients: Floats
+    intercepts: Floats
+
+    @classmethod
+    def fit(cls, examples: Examples, options: Options, seed: int) -> Linear:
+        """Solve the normal equations of each candidate."""
+        means = examples.means
+        penalty = options.alpha * np.eye(examples.features.shape[1])
+        columns = []
+        for mean, quality, known in zip(means, examples.quality.T, examples.known.T, strict=True):
+            rows = examples.features[known]
+            columns.append(np.linalg.solve(rows.T @ rows + penalty, rows.T @ (quality[known] - mean)))
+        return cls(np.stack(columns, axis=1), means)
+
+    def predict(self, features: Floats) -> Floats:
+        """Return ``[B, M]``; may leave the range from 0 to 1."""
+        return np.asarray(features @ self.coefficients + self.intercepts)
+
+
+class Ridge(UtilityRouter):
+    """Ridge regression of each candidate's quality."""
+
+    Config = Options
+    Function = Linear

@@ -1,0 +1,51 @@
+"""The rule of thumb: easy queries to a small model, hard ones to a large one."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_baselines.simple.fixed import LargeOptions, SmallOptions, cheapest_first, falling_utility, good_enough_first, largest_first
+from aamc_baselines.simple.means import MeansRouter
+from aamc_sdk.batch import RoutingRequest, Scores
+from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError, EstimatesError
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of ``rule``."""
+
+    easy: float = option(1 / 3, "queries below this estimated complexity go to the cheapest candidate", at_least=0, at_most=1)
+    hard: float = option(2 / 3, "queries from this estimated complexity on go to the largest candidate", at_least=0, at_most=1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.easy > self.hard:
+            raise ConfigError(f"easy must be at most hard, not {self.easy!r} and {self.hard!r}")
+
+
+class Rule(MeansRouter):
+    """Three tiers by complexity: the cheapest candidate, what ``slm-only`` takes, what ``llm-only`` takes."""
+
+    Config = Options
+    uses_preference = False
+    needs_estimator = True
+    needs_outcomes = True
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Prefer the tier of each query; where its candidate is masked, the next one of the tier's order.
+
+        Raises:
+            EstimatesError: There is no estimated complexity.
+        """
+        complexity = request.estimates.complexity
+        if np.isnan(complexity).any():
+            raise EstimatesError("rule needs the estimated complexity of each query, and there is none; use an estimator (--estimator tce)")
+        small, large = SmallOptions(), LargeOptions()
+        tiers = (
+            cheapest_first(request.pool, self.means),
+            good_enough_first(request.pool, self.means, small.model, small.share),
+            largest_first(request.pool, self.means, large.model),
+        )
+        tier = (complexity >= self.config.easy).astype(int) + (complexity >= self.config.hard)
+        return Scores(np.stack([falling_utility(order) for order in tiers])[tier])

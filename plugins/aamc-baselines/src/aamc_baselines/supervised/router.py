@@ -1,0 +1,151 @@
+"""A classifier of the best candidate, the preference being part of its input.
+
+Multinomial logistic regression predicts which candidate has the greatest utility. Its inputs are
+the query's features z (numbers, category probabilities, principal components of the embedding),
+counted as much as the preference counts quality, and the preference itself:
+
+    x = (w_q z, w, log((w_c + e) / (w_q + e)), log((w_l + e) / (w_q + e)))
+
+so that at w_q = 0, where no query differs from another, only the preference speaks. Decisions need
+numpy only; training is :mod:`aamc_baselines.supervised.training`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_sdk.batch import Estimates, Floats, RoutingRequest, Scores
+from aamc_sdk.config import option
+from aamc_sdk.errors import CheckpointError, EstimatesError
+from aamc_sdk.features import encode_queries
+from aamc_sdk.files import read_arrays, write_arrays
+from aamc_sdk.interfaces import Router, Services, Training
+
+FILE = "classifier.npz"
+WEIGHT_FLOOR = 1e-3
+"""The e of the inputs: keeps the logarithm of a weight of zero finite."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of ``supervised``."""
+
+    components: int = option(32, "principal components of the embedding that the classifier sees", at_least=0)
+    samples: int = option(40_000, "training examples: pairs of a query and a preference", at_least=1)
+    regularization: float = option(1e-4, "L2 penalty on the coefficients, per example", above=0)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Classifier:
+    """What training leaves: K classes, C categories, D embedding width, F features of a query.
+
+    Attributes:
+        classes: Names of the candidates that were best for some example, ``[K]``.
+        categories: The categories' names, ``[C]``.
+        projection: From the embedding to its principal components, ``[D, components]``.
+        center: Mean of the query's features, ``[F]``.
+        spread: Their standard deviation, ``[F]``.
+        coefficients: ``[K, F + 5]``.
+        intercepts: ``[K]``.
+    """
+
+    classes: np.ndarray[Any, np.dtype[np.str_]]
+    categories: np.ndarray[Any, np.dtype[np.str_]]
+    projection: Floats
+    center: Floats
+    spread: Floats
+    coefficients: Floats
+    intercepts: Floats
+
+
+def query_features(request: RoutingRequest, categories: tuple[str, ...], projection: Floats) -> Floats:
+    """Return the query's features, not yet standardised, ``[B, F]``.
+
+    Raises:
+        EstimatesError: The embedding has another width than in training.
+    """
+    features = encode_queries(request.queries, request.estimates, categories).astype(np.float64)
+    if not projection.size:
+        return features
+    embedding = _embedding(request.estimates, len(projection))
+    return np.column_stack((features, embedding @ projection))
+
+
+def _embedding(estimates: Estimates, width: int) -> Floats:
+    embedding = estimates.embedding
+    if embedding is None or embedding.shape[1] != width:
+        got = "none" if embedding is None else f"one of width {embedding.shape[1]}"
+        raise EstimatesError(f"supervised was trained with an embedding of width {width} and got {got}; use the estimator that it was trained with")
+    return embedding
+
+
+def inputs(features: Floats, preferences: Floats) -> Floats:
+    """Return the classifier's inputs from standardised features ``[B, F]`` and preferences ``[B, 3]``: ``[B, F + 5]``."""
+    floored = preferences + WEIGHT_FLOOR
+    ratios = np.log(floored[:, 1:] / floored[:, :1])
+    return np.column_stack((preferences[:, :1] * features, preferences, ratios))
+
+
+class Supervised(Router):
+    """Chooses the candidate that the classifier holds to be the best one; one that training never saw comes last."""
+
+    Config = Options
+    needs_outcomes = True
+    compares_outcomes = True
+
+    def __init__(self, config: Any, services: Services) -> None:
+        super().__init__(config, services)
+        self.classifier: Classifier | None = None
+
+    def train(self, training: Training) -> dict[str, Any]:
+        """Fit the classifier on a table of outcomes.
+
+        Raises:
+            DataError: The training data has no outcomes.
+        """
+        from aamc_baselines.supervised.training import accuracy, fit
+
+        self.classifier = fit(training, self.config, self.services)
+        return accuracy(self.classifier, training, self.config, self.services)
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return each candidate's logit of being the best.
+
+        Raises:
+            EstimatesError: The router was not trained, or its embedding is not the one it was trained with.
+        """
+        if self.classifier is None:
+            raise EstimatesError("supervised is not trained; train it first (aamc train --router supervised) or give a run that has it")
+        return Scores(logits(self.classifier, request))
+
+    def save(self, folder: Path) -> None:
+        """Write the classifier, where there is one."""
+        if self.classifier is not None:
+            write_arrays(folder / FILE, attrs.asdict(self.classifier, recurse=False))
+
+    def load(self, folder: Path) -> None:
+        """Read the classifier.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        saved = read_arrays(folder / FILE)
+        try:
+            self.classifier = Classifier(**saved)
+        except TypeError as error:
+            raise CheckpointError(f"{folder / FILE} does not hold a classifier ({error}); train again") from error
+
+
+def logits(classifier: Classifier, request: RoutingRequest) -> Floats:
+    """Return how strongly each candidate of the request is held to be the best, ``[B, M]``."""
+    features = query_features(request, tuple(classifier.categories.tolist()), classifier.projection)
+    standard = (features - classifier.center) / classifier.spread
+    by_class = inputs(standard, request.preferences) @ classifier.coefficients.T + classifier.intercepts
+    never_best = by_class.min(axis=1, keepdims=True) - 1.0
+    known = {name: k for k, name in enumerate(classifier.classes.tolist())}
+    columns = [by_class[:, [known[name]]] if name in known else never_best for name in request.pool.names]
+    return np.concatenate(columns, axis=1)

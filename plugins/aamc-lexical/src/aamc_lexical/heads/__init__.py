@@ -1,0 +1,1 @@
+"""Heads on an embedding: complexity, category, tool use and quality."""

@@ -1,0 +1,58 @@
+"""Linear heads: a logistic regression for each task that has labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.heads.targets import UNLABELLED, Targets
+from aamc_sdk.batch import Floats
+
+STRENGTH = 0.03
+"""The weight of the rows' loss against half the squared coefficients, for embeddings of unit variance."""
+NEVER = -30.0
+"""The logit of a category without a row."""
+MAX_STEPS = 1000
+
+
+def fit_heads(embedding: Floats, targets: Targets) -> HeadWeights:
+    """Return the heads of N rows ``[N, D]``; one for each task with a label among the targets' rows or names."""
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for task, share in (("complexity", targets.complexity), ("tool_use", targets.tool_use)):
+        known = np.isfinite(share)
+        if known.any():
+            arrays |= _named(task, *_of_shares(embedding[known], share[known]))
+    if targets.category_names:
+        known = targets.category != UNLABELLED
+        arrays |= _named("category", *_of_categories(embedding[known], targets.category[known], len(targets.category_names)))
+    return HeadWeights(arrays)
+
+
+def _of_shares(embedding: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Return weight and bias that expect shares from 0 to 1: a row of share 0.3 is 0.3 of a yes and 0.7 of a no."""
+    answers = np.repeat([1, 0], len(share))
+    return _logistic(np.tile(embedding, (2, 1)), answers, np.concatenate((share, 1.0 - share)))
+
+
+def _of_categories(embedding: Floats, category: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+    """Return weights ``[C, D]`` and biases ``[C]`` of a softmax; a category without a row is never expected."""
+    weights, biases = np.zeros((count, embedding.shape[1])), np.full(count, NEVER)
+    present = np.unique(category)
+    biases[present] = 0.0
+    if len(present) == 2:  # one logit tells two apart
+        weights[present[1:]], biases[present[1:]] = _logistic(embedding, category)
+    elif len(present) > 2:
+        weights[present], biases[present] = _logistic(embedding, category)
+    return weights, biases
+
+
+def _logistic(embedding: Floats, answers: NDArray[np.int64], counts: Floats | None = None) -> tuple[Floats, Floats]:
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+    model = LogisticRegression(C=STRENGTH, max_iter=MAX_STEPS).fit(embedding.astype(np.float64), answers, counts)
+    return model.coef_, model.intercept_
+
+
+def _named(task: str, weight: Floats, bias: Floats) -> dict[str, NDArray[np.float32]]:
+    return {f"{task}.weight": weight.astype(np.float32), f"{task}.bias": bias.astype(np.float32)}

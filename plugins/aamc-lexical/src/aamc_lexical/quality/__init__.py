@@ -1,0 +1,1 @@
+"""Each candidate's expected quality, from an embedding."""

@@ -1,0 +1,180 @@
+"""What the estimator has learned, apart from a fine-tuned encoder: arrays and names, kept without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.quality.blend import Blend
+from aamc_lexical.quality.candidate_similarity import Resemblance, log_prices
+from aamc_lexical.quality.experts import CategoryMeans, Clusters, Expert, Neighbours, QualityHead, Ridge
+from aamc_lexical.quality.trust import Trust
+from aamc_sdk.batch import Floats
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.files import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
+from aamc_sdk.types import Pool
+
+_OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
+SMALLEST_DEVIATION = 1e-6
+"""Texts whose embeddings differ by less are one text."""
+
+
+@attrs.frozen(eq=False)
+class Projection:
+    """The principal components of embeddings, scaled together to unit variance on average.
+
+    Attributes:
+        centre: ``[W]``.
+        components: ``[W, D]``.
+    """
+
+    centre: NDArray[np.float32]
+    components: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, embedding: Floats, dimensions: int) -> Projection:
+        """Take at most ``dimensions`` components of ``[N, W]`` embeddings."""
+        from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+        centre = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
+        _, strengths, components = randomized_svd(embedding - centre, min(dimensions, *embedding.shape), random_state=0)
+        deviation = float(np.sqrt(np.mean(strengths**2) / len(embedding)))
+        scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
+        return cls(centre, (components.T / scale).astype(np.float32))
+
+    def __call__(self, embedding: Floats) -> NDArray[np.float32]:
+        """Return ``[B, D]`` of ``[B, W]`` embeddings."""
+        return np.asarray((embedding - self.centre) @ self.components, dtype=np.float32)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Learned:
+    """A trained estimator.
+
+    Attributes:
+        encoder: The fingerprint of the encoder that it belongs to.
+        heads: Complexity, category, tool use, and the quality head.
+        category_names: C names.
+        projection: Of a frozen encoder's embeddings; None for a fine-tuned one.
+        candidates: Those whose quality is known, K of them; none when there were no outcomes.
+        blend: Their expected quality.
+        resemblance: Of other candidates to them.
+    """
+
+    encoder: str
+    heads: HeadWeights
+    category_names: tuple[str, ...] = ()
+    projection: Projection | None = None
+    candidates: tuple[str, ...] = ()
+    blend: Blend | None = None
+    resemblance: Resemblance | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that an estimate depends on beside the text."""
+        digest = hashlib.sha256(f"{self.encoder} {self.category_names}".encode())
+        for name, array in sorted(self._estimating_arrays().items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def width(self) -> int:
+        """The length of the embeddings that the heads and experts read."""
+        return self.heads.width
+
+    def weights(self, pool: Pool, describe: Callable[[Pool], Floats]) -> Floats:
+        """Return how much the quality of each known candidate counts for each of any pool, ``[M, K]``.
+
+        Args:
+            pool: Whose quality is wanted.
+            describe: Embeds descriptions, for candidates that are not known.
+        """
+        assert self.resemblance is not None  # quality comes with it
+        weights = np.zeros((len(pool), len(self.candidates)))
+        places = {name: place for place, name in enumerate(self.candidates)}
+        for m, name in enumerate(pool.names):
+            if name in places:
+                weights[m] = self.resemblance.known_weights[places[name]]
+        if new := [m for m, name in enumerate(pool.names) if name not in places]:
+            strangers = pool.subset([pool.names[m] for m in new])
+            weights[new] = self.resemblance.weights(describe(strangers), log_prices(strangers.candidates))
+        return weights
+
+    def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
+        projection = {} if self.projection is None else {f"projection/{name}": array for name, array in _arrays(self.projection).items()}
+        return {f"heads/{name}": array for name, array in self.heads.arrays.items()} | projection
+
+    def save(self, folder: Path) -> None:
+        """Write ``heads.safetensors``, ``quality.npz`` and ``learned.json``."""
+        write_bytes(folder / "heads.safetensors", safetensors.save({n: np.ascontiguousarray(a) for n, a in self._estimating_arrays().items()}))
+        arrays: dict[str, Any] = {}
+        if self.blend is not None and self.resemblance is not None:
+            arrays = {"weights": self.blend.weights, "means": self.blend.means}
+            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.trust).items()}
+            arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
+            for kind, expert in self.blend.experts.items():
+                arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
+        write_arrays(folder / "quality.npz", arrays)
+        names = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
+        write_json(folder / "learned.json", names | {"experts": [] if self.blend is None else list(self.blend.experts)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Learned:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It is missing, cannot be read, is damaged, or was made by another version.
+        """
+        names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
+        try:
+            saved = safetensors.load(content)
+            heads = HeadWeights(_under("heads/", saved))
+            projection = Projection(**_under("projection/", saved)) if "projection/centre" in saved else None
+            estimating = cls(encoder=names["encoder"], heads=heads, category_names=tuple(names["category_names"]), projection=projection)
+            if not names["candidates"]:
+                return estimating
+            resemblance = _under("resemblance/", arrays)
+            return attrs.evolve(
+                estimating,
+                candidates=tuple(names["candidates"]),
+                blend=_blend(names["experts"], arrays, heads),
+                resemblance=Resemblance(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
+            )
+        except (KeyError, TypeError) as error:  # the files are whole, but hold other parts
+            raise CheckpointError(f"the estimator in {folder} was made by another version, which kept other parts ({error}); train again") from error
+        except (SafetensorError, ValueError) as error:
+            raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
+
+
+def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
+    experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**_under("trust/", arrays)))
+
+
+def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
+    own = _under(f"{kind}/", arrays)
+    if kind == QualityHead.kind:
+        return QualityHead(heads)
+    if kind == CategoryMeans.kind:
+        return CategoryMeans(own["means"], heads)
+    expert: Expert = _OF_ARRAYS[kind](**own)
+    return expert
+
+
+def _arrays(part: Any) -> dict[str, NDArray[Any]]:
+    """Return a part's arrays by name, without the heads, which are kept once."""
+    return {name: np.asarray(value) for name, value in attrs.asdict(part, recurse=False).items() if not isinstance(value, HeadWeights)}
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

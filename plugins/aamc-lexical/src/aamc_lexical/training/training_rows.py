@@ -1,0 +1,62 @@
+"""The rows that an estimator learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.config import LearningConfig
+from aamc_lexical.heads.targets import Targets
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Training
+
+Rows = NDArray[np.intp]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Material:
+    """What there is to learn from.
+
+    Attributes:
+        training: Where to keep checkpoints, whether to resume, where to report.
+        texts: Of all N training rows.
+        targets: Their labels.
+        rows: Those that are fitted on: all, or as many as ``max_train_texts`` allows.
+        validation_texts: Of the validation rows.
+        validation_targets: Their labels; None where there are no such rows, or no labels.
+        seed: All randomness follows from it.
+    """
+
+    training: Training
+    texts: Sequence[str]
+    targets: Targets
+    rows: Rows
+    validation_texts: Sequence[str]
+    validation_targets: Targets | None
+    seed: int
+
+    @classmethod
+    def of(cls, config: LearningConfig, training: Training, seed: int) -> Material:
+        """Read the training and validation rows.
+
+        Raises:
+            DataError: There is no training row.
+        """
+        if not len(training.dataset):
+            raise DataError("the training split is empty; give the estimator at least one row")
+        texts = [query.text for query in training.dataset.queries]
+        targets = Targets.of(training.dataset)
+        validation = training.validation if training.validation is not None and len(training.validation) else None
+        validation_targets = None if validation is None else Targets.of(validation, like=targets)
+        return cls(
+            training=training,
+            texts=texts,
+            targets=targets,
+            rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
+            validation_texts=[] if validation is None else [query.text for query in validation.queries],
+            validation_targets=validation_targets if validation_targets is not None and validation_targets.head_sizes() else None,
+            seed=seed,
+        )

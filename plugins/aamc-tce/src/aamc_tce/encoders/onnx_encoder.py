@@ -1,0 +1,186 @@
+"""A text encoder that onnxruntime computes: a graph and a tokenizer in a folder, without torch or transformers.
+
+Texts are computed one at a time: on a CPU larger batches gain nothing, there is no padding, and what is quantized as it comes (int8)
+would depend on a text's neighbours. A dataset's texts are computed side by side, one core each; a served request has the cores to itself,
+unless the graph is so small that waking them takes longer than they would spare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.files import read_json, write_json
+from aamc_tce.encoders.embedder import Embedder, TokenIds, available_cores
+from aamc_tce.encoders.plain_text import PlainText
+from aamc_tce.encoders.text_prefix import tokens_of_beginning
+
+GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
+INPUT = "token_ids"
+NEEDED = ("onnxruntime", "onnx", "onnxscript")
+"""What runs a graph, and what exports one."""
+MOST_CORES = 4
+"""Cores that one text is shared out among; a sentence's layers are too small for more."""
+WORTH_SHARING = 20_000_000
+"""Bytes of a graph from which on a text is shared out: with less, bert-tiny's size, two cores take a third longer than one."""
+SLOW_FUSION = "SkipLayerNormFusion"
+"""An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
+
+
+def graph_fingerprint(encoder: str, runtime: str) -> str:
+    """Return the fingerprint of an encoder's graph: that of the encoder itself unless the graph is less precise."""
+    return f"{encoder}-int8" if runtime == "onnx-int8" else encoder
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a graph is.
+
+    Attributes:
+        fingerprint: A hash of all that an embedding depends on beside its text.
+        width: How long an embedding is.
+        max_length: Tokens of a text that are read.
+        sha256: Of the graph's file and of the tokenizer's, in hexadecimal, by name.
+    """
+
+    fingerprint: str
+    width: int
+    max_length: int
+    sha256: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write it beside the graph."""
+        write_json(folder / ABOUT, attrs.asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> About:
+        """Read it.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        try:
+            return cls(**read_json(folder / ABOUT))
+        except TypeError as error:
+            raise CheckpointError(f"{folder / ABOUT} is damaged ({error}); export again") from error
+
+
+class OnnxEncoder(Embedder):
+    """An exported encoder; safe to use from several threads.
+
+    Args:
+        folder: Where :func:`aamc_tce.onnx_export.export` wrote it.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+        ConfigError: onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._about = About.read(folder)
+        self._folder = folder
+        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
+        self._plain = PlainText(self._tokenizer, self._about.max_length) if PlainText.suits(self._tokenizer) else None
+        graph = self._graph()
+        self._cores = min(available_cores(), MOST_CORES) if len(graph) >= WORTH_SHARING else 1
+        self._sessions = {self._cores: _session(graph, folder, self._cores)}
+        self._loading = threading.Lock()
+        super().__init__(self._about.fingerprint, self._about.width)
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text."""
+        quick = [self._quickly(text) for text in texts]
+        others = [text for text, ids in zip(texts, quick, strict=True) if ids is None]
+        found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
+        return [next(found).ids if ids is None else ids for ids in quick]
+
+    def _quickly(self, text: str) -> TokenIds | None:
+        """Return the tokens of a text that are read, where it is plain or long."""
+        plain = self._plain(text) if self._plain else None
+        return tokens_of_beginning(self._tokenizer.encode, text) if plain is None else plain
+
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
+        for vector, tokens in zip(vectors, batch, strict=True):
+            if tokens:  # some tokenizers have none for an empty text
+                vector[:] = session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
+        return vectors
+
+    @contextmanager
+    def _one_core_each(self) -> Iterator[None]:
+        before, self._cores = self._cores, 1
+        try:
+            yield
+        finally:
+            self._cores = before
+
+    def _session(self) -> Any:
+        """Return what computes the graph on as many cores as a text has now; made when it is first needed."""
+        cores = self._cores
+        with self._loading:
+            if cores not in self._sessions:
+                self._sessions[cores] = _session(self._graph(), self._folder, cores)
+            return self._sessions[cores]
+
+    def _graph(self) -> bytes:
+        return _read(self._folder / GRAPH, self._about.sha256[GRAPH])
+
+
+def without_telemetry() -> None:
+    """Keep onnxruntime from reporting its use to its maker, as it does by default since 1.29; a user's own choice stands.
+
+    It must be called before the first import of onnxruntime, which begins with a report.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def _session(graph: bytes, folder: Path, cores: int) -> Any:
+    """Return what computes a graph, one text on so many cores."""
+    without_telemetry()
+    try:
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise ConfigError("an exported encoder needs onnxruntime: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = cores, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on a busy machine waiting threads would take the cores
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
+    except Exception as error:  # the library raises bare classes of its own
+        raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
+
+
+def _tokenizer(content: bytes, max_length: int) -> Tokenizer:
+    """Return a tokenizer that cuts texts and pads none."""
+    tokenizer = Tokenizer.from_buffer(content)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def _read(path: Path, sha256: str) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        CheckpointError: It is missing, cannot be read, or is not the one that was written.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; export again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{path} is damaged: it is not the file that was written; export again")
+    return content

@@ -1,0 +1,122 @@
+"""Export of a text encoder to ONNX: the pooled layers in one graph, in full precision or with weights of 7 bits.
+
+Of the 8 bits of an int8 weight 7 are used. Processors without dot-product instructions for int8 (AVX2) saturate where two products of full
+range are added; what they compute then differs from what others do by as much as quantization itself changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.files import write_bytes
+from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About, graph_fingerprint, without_telemetry
+from aamc_tce.encoders.torch_encoder import Encoder, side_by_side
+
+EXAMPLE_TOKENS = 7
+"""The length of the text that the exporter traces; the graph takes any."""
+
+
+def export(encoder: Encoder, runtime: str, folder: Path) -> None:
+    """Write an encoder as a graph, its tokenizer, and what they are.
+
+    Args:
+        encoder: What to export.
+        runtime: ``"onnx-int8"`` quantizes the weights; any other keeps them.
+        folder: Where to write it.
+
+    Raises:
+        AamcError: The exporter, or the tokenizer's library, does not know such a model.
+        ConfigError: A library that the export needs is not installed.
+        OutputError: The folder cannot be written.
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ConfigError(f"an export to ONNX needs {', '.join(missing)}: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch")
+    tokenizer = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise AamcError("this encoder's tokenizer cannot be exported, for it has no tokenizer.json; set estimator.runtime=torch")
+    without_telemetry()
+    with _quiet(), tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / GRAPH
+        _write_graph(encoder, path)
+        if runtime == "onnx-int8":
+            path = _quantize(path)
+        files = {GRAPH: path.read_bytes(), TOKENIZER: tokenizer.to_str().encode()}
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    fingerprint = graph_fingerprint(encoder.fingerprint, runtime)
+    About(fingerprint=fingerprint, width=encoder.width, max_length=encoder.max_length, sha256=digests).write(folder)
+
+
+class _PooledLayers(torch.nn.Module):
+    """The embedding of one text without padding, as :meth:`Encoder.pool` gives it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.model, self.layers = encoder.model, encoder.layers
+
+    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+        states = self.model(input_ids=token_ids, output_hidden_states=True).hidden_states
+        return side_by_side([states[layer].mean(dim=1) for layer in self.layers])
+
+
+def _write_graph(encoder: Encoder, path: Path) -> None:
+    example = torch.ones((1, EXAMPLE_TOKENS), dtype=torch.long, device=encoder.device)
+    lengths = {INPUT: {1: torch.export.Dim("length", max=encoder.max_length)}}
+    with _plain_attention(encoder.model), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                _PooledLayers(encoder), (example,), input_names=[INPUT], output_names=["pooled_layers"], dynamic_shapes=lengths, verbose=False
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise AamcError(f"this encoder cannot be exported to ONNX ({cause}); set estimator.runtime=torch") from error
+    assert program is not None  # the exporter that is asked for returns one
+    program.save(path, external_data=False)
+
+
+@contextmanager
+def _plain_attention(model: Any) -> Iterator[None]:
+    """Let a model compute attention in single steps, which make a smaller and quicker graph than the fused one's."""
+    before = model.config._attn_implementation  # transformers has a setter alone
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _quantize(path: Path) -> Path:
+    """Write a graph whose weights are integers, with a scale for each of a matrix's columns."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]  # onnxruntime ships no types
+    from onnxruntime.quantization.preprocess import quant_pre_process  # type: ignore[import-untyped]  # likewise
+
+    prepared, quantized = path.with_name("prepared.onnx"), path.with_name("quantized.onnx")
+    quant_pre_process(path, prepared, skip_optimization=True, skip_symbolic_shape=True)
+    quantize_dynamic(prepared, quantized, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+    return quantized
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about its own workings from the user."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,71 @@
+"""What computes embeddings: torch, or a graph that onnxruntime runs. This module imports neither."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_tce.config import TCEConfig
+from aamc_tce.encoders.embedder import Embedder
+from aamc_tce.encoders.onnx_encoder import NEEDED, OnnxEncoder, graph_fingerprint
+from aamc_tce.encoders.vector_cache import cache_folder
+
+if TYPE_CHECKING:
+    from aamc_tce.encoders.torch_encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+
+def uses_graph(config: TCEConfig, device: str) -> bool:
+    """Whether embeddings come from a graph.
+
+    ``auto`` takes one where it is known to export, to give torch's own numbers, and to be quicker.
+
+    Args:
+        config: The estimator's options.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    if config.runtime != "auto":
+        return config.runtime != "torch"
+    return config.encoder == "bundled" and not config.fine_tune and device == "cpu" and all(find_spec(name) for name in NEEDED)
+
+
+def serving(encoder: Encoder, config: TCEConfig) -> Embedder:
+    """Return what computes an encoder's embeddings as the options want it: the encoder itself, or its graph.
+
+    A graph is exported once and kept beside the embeddings; a folder that cannot be written costs time, never a result.
+
+    Raises:
+        AamcError: The encoder cannot be exported.
+    """
+    from aamc_tce.encoders.onnx_export import export
+
+    if not uses_graph(config, encoder.device.type):
+        return encoder
+    fingerprint = graph_fingerprint(encoder.fingerprint, config.runtime)
+    if (kept := kept_graph(fingerprint)) is not None:
+        return kept
+    try:
+        export(encoder, config.runtime, _folder(fingerprint))
+        return OnnxEncoder(_folder(fingerprint))
+    except OutputError as error:
+        logger.warning("the exported encoder is not kept: %s", error)
+    with tempfile.TemporaryDirectory() as temporary:
+        export(encoder, config.runtime, Path(temporary))
+        return OnnxEncoder(Path(temporary))
+
+
+def kept_graph(fingerprint: str) -> OnnxEncoder | None:
+    """Return a graph that was exported before; None where there is none, or it is damaged."""
+    try:
+        return OnnxEncoder(_folder(fingerprint))
+    except CheckpointError:
+        return None
+
+
+def _folder(fingerprint: str) -> Path:
+    return cache_folder() / "graphs" / fingerprint

