@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from aamc_baselines.learned import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
 from aamc_baselines.quality.examples import Comparisons, Examples
-from aamc_baselines.quality.folds import fold_of
 from aamc_baselines.quality.likelihood import most_probable, offsets, surprise
+from aamc_lexical.quality import fold_of
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
@@ -135,6 +135,6 @@ def test_an_svm_that_tells_nothing_apart_says_the_mean() -> None:
 
 
 def test_rows_of_one_question_share_a_fold_and_folds_are_of_a_size() -> None:
-    fold = fold_of(np.repeat(np.arange(50), 2), 5, 0)
+    fold = fold_of(np.repeat(np.arange(50), 2).tolist(), 5, 0)
     assert (fold[::2] == fold[1::2]).all()
     np.testing.assert_array_equal(np.bincount(fold), [20] * 5)

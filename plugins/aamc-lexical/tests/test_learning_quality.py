@@ -69,3 +69,24 @@ def test_where_there_is_nothing_to_learn_little_but_the_means_is_expected():
     lesson, points, _ = learn(200, signal=False)
     blend = lesson.learned.blend
     assert np.abs(blend(points) - blend.means).max() < 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_spellings_of_a_question_are_never_on_both_sides_of_a_fold(seed):
+    texts = [spelling.format(number) for number in range(30) for spelling in ("Sort list {}", " sort\tLIST  {}")]
+    generator = np.random.default_rng(seed)
+    points, quality = generator.normal(size=(60, 2)), generator.integers(2, size=(60, 3)).astype(float)
+    dataset = Dataset([Query(text) for text in texts], Pool(map(Candidate, "abc")), Outcomes(quality, np.ones_like(quality), np.ones_like(quality)))
+    config, fitted = LearningConfig(folds=2), []
+    material = Material.of(config, Training(dataset=dataset), seed=seed)
+
+    def fit(some: Rows, name: str) -> Fitted:
+        fitted.append(some)
+        experts = smoothing_experts(config, points[some], material.targets.take(some), 0)
+        return Fitted(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
+
+    everything = fit(material.rows, "all")
+    with_quality(Learned(encoder="", heads=everything.heads), everything, material, config.folds, fit, lambda pool: np.full((len(pool), 1), np.nan))
+    assert len(fitted) > 2
+    for some in fitted:
+        assert set(some // 2 * 2) | set(some // 2 * 2 + 1) == set(some)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from aamc_lexical.heads.head_metrics import scores
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
+from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others
 from aamc_lexical.quality.candidate_similarity import Resemblance, own_shares
 from aamc_lexical.quality.experts import PSEUDO_COUNT, QUERIES_AT_ONCE, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
+from aamc_lexical.quality.folds import fold_of
 from aamc_lexical.quality.trust import Trust
 
 from aamc_sdk import Estimates
@@ -74,7 +75,7 @@ def test_stacking_finds_the_mixture_that_made_the_outcomes():
     first, second, useless = generator.random((3, 200, 2))
     quality = 0.7 * first + 0.3 * second
     quality[::3, 1] = NAN
-    weights = stacking_weights(np.stack((first, second, useless)), quality)
+    weights = blend_weights(np.stack((first, second, useless)), quality)
     assert weights == pytest.approx(np.array([[0.7, 0.3, 0.0]] * 2), abs=1e-4)
 
 
@@ -84,7 +85,7 @@ def test_levels_and_contrasts_have_weights_of_their_own():
     one, other = hard + 0.2 * generator.random((200, 3)), 0.5 * generator.random((200, 1)) + apart
     quality = blended(np.stack((one, other)), np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert quality == pytest.approx(one.mean(axis=1, keepdims=True) + other - other.mean(axis=1, keepdims=True))
-    assert stacking_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
+    assert blend_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
 
 
 def test_no_row_has_a_say_in_the_weights_that_blend_it():
@@ -101,7 +102,7 @@ def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():
     generator = np.random.default_rng(1)
     quality = generator.integers(2, size=(400, 2)).astype(float)
     noise, mean = generator.random((400, 2)), np.full((400, 2), 0.5)
-    assert stacking_weights(np.stack((noise, mean)), quality)[:, 1].min() > 0.9
+    assert blend_weights(np.stack((noise, mean)), quality)[:, 1].min() > 0.9
 
 
 def test_a_blend_stays_within_bounds():

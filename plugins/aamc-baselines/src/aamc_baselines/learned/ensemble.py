@@ -10,15 +10,15 @@ Papers: Wolpert 1992, "Stacked Generalization", Neural Networks 5; Breiman 1996,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
+from aamc_lexical.quality import fold_of, stacking_weights
 from numpy.typing import NDArray
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.folds import fold_of
 from aamc_baselines.quality.utility_router import UtilityRouter, under
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
@@ -27,8 +27,6 @@ from aamc_sdk.interfaces import Training
 
 MEANS = "means"
 """The candidates' means, which take part as a member."""
-SUM_TO_ONE = 1e3
-"""How many times the root of the number of cells an error in the weights' sum counts as much as one in a cell."""
 MEMBERS: Mapping[str, Mapping[str, Any]] = {"knn": {}, "ridge": {}, "mf": {}, "irt": {}, "mlp": {}}
 
 
@@ -63,7 +61,7 @@ class Blend(QualityFunction):
     @classmethod
     def fit(cls, examples: Examples, options: Recipe, seed: int) -> Blend:
         """Choose the weights by cross-validation, then fit the members to all rows."""
-        weights = stacking_weights(_held_out(examples, options, seed), examples)
+        weights = member_weights(_held_out(examples, options, seed), examples)
         return cls({name: member.fit(examples) for name, member in options.members.items()}, weights, examples.means)
 
     def predict(self, features: Floats) -> Floats:
@@ -83,7 +81,7 @@ class Blend(QualityFunction):
 def _held_out(examples: Examples, recipe: Recipe, seed: int) -> list[Floats]:
     """Return what each member, and then the means, expect of rows that they were not fitted to, each ``[N, M]``."""
     predictions = [np.tile(examples.means, (len(examples), 1)) for _ in range(len(recipe.members) + 1)]
-    fold = fold_of(examples.question, recipe.folds, seed)
+    fold = fold_of(examples.question.tolist(), recipe.folds, seed)
     for number in np.unique(fold):
         held, others = np.flatnonzero(fold == number), examples.take(np.flatnonzero(fold != number))
         if not others.known.any():
@@ -94,15 +92,11 @@ def _held_out(examples: Examples, recipe: Recipe, seed: int) -> list[Floats]:
     return predictions
 
 
-def stacking_weights(predictions: list[Floats], examples: Examples) -> Floats:
+def member_weights(predictions: Sequence[Floats], examples: Examples) -> Floats:
     """Return the non-negative weights, one in sum, of the predictions' least-squares blend, ``[E]``."""
-    from scipy.optimize import nnls  # type: ignore[import-untyped]  # scipy ships no types
-
     cells = np.column_stack([prediction[examples.known] for prediction in predictions])
-    penalty = SUM_TO_ONE * np.sqrt(len(cells))
-    system = np.vstack((cells, np.full((1, len(predictions)), penalty)))
-    weights, _ = nnls(system, np.append(examples.quality[examples.known], penalty))
-    return np.asarray(weights / weights.sum())
+    weights: Floats = stacking_weights(cells, examples.quality[examples.known])[0]
+    return weights
 
 
 class Ensemble(UtilityRouter):

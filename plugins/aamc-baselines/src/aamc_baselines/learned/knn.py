@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from aamc_lexical.quality import known_outcomes, near_count, nearest_rows, shrunken_means, unit_rows
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
-
-GREATEST_SHARE = 0.2
-"""Of the training rows at most so many are near, however few there are."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,23 +49,14 @@ class Neighbours(QualityFunction):
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> Neighbours:
         """Keep the rows."""
-        near = max(1, min(options.neighbours, int(GREATEST_SHARE * len(examples))))
-        rows = _unit(examples.features).astype(np.float32)
+        near = near_count(options.neighbours, len(examples))
+        rows = unit_rows(examples.features).astype(np.float32)
         return cls(rows, examples.quality.astype(np.float32), examples.means, np.array(near), np.array(options.shrinkage))
 
     def predict(self, features: Floats) -> Floats:
         """Return the shrunken mean of the neighbours, ``[B, M]``; the candidate's mean where nothing at all is known."""
-        near = int(self.neighbours)
-        likeness = _unit(features).astype(np.float32) @ self.rows.T
-        nearest = np.argpartition(likeness, -near, axis=1)[:, -near:]  # features are finite, so none is NaN, which would count as near
-        quality = self.quality[nearest].astype(np.float64)
-        counts = np.isfinite(quality).sum(axis=1) + self.shrinkage
-        sums = np.nansum(quality, axis=1) + self.shrinkage * self.means
-        return np.asarray(np.divide(sums, counts, out=np.tile(self.means, (len(features), 1)), where=counts > 0))
-
-
-def _unit(features: Floats) -> Floats:
-    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12))
+        near = nearest_rows(unit_rows(features).astype(np.float32) @ self.rows.T, int(self.neighbours), ties=False)
+        return shrunken_means(near, known_outcomes(self.quality.astype(np.float64)), self.means, float(self.shrinkage))
 
 
 class Knn(UtilityRouter):

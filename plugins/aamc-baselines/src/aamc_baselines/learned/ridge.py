@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from aamc_lexical.quality import ridge_coefficients
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
 from aamc_baselines.quality.utility_router import UtilityRouter
@@ -36,12 +37,7 @@ class Linear(QualityFunction):
     def fit(cls, examples: Examples, options: Options, seed: int) -> Linear:
         """Solve the normal equations of each candidate."""
         means = examples.means
-        penalty = options.alpha * np.eye(examples.features.shape[1])
-        columns = []
-        for mean, quality, known in zip(means, examples.quality.T, examples.known.T, strict=True):
-            rows = examples.features[known]
-            columns.append(np.linalg.solve(rows.T @ rows + penalty, rows.T @ (quality[known] - mean)))
-        return cls(np.stack(columns, axis=1), means)
+        return cls(ridge_coefficients(examples.features, examples.quality, means, options.alpha), means)
 
     def predict(self, features: Floats) -> Floats:
         """Return ``[B, M]``; may leave the range from 0 to 1."""

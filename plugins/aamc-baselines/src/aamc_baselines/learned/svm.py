@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from aamc_lexical.quality import fold_of
 
 from aamc_baselines.quality.examples import Examples, Indices, QualityFunction
-from aamc_baselines.quality.folds import fold_of
 from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
@@ -48,7 +48,7 @@ class Margins(QualityFunction):
     def fit(cls, examples: Examples, options: Options, seed: int) -> Margins:
         """Fit machines to parts of the rows for the sigmoids, then to all."""
         margin = np.zeros(examples.quality.shape)
-        fold = fold_of(examples.question, options.folds, seed)
+        fold = fold_of(examples.question.tolist(), options.folds, seed)
         for number in range(options.folds):
             held = np.flatnonzero(fold == number)
             weight, bias = _machines(examples.take(np.flatnonzero(fold != number)), options.C, seed)

@@ -10,7 +10,7 @@ they get the weight, and the blend does not depend on the query. How much of wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.quality.experts import Clusters, Expert
+from aamc_lexical.quality.stacking import stacking_weights
 from aamc_lexical.quality.trust import Trust, level_and_contrast
 from aamc_sdk.batch import Floats
 
 PARTS = ("level", "contrast")
-_SUM_TO_ONE = 1e3
-"""How many times the root of the number of cells an error in the weights' sum counts as much as one in a cell."""
 
 
 @attrs.frozen(eq=False)
@@ -73,7 +72,7 @@ def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.int
     result = np.empty(quality.shape)
     for number in np.unique(fold):
         held = fold == number
-        result[held] = blended(predictions[:, held], stacking_weights(predictions[:, ~held], quality[~held]))
+        result[held] = blended(predictions[:, held], blend_weights(predictions[:, ~held], quality[~held]))
     return result
 
 
@@ -83,25 +82,12 @@ def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:
     return clusters.distance(embedding) if isinstance(clusters, Clusters) else np.zeros(len(embedding))
 
 
-def stacking_weights(predictions: Floats, quality: Floats) -> Floats:
+def blend_weights(predictions: Floats, quality: Floats) -> Floats:
     """Return the weights of levels and of contrasts ``[2, E]``, non-negative and each one in sum, of the least-squares blend.
 
     Args:
         predictions: Of each expert, ``[E, N, M]``, out of fold.
         quality: What came of it, ``[N, M]``, NaN where unknown.
     """
-    from scipy.optimize import nnls  # type: ignore[import-untyped]  # scipy ships no types
-
     known = np.isfinite(quality)
-    cells = np.concatenate(level_and_contrast(predictions))[:, known].T
-    penalty = _SUM_TO_ONE * np.sqrt(max(len(cells), 1))
-    sums = np.kron(np.eye(2), np.ones(len(predictions)))
-    weights = nnls(np.vstack((cells, penalty * sums)), np.append(quality[known], (penalty, penalty)))[0].reshape(2, -1)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def fold_of(texts: Sequence[str], folds: int, seed: int) -> NDArray[np.intp]:
-    """Return each row's fold, ``[N]``: folds of equal size, and a text that stands twice in one of them."""
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    place = np.random.default_rng(seed).permutation(len(numbers))
-    return np.asarray([place[numbers[text]] % folds for text in texts], dtype=np.intp)
+    return stacking_weights(np.concatenate(level_and_contrast(predictions))[:, known].T, quality[known], blends=2)

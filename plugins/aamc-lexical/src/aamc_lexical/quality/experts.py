@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.quality.smoothing import known_outcomes, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
 from aamc_sdk.batch import Floats
 
 PSEUDO_COUNT = 10.0
@@ -51,10 +52,6 @@ def group_means(membership: Floats, quality: Floats) -> Floats:
     return np.asarray(sums / (membership @ known.astype(np.float64) + PSEUDO_COUNT))
 
 
-def _unit(embedding: Floats) -> Floats:
-    return np.asarray(embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12))
-
-
 @attrs.frozen(eq=False)
 class Neighbours:
     """The mean of the nearest training rows by cosine, shrunken towards the candidate's mean."""
@@ -67,8 +64,7 @@ class Neighbours:
     @classmethod
     def fit(cls, embedding: Floats, quality: Floats, k: int) -> Neighbours:
         """Keep N rows; never more than a fifth of them count as near."""
-        near = max(1, min(k, len(embedding) // 5))
-        return cls(_unit(embedding).astype(np.float32), quality.astype(np.float32), np.array(near))
+        return cls(unit_rows(embedding).astype(np.float32), quality.astype(np.float32), np.array(near_count(k, len(embedding))))
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
@@ -76,16 +72,12 @@ class Neighbours:
         return np.concatenate([self._of_few(embedding[start : start + QUERIES_AT_ONCE]) for start in starts])
 
     def _of_few(self, embedding: Floats) -> Floats:
-        similarity = _unit(embedding).astype(np.float32) @ self.rows.T
-        least = len(self.rows) - int(self.k)
-        near = similarity >= np.partition(similarity, least, axis=1)[:, least, None]  # all that are as near as the k-th
-        sums, counts = np.split(near.astype(np.float32) @ self._outcomes, 2, axis=1)
-        return np.asarray((sums + PSEUDO_COUNT * self._means) / (counts + PSEUDO_COUNT))
+        near = nearest_rows(unit_rows(embedding).astype(np.float32) @ self.rows.T, int(self.k), ties=True)
+        return shrunken_means(near, self._outcomes, self._means, PSEUDO_COUNT)
 
     @cached_property
     def _outcomes(self) -> NDArray[np.float32]:
-        """The outcomes, zero where unknown, beside which of them are known, ``[N, 2 M]``."""
-        return np.hstack((np.nan_to_num(self.quality), np.isfinite(self.quality).astype(np.float32)))
+        return known_outcomes(self.quality)
 
     @cached_property
     def _means(self) -> Floats:
@@ -139,15 +131,7 @@ class Ridge:
     def fit(cls, embedding: Floats, quality: Floats) -> Ridge:
         """Solve for each candidate on the rows where it has an outcome."""
         means = candidate_means(quality)
-        features = embedding.astype(np.float64)
-        known = np.isfinite(quality)
-        solved = np.empty((features.shape[1], quality.shape[1]))
-        for pattern in np.unique(known, axis=1).T:  # candidates with the same known rows are solved together
-            columns = (known == pattern[:, None]).all(axis=0)
-            rows = features[pattern]
-            gram = rows.T @ rows + RIDGE_PENALTY * np.eye(features.shape[1])
-            solved[:, columns] = np.linalg.solve(gram, rows.T @ (quality[pattern][:, columns] - means[columns]))
-        return cls(solved, means)
+        return cls(ridge_coefficients(embedding.astype(np.float64), quality, means, RIDGE_PENALTY), means)
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.blend import Blend, blended, blended_by_others, distance, fold_of, stacking_weights
+from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distance
 from aamc_lexical.quality.candidate_similarity import Resemblance, log_prices
 from aamc_lexical.quality.experts import Clusters, Expert, Neighbours, Ridge, candidate_means
+from aamc_lexical.quality.folds import fold_of, merge_questions
 from aamc_lexical.quality.trust import Evidence, Trust
 from aamc_lexical.trained_estimator import Learned
 from aamc_lexical.training.training_rows import Material, Rows
@@ -79,13 +80,14 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
     """
     rows, targets, pool = material.rows, material.targets, material.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
-    fold = fold_of([material.texts[row] for row in rows], folds, material.seed)
+    questions = [material.questions[row] for row in rows]
+    fold = fold_of(questions, folds, material.seed)
     crossed = _cross_fit(material, fold, kinds, fit, "fold")
-    weights = stacking_weights(crossed.predictions, quality)
+    weights = blend_weights(crossed.predictions, quality)
     near, far = crossed.evidence(blended_by_others(crossed.predictions, quality, fold), quality), None
     if Clusters.kind in kinds:
         group = Clusters.fit(fitted.embed(rows), quality, folds, material.seed).nearest(fitted.embed(rows))
-        grouped = _cross_fit(material, group, kinds, fit, "group")
+        grouped = _cross_fit(material, merge_questions(group, questions), kinds, fit, "group")
         far = grouped.evidence(blended(grouped.predictions, weights), quality)
     blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
     rest = np.setdiff1d(np.arange(len(targets)), rows)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.targets import Targets
+from aamc_sdk.dataset import question
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
 
@@ -23,6 +24,7 @@ class Material:
     Attributes:
         training: Where to keep checkpoints, whether to resume, where to report.
         texts: Of all N training rows.
+        questions: Their questions, normalised: spellings of one question are equal.
         targets: Their labels.
         rows: Those that are fitted on: all, or as many as ``max_train_texts`` allows.
         validation_texts: Of the validation rows.
@@ -32,6 +34,7 @@ class Material:
 
     training: Training
     texts: Sequence[str]
+    questions: Sequence[str]
     targets: Targets
     rows: Rows
     validation_texts: Sequence[str]
@@ -54,6 +57,7 @@ class Material:
         return cls(
             training=training,
             texts=texts,
+            questions=[question(query) for query in training.dataset.queries],
             targets=targets,
             rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
             validation_texts=[] if validation is None else [query.text for query in validation.queries],
