@@ -40,18 +40,24 @@ class Embedder(abc.ABC):
     Args:
         fingerprint: A hash of all that an embedding depends on beside its text.
         width: How long an embedding is.
+        prompt: Text before every text.
     """
 
-    def __init__(self, fingerprint: str, width: int) -> None:
+    def __init__(self, fingerprint: str, width: int, prompt: str = "") -> None:
         self.fingerprint = fingerprint
         self.width = width
+        self.prompt = prompt
         self._lock = threading.Lock()
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
         self._cache: VectorCache | None = VectorCache(cache_folder(), fingerprint, width)
 
-    @abc.abstractmethod
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the tokens of each text that are read."""
+        """Return the first ``max_length`` tokens of each text, the prompt's among them."""
+        return self._tokenize([self.prompt + text for text in texts] if self.prompt else texts)
+
+    @abc.abstractmethod
+    def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text as it is."""
 
     @abc.abstractmethod
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:

