@@ -23,8 +23,7 @@ from tokenizers import Tokenizer
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.files import read_json, write_json
 from aamc_tce.encoders.embedder import Embedder, TokenIds, available_cores
-from aamc_tce.encoders.plain_text import PlainText
-from aamc_tce.encoders.text_prefix import tokens_of_beginning
+from aamc_tce.encoders.text_prefix import prefix_tokens
 
 GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
@@ -95,7 +94,6 @@ class OnnxEncoder(Embedder):
         self._about = About.read(folder)
         self._folder = folder
         self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
-        self._plain = PlainText(self._tokenizer, self._about.max_length) if PlainText.suits(self._tokenizer) else None
         graph = self._graph()
         self._cores = min(available_cores(), MOST_CORES) if len(graph) >= WORTH_SHARING else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
@@ -103,15 +101,10 @@ class OnnxEncoder(Embedder):
         super().__init__(self._about.fingerprint, self._about.width, self._about.prompt)
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        quick = [self._quickly(text) for text in texts]
-        others = [text for text, ids in zip(texts, quick, strict=True) if ids is None]
+        first = [prefix_tokens(self._tokenizer.encode, text, self._about.max_length) for text in texts]
+        others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
         found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
-        return [next(found).ids if ids is None else ids for ids in quick]
-
-    def _quickly(self, text: str) -> TokenIds | None:
-        """Return the tokens of a text that are read, where it is plain or long."""
-        plain = self._plain(text) if self._plain else None
-        return tokens_of_beginning(self._tokenizer.encode, text) if plain is None else plain
+        return [next(found).ids if ids is None else ids for ids in first]
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()

@@ -1,7 +1,7 @@
-"""The tokens of a long text that are read, from its beginning alone.
+"""The first tokens of a long text, from a prefix of the text.
 
-Tokenizers part a text into words and each word into pieces, so that a cut changes the words next to it and none before. Where the tokens
-that are read end well before the cut, they are those of the whole text.
+Tokenizers divide a text into words and each word into pieces, so a cut changes the words next to it and none before. If the
+wanted tokens end well before the cut, they are the tokens of the whole text.
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ from tokenizers import Encoding
 
 from aamc_tce.encoders.embedder import TokenIds
 
-BEGINNING = 20_000
-"""Characters that are tokenized of a longer text at first."""
-WORDS_BEFORE_THE_CUT = 100
-"""Words between what is read and the cut: one would do, but that a mark such as ``[MASK]``, one word, falls into several when it is cut."""
+CHARACTERS_PER_WORD = 10
+"""Characters of the first prefix for each token and word that it must hold; English prose has 5 to 6 with spaces."""
+GROWTH = 4
+"""The next prefix is this many times as long."""
+WORDS_BEFORE_THE_CUT = 30
+"""Words between the wanted tokens and the cut. One word would do, but a mark such as ``[MASK]`` becomes several words when it is cut."""
 
 
-def tokens_of_beginning(encode: Callable[[str], Encoding], text: str) -> TokenIds | None:
-    """Return the tokens of a text that are read; None where it is short, or its beginning does not decide them.
+def prefix_tokens(encode: Callable[[str], Encoding], text: str, max_length: int) -> TokenIds | None:
+    """Return the first ``max_length`` tokens of a text; None if only the whole text determines them, as for a short text.
 
     Args:
-        encode: Tokenizes a text, and truncates the tokens on the right.
-        text: Any.
+        encode: Tokenizes a text and truncates the tokens on the right.
+        text: Any text.
+        max_length: The number of tokens that ``encode`` keeps.
     """
-    if len(text) <= BEGINNING:
-        return None
-    encoding = encode(text[:BEGINNING])
-    if not encoding.overflowing or _last_word(encoding.overflowing[-1]) - _last_word(encoding) < WORDS_BEFORE_THE_CUT:
-        return None
-    ids: TokenIds = encoding.ids
-    return ids
+    length = CHARACTERS_PER_WORD * (max_length + WORDS_BEFORE_THE_CUT)
+    while length < len(text):
+        encoding = encode(text[:length])
+        if encoding.overflowing and _last_word(encoding.overflowing[-1]) - _last_word(encoding) >= WORDS_BEFORE_THE_CUT:
+            ids: TokenIds = encoding.ids
+            return ids
+        length *= GROWTH
+    return None
 
 
 def _last_word(encoding: Encoding) -> int:
-    """Return which word of the text is the last in a stretch of its tokens."""
+    """Return the index of the last word among an encoding's tokens."""
     return max((word for word in encoding.word_ids if word is not None), default=0)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.encoders.embedder import Embedder, TokenIds
 from aamc_tce.encoders.sentence_format import SentenceFormat
-from aamc_tce.encoders.text_prefix import tokens_of_beginning
+from aamc_tce.encoders.text_prefix import prefix_tokens
 
 try:
     import huggingface_hub
@@ -122,10 +122,10 @@ class Encoder(Embedder):
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
-        begun = [tokens_of_beginning(lambda text: self._encode([text]).encodings[0], text) if cuts else None for text in texts]
-        others = [text for text, ids in zip(texts, begun, strict=True) if ids is None]
+        first = [prefix_tokens(lambda text: self._encode([text]).encodings[0], text, self.max_length) if cuts else None for text in texts]
+        others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
         found = iter(self._encode(others)["input_ids"] if others else ())
-        return [next(found) if ids is None else ids for ids in begun]
+        return [next(found) if ids is None else ids for ids in first]
 
     def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
         """Return the pooled layers of tokenized texts, ``[B, width]``, differentiable in the model."""

@@ -5,8 +5,8 @@ import time
 
 import pytest
 import torch
-from aamc_tce.encoders import text_prefix as long_text
-from aamc_tce.encoders.text_prefix import tokens_of_beginning
+from aamc_tce.encoders import text_prefix
+from aamc_tce.encoders.text_prefix import prefix_tokens
 from aamc_tce.encoders.torch_encoder import Encoder, resolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +20,11 @@ texts = st.text() | lists.map("".join) | lists.map(" ".join)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _short_beginning():
-    """Cut after a few characters, so that something is often cut."""
+def _short_prefix():
+    """Cut after 56 characters, so that texts are often cut."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(long_text, "BEGINNING", 60)
-        patch.setattr(long_text, "WORDS_BEFORE_THE_CUT", 6)
+        patch.setattr(text_prefix, "CHARACTERS_PER_WORD", 4)
+        patch.setattr(text_prefix, "WORDS_BEFORE_THE_CUT", 6)
         yield
 
 
@@ -55,22 +55,43 @@ def tokenizer(request):
 
 @given(text=texts)
 def test_the_beginning_has_the_tokens_of_the_whole_or_decides_nothing(tokenizer, text):
-    assert tokens_of_beginning(tokenizer.encode, text) in (None, tokenizer.encode(text).ids)
+    assert prefix_tokens(tokenizer.encode, text, LENGTH) in (None, tokenizer.encode(text).ids)
 
 
 def test_many_short_words_are_decided_and_one_long_word_is_not(tokenizer):
     words, letters = "海 é " * 40, "é" * 200
-    by_words = tokens_of_beginning(tokenizer.encode, words)
+    by_words = prefix_tokens(tokenizer.encode, words, LENGTH)
     assert by_words == (None if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.Split) else tokenizer.encode(words).ids)
-    assert tokens_of_beginning(tokenizer.encode, letters) is None
+    assert prefix_tokens(tokenizer.encode, letters, LENGTH) is None
 
 
 def test_a_short_text_is_left_to_the_library(tokenizer):
-    assert tokens_of_beginning(tokenizer.encode, "é" * 60) is None
+    assert prefix_tokens(tokenizer.encode, "é" * 56, LENGTH) is None
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "word " * 5, "word " * 6, "word " * 7, "unaffable " * 5, "qzqz" * 20, "a " * 10_000, "x86_64 " * 90])
+def test_a_text_is_cut_where_the_library_cuts_it(tokenizer, text):
+    assert (prefix_tokens(tokenizer.encode, text, LENGTH) or tokenizer.encode(text).ids) == tokenizer.encode(text).ids
+
+
+def test_an_undecided_prefix_grows():
+    tokenizer = bundled()
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LENGTH)
+    lengths = []
+
+    def encode(text):
+        lengths.append(len(text))
+        return tokenizer.encode(text)
+
+    text = "qz" * 100 + " word" * 300
+    assert prefix_tokens(encode, text, LENGTH) == tokenizer.encode(text).ids
+    assert lengths == [56, 224, 896]
 
 
 def test_an_encoder_tokenizes_a_megabyte_from_its_beginning(monkeypatch):
-    monkeypatch.setattr(long_text, "BEGINNING", 20_000)
+    monkeypatch.setattr(text_prefix, "CHARACTERS_PER_WORD", 10)
+    monkeypatch.setattr(text_prefix, "WORDS_BEFORE_THE_CUT", 30)
     encoder = Encoder("bundled", layers=1, max_length=256, device=torch.device("cpu"))
     text = "café naïve 海 " * 80_000
     start = time.process_time()
