@@ -28,8 +28,8 @@ import transformers
 from aamc_bench.samples import Sample
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
-from aamc_tce.encoders.runtime import serving
-from aamc_tce.encoders.torch_encoder import Encoder, resolve
+from aamc_tce.encoders.runtime import serving_embedder
+from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
 from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
@@ -92,13 +92,13 @@ def trained(place: str, runtime: str) -> TaskComplexityEstimator:
 def speed(name: str, folder: Path) -> dict[str, Any]:
     """Return the times and sizes of an encoder by runtime."""
     place = make_encoder(name, folder / name)
-    encoder = Encoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
+    encoder = TorchEncoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
     estimators = {runtime: trained(place, runtime) for runtime in RUNTIMES}
     queries = [[Query(text)] for text in texts_of(TOKENS, TEXTS + 2, seed=1)]
     times = np.array([[milliseconds(lambda: estimator.estimate(query)) for estimator in estimators.values()] for query in queries])[2:]  # noqa: B023  # called at once
     figures: dict[str, Any] = {"parameters": encoder.model.num_parameters(), "accuracy": "see below" if name == "bundled" else None}
     for runtime, estimator, column in zip(RUNTIMES, estimators.values(), times.T, strict=True):
-        embedder = serving(encoder, estimator.config)
+        embedder = serving_embedder(encoder, estimator.config)
         many = texts_of(TOKENS, MANY, seed=2)
         batches = min(milliseconds(lambda: compute(embedder, many)) for _ in range(2))  # noqa: B023  # called at once
         figures[runtime] = {
@@ -120,7 +120,7 @@ def compute(embedder: Embedder, texts: Sequence[str]) -> None:
 
 def embedding_times_forward() -> float:
     """Return what embedding a dataset's texts by torch takes of the bare model's forward pass on the same batches."""
-    encoder = Encoder("bundled", layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
+    encoder = TorchEncoder("bundled", layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
     texts = texts_of(TOKENS, DATASET, seed=3)
     encoder.forget()  # nothing comes from the disk
     batches = torch.tensor(encoder.tokenize(texts)).split(BATCH_SIZE)
@@ -129,7 +129,7 @@ def embedding_times_forward() -> float:
     return round(milliseconds(lambda: encoder.embed(texts)) / forward, 2)
 
 
-def size_of(encoder: Encoder, config: TCEConfig, folder: Path) -> int:
+def size_of(encoder: TorchEncoder, config: TCEConfig, folder: Path) -> int:
     """Return the bytes of what a runtime loads."""
     if config.runtime == "torch":
         encoder.save(folder)

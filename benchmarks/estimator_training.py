@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE
-from aamc_tce.encoders.torch_encoder import Encoder
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
@@ -46,7 +46,7 @@ def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
 
 def forward(config: TCEConfig, texts: Sequence[str]) -> float:
     """Return the seconds of the bare model over texts."""
-    encoder = Encoder("bundled", layers=config.layers, max_length=config.max_length, device=torch.device("cpu"))
+    encoder = TorchEncoder("bundled", layers=config.layers, max_length=config.max_length, device=torch.device("cpu"))
     tokens = [torch.tensor(ids) for ids in sorted(encoder.tokenize(texts), key=len)]
     batches = [tokens[start : start + BATCH_SIZE] for start in range(0, len(tokens), BATCH_SIZE)]
     padded = [torch.nn.utils.rnn.pad_sequence(batch, batch_first=True) for batch in batches]

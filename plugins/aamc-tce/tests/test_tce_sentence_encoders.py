@@ -11,7 +11,7 @@ import torch
 from aamc_tce.encoders.onnx_encoder import OnnxEncoder
 from aamc_tce.encoders.onnx_export import export
 from aamc_tce.encoders.sentence_format import SentenceFormat
-from aamc_tce.encoders.torch_encoder import Encoder
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -78,7 +78,7 @@ def by_flags(*names):
 
 
 def ours(folder, layers=1):
-    return Encoder(folder, layers=layers, max_length=32, device=CPU)
+    return TorchEncoder(folder, layers=layers, max_length=32, device=CPU)
 
 
 def exported(encoder, folder):
@@ -222,5 +222,5 @@ def test_a_model_on_the_hub_has_its_own_format(make_folder, monkeypatch):
 
 
 def test_the_bundled_encoders_numbers_are_those_of_its_mean(tmp_path):
-    encoder = Encoder("bundled", layers=1, max_length=32, device=CPU)
+    encoder = TorchEncoder("bundled", layers=1, max_length=32, device=CPU)
     assert np.linalg.norm(encoder.embed(TEXTS), axis=1).min() > 2  # it is not normalised: its numbers stay what they always were

@@ -7,7 +7,7 @@ import pytest
 import torch
 from aamc_tce.encoders import text_prefix
 from aamc_tce.encoders.text_prefix import prefix_tokens
-from aamc_tce.encoders.torch_encoder import Encoder, resolve
+from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -92,7 +92,7 @@ def test_an_undecided_prefix_grows():
 def test_an_encoder_tokenizes_a_megabyte_from_its_beginning(monkeypatch):
     monkeypatch.setattr(text_prefix, "CHARACTERS_PER_WORD", 10)
     monkeypatch.setattr(text_prefix, "WORDS_BEFORE_THE_CUT", 30)
-    encoder = Encoder("bundled", layers=1, max_length=256, device=torch.device("cpu"))
+    encoder = TorchEncoder("bundled", layers=1, max_length=256, device=torch.device("cpu"))
     text = "café naïve 海 " * 80_000
     start = time.process_time()
     quick = encoder.tokenize(["short", text, "é"])

@@ -18,12 +18,12 @@ from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
 from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
-    from aamc_lexical.trained_estimator import Learned
-    from aamc_lexical.training.cross_fitting import Lesson
-    from aamc_lexical.training.training_rows import Material
+    from aamc_lexical.trained_estimator import TrainedEstimator
+    from aamc_lexical.training.cross_fitting import TrainingResult
+    from aamc_lexical.training.training_rows import TrainingRows
 
 REMEMBERED_ESTIMATES = 10_000
-LONGEST_REMEMBERED = 4_000
+MAX_REMEMBERED_CHARACTERS = 4_000
 """Characters of the longest text that is remembered, so that many long ones do not fill the memory."""
 
 
@@ -39,13 +39,13 @@ class EmbeddingEstimator(Estimator):
 
     def __init__(self, config: LearningConfig, services: Services) -> None:
         super().__init__(config, services)
-        self._learned: Learned | None = None
+        self._learned: TrainedEstimator | None = None
         self._out_of_fold: Floats | None = None
-        self._resemblance: tuple[Learned, Pool, Floats] | None = None
+        self._resemblance: tuple[TrainedEstimator, Pool, Floats] | None = None
         self._remembered = lru_cache(REMEMBERED_ESTIMATES)(self._estimate_alone)
 
     @abc.abstractmethod
-    def _learn(self, material: Material) -> Lesson:
+    def _learn(self, data: TrainingRows) -> TrainingResult:
         """Learn what embeds texts, where it is to be learned, then all else."""
 
     @abc.abstractmethod
@@ -68,20 +68,20 @@ class EmbeddingEstimator(Estimator):
             DataError: There is no training row.
         """
         from aamc_lexical.heads.head_metrics import scores
-        from aamc_lexical.training.training_rows import Material
+        from aamc_lexical.training.training_rows import TrainingRows
 
-        material = Material.of(self.config, training, self.services.seed)
-        lesson = self._learn(material)
-        learned = self._learned = lesson.learned
-        self._out_of_fold = lesson.out_of_fold
+        data = TrainingRows.of(self.config, training, self.services.seed)
+        result = self._learn(data)
+        learned = self._learned = result.learned
+        self._out_of_fold = result.out_of_fold
         self._remembered.cache_clear()
-        metrics: dict[str, Any] = {"curve": lesson.curve}
+        metrics: dict[str, Any] = {"curve": result.curve}
         if learned.blend is not None:
             metrics |= learned.blend.figures()
-        if training.validation is not None and material.validation_targets is not None:
+        if training.validation is not None and data.validation_targets is not None:
             estimates = self._estimate(training.validation.queries, training.progress)
             quality = None if learned.blend is None else learned.blend(self._embedding(estimates))
-            metrics |= {f"validation_{name}": value for name, value in scores(estimates, quality, material.validation_targets).items()}
+            metrics |= {f"validation_{name}": value for name, value in scores(estimates, quality, data.validation_targets).items()}
         return metrics
 
     def estimate(self, queries: Sequence[Query]) -> Estimates:
@@ -94,7 +94,7 @@ class EmbeddingEstimator(Estimator):
             CheckpointError: What embeds texts is not what it was trained with.
             ConfigError: A library is not installed that embeds texts.
         """
-        if len(queries) == 1 and len(queries[0].text) <= LONGEST_REMEMBERED:
+        if len(queries) == 1 and len(queries[0].text) <= MAX_REMEMBERED_CHARACTERS:
             return self._remembered(queries[0].text)
         return self._estimate(queries, Silence())
 
@@ -130,9 +130,9 @@ class EmbeddingEstimator(Estimator):
         Raises:
             CheckpointError: It is missing or damaged.
         """
-        from aamc_lexical.trained_estimator import Learned
+        from aamc_lexical.trained_estimator import TrainedEstimator
 
-        self._learned, self._out_of_fold = Learned.load(folder), None
+        self._learned, self._out_of_fold = TrainedEstimator.load(folder), None
         self._remembered.cache_clear()
 
     def _estimate_alone(self, text: str) -> Estimates:
@@ -149,7 +149,7 @@ class EmbeddingEstimator(Estimator):
         fingerprint = f"{self.name}:{learned.fingerprint}"
         return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)
 
-    def _weights(self, learned: Learned, pool: Pool) -> Floats:
+    def _weights(self, learned: TrainedEstimator, pool: Pool) -> Floats:
         """Return how much known candidates count for each of a pool, computed once a pool; a race between threads computes it twice."""
         kept = self._resemblance
         if kept is None or kept[0] is not learned or kept[1] is not pool:
@@ -164,7 +164,7 @@ class EmbeddingEstimator(Estimator):
             raise EstimatesError(f"{self.name} expects quality from its own estimates, whose embedding has {expected} numbers, not {found}")
         return estimates.embedding
 
-    def _trained(self) -> Learned:
+    def _trained(self) -> TrainedEstimator:
         if self._learned is None:
             raise EstimatesError(f"the estimator {self.name} has not been trained; train it, or load a checkpoint")
         return self._learned

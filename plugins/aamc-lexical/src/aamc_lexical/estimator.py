@@ -17,8 +17,8 @@ from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
     from aamc_lexical.embeddings.lexicon import Lexicon
-    from aamc_lexical.training.cross_fitting import Lesson
-    from aamc_lexical.training.training_rows import Material
+    from aamc_lexical.training.cross_fitting import TrainingResult
+    from aamc_lexical.training.training_rows import TrainingRows
 
 
 class LexicalEstimator(EmbeddingEstimator):
@@ -66,27 +66,27 @@ class LexicalEstimator(EmbeddingEstimator):
             raise CheckpointError(f"the lexicon in {folder} is not the one that the rest was trained with; train again")
         self._lexicon = lexicon
 
-    def _learn(self, material: Material) -> Lesson:
+    def _learn(self, data: TrainingRows) -> TrainingResult:
         from aamc_lexical.training.lexical_training import learn
 
-        lesson, self._lexicon = learn(self.config, material)
-        return lesson
+        result, self._lexicon = learn(self.config, data)
+        return result
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         if self._learned is not None:
             return super()._estimate(queries, progress)
-        from aamc_lexical.embeddings.feature_hashing import fingerprint, hashed
+        from aamc_lexical.embeddings.feature_hashing import fingerprint, hashed_embedding
 
-        embedding = hashed([query.text for query in queries], self.config)
+        embedding = hashed_embedding([query.text for query in queries], self.config)
         return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         return self._known_terms()(texts)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.training.cross_fitting import describe
+        from aamc_lexical.training.cross_fitting import embed_descriptions
 
-        return describe(pool, self._known_terms())
+        return embed_descriptions(pool, self._known_terms())
 
     def _known_terms(self) -> Lexicon:
         self._trained()

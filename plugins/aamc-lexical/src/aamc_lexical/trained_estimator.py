@@ -16,16 +16,16 @@ from safetensors import numpy as safetensors
 
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
-from aamc_lexical.quality.candidate_similarity import Resemblance, log_prices
-from aamc_lexical.quality.experts import CategoryMeans, Clusters, Expert, Neighbours, QualityHead, Ridge
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
 from aamc_lexical.quality.trust import Trust
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Pool
 
-_OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (Neighbours, Clusters, Ridge)}
-SMALLEST_DEVIATION = 1e-6
+_OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
+MIN_DEVIATION = 1e-6
 """Texts whose embeddings differ by less are one text."""
 
 
@@ -49,7 +49,7 @@ class Projection:
         centre = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
         _, strengths, components = randomized_svd(embedding - centre, min(dimensions, *embedding.shape), random_state=0)
         deviation = float(np.sqrt(np.mean(strengths**2) / len(embedding)))
-        scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
+        scale = deviation if deviation > MIN_DEVIATION else 1.0
         return cls(centre, (components.T / scale).astype(np.float32))
 
     def __call__(self, embedding: Floats) -> NDArray[np.float32]:
@@ -58,7 +58,7 @@ class Projection:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Learned:
+class TrainedEstimator:
     """A trained estimator.
 
     Attributes:
@@ -77,7 +77,7 @@ class Learned:
     projection: Projection | None = None
     candidates: tuple[str, ...] = ()
     blend: Blend | None = None
-    resemblance: Resemblance | None = None
+    resemblance: CandidateSimilarity | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,12 +92,12 @@ class Learned:
         """The length of the embeddings that the heads and experts read."""
         return self.heads.width
 
-    def weights(self, pool: Pool, describe: Callable[[Pool], Floats]) -> Floats:
+    def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
         """Return how much the quality of each known candidate counts for each of any pool, ``[M, K]``.
 
         Args:
             pool: Whose quality is wanted.
-            describe: Embeds descriptions, for candidates that are not known.
+            embed_descriptions: Embeds descriptions, for candidates that are not known.
         """
         assert self.resemblance is not None  # quality comes with it
         weights = np.zeros((len(pool), len(self.candidates)))
@@ -107,7 +107,7 @@ class Learned:
                 weights[m] = self.resemblance.known_weights[places[name]]
         if new := [m for m, name in enumerate(pool.names) if name not in places]:
             strangers = pool.subset([pool.names[m] for m in new])
-            weights[new] = self.resemblance.weights(describe(strangers), log_prices(strangers.candidates))
+            weights[new] = self.resemblance.weights(embed_descriptions(strangers), log_prices(strangers.candidates))
         return weights
 
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
@@ -129,7 +129,7 @@ class Learned:
         write_json(folder / "learned.json", names | {"experts": [] if self.blend is None else list(self.blend.experts)})
 
     @classmethod
-    def load(cls, folder: Path) -> Learned:
+    def load(cls, folder: Path) -> TrainedEstimator:
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -148,7 +148,7 @@ class Learned:
                 estimating,
                 candidates=tuple(names["candidates"]),
                 blend=_blend(names["experts"], arrays, heads),
-                resemblance=Resemblance(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
+                resemblance=CandidateSimilarity(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
         except (KeyError, TypeError) as error:  # the files are whole, but hold other parts
             raise CheckpointError(f"the estimator in {folder} was made by another version, which kept other parts ({error}); train again") from error
@@ -163,10 +163,10 @@ def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
     own = _under(f"{kind}/", arrays)
-    if kind == QualityHead.kind:
-        return QualityHead(heads)
-    if kind == CategoryMeans.kind:
-        return CategoryMeans(own["means"], heads)
+    if kind == HeadExpert.kind:
+        return HeadExpert(heads)
+    if kind == CategoryExpert.kind:
+        return CategoryExpert(own["means"], heads)
     expert: Expert = _OF_ARRAYS[kind](**own)
     return expert
 

@@ -23,11 +23,11 @@ from aamc_sdk.types import Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
-    from aamc_lexical.training.cross_fitting import Lesson
-    from aamc_lexical.training.training_rows import Material
+    from aamc_lexical.training.cross_fitting import TrainingResult
+    from aamc_lexical.training.training_rows import TrainingRows
 
     from aamc_tce.encoders.embedder import Embedder
-    from aamc_tce.encoders.torch_encoder import Encoder
+    from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 ENCODER_FOLDER = "encoder"
 """Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
@@ -95,35 +95,35 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
         _replace(folder / EXPORT_FOLDER, partial(export, self._torch_encoder(), self.config.runtime))
 
-    def _learn(self, material: Material) -> Lesson:
-        from aamc_tce.training.estimator_training import learn
+    def _learn(self, data: TrainingRows) -> TrainingResult:
+        from aamc_tce.training.estimator_training import train_estimator
 
-        lesson, self._encoder = learn(self.config, material, self._named_encoder)
+        result, self._encoder = train_estimator(self.config, data, self._named_encoder)
         self._folder = None
-        return lesson
+        return result
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         embedding, projection = self._ready_encoder().embed(texts, progress), self._trained().projection
         return embedding if projection is None else projection(embedding)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.training.cross_fitting import describe
+        from aamc_lexical.training.cross_fitting import embed_descriptions
 
-        return describe(pool, self._ready_encoder().embed)
+        return embed_descriptions(pool, self._ready_encoder().embed)
 
     def _ready_encoder(self) -> Embedder:
         """Return what computes embeddings, loading it when it is first needed."""
-        from aamc_tce.encoders.runtime import serving
+        from aamc_tce.encoders.runtime import serving_embedder
 
         with self._loading:
             if self._encoder is None:
-                self._encoder = self._graph() or serving(self._torch_encoder(), self.config)
+                self._encoder = self._graph() or serving_embedder(self._torch_encoder(), self.config)
             return self._encoder
 
     def _graph(self) -> Embedder | None:
         """Return the encoder's graph: the checkpoint's own, or one that was exported before; None where none is wanted, or there."""
         from aamc_tce.encoders.onnx_encoder import OnnxEncoder
-        from aamc_tce.encoders.runtime import kept_graph, uses_graph
+        from aamc_tce.encoders.runtime import cached_graph, uses_graph
 
         trained = self._trained().encoder
         if self.config.runtime != "torch" and self._folder is not None and (self._folder / EXPORT_FOLDER).is_dir():
@@ -131,28 +131,28 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             _check(exported.fingerprint, trained, str(self._folder / EXPORT_FOLDER))
             return exported
         device = "cpu" if self.services.device == "auto" else self.services.device
-        return kept_graph(trained) if uses_graph(self.config, device) else None
+        return cached_graph(trained) if uses_graph(self.config, device) else None
 
-    def _torch_encoder(self) -> Encoder:
+    def _torch_encoder(self) -> TorchEncoder:
         """Return the encoder that belongs to what was learned, as torch computes it."""
         from aamc_tce.encoders.onnx_encoder import graph_fingerprint
-        from aamc_tce.encoders.torch_encoder import Encoder
+        from aamc_tce.encoders.torch_encoder import TorchEncoder
 
-        if isinstance(self._encoder, Encoder):
+        if isinstance(self._encoder, TorchEncoder):
             return self._encoder
         place = str(self._folder / ENCODER_FOLDER) if self.config.fine_tune and self._folder else self.config.encoder
         encoder = self._load_encoder(place)
         _check(graph_fingerprint(encoder.fingerprint, self.config.runtime), self._trained().encoder, place)
         return encoder
 
-    def _named_encoder(self) -> Encoder:
+    def _named_encoder(self) -> TorchEncoder:
         return self._load_encoder(self.config.encoder)
 
-    def _load_encoder(self, name: str) -> Encoder:
-        from aamc_tce.encoders.torch_encoder import Encoder, torch_device
+    def _load_encoder(self, name: str) -> TorchEncoder:
+        from aamc_tce.encoders.torch_encoder import TorchEncoder, torch_device
 
         layers = 1 if self.config.fine_tune else self.config.layers
-        return Encoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
+        return TorchEncoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
 
 
 def _check(found: str, trained: str, place: str) -> None:

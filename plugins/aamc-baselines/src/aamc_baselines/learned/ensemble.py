@@ -43,7 +43,7 @@ class Options:
 
 
 @attrs.frozen(eq=False)
-class Recipe:
+class EnsembleParts:
     """What a blend is made of: the members, not yet fitted, by name, and the number of folds."""
 
     members: Mapping[str, UtilityRouter]
@@ -51,7 +51,7 @@ class Recipe:
 
 
 @attrs.frozen(eq=False)
-class Blend(QualityFunction):
+class StackedMembers(QualityFunction):
     """Fitted members, by name, the weights of each and of the means, ``[E + 1]``, and the candidates' means, ``[M]``."""
 
     members: Mapping[str, QualityFunction]
@@ -59,7 +59,7 @@ class Blend(QualityFunction):
     means: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Recipe, seed: int) -> Blend:
+    def fit(cls, examples: Examples, options: EnsembleParts, seed: int) -> StackedMembers:
         """Choose the weights by cross-validation, then fit the members to all rows."""
         weights = member_weights(_held_out(examples, options, seed), examples)
         return cls({name: member.fit(examples) for name, member in options.members.items()}, weights, examples.means)
@@ -78,7 +78,7 @@ class Blend(QualityFunction):
         return {"weights": self.weights, MEANS: self.means, **parts}
 
 
-def _held_out(examples: Examples, recipe: Recipe, seed: int) -> list[Floats]:
+def _held_out(examples: Examples, recipe: EnsembleParts, seed: int) -> list[Floats]:
     """Return what each member, and then the means, expect of rows that they were not fitted to, each ``[N, M]``."""
     predictions = [np.tile(examples.means, (len(examples), 1)) for _ in range(len(recipe.members) + 1)]
     fold = fold_of(examples.question.tolist(), recipe.folds, seed)
@@ -103,24 +103,24 @@ class Ensemble(UtilityRouter):
     """A blend of learned routers."""
 
     Config = Options
-    Function = Blend
+    Function = StackedMembers
 
     def train(self, training: Training) -> dict[str, Any]:
         """Fit the blend; the result has the members' weights beside the errors."""
         errors = super().train(training)
         assert self.learned is not None  # it was just trained
         blend = self.learned.function
-        assert isinstance(blend, Blend)  # fit made it
+        assert isinstance(blend, StackedMembers)  # fit made it
         return {**errors, "weights": dict(zip((*blend.members, MEANS), blend.weights.tolist(), strict=True))}
 
     def fit(self, examples: Examples) -> QualityFunction:
         """Return the blend, fitted to training rows."""
-        return Blend.fit(examples, Recipe(self._members(), self.config.folds), self.services.seed)
+        return StackedMembers.fit(examples, EnsembleParts(self._members(), self.config.folds), self.services.seed)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> QualityFunction:
         """Return the blend that gave these arrays."""
         members = {name: member.restore(under(f"{name}/", arrays)) for name, member in self._members().items()}
-        return Blend(members, arrays["weights"], arrays[MEANS])
+        return StackedMembers(members, arrays["weights"], arrays[MEANS])
 
     def _members(self) -> dict[str, UtilityRouter]:
         members = {name: self.services.make("router", name, options) for name, options in self.config.members.items()}

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
@@ -49,10 +49,10 @@ class ItemResponse(QualityFunction):
         features = examples.features
         average = offsets(examples)[:, None] / (options.dimensions * np.log(2.0))  # softplus(0) = log 2
 
-        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
+        def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
             slope, abilities = features @ at["discrimination"], average + at["abilities"]
             positive = np.logaddexp(0.0, slope)
-            loss, pull = surprise(positive @ abilities.T - (features @ at["difficulty"])[:, None], examples)
+            loss, pull = negative_log_likelihood(positive @ abilities.T - (features @ at["difficulty"])[:, None], examples)
             gradient = {
                 "abilities": pull.T @ positive,
                 "discrimination": features.T @ (pull @ abilities * sigmoid(slope)),
@@ -64,7 +64,7 @@ class ItemResponse(QualityFunction):
         abilities = options.spread * np.random.default_rng(seed).normal(size=(len(average), options.dimensions))
         start = {"abilities": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
         precision = {"abilities": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
-        found = most_probable(surprise_of, start, precision, options.iterations)
+        found = map_estimate(loss_and_gradient, start, precision, options.iterations)
         return cls(average + found["abilities"], found["discrimination"], found["difficulty"])
 
     def predict(self, features: Floats) -> Floats:

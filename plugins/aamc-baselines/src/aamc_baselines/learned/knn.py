@@ -29,7 +29,7 @@ class Options:
 
 
 @attrs.frozen(eq=False)
-class Neighbours(QualityFunction):
+class NeighbourMeans(QualityFunction):
     """The training rows themselves.
 
     Attributes:
@@ -47,7 +47,7 @@ class Neighbours(QualityFunction):
     shrinkage: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Neighbours:
+    def fit(cls, examples: Examples, options: Options, seed: int) -> NeighbourMeans:
         """Keep the rows."""
         near = near_count(options.neighbours, len(examples))
         rows = unit_rows(examples.features).astype(np.float32)
@@ -63,4 +63,4 @@ class Knn(UtilityRouter):
     """The mean outcome of the nearest training queries."""
 
     Config = Options
-    Function = Neighbours
+    Function = NeighbourMeans

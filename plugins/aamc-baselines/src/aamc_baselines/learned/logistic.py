@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
@@ -41,12 +41,12 @@ class LinearScore(QualityFunction):
         """Maximise the posterior."""
         features, base = examples.features, offsets(examples)
 
-        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
-            loss, pull = surprise(base + at["bias"] + features @ at["weight"], examples)
+        def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
+            loss, pull = negative_log_likelihood(base + at["bias"] + features @ at["weight"], examples)
             return loss, {"bias": pull.sum(axis=0), "weight": features.T @ pull}
 
         start = {"bias": np.zeros(len(base)), "weight": np.zeros((features.shape[1], len(base)))}
-        found = most_probable(surprise_of, start, {"bias": 1.0, "weight": options.alpha}, options.iterations)
+        found = map_estimate(loss_and_gradient, start, {"bias": 1.0, "weight": options.alpha}, options.iterations)
         return cls(found["weight"], base + found["bias"])
 
     def predict(self, features: Floats) -> Floats:

@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
@@ -46,9 +46,9 @@ class Factors(QualityFunction):
         """Maximise the posterior, from small random factors on."""
         features, base = examples.features, offsets(examples)
 
-        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
+        def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
             queries = features @ at["projection"]
-            loss, pull = surprise(base + at["bias"] + queries @ at["candidates"].T, examples)
+            loss, pull = negative_log_likelihood(base + at["bias"] + queries @ at["candidates"].T, examples)
             gradient = {"bias": pull.sum(axis=0), "candidates": pull.T @ queries, "projection": features.T @ (pull @ at["candidates"])}
             return loss, gradient
 
@@ -58,7 +58,7 @@ class Factors(QualityFunction):
             "candidates": rng.normal(size=(len(base), options.rank)),
             "projection": rng.normal(size=(features.shape[1], options.rank)) / features.shape[1],
         }
-        found = most_probable(surprise_of, start, {"bias": 1.0, "candidates": options.alpha, "projection": options.alpha}, options.iterations)
+        found = map_estimate(loss_and_gradient, start, {"bias": 1.0, "candidates": options.alpha, "projection": options.alpha}, options.iterations)
         return cls(found["candidates"], found["projection"], base + found["bias"])
 
     def predict(self, features: Floats) -> Floats:

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
@@ -31,7 +31,7 @@ class Options:
 
 
 @attrs.frozen(eq=False)
-class Network(QualityFunction):
+class HiddenLayer(QualityFunction):
     """Weights ``[D, H]`` and biases ``[H]`` of the hidden layer, weights ``[H, M]`` and biases ``[M]`` of the output."""
 
     hidden: Floats
@@ -40,13 +40,13 @@ class Network(QualityFunction):
     output_bias: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Network:
+    def fit(cls, examples: Examples, options: Options, seed: int) -> HiddenLayer:
         """Maximise the posterior, from random weights on."""
         features, base = examples.features, offsets(examples)
 
-        def surprise_of(at: Parameters) -> tuple[float, Parameters]:
+        def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
             units = np.tanh(features @ at["hidden"] + at["hidden_bias"])
-            loss, pull = surprise(base + at["output_bias"] + units @ at["output"], examples)
+            loss, pull = negative_log_likelihood(base + at["output_bias"] + units @ at["output"], examples)
             back = pull @ at["output"].T * (1.0 - units**2)
             gradient = {
                 "hidden": features.T @ back,
@@ -64,7 +64,7 @@ class Network(QualityFunction):
             "output_bias": np.zeros(len(base)),
         }
         precision = {"hidden": options.alpha, "hidden_bias": 1.0, "output": options.alpha, "output_bias": 1.0}
-        found = most_probable(surprise_of, start, precision, options.iterations)
+        found = map_estimate(loss_and_gradient, start, precision, options.iterations)
         return cls(found["hidden"], found["hidden_bias"], found["output"], base + found["output_bias"])
 
     def predict(self, features: Floats) -> Floats:
@@ -77,4 +77,4 @@ class Mlp(UtilityRouter):
 
     Config = Options
     needs_outcomes = False
-    Function = Network
+    Function = HiddenLayer

@@ -19,7 +19,7 @@ import numpy as np
 from aamc_lexical.quality import fold_of
 
 from aamc_baselines.quality.examples import Examples, Indices, QualityFunction
-from aamc_baselines.quality.likelihood import Parameters, most_probable, offsets, surprise
+from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
@@ -83,12 +83,12 @@ def _sigmoids(margin: Floats, examples: Examples) -> tuple[Floats, Floats]:
     """Return the slope and the offset of each candidate's sigmoid, ``[M]`` both."""
     base = offsets(examples)
 
-    def surprise_of(at: Parameters) -> tuple[float, Parameters]:
-        loss, pull = surprise(base + at["offset"] + at["slope"] * margin, examples)
+    def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
+        loss, pull = negative_log_likelihood(base + at["offset"] + at["slope"] * margin, examples)
         return loss, {"offset": pull.sum(axis=0), "slope": (pull * margin).sum(axis=0)}
 
     start = {"offset": np.zeros(len(base)), "slope": np.zeros(len(base))}
-    found = most_probable(surprise_of, start, {"offset": 1.0, "slope": 1.0}, ITERATIONS)
+    found = map_estimate(loss_and_gradient, start, {"offset": 1.0, "slope": 1.0}, ITERATIONS)
     return found["slope"], base + found["offset"]
 
 

@@ -17,7 +17,7 @@ from aamc_sdk.features import encode_queries
 from aamc_sdk.types import Pool
 from aamc_sdk.votes import votes
 
-SMALLEST_DEVIATION = 1e-9
+MIN_DEVIATION = 1e-9
 """Queries whose features differ by less are all alike."""
 
 
@@ -50,7 +50,7 @@ class QueryFeatures:
         bare = cls(np.array(estimates.embedding is not None), np.array(estimates.category_names, dtype=np.str_), np.zeros(()), np.ones(()))
         features = bare._raw(request)
         deviation = float(np.sqrt(features.var(axis=0).mean()))
-        scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
+        scale = deviation if deviation > MIN_DEVIATION else 1.0
         return attrs.evolve(bare, center=features.mean(axis=0), scale=np.array(scale))
 
     def __call__(self, request: RoutingRequest) -> Floats:

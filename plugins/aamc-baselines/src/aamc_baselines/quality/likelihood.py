@@ -22,17 +22,17 @@ from aamc_sdk.batch import Floats
 
 Parameters = Mapping[str, Floats]
 """The arrays that a function is made of, by name."""
-LEAST_MEAN = 0.001
+MIN_MEAN = 0.001
 """Candidates that always or never succeed are taken to do so this much less surely."""
 
 
 def offsets(examples: Examples) -> Floats:
     """Return the scores ``[M]`` at which each candidate has its mean quality: what is expected where nothing is learned."""
-    means = np.clip(examples.means, LEAST_MEAN, 1 - LEAST_MEAN)
+    means = np.clip(examples.means, MIN_MEAN, 1 - MIN_MEAN)
     return np.asarray(np.log(means / (1 - means)))
 
 
-def surprise(score: Floats, examples: Examples) -> tuple[float, Floats]:
+def negative_log_likelihood(score: Floats, examples: Examples) -> tuple[float, Floats]:
     """Return the negative log-likelihood of the examples, and its gradient ``[N, M]`` in the scores ``[N, M]``."""
     loss, gradient, known, pairs = 0.0, np.zeros_like(score), examples.known, examples.comparisons
     if known.any():
@@ -48,8 +48,8 @@ def surprise(score: Floats, examples: Examples) -> tuple[float, Floats]:
     return loss, gradient
 
 
-def most_probable(
-    surprise_of: Callable[[Parameters], tuple[float, Parameters]],
+def map_estimate(
+    loss_and_gradient: Callable[[Parameters], tuple[float, Parameters]],
     start: Parameters,
     precision: Mapping[str, float],
     iterations: int,
@@ -57,7 +57,7 @@ def most_probable(
     """Return the most probable parameters under a normal prior around zero.
 
     Args:
-        surprise_of: The negative log-likelihood and its gradient in each parameter.
+        loss_and_gradient: The negative log-likelihood and its gradient in each parameter.
         start: Where to begin.
         precision: The prior's inverse variance of each parameter.
         iterations: Most steps.
@@ -67,7 +67,7 @@ def most_probable(
     weights = _flat({name: np.full(array.shape, precision[name]) for name, array in start.items()})
 
     def objective(flat: Floats) -> tuple[float, Floats]:
-        loss, gradient = surprise_of(_unflat(flat, start))
+        loss, gradient = loss_and_gradient(_unflat(flat, start))
         return loss + 0.5 * float(weights @ flat**2), _flat({name: gradient[name] for name in start}) + weights * flat
 
     found = minimize(objective, _flat(start), jac=True, method="L-BFGS-B", options={"maxiter": iterations})

@@ -19,12 +19,12 @@ from aamc_sdk.files import read_arrays, write_arrays
 from aamc_sdk.interfaces import Router, Services, Training
 
 FILE = "quality.npz"
-ROWS_AT_ONCE = 1024
+ROWS_PER_BATCH = 1024
 """Rows that are predicted together: bounds the memory that neighbours and trees need."""
 
 
 @attrs.frozen(eq=False)
-class Learned:
+class TrainedQuality:
     """What training leaves.
 
     Attributes:
@@ -43,7 +43,7 @@ class Learned:
         A candidate that training never saw has the quality that the request expects, else the mean of those it saw.
         """
         features = self.features(request)
-        batches = [self.function.predict(features[start : start + ROWS_AT_ONCE]) for start in range(0, len(features), ROWS_AT_ONCE)]
+        batches = [self.function.predict(features[start : start + ROWS_PER_BATCH]) for start in range(0, len(features), ROWS_PER_BATCH)]
         known = np.clip(np.concatenate([np.empty((0, len(self.candidates))), *batches]), 0.0, 1.0)
         expected = request.expected.known_quality
         newcomers = np.where(np.isfinite(expected), expected, known.mean(axis=1, keepdims=True))
@@ -63,7 +63,7 @@ class UtilityRouter(Router):
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
-        self.learned: Learned | None = None
+        self.learned: TrainedQuality | None = None
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class UtilityRouter(Router):
         compared = len(examples.comparisons) and not self.needs_outcomes
         if not (examples.known.any() or compared):
             raise DataError(f"{self.name} learns from outcomes, and no training row has one; use an environment or dataset that gives them")
-        self.learned = Learned(pool.names, features, self.fit(examples))
+        self.learned = TrainedQuality(pool.names, features, self.fit(examples))
         errors = self._errors(examples.means, training.validation, training.validation_request)
         return errors | self._foretold(training.validation, training.validation_request)
 
@@ -167,7 +167,7 @@ class UtilityRouter(Router):
         saved = read_arrays(folder / FILE)
         try:
             candidates = tuple(saved["candidates"].tolist())
-            self.learned = Learned(candidates, QueryFeatures(**under("features/", saved)), self.restore(under("function/", saved)))
+            self.learned = TrainedQuality(candidates, QueryFeatures(**under("features/", saved)), self.restore(under("function/", saved)))
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / FILE} does not hold what {self.name} learns ({error}); train again") from error
 

@@ -20,7 +20,7 @@ from aamc_sdk.errors import DataError, EstimatesError
 from aamc_sdk.interfaces import Reward, Services, Training
 
 ITERATIONS, TOLERANCE = 500, 1e-3
-LEAST_RATIO, GREATEST_RATIO = 0.003, 10.0
+MIN_RATIO, MAX_RATIO = 0.003, 10.0
 """The range of cost's weight to quality's in which half of the training preferences lie."""
 TIE = 1e-6
 """What the full range of cost decides between equally good candidates: the cheaper one is the best."""
@@ -93,8 +93,8 @@ def _examples(request: RoutingRequest, dataset: Dataset, samples: int, reward: R
     rows = rng.permutation(np.resize(rows, samples))
     seen = attrs.evolve(request.take(rows), preferences=draw_preferences(samples, rng), mask=usable[rows])
     outcomes = dataset.outcomes.take(rows)
-    dearness = outcomes.cost_usd / max(float(np.nanmax(outcomes.cost_usd)), np.finfo(float).tiny)
-    utility = np.where(seen.mask, reward.scalar(outcomes, seen.preferences) - TIE * dearness, -np.inf)
+    relative_cost = outcomes.cost_usd / max(float(np.nanmax(outcomes.cost_usd)), np.finfo(float).tiny)
+    utility = np.where(seen.mask, reward.scalar(outcomes, seen.preferences) - TIE * relative_cost, -np.inf)
     best = utility.argmax(axis=1)
     average = np.where(seen.mask, utility, 0.0).sum(axis=1) / seen.mask.sum(axis=1)
     return _Examples(seen, best, utility[np.arange(samples), best] - average + TIE)
@@ -109,7 +109,7 @@ def _usable(request: RoutingRequest, dataset: Dataset) -> NDArray[np.bool_]:
 def draw_preferences(count: int, rng: np.random.Generator) -> Floats:
     """Return preferences ``[count, 3]``: half uniform on the simplex, half of quality against cost at ratios uniform in logarithm."""
     anywhere = rng.dirichlet(np.ones(3), size=count)
-    ratios = np.exp(rng.uniform(np.log(LEAST_RATIO), np.log(GREATEST_RATIO), size=count))
+    ratios = np.exp(rng.uniform(np.log(MIN_RATIO), np.log(MAX_RATIO), size=count))
     on_edge = np.column_stack((np.ones(count), ratios, np.zeros(count))) / (1 + ratios)[:, None]
     return np.where(rng.random((count, 1)) < 0.5, anywhere, on_edge)
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.embeddings.lexicon import View, character_terms, word_terms
+from aamc_lexical.embeddings.lexicon import TermExtractor, character_terms, word_terms
 
 
-def hashed(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
+def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
     """Return the embeddings ``[B, dimensions]`` of B texts; those of words and of pieces of words have length one each."""
-    views = View(word_terms, config.word_run), View(character_terms, config.character_run)
+    views = TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
     read = [text[: config.max_characters].lower() for text in texts]
     return np.array([sum(_of_view(view, text, config.dimensions) for view in views) for text in read], np.float32).reshape(-1, config.dimensions)
 
@@ -29,7 +29,7 @@ def fingerprint(config: LexicalConfig) -> str:
     return f"hashed-{config.word_run}-{config.character_run}-{config.dimensions}-{config.max_characters}"
 
 
-def _of_view(view: View, text: str, dimensions: int) -> NDArray[np.float64]:
+def _of_view(view: TermExtractor, text: str, dimensions: int) -> NDArray[np.float64]:
     embedding = np.zeros(dimensions)
     for term, count in Counter(view.terms(text)).items():
         place = zlib.crc32(term.encode())

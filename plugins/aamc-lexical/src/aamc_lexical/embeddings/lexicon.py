@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.trained_estimator import SMALLEST_DEVIATION
+from aamc_lexical.trained_estimator import MIN_DEVIATION
 from aamc_sdk.batch import Floats
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
@@ -46,7 +46,7 @@ def character_terms(text: str, length: int) -> Iterable[str]:
 
 
 @attrs.frozen(eq=False)
-class View:
+class TermExtractor:
     """One way to cut texts into terms.
 
     Attributes:
@@ -82,7 +82,7 @@ class Lexicon:
         max_characters: Of a text that are read.
     """
 
-    views: tuple[View, ...]
+    views: tuple[TermExtractor, ...]
     rarity: NDArray[np.float32]
     components: NDArray[np.float32]
     centre: NDArray[np.float32]
@@ -102,16 +102,16 @@ class Lexicon:
         embedding = matrix @ components.T
         centre = embedding.mean(axis=0)
         deviation = float(np.sqrt(np.mean((embedding - centre) ** 2)))
-        scale = deviation if deviation > SMALLEST_DEVIATION else 1.0
+        scale = deviation if deviation > MIN_DEVIATION else 1.0
         return attrs.evolve(terms, components=(components.T / scale).astype(np.float32), centre=(centre / scale).astype(np.float32))
 
     @classmethod
     def _of_terms(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
         """Return a lexicon without directions."""
         fewest = 1 if len(texts) < FEW_TEXTS else 2
-        views: list[View] = []
+        views: list[TermExtractor] = []
         rarity: list[float] = []
-        for view in (View(word_terms, config.word_run), View(character_terms, config.character_run)):
+        for view in (TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)):
             found = Counter(chain.from_iterable(set(view.terms(cls._read(text, config.max_characters))) for text in texts))
             by_name = Counter(dict(sorted(found.items())))  # the order of sets is not that of the next process
             often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
@@ -177,10 +177,10 @@ class Lexicon:
         """
         settings, arrays = read_json(folder / "lexicon.json"), read_arrays(folder / "lexicon.npz")
         try:
-            views: list[View] = []
+            views: list[TermExtractor] = []
             for cut, view in zip((word_terms, character_terms), settings["views"], strict=True):
                 first = sum(len(before.places) for before in views)
-                views.append(View(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
+                views.append(TermExtractor(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
             return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the lexicon in {folder} is damaged ({error!r}); train again") from error

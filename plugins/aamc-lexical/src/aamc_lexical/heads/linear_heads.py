@@ -9,9 +9,9 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import UNLABELLED, Targets
 from aamc_sdk.batch import Floats
 
-STRENGTH = 0.03
+INVERSE_PENALTY = 0.03
 """The weight of the rows' loss against half the squared coefficients, for embeddings of unit variance."""
-NEVER = -30.0
+ABSENT_LOGIT = -30.0
 """The logit of a category without a row."""
 MAX_STEPS = 1000
 
@@ -37,7 +37,7 @@ def _of_shares(embedding: Floats, share: Floats) -> tuple[Floats, Floats]:
 
 def _of_categories(embedding: Floats, category: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
     """Return weights ``[C, D]`` and biases ``[C]`` of a softmax; a category without a row is never expected."""
-    weights, biases = np.zeros((count, embedding.shape[1])), np.full(count, NEVER)
+    weights, biases = np.zeros((count, embedding.shape[1])), np.full(count, ABSENT_LOGIT)
     present = np.unique(category)
     biases[present] = 0.0
     if len(present) == 2:  # one logit tells two apart
@@ -50,7 +50,7 @@ def _of_categories(embedding: Floats, category: NDArray[np.int64], count: int) -
 def _logistic(embedding: Floats, answers: NDArray[np.int64], counts: Floats | None = None) -> tuple[Floats, Floats]:
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # scikit-learn ships no types
 
-    model = LogisticRegression(C=STRENGTH, max_iter=MAX_STEPS).fit(embedding.astype(np.float64), answers, counts)
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_STEPS).fit(embedding.astype(np.float64), answers, counts)
     return model.coef_, model.intercept_
 
 

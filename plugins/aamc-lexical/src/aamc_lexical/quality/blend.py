@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.quality.experts import Clusters, Expert
+from aamc_lexical.quality.experts import ClusterExpert, Expert
 from aamc_lexical.quality.stacking import stacking_weights
 from aamc_lexical.quality.trust import Trust, level_and_contrast
 from aamc_sdk.batch import Floats
@@ -78,8 +78,8 @@ def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.int
 
 def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:
     """Return how far queries are from the experts' nearest cluster, ``[B]``; 0 where they have none."""
-    clusters = experts.get(Clusters.kind)
-    return clusters.distance(embedding) if isinstance(clusters, Clusters) else np.zeros(len(embedding))
+    clusters = experts.get(ClusterExpert.kind)
+    return clusters.distance(embedding) if isinstance(clusters, ClusterExpert) else np.zeros(len(embedding))
 
 
 def blend_weights(predictions: Floats, quality: Floats) -> Floats:

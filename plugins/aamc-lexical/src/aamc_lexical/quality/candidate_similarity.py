@@ -18,8 +18,8 @@ from aamc_sdk.types import Candidate, ModelSpec
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 1e6)
 """In units of the known candidates' median distance; the greatest counts all alike."""
-SMALLEST_NOISE = 1e-12
-LEAST_SPREAD = 0.05**2
+MIN_NOISE = 1e-12
+MIN_VARIANCE = 0.05**2
 """Candidates are never taken to differ by less, in mean square, from what others make expect of them."""
 
 
@@ -30,7 +30,7 @@ def log_prices(candidates: Sequence[Candidate]) -> Floats:
 
 
 @attrs.frozen(eq=False, slots=False)
-class Resemblance:
+class CandidateSimilarity:
     """How candidates resemble the known ones.
 
     Attributes:
@@ -46,7 +46,7 @@ class Resemblance:
     bandwidth: float = 1.0
 
     @classmethod
-    def fit(cls, descriptions: Floats, prices: Floats, predictions: Floats, quality: Floats) -> Resemblance:
+    def fit(cls, descriptions: Floats, prices: Floats, predictions: Floats, quality: Floats) -> CandidateSimilarity:
         """Choose the bandwidth that predicts each known candidate best from the others, and what that is worth beside outcomes.
 
         Args:
@@ -106,8 +106,8 @@ def own_shares(errors: Floats, noise: float) -> Floats:
     """
     counts = np.isfinite(errors).sum(axis=0)
     means = np.nansum(errors, axis=0) / np.maximum(counts, 1)
-    spread = max(float((counts * means**2 - noise).sum() / max(counts.sum(), 1)), LEAST_SPREAD)
-    return np.asarray(counts / (counts + max(noise, SMALLEST_NOISE) / spread))
+    spread = max(float((counts * means**2 - noise).sum() / max(counts.sum(), 1)), MIN_VARIANCE)
+    return np.asarray(counts / (counts + max(noise, MIN_NOISE) / spread))
 
 
 def _squared(left: Floats, right: Floats) -> Floats:

@@ -22,7 +22,7 @@ PSEUDO_COUNT = 10.0
 RIDGE_PENALTY = 1000.0
 """The penalty on squared coefficients, for embeddings of unit variance and quality from 0 to 1."""
 
-QUERIES_AT_ONCE = 256
+QUERIES_PER_BATCH = 256
 """How many queries' similarities to all training rows are held in memory."""
 
 
@@ -53,7 +53,7 @@ def group_means(membership: Floats, quality: Floats) -> Floats:
 
 
 @attrs.frozen(eq=False)
-class Neighbours:
+class NeighbourExpert:
     """The mean of the nearest training rows by cosine, shrunken towards the candidate's mean."""
 
     kind: ClassVar[str] = "neighbours"
@@ -62,14 +62,14 @@ class Neighbours:
     k: NDArray[np.int64]
 
     @classmethod
-    def fit(cls, embedding: Floats, quality: Floats, k: int) -> Neighbours:
+    def fit(cls, embedding: Floats, quality: Floats, k: int) -> NeighbourExpert:
         """Keep N rows; never more than a fifth of them count as near."""
         return cls(unit_rows(embedding).astype(np.float32), quality.astype(np.float32), np.array(near_count(k, len(embedding))))
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
-        starts = range(0, max(len(embedding), 1), QUERIES_AT_ONCE)
-        return np.concatenate([self._of_few(embedding[start : start + QUERIES_AT_ONCE]) for start in starts])
+        starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
+        return np.concatenate([self._of_few(embedding[start : start + QUERIES_PER_BATCH]) for start in starts])
 
     def _of_few(self, embedding: Floats) -> Floats:
         near = nearest_rows(unit_rows(embedding).astype(np.float32) @ self.rows.T, int(self.k), ties=True)
@@ -85,7 +85,7 @@ class Neighbours:
 
 
 @attrs.frozen(eq=False)
-class Clusters:
+class ClusterExpert:
     """The mean of the query's cluster, shrunken towards the candidate's mean."""
 
     kind: ClassVar[str] = "clusters"
@@ -93,7 +93,7 @@ class Clusters:
     means: Floats
 
     @classmethod
-    def fit(cls, embedding: Floats, quality: Floats, count: int, seed: int) -> Clusters:
+    def fit(cls, embedding: Floats, quality: Floats, count: int, seed: int) -> ClusterExpert:
         """Group N rows by k-means, into at most a tenth as many clusters as there are rows."""
         from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
 
@@ -120,7 +120,7 @@ class Clusters:
 
 
 @attrs.frozen(eq=False)
-class Ridge:
+class RidgeExpert:
     """Linear in the embedding, with a penalty that keeps it near the candidate's mean."""
 
     kind: ClassVar[str] = "ridge"
@@ -128,7 +128,7 @@ class Ridge:
     intercepts: Floats
 
     @classmethod
-    def fit(cls, embedding: Floats, quality: Floats) -> Ridge:
+    def fit(cls, embedding: Floats, quality: Floats) -> RidgeExpert:
         """Solve for each candidate on the rows where it has an outcome."""
         means = candidate_means(quality)
         return cls(ridge_coefficients(embedding.astype(np.float64), quality, means, RIDGE_PENALTY), means)
@@ -139,7 +139,7 @@ class Ridge:
 
 
 @attrs.frozen(eq=False)
-class CategoryMeans:
+class CategoryExpert:
     """The mean of each category, shrunken towards the candidate's mean, weighted by the category head's probabilities."""
 
     kind: ClassVar[str] = "categories"
@@ -147,7 +147,7 @@ class CategoryMeans:
     heads: HeadWeights
 
     @classmethod
-    def fit(cls, category: NDArray[np.int64], quality: Floats, heads: HeadWeights, categories: int) -> CategoryMeans:
+    def fit(cls, category: NDArray[np.int64], quality: Floats, heads: HeadWeights, categories: int) -> CategoryExpert:
         """Take means over the rows of each annotated category."""
         membership = (category == np.arange(categories)[:, None]).astype(np.float64)
         return cls(group_means(membership, quality), heads)
@@ -158,7 +158,7 @@ class CategoryMeans:
 
 
 @attrs.frozen(eq=False)
-class QualityHead:
+class HeadExpert:
     """What the quality head says."""
 
     kind: ClassVar[str] = "head"

@@ -22,9 +22,9 @@ import numpy as np
 
 from aamc_sdk.batch import Floats
 
-ERRORS_BELOW = 1.96
+STANDARD_ERRORS = 1.96
 """How many standard errors below its estimate a slope is taken."""
-LEAST = 0.05
+MIN_TRUST = 0.05
 """Trust never ends altogether: where two candidates are ranked, even a doubtful order is the best there is."""
 NEAR, FAR = 0.90, 0.99
 """Up to the first share of distances in random parts a question is near, and only beyond the second one far."""
@@ -37,7 +37,7 @@ def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
 
 
 @attrs.frozen(eq=False)
-class Evidence:
+class HeldOutPredictions:
     """What was predicted of N questions that were left out, and what came of them.
 
     Attributes:
@@ -61,7 +61,7 @@ class Evidence:
         slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
         influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # of each question on the slopes
         errors = np.linalg.norm(influence, axis=0)
-        return np.asarray(np.clip(slopes - ERRORS_BELOW * errors, LEAST, 1.0))
+        return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_TRUST, 1.0))
 
 
 @attrs.frozen(eq=False)
@@ -77,7 +77,7 @@ class Trust:
     slopes: Floats
 
     @classmethod
-    def fit(cls, near: Evidence, far: Evidence | None) -> Trust:
+    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> Trust:
         """Measure it.
 
         Args:
@@ -89,7 +89,7 @@ class Trust:
             return cls(np.arange(3.0), np.tile(slopes, (3, 1)))
         begin, end = np.quantile(near.distance, (NEAR, FAR))
         end = max(end, float(np.median(far.distance)))
-        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, LEAST))))
+        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
         """Return predictions ``[B, M]`` with level and contrast shrunken as befits their distance ``[B]``, within 0 and 1."""

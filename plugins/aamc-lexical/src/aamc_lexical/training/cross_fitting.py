@@ -12,18 +12,18 @@ from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distance
-from aamc_lexical.quality.candidate_similarity import Resemblance, log_prices
-from aamc_lexical.quality.experts import Clusters, Expert, Neighbours, Ridge, candidate_means
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
 from aamc_lexical.quality.folds import fold_of, merge_questions
-from aamc_lexical.quality.trust import Evidence, Trust
-from aamc_lexical.trained_estimator import Learned
-from aamc_lexical.training.training_rows import Material, Rows
+from aamc_lexical.quality.trust import HeldOutPredictions, Trust
+from aamc_lexical.trained_estimator import TrainedEstimator
+from aamc_lexical.training.training_rows import Rows, TrainingRows
 from aamc_sdk.batch import Floats
 from aamc_sdk.types import Pool
 
 
 @attrs.frozen(eq=False)
-class Fitted:
+class FittedParts:
     """What came of fitting some rows.
 
     Attributes:
@@ -39,12 +39,12 @@ class Fitted:
     curve: list[dict[str, float]] = attrs.field(factory=list)
 
 
-Fit = Callable[[Rows, str], Fitted]
+FitRows = Callable[[Rows, str], FittedParts]
 """Fits some rows; the name is what the user is shown."""
 
 
 @attrs.frozen(eq=False)
-class Lesson:
+class TrainingResult:
     """What came of learning.
 
     Attributes:
@@ -53,7 +53,7 @@ class Lesson:
         out_of_fold: Each training row's quality from parts that were not fitted on it, ``[N, M]``; None without outcomes.
     """
 
-    learned: Learned
+    learned: TrainedEstimator
     curve: list[dict[str, float]]
     out_of_fold: Floats | None = None
 
@@ -61,33 +61,40 @@ class Lesson:
 def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
     """Return the experts that need nothing but embeddings ``[N, D]`` that have not seen the outcomes."""
     return {
-        Neighbours.kind: Neighbours.fit(embedding, targets.quality, config.neighbours),
-        Clusters.kind: Clusters.fit(embedding, targets.quality, config.clusters, seed),
-        Ridge.kind: Ridge.fit(embedding, targets.quality),
+        NeighbourExpert.kind: NeighbourExpert.fit(embedding, targets.quality, config.neighbours),
+        ClusterExpert.kind: ClusterExpert.fit(embedding, targets.quality, config.clusters, seed),
+        RidgeExpert.kind: RidgeExpert.fit(embedding, targets.quality),
     }
 
 
-def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: int, fit: Fit, describe: Callable[[Pool], Floats]) -> Lesson:
+def with_quality(
+    learned: TrainedEstimator,
+    fitted: FittedParts,
+    data: TrainingRows,
+    folds: int,
+    fit: FitRows,
+    embed_descriptions: Callable[[Pool], Floats],
+) -> TrainingResult:
     """Add the expected quality to what was learned without it.
 
     Args:
         learned: The rest.
         fitted: What came of fitting all of the material's rows.
-        material: Rows with outcomes.
+        data: Rows with outcomes.
         folds: How many parts to cross-fit in.
         fit: Fits some rows anew.
-        describe: Returns the embedding of each candidate's description, ``[M, W]``, NaN where it has none.
+        embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``, NaN where it has none.
     """
-    rows, targets, pool = material.rows, material.targets, material.training.dataset.pool
+    rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
-    questions = [material.questions[row] for row in rows]
-    fold = fold_of(questions, folds, material.seed)
-    crossed = _cross_fit(material, fold, kinds, fit, "fold")
+    questions = [data.questions[row] for row in rows]
+    fold = fold_of(questions, folds, data.seed)
+    crossed = _cross_fit(data, fold, kinds, fit, "fold")
     weights = blend_weights(crossed.predictions, quality)
     near, far = crossed.evidence(blended_by_others(crossed.predictions, quality, fold), quality), None
-    if Clusters.kind in kinds:
-        group = Clusters.fit(fitted.embed(rows), quality, folds, material.seed).nearest(fitted.embed(rows))
-        grouped = _cross_fit(material, merge_questions(group, questions), kinds, fit, "group")
+    if ClusterExpert.kind in kinds:
+        group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
+        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group")
         far = grouped.evidence(blended(grouped.predictions, weights), quality)
     blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
     rest = np.setdiff1d(np.arange(len(targets)), rows)
@@ -96,9 +103,9 @@ def with_quality(learned: Learned, fitted: Fitted, material: Material, folds: in
     held_out[rest] = blend(fitted.embed(rest))  # what was not fitted on was not seen either
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
-    resemblance = Resemblance.fit(describe(known), log_prices(known.candidates), held_out[rows], quality)
+    resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
-    return Lesson(learned, fitted.curve, held_out @ learned.weights(pool, describe).T)
+    return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, embed_descriptions).T)
 
 
 @attrs.frozen(eq=False)
@@ -113,15 +120,15 @@ class _Crossed:
     predictions: Floats
     distance: Floats
 
-    def evidence(self, blend: Floats, quality: Floats) -> Evidence:
+    def evidence(self, blend: Floats, quality: Floats) -> HeldOutPredictions:
         """Return what the blend predicted ``[N, M]`` beside what came of it."""
-        return Evidence(blend, self.predictions[-1], quality, self.distance)
+        return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
 
 
-def _cross_fit(material: Material, fold: NDArray[np.intp], kinds: list[str], fit: Fit, name: str) -> _Crossed:
+def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str) -> _Crossed:
     """Predict the rows of each fold by what was fitted on the others."""
-    rows = material.rows
-    quality = material.targets.quality[rows]
+    rows = data.rows
+    quality = data.targets.quality[rows]
     crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros(len(rows)))
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():  # of a single text nothing is known without it
@@ -135,7 +142,7 @@ def _cross_fit(material: Material, fold: NDArray[np.intp], kinds: list[str], fit
     return crossed
 
 
-def describe(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
+def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
     """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
     embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
     embedding[[not candidate.description for candidate in pool]] = np.nan

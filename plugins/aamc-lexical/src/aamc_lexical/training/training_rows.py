@@ -18,7 +18,7 @@ Rows = NDArray[np.intp]
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Material:
+class TrainingRows:
     """What there is to learn from.
 
     Attributes:
@@ -42,7 +42,7 @@ class Material:
     seed: int
 
     @classmethod
-    def of(cls, config: LearningConfig, training: Training, seed: int) -> Material:
+    def of(cls, config: LearningConfig, training: Training, seed: int) -> TrainingRows:
         """Read the training and validation rows.
 
         Raises:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
-from aamc_lexical.embedding_estimator import LONGEST_REMEMBERED
+from aamc_lexical.embedding_estimator import MAX_REMEMBERED_CHARACTERS
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Progress, Silence
@@ -109,7 +109,7 @@ class Embedder(abc.ABC):
         return found | computed
 
     def _remember(self, vectors: dict[str, Vector]) -> None:
-        self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= LONGEST_REMEMBERED}
+        self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
         while len(self._remembered) > REMEMBERED_TEXTS:
             self._remembered.popitem(last=False)
 

@@ -25,13 +25,13 @@ from aamc_sdk.files import read_json, write_json
 from aamc_tce.encoders.embedder import Embedder, TokenIds, available_cores
 from aamc_tce.encoders.text_prefix import prefix_tokens
 
-GRAPH, TOKENIZER, ABOUT = "encoder.onnx", "tokenizer.json", "encoder.json"
+GRAPH, TOKENIZER, MANIFEST = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
-NEEDED = ("onnxruntime", "onnx", "onnxscript")
+REQUIRED_LIBRARIES = ("onnxruntime", "onnx", "onnxscript")
 """What runs a graph, and what exports one."""
-MOST_CORES = 4
+MAX_CORES = 4
 """Cores that one text is shared out among; a sentence's layers are too small for more."""
-WORTH_SHARING = 20_000_000
+SHARED_GRAPH_BYTES = 20_000_000
 """Bytes of a graph from which on a text is shared out: with less, bert-tiny's size, two cores take a third longer than one."""
 SLOW_FUSION = "SkipLayerNormFusion"
 """An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
@@ -43,7 +43,7 @@ def graph_fingerprint(encoder: str, runtime: str) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class About:
+class GraphManifest:
     """What a graph is.
 
     Attributes:
@@ -64,19 +64,19 @@ class About:
 
     def write(self, folder: Path) -> None:
         """Write it beside the graph."""
-        write_json(folder / ABOUT, attrs.asdict(self))
+        write_json(folder / MANIFEST, attrs.asdict(self))
 
     @classmethod
-    def read(cls, folder: Path) -> About:
+    def read(cls, folder: Path) -> GraphManifest:
         """Read it.
 
         Raises:
             CheckpointError: It is missing or damaged.
         """
         try:
-            return cls(**read_json(folder / ABOUT))
+            return cls(**read_json(folder / MANIFEST))
         except TypeError as error:
-            raise CheckpointError(f"{folder / ABOUT} is damaged ({error}); export again") from error
+            raise CheckpointError(f"{folder / MANIFEST} is damaged ({error}); export again") from error
 
 
 class OnnxEncoder(Embedder):
@@ -91,17 +91,17 @@ class OnnxEncoder(Embedder):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._about = About.read(folder)
+        self._manifest = GraphManifest.read(folder)
         self._folder = folder
-        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._about.sha256[TOKENIZER]), self._about.max_length)
+        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._manifest.sha256[TOKENIZER]), self._manifest.max_length)
         graph = self._graph()
-        self._cores = min(available_cores(), MOST_CORES) if len(graph) >= WORTH_SHARING else 1
+        self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
         self._loading = threading.Lock()
-        super().__init__(self._about.fingerprint, self._about.width, self._about.prompt)
+        super().__init__(self._manifest.fingerprint, self._manifest.width, self._manifest.prompt)
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        first = [prefix_tokens(self._tokenizer.encode, text, self._about.max_length) for text in texts]
+        first = [prefix_tokens(self._tokenizer.encode, text, self._manifest.max_length) for text in texts]
         others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
         found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
         return [next(found).ids if ids is None else ids for ids in first]
@@ -109,7 +109,7 @@ class OnnxEncoder(Embedder):
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
         for vector, tokens in zip(vectors, batch, strict=True):
-            if len(tokens) > self._about.skipped_tokens:  # some tokenizers have none for an empty text
+            if len(tokens) > self._manifest.skipped_tokens:  # some tokenizers have none for an empty text
                 vector[:] = session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
         return vectors
 
@@ -130,7 +130,7 @@ class OnnxEncoder(Embedder):
             return self._sessions[cores]
 
     def _graph(self) -> bytes:
-        return _read(self._folder / GRAPH, self._about.sha256[GRAPH])
+        return _read(self._folder / GRAPH, self._manifest.sha256[GRAPH])
 
 
 def without_telemetry() -> None:

@@ -20,15 +20,15 @@ import torch
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.files import write_bytes
-from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, NEEDED, TOKENIZER, About, graph_fingerprint, without_telemetry
+from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, REQUIRED_LIBRARIES, TOKENIZER, GraphManifest, graph_fingerprint, without_telemetry
 from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
-from aamc_tce.encoders.torch_encoder import Encoder
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 EXAMPLE_TOKENS = 7
 """The length of the text that the exporter traces; the graph takes any."""
 
 
-def export(encoder: Encoder, runtime: str, folder: Path) -> None:
+def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
     """Write an encoder as a graph, its tokenizer, and what they are.
 
     Args:
@@ -41,7 +41,7 @@ def export(encoder: Encoder, runtime: str, folder: Path) -> None:
         ConfigError: A library that the export needs is not installed.
         OutputError: The folder cannot be written.
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
+    if missing := [name for name in REQUIRED_LIBRARIES if find_spec(name) is None]:
         raise ConfigError(f"an export to ONNX needs {', '.join(missing)}: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch")
     tokenizer = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
@@ -57,7 +57,7 @@ def export(encoder: Encoder, runtime: str, folder: Path) -> None:
         write_bytes(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     fingerprint = graph_fingerprint(encoder.fingerprint, runtime)
-    About(
+    GraphManifest(
         fingerprint=fingerprint,
         width=encoder.width,
         max_length=encoder.max_length,
@@ -70,7 +70,7 @@ def export(encoder: Encoder, runtime: str, folder: Path) -> None:
 class _PooledLayers(torch.nn.Module):
     """The embedding of one text without padding, as :meth:`Encoder.pool` gives it."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TorchEncoder) -> None:
         super().__init__()
         self.model, self.layers, self.normalize = encoder.model, encoder.layers, encoder.normalized
         self.poolings, self.skipped, self.mean_pooled = encoder.format.poolings, encoder.skipped_tokens, encoder.mean_pooled
@@ -84,7 +84,7 @@ class _PooledLayers(torch.nn.Module):
         return side_by_side([*means, pool_tokens(states[self.layers[-1]], mask, self.poolings)], normalize=self.normalize)
 
 
-def _write_graph(encoder: Encoder, path: Path) -> None:
+def _write_graph(encoder: TorchEncoder, path: Path) -> None:
     example = torch.ones((1, EXAMPLE_TOKENS), dtype=torch.long, device=encoder.device)
     lengths = {INPUT: {1: torch.export.Dim("length", max=encoder.max_length)}}
     with _plain_attention(encoder.model), torch.no_grad():

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
-from aamc_tce.encoders.onnx_encoder import NEEDED, OnnxEncoder, graph_fingerprint
+from aamc_tce.encoders.onnx_encoder import REQUIRED_LIBRARIES, OnnxEncoder, graph_fingerprint
 from aamc_tce.encoders.vector_cache import cache_folder
 
 if TYPE_CHECKING:
-    from aamc_tce.encoders.torch_encoder import Encoder
+    from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ def uses_graph(config: TCEConfig, device: str) -> bool:
     """
     if config.runtime != "auto":
         return config.runtime != "torch"
-    return config.encoder == "bundled" and not config.fine_tune and device == "cpu" and all(find_spec(name) for name in NEEDED)
+    return config.encoder == "bundled" and not config.fine_tune and device == "cpu" and all(find_spec(name) for name in REQUIRED_LIBRARIES)
 
 
-def serving(encoder: Encoder, config: TCEConfig) -> Embedder:
+def serving_embedder(encoder: TorchEncoder, config: TCEConfig) -> Embedder:
     """Return what computes an encoder's embeddings as the options want it: the encoder itself, or its graph.
 
     A graph is exported once and kept beside the embeddings; a folder that cannot be written costs time, never a result.
@@ -47,7 +47,7 @@ def serving(encoder: Encoder, config: TCEConfig) -> Embedder:
     if not uses_graph(config, encoder.device.type):
         return encoder
     fingerprint = graph_fingerprint(encoder.fingerprint, config.runtime)
-    if (kept := kept_graph(fingerprint)) is not None:
+    if (kept := cached_graph(fingerprint)) is not None:
         return kept
     try:
         export(encoder, config.runtime, _folder(fingerprint))
@@ -59,7 +59,7 @@ def serving(encoder: Encoder, config: TCEConfig) -> Embedder:
         return OnnxEncoder(Path(temporary))
 
 
-def kept_graph(fingerprint: str) -> OnnxEncoder | None:
+def cached_graph(fingerprint: str) -> OnnxEncoder | None:
     """Return a graph that was exported before; None where there is none, or it is damaged."""
     try:
         return OnnxEncoder(_folder(fingerprint))

@@ -84,7 +84,7 @@ def one_core_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Encoder(Embedder):
+class TorchEncoder(Embedder):
     """A tokenizer and a model that torch computes; safe to use from several threads.
 
     Args:
@@ -146,7 +146,7 @@ class Encoder(Embedder):
             self.fingerprint = self._hash()
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer and model, which :class:`Encoder` loads by the folder's name."""
+        """Write tokenizer and model, which :class:`TorchEncoder` loads by the folder's name."""
         self.tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder)
         self.format.write(folder)

@@ -5,36 +5,38 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from aamc_lexical.trained_estimator import Learned
-from aamc_lexical.training.cross_fitting import Lesson, describe, with_quality
-from aamc_lexical.training.training_rows import Material
+from aamc_lexical.trained_estimator import TrainedEstimator
+from aamc_lexical.training.cross_fitting import TrainingResult, embed_descriptions, with_quality
+from aamc_lexical.training.training_rows import TrainingRows
 
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
-from aamc_tce.encoders.runtime import serving
-from aamc_tce.encoders.torch_encoder import Encoder
-from aamc_tce.training.strategies import FrozenWay, TunedWay, Way, checkpoints
+from aamc_tce.encoders.runtime import serving_embedder
+from aamc_tce.encoders.torch_encoder import TorchEncoder
+from aamc_tce.training.strategies import FineTuning, FrozenEncoderTraining, TrainingStrategy, checkpoint_folder
 
 
-def learn(config: TCEConfig, material: Material, make_encoder: Callable[[], Encoder]) -> tuple[Lesson, Embedder]:
+def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> tuple[TrainingResult, Embedder]:
     """Learn all there is to learn.
 
     Args:
         config: The estimator's options.
-        material: What to learn from.
+        data: What to learn from.
         make_encoder: Loads the encoder as it was before any training.
 
     Returns:
         What was learned, and what computes the embeddings that belong to it.
     """
-    way: Way = TunedWay(config, material, make_encoder) if config.fine_tune else FrozenWay(config, material, serving(make_encoder(), config))
-    fitted = way.fit(material.rows, "heads")
+    strategy: TrainingStrategy = (
+        FineTuning(config, data, make_encoder) if config.fine_tune else FrozenEncoderTraining(config, data, serving_embedder(make_encoder(), config))
+    )
+    fitted = strategy.fit(data.rows, "heads")
     encoder = fitted.encoder
-    names = material.targets.category_names
-    learned = Learned(encoder=encoder.fingerprint, heads=fitted.heads, category_names=names, projection=way.projection)
-    lesson = Lesson(learned, fitted.curve)
-    if material.targets.candidates:
-        lesson = with_quality(learned, fitted, material, config.folds, way.fit, lambda pool: describe(pool, encoder.embed))
-    if (folder := checkpoints(material)) is not None:
+    names = data.targets.category_names
+    learned = TrainedEstimator(encoder=encoder.fingerprint, heads=fitted.heads, category_names=names, projection=strategy.projection)
+    result = TrainingResult(learned, fitted.curve)
+    if data.targets.candidates:
+        result = with_quality(learned, fitted, data, config.folds, strategy.fit, lambda pool: embed_descriptions(pool, encoder.embed))
+    if (folder := checkpoint_folder(data)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller keeps what they led to
-    return lesson, encoder
+    return result, encoder

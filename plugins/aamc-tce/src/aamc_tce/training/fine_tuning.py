@@ -20,10 +20,10 @@ from torch import nn
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.files import replacing
 from aamc_tce.encoders.embedder import TokenIds
-from aamc_tce.encoders.torch_encoder import Encoder
-from aamc_tce.training.head_training import Job
+from aamc_tce.encoders.torch_encoder import TorchEncoder
+from aamc_tce.training.head_training import HeadTraining
 from aamc_tce.training.losses import as_arrays, multi_task_loss
-from aamc_tce.training.schedule import MAX_GRADIENT_NORM, Course, rate_scale
+from aamc_tce.training.schedule import MAX_GRADIENT_NORM, EarlyStopping, learning_rate_scale
 
 EVALUATION_BATCH = 256
 
@@ -36,7 +36,7 @@ class TextExamples:
         encoder: Trained along.
     """
 
-    def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
+    def __init__(self, texts: Sequence[str], encoder: TorchEncoder) -> None:
         self.encoder = encoder
         self._tokens: list[TokenIds] = encoder.tokenize(texts)
 
@@ -74,7 +74,7 @@ class Heads(nn.Module):
         return HeadWeights({name.removeprefix("tasks."): value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()})
 
 
-def fit(job: Job[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
+def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
     """Train; the examples' encoder is left with what it learned.
 
     Args:
@@ -92,16 +92,16 @@ def fit(job: Job[TextExamples], checkpoint: Path | None, *, resume: bool) -> tup
     device = encoder.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(job.seed)
-        learner = _Learner(job, Heads(encoder.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
+        learner = _FineTuner(job, Heads(encoder.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
         if resume:
             learner.restore()
         learner.run()
     return learner.heads.weights(), learner.course.curve
 
 
-class _Learner:
-    def __init__(self, job: Job[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
-        self.job, self.heads, self.checkpoint, self.course = job, heads, checkpoint, Course()
+class _FineTuner:
+    def __init__(self, job: HeadTraining[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
+        self.job, self.heads, self.checkpoint, self.course = job, heads, checkpoint, EarlyStopping()
         self.encoder = job.examples.encoder
         self.device = self.encoder.device
         self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
@@ -172,7 +172,7 @@ class _Learner:
         rows = len(self.job.examples)
         done = (self.course.epoch * rows + row) / (self.job.config.epochs * rows)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * rate_scale(done)
+            group["lr"] = rate * learning_rate_scale(done)
 
     def _validation_loss(self, examples: TextExamples, targets: Targets) -> float:
         self.model.eval()
@@ -201,7 +201,7 @@ class _Learner:
         try:
             with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-                course = Course(**json.loads(file.metadata()["state"]))
+                course = EarlyStopping(**json.loads(file.metadata()["state"]))
             self.model.load_state_dict(_under("now/", tensors))
             self.best = _under("best/", tensors)
             self._restore_moments(_under("adam/", tensors))

@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
 
 from aamc_tce.config import TCEConfig
-from aamc_tce.training.head_training import Job
-from aamc_tce.training.schedule import MAX_GRADIENT_NORM, Course, rate_scale
+from aamc_tce.training.head_training import HeadTraining
+from aamc_tce.training.schedule import MAX_GRADIENT_NORM, EarlyStopping, learning_rate_scale
 
 Array = NDArray[np.float32]
 SIGMOIDS = ("complexity", "tool_use", "quality")
 """The tasks whose heads end in sigmoids; that of the category ends in a softmax."""
-MEMORY, SQUARES_MEMORY, EPSILON = 0.9, 0.999, 1e-8
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """How much AdamW keeps of its averages of gradients and of their squares, and what keeps it from dividing by zero."""
 
 
 @attrs.frozen(eq=False)
-class Labels:
+class TargetArrays:
     """The targets of N rows, a column for each logit: those of S sigmoids, then of C categories.
 
     Attributes:
@@ -43,7 +43,7 @@ class Labels:
     known: Array
 
     @classmethod
-    def of(cls, targets: Targets, sizes: Mapping[str, int]) -> Labels:
+    def of(cls, targets: Targets, sizes: Mapping[str, int]) -> TargetArrays:
         """Take the labels of the tasks that have a head."""
         values = {"complexity": targets.complexity[:, None], "tool_use": targets.tool_use[:, None], "quality": targets.quality}
         shares = np.hstack([np.empty((len(targets), 0)), *(values[task] for task in SIGMOIDS if task in sizes)])
@@ -52,9 +52,9 @@ class Labels:
         target = np.hstack((np.nan_to_num(shares), targets.category[:, None] == categories))
         return cls(target.astype(np.float32), np.hstack((np.isfinite(shares), labelled)).astype(np.float32))
 
-    def take(self, rows: NDArray[np.intp]) -> Labels:
+    def take(self, rows: NDArray[np.intp]) -> TargetArrays:
         """Return the labels of some rows."""
-        return Labels(self.target[rows], self.known[rows])
+        return TargetArrays(self.target[rows], self.known[rows])
 
 
 class Loss:
@@ -74,7 +74,7 @@ class Loss:
         self._weights = np.array([weights.get(task, config.lambda_cat) for task in columns], dtype=np.float32)
         self._same_task = (columns[:, None] == columns).astype(np.float32)
 
-    def __call__(self, logits: Array, labels: Labels) -> tuple[float, Array]:
+    def __call__(self, logits: Array, labels: TargetArrays) -> tuple[float, Array]:
         """Return the loss of logits ``[B, S + C]``, and its gradient in them."""
         counts = labels.known.sum(axis=0) @ self._same_task
         weights = labels.known * (self._weights / np.maximum(counts, 1))
@@ -87,7 +87,7 @@ class Loss:
         return -float((weights * log_likelihood).sum()), weights * (np.exp(log_probability) - labels.target)
 
 
-class Network:
+class HeadNetwork:
     """The heads' parameters in one vector, so that an update is of all at once, and their gradient in another.
 
     Args:
@@ -115,7 +115,7 @@ class Network:
         w, b, u, a = self._parameters
         return np.asarray(np.maximum(x @ w.T + b, 0) @ u.T + a)
 
-    def learn(self, x: Array, mask: Array, labels: Labels, loss: Loss) -> float:
+    def train_estimator(self, x: Array, mask: Array, labels: TargetArrays, loss: Loss) -> float:
         """Return the loss of embeddings ``[B, D]``, hidden units masked by ``[B, H]``, and leave its gradient."""
         w, b, u, a = self._parameters
         hidden: Array = x @ w.T + b
@@ -142,23 +142,23 @@ class AdamW:
     def step(self, vector: Array, gradient: Array, rate: float) -> None:
         """Update a vector in place."""
         self._steps += 1
-        self._mean += (1 - MEMORY) * (gradient - self._mean)
-        self._square += (1 - SQUARES_MEMORY) * (gradient * gradient - self._square)
+        self._mean += (1 - BETA_1) * (gradient - self._mean)
+        self._square += (1 - BETA_2) * (gradient * gradient - self._square)
         scale = np.sqrt(self._square)
-        scale *= (1 - SQUARES_MEMORY**self._steps) ** -0.5
+        scale *= (1 - BETA_2**self._steps) ** -0.5
         scale += EPSILON
         vector *= 1 - rate * self._weight_decay
-        vector -= rate / (1 - MEMORY**self._steps) * self._mean / scale
+        vector -= rate / (1 - BETA_1**self._steps) * self._mean / scale
 
 
-def fit(job: Job[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
+def fit(job: HeadTraining[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
     """Train on one core, which is as quick as several; return the heads of the best epoch, and the curve by epoch."""
     sizes = job.targets.head_sizes()
     if not sizes:
         return HeadWeights({}), []
-    loss, labels, course = Loss(sizes, job.config), Labels.of(job.targets, sizes), Course()
-    validation = None if job.validation is None else (job.validation[0], Labels.of(job.validation[1], sizes))
-    network = Network(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
+    loss, labels, course = Loss(sizes, job.config), TargetArrays.of(job.targets, sizes), EarlyStopping()
+    validation = None if job.validation is None else (job.validation[0], TargetArrays.of(job.validation[1], sizes))
+    network = HeadNetwork(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
     adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
     with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
@@ -171,7 +171,7 @@ def fit(job: Job[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
     return _by_task(network.parts(best), sizes), course.curve
 
 
-def _epoch(job: Job[Array], epoch: int, network: Network, labels: Labels, loss: Loss, adam: AdamW) -> float:
+def _epoch(job: HeadTraining[Array], epoch: int, network: HeadNetwork, labels: TargetArrays, loss: Loss, adam: AdamW) -> float:
     """Show every row once; return the mean loss."""
     config, rows, generator = job.config, len(job.examples), np.random.default_rng([job.seed, epoch])
     order = generator.permutation(rows)
@@ -183,10 +183,10 @@ def _epoch(job: Job[Array], epoch: int, network: Network, labels: Labels, loss: 
     for start in range(0, rows, size):
         batch = order[start : start + size]
         x = job.examples[batch] * mask(job.examples.shape[1])
-        total += len(batch) * network.learn(x, mask(config.hidden), labels.take(batch), loss)
+        total += len(batch) * network.train_estimator(x, mask(config.hidden), labels.take(batch), loss)
         norm = float(np.sqrt(network.gradient @ network.gradient))
         network.gradient *= min(MAX_GRADIENT_NORM / max(norm, EPSILON), 1.0)
-        rate = config.head_learning_rate * rate_scale((epoch * rows + start) / (config.epochs * rows))
+        rate = config.head_learning_rate * learning_rate_scale((epoch * rows + start) / (config.epochs * rows))
         adam.step(network.vector, network.gradient, rate)
     return total / rows
 

@@ -10,12 +10,12 @@ from aamc_lexical.heads.targets import Targets
 from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
 
-Examples = TypeVar("Examples")
+Inputs = TypeVar("Inputs")
 """Embeddings ``[N, D]`` of N texts where the encoder is frozen, the texts with their encoder where it learns along."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Job(Generic[Examples]):
+class HeadTraining(Generic[Inputs]):
     """All that one training needs.
 
     Attributes:
@@ -29,9 +29,9 @@ class Job(Generic[Examples]):
     """
 
     config: TCEConfig
-    examples: Examples
+    examples: Inputs
     targets: Targets
-    validation: tuple[Examples, Targets] | None
+    validation: tuple[Inputs, Targets] | None
     seed: int
     progress: Progress
     name: str

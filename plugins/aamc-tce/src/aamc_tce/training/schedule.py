@@ -11,13 +11,13 @@ WARM_UP = 0.06
 MAX_GRADIENT_NORM = 1.0
 
 
-def rate_scale(done: float) -> float:
+def learning_rate_scale(done: float) -> float:
     """Return the share of the greatest learning rates that holds when a share of the training is done."""
     return min((done + 1e-3) / WARM_UP, (1 - done) / (1 - WARM_UP))
 
 
 @attrs.define
-class Course:
+class EarlyStopping:
     """How far a training is.
 
     Attributes:

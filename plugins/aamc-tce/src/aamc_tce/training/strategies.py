@@ -13,70 +13,70 @@ from typing import Protocol
 import attrs
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.experts import CategoryMeans, Expert, QualityHead
+from aamc_lexical.quality.experts import CategoryExpert, Expert, HeadExpert
 from aamc_lexical.trained_estimator import Projection
-from aamc_lexical.training.cross_fitting import Fitted, smoothing_experts
-from aamc_lexical.training.training_rows import Material, Rows
+from aamc_lexical.training.cross_fitting import FittedParts, smoothing_experts
+from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 from aamc_sdk.batch import Floats
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
-from aamc_tce.encoders.torch_encoder import Encoder
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 from aamc_tce.training import fine_tuning as training
 from aamc_tce.training import frozen_heads
 from aamc_tce.training.fine_tuning import TextExamples
-from aamc_tce.training.head_training import Job
+from aamc_tce.training.head_training import HeadTraining
 
 TIMES_FORWARD = 3
 """What a training step takes in units of embedding: forward, and backward twice that."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class EncodedFit(Fitted):
+class EncodedParts(FittedParts):
     """What came of fitting some rows, and what computes their embeddings."""
 
     encoder: Embedder
 
 
-class Way(Protocol):
+class TrainingStrategy(Protocol):
     """How embeddings are come by."""
 
     projection: Projection | None
 
-    def fit(self, rows: Rows, name: str) -> EncodedFit:
+    def fit(self, rows: Rows, name: str) -> EncodedParts:
         """Train the heads, and fit the experts of quality, on some rows."""
 
 
-class FrozenWay:
+class FrozenEncoderTraining:
     """The encoder stays as it is, whatever computes it; heads and experts share its embeddings."""
 
-    def __init__(self, config: TCEConfig, material: Material, encoder: Embedder) -> None:
-        self.config, self.material, self.encoder = config, material, encoder
-        embeddings = encoder.embed([*material.texts, *material.validation_texts], material.training.progress)
-        self.projection: Projection | None = Projection.fit(embeddings[material.rows], config.dimensions)
+    def __init__(self, config: TCEConfig, data: TrainingRows, encoder: Embedder) -> None:
+        self.config, self.training_rows, self.encoder = config, data, encoder
+        embeddings = encoder.embed([*data.texts, *data.validation_texts], data.training.progress)
+        self.projection: Projection | None = Projection.fit(embeddings[data.rows], config.dimensions)
         features = self.projection(embeddings)
-        self._features, held_out = features[: len(material.texts)], features[len(material.texts) :]
-        self._validation = None if material.validation_targets is None else (held_out, material.validation_targets)
+        self._features, held_out = features[: len(data.texts)], features[len(data.texts) :]
+        self._validation = None if data.validation_targets is None else (held_out, data.validation_targets)
 
-    def fit(self, rows: Rows, name: str) -> EncodedFit:
+    def fit(self, rows: Rows, name: str) -> EncodedParts:
         """Train the heads, and fit the experts of quality, on some rows."""
-        features, targets, seed = self._features[rows], self.material.targets.take(rows), self.material.seed
-        job = Job(
+        features, targets, seed = self._features[rows], self.training_rows.targets.take(rows), self.training_rows.seed
+        job = HeadTraining(
             config=self.config,
             examples=features,
             targets=targets,
             validation=self._validation,
             seed=seed,
-            progress=self.material.training.progress,
+            progress=self.training_rows.training.progress,
             name=name,
         )
         heads, curve = frozen_heads.fit(job)
         experts = smoothing_experts(self.config, features, targets, seed) if targets.candidates else {}
         experts |= _head_experts(targets, heads)
-        return EncodedFit(heads=heads, experts=experts, embed=lambda wanted: self._features[wanted], curve=curve, encoder=self.encoder)
+        return EncodedParts(heads=heads, experts=experts, embed=lambda wanted: self._features[wanted], curve=curve, encoder=self.encoder)
 
 
-class TunedWay:
+class FineTuning:
     """Each training has an encoder of its own; quality comes from its heads.
 
     Neighbours of training texts would mislead here: their embeddings have seen their own outcomes.
@@ -84,49 +84,49 @@ class TunedWay:
 
     projection: Projection | None = None
 
-    def __init__(self, config: TCEConfig, material: Material, make_encoder: Callable[[], Encoder]) -> None:
-        self.config, self.material, self._make_encoder = config, material, make_encoder
+    def __init__(self, config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> None:
+        self.config, self.training_rows, self._make_encoder = config, data, make_encoder
         encoder = make_encoder()
-        trainings = 1 + (config.folds if material.targets.candidates else 0)
-        seconds = TIMES_FORWARD * trainings * config.epochs * encoder.seconds_for(encoder.tokenize(material.texts))
-        material.training.progress.say(f"fine-tuning {trainings} encoders on {len(material.texts):,} texts: at most about {seconds / 60:.0f} min")
+        trainings = 1 + (config.folds if data.targets.candidates else 0)
+        seconds = TIMES_FORWARD * trainings * config.epochs * encoder.seconds_for(encoder.tokenize(data.texts))
+        data.training.progress.say(f"fine-tuning {trainings} encoders on {len(data.texts):,} texts: at most about {seconds / 60:.0f} min")
 
-    def fit(self, rows: Rows, name: str) -> EncodedFit:
+    def fit(self, rows: Rows, name: str) -> EncodedParts:
         """Train an encoder and the heads on some rows."""
-        material, encoder = self.material, self._make_encoder()
-        targets, folder = material.targets.take(rows), checkpoints(material)
+        data, encoder = self.training_rows, self._make_encoder()
+        targets, folder = data.targets.take(rows), checkpoint_folder(data)
         held_out = None
-        if material.validation_targets is not None:
-            held_out = (TextExamples(material.validation_texts, encoder), material.validation_targets)
-        job = Job(
+        if data.validation_targets is not None:
+            held_out = (TextExamples(data.validation_texts, encoder), data.validation_targets)
+        job = HeadTraining(
             config=self.config,
-            examples=TextExamples([material.texts[row] for row in rows], encoder),
+            examples=TextExamples([data.texts[row] for row in rows], encoder),
             targets=targets,
             validation=held_out,
-            seed=material.seed,
-            progress=material.training.progress,
+            seed=data.seed,
+            progress=data.training.progress,
             name=name,
         )
         checkpoint = None if folder is None else folder / f"{name}.safetensors"
-        heads, curve = training.fit(job, checkpoint, resume=material.training.resume)
+        heads, curve = training.fit(job, checkpoint, resume=data.training.resume)
         encoder.forget()
         experts = _head_experts(targets, heads)
 
         def embed(wanted: Rows) -> Floats:
-            return encoder.embed([material.texts[row] for row in wanted])
+            return encoder.embed([data.texts[row] for row in wanted])
 
-        return EncodedFit(heads=heads, experts=experts, embed=embed, curve=curve, encoder=encoder)
+        return EncodedParts(heads=heads, experts=experts, embed=embed, curve=curve, encoder=encoder)
 
 
-def checkpoints(material: Material) -> Path | None:
+def checkpoint_folder(data: TrainingRows) -> Path | None:
     """Return the folder of states that make a stopped fine-tuning resumable."""
-    return None if material.training.folder is None else material.training.folder / "tce-checkpoints"
+    return None if data.training.folder is None else data.training.folder / "tce-checkpoints"
 
 
 def _head_experts(targets: Targets, heads: HeadWeights) -> dict[str, Expert]:
     if not targets.candidates:
         return {}
-    experts: dict[str, Expert] = {QualityHead.kind: QualityHead(heads)}
+    experts: dict[str, Expert] = {HeadExpert.kind: HeadExpert(heads)}
     if targets.category_names:
-        experts[CategoryMeans.kind] = CategoryMeans.fit(targets.category, targets.quality, heads, len(targets.category_names))
+        experts[CategoryExpert.kind] = CategoryExpert.fit(targets.category, targets.quality, heads, len(targets.category_names))
     return experts
