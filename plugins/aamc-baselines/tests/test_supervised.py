@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.supervised.router import WEIGHT_FLOOR, inputs
+from aamc_baselines.supervised.classifier import WEIGHT_FLOOR, inputs
 from aamc_baselines.supervised.training import draw_preferences
 
 from aamc_sdk.batch import Estimates, Outcomes, RoutingRequest

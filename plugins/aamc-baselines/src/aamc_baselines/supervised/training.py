@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # it ships no types
 
-from aamc_baselines.supervised.router import Classifier, Options, inputs, logits, query_features
+from aamc_baselines.supervised.classifier import Classifier, Options, inputs, logits, query_features
 from aamc_sdk.batch import Floats, RoutingRequest
 from aamc_sdk.dataset import Dataset
 from aamc_sdk.errors import DataError, EstimatesError
