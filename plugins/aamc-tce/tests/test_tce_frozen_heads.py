@@ -2,7 +2,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_lexical.heads.targets import UNLABELLED, Targets
+from aamc_lexical.heads import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
 from aamc_tce.training.frozen_heads import AdamW, HeadNetwork, Loss, TargetArrays, fit
 from aamc_tce.training.head_training import HeadTraining

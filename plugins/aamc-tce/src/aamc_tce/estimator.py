@@ -23,8 +23,7 @@ from aamc_sdk.types import Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
-    from aamc_lexical.training.cross_fitting import TrainingResult
-    from aamc_lexical.training.training_rows import TrainingRows
+    from aamc_lexical.training import TrainingResult, TrainingRows
 
     from aamc_tce.encoders.embedder import Embedder
     from aamc_tce.encoders.torch_encoder import TorchEncoder
@@ -107,7 +106,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return embedding if projection is None else projection(embedding)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.training.cross_fitting import embed_descriptions
+        from aamc_lexical.training import embed_descriptions
 
         return embed_descriptions(pool, self._ready_encoder().embed)
 

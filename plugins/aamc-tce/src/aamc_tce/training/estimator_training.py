@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from aamc_lexical.trained_estimator import TrainedEstimator
-from aamc_lexical.training.cross_fitting import TrainingResult, embed_descriptions, with_quality
-from aamc_lexical.training.training_rows import TrainingRows
+from aamc_lexical.training import TrainingResult, TrainingRows, embed_descriptions, with_quality
 
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder

@@ -12,8 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from aamc_lexical.heads.head_weights import HeadWeights
-from aamc_lexical.heads.targets import Targets
+from aamc_lexical.heads import HeadWeights, Targets
 from numpy.typing import NDArray
 from torch import nn
 

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from aamc_lexical.heads.head_weights import HeadWeights
-from aamc_lexical.heads.targets import UNLABELLED, Targets
+from aamc_lexical.heads import UNLABELLED, HeadWeights, Targets
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
 

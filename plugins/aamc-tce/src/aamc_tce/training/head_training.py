@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 import attrs
-from aamc_lexical.heads.targets import Targets
+from aamc_lexical.heads import Targets
 
 from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from aamc_lexical.heads.targets import UNLABELLED, Targets
+from aamc_lexical.heads import UNLABELLED, Targets
 from numpy.typing import NDArray
 from torch.nn import functional
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 import attrs
-from aamc_lexical.heads.head_weights import HeadWeights
-from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.experts import CategoryExpert, Expert, HeadExpert
+from aamc_lexical.heads import HeadWeights, Targets
+from aamc_lexical.quality import CategoryExpert, Expert, HeadExpert
 from aamc_lexical.trained_estimator import Projection
-from aamc_lexical.training.cross_fitting import FittedParts, smoothing_experts
-from aamc_lexical.training.training_rows import Rows, TrainingRows
+from aamc_lexical.training import FittedParts, Rows, TrainingRows, smoothing_experts
 
 from aamc_sdk.batch import Floats
 from aamc_tce.config import TCEConfig
