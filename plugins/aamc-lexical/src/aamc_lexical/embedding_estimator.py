@@ -1,4 +1,4 @@
-"""What estimators have in common that read a text's embedding: they differ in where it comes from."""
+"""The base class of estimators that learn from a text's embedding."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 REMEMBERED_ESTIMATES = 10_000
 MAX_REMEMBERED_CHARACTERS = 4_000
-"""Characters of the longest text that is remembered, so that many long ones do not fill the memory."""
+"""Longer texts are not remembered, to bound the memory."""
 
 
 class EmbeddingEstimator(Estimator):
-    """Heads and experts of quality on an embedding; safe to use from several threads once it is trained or loaded.
+    """Heads and quality experts on an embedding; thread-safe once it is trained or loaded.
 
     Attributes:
-        name: How messages and fingerprints call it.
+        name: The name in messages and fingerprints.
     """
 
     name: ClassVar[str]
@@ -46,25 +46,25 @@ class EmbeddingEstimator(Estimator):
 
     @abc.abstractmethod
     def _learn(self, data: TrainingRows) -> TrainingResult:
-        """Learn what embeds texts, where it is to be learned, then all else."""
+        """Train the embedding, if it is trainable, then the heads and experts."""
 
     @abc.abstractmethod
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
-        """Return the embeddings ``[B, D]`` that heads and experts read."""
+        """Return the embeddings ``[B, D]`` for heads and experts."""
 
     @abc.abstractmethod
     def _describe(self, pool: Pool) -> Floats:
-        """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
+        """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Train every head that has labels, and with outcomes the expected quality.
+        """Train every head that has labels and, with outcomes, the expected quality.
 
         Returns:
-            Figures of the validation rows (complexity MAE and RMSE, category accuracy and macro F1, tool-use accuracy
-            and AUC, quality's Brier score), the blend's weights and how it is trusted, and the curve by epoch.
+            Validation metrics (complexity MAE and RMSE, category accuracy and macro F1, tool-use accuracy and AUC, Brier score of
+            the quality), the blend's weights and trust, and the losses of each epoch.
 
         Raises:
-            AamcError: What embeds texts cannot be had.
+            AamcError: The embedding model cannot be loaded.
             DataError: There is no training row.
         """
         from aamc_lexical.heads.head_metrics import scores
@@ -85,27 +85,26 @@ class EmbeddingEstimator(Estimator):
         return metrics
 
     def estimate(self, queries: Sequence[Query]) -> Estimates:
-        """Describe B queries; NaN, or no category, where there were no labels to learn from.
+        """Estimate B queries; NaN, or no category, for heads without training labels.
 
-        What is said of a text alone is remembered, unless that is long, and shared, so its arrays are read-only.
+        The estimates of a single text are cached, unless it is long, and shared, so their arrays are read-only.
 
         Raises:
             EstimatesError: The estimator has not been trained.
-            CheckpointError: What embeds texts is not what it was trained with.
-            ConfigError: A library is not installed that embeds texts.
+            CheckpointError: The embedding model is not the one of the training.
+            ConfigError: A library of the embedding model is not installed.
         """
         if len(queries) == 1 and len(queries[0].text) <= MAX_REMEMBERED_CHARACTERS:
             return self._remembered(queries[0].text)
         return self._estimate(queries, Silence())
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
+        """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
 
-        A candidate that is known by name is what it is known to be; another is expected to do as those do that
-        resemble it in description and price.
+        Candidates are recognised by name. The quality of an unseen candidate comes from known ones with a similar description and price.
 
         Raises:
-            EstimatesError: The estimates are another estimator's.
+            EstimatesError: The estimates come from another estimator.
         """
         learned = self._trained()
         if learned.blend is None:
@@ -113,22 +112,22 @@ class EmbeddingEstimator(Estimator):
         return np.asarray(learned.blend(self._embedding(estimates)) @ self._weights(learned, pool).T)
 
     def out_of_fold(self) -> Floats | None:
-        """Return each training row's expected quality ``[N, M]`` from parts that were not fitted on it; None unless just trained."""
+        """Return the expected quality ``[N, M]`` of the training rows, each from parts fitted without it; None unless just trained."""
         return self._out_of_fold
 
     def save(self, folder: Path) -> None:
-        """Write what was learned.
+        """Write the trained parts.
 
         Raises:
-            EstimatesError: There is nothing to save yet.
+            EstimatesError: The estimator has not been trained.
         """
         self._trained().save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a saved estimator.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         from aamc_lexical.trained_estimator import TrainedEstimator
 
@@ -150,18 +149,21 @@ class EmbeddingEstimator(Estimator):
         return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)
 
     def _weights(self, learned: TrainedEstimator, pool: Pool) -> Floats:
-        """Return how much known candidates count for each of a pool, computed once a pool; a race between threads computes it twice."""
+        """Return the weight of each known candidate for each candidate of a pool, ``[M, K]``, cached for the last pool.
+
+        A race between threads computes it twice.
+        """
         kept = self._resemblance
         if kept is None or kept[0] is not learned or kept[1] is not pool:
             kept = self._resemblance = (learned, pool, learned.weights(pool, self._describe))
         return kept[2]
 
     def _embedding(self, estimates: Estimates) -> Floats:
-        """Return the estimates' embedding, once it is certain that it is ours."""
+        """Return the embedding of estimates after checking its width."""
         expected = self._trained().width
         found = None if estimates.embedding is None else np.shape(estimates.embedding)[1]
         if estimates.embedding is None or found != expected:
-            raise EstimatesError(f"{self.name} expects quality from its own estimates, whose embedding has {expected} numbers, not {found}")
+            raise EstimatesError(f"{self.name} expects quality from its own estimates, with embeddings of width {expected}, not {found}")
         return estimates.embedding
 
     def _trained(self) -> TrainedEstimator:

@@ -1,4 +1,4 @@
-"""The estimator ``lexical``: what a text's words and letters say of it, in microseconds and without torch."""
+"""The estimator ``lexical``: words and letters of a text, in a fraction of a millisecond and without torch."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class LexicalEstimator(EmbeddingEstimator):
-    """Linear heads and experts of quality on a lexicon's embedding; safe to use from several threads once it is trained or loaded.
+    """Linear heads and quality experts on a lexicon's embedding; thread-safe once it is trained or loaded.
 
-    Before that it gives an embedding of hashed terms, for what learns online, and says nothing else.
+    Before training it gives an embedding of hashed terms, for routers that learn online, and every other estimate is unknown.
     """
 
     name = "lexical"
@@ -36,27 +36,27 @@ class LexicalEstimator(EmbeddingEstimator):
         self._lexicon: Lexicon | None = None
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
+        """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
 
         Raises:
-            EstimatesError: The estimates are another estimator's.
+            EstimatesError: The estimates come from another estimator.
         """
         return None if self._learned is None else super().quality(estimates, pool)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the lexicon.
+        """Write the trained parts and the lexicon.
 
         Raises:
-            EstimatesError: There is nothing to save yet.
+            EstimatesError: The estimator has not been trained.
         """
         super().save(folder)
         self._known_terms().save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a saved estimator.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         from aamc_lexical.embeddings.lexicon import Lexicon
 
@@ -67,9 +67,9 @@ class LexicalEstimator(EmbeddingEstimator):
         self._lexicon = lexicon
 
     def _learn(self, data: TrainingRows) -> TrainingResult:
-        from aamc_lexical.training.lexical_training import learn
+        from aamc_lexical.training.lexical_training import train_lexical
 
-        result, self._lexicon = learn(self.config, data)
+        result, self._lexicon = train_lexical(self.config, data)
         return result
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
@@ -90,5 +90,5 @@ class LexicalEstimator(EmbeddingEstimator):
 
     def _known_terms(self) -> Lexicon:
         self._trained()
-        assert self._lexicon is not None  # it comes with what was trained
+        assert self._lexicon is not None  # training and loading set it
         return self._lexicon

@@ -1,4 +1,4 @@
-"""What the estimator has learned, apart from a fine-tuned encoder: arrays and names, kept without pickle."""
+"""The trained parts of an estimator, except its encoder: arrays and names, saved without pickle."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from aamc_sdk.types import Pool
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
 MIN_DEVIATION = 1e-6
-"""Texts whose embeddings differ by less are one text."""
+"""Embeddings with a smaller standard deviation are not scaled."""
 
 
 @attrs.frozen(eq=False)
 class Projection:
-    """The principal components of embeddings, scaled together to unit variance on average.
+    """A projection on principal components, scaled by one factor to unit variance on average.
 
     Attributes:
         centre: ``[W]``.
@@ -43,7 +43,7 @@ class Projection:
 
     @classmethod
     def fit(cls, embedding: Floats, dimensions: int) -> Projection:
-        """Take at most ``dimensions`` components of ``[N, W]`` embeddings."""
+        """Fit at most ``dimensions`` components to ``[N, W]`` embeddings."""
         from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         centre = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -53,7 +53,7 @@ class Projection:
         return cls(centre, (components.T / scale).astype(np.float32))
 
     def __call__(self, embedding: Floats) -> NDArray[np.float32]:
-        """Return ``[B, D]`` of ``[B, W]`` embeddings."""
+        """Return the projection ``[B, D]`` of ``[B, W]`` embeddings."""
         return np.asarray((embedding - self.centre) @ self.components, dtype=np.float32)
 
 
@@ -62,13 +62,13 @@ class TrainedEstimator:
     """A trained estimator.
 
     Attributes:
-        encoder: The fingerprint of the encoder that it belongs to.
-        heads: Complexity, category, tool use, and the quality head.
+        encoder: The fingerprint of its encoder.
+        heads: The heads of complexity, category, tool use and quality.
         category_names: C names.
-        projection: Of a frozen encoder's embeddings; None for a fine-tuned one.
-        candidates: Those whose quality is known, K of them; none when there were no outcomes.
-        blend: Their expected quality.
-        resemblance: Of other candidates to them.
+        projection: The projection of a frozen encoder's embeddings; None for a fine-tuned one.
+        candidates: Names of the K candidates with known quality; empty without outcomes.
+        blend: Predicts their quality.
+        resemblance: Compares other candidates with them.
     """
 
     encoder: str
@@ -81,7 +81,7 @@ class TrainedEstimator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that an estimate depends on beside the text."""
+        """A hash of everything except the text that an estimate depends on."""
         digest = hashlib.sha256(f"{self.encoder} {self.category_names}".encode())
         for name, array in sorted(self._estimating_arrays().items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -89,25 +89,25 @@ class TrainedEstimator:
 
     @property
     def width(self) -> int:
-        """The length of the embeddings that the heads and experts read."""
+        """The width of the embeddings for heads and experts."""
         return self.heads.width
 
     def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
-        """Return how much the quality of each known candidate counts for each of any pool, ``[M, K]``.
+        """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
 
         Args:
-            pool: Whose quality is wanted.
-            embed_descriptions: Embeds descriptions, for candidates that are not known.
+            pool: The pool of M candidates.
+            embed_descriptions: Embeds the descriptions of unseen candidates.
         """
-        assert self.resemblance is not None  # quality comes with it
+        assert self.resemblance is not None  # every estimator with outcomes has it
         weights = np.zeros((len(pool), len(self.candidates)))
         places = {name: place for place, name in enumerate(self.candidates)}
         for m, name in enumerate(pool.names):
             if name in places:
                 weights[m] = self.resemblance.known_weights[places[name]]
         if new := [m for m, name in enumerate(pool.names) if name not in places]:
-            strangers = pool.subset([pool.names[m] for m in new])
-            weights[new] = self.resemblance.weights(embed_descriptions(strangers), log_prices(strangers.candidates))
+            unseen = pool.subset([pool.names[m] for m in new])
+            weights[new] = self.resemblance.weights(embed_descriptions(unseen), log_prices(unseen.candidates))
         return weights
 
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
@@ -130,10 +130,10 @@ class TrainedEstimator:
 
     @classmethod
     def load(cls, folder: Path) -> TrainedEstimator:
-        """Read what :meth:`save` wrote.
+        """Read a saved estimator.
 
         Raises:
-            CheckpointError: It is missing, cannot be read, is damaged, or was made by another version.
+            CheckpointError: A file is missing, unreadable, damaged or from another version.
         """
         names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
         try:
@@ -150,8 +150,8 @@ class TrainedEstimator:
                 blend=_blend(names["experts"], arrays, heads),
                 resemblance=CandidateSimilarity(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
-        except (KeyError, TypeError) as error:  # the files are whole, but hold other parts
-            raise CheckpointError(f"the estimator in {folder} was made by another version, which kept other parts ({error}); train again") from error
+        except (KeyError, TypeError) as error:  # the files are intact but hold other parts
+            raise CheckpointError(f"the estimator in {folder} was made by another version, which saved other parts ({error}); train again") from error
         except (SafetensorError, ValueError) as error:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
 
@@ -172,7 +172,7 @@ def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
 
 
 def _arrays(part: Any) -> dict[str, NDArray[Any]]:
-    """Return a part's arrays by name, without the heads, which are kept once."""
+    """Return a part's arrays by name, without the heads, which are saved once."""
     return {name: np.asarray(value) for name, value in attrs.asdict(part, recurse=False).items() if not isinstance(value, HeadWeights)}
 
 

@@ -1,7 +1,7 @@
-"""The task-complexity estimator (TCE): describes queries, and expects each candidate's quality.
+"""The task-complexity estimator (TCE): describes queries and predicts each candidate's quality.
 
-A multi-task text encoder as in Rjoub et al., "Adaptive Agentic Meta-Controller" (2025), with a quality head beside the paper's three.
-This module imports no torch; training does, and an encoder that no graph stands in for.
+A multi-task text encoder as in Rjoub et al., "Adaptive Agentic Meta-Controller" (2025), with a quality head in addition to the paper's three.
+This module imports no torch. Training imports it, and so does serving without an exported encoder.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 ENCODER_FOLDER = "encoder"
-"""Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
+"""Folder of a fine-tuned encoder in a checkpoint; a frozen encoder is only named."""
 EXPORT_FOLDER = "onnx"
-"""Where a checkpoint keeps an exported encoder."""
+"""Folder of an exported encoder in a checkpoint."""
 
 
 class TaskComplexityEstimator(EmbeddingEstimator):
-    """A text encoder with heads; safe to use from several threads once it is trained or loaded."""
+    """A text encoder with heads; thread-safe once it is trained or loaded."""
 
     name = "tce"
     Config = TCEConfig
@@ -50,20 +50,20 @@ class TaskComplexityEstimator(EmbeddingEstimator):
 
     @classmethod
     def check_device(cls, device: str) -> None:
-        """Refuse a device that torch does not find.
+        """Check that torch can use a device.
 
         Raises:
-            ConfigError: It is not there.
+            ConfigError: The device cannot be used.
         """
         from aamc_tce.encoders.torch_encoder import torch_device
 
         torch_device(device)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the encoder where it was fine-tuned or exported.
+        """Write the trained parts, and the encoder if it was fine-tuned or exported.
 
         Raises:
-            EstimatesError: There is nothing to save yet.
+            EstimatesError: The estimator has not been trained.
         """
         super().save(folder)
         if self._folder is not None and self._folder != folder:
@@ -74,10 +74,10 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             _replace(folder / ENCODER_FOLDER, self._torch_encoder().save)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote; the encoder follows when it is first needed.
+        """Read a saved estimator; its encoder is loaded on first use.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         if self.config.fine_tune and not (folder / ENCODER_FOLDER).is_dir():
             raise CheckpointError(f"{folder / ENCODER_FOLDER} is missing: the checkpoint is incomplete; train again")
@@ -85,7 +85,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         self._encoder, self._folder = None, folder
 
     def export(self, folder: Path, form: str) -> None:
-        """Add the encoder to a checkpoint as a graph, so that it is served without torch and transformers.
+        """Add the encoder to a checkpoint as an ONNX graph, which is served without torch and transformers.
 
         Raises:
             AamcError: The encoder cannot be exported.
@@ -111,7 +111,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return embed_descriptions(pool, self._ready_encoder().embed)
 
     def _ready_encoder(self) -> Embedder:
-        """Return what computes embeddings, loading it when it is first needed."""
+        """Return the embedder, loaded on first use."""
         from aamc_tce.encoders.runtime import serving_embedder
 
         with self._loading:
@@ -120,7 +120,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             return self._encoder
 
     def _graph(self) -> Embedder | None:
-        """Return the encoder's graph: the checkpoint's own, or one that was exported before; None where none is wanted, or there."""
+        """Return the encoder's graph from the checkpoint or the cache; None if there is none or the options ask for torch."""
         from aamc_tce.encoders.onnx_encoder import OnnxEncoder
         from aamc_tce.encoders.runtime import cached_graph, uses_graph
 
@@ -133,7 +133,7 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         return cached_graph(trained) if uses_graph(self.config, device) else None
 
     def _torch_encoder(self) -> TorchEncoder:
-        """Return the encoder that belongs to what was learned, as torch computes it."""
+        """Return the torch encoder of the trained heads."""
         from aamc_tce.encoders.onnx_encoder import graph_fingerprint
         from aamc_tce.encoders.torch_encoder import TorchEncoder
 
@@ -160,7 +160,7 @@ def _check(found: str, trained: str, place: str) -> None:
 
 
 def _replace(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder whole, then let it take the place of the one of its name."""
+    """Write a folder, then replace the existing one with it."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
         write(Path(unfinished) / folder.name)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""A text's embedding without any training: its terms, hashed.
+"""Untrained text embeddings by feature hashing.
 
-Each term adds what it weighs, with a sign, at the place that its hash gives, so that the products of two embeddings are on
-average those of the terms' weights (Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning", ICML).
+Each term adds its weight, with a sign, at the index that its hash gives. The expected product of two embeddings is that of their
+terms' weights (Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning", ICML).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from aamc_lexical.embeddings.lexicon import TermExtractor, character_terms, word
 
 
 def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
-    """Return the embeddings ``[B, dimensions]`` of B texts; those of words and of pieces of words have length one each."""
+    """Return the embeddings ``[B, dimensions]`` of B texts: the sum of the unit-length embeddings of words and of pieces."""
     views = TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
     read = [text[: config.max_characters].lower() for text in texts]
     return np.array([sum(_of_view(view, text, config.dimensions) for view in views) for text in read], np.float32).reshape(-1, config.dimensions)
 
 
 def fingerprint(config: LexicalConfig) -> str:
-    """Return what names these embeddings: all that they depend on beside the text."""
+    """Return a name of everything except the text that these embeddings depend on."""
     return f"hashed-{config.word_run}-{config.character_run}-{config.dimensions}-{config.max_characters}"
 
 

@@ -1,9 +1,8 @@
-"""A text's embedding from its words and their letters alone: TF-IDF, then latent semantic analysis.
+"""Text embeddings from words and letters: TF-IDF, then latent semantic analysis.
 
-Terms are words, signs and short runs of them, and pieces of words. What each weighs in a text is its TF-IDF (Salton and
-Buckley, "Term-weighting approaches in automatic text retrieval", 1988); texts are then described by the strongest
-directions in which the training texts differ (Deerwester et al., "Indexing by latent semantic analysis", 1990).
-No label takes part. N texts, V terms, D directions.
+Terms are words, signs and short sequences of them, and pieces of words. Their weights are TF-IDF (Salton and Buckley,
+"Term-weighting approaches in automatic text retrieval", 1988), projected on the strongest directions of the training texts
+(Deerwester et al., "Indexing by latent semantic analysis", 1990). Labels are not used. N texts, V terms, D directions.
 """
 
 from __future__ import annotations
@@ -29,30 +28,30 @@ from aamc_sdk.files import read_arrays, read_json, write_arrays, write_json
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 FEW_TEXTS = 20
-"""With fewer training texts a term counts that stands in one of them alone; with more, two are needed."""
+"""With fewer training texts a term must occur in one of them, with more in two."""
 
 
 def word_terms(text: str, longest: int) -> Iterable[str]:
-    """Return words and signs, and runs of up to ``longest`` of them."""
+    """Return words and signs, and sequences of up to ``longest`` of them."""
     words = _WORD.findall(text)
     runs = (map(" ".join, zip(*(words[start:] for start in range(length)), strict=False)) for length in range(2, longest + 1))
     return chain(words, *runs)
 
 
 def character_terms(text: str, length: int) -> Iterable[str]:
-    """Return pieces of ``length`` characters of each word, its ends marked by a space."""
+    """Return all pieces of ``length`` characters of each word, padded with a space on both sides."""
     padded = (f" {word} " for word in text.split())
     return [word[start : start + length] for word in padded for start in range(len(word) - length + 1)]
 
 
 @attrs.frozen(eq=False)
 class TermExtractor:
-    """One way to cut texts into terms.
+    """Extracts terms of one kind from texts.
 
     Attributes:
         cut: Returns the terms of a text, given their size.
-        size: Of how many words, or characters, a term is made; 0 for no term at all.
-        places: The row of each known term.
+        size: The number of words or characters in a term; 0 extracts nothing.
+        places: The index of each known term.
     """
 
     cut: Callable[[str, int], Iterable[str]]
@@ -60,11 +59,11 @@ class TermExtractor:
     places: Mapping[str, int] = attrs.field(factory=dict)
 
     def terms(self, text: str) -> Iterable[str]:
-        """Return the terms of a text, known or not, as often as they stand in it."""
+        """Return all terms of a text with repetitions, known or not."""
         return self.cut(text, self.size) if self.size else ()
 
     def counts(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the places of a text's known terms, and how often each stands in it."""
+        """Return the indices of a text's known terms, and the count of each."""
         known = Counter(map(self.places.get, self.terms(text), repeat(-1)))
         known.pop(-1, None)
         return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known))
@@ -72,14 +71,14 @@ class TermExtractor:
 
 @attrs.frozen(eq=False)
 class Lexicon:
-    """Makes embeddings of texts; safe to use from several threads.
+    """Embeds texts; thread-safe.
 
     Attributes:
-        views: Words and characters.
-        rarity: Of each term, ``[V]``: its inverse document frequency.
-        components: ``[V, D]``, scaled together so that the training texts' embeddings have unit variance on average.
-        centre: The training texts' mean, ``[D]``.
-        max_characters: Of a text that are read.
+        views: The extractors of words and of pieces.
+        rarity: The inverse document frequency of each term, ``[V]``.
+        components: ``[V, D]``, scaled by one factor so that the training texts' embeddings have unit variance on average.
+        centre: The mean of the training texts, ``[D]``.
+        max_characters: Maximum number of characters read from a text.
     """
 
     views: tuple[TermExtractor, ...]
@@ -90,7 +89,7 @@ class Lexicon:
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
-        """Learn the terms of N texts and the directions in which the texts differ."""
+        """Fit the terms and directions to N texts."""
         from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         terms = cls._of_terms(texts, config)
@@ -107,29 +106,29 @@ class Lexicon:
 
     @classmethod
     def _of_terms(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
-        """Return a lexicon without directions."""
+        """Return a lexicon of terms without directions."""
         fewest = 1 if len(texts) < FEW_TEXTS else 2
         views: list[TermExtractor] = []
         rarity: list[float] = []
         for view in (TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)):
             found = Counter(chain.from_iterable(set(view.terms(cls._read(text, config.max_characters))) for text in texts))
-            by_name = Counter(dict(sorted(found.items())))  # the order of sets is not that of the next process
+            by_name = Counter(dict(sorted(found.items())))  # the order of sets differs between processes
             often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
             views.append(attrs.evolve(view, places={term: len(rarity) + place for place, (term, _) in enumerate(often)}))
             rarity += [1 + np.log((1 + len(texts)) / (1 + count)) for _, count in often]
-        nothing = np.zeros((len(rarity), 1), np.float32), np.zeros(1, np.float32)
-        return cls(tuple(views), np.array(rarity, np.float32), *nothing, config.max_characters)
+        no_directions = np.zeros((len(rarity), 1), np.float32), np.zeros(1, np.float32)
+        return cls(tuple(views), np.array(rarity, np.float32), *no_directions, config.max_characters)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that an embedding depends on beside its text."""
+        """A hash of everything except the text that an embedding depends on."""
         digest = hashlib.sha256(json.dumps(self._settings()).encode())
         for array in self._arrays().values():
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the embeddings of B texts, ``[B, D]``; that of a text without a known term is minus the centre."""
+        """Return the embeddings of B texts, ``[B, D]``; a text without known terms has minus the centre."""
         rows = np.empty((len(texts), len(self.centre)), np.float32)
         for row, text in enumerate(texts):
             places, weights = self._weights(text)
@@ -137,14 +136,14 @@ class Lexicon:
         return rows - self.centre
 
     def _weights(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return the places of a text's terms and their TF-IDF, of unit length in each view."""
+        """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor."""
         read = self._read(text, self.max_characters)
         counted = [view.counts(read) for view in self.views]
         weights = [_unit((1 + np.log(counts)).astype(np.float32) * self.rarity[places]) for places, counts in counted]
         return np.concatenate([places for places, _ in counted]), np.concatenate(weights)
 
     def _matrix(self, texts: Sequence[str]) -> Any:
-        """Return the weights of all terms in N texts, sparse, ``[N, V]``."""
+        """Return the weights of all terms in N texts, a sparse array ``[N, V]``."""
         from scipy.sparse import csr_array  # type: ignore[import-untyped]  # scipy ships no types
 
         rows = [self._weights(text) for text in texts]
@@ -170,10 +169,10 @@ class Lexicon:
 
     @classmethod
     def load(cls, folder: Path) -> Lexicon:
-        """Read what :meth:`save` wrote.
+        """Read a saved lexicon.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: A file is missing or damaged.
         """
         settings, arrays = read_json(folder / "lexicon.json"), read_arrays(folder / "lexicon.npz")
         try:

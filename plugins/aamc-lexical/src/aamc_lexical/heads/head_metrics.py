@@ -1,4 +1,4 @@
-"""How good the heads are on rows that they were not trained on."""
+"""Metrics of the heads on validation rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aamc_sdk.batch import Estimates, Floats
 
 
 def scores(estimates: Estimates, quality: Floats | None, targets: Targets) -> dict[str, float]:
-    """Return the errors of each head that has labels to be measured on.
+    """Return the metrics of each head with labels.
 
     Args:
-        estimates: Of B rows.
-        quality: Expected, ``[B, M]``, or None.
-        targets: Their labels, with the same categories and candidates.
+        estimates: Estimates of B rows.
+        quality: Expected quality, ``[B, M]``, or None.
+        targets: The labels, with the same categories and candidates.
     """
     return {
         **_complexity(estimates.complexity, targets.complexity),
@@ -37,8 +37,11 @@ def _category(probabilities: Floats, targets: Targets) -> dict[str, float]:
     rows = targets.category != UNLABELLED
     if not rows.any() or not probabilities.shape[1]:
         return {}
-    truth, guess = targets.category[rows], probabilities[rows].argmax(axis=1)
-    return {"category_accuracy": float((truth == guess).mean()), "category_f1": float(f1_score(truth, guess, average="macro", zero_division=0))}
+    truth, predicted = targets.category[rows], probabilities[rows].argmax(axis=1)
+    return {
+        "category_accuracy": float((truth == predicted).mean()),
+        "category_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
+    }
 
 
 def _tool_use(estimate: Floats, truth: Floats) -> dict[str, float]:
@@ -49,7 +52,7 @@ def _tool_use(estimate: Floats, truth: Floats) -> dict[str, float]:
         return {}
     labels = truth[rows] >= 0.5
     figures = {"tool_use_accuracy": float((labels == (estimate[rows] >= 0.5)).mean())}
-    if labels.any() and not labels.all():  # with one class alone there is nothing to rank
+    if labels.any() and not labels.all():  # a single class has no ranking
         figures["tool_use_auc"] = float(roc_auc_score(labels, estimate[rows]))
     return figures
 

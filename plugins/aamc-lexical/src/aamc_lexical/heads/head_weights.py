@@ -1,7 +1,7 @@
-"""The heads on top of an embedding: what they learned is arrays, evaluated without torch.
+"""Trained heads as arrays, evaluated in numpy.
 
-A head for each task that has labels: complexity (a sigmoid), category (a softmax), tool use (a sigmoid) and, in a network, the
-quality of each known candidate (a sigmoid each). All read the same hidden layer, or, without one, the embedding itself.
+Each task with labels has a head: complexity (a sigmoid), category (a softmax), tool use (a sigmoid) and, in a network, the quality of
+each known candidate (a sigmoid each). All heads share one hidden layer; without it they read the embedding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TASKS = ("complexity", "category", "tool_use", "quality")
 
 @attrs.frozen(eq=False)
 class HeadOutputs:
-    """What the heads say of B texts; NaN, or no column, where a head was not trained.
+    """The outputs of the heads for B texts; NaN, or no column, for a head without training.
 
     Attributes:
         complexity: ``[B]``.
@@ -38,13 +38,13 @@ class HeadOutputs:
 
 @attrs.frozen(eq=False, slots=False)
 class HeadWeights:
-    """Trained heads as arrays: for each, ``TASK.weight`` and ``TASK.bias``; before them, in a network, ``hidden.weight`` and ``hidden.bias``."""
+    """Heads as arrays ``TASK.weight`` and ``TASK.bias``; a network also has ``hidden.weight`` and ``hidden.bias``."""
 
     arrays: Mapping[str, NDArray[np.float32]]
 
     @property
     def width(self) -> int:
-        """The length of the embeddings that they read."""
+        """The width of the embedding."""
         first = "hidden.weight" if "hidden.weight" in self.arrays else next(name for name in self.arrays if name.endswith(".weight"))
         return int(self.arrays[first].shape[1])
 
@@ -68,7 +68,7 @@ class HeadWeights:
 
     @cached_property
     def _together(self) -> tuple[dict[str, slice], Floats, Floats]:
-        """The columns of each head in all heads' weights side by side, ``[H, K]``, and these with their biases ``[K]``: one product does for all."""
+        """The columns of each head, and the weights ``[H, K]`` and biases ``[K]`` of all heads for a single product."""
         tasks = [task for task in TASKS if f"{task}.weight" in self.arrays]
         ends = np.cumsum([0, *(len(self.arrays[f"{task}.bias"]) for task in tasks)])
         columns = {task: slice(*ends[place : place + 2]) for place, task in enumerate(tasks)}

@@ -10,14 +10,14 @@ from aamc_lexical.heads.targets import UNLABELLED, Targets
 from aamc_sdk.batch import Floats
 
 INVERSE_PENALTY = 0.03
-"""The weight of the rows' loss against half the squared coefficients, for embeddings of unit variance."""
+"""scikit-learn's ``C``: the weight of the summed loss against half the squared coefficients, for embeddings of unit variance."""
 ABSENT_LOGIT = -30.0
-"""The logit of a category without a row."""
+"""The logit of a category without rows."""
 MAX_STEPS = 1000
 
 
 def fit_heads(embedding: Floats, targets: Targets) -> HeadWeights:
-    """Return the heads of N rows ``[N, D]``; one for each task with a label among the targets' rows or names."""
+    """Fit heads to N rows ``[N, D]``, one for each task with labels."""
     arrays: dict[str, NDArray[np.float32]] = {}
     for task, share in (("complexity", targets.complexity), ("tool_use", targets.tool_use)):
         known = np.isfinite(share)
@@ -30,17 +30,17 @@ def fit_heads(embedding: Floats, targets: Targets) -> HeadWeights:
 
 
 def _of_shares(embedding: Floats, share: Floats) -> tuple[Floats, Floats]:
-    """Return weight and bias that expect shares from 0 to 1: a row of share 0.3 is 0.3 of a yes and 0.7 of a no."""
+    """Return weight and bias for shares from 0 to 1; a share of 0.3 is a positive example of weight 0.3 and a negative one of 0.7."""
     answers = np.repeat([1, 0], len(share))
     return _logistic(np.tile(embedding, (2, 1)), answers, np.concatenate((share, 1.0 - share)))
 
 
 def _of_categories(embedding: Floats, category: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
-    """Return weights ``[C, D]`` and biases ``[C]`` of a softmax; a category without a row is never expected."""
+    """Return weights ``[C, D]`` and biases ``[C]`` of a softmax; a category without rows is never predicted."""
     weights, biases = np.zeros((count, embedding.shape[1])), np.full(count, ABSENT_LOGIT)
     present = np.unique(category)
     biases[present] = 0.0
-    if len(present) == 2:  # one logit tells two apart
+    if len(present) == 2:  # two categories need one logit
         weights[present[1:]], biases[present[1:]] = _logistic(embedding, category)
     elif len(present) > 2:
         weights[present], biases[present] = _logistic(embedding, category)

@@ -1,4 +1,4 @@
-"""What the heads learn, from a dataset's labels and outcomes."""
+"""The targets of the heads, from a dataset's labels and outcomes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.dataset import Dataset
 
 UNLABELLED = -1
-"""The category of a row that has none."""
+"""The category index of a row without a category."""
 
 
 @attrs.frozen(eq=False)
 class Targets:
-    """The labels of B rows; NaN, or ``UNLABELLED``, where there is none.
+    """The labels of B rows; NaN or ``UNLABELLED`` where unknown.
 
     Attributes:
-        complexity: From 0 to 1, ``[B]``; one minus the candidates' mean quality where nobody annotated it.
+        complexity: From 0 to 1, ``[B]``; one minus the candidates' mean quality if it was not annotated.
         category: Index into ``category_names``, ``[B]``.
         tool_use: 0 or 1, ``[B]``.
         quality: From 0 to 1, ``[B, M]``.
@@ -37,11 +37,11 @@ class Targets:
 
     @classmethod
     def of(cls, dataset: Dataset, like: Targets | None = None) -> Targets:
-        """Read a dataset.
+        """Return the targets of a dataset.
 
         Args:
             dataset: Rows with labels, outcomes or both.
-            like: Whose categories and candidates to use, in their order; the dataset's own when None.
+            like: Targets with the categories and candidates to use; None for the dataset's own.
         """
         labels = dataset.labels
         names = _known_categories(labels.category) if like is None else like.category_names
@@ -61,7 +61,7 @@ class Targets:
         return len(self.complexity)
 
     def take(self, rows: NDArray[np.intp]) -> Targets:
-        """Return the labels of some rows."""
+        """Return the labels of rows."""
         return attrs.evolve(
             self,
             complexity=self.complexity[rows],
@@ -71,7 +71,7 @@ class Targets:
         )
 
     def head_sizes(self) -> dict[str, int]:
-        """Return the width of each head that has something to learn from."""
+        """Return the number of outputs of each head that has labels."""
         sizes = {
             "complexity": int(np.isfinite(self.complexity).any()),
             "category": len(self.category_names),

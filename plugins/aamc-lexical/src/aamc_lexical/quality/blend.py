@@ -1,11 +1,9 @@
 """The blend of experts, with weights from cross-validation ("stacking": Wolpert 1992, Breiman 1996).
 
-Each training row is predicted by experts that were fitted without it. The weights are those, none negative and one in sum,
-that bring the blend of these predictions closest to the outcomes. The level of a prediction, its mean over the candidates,
-and the contrast between them have weights of their own: how hard a question is makes up most of what can be foretold, and
-nothing of what a choice depends on. The candidates' means take part as an expert of their own: where nothing can be learned
-they get the weight, and the blend does not depend on the query. How much of what it says beside the means is to be trusted,
-:mod:`aamc_lexical.quality.trust` measures.
+Experts fitted without a training row predict it. The weights are non-negative, sum to one, and minimise the squared error of the
+blended predictions. The level of a prediction, its mean over the candidates, and the contrast between candidates have separate
+weights: the level explains most of the variance but does not affect a choice. The candidates' means are an expert too: if nothing
+can be learned they get all the weight. :mod:`aamc_lexical.quality.trust` measures how reliable the blend is.
 """
 
 from __future__ import annotations
@@ -30,10 +28,10 @@ class Blend:
     """Experts and their weights.
 
     Attributes:
-        experts: By kind.
-        weights: Of the levels, then of the contrasts, of each expert in turn and of the candidates' means, ``[2, E + 1]``.
+        experts: The experts by kind.
+        weights: Weights of the levels and of the contrasts, of each expert and of the candidates' means, ``[2, E + 1]``.
         means: The candidates' means, ``[M]``.
-        trust: How much the rest counts beside the means.
+        trust: Shrinks predictions towards the means.
     """
 
     experts: Mapping[str, Expert]
@@ -44,30 +42,30 @@ class Blend:
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``, within 0 and 1."""
         means = np.tile(self.means, (len(embedding), 1))
-        greatest = self.weights.max(axis=0)[:-1]  # an expert without weight is not asked
-        predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), greatest, strict=True)]
+        highest = self.weights.max(axis=0)[:-1]  # an expert without weight is not computed
+        predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), highest, strict=True)]
         return self.trust(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts, embedding))
 
     def figures(self) -> dict[str, Any]:
-        """Return the weights of each part by expert, and how much of the part is trusted near, far, and as far again."""
+        """Return the weights of each part by expert, and the trust in it near, far and twice as far."""
         names = (*self.experts, "mean")
         blend = {part: dict(zip(names, weights.tolist(), strict=True)) for part, weights in zip(PARTS, self.weights, strict=True)}
         return {"blend": blend, "trust": dict(zip(PARTS, self.trust.slopes.T.tolist(), strict=True))}
 
 
 def blended(predictions: Floats, weights: Floats) -> Floats:
-    """Return the blend ``[N, M]``, within 0 and 1, of predictions ``[E, N, M]`` by weights of their levels and contrasts ``[2, E]``."""
+    """Return the blend ``[N, M]``, within 0 and 1, of predictions ``[E, N, M]`` with weights of levels and contrasts ``[2, E]``."""
     parts = zip(weights, level_and_contrast(predictions), strict=True)
     return np.asarray(np.clip(sum(np.tensordot(weight, part, axes=1) for weight, part in parts), 0.0, 1.0))
 
 
 def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.intp]) -> Floats:
-    """Return the blend ``[N, M]`` of each fold's rows by the weights of the other folds, which have not seen their outcomes.
+    """Return the blend ``[N, M]``, the rows of each fold with weights from the other folds.
 
     Args:
-        predictions: Of each expert, ``[E, N, M]``, out of fold.
-        quality: What came of it, ``[N, M]``, NaN where unknown.
-        fold: Of each row, ``[N]``.
+        predictions: Out-of-fold predictions of each expert, ``[E, N, M]``.
+        quality: The outcomes, ``[N, M]``, NaN where unknown.
+        fold: The fold of each row, ``[N]``.
     """
     result = np.empty(quality.shape)
     for number in np.unique(fold):
@@ -77,17 +75,17 @@ def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.int
 
 
 def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:
-    """Return how far queries are from the experts' nearest cluster, ``[B]``; 0 where they have none."""
+    """Return the distance of queries from the nearest cluster, ``[B]``; 0 without a cluster expert."""
     clusters = experts.get(ClusterExpert.kind)
     return clusters.distance(embedding) if isinstance(clusters, ClusterExpert) else np.zeros(len(embedding))
 
 
 def blend_weights(predictions: Floats, quality: Floats) -> Floats:
-    """Return the weights of levels and of contrasts ``[2, E]``, non-negative and each one in sum, of the least-squares blend.
+    """Return the weights of levels and contrasts ``[2, E]`` of the least-squares blend, non-negative and with sum one.
 
     Args:
-        predictions: Of each expert, ``[E, N, M]``, out of fold.
-        quality: What came of it, ``[N, M]``, NaN where unknown.
+        predictions: Out-of-fold predictions of each expert, ``[E, N, M]``.
+        quality: The outcomes, ``[N, M]``, NaN where unknown.
     """
     known = np.isfinite(quality)
     return stacking_weights(np.concatenate(level_and_contrast(predictions))[:, known].T, quality[known], blends=2)

@@ -1,7 +1,7 @@
-"""Ways to expect each candidate's quality from a query's embedding, each a few lines of numpy.
+"""Experts that predict each candidate's quality from a query's embedding.
 
-Outcomes are noisy, and a few hundred rows of a kind are few, so each expert smooths strongly; see the blend in
-:mod:`aamc_lexical.quality.blend`. Cells without an outcome are NaN and are left out. N rows, M candidates, D embedding width.
+Outcomes are noisy and similar rows are few, so each expert smooths strongly;
+:mod:`aamc_lexical.quality.blend` combines them. Cells without an outcome are NaN and are left out. N rows, M candidates, D embedding width.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from aamc_lexical.quality.smoothing import known_outcomes, near_count, nearest_r
 from aamc_sdk.batch import Floats
 
 PSEUDO_COUNT = 10.0
-"""How many outcomes at the candidate's mean are added to each group's: groups with few outcomes shrink towards it."""
+"""Number of outcomes at the candidate's mean added to each group, so that groups with few outcomes shrink towards it."""
 RIDGE_PENALTY = 1000.0
-"""The penalty on squared coefficients, for embeddings of unit variance and quality from 0 to 1."""
+"""The penalty on squared coefficients, for embeddings of unit variance."""
 
 QUERIES_PER_BATCH = 256
-"""How many queries' similarities to all training rows are held in memory."""
+"""Number of queries compared with all training rows at once, to bound the memory."""
 
 
 class Expert(Protocol):
-    """Something that expects quality, made of arrays alone."""
+    """Predicts quality; consists of arrays only."""
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]`` of ``[B, D]`` embeddings."""
 
 
 def candidate_means(quality: Floats) -> Floats:
-    """Return each candidate's mean of ``[N, M]`` known qualities, ``[M]``; one half where there is none."""
+    """Return each candidate's mean ``[M]`` of the known qualities ``[N, M]``; 0.5 without any."""
     known = np.isfinite(quality)
     counts = known.sum(axis=0)
     return np.where(counts > 0, np.where(known, quality, 0.0).sum(axis=0) / np.maximum(counts, 1), 0.5)
@@ -44,7 +44,7 @@ def group_means(membership: Floats, quality: Floats) -> Floats:
     """Return the shrunken mean quality of each group, ``[G, M]``.
 
     Args:
-        membership: How much each row belongs to each group, ``[G, N]``.
+        membership: The membership of each row in each group, ``[G, N]``.
         quality: ``[N, M]``, NaN where unknown.
     """
     known = np.isfinite(quality)
@@ -63,7 +63,7 @@ class NeighbourExpert:
 
     @classmethod
     def fit(cls, embedding: Floats, quality: Floats, k: int) -> NeighbourExpert:
-        """Keep N rows; never more than a fifth of them count as near."""
+        """Keep N rows; at most a fifth of them count as near."""
         return cls(unit_rows(embedding).astype(np.float32), quality.astype(np.float32), np.array(near_count(k, len(embedding))))
 
     def __call__(self, embedding: Floats) -> Floats:
@@ -94,7 +94,7 @@ class ClusterExpert:
 
     @classmethod
     def fit(cls, embedding: Floats, quality: Floats, count: int, seed: int) -> ClusterExpert:
-        """Group N rows by k-means, into at most a tenth as many clusters as there are rows."""
+        """Group N rows by k-means into at most N / 10 clusters."""
         from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         clusters = max(1, min(count, len(embedding) // 10))
@@ -111,7 +111,7 @@ class ClusterExpert:
         return np.asarray(self._squared_distances(embedding).argmin(axis=1))
 
     def distance(self, embedding: Floats) -> Floats:
-        """Return how far each query is from its cluster's centre, ``[B]``."""
+        """Return the distance of each query from its cluster's centre, ``[B]``."""
         return np.asarray(np.sqrt(np.maximum(self._squared_distances(embedding).min(axis=1), 0.0)))
 
     def _squared_distances(self, embedding: Floats) -> Floats:
@@ -121,7 +121,7 @@ class ClusterExpert:
 
 @attrs.frozen(eq=False)
 class RidgeExpert:
-    """Linear in the embedding, with a penalty that keeps it near the candidate's mean."""
+    """A linear function of the embedding, with a penalty that keeps it near the candidate's mean."""
 
     kind: ClassVar[str] = "ridge"
     coefficients: Floats
@@ -129,7 +129,7 @@ class RidgeExpert:
 
     @classmethod
     def fit(cls, embedding: Floats, quality: Floats) -> RidgeExpert:
-        """Solve for each candidate on the rows where it has an outcome."""
+        """Fit each candidate to the rows with its outcomes."""
         means = candidate_means(quality)
         return cls(ridge_coefficients(embedding.astype(np.float64), quality, means, RIDGE_PENALTY), means)
 
@@ -140,7 +140,7 @@ class RidgeExpert:
 
 @attrs.frozen(eq=False)
 class CategoryExpert:
-    """The mean of each category, shrunken towards the candidate's mean, weighted by the category head's probabilities."""
+    """The mean of each category, shrunken towards the candidate's mean and weighted by the predicted category probabilities."""
 
     kind: ClassVar[str] = "categories"
     means: Floats
@@ -148,7 +148,7 @@ class CategoryExpert:
 
     @classmethod
     def fit(cls, category: NDArray[np.int64], quality: Floats, heads: HeadWeights, categories: int) -> CategoryExpert:
-        """Take means over the rows of each annotated category."""
+        """Compute the means of each annotated category."""
         membership = (category == np.arange(categories)[:, None]).astype(np.float64)
         return cls(group_means(membership, quality), heads)
 
@@ -159,7 +159,7 @@ class CategoryExpert:
 
 @attrs.frozen(eq=False)
 class HeadExpert:
-    """What the quality head says."""
+    """The output of the quality head."""
 
     kind: ClassVar[str] = "head"
     heads: HeadWeights

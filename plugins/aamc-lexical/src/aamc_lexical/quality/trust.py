@@ -1,15 +1,14 @@
-"""How much of the blend is to be trusted: near the questions that it learned from, and away from them.
+"""Shrinkage of the blend by its measured reliability, near the training questions and away from them.
 
-A blended prediction is the candidates' means, plus how much better or worse all of them are expected to do on this
-question (the level), plus what sets the candidates apart on it (the contrast):
+A blended prediction is the sum of the candidates' means, the level (the common deviation of all candidates on a question) and the
+contrast (the deviations of single candidates):
 
     q_im = mean_m + l_i + c_im,    l_i = the mean over m of (q_im - mean_m)
 
-Outcomes of questions that were left out are regressed on both, y_im - mean_m = a l_i + b c_im. If the blend holds, a and b
-are one; if it found nothing but luck, they are zero. What counts is the lower end of their 95% intervals, whose errors are
-robust to a question's outcomes going together. This is done twice: for parts of the rows drawn at random, which have
-questions like them among the others, and for groups of like questions, which have none. In between, by the distance
-from the nearest cluster's centre, trust is interpolated; as far again beyond the groups it ends.
+Held-out outcomes are regressed on both, y_im - mean_m = a l_i + b c_im. The slopes a and b are one if the blend is calibrated and zero
+if it is noise. The lower ends of their 95% intervals are used, with standard errors clustered by question. Slopes are measured twice:
+near, with random folds, and far, with held-out groups of similar questions. In between they are interpolated by the distance from
+the nearest cluster centre; at twice the far distance they reach their minimum.
 
 Papers: Cox 1958, "Two Further Applications of a Model for Binary Regression" (the slope of outcomes on predictions);
 Copas 1983, "Regression, Prediction and Shrinkage"; Liang & Zeger 1986 (the errors).
@@ -23,28 +22,28 @@ import numpy as np
 from aamc_sdk.batch import Floats
 
 STANDARD_ERRORS = 1.96
-"""How many standard errors below its estimate a slope is taken."""
+"""Standard errors between the estimate of a slope and the value used."""
 MIN_TRUST = 0.05
-"""Trust never ends altogether: where two candidates are ranked, even a doubtful order is the best there is."""
+"""The minimum slope, above zero so that an unreliable prediction still ranks the candidates."""
 NEAR, FAR = 0.90, 0.99
-"""Up to the first share of distances in random parts a question is near, and only beyond the second one far."""
+"""Quantiles of the folds' distances: a question is near up to the first and far beyond the second."""
 
 
 def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
-    """Return what ``[..., M]`` values have in common, the mean of each row, and what sets them apart; each ``[..., M]``."""
+    """Return the mean of each row of ``[..., M]`` values and the deviations from it, ``[..., M]`` each."""
     level = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
     return level, values - level
 
 
 @attrs.frozen(eq=False)
 class HeldOutPredictions:
-    """What was predicted of N questions that were left out, and what came of them.
+    """Predictions of N held-out questions and their outcomes.
 
     Attributes:
-        prediction: Of the blend, ``[N, M]``.
-        means: The candidates' means without the question, ``[N, M]``.
-        quality: What came of it, ``[N, M]``, NaN where unknown.
-        distance: From the nearest cluster of what was not left out, ``[N]``.
+        prediction: Predictions of the blend, ``[N, M]``.
+        means: The candidates' means without the question's fold, ``[N, M]``.
+        quality: The outcomes, ``[N, M]``, NaN where unknown.
+        distance: Distance from the nearest cluster of the other folds, ``[N]``.
     """
 
     prediction: Floats
@@ -53,24 +52,24 @@ class HeldOutPredictions:
     distance: Floats
 
     def certain_slopes(self) -> Floats:
-        """Return how much of level and contrast surely holds, ``[2]``, from ``LEAST`` to 1."""
+        """Return the lower confidence bounds of the slopes of level and contrast, ``[2]``, from ``MIN_TRUST`` to 1."""
         known = np.isfinite(self.quality)
         parts = np.where(known[..., None], np.stack(level_and_contrast(self.prediction - self.means), axis=-1), 0.0)
         target = np.where(known, self.quality - self.means, 0.0)
         inverse = np.linalg.pinv(np.einsum("nmk,nml->kl", parts, parts))
         slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
-        influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # of each question on the slopes
+        influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # the influence of each question on the slopes
         errors = np.linalg.norm(influence, axis=0)
         return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_TRUST, 1.0))
 
 
 @attrs.frozen(eq=False)
 class Trust:
-    """What level and contrast count for, by distance.
+    """The slopes of level and contrast by distance.
 
     Attributes:
-        distances: Where questions cease to be near, where they are as far as a group that was left out, and as far again, ``[3]``.
-        slopes: Of level and contrast there, ``[3, 2]``.
+        distances: The end of near, the distance of held-out groups, and as far again, ``[3]``.
+        slopes: The slopes of level and contrast at these distances, ``[3, 2]``.
     """
 
     distances: Floats
@@ -78,11 +77,11 @@ class Trust:
 
     @classmethod
     def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> Trust:
-        """Measure it.
+        """Measure the slopes.
 
         Args:
-            near: Of parts that were left out at random.
-            far: Of groups that were left out; None where embeddings cannot tell near from far.
+            near: Predictions of random folds.
+            far: Predictions of held-out groups; None if distances are not available.
         """
         slopes = near.certain_slopes()
         if far is None:
@@ -92,7 +91,7 @@ class Trust:
         return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
-        """Return predictions ``[B, M]`` with level and contrast shrunken as befits their distance ``[B]``, within 0 and 1."""
+        """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distance ``[B]``."""
         level, contrast = level_and_contrast(prediction - means)
         counts = [np.interp(distance, self.distances, slopes)[:, None] for slopes in self.slopes.T]
         return np.asarray(np.clip(means + counts[0] * level + counts[1] * contrast, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""How the expected quality is learned: experts on all rows, and their blend by cross-fitting."""
+"""Training of the expected quality: experts on all rows, and their blend by cross-fitting."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from aamc_sdk.types import Pool
 
 @attrs.frozen(eq=False)
 class FittedParts:
-    """What came of fitting some rows.
+    """Heads and experts fitted to a set of rows.
 
     Attributes:
-        heads: What they say of a query.
-        experts: Of quality, by kind; none without outcomes. They know only these rows.
-        embed: Returns the embedding that both read, of any training rows.
-        curve: Of the heads' training, by epoch.
+        heads: The heads.
+        experts: The quality experts by kind; empty without outcomes.
+        embed: Returns the embedding of any training rows for both.
+        curve: The losses of the heads' training by epoch.
     """
 
     heads: HeadWeights
@@ -40,17 +40,17 @@ class FittedParts:
 
 
 FitRows = Callable[[Rows, str], FittedParts]
-"""Fits some rows; the name is what the user is shown."""
+"""Fits a set of rows; the name appears in progress reports."""
 
 
 @attrs.frozen(eq=False)
 class TrainingResult:
-    """What came of learning.
+    """The result of training an estimator.
 
     Attributes:
-        learned: What estimates are made from.
-        curve: Of the heads' training, by epoch.
-        out_of_fold: Each training row's quality from parts that were not fitted on it, ``[N, M]``; None without outcomes.
+        learned: The trained estimator.
+        curve: The losses of the heads' training by epoch.
+        out_of_fold: Expected quality of each training row from parts fitted without it, ``[N, M]``; None without outcomes.
     """
 
     learned: TrainedEstimator
@@ -59,7 +59,7 @@ class TrainingResult:
 
 
 def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
-    """Return the experts that need nothing but embeddings ``[N, D]`` that have not seen the outcomes."""
+    """Return the experts for embeddings ``[N, D]`` that do not depend on the outcomes."""
     return {
         NeighbourExpert.kind: NeighbourExpert.fit(embedding, targets.quality, config.neighbours),
         ClusterExpert.kind: ClusterExpert.fit(embedding, targets.quality, config.clusters, seed),
@@ -75,15 +75,15 @@ def with_quality(
     fit: FitRows,
     embed_descriptions: Callable[[Pool], Floats],
 ) -> TrainingResult:
-    """Add the expected quality to what was learned without it.
+    """Add the expected quality to a trained estimator.
 
     Args:
-        learned: The rest.
-        fitted: What came of fitting all of the material's rows.
+        learned: The estimator without quality.
+        fitted: The parts fitted to all rows of the data.
         data: Rows with outcomes.
-        folds: How many parts to cross-fit in.
-        fit: Fits some rows anew.
-        embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``, NaN where it has none.
+        folds: Number of folds.
+        fit: Fits new parts to a set of rows.
+        embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
@@ -91,16 +91,16 @@ def with_quality(
     fold = fold_of(questions, folds, data.seed)
     crossed = _cross_fit(data, fold, kinds, fit, "fold")
     weights = blend_weights(crossed.predictions, quality)
-    near, far = crossed.evidence(blended_by_others(crossed.predictions, quality, fold), quality), None
+    near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
     if ClusterExpert.kind in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
         grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group")
-        far = grouped.evidence(blended(grouped.predictions, weights), quality)
+        far = grouped.held_out(blended(grouped.predictions, weights), quality)
     blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
     held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
-    held_out[rest] = blend(fitted.embed(rest))  # what was not fitted on was not seen either
+    held_out[rest] = blend(fitted.embed(rest))  # these rows were not fitted, so their predictions are out of sample
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
     resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
@@ -110,28 +110,28 @@ def with_quality(
 
 @attrs.frozen(eq=False)
 class _Crossed:
-    """What parts that were not fitted on a row say of it.
+    """Out-of-fold predictions of N rows.
 
     Attributes:
-        predictions: Of each expert, then the candidates' means, ``[E + 1, N, M]``.
-        distance: From the nearest cluster, ``[N]``.
+        predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
+        distance: Distance from the nearest cluster, ``[N]``.
     """
 
     predictions: Floats
     distance: Floats
 
-    def evidence(self, blend: Floats, quality: Floats) -> HeldOutPredictions:
-        """Return what the blend predicted ``[N, M]`` beside what came of it."""
+    def held_out(self, blend: Floats, quality: Floats) -> HeldOutPredictions:
+        """Return the predictions of the blend, ``[N, M]``, with their outcomes."""
         return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
 
 
 def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str) -> _Crossed:
-    """Predict the rows of each fold by what was fitted on the others."""
+    """Predict the rows of each fold with parts fitted to the other folds."""
     rows = data.rows
     quality = data.targets.quality[rows]
     crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros(len(rows)))
     numbers = np.unique(fold)
-    for number in numbers if len(numbers) > 1 else ():  # of a single text nothing is known without it
+    for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
         held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         fitted = fit(rows[others], f"heads, {name} {number + 1} of {len(numbers)}")
         embedding = fitted.embed(rows[held])
@@ -143,7 +143,7 @@ def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit
 
 
 def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
-    """Return the embedding of each candidate's description, ``[M, W]``, NaN where it has none."""
+    """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
     embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
     embedding[[not candidate.description for candidate in pool]] = np.nan
     return embedding

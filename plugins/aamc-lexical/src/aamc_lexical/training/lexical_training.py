@@ -1,4 +1,4 @@
-"""How the estimator ``lexical`` learns: the lexicon, then linear heads and, with outcomes, the blend of experts."""
+"""Training of the estimator ``lexical``: the lexicon, then linear heads and, with outcomes, the blend of experts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, emb
 from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 
-def learn(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingResult, Lexicon]:
-    """Learn all there is to learn."""
+def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingResult, Lexicon]:
+    """Train all parts of the estimator; return them with the lexicon."""
     targets, progress = data.targets, data.training.progress
     progress.start("words and quality", 2 + (2 * config.folds if targets.candidates else 0))
     lexicon = Lexicon.fit([data.texts[row] for row in data.rows], config)

@@ -1,4 +1,4 @@
-"""The rows that an estimator learns from."""
+"""The training rows of an estimator."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Rows = NDArray[np.intp]
 
 @attrs.frozen(kw_only=True, eq=False)
 class TrainingRows:
-    """What there is to learn from.
+    """The training and validation rows of an estimator.
 
     Attributes:
-        training: Where to keep checkpoints, whether to resume, where to report.
-        texts: Of all N training rows.
+        training: The dataset, the folder for checkpoints, whether to resume, and the progress reporter.
+        texts: Texts of all N training rows.
         questions: Their questions, normalised: spellings of one question are equal.
-        targets: Their labels.
-        rows: Those that are fitted on: all, or as many as ``max_train_texts`` allows.
-        validation_texts: Of the validation rows.
-        validation_targets: Their labels; None where there are no such rows, or no labels.
-        seed: All randomness follows from it.
+        targets: Labels of the training rows.
+        rows: Indices of the rows to fit: all, or ``max_train_texts`` of them.
+        validation_texts: Texts of the validation rows.
+        validation_targets: Labels of the validation rows; None without rows or labels.
+        seed: Seed of all randomness.
     """
 
     training: Training

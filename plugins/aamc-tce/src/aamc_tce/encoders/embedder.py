@@ -1,4 +1,4 @@
-"""What embeds texts, whatever computes it: each text once, in memory, on disk, and on all cores."""
+"""The base class of embedders: each text is computed once, cached in memory and on disk, on all cores."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from aamc_sdk.interfaces import Progress, Silence
 from aamc_tce.encoders.vector_cache import Vector, VectorCache, cache_folder
 
 MANY_TEXTS = 32
-"""From here on texts are a dataset's: they are kept on disk, and the user is told how long it takes. Fewer are a
-served request, which should leave nothing on disk."""
+"""At least so many texts are a dataset: they are cached on disk, and the expected time is reported. Fewer are a served request, which
+leaves nothing on disk."""
 REMEMBERED_TEXTS = 20_000
 BATCH_SIZE = 32
 TokenIds = list[int]
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: ``OMP_NUM_THREADS`` where it is set, else all that it is given."""
+    """Return the number of cores this process may use: ``OMP_NUM_THREADS`` if set, else its CPU affinity."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdigit() and int(limit) > 0:
         return int(limit)
@@ -35,12 +35,12 @@ def available_cores() -> int:
 
 
 class Embedder(abc.ABC):
-    """A tokenizer and what pools an encoder's layers; safe to use from several threads.
+    """A tokenizer and a text encoder; thread-safe.
 
     Args:
-        fingerprint: A hash of all that an embedding depends on beside its text.
-        width: How long an embedding is.
-        prompt: Text before every text.
+        fingerprint: A hash of everything except the text that an embedding depends on.
+        width: The length of an embedding.
+        prompt: A prefix of every text.
     """
 
     def __init__(self, fingerprint: str, width: int, prompt: str = "") -> None:
@@ -64,17 +64,17 @@ class Embedder(abc.ABC):
         """Return the embeddings of tokenized texts, ``[B, width]``."""
 
     def _workers(self) -> int:
-        """Return how many batches are computed side by side."""
+        """Return the number of batches computed in parallel."""
         return available_cores()
 
     def _one_core_each(self) -> AbstractContextManager[None]:
-        """Return the context in which each batch keeps to one core."""
+        """Return a context in which each batch uses one core."""
         return nullcontext()
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return the embeddings of texts, ``[B, width]``; each is computed once.
 
-        They have the precision of the cache whether they come from it or not, so that results do not depend on it.
+        Computed embeddings are rounded to the precision of the cache, so results do not depend on it.
         """
         unique = list(dict.fromkeys(texts))
         with self._lock:
@@ -91,7 +91,7 @@ class Embedder(abc.ABC):
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
 
     def seconds_for(self, tokens: Sequence[TokenIds]) -> float:
-        """Return how long these texts are expected to take one core, measured on a few of the median length."""
+        """Return the expected time on one core in seconds, measured on a few texts of median length."""
         middle = sorted(tokens, key=len)[len(tokens) // 2]
         seconds = 0.0
         with self._one_core_each():
@@ -114,14 +114,14 @@ class Embedder(abc.ABC):
             self._remembered.popitem(last=False)
 
     def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
-        """Embed a served request's texts on the calling thread, beside those of others."""
+        """Embed the texts of a served request on the calling thread."""
         return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
 
     def _compute(self, texts: list[str], progress: Progress) -> dict[str, Vector]:
         if not texts:
             return {}
         tokens = self.tokenize(texts)
-        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))  # alike lengths together: little padding
+        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))  # texts of similar length together need little padding
         batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
         progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
         progress.start("embedding texts", len(texts))

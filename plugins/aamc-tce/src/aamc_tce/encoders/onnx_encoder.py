@@ -1,8 +1,8 @@
 """A text encoder that onnxruntime computes: a graph and a tokenizer in a folder, without torch or transformers.
 
-Texts are computed one at a time: on a CPU larger batches gain nothing, there is no padding, and what is quantized as it comes (int8)
-would depend on a text's neighbours. A dataset's texts are computed side by side, one core each; a served request has the cores to itself,
-unless the graph is so small that waking them takes longer than they would spare.
+Texts are computed one at a time. Larger batches gain nothing on a CPU and need padding, and dynamic quantization (int8) would make a
+text's embedding depend on the other texts. The texts of a dataset run in parallel on one core each. A served text uses several cores,
+unless the graph is too small to gain from them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from aamc_tce.encoders.text_prefix import prefix_tokens
 GRAPH, TOKENIZER, MANIFEST = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
 REQUIRED_LIBRARIES = ("onnxruntime", "onnx", "onnxscript")
-"""What runs a graph, and what exports one."""
+"""Libraries that run a graph and export one."""
 MAX_CORES = 4
-"""Cores that one text is shared out among; a sentence's layers are too small for more."""
+"""Maximum number of cores for one text; its layers are too small for more."""
 SHARED_GRAPH_BYTES = 20_000_000
-"""Bytes of a graph from which on a text is shared out: with less, bert-tiny's size, two cores take a third longer than one."""
+"""Minimum size in bytes of a graph that uses several cores: at the size of bert-tiny two cores take a third longer than one."""
 SLOW_FUSION = "SkipLayerNormFusion"
-"""An optimization of onnxruntime's that lengthens an int8 estimate by a fifth: its fused kernel is slower than the two that it replaces."""
+"""An optimization of onnxruntime that makes an int8 estimate a fifth slower: its fused kernel is slower than the two it replaces."""
 
 
 def graph_fingerprint(encoder: str, runtime: str) -> str:
@@ -44,15 +44,15 @@ def graph_fingerprint(encoder: str, runtime: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class GraphManifest:
-    """What a graph is.
+    """The description of an exported graph.
 
     Attributes:
-        fingerprint: A hash of all that an embedding depends on beside its text.
-        width: How long an embedding is.
-        max_length: Tokens of a text that are read.
-        sha256: Of the graph's file and of the tokenizer's, in hexadecimal, by name.
-        prompt: Text before every text.
-        skipped_tokens: How many tokens of a text's beginning, the prompt's, are not pooled.
+        fingerprint: A hash of everything except the text that an embedding depends on.
+        width: The length of an embedding.
+        max_length: Maximum number of tokens read from a text.
+        sha256: Hexadecimal digests of the files of the graph and the tokenizer, by name.
+        prompt: A prefix of every text.
+        skipped_tokens: Number of tokens at the start of a text, those of the prompt, that are not pooled.
     """
 
     fingerprint: str
@@ -63,15 +63,15 @@ class GraphManifest:
     skipped_tokens: int = 0
 
     def write(self, folder: Path) -> None:
-        """Write it beside the graph."""
+        """Write the description to a folder."""
         write_json(folder / MANIFEST, attrs.asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> GraphManifest:
-        """Read it.
+        """Read the description from a folder.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         try:
             return cls(**read_json(folder / MANIFEST))
@@ -80,13 +80,13 @@ class GraphManifest:
 
 
 class OnnxEncoder(Embedder):
-    """An exported encoder; safe to use from several threads.
+    """An exported encoder; thread-safe.
 
     Args:
-        folder: Where :func:`aamc_tce.onnx_export.export` wrote it.
+        folder: A folder that :func:`aamc_tce.encoders.onnx_export.export` wrote.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: A file is missing or damaged.
         ConfigError: onnxruntime is not installed.
     """
 
@@ -109,7 +109,7 @@ class OnnxEncoder(Embedder):
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
         for vector, tokens in zip(vectors, batch, strict=True):
-            if len(tokens) > self._manifest.skipped_tokens:  # some tokenizers have none for an empty text
+            if len(tokens) > self._manifest.skipped_tokens:  # some tokenizers give no token for an empty text
                 vector[:] = session.run(None, {INPUT: np.array([tokens], dtype=np.int64)})[0][0]
         return vectors
 
@@ -122,7 +122,7 @@ class OnnxEncoder(Embedder):
             self._cores = before
 
     def _session(self) -> Any:
-        """Return what computes the graph on as many cores as a text has now; made when it is first needed."""
+        """Return the session for the present number of cores, created on first use."""
         cores = self._cores
         with self._loading:
             if cores not in self._sessions:
@@ -134,31 +134,31 @@ class OnnxEncoder(Embedder):
 
 
 def without_telemetry() -> None:
-    """Keep onnxruntime from reporting its use to its maker, as it does by default since 1.29; a user's own choice stands.
+    """Turn off the telemetry of onnxruntime, on by default since 1.29, unless the user has set it.
 
-    It must be called before the first import of onnxruntime, which begins with a report.
+    Call it before the first import of onnxruntime, which sends a report.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def _session(graph: bytes, folder: Path, cores: int) -> Any:
-    """Return what computes a graph, one text on so many cores."""
+    """Return an inference session of a graph that uses a number of cores."""
     without_telemetry()
     try:
-        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+        import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types
     except ImportError as error:
         raise ConfigError("an exported encoder needs onnxruntime: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = cores, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # on a busy machine waiting threads would take the cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would occupy the cores of a busy machine
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
-    except Exception as error:  # the library raises bare classes of its own
+    except Exception as error:  # onnxruntime's exceptions share no base class
         raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
 
 
 def _tokenizer(content: bytes, max_length: int) -> Tokenizer:
-    """Return a tokenizer that cuts texts and pads none."""
+    """Return a tokenizer that truncates and does not pad."""
     tokenizer = Tokenizer.from_buffer(content)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -166,10 +166,10 @@ def _tokenizer(content: bytes, max_length: int) -> Tokenizer:
 
 
 def _read(path: Path, sha256: str) -> bytes:
-    """Read a file whole.
+    """Read a file and check its digest.
 
     Raises:
-        CheckpointError: It is missing, cannot be read, or is not the one that was written.
+        CheckpointError: The file is missing, cannot be read or has another digest.
     """
     try:
         content = path.read_bytes()
@@ -178,5 +178,5 @@ def _read(path: Path, sha256: str) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise CheckpointError(f"{path} is damaged: it is not the file that was written; export again")
+        raise CheckpointError(f"{path} is damaged: its SHA-256 differs from the recorded one; export again")
     return content

@@ -1,7 +1,7 @@
-"""Export of a text encoder to ONNX: the pooled layers in one graph, in full precision or with weights of 7 bits.
+"""Export of a text encoder to ONNX: model and pooling in one graph, in full precision or with 7-bit weights.
 
-Of the 8 bits of an int8 weight 7 are used. Processors without dot-product instructions for int8 (AVX2) saturate where two products of full
-range are added; what they compute then differs from what others do by as much as quantization itself changes.
+Int8 weights use 7 of their 8 bits. Processors without int8 dot-product instructions (AVX2) saturate when they add two full-range products,
+and their results would differ from those of other processors by as much as quantization itself changes them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
 from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 EXAMPLE_TOKENS = 7
-"""The length of the text that the exporter traces; the graph takes any."""
+"""Length of the text that the exporter traces; the graph accepts any length."""
 
 
 def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
-    """Write an encoder as a graph, its tokenizer, and what they are.
+    """Write the graph of an encoder, its tokenizer and their description.
 
     Args:
-        encoder: What to export.
-        runtime: ``"onnx-int8"`` quantizes the weights; any other keeps them.
-        folder: Where to write it.
+        encoder: The encoder.
+        runtime: ``"onnx-int8"`` quantizes the weights; any other value keeps them.
+        folder: The destination.
 
     Raises:
-        AamcError: The exporter, or the tokenizer's library, does not know such a model.
+        AamcError: The model or its tokenizer cannot be exported.
         ConfigError: A library that the export needs is not installed.
         OutputError: The folder cannot be written.
     """
@@ -45,7 +45,7 @@ def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
         raise ConfigError(f"an export to ONNX needs {', '.join(missing)}: pip install 'aamc-tce[onnx]', or set estimator.runtime=torch")
     tokenizer = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
-        raise AamcError("this encoder's tokenizer cannot be exported, for it has no tokenizer.json; set estimator.runtime=torch")
+        raise AamcError("this encoder's tokenizer has no tokenizer.json and cannot be exported; set estimator.runtime=torch")
     without_telemetry()
     with _quiet(), tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / GRAPH
@@ -68,7 +68,7 @@ def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
 
 
 class _PooledLayers(torch.nn.Module):
-    """The embedding of one text without padding, as :meth:`Encoder.pool` gives it."""
+    """The embedding of one text without padding, equal to :meth:`TorchEncoder.pool`."""
 
     def __init__(self, encoder: TorchEncoder) -> None:
         super().__init__()
@@ -95,14 +95,14 @@ def _write_graph(encoder: TorchEncoder, path: Path) -> None:
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             cause = str(error).strip().splitlines()[0]
             raise AamcError(f"this encoder cannot be exported to ONNX ({cause}); set estimator.runtime=torch") from error
-    assert program is not None  # the exporter that is asked for returns one
+    assert program is not None  # the dynamo exporter returns a program
     program.save(path, external_data=False)
 
 
 @contextmanager
 def _plain_attention(model: Any) -> Iterator[None]:
-    """Let a model compute attention in single steps, which make a smaller and quicker graph than the fused one's."""
-    before = model.config._attn_implementation  # transformers has a setter alone
+    """Use unfused attention inside the block, which exports to a smaller and faster graph."""
+    before = model.config._attn_implementation  # transformers has no public getter
     model.set_attn_implementation("eager")
     try:
         yield
@@ -111,7 +111,7 @@ def _plain_attention(model: Any) -> Iterator[None]:
 
 
 def _quantize(path: Path) -> Path:
-    """Write a graph whose weights are integers, with a scale for each of a matrix's columns."""
+    """Write a graph with integer weights and one scale per matrix column; return its path."""
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]  # onnxruntime ships no types
     from onnxruntime.quantization.preprocess import quant_pre_process  # type: ignore[import-untyped]  # likewise
 
@@ -123,7 +123,7 @@ def _quantize(path: Path) -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about its own workings from the user."""
+    """Silence the exporter's warnings and log messages."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ def pool_tokens(states: torch.Tensor, mask: torch.Tensor, poolings: Sequence[str
 
 
 def without_first(mask: torch.Tensor, count: int) -> torch.Tensor:
-    """Return a mask ``[B, T]`` that leaves out the first tokens, such as a prompt's."""
+    """Return a mask ``[B, T]`` without the first ``count`` tokens."""
     return mask * (torch.arange(mask.shape[1], device=mask.device) >= count) if count else mask
 
 
@@ -44,7 +44,7 @@ def _weights(pooling: str, mask: torch.Tensor) -> torch.Tensor:
 
 
 def side_by_side(layers: Sequence[torch.Tensor], *, normalize: bool) -> torch.Tensor:
-    """Join pooled layers, ``[B, W]`` each: several at the same length each and unit length altogether, one alone as it is or normalised."""
+    """Concatenate pooled layers ``[B, W]`` with equal norms to unit length; a single layer is scaled only if ``normalize``."""
     if len(layers) == 1:
         return torch.nn.functional.normalize(layers[0], dim=1) if normalize else layers[0]
     scale = len(layers) ** -0.5

@@ -1,4 +1,4 @@
-"""What computes embeddings: torch, or a graph that onnxruntime runs. This module imports neither."""
+"""The choice between torch and onnxruntime for computing embeddings. This module imports neither."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 def uses_graph(config: TCEConfig, device: str) -> bool:
-    """Whether embeddings come from a graph.
+    """Return whether embeddings are computed by an ONNX graph.
 
-    ``auto`` takes one where it is known to export, to give torch's own numbers, and to be quicker.
+    ``auto`` uses one for the bundled encoder on a CPU, which exports without loss and is faster there.
 
     Args:
         config: The estimator's options.
@@ -35,9 +35,9 @@ def uses_graph(config: TCEConfig, device: str) -> bool:
 
 
 def serving_embedder(encoder: TorchEncoder, config: TCEConfig) -> Embedder:
-    """Return what computes an encoder's embeddings as the options want it: the encoder itself, or its graph.
+    """Return the embedder that the options ask for: the encoder itself or its graph.
 
-    A graph is exported once and kept beside the embeddings; a folder that cannot be written costs time, never a result.
+    A graph is exported once and cached beside the embeddings. If the cache cannot be written, it is exported again each time.
 
     Raises:
         AamcError: The encoder cannot be exported.
@@ -53,14 +53,14 @@ def serving_embedder(encoder: TorchEncoder, config: TCEConfig) -> Embedder:
         export(encoder, config.runtime, _folder(fingerprint))
         return OnnxEncoder(_folder(fingerprint))
     except OutputError as error:
-        logger.warning("the exported encoder is not kept: %s", error)
+        logger.warning("the exported encoder is not cached: %s", error)
     with tempfile.TemporaryDirectory() as temporary:
         export(encoder, config.runtime, Path(temporary))
         return OnnxEncoder(Path(temporary))
 
 
 def cached_graph(fingerprint: str) -> OnnxEncoder | None:
-    """Return a graph that was exported before; None where there is none, or it is damaged."""
+    """Return a cached graph; None if it is missing or damaged."""
     try:
         return OnnxEncoder(_folder(fingerprint))
     except CheckpointError:

@@ -37,7 +37,7 @@ class SentenceFormat:
     Attributes:
         poolings: Names of poolings, whose results are concatenated.
         normalize: Whether the embedding is scaled to unit length.
-        prompt: Text before every text.
+        prompt: A prefix of every text.
         include_prompt: Whether the prompt's tokens are pooled too.
     """
 
@@ -48,7 +48,7 @@ class SentenceFormat:
 
     @classmethod
     def read(cls, place: str) -> SentenceFormat:
-        """Read the format of a folder or of a model on the hub.
+        """Read the format of a model in a folder or on the hub.
 
         Raises:
             CheckpointError: A file is damaged.
@@ -72,7 +72,7 @@ class SentenceFormat:
         return cls(poolings=poolings, normalize="Normalize" in kinds, prompt=prompt, include_prompt=include_prompt)
 
     def write(self, folder: Path) -> None:
-        """Write the files beside a model, unless it is plainly mean-pooled; the sentence-transformers library reads them too."""
+        """Write the files beside a saved model, for this class and the sentence-transformers library; none for plain mean pooling."""
         if self == SentenceFormat():
             return
         paths = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if self.normalize else {})
@@ -101,7 +101,7 @@ def _query_prompt(config: Mapping[str, Any]) -> str:
 
 
 def _read(place: str, name: str) -> Any:
-    """Return the content of a JSON file in a folder or of a model on the hub; None where there is no such file."""
+    """Return the content of a JSON file of a model in a folder or on the hub; None if the file does not exist."""
     if Path(place).is_dir():
         return read_json(Path(place) / name) if (Path(place) / name).is_file() else None
     from huggingface_hub import hf_hub_download

@@ -1,8 +1,8 @@
-"""The text encoder: any transformers model, mean-pooled.
+"""A text encoder that torch computes: any transformers model.
 
-Frozen, it describes a text by several of its layers, evenly spaced from the input embeddings to the last, each
-mean-pooled over the tokens, scaled to unit length and put side by side: the early ones carry the form of a question,
-the late ones what it is about. Fine-tuned, it is the mean of its last layer.
+A frozen encoder describes a text by several layers, evenly spaced from the input embeddings to the last. The last layer is pooled as the
+encoder's own files say, the mean by default, and earlier layers by the mean. Each is scaled to unit length, and all are concatenated:
+early layers represent the form of a question, late layers its subject. A fine-tuned encoder uses its last layer only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ try:
     import transformers
 
     from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
-except ImportError as error:  # both are left out where exported encoders are served
+except ImportError as error:  # serving exported encoders needs neither
     raise ConfigError(
         f"an encoder that was not exported needs torch and transformers ({error}): "
         "pip install torch transformers, or train with --export onnx where they are installed"
@@ -36,11 +36,11 @@ except ImportError as error:  # both are left out where exported encoders are se
 
 BUNDLED = "bundled"
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
-"""Names that are shorter than the hub's."""
+"""Short names of models on the hub."""
 
 
 def resolve(name: str) -> str:
-    """Return the hub's name, or the folder, of an encoder.
+    """Return the hub name or the folder of an encoder.
 
     Raises:
         ConfigError: The bundled encoder is not installed.
@@ -54,10 +54,10 @@ def resolve(name: str) -> str:
 
 
 def torch_device(name: str) -> torch.device:
-    """Return where torch computes; ``"auto"`` is a GPU where there is one.
+    """Return the torch device of a name; ``"auto"`` is a GPU if one is available.
 
     Raises:
-        ConfigError: There is no such device.
+        ConfigError: The device cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,10 +71,10 @@ def torch_device(name: str) -> torch.device:
 
 @contextmanager
 def one_core_each() -> Iterator[None]:
-    """Let torch use one core in each thread inside the block.
+    """Limit torch to one core per thread inside the block.
 
-    Batches side by side, one core each, never wait for one another, and heads are too small for more than one core:
-    on a busy machine both are many times quicker than layers that are shared out among cores.
+    Batches run in parallel on one core each and do not wait for one another. On a busy machine this is many times faster than
+    dividing each layer among cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -85,16 +85,17 @@ def one_core_each() -> Iterator[None]:
 
 
 class TorchEncoder(Embedder):
-    """A tokenizer and a model that torch computes; safe to use from several threads.
+    """A tokenizer and a transformers model; thread-safe.
 
     Args:
-        name: ``"bundled"``, a short name, a hub's name or a folder.
-        layers: How many layers to pool; 1 is the last alone, as it comes.
-        max_length: Tokens of a text that are read.
-        device: Where to compute.
+        name: ``"bundled"``, a short name, a hub name or a folder.
+        layers: Number of pooled layers; 1 is the last layer alone, without scaling.
+        max_length: Maximum number of tokens read from a text.
+        device: The torch device.
 
     Raises:
-        AamcError: It cannot be had.
+        AamcError: The model cannot be loaded.
+        ConfigError: The model's sentence-transformers files cannot be used.
     """
 
     def __init__(self, name: str, *, layers: int, max_length: int, device: torch.device) -> None:
@@ -104,7 +105,7 @@ class TorchEncoder(Embedder):
         self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
         depth = self.model.config.num_hidden_layers
         self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
-        # The bundled encoder's pooling is the mean; its normalisation, which only a single layer would show, was never applied, and its numbers stay.
+        # The bundled encoder is mean-pooled. Its normalisation would change the numbers of a single layer, which checkpoints rely on.
         self.format = SentenceFormat() if name == BUNDLED else SentenceFormat.read(resolve(name))
         self.skipped_tokens = 0 if self.format.include_prompt else self._count_prompt_tokens()
         width = int(self.model.config.hidden_size)
@@ -112,7 +113,7 @@ class TorchEncoder(Embedder):
 
     @property
     def mean_pooled(self) -> bool:
-        """Whether all layers are means of all tokens."""
+        """Whether every layer is the mean of all tokens."""
         return self.format.poolings == ("mean",) and not self.skipped_tokens
 
     @property
@@ -128,7 +129,7 @@ class TorchEncoder(Embedder):
         return [next(found) if ids is None else ids for ids in first]
 
     def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
-        """Return the pooled layers of tokenized texts, ``[B, width]``, differentiable in the model."""
+        """Return the embeddings of tokenized texts, ``[B, width]``, differentiable in the model's weights."""
         longest = max(map(len, batch))
         padding = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in batch], device=self.device)
@@ -139,14 +140,14 @@ class TorchEncoder(Embedder):
         return side_by_side([*earlier, own], normalize=self.normalized)
 
     def forget(self) -> None:
-        """Drop all embeddings after the model has changed; from now on they are kept in memory alone."""
+        """Drop all cached embeddings after the model has changed; later ones are cached in memory only."""
         with self._lock:
             self._remembered.clear()
             self._cache = None
             self.fingerprint = self._hash()
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer and model, which :class:`TorchEncoder` loads by the folder's name."""
+        """Write the tokenizer, the model and its pooling to a folder that :class:`TorchEncoder` can load."""
         self.tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder)
         self.format.write(folder)
@@ -159,7 +160,7 @@ class TorchEncoder(Embedder):
         return self.tokenizer(texts, truncation=True, max_length=self.max_length)
 
     def _count_prompt_tokens(self) -> int:
-        """Return how many tokens a text begins with because of the prompt, without the mark at its end."""
+        """Return the number of tokens that the prompt adds to the start of a text."""
         ids: TokenIds = self._encode([self.format.prompt])["input_ids"][0]
         return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.all_special_ids)
 
@@ -172,7 +173,7 @@ class TorchEncoder(Embedder):
     def _hash(self) -> str:
         digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
         own = (self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)
-        if own != (("mean",), False, "", 0):  # checkpoints and caches of mean-pooled encoders go on to hold
+        if own != (("mean",), False, "", 0):  # the fingerprint of a plain mean stays the same, so its checkpoints and caches remain valid
             digest.update(repr(own).encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
@@ -181,7 +182,7 @@ class TorchEncoder(Embedder):
 
 
 def _pretrained(name: str) -> tuple[Any, Any]:
-    """Load a tokenizer and a model; the library's own bars and advice would drown ours."""
+    """Load a tokenizer and a model, without the progress bars and advice of their library."""
     place = resolve(name)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise

@@ -1,8 +1,7 @@
-"""Vectors of texts kept on disk, so that a text is embedded once per encoder.
+"""A disk cache of embeddings, so that each encoder embeds a text once.
 
-One SQLite file an encoder. It holds hashes and vectors, no text, and may be deleted at any time. A damaged
-file is thrown away, a damaged vector ignored, and a folder that cannot be written or read means no cache: each
-costs time, never a result.
+Each encoder has one SQLite file. It holds hashes and vectors but no text, and may be deleted at any time. A damaged file is deleted, a
+damaged vector ignored, and a folder without access means no cache. None of these changes a result.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ _KEYS_A_QUERY = 500
 
 
 def cache_folder() -> Path:
-    """Return where vectors are kept: ``AAMC_CACHE``, else the user's cache folder."""
+    """Return the cache folder: ``AAMC_CACHE`` if set, else the user's cache folder."""
     given = os.environ.get("AAMC_CACHE")
     return Path(given) if given else user_cache_path("aamc") / "embeddings"
 
 
 class VectorCache:
-    """Vectors by text, of one encoder; safe to share between threads and processes.
+    """The cached vectors of one encoder; safe to share between threads and processes.
 
     Args:
-        folder: Where the file lies; made when the first vector is kept.
+        folder: The folder of the file, created with the first vector.
         encoder: The encoder's fingerprint.
-        width: How long a vector is.
+        width: The length of a vector.
     """
 
     def __init__(self, folder: Path, encoder: str, width: int) -> None:
@@ -46,13 +45,13 @@ class VectorCache:
         self.width = width
 
     def get(self, texts: Sequence[str]) -> dict[str, Vector]:
-        """Return the vectors that are known, by text."""
+        """Return the cached vectors by text."""
         found: dict[str, Vector] = {}
         self._guarded(lambda connection: self._read(connection, {_key(text): text for text in texts}, found), make=False)
         return found
 
     def put(self, vectors: Mapping[str, Vector]) -> None:
-        """Keep vectors by text."""
+        """Cache vectors by text."""
         raws = {text: np.ascontiguousarray(vector, dtype=np.float16).tobytes() for text, vector in vectors.items()}
         rows = [(_key(text), raw, zlib.crc32(raw)) for text, raw in raws.items()]
         self._guarded(lambda connection: connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows), make=True)
@@ -66,7 +65,7 @@ class VectorCache:
                     found[texts[key]] = np.frombuffer(raw, np.float16)
 
     def _guarded(self, action: Callable[[sqlite3.Connection], object], *, make: bool) -> None:
-        """Open the file, made where it is wanted and not there, and act on it; whatever is wrong with it goes no further."""
+        """Open the file, create it if ``make``, and run the action; log any error of the file instead of raising it."""
         try:
             if not make and not self.path.exists():
                 return
@@ -77,7 +76,7 @@ class VectorCache:
         except (OSError, sqlite3.OperationalError) as error:  # locked, full, not writable
             logger.warning("embeddings are not cached: %s: %s", self.path, error)
         except sqlite3.DatabaseError as error:
-            logger.warning("a damaged embedding cache is thrown away: %s: %s", self.path, error)
+            logger.warning("a damaged embedding cache is deleted: %s: %s", self.path, error)
             with suppress(OSError):  # in a folder that cannot be written
                 self.path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""How the estimator learns: the heads on all rows, then, with outcomes, the blend of experts by cross-fitting."""
+"""Training of the estimator: the heads on all rows, then with outcomes the blend of experts by cross-fitting."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from aamc_tce.training.strategies import FineTuning, FrozenEncoderTraining, Trai
 
 
 def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> tuple[TrainingResult, Embedder]:
-    """Learn all there is to learn.
+    """Train all parts of the estimator.
 
     Args:
         config: The estimator's options.
-        data: What to learn from.
-        make_encoder: Loads the encoder as it was before any training.
+        data: The training rows.
+        make_encoder: Loads the pretrained encoder.
 
     Returns:
-        What was learned, and what computes the embeddings that belong to it.
+        The trained parts, and the embedder that they belong to.
     """
     strategy: TrainingStrategy = (
         FineTuning(config, data, make_encoder) if config.fine_tune else FrozenEncoderTraining(config, data, serving_embedder(make_encoder(), config))
@@ -37,5 +37,5 @@ def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callabl
     if data.targets.candidates:
         result = with_quality(learned, fitted, data, config.folds, strategy.fit, lambda pool: embed_descriptions(pool, encoder.embed))
     if (folder := checkpoint_folder(data)) is not None:
-        shutil.rmtree(folder, ignore_errors=True)  # the caller keeps what they led to
+        shutil.rmtree(folder, ignore_errors=True)  # the caller saves the result
     return result, encoder

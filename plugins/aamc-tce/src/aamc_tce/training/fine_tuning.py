@@ -1,4 +1,4 @@
-"""Fine-tuning: training the encoder and the heads together, in torch; resumable after every epoch."""
+"""Fine-tuning of the encoder together with the heads, in torch; resumable after every epoch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ EVALUATION_BATCH = 256
 
 
 class TextExamples:
-    """Texts that go through the encoder each time.
+    """Texts with the encoder that is fine-tuned on them.
 
     Args:
         texts: The texts.
-        encoder: Trained along.
+        encoder: The encoder.
     """
 
     def __init__(self, texts: Sequence[str], encoder: TorchEncoder) -> None:
@@ -43,7 +43,7 @@ class TextExamples:
         return len(self._tokens)
 
     def batch(self, rows: NDArray[np.intp]) -> torch.Tensor:
-        """Return the embeddings of some rows, ``[b, D]``, differentiable in the encoder."""
+        """Return the embeddings of rows, ``[b, D]``, differentiable in the encoder."""
         return self.encoder.pool([self._tokens[row] for row in rows])
 
 
@@ -51,10 +51,10 @@ class Heads(nn.Module):
     """A hidden layer and a linear head for each task.
 
     Args:
-        width: Of the embedding.
-        hidden: Of the hidden layer.
-        sizes: Of each head.
-        dropout: Share of the embedding and of the hidden units that are left out in a training step.
+        width: Width of the embedding.
+        hidden: Units of the hidden layer.
+        sizes: Outputs of each head, by task.
+        dropout: Dropout rate of the embedding and of the hidden units.
     """
 
     def __init__(self, width: int, hidden: int, sizes: dict[str, int], dropout: float) -> None:
@@ -74,15 +74,15 @@ class Heads(nn.Module):
 
 
 def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
-    """Train; the examples' encoder is left with what it learned.
+    """Train the heads and, in place, the encoder of the examples.
 
     Args:
-        job: What to train.
-        checkpoint: Where to keep the state after each epoch, or None not to.
-        resume: Whether to go on from there.
+        job: The inputs of the training.
+        checkpoint: File for the state after each epoch; None to write none.
+        resume: Whether to resume from that file.
 
     Returns:
-        The heads of the best epoch (the last one without validation rows), and the curve by epoch.
+        The heads of the best epoch (without validation rows, the last epoch) and the losses of each epoch.
     """
     sizes = job.targets.head_sizes()
     if not sizes:
@@ -95,12 +95,12 @@ def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: boo
         if resume:
             learner.restore()
         learner.run()
-    return learner.heads.weights(), learner.course.curve
+    return learner.heads.weights(), learner.stopping.curve
 
 
 class _FineTuner:
     def __init__(self, job: HeadTraining[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
-        self.job, self.heads, self.checkpoint, self.course = job, heads, checkpoint, EarlyStopping()
+        self.job, self.heads, self.checkpoint, self.stopping = job, heads, checkpoint, EarlyStopping()
         self.encoder = job.examples.encoder
         self.device = self.encoder.device
         self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
@@ -117,22 +117,22 @@ class _FineTuner:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def run(self) -> None:
-        """Train to the end, and take the best epoch's weights."""
+        """Train to the end and restore the weights of the best epoch."""
         self.job.progress.start(self.job.name, self.job.config.epochs)
-        self.job.progress.advance(self.course.epoch)
-        while self.course.goes_on(self.job.config):
+        self.job.progress.advance(self.stopping.epoch)
+        while self.stopping.continues(self.job.config):
             loss = self._epoch()
-            if self.course.add(loss, None if self.job.validation is None else self._validation_loss(*self.job.validation)):
+            if self.stopping.add(loss, None if self.job.validation is None else self._validation_loss(*self.job.validation)):
                 self.best = self._weights()
             self._keep()
-            self.job.progress.advance(1, **self.course.curve[-1])
+            self.job.progress.advance(1, **self.stopping.curve[-1])
         self.model.load_state_dict(self.best)
         self.model.eval()
 
     def _epoch(self) -> float:
-        """Show every row once; return the mean loss."""
-        rng_seed = [self.job.seed, self.course.epoch]
-        torch.manual_seed(int(np.random.default_rng(rng_seed).integers(2**31)))  # a resumed epoch drops out the same units
+        """Train for one epoch; return the mean loss."""
+        rng_seed = [self.job.seed, self.stopping.epoch]
+        torch.manual_seed(int(np.random.default_rng(rng_seed).integers(2**31)))  # dropout is the same in a resumed epoch
         order = np.random.default_rng(rng_seed).permutation(len(self.job.examples))
         self.model.train()
         total = 0.0
@@ -142,7 +142,7 @@ class _FineTuner:
         return total / len(order)
 
     def _step(self, rows: NDArray[np.intp]) -> float:
-        """Update once on rows, part by part as memory allows; return the summed loss."""
+        """Update once on rows, accumulated over batches; return the summed loss."""
         total = 0.0
         self.optimizer.zero_grad()
         for start in range(0, len(rows), self.job.config.batch_size):
@@ -167,9 +167,9 @@ class _FineTuner:
         return choice == "on" or (choice == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
 
     def _set_rates(self, row: int) -> None:
-        """Set the learning rates from how much of the training is done."""
+        """Set the learning rates for the update that starts at a row."""
         rows = len(self.job.examples)
-        done = (self.course.epoch * rows + row) / (self.job.config.epochs * rows)
+        done = (self.stopping.epoch * rows + row) / (self.job.config.epochs * rows)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * learning_rate_scale(done)
 
@@ -181,7 +181,7 @@ class _FineTuner:
             return sum(float(self._loss(examples, targets, part)) * len(part) for part in parts) / len(rows)
 
     def _keep(self) -> None:
-        """Write the state whole or not at all."""
+        """Write the state atomically."""
         if self.checkpoint is None:
             return
         tensors = {f"now/{name}": value for name, value in self._weights().items()}
@@ -190,23 +190,23 @@ class _FineTuner:
             tensors |= {f"adam/{parameter}/{name}": value for name, value in moments.items()}
         tensors = {name: value.contiguous() for name, value in tensors.items()}
         with replacing(self.checkpoint) as file:
-            file.write(safetensors.torch.save(tensors, {"state": json.dumps(attrs.asdict(self.course))}))
+            file.write(safetensors.torch.save(tensors, {"state": json.dumps(attrs.asdict(self.stopping))}))
 
     def restore(self) -> None:
-        """Go on from the kept state, where there is one."""
+        """Restore the saved state, if there is one."""
         path = self.checkpoint
         if path is None or not path.exists():
             return
         try:
             with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-                course = EarlyStopping(**json.loads(file.metadata()["state"]))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is not a mapping
+                stopping = EarlyStopping(**json.loads(file.metadata()["state"]))
             self.model.load_state_dict(_under("now/", tensors))
             self.best = _under("best/", tensors)
             self._restore_moments(_under("adam/", tensors))
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"{path} is damaged or from another training ({error}); train again without --resume") from error
-        self.course = course
+        self.stopping = stopping
 
     def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
         moments: dict[int, dict[str, torch.Tensor]] = {}

@@ -1,11 +1,11 @@
-r"""Training the heads on embeddings that stay as they are: in numpy, with gradients written by hand.
+r"""Training of heads on fixed embeddings, in numpy with manual gradients.
 
-What torch takes for a step of so small a network is mostly not arithmetic. This takes a quarter of it, and cross-fitting is eleven
-trainings. Of an embedding :math:`x` the heads make, with dropout's masks :math:`m` and :math:`m'` and all heads in one matrix,
+In torch a step of so small a network is mostly overhead; numpy takes a quarter of the time, and cross-fitting trains eleven times.
+For an embedding :math:`x`, dropout masks :math:`m` and :math:`m'`, and all heads in one matrix, the logits are
 
 .. math:: h = m' \odot \mathrm{relu}(W (m \odot x) + b), \qquad z = U h + a
 
-:mod:`aamc_tce.training.fine_tuning` does the same in torch, for heads that learn along with an encoder; a test compares the gradients.
+:mod:`aamc_tce.training.fine_tuning` does the same in torch for fine-tuning; a test compares the gradients.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from aamc_tce.training.schedule import MAX_GRADIENT_NORM, EarlyStopping, learnin
 
 Array = NDArray[np.float32]
 SIGMOIDS = ("complexity", "tool_use", "quality")
-"""The tasks whose heads end in sigmoids; that of the category ends in a softmax."""
+"""The tasks with sigmoid outputs; the category has a softmax."""
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-"""How much AdamW keeps of its averages of gradients and of their squares, and what keeps it from dividing by zero."""
+"""AdamW's decay rates of the first and second moment, and the constant that avoids division by zero."""
 
 
 @attrs.frozen(eq=False)
 class TargetArrays:
-    """The targets of N rows, a column for each logit: those of S sigmoids, then of C categories.
+    """The targets of N rows with one column per logit: S sigmoids, then C categories.
 
     Attributes:
-        target: What should be said, ``[N, S + C]``; zero where unknown, and for a category that it is not.
-        known: One where there is a label and zero elsewhere, ``[N, S + C]``.
+        target: The labels, ``[N, S + C]``, one-hot for the category; zero where unknown.
+        known: 1 where there is a label and 0 elsewhere, ``[N, S + C]``.
     """
 
     target: Array
@@ -43,7 +43,7 @@ class TargetArrays:
 
     @classmethod
     def of(cls, targets: Targets, sizes: Mapping[str, int]) -> TargetArrays:
-        """Take the labels of the tasks that have a head."""
+        """Return the labels of the tasks that have a head."""
         values = {"complexity": targets.complexity[:, None], "tool_use": targets.tool_use[:, None], "quality": targets.quality}
         shares = np.hstack([np.empty((len(targets), 0)), *(values[task] for task in SIGMOIDS if task in sizes)])
         categories = np.arange(sizes.get("category", 0))
@@ -52,16 +52,16 @@ class TargetArrays:
         return cls(target.astype(np.float32), np.hstack((np.isfinite(shares), labelled)).astype(np.float32))
 
     def take(self, rows: NDArray[np.intp]) -> TargetArrays:
-        """Return the labels of some rows."""
+        """Return the labels of rows."""
         return TargetArrays(self.target[rows], self.known[rows])
 
 
 class Loss:
-    """The weighted sum of the tasks' mean cross entropies; a missing label, or cell, counts for nothing.
+    """The weighted sum of the tasks' mean cross entropies over the known labels.
 
     Args:
-        sizes: Of each head.
-        config: How much each task counts.
+        sizes: Outputs of each head, by task.
+        config: Options with the weight of each task.
     """
 
     def __init__(self, sizes: Mapping[str, int], config: TCEConfig) -> None:
@@ -74,7 +74,7 @@ class Loss:
         self._same_task = (columns[:, None] == columns).astype(np.float32)
 
     def __call__(self, logits: Array, labels: TargetArrays) -> tuple[float, Array]:
-        """Return the loss of logits ``[B, S + C]``, and its gradient in them."""
+        """Return the loss of logits ``[B, S + C]`` and its gradient."""
         counts = labels.known.sum(axis=0) @ self._same_task
         weights = labels.known * (self._weights / np.maximum(counts, 1))
         shares, categories = logits[:, : self._sigmoids], logits[:, self._sigmoids :]
@@ -87,13 +87,13 @@ class Loss:
 
 
 class HeadNetwork:
-    """The heads' parameters in one vector, so that an update is of all at once, and their gradient in another.
+    """The parameters of all heads in one vector, and their gradient in another, so that one operation updates all.
 
     Args:
-        width: Of the embedding.
-        hidden: Of the hidden layer.
-        outputs: How many logits there are.
-        generator: Draws the first parameters, as torch does for linear layers.
+        width: Width of the embedding.
+        hidden: Units of the hidden layer.
+        outputs: Number of logits.
+        generator: Draws the initial parameters from torch's distribution for linear layers.
     """
 
     def __init__(self, width: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
@@ -104,18 +104,18 @@ class HeadNetwork:
         self._parameters, self._gradients = self.parts(self.vector), self.parts(self.gradient)
 
     def parts(self, vector: Array) -> tuple[Array, Array, Array, Array]:
-        """Return a vector's W ``[H, D]``, b ``[H]``, U ``[O, H]`` and a ``[O]``, each as a view."""
+        """Return views of a vector: W ``[H, D]``, b ``[H]``, U ``[O, H]`` and a ``[O]``."""
         width, hidden, outputs = self._shape
         w, b, u, a = np.split(vector, np.cumsum((hidden * width, hidden, outputs * hidden)))
         return w.reshape(hidden, width), b, u.reshape(outputs, hidden), a
 
     def __call__(self, x: Array) -> Array:
-        """Return the logits ``[B, O]`` of embeddings, nothing left out."""
+        """Return the logits ``[B, O]`` of embeddings, without dropout."""
         w, b, u, a = self._parameters
         return np.asarray(np.maximum(x @ w.T + b, 0) @ u.T + a)
 
     def train_estimator(self, x: Array, mask: Array, labels: TargetArrays, loss: Loss) -> float:
-        """Return the loss of embeddings ``[B, D]``, hidden units masked by ``[B, H]``, and leave its gradient."""
+        """Return the loss of embeddings ``[B, D]`` with dropout mask ``[B, H]``, and set :attr:`gradient`."""
         w, b, u, a = self._parameters
         hidden: Array = x @ w.T + b
         mask = np.where(hidden > 0, mask, 0)
@@ -151,27 +151,27 @@ class AdamW:
 
 
 def fit(job: HeadTraining[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
-    """Train on one core, which is as quick as several; return the heads of the best epoch, and the curve by epoch."""
+    """Train on one core, which is as fast as several; return the heads of the best epoch and the losses of each epoch."""
     sizes = job.targets.head_sizes()
     if not sizes:
         return HeadWeights({}), []
-    loss, labels, course = Loss(sizes, job.config), TargetArrays.of(job.targets, sizes), EarlyStopping()
+    loss, labels, stopping = Loss(sizes, job.config), TargetArrays.of(job.targets, sizes), EarlyStopping()
     validation = None if job.validation is None else (job.validation[0], TargetArrays.of(job.validation[1], sizes))
     network = HeadNetwork(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
     adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
-    with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
-        while course.goes_on(job.config):
-            trained = _epoch(job, course.epoch, network, labels, loss, adam)
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it for unused lanes of a narrow matrix
+        while stopping.continues(job.config):
+            trained = _epoch(job, stopping.epoch, network, labels, loss, adam)
             held_out = None if validation is None else loss(network(validation[0]), validation[1])[0]
-            if course.add(trained, held_out):
+            if stopping.add(trained, held_out):
                 best = network.vector.copy()
-            job.progress.advance(1, **course.curve[-1])
-    return _by_task(network.parts(best), sizes), course.curve
+            job.progress.advance(1, **stopping.curve[-1])
+    return _by_task(network.parts(best), sizes), stopping.curve
 
 
 def _epoch(job: HeadTraining[Array], epoch: int, network: HeadNetwork, labels: TargetArrays, loss: Loss, adam: AdamW) -> float:
-    """Show every row once; return the mean loss."""
+    """Train for one epoch; return the mean loss."""
     config, rows, generator = job.config, len(job.examples), np.random.default_rng([job.seed, epoch])
     order = generator.permutation(rows)
     size, total = config.batch_size * config.gradient_accumulation, 0.0
@@ -191,7 +191,7 @@ def _epoch(job: HeadTraining[Array], epoch: int, network: HeadNetwork, labels: T
 
 
 def _by_task(parts: tuple[Array, Array, Array, Array], sizes: Mapping[str, int]) -> HeadWeights:
-    """Return the parameters by the name of their task."""
+    """Return the parameters by task."""
     w, b, u, a = parts
     arrays, end = {"hidden.weight": w, "hidden.bias": b}, 0
     for task in (task for task in (*SIGMOIDS, "category") if task in sizes):

@@ -1,4 +1,4 @@
-"""What a training of heads needs, whether the encoder learns along or not."""
+"""The inputs of one training of heads, with a frozen or a fine-tuned encoder."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
 
 Inputs = TypeVar("Inputs")
-"""Embeddings ``[N, D]`` of N texts where the encoder is frozen, the texts with their encoder where it learns along."""
+"""Embeddings ``[N, D]`` for a frozen encoder; the texts and their encoder for fine-tuning."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class HeadTraining(Generic[Inputs]):
-    """All that one training needs.
+    """The inputs of one training.
 
     Attributes:
         config: The estimator's options.
-        examples: What is learned from.
+        examples: The training inputs.
         targets: Their labels.
-        validation: Examples and labels for early stopping, or None to train for all epochs.
-        seed: All randomness follows from it.
-        progress: Where to report.
-        name: What this training is called there.
+        validation: Inputs and labels for early stopping, or None to train for all epochs.
+        seed: Seed of all randomness.
+        progress: Receives progress reports.
+        name: The name of this training in progress reports.
     """
 
     config: TCEConfig

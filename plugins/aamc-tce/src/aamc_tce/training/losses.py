@@ -1,4 +1,4 @@
-"""The loss that the heads of the network share."""
+"""The multi-task loss of the heads in torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional
 
 
 def multi_task_loss(logits: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
-    """Return the weighted sum of the tasks' losses; a missing label, or cell, counts for nothing.
+    """Return the weighted sum of the tasks' losses over the known labels.
 
-    Each is a cross entropy: with a soft label, as a complexity of 0.3 or a quality of 0.8, it is least at that value.
+    Each loss is a cross entropy. With a soft label, such as a complexity of 0.3, its minimum is at that value.
 
     Args:
         logits: By task, ``[B, width]``.
         targets: By task: ``category [B]`` of indices, others ``[B, width]``, NaN where unknown.
-        weights: By task: how much it counts.
+        weights: The weight of each task.
     """
     total = sum((logit.sum() * 0.0 for logit in logits.values()), start=next(iter(logits.values())).new_zeros(()))
     for task, logit in logits.items():
@@ -36,7 +36,7 @@ def multi_task_loss(logits: Mapping[str, torch.Tensor], targets: Mapping[str, to
 
 
 def as_arrays(targets: Targets) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
-    """Return targets as the loss takes them, by task."""
+    """Return the targets by task in the form that the loss expects."""
     return {
         "complexity": targets.complexity[:, None].astype(np.float32),
         "category": targets.category,

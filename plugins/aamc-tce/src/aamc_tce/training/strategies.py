@@ -1,7 +1,7 @@
-"""The two ways to come by an embedding.
+"""The two training strategies: a frozen encoder and fine-tuning.
 
-A frozen encoder gives it once for all. A fine-tuned one is different for each part of the rows that it was trained on, so
-out-of-fold quality takes one more encoder for each fold.
+A frozen encoder embeds each text once for all folds. Fine-tuning gives another encoder for each set of training rows, so out-of-fold
+quality needs one more encoder per fold.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from aamc_tce.training.fine_tuning import TextExamples
 from aamc_tce.training.head_training import HeadTraining
 
 TIMES_FORWARD = 3
-"""What a training step takes in units of embedding: forward, and backward twice that."""
+"""Time of a training step in forward passes: one forward and, as long as two, one backward pass."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class EncodedParts(FittedParts):
-    """What came of fitting some rows, and what computes their embeddings."""
+    """The parts fitted on rows, and the embedder that they belong to."""
 
     encoder: Embedder
 
 
 class TrainingStrategy(Protocol):
-    """How embeddings are come by."""
+    """Fits heads and experts on any rows."""
 
     projection: Projection | None
 
     def fit(self, rows: Rows, name: str) -> EncodedParts:
-        """Train the heads, and fit the experts of quality, on some rows."""
+        """Train the heads and fit the quality experts on rows."""
 
 
 class FrozenEncoderTraining:
-    """The encoder stays as it is, whatever computes it; heads and experts share its embeddings."""
+    """Trains heads and experts on the embeddings of a frozen encoder."""
 
     def __init__(self, config: TCEConfig, data: TrainingRows, encoder: Embedder) -> None:
         self.config, self.training_rows, self.encoder = config, data, encoder
@@ -57,7 +57,7 @@ class FrozenEncoderTraining:
         self._validation = None if data.validation_targets is None else (held_out, data.validation_targets)
 
     def fit(self, rows: Rows, name: str) -> EncodedParts:
-        """Train the heads, and fit the experts of quality, on some rows."""
+        """Train the heads and fit the quality experts on rows."""
         features, targets, seed = self._features[rows], self.training_rows.targets.take(rows), self.training_rows.seed
         job = HeadTraining(
             config=self.config,
@@ -75,9 +75,9 @@ class FrozenEncoderTraining:
 
 
 class FineTuning:
-    """Each training has an encoder of its own; quality comes from its heads.
+    """Trains an encoder together with its heads for each set of rows; quality comes from the heads.
 
-    Neighbours of training texts would mislead here: their embeddings have seen their own outcomes.
+    Neighbours are not used: the fine-tuned embeddings of training texts depend on their own outcomes.
     """
 
     projection: Projection | None = None
@@ -90,7 +90,7 @@ class FineTuning:
         data.training.progress.say(f"fine-tuning {trainings} encoders on {len(data.texts):,} texts: at most about {seconds / 60:.0f} min")
 
     def fit(self, rows: Rows, name: str) -> EncodedParts:
-        """Train an encoder and the heads on some rows."""
+        """Train an encoder and its heads on rows."""
         data, encoder = self.training_rows, self._make_encoder()
         targets, folder = data.targets.take(rows), checkpoint_folder(data)
         held_out = None
@@ -117,7 +117,7 @@ class FineTuning:
 
 
 def checkpoint_folder(data: TrainingRows) -> Path | None:
-    """Return the folder of states that make a stopped fine-tuning resumable."""
+    """Return the folder of the states that a stopped fine-tuning resumes from; None if the training has no folder."""
     return None if data.training.folder is None else data.training.folder / "tce-checkpoints"
 
 
