@@ -2,8 +2,8 @@
 
     q_m(x) = sum over e of w_e q_m^e(x) + w_0 mean_m,    w >= 0, in sum 1
 
-The weights bring the blend closest, in squares, to the outcomes of training rows that the members were not fitted to. Where
-nothing can be learned the candidates' means get the weight, and the blend does not depend on the query.
+The weights minimise the squared error on held-out training rows. If nothing can be learned, the candidates' means get all the weight,
+and the blend does not depend on the query.
 
 Papers: Wolpert 1992, "Stacked Generalization", Neural Networks 5; Breiman 1996, "Stacked Regressions", Machine Learning 24.
 """
@@ -26,7 +26,7 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
 
 MEANS = "means"
-"""The candidates' means, which take part as a member."""
+"""Name of the candidates' means as a member."""
 MEMBERS: Mapping[str, Mapping[str, Any]] = {"knn": {}, "ridge": {}, "mf": {}, "irt": {}, "mlp": {}}
 
 
@@ -34,8 +34,8 @@ MEMBERS: Mapping[str, Mapping[str, Any]] = {"knn": {}, "ridge": {}, "mf": {}, "i
 class Options:
     """Options of ``ensemble``."""
 
-    members: Mapping[str, Mapping[str, Any]] = option(MEMBERS, "the learned routers that are blended, each with its options")
-    folds: int = option(5, "parts of the training rows that the weights are chosen by; each costs a training of every member", at_least=2)
+    members: Mapping[str, Mapping[str, Any]] = option(MEMBERS, "Learned routers in the blend, each with its options.")
+    folds: int = option(5, "Folds for the choice of the weights; each costs a training of every member.", at_least=2)
 
     def __attrs_post_init__(self) -> None:
         if not self.members:
@@ -44,7 +44,7 @@ class Options:
 
 @attrs.frozen(eq=False)
 class EnsembleParts:
-    """What a blend is made of: the members, not yet fitted, by name, and the number of folds."""
+    """The unfitted members of a blend by name, and the number of folds."""
 
     members: Mapping[str, UtilityRouter]
     folds: int
@@ -52,7 +52,7 @@ class EnsembleParts:
 
 @attrs.frozen(eq=False)
 class StackedMembers(QualityFunction):
-    """Fitted members, by name, the weights of each and of the means, ``[E + 1]``, and the candidates' means, ``[M]``."""
+    """Fitted members by name, the weights of the members and of the means, ``[E + 1]``, and the candidates' means, ``[M]``."""
 
     members: Mapping[str, QualityFunction]
     weights: Floats
@@ -73,27 +73,27 @@ class StackedMembers(QualityFunction):
         return blend
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Return the weights and the members' arrays, each under its member's name."""
+        """Return the weights, the means, and the members' arrays under the members' names."""
         parts = {f"{name}/{key}": array for name, member in self.members.items() for key, array in member.arrays().items()}
         return {"weights": self.weights, MEANS: self.means, **parts}
 
 
-def _held_out(examples: Examples, recipe: EnsembleParts, seed: int) -> list[Floats]:
-    """Return what each member, and then the means, expect of rows that they were not fitted to, each ``[N, M]``."""
-    predictions = [np.tile(examples.means, (len(examples), 1)) for _ in range(len(recipe.members) + 1)]
-    fold = fold_of(examples.question.tolist(), recipe.folds, seed)
+def _held_out(examples: Examples, parts: EnsembleParts, seed: int) -> list[Floats]:
+    """Return the held-out predictions of each member and of the means, ``[N, M]`` each."""
+    predictions = [np.tile(examples.means, (len(examples), 1)) for _ in range(len(parts.members) + 1)]
+    fold = fold_of(examples.question.tolist(), parts.folds, seed)
     for number in np.unique(fold):
         held, others = np.flatnonzero(fold == number), examples.take(np.flatnonzero(fold != number))
         if not others.known.any():
             continue
-        for prediction, member in zip(predictions, recipe.members.values(), strict=False):
+        for prediction, member in zip(predictions, parts.members.values(), strict=False):
             prediction[held] = np.clip(member.fit(others).predict(examples.features[held]), 0.0, 1.0)
         predictions[-1][held] = others.means
     return predictions
 
 
 def member_weights(predictions: Sequence[Floats], examples: Examples) -> Floats:
-    """Return the non-negative weights, one in sum, of the predictions' least-squares blend, ``[E]``."""
+    """Return the weights of the least-squares blend, ``[E]``, non-negative and with sum one."""
     cells = np.column_stack([prediction[examples.known] for prediction in predictions])
     weights: Floats = stacking_weights(cells, examples.quality[examples.known])[0]
     return weights
@@ -108,9 +108,9 @@ class Ensemble(UtilityRouter):
     def train(self, training: Training) -> dict[str, Any]:
         """Fit the blend; the result has the members' weights beside the errors."""
         errors = super().train(training)
-        assert self.learned is not None  # it was just trained
+        assert self.learned is not None  # training sets it
         blend = self.learned.function
-        assert isinstance(blend, StackedMembers)  # fit made it
+        assert isinstance(blend, StackedMembers)  # fit returns it
         return {**errors, "weights": dict(zip((*blend.members, MEANS), blend.weights.tolist(), strict=True))}
 
     def fit(self, examples: Examples) -> QualityFunction:
@@ -118,7 +118,7 @@ class Ensemble(UtilityRouter):
         return StackedMembers.fit(examples, EnsembleParts(self._members(), self.config.folds), self.services.seed)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> QualityFunction:
-        """Return the blend that gave these arrays."""
+        """Return the blend of saved arrays."""
         members = {name: member.restore(under(f"{name}/", arrays)) for name, member in self._members().items()}
         return StackedMembers(members, arrays["weights"], arrays[MEANS])
 

@@ -2,8 +2,8 @@
 
     q_m(x) = mean_m + eta sum over t of tree_mt(x)
 
-where each small tree is fitted to what those before it left of the error, on a random half of the rows and of a random few
-features at each split (stochastic gradient boosting). Trees are kept as arrays and walked in numpy.
+where each small tree is fitted to the residuals of those before it, on a random half of the rows and a random subset of the features
+at each split (stochastic gradient boosting). Trees are saved as arrays and evaluated in numpy.
 
 Papers: Friedman 2001, "Greedy Function Approximation", Annals of Statistics 29, and 2002, "Stochastic Gradient Boosting",
 Computational Statistics and Data Analysis 38.
@@ -22,31 +22,31 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
 
 SUBSAMPLE = 0.5
-"""The share of the rows that each tree sees."""
+"""Share of the rows in the sample of each tree."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """Options of ``gbdt``."""
 
-    trees: int = option(100, "trees of each candidate", at_least=1)
-    depth: int = option(4, "splits on the way to a leaf", at_least=1, at_most=10)
-    learning_rate: float = option(0.05, "how much of each tree counts", above=0, at_most=1)
-    leaf_rows: int = option(50, "fewest training rows in a leaf", at_least=1)
+    trees: int = option(100, "Trees of each candidate.", at_least=1)
+    depth: int = option(4, "Maximum depth of a tree.", at_least=1, at_most=10)
+    learning_rate: float = option(0.05, "Factor on the values of each tree.", above=0, at_most=1)
+    leaf_rows: int = option(50, "Minimum number of training rows in a leaf.", at_least=1)
 
 
 @attrs.frozen(eq=False)
 class Trees(QualityFunction):
-    """Trees as arrays: M candidates, T trees, nodes numbered from the root on, as many as the greatest tree has.
+    """Trees as arrays: M candidates, T trees, nodes numbered from the root, padded to the largest tree.
 
     Attributes:
-        feature: Which one a node splits on, ``[M, T, nodes]``.
-        threshold: A row goes left if its feature is at most this, ``[M, T, nodes]``.
-        left: Where it goes then; a leaf leads to itself, ``[M, T, nodes]``.
-        right: Where it goes else, ``[M, T, nodes]``.
-        value: What a leaf adds, ``[M, T, nodes]``.
+        feature: The feature that a node splits on, ``[M, T, nodes]``.
+        threshold: A row goes left if the feature is at most this value, ``[M, T, nodes]``.
+        left: The left child, or a leaf itself, ``[M, T, nodes]``.
+        right: The right child, or a leaf itself, ``[M, T, nodes]``.
+        value: The value that a leaf adds, ``[M, T, nodes]``.
         means: The candidates' means, ``[M]``.
-        depth: Of the deepest tree, ``[]``.
+        depth: The maximum depth, ``[]``.
     """
 
     feature: Indices
@@ -59,7 +59,7 @@ class Trees(QualityFunction):
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> Trees:
-        """Boost each candidate's trees; one with too few outcomes for two leaves keeps its mean."""
+        """Fit each candidate's trees; a candidate with too few outcomes for two leaves keeps its mean."""
         shape = (len(examples.means), options.trees, 2 ** (options.depth + 1) - 1)
         nodes: Indices = np.broadcast_to(np.arange(shape[2]), shape).copy()
         trees = cls(
@@ -85,12 +85,12 @@ class Trees(QualityFunction):
             self.value[m, t, : tree.node_count] = learning_rate * tree.value[:, 0, 0]
 
     def predict(self, features: Floats) -> Floats:
-        """Walk all trees at once; returns ``[B, M]``, which may leave the range from 0 to 1."""
+        """Evaluate all trees at once; return ``[B, M]``, which may lie outside 0 to 1."""
         candidates, trees, nodes = self.feature.shape
         root = np.arange(candidates * trees) * nodes
         feature, threshold = self.feature.ravel(), self.threshold.ravel()
         left, right = self.left.ravel(), self.right.ravel()
-        single = features.astype(np.float32)  # as scikit-learn compares
+        single = features.astype(np.float32)  # scikit-learn compares single precision
         row = np.arange(len(features))[:, None]
         node = np.broadcast_to(root, (len(features), len(root)))
         for _ in range(int(self.depth)):
@@ -101,7 +101,7 @@ class Trees(QualityFunction):
 
 
 def _boost(features: Floats, quality: Floats, options: Options, seed: int) -> list[Any]:
-    """Return a candidate's trees; they start from the mean of its outcomes."""
+    """Return a candidate's trees, which add to the mean of its outcomes."""
     from sklearn.ensemble import GradientBoostingRegressor  # type: ignore[import-untyped]  # scikit-learn ships no types
 
     model = GradientBoostingRegressor(

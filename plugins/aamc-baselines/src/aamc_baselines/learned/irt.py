@@ -5,11 +5,11 @@ are persons with abilities:
 
     q_m(x) = sigmoid(a(x) theta_m - b(x)),    a(x) = softplus(A x),    b(x) = B x
 
-Discriminations are positive, so more of an ability never hurts. theta_m has a normal prior around the ability at which the
-candidate has its mean quality on a question without features, A and B one around zero.
+Discriminations are positive, so a higher ability never lowers the quality. The prior of theta_m is normal around the ability
+with the candidate's mean quality on a question without features; the priors of A and B are normal around zero.
 
 Papers: Reckase 2009, "Multidimensional Item Response Theory"; Song et al. 2025, "IRT-Router: Effective and Interpretable
-Multi-LLM Routing via Item Response Theory" (arXiv:2506.01048), whose MIRT variant this is.
+Multi-LLM Routing via Item Response Theory" (arXiv:2506.01048), the MIRT variant.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``irt``."""
 
-    dimensions: int = option(16, "abilities", at_least=1)
-    alpha: float = option(300.0, "precision of the prior of discriminations and difficulties, for features of unit variance", above=0)
-    spread: float = option(0.15, "standard deviation of the candidates' abilities in the prior", above=0)
-    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+    dimensions: int = option(16, "Number of abilities.", at_least=1)
+    alpha: float = option(300.0, "Prior precision of discriminations and difficulties, for features of unit variance.", above=0)
+    spread: float = option(0.15, "Prior standard deviation of the candidates' abilities.", above=0)
+    iterations: int = option(200, "Maximum iterations of the optimiser.", at_least=1)
 
 
 @attrs.frozen(eq=False)
 class ItemResponse(QualityFunction):
-    """Abilities ``[M, K]``, and what turns features into discriminations ``[D, K]`` and difficulties ``[D]``."""
+    """Abilities ``[M, K]``, and the coefficients of discriminations ``[D, K]`` and difficulties ``[D]``."""
 
     abilities: Floats
     discrimination: Floats
@@ -45,16 +45,16 @@ class ItemResponse(QualityFunction):
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> ItemResponse:
-        """Maximise the posterior, from random abilities on."""
+        """Maximise the posterior, starting from random abilities."""
         features = examples.features
         average = offsets(examples)[:, None] / (options.dimensions * np.log(2.0))  # softplus(0) = log 2
 
         def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
-            slope, abilities = features @ at["discrimination"], average + at["abilities"]
+            slope, abilities = features @ at["discrimination"], average + at["Number of abilities."]
             positive = np.logaddexp(0.0, slope)
             loss, pull = negative_log_likelihood(positive @ abilities.T - (features @ at["difficulty"])[:, None], examples)
             gradient = {
-                "abilities": pull.T @ positive,
+                "Number of abilities.": pull.T @ positive,
                 "discrimination": features.T @ (pull @ abilities * sigmoid(slope)),
                 "difficulty": -features.T @ pull.sum(axis=1),
             }
@@ -62,10 +62,10 @@ class ItemResponse(QualityFunction):
 
         shape = (features.shape[1], options.dimensions)
         abilities = options.spread * np.random.default_rng(seed).normal(size=(len(average), options.dimensions))
-        start = {"abilities": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
-        precision = {"abilities": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
+        start = {"Number of abilities.": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
+        precision = {"Number of abilities.": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
         found = map_estimate(loss_and_gradient, start, precision, options.iterations)
-        return cls(average + found["abilities"], found["discrimination"], found["difficulty"])
+        return cls(average + found["Number of abilities."], found["discrimination"], found["difficulty"])
 
     def predict(self, features: Floats) -> Floats:
         """Return ``[B, M]``."""

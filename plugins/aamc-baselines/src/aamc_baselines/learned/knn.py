@@ -1,7 +1,7 @@
-"""``knn``: what happened to the questions that are nearest.
+"""``knn``: the mean quality of the nearest training queries.
 
-The expected quality of a query x is the mean of its k nearest training queries N(x) by cosine, with c outcomes at the
-candidate's mean added, so that few outcomes say little:
+The expected quality of a query x is the mean of its k nearest training queries N(x) by cosine similarity, with c outcomes at the
+candidate's mean added, so that few outcomes change little:
 
     q_m(x) = (sum of y_im over i in N(x) + c mean_m) / (|N(x)| + c)
 
@@ -24,8 +24,8 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``knn``."""
 
-    neighbours: int = option(100, "training queries that count as near; never more than a fifth of all", at_least=1)
-    shrinkage: float = option(10.0, "outcomes at the candidate's mean that are added to those of the neighbours", at_least=0)
+    neighbours: int = option(100, "Number of nearest training queries; at most a fifth of all.", at_least=1)
+    shrinkage: float = option(10.0, "Number of outcomes at the candidate's mean added to those of the neighbours.", at_least=0)
 
 
 @attrs.frozen(eq=False)
@@ -33,11 +33,11 @@ class NeighbourMeans(QualityFunction):
     """The training rows themselves.
 
     Attributes:
-        rows: Of unit length, ``[N, D]``.
-        quality: ``[N, M]``.
+        rows: Features of unit length, ``[N, D]``.
+        quality: The outcomes, ``[N, M]``.
         means: The candidates' means, ``[M]``.
-        neighbours: How many are near, ``[]``.
-        shrinkage: How many outcomes at the mean are added, ``[]``.
+        neighbours: Number of nearest rows, ``[]``.
+        shrinkage: Number of outcomes added at the mean, ``[]``.
     """
 
     rows: Floats
@@ -54,7 +54,7 @@ class NeighbourMeans(QualityFunction):
         return cls(rows, examples.quality.astype(np.float32), examples.means, np.array(near), np.array(options.shrinkage))
 
     def predict(self, features: Floats) -> Floats:
-        """Return the shrunken mean of the neighbours, ``[B, M]``; the candidate's mean where nothing at all is known."""
+        """Return the shrunken mean of the neighbours, ``[B, M]``; the candidate's mean without any outcome."""
         near = nearest_rows(unit_rows(features).astype(np.float32) @ self.rows.T, int(self.neighbours), ties=False)
         return shrunken_means(near, known_outcomes(self.quality.astype(np.float64)), self.means, float(self.shrinkage))
 

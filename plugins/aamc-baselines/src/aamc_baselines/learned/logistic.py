@@ -3,7 +3,7 @@
     q_m(x) = sigmoid(o_m + b_m + w_m x)
 
 o_m is the score of the candidate's mean; w_m has a normal prior of precision alpha, b_m one of precision 1. A quality between
-0 and 1 counts as that share of a success. Learns from comparisons too, see :mod:`aamc_baselines.quality.likelihood`.
+0 and 1 counts as that share of a success. It also learns from comparisons; see :mod:`aamc_baselines.quality.likelihood`.
 
 Paper: Cox 1958, "The Regression Analysis of Binary Sequences", Journal of the Royal Statistical Society B 20.
 """
@@ -25,8 +25,8 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``logistic``."""
 
-    alpha: float = option(300.0, "precision of the coefficients' prior, for features of unit variance", above=0)
-    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+    alpha: float = option(300.0, "Prior precision of the coefficients, for features of unit variance.", above=0)
+    iterations: int = option(200, "Maximum iterations of the optimiser.", at_least=1)
 
 
 @attrs.frozen(eq=False)

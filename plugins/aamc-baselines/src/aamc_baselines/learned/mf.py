@@ -5,8 +5,8 @@ Candidates and queries get vectors in one small space, and a candidate's score i
     q_m(x) = sigmoid(o_m + b_m + <v_m, W x>)
 
 o_m is the score of the candidate's mean; V and W have normal priors of precision alpha, which together penalise the nuclear
-norm of their product. RouteLLM fits such scores to comparisons by Bradley-Terry; here outcomes, comparisons or both will do,
-see :mod:`aamc_baselines.quality.likelihood`.
+norm of their product. RouteLLM fits such scores to comparisons by Bradley-Terry; here they are fitted to outcomes, comparisons
+or both, see :mod:`aamc_baselines.quality.likelihood`.
 
 Paper: Ong et al. 2024, "RouteLLM: Learning to Route LLMs with Preference Data" (arXiv:2406.18665), section 4.2.
 """
@@ -28,9 +28,9 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``mf``."""
 
-    rank: int = option(8, "dimensions of the space that candidates and queries share", at_least=1)
-    alpha: float = option(200.0, "precision of the vectors' prior, for features of unit variance", above=0)
-    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+    rank: int = option(8, "Dimensions of the shared space of candidates and queries.", at_least=1)
+    alpha: float = option(200.0, "Prior precision of the vectors, for features of unit variance.", above=0)
+    iterations: int = option(200, "Maximum iterations of the optimiser.", at_least=1)
 
 
 @attrs.frozen(eq=False)
@@ -43,7 +43,7 @@ class Factors(QualityFunction):
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> Factors:
-        """Maximise the posterior, from small random factors on."""
+        """Maximise the posterior, starting from small random factors."""
         features, base = examples.features, offsets(examples)
 
         def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:

@@ -2,8 +2,8 @@
 
     q_m(x) = sigmoid(o_m + b_m + v_m tanh(W x + c))
 
-o_m is the score of the candidate's mean; V and W have normal priors of precision alpha ("weight decay"), b and c of 1. The
-network is fitted here because a library's would not leave out cells without an outcome.
+o_m is the score of the candidate's mean; V and W have normal priors of precision alpha ("weight decay"), b and c of 1. Library
+implementations cannot leave out cells without an outcome.
 
 Paper: Hu et al. 2024, "RouterBench" (arXiv:2403.12031), section 5.
 """
@@ -25,9 +25,9 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``mlp``."""
 
-    hidden: int = option(32, "units of the hidden layer", at_least=1)
-    alpha: float = option(200.0, "precision of the weights' prior, for features of unit variance", above=0)
-    iterations: int = option(200, "most steps of the optimiser", at_least=1)
+    hidden: int = option(32, "Units of the hidden layer.", at_least=1)
+    alpha: float = option(200.0, "Prior precision of the weights, for features of unit variance.", above=0)
+    iterations: int = option(200, "Maximum iterations of the optimiser.", at_least=1)
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +41,7 @@ class HiddenLayer(QualityFunction):
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> HiddenLayer:
-        """Maximise the posterior, from random weights on."""
+        """Maximise the posterior, starting from random weights."""
         features, base = examples.features, offsets(examples)
 
         def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:

@@ -2,7 +2,7 @@
 
     q_m(x) = mean_m + w_m x,    w_m = argmin over w of sum_i (y_im - mean_m - w x_i)^2 + alpha |w|^2
 
-The sum is over the rows with an outcome of candidate m, and is not divided by their number: with few rows w_m is near zero.
+The sum is over the rows with an outcome of candidate m and is not divided by their number, so with few rows w_m is near zero.
 
 Paper: Hoerl and Kennard 1970, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics 12.
 """
@@ -23,7 +23,7 @@ from aamc_sdk.config import option
 class Options:
     """Options of ``ridge``."""
 
-    alpha: float = option(2000.0, "penalty on squared coefficients, of features of unit variance", above=0)
+    alpha: float = option(2000.0, "Penalty on squared coefficients, for features of unit variance.", above=0)
 
 
 @attrs.frozen(eq=False)
@@ -40,7 +40,7 @@ class Linear(QualityFunction):
         return cls(ridge_coefficients(examples.features, examples.quality, means, options.alpha), means)
 
     def predict(self, features: Floats) -> Floats:
-        """Return ``[B, M]``; may leave the range from 0 to 1."""
+        """Return ``[B, M]``; values may lie outside 0 to 1."""
         return np.asarray(features @ self.coefficients + self.intercepts)
 
 

@@ -1,7 +1,7 @@
 """``svm``: a support vector machine for each candidate, with probabilities.
 
-A linear machine tells a candidate's successes from its failures (w_m has the least |w|^2 / 2 + C sum of max(0, 1 - t w x)^2,
-t = 1 or -1). Its margin becomes a probability by Platt's sigmoid, fitted to margins of rows that the machine was not:
+A linear machine separates a candidate's successes from its failures (w_m minimises |w|^2 / 2 + C sum of max(0, 1 - t w x)^2,
+t = 1 or -1). Platt's sigmoid, fitted to the margins of held-out rows, turns its margin into a probability:
 
     q_m(x) = sigmoid(o_m + b_m + s_m (w_m x + c_m))
 
@@ -26,15 +26,15 @@ from aamc_sdk.batch import Floats
 from aamc_sdk.config import option
 
 ITERATIONS = 100
-"""Most steps in fitting the sigmoids, two numbers a candidate."""
+"""Maximum iterations for the sigmoids, two parameters per candidate."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """Options of ``svm``."""
 
-    C: float = option(1e-4, "what a row's error counts against the margin, for features of unit variance", above=0)
-    folds: int = option(3, "parts of the training rows, to see margins of rows that a machine was not fitted to", at_least=2)
+    C: float = option(1e-4, "Weight of a row's error against the margin, for features of unit variance.", above=0)
+    folds: int = option(3, "Folds for the held-out margins.", at_least=2)
 
 
 @attrs.frozen(eq=False)
@@ -46,7 +46,7 @@ class Margins(QualityFunction):
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> Margins:
-        """Fit machines to parts of the rows for the sigmoids, then to all."""
+        """Fit the sigmoids by cross-validation, then the machines to all rows."""
         margin = np.zeros(examples.quality.shape)
         fold = fold_of(examples.question.tolist(), options.folds, seed)
         for number in range(options.folds):
@@ -63,7 +63,7 @@ class Margins(QualityFunction):
 
 
 def _machines(examples: Examples, penalty: float, seed: int) -> tuple[Floats, Floats]:
-    """Return each candidate's machine, ``[D, M]`` and ``[M]``; zeros where there is nothing to tell apart."""
+    """Return each candidate's machine, ``[D, M]`` and ``[M]``; zeros without both successes and failures."""
     from sklearn.svm import LinearSVC  # type: ignore[import-untyped]  # scikit-learn ships no types
 
     weight, bias = np.zeros((examples.features.shape[1], examples.quality.shape[1])), np.zeros(examples.quality.shape[1])

@@ -1,6 +1,6 @@
-"""What the learned routers have in common: functions from a query's features to each candidate's quality.
+"""Training examples, and the base class of functions from a query's features to each candidate's quality.
 
-N training rows, B rows asked for, D features, M candidates, K comparisons. A cell without an outcome is NaN and is left out.
+N training rows, B queries, D features, M candidates, K comparisons. A cell without an outcome is NaN and is left out.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Indices = NDArray[np.intp]
 
 @attrs.frozen(eq=False)
 class Comparisons:
-    """Who beat whom.
+    """Pairwise comparisons of candidates.
 
     Attributes:
-        row: The training row that was answered, ``[K]``.
-        winner: The candidate that did better, ``[K]``.
-        loser: The other one, ``[K]``.
-        won: 1, or 0.5 where they tied, ``[K]``.
-        weight: How much each counts, ``[K]``.
+        row: The training row, ``[K]``.
+        winner: The better candidate, ``[K]``.
+        loser: The other candidate, ``[K]``.
+        won: 1, or 0.5 for a tie, ``[K]``.
+        weight: The weight of the comparison, ``[K]``.
     """
 
     row: Indices
@@ -38,15 +38,15 @@ class Comparisons:
 
     @classmethod
     def none(cls) -> Comparisons:
-        """Return no comparison."""
-        nobody = np.empty(0, dtype=np.intp)
-        return cls(nobody, nobody, nobody, np.empty(0), np.empty(0))
+        """Return an empty set of comparisons."""
+        empty = np.empty(0, dtype=np.intp)
+        return cls(empty, empty, empty, np.empty(0), np.empty(0))
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, rows: Indices, of: int) -> Comparisons:
-        """Return the comparisons on some of ``of`` training rows, numbered as these are."""
+        """Return the comparisons on a subset of ``of`` training rows, renumbered to the subset."""
         place = np.full(of, -1)
         place[rows] = np.arange(len(rows))
         kept = place[self.row] >= 0
@@ -55,13 +55,13 @@ class Comparisons:
 
 @attrs.frozen(eq=False)
 class Examples:
-    """What a quality function is fitted to.
+    """The training data of a quality function.
 
     Attributes:
-        features: Of the training queries, centred, of unit variance on average, ``[N, D]``.
-        quality: ``[N, M]``, NaN where unknown.
-        question: A number each, ``[N]``; rows of one number ask the same.
-        comparisons: Who beat whom, for functions that learn from it.
+        features: Features of the training queries, centred and of unit variance on average, ``[N, D]``.
+        quality: The outcomes, ``[N, M]``, NaN where unknown.
+        question: The number of each row's question, ``[N]``; equal for spellings of one question.
+        comparisons: Comparisons, for functions that learn from them.
     """
 
     features: Floats
@@ -74,34 +74,34 @@ class Examples:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Which outcomes there are, ``[N, M]``."""
+        """Whether each outcome is known, ``[N, M]``."""
         return np.isfinite(self.quality)
 
     @property
     def means(self) -> Floats:
-        """Each candidate's mean quality, ``[M]``; the mean of all cells where it has none, one half where there are none."""
+        """Each candidate's mean quality, ``[M]``; without outcomes the mean of all cells, or 0.5."""
         counts, sums = self.known.sum(axis=0), np.nansum(self.quality, axis=0)
         overall = sums.sum() / counts.sum() if counts.any() else 0.5
         return np.where(counts > 0, sums / np.maximum(counts, 1), overall)
 
     def take(self, rows: Indices) -> Examples:
-        """Return some rows."""
+        """Return a subset of the rows."""
         return Examples(self.features[rows], self.quality[rows], self.question[rows], self.comparisons.take(rows, len(self)))
 
 
 @attrs.frozen(eq=False)
 class QualityFunction(abc.ABC):
-    """Expects quality. A subclass is an attrs class whose fields are arrays: they are all that is kept of it."""
+    """Predicts quality. A subclass is an attrs class whose fields are arrays; only these are saved."""
 
     @classmethod
     @abc.abstractmethod
     def fit(cls, examples: Examples, options: Any, seed: int) -> QualityFunction:
-        """Fit it to training rows; all randomness follows from the seed."""
+        """Return a function fitted to training rows, with all randomness from the seed."""
 
     @abc.abstractmethod
     def predict(self, features: Floats) -> Floats:
         """Return the expected quality ``[B, M]`` of ``[B, D]`` features."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Return what it is made of, by the name of its field."""
+        """Return its arrays by field name."""
         return attrs.asdict(self, recurse=False)

@@ -1,4 +1,4 @@
-"""From a request, and what is known of training rows, to arrays that quality functions are fitted to."""
+"""The features of queries and the examples of training rows, as arrays for quality functions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from aamc_sdk.types import Pool
 from aamc_sdk.votes import votes
 
 MIN_DEVIATION = 1e-9
-"""Queries whose features differ by less are all alike."""
+"""Features with a smaller standard deviation are not scaled."""
 
 
 @attrs.frozen(eq=False)
 class QueryFeatures:
-    """What is seen of a query: its embedding, or without one its numbers and categories.
+    """The features of a query: its embedding, or without one its numbers and category probabilities.
 
-    All features are divided by one number, so that what an embedding holds apart stays apart.
+    All features are divided by one number, which preserves the distances of an embedding.
 
     Attributes:
-        embedded: Whether the embedding is what is seen, ``[]``.
-        categories: The names of the categories that are seen otherwise.
-        center: The features' training means, ``[D]``.
+        embedded: Whether the features are the embedding, ``[]``.
+        categories: The names of the categories, used without an embedding.
+        center: The training means of the features, ``[D]``.
         scale: The root of their mean variance, ``[]``.
     """
 
@@ -41,7 +41,7 @@ class QueryFeatures:
 
     @classmethod
     def fit(cls, request: RoutingRequest) -> QueryFeatures:
-        """Decide on what there is in the training rows.
+        """Fit the features to the training rows.
 
         Raises:
             EstimatesError: An embedding is not finite.
@@ -57,7 +57,7 @@ class QueryFeatures:
         """Return the features of a request's queries, ``[B, D]``.
 
         Raises:
-            EstimatesError: There is no such embedding as in training, or it is not finite.
+            EstimatesError: The embedding is missing, not finite or of another width than in training.
         """
         features = self._raw(request)
         if features.shape[1] != len(self.center):
@@ -77,17 +77,17 @@ class QueryFeatures:
         return embedding.astype(np.float64)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what it is made of."""
+        """Return its arrays by field name."""
         return attrs.asdict(self, recurse=False)
 
 
 def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
-    """Return the examples of training rows: outcomes of the pool's candidates, and comparisons between them.
+    """Return the examples of training rows: outcomes of the pool's candidates and comparisons between them.
 
     Args:
         dataset: N training rows.
-        pool: The M candidates of its outcomes.
-        features: ``[N, D]``.
+        pool: The M candidates of the outcomes.
+        features: Features of the rows, ``[N, D]``.
     """
     numbers: dict[str, int] = {}
     asked = np.array([numbers.setdefault(question(query), len(numbers)) for query in dataset.queries], dtype=np.intp)
@@ -100,7 +100,7 @@ def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
 
 
 def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, int]) -> Comparisons:
-    """Return the log's comparisons of known candidates on training questions; a log may hold questions that are held out."""
+    """Return the log's comparisons of known candidates on training questions, without held-out questions of the log."""
     found = [
         (rows[text], names.index(vote.winner), names.index(vote.loser), vote.won, vote.weight)
         for vote in votes(experience)

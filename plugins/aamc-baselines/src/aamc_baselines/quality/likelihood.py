@@ -1,13 +1,12 @@
-"""Fitting functions whose quality is the sigmoid of a score: to outcomes, to comparisons, or to both.
+"""Maximum a posteriori estimates of functions whose quality is the sigmoid of a score, from outcomes, comparisons or both.
 
-With a score s for each row and candidate, what was observed has the likelihood of a Rasch and of a Bradley-Terry model,
+With a score s for each row and candidate, outcomes and comparisons have the likelihoods of a Rasch and a Bradley-Terry model,
 
     quality y of candidate m:      y log sigmoid(s_m) + (1 - y) log sigmoid(-s_m)
-    candidate i preferred to j:    log sigmoid(s_i - s_j), half of it in either direction for a tie
+    candidate i preferred to j:    log sigmoid(s_i - s_j); a tie counts half in each direction
 
-which belong together: the second follows from the first where exactly one of the two succeeds. From comparisons alone the
-scores of a row keep a sum of zero, and sigmoid(s_m) is the probability of beating an average candidate.
-Parameters maximise the likelihood times a normal prior, by L-BFGS.
+The second follows from the first if exactly one of the two candidates succeeds. From comparisons alone the scores of a row sum to zero,
+and sigmoid(s_m) is the probability of beating an average candidate. L-BFGS maximises the likelihood times a normal prior.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from aamc_sdk.arithmetic import sigmoid
 from aamc_sdk.batch import Floats
 
 Parameters = Mapping[str, Floats]
-"""The arrays that a function is made of, by name."""
+"""The arrays of a function by name."""
 MIN_MEAN = 0.001
-"""Candidates that always or never succeed are taken to do so this much less surely."""
+"""Mean qualities are limited to this distance from 0 and 1."""
 
 
 def offsets(examples: Examples) -> Floats:
-    """Return the scores ``[M]`` at which each candidate has its mean quality: what is expected where nothing is learned."""
+    """Return the scores ``[M]`` of the candidates' mean qualities, the predictions without features."""
     means = np.clip(examples.means, MIN_MEAN, 1 - MIN_MEAN)
     return np.asarray(np.log(means / (1 - means)))
 
 
 def negative_log_likelihood(score: Floats, examples: Examples) -> tuple[float, Floats]:
-    """Return the negative log-likelihood of the examples, and its gradient ``[N, M]`` in the scores ``[N, M]``."""
+    """Return the negative log-likelihood of the examples and its gradient ``[N, M]`` in the scores ``[N, M]``."""
     loss, gradient, known, pairs = 0.0, np.zeros_like(score), examples.known, examples.comparisons
     if known.any():
         quality = np.nan_to_num(examples.quality)
@@ -54,13 +53,13 @@ def map_estimate(
     precision: Mapping[str, float],
     iterations: int,
 ) -> Parameters:
-    """Return the most probable parameters under a normal prior around zero.
+    """Return the maximum a posteriori parameters under a normal prior around zero.
 
     Args:
-        loss_and_gradient: The negative log-likelihood and its gradient in each parameter.
-        start: Where to begin.
-        precision: The prior's inverse variance of each parameter.
-        iterations: Most steps.
+        loss_and_gradient: Returns the negative log-likelihood and its gradient in each parameter.
+        start: Initial parameters.
+        precision: The inverse variance of each parameter in the prior.
+        iterations: Maximum number of L-BFGS iterations.
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]  # scipy ships no types
 

@@ -1,4 +1,4 @@
-"""One router for every quality function: the greatest utility of what it expects."""
+"""The base class of learned routers: the maximum utility with the predicted quality."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from aamc_sdk.interfaces import Router, Services, Training
 
 FILE = "quality.npz"
 ROWS_PER_BATCH = 1024
-"""Rows that are predicted together: bounds the memory that neighbours and trees need."""
+"""Rows predicted together, to bound the memory of neighbours and trees."""
 
 
 @attrs.frozen(eq=False)
 class TrainedQuality:
-    """What training leaves.
+    """A trained quality function with its features and candidates.
 
     Attributes:
-        candidates: The names of the candidates whose quality is known, in order.
-        features: What is seen of a query.
-        function: Expects their quality.
+        candidates: The names of the training candidates, in order.
+        features: The features of a query.
+        function: Predicts their quality.
     """
 
     candidates: tuple[str, ...]
@@ -40,19 +40,19 @@ class TrainedQuality:
     def quality(self, request: RoutingRequest) -> Floats:
         """Return the expected quality of a request's candidates, ``[B, M]``, within 0 and 1.
 
-        A candidate that training never saw has the quality that the request expects, else the mean of those it saw.
+        An unseen candidate has the quality that the request expects, else the mean of the training candidates.
         """
         features = self.features(request)
         batches = [self.function.predict(features[start : start + ROWS_PER_BATCH]) for start in range(0, len(features), ROWS_PER_BATCH)]
         known = np.clip(np.concatenate([np.empty((0, len(self.candidates))), *batches]), 0.0, 1.0)
         expected = request.expected.known_quality
-        newcomers = np.where(np.isfinite(expected), expected, known.mean(axis=1, keepdims=True))
-        columns = [known[:, self.candidates.index(name)] if name in self.candidates else newcomers[:, m] for m, name in enumerate(request.pool.names)]
+        unseen = np.where(np.isfinite(expected), expected, known.mean(axis=1, keepdims=True))
+        columns = [known[:, self.candidates.index(name)] if name in self.candidates else unseen[:, m] for m, name in enumerate(request.pool.names)]
         return np.stack(columns, axis=1)
 
 
 class UtilityRouter(Router):
-    """Puts the quality that its function expects into the reward.
+    """Computes the reward with the quality that its function predicts.
 
     Attributes:
         Function: The quality function; its ``fit`` reads the router's options.
@@ -67,19 +67,19 @@ class UtilityRouter(Router):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return type(self).__name__.lower()
 
     def train(self, training: Training) -> dict[str, Any]:
         """Fit the function to a table of outcomes, which may have missing cells.
 
         Returns:
-            The mean squared error of the expected quality on validation rows, and that of the candidates' training means;
-            where they have comparisons alone, the share of those whose winner was expected to win.
+            The mean squared error of the expected quality on validation rows, and that of the candidates' training means. For
+            comparisons alone, the share of comparisons with the predicted winner.
 
         Raises:
-            DataError: There is nothing to learn from.
-            EstimatesError: There is no request, or its embedding is not finite.
+            DataError: There are no outcomes or comparisons.
+            EstimatesError: The request is missing, or its embedding is not finite.
         """
         if training.request is None:
             raise EstimatesError(f"{self.name} needs the training rows as a router sees them (Training.request)")
@@ -91,17 +91,17 @@ class UtilityRouter(Router):
             raise DataError(f"{self.name} learns from outcomes, and no training row has one; use an environment or dataset that gives them")
         self.learned = TrainedQuality(pool.names, features, self.fit(examples))
         errors = self._errors(examples.means, training.validation, training.validation_request)
-        return errors | self._foretold(training.validation, training.validation_request)
+        return errors | self._comparison_accuracy(training.validation, training.validation_request)
 
     def fit(self, examples: Examples) -> QualityFunction:
         """Return the function, fitted to training rows."""
         return self.Function.fit(examples, self.config, self.services.seed)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> QualityFunction:
-        """Return the function that gave these arrays.
+        """Return the function of saved arrays.
 
         Raises:
-            TypeError: They are another function's.
+            TypeError: The arrays belong to another function.
         """
         return self.Function(**arrays)
 
@@ -112,15 +112,15 @@ class UtilityRouter(Router):
         known = np.isfinite(quality)
         if validation.pool.names != self.learned.candidates or request.pool.names != self.learned.candidates or not known.any():
             return {}
-        guesses = {"validation_error": self.learned.quality(request), "validation_error_of_means": np.tile(means, (len(quality), 1))}
-        return {name: float(((guess - quality)[known] ** 2).mean()) for name, guess in guesses.items()}
+        predictions = {"validation_error": self.learned.quality(request), "validation_error_of_means": np.tile(means, (len(quality), 1))}
+        return {name: float(((predicted - quality)[known] ** 2).mean()) for name, predicted in predictions.items()}
 
-    def _foretold(self, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
+    def _comparison_accuracy(self, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
         if validation is None or not validation.only_compared or validation.pool is None or request is None or self.learned is None:
             return {}
         features = self.learned.features(request)
         pairs = examples_of(validation, validation.pool, features).comparisons
-        decided = pairs.won == 1.0  # nobody won a tie
+        decided = pairs.won == 1.0  # a tie has no winner
         if validation.pool.names != self.learned.candidates or not decided.any():
             return {}
         quality = self.learned.function.predict(features)
@@ -128,30 +128,30 @@ class UtilityRouter(Router):
         return {"validation_votes_foretold": float((lead > 0)[decided].mean())}
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the utility of what the function expects.
+        """Return the utility with the predicted quality.
 
         Raises:
-            EstimatesError: The router was not trained, or the embedding is not as wide as the one that it was trained with.
+            EstimatesError: The router was not trained, or the embedding has another width than in training.
         """
-        return self._weighed(request, self._quality(request))
+        return self._scores(request, self._quality(request))
 
     def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
-        """Expect quality once, and weigh it by each preference."""
+        """Predict the quality once, and score it under each preference."""
         quality = self._quality(request)
         for preference in preferences:
-            yield self._weighed(request.with_preference(preference), quality)
+            yield self._scores(request.with_preference(preference), quality)
 
     def _quality(self, request: RoutingRequest) -> Floats:
         if self.learned is None:
             raise EstimatesError(f"{self.name} is not trained; train it first (aamc train --router {self.name}) or give a run that has it")
         return self.learned.quality(request)
 
-    def _weighed(self, request: RoutingRequest, quality: Floats) -> Scores:
+    def _scores(self, request: RoutingRequest, quality: Floats) -> Scores:
         expected = attrs.evolve(request.expected, quality=quality)
         return Scores(self.services.reward.scalar(expected, request.preferences), expected_quality=quality)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, where something was."""
+        """Write the trained function, if there is one."""
         if self.learned is None:
             return
         features = {f"features/{name}": array for name, array in self.learned.features.arrays().items()}
@@ -159,10 +159,10 @@ class UtilityRouter(Router):
         write_arrays(folder / FILE, {"candidates": np.array(self.learned.candidates, dtype=np.str_), **features, **function})
 
     def load(self, folder: Path) -> None:
-        """Read what was learned.
+        """Read a trained function.
 
         Raises:
-            CheckpointError: It is missing, damaged, or another router's.
+            CheckpointError: The file is missing, damaged or from another router.
         """
         saved = read_arrays(folder / FILE)
         try:

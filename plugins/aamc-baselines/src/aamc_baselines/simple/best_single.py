@@ -1,4 +1,4 @@
-"""The best that can be done without looking at the query."""
+"""The router ``best-single``: the best choice that ignores the query."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from aamc_sdk.errors import EstimatesError
 
 
 class BestSingle(MeansRouter):
-    """The candidate with the greatest mean training reward under each request's preference.
+    """The candidate with the maximum mean training reward under each request's preference.
 
-    A candidate that training never saw comes after all that it saw.
+    A candidate without training outcomes ranks below all others.
     """
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return each candidate's mean reward under the preferences.
 
         Raises:
-            EstimatesError: The router was not trained, or on other candidates only.
+            EstimatesError: The router has no training outcomes of these candidates.
         """
         quality, cost, latency = self.means.by_candidate(request.pool).T
         known = np.isfinite(quality)

@@ -1,4 +1,4 @@
-"""The greatest utility: by what is expected, and by what will happen."""
+"""The routers ``greedy`` and ``oracle``: the maximum utility of the expected and of the true outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aamc_sdk.interfaces import Router
 
 
 class Greedy(Router):
-    """The greatest expected utility: the estimator's quality put into the reward, nothing learned by itself."""
+    """The maximum expected utility, with the estimator's quality in the reward; learns nothing itself."""
 
     needs_estimator = True
     needs_outcomes = True
@@ -19,7 +19,7 @@ class Greedy(Router):
         """Return the expected utility.
 
         Raises:
-            EstimatesError: The estimator expects no quality.
+            EstimatesError: There is no expected quality.
         """
         if np.isnan(request.expected.known_quality).any():
             raise EstimatesError(
@@ -29,15 +29,15 @@ class Greedy(Router):
 
 
 class Oracle(Router):
-    """The greatest utility in hindsight. Under load it is myopic: it does not see who waits behind a request."""
+    """The maximum utility in hindsight. Under load it is myopic: it ignores the requests that wait behind one."""
 
     privileged = True
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the utility of what will happen.
+        """Return the utility of the true outcomes.
 
         Raises:
-            EstimatesError: There is no hindsight, as in production.
+            EstimatesError: The true outcomes are unknown, as in production.
         """
         if request.hindsight is None:
             raise EstimatesError("oracle needs to know what will happen, which only an evaluation does; choose another router")

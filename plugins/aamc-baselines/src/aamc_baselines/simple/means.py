@@ -1,4 +1,4 @@
-"""What training data says of each candidate on average, kept by name so that pools may change."""
+"""Mean training outcomes by candidate name, which remain valid when the pool changes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FILE = "means.npz"
 
 @attrs.frozen(eq=False)
 class TrainingMeans:
-    """Mean outcomes of the candidates that training data knows.
+    """Mean outcomes of the candidates of the training data.
 
     Attributes:
-        names: The candidates.
+        names: Names of the candidates.
         outcomes: Their mean quality, cost in USD and latency in ms, ``[len(names), 3]``; NaN where unknown.
-        tokens: Mean prompt and answer tokens of a query.
+        tokens: Mean prompt and output tokens of a query.
     """
 
     names: tuple[str, ...] = ()
@@ -35,10 +35,10 @@ class TrainingMeans:
 
     @classmethod
     def of(cls, training: Training, services: Services) -> TrainingMeans:
-        """Take the means of a training table, or what comparisons and list prices say of them.
+        """Return the means of a training table, or estimates from comparisons and list prices.
 
         Raises:
-            DataError: The dataset has neither outcomes nor comparisons, or only these and a candidate has no prices.
+            DataError: The dataset has neither outcomes nor comparisons, or only comparisons and a candidate without prices.
         """
         dataset = training.dataset
         prompt, output = token_counts(dataset.queries).mean(axis=0)
@@ -46,7 +46,7 @@ class TrainingMeans:
         return cls(pool.names, typical_outcomes(dataset, pool).means, (float(prompt), float(output)))
 
     def by_candidate(self, pool: Pool) -> Floats:
-        """Return mean quality, cost and latency of a pool's candidates, ``[M, 3]``; NaN for one never seen."""
+        """Return mean quality, cost and latency of a pool's candidates, ``[M, 3]``; NaN for an unseen one."""
         means = np.full((len(pool), 3), np.nan)
         for m, name in enumerate(pool.names):
             if name in self.names:
@@ -56,24 +56,24 @@ class TrainingMeans:
     def price_level(self, pool: Pool) -> Floats:
         """Return each candidate's mean cost in USD at equal token counts, ``[M]``.
 
-        That is its price of the mean training query, whatever length its own answers had; for one
-        without prices the cost that was measured, NaN if there is none either.
+        It is the price of the mean training query, independent of the length of the candidate's own answers. Without prices it is the
+        measured mean cost, or NaN.
         """
         prompt, output = (round(tokens) for tokens in self.tokens)
         level = expected_cost([Query("", prompt_tokens=prompt, output_tokens=output)], pool)[0]
         return np.where(np.isnan(level), self.by_candidate(pool)[:, 1], level)
 
     def save(self, folder: Path) -> None:
-        """Write an npz."""
+        """Write the means as npz."""
         names = np.array(self.names, dtype=np.str_)
         write_arrays(folder / FILE, {"names": names, "outcomes": self.outcomes, "tokens": np.array(self.tokens)})
 
     @classmethod
     def load(cls, folder: Path) -> TrainingMeans:
-        """Read what :meth:`save` wrote.
+        """Read saved means.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         saved = read_arrays(folder / FILE)
         if not {"names", "outcomes", "tokens"} <= set(saved) or saved["outcomes"].shape != (len(saved["names"]), 3):
@@ -83,14 +83,14 @@ class TrainingMeans:
 
 
 class MeansRouter(Router):
-    """A router that knows the training means; before training it knows none."""
+    """A router that uses the training means; before training all are unknown."""
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
         self.means = TrainingMeans()
 
     def train(self, training: Training) -> dict[str, Any]:
-        """Take the candidates' means."""
+        """Compute the candidates' means."""
         self.means = TrainingMeans.of(training, self.services)
         return {}
 

@@ -1,11 +1,11 @@
-"""The rule of thumb: easy queries to a small model, hard ones to a large one."""
+"""The router ``rule``: easy queries to a small model, hard ones to a large model."""
 
 from __future__ import annotations
 
 import attrs
 import numpy as np
 
-from aamc_baselines.simple.fixed import LargeOptions, SmallOptions, cheapest_first, falling_utility, good_enough_first, largest_first
+from aamc_baselines.simple.fixed import LargeOptions, SmallOptions, cheapest_first, descending_utility, largest_first, sufficient_first
 from aamc_baselines.simple.means import MeansRouter
 from aamc_sdk.batch import RoutingRequest, Scores
 from aamc_sdk.config import option
@@ -16,8 +16,8 @@ from aamc_sdk.errors import ConfigError, EstimatesError
 class Options:
     """Options of ``rule``."""
 
-    easy: float = option(1 / 3, "queries below this estimated complexity go to the cheapest candidate", at_least=0, at_most=1)
-    hard: float = option(2 / 3, "queries from this estimated complexity on go to the largest candidate", at_least=0, at_most=1)
+    easy: float = option(1 / 3, "Queries below this estimated complexity go to the cheapest candidate.", at_least=0, at_most=1)
+    hard: float = option(2 / 3, "Queries of at least this estimated complexity go to the largest candidate.", at_least=0, at_most=1)
 
     def __attrs_post_init__(self) -> None:
         if self.easy > self.hard:
@@ -25,7 +25,7 @@ class Options:
 
 
 class Rule(MeansRouter):
-    """Three tiers by complexity: the cheapest candidate, what ``slm-only`` takes, what ``llm-only`` takes."""
+    """Three tiers by complexity: the cheapest candidate, the choice of ``slm-only`` and the choice of ``llm-only``."""
 
     Config = Options
     uses_preference = False
@@ -33,7 +33,7 @@ class Rule(MeansRouter):
     needs_outcomes = True
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Prefer the tier of each query; where its candidate is masked, the next one of the tier's order.
+        """Prefer the tier of each query; a masked candidate is replaced by the next in the tier's order.
 
         Raises:
             EstimatesError: There is no estimated complexity.
@@ -44,8 +44,8 @@ class Rule(MeansRouter):
         small, large = SmallOptions(), LargeOptions()
         tiers = (
             cheapest_first(request.pool, self.means),
-            good_enough_first(request.pool, self.means, small.model, small.share),
+            sufficient_first(request.pool, self.means, small.model, small.share),
             largest_first(request.pool, self.means, large.model),
         )
         tier = (complexity >= self.config.easy).astype(int) + (complexity >= self.config.hard)
-        return Scores(np.stack([falling_utility(order) for order in tiers])[tier])
+        return Scores(np.stack([descending_utility(order) for order in tiers])[tier])

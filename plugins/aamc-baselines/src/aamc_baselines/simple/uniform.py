@@ -1,4 +1,4 @@
-"""The floor: a router that does not look."""
+"""The router ``random``: a uniform choice, as a lower bound."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from aamc_sdk.interfaces import Router
 class Options:
     """Options of ``random``."""
 
-    sample: bool = option(True, "draw among the allowed candidates; false takes the first of them")
+    sample: bool = option(True, "Sample from the allowed candidates; false chooses the first of them.")
 
 
 class Random(Router):
-    """Any allowed candidate, each with the same, known probability."""
+    """Any allowed candidate, with equal and known probability."""
 
     Config = Options
     uses_preference = False
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Score all alike."""
+        """Give all candidates the same score."""
         allowed = np.maximum(request.mask.sum(axis=1, keepdims=True), 1)
         return Scores(np.zeros(request.mask.shape), probabilities=request.mask / allowed)

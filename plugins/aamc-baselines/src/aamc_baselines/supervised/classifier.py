@@ -1,13 +1,11 @@
-"""A classifier of the best candidate, the preference being part of its input.
+"""The classifier of ``supervised``: predicts the best candidate from the query and the preference.
 
-Multinomial logistic regression predicts which candidate has the greatest utility. Its inputs are
-the query's features z (numbers, category probabilities, principal components of the embedding),
-counted as much as the preference counts quality, and the preference itself:
+Multinomial logistic regression predicts the candidate with the maximum utility. Its inputs are the query's features z (numbers,
+category probabilities, principal components of the embedding), multiplied by the weight of quality, and the preference itself:
 
     x = (w_q z, w, log((w_c + e) / (w_q + e)), log((w_l + e) / (w_q + e)))
 
-so that at w_q = 0, where no query differs from another, only the preference speaks. Decisions need
-numpy only; training is :mod:`aamc_baselines.supervised.training`.
+At w_q = 0, where all queries have the same best candidate, the inputs depend on the preference only.
 """
 
 from __future__ import annotations
@@ -23,28 +21,28 @@ from aamc_sdk.errors import EstimatesError
 from aamc_sdk.features import encode_queries
 
 WEIGHT_FLOOR = 1e-3
-"""The e of the inputs: keeps the logarithm of a weight of zero finite."""
+"""The e of the inputs, which keeps the logarithm of a zero weight finite."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """Options of ``supervised``."""
 
-    components: int = option(32, "principal components of the embedding that the classifier sees", at_least=0)
-    samples: int = option(40_000, "training examples: pairs of a query and a preference", at_least=1)
-    regularization: float = option(1e-4, "L2 penalty on the coefficients, per example", above=0)
+    components: int = option(32, "Principal components of the embedding in the inputs.", at_least=0)
+    samples: int = option(40_000, "Training examples: pairs of a query and a preference.", at_least=1)
+    regularization: float = option(1e-4, "L2 penalty on the coefficients, per example.", above=0)
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Classifier:
-    """What training leaves: K classes, C categories, D embedding width, F features of a query.
+    """A trained classifier: K classes, C categories, D embedding width, F features of a query.
 
     Attributes:
-        classes: Names of the candidates that were best for some example, ``[K]``.
+        classes: Names of the candidates that were best in at least one example, ``[K]``.
         categories: The categories' names, ``[C]``.
         projection: From the embedding to its principal components, ``[D, components]``.
-        center: Mean of the query's features, ``[F]``.
-        spread: Their standard deviation, ``[F]``.
+        center: Means of the query's features, ``[F]``.
+        spread: Standard deviations of the features, ``[F]``.
         coefficients: ``[K, F + 5]``.
         intercepts: ``[K]``.
     """
@@ -59,7 +57,7 @@ class Classifier:
 
 
 def query_features(request: RoutingRequest, categories: tuple[str, ...], projection: Floats) -> Floats:
-    """Return the query's features, not yet standardised, ``[B, F]``.
+    """Return the query's features before standardisation, ``[B, F]``.
 
     Raises:
         EstimatesError: The embedding has another width than in training.
@@ -87,7 +85,7 @@ def inputs(features: Floats, preferences: Floats) -> Floats:
 
 
 def logits(classifier: Classifier, request: RoutingRequest) -> Floats:
-    """Return how strongly each candidate of the request is held to be the best, ``[B, M]``."""
+    """Return the logit of each candidate of the request to be the best, ``[B, M]``."""
     features = query_features(request, tuple(classifier.categories.tolist()), classifier.projection)
     standard = (features - classifier.center) / classifier.spread
     by_class = inputs(standard, request.preferences) @ classifier.coefficients.T + classifier.intercepts

@@ -20,7 +20,7 @@ FILE = "classifier.npz"
 
 
 class Supervised(Router):
-    """Chooses the candidate that the classifier holds to be the best one; one that training never saw comes last."""
+    """Chooses the candidate that the classifier ranks first; unseen candidates rank last."""
 
     Config = Options
     needs_outcomes = True
@@ -45,14 +45,14 @@ class Supervised(Router):
         """Return each candidate's logit of being the best.
 
         Raises:
-            EstimatesError: The router was not trained, or its embedding is not the one it was trained with.
+            EstimatesError: The router was not trained, or the embedding has another width than in training.
         """
         if self.classifier is None:
             raise EstimatesError("supervised is not trained; train it first (aamc train --router supervised) or give a run that has it")
         return Scores(logits(self.classifier, request))
 
     def save(self, folder: Path) -> None:
-        """Write the classifier, where there is one."""
+        """Write the classifier, if there is one."""
         if self.classifier is not None:
             write_arrays(folder / FILE, attrs.asdict(self.classifier, recurse=False))
 
@@ -60,7 +60,7 @@ class Supervised(Router):
         """Read the classifier.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         saved = read_arrays(folder / FILE)
         try:

@@ -1,7 +1,6 @@
-"""Fitting the classifier of ``supervised``: the only part that needs scikit-learn.
+"""Training of the classifier of ``supervised``, the only part that needs scikit-learn.
 
-An example counts as much as is at stake in it: what the best candidate gains over the average one. A candidate whose outcome
-is missing is none of them.
+The weight of an example is the utility of the best candidate minus that of the average one. Candidates without an outcome are left out.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from aamc_sdk.interfaces import Reward, Services, Training
 
 ITERATIONS, TOLERANCE = 500, 1e-3
 MIN_RATIO, MAX_RATIO = 0.003, 10.0
-"""The range of cost's weight to quality's in which half of the training preferences lie."""
+"""The range of the ratio of cost weight to quality weight for half of the training preferences."""
 TIE = 1e-6
-"""What the full range of cost decides between equally good candidates: the cheaper one is the best."""
+"""Utility of the full range of cost, which makes the cheaper of equally good candidates the best."""
 
 
 def fit(training: Training, options: Options, services: Services) -> Classifier:
@@ -31,7 +30,7 @@ def fit(training: Training, options: Options, services: Services) -> Classifier:
 
     Raises:
         DataError: There is no row with a known outcome.
-        EstimatesError: There is no request, so nothing is known of the queries.
+        EstimatesError: The request is missing.
     """
     if training.request is None:
         raise EstimatesError("supervised needs the training rows as a router sees them (Training.request)")
@@ -56,9 +55,9 @@ def fit(training: Training, options: Options, services: Services) -> Classifier:
 
 
 def accuracy(classifier: Classifier, training: Training, options: Options, services: Services) -> dict[str, Any]:
-    """Return how often the classifier names the best candidate of those whose outcomes are known: on training rows, and on validation rows.
+    """Return the accuracy of the classifier on training and validation rows, among candidates with known outcomes.
 
-    A split of which no outcome is known has no figure.
+    A split without outcomes has no figure.
     """
     splits = {"train": (training.request, training.dataset), "validation": (training.validation_request, training.validation)}
     figures: dict[str, Any] = {}
@@ -74,9 +73,9 @@ def accuracy(classifier: Classifier, training: Training, options: Options, servi
 
 @attrs.frozen(eq=False)
 class _Examples:
-    """Pairs of a query and a preference: how a router sees them, the best candidate ``[N]``, and what is at stake ``[N]``.
+    """Pairs of a query and a preference: the request, the best candidate ``[N]`` and the weight ``[N]``.
 
-    The request's mask allows only candidates whose outcomes are known.
+    The request's mask allows only candidates with known outcomes.
     """
 
     request: RoutingRequest
@@ -85,13 +84,13 @@ class _Examples:
 
 
 def _examples(request: RoutingRequest, dataset: Dataset, samples: int, reward: Reward, rng: np.random.Generator) -> _Examples:
-    """Pair rows that have an outcome with drawn preferences; only allowed candidates whose outcomes are known can be the best."""
+    """Pair rows that have an outcome with sampled preferences; only allowed candidates with known outcomes can be the best."""
     usable = _usable(request, dataset)
     rows = np.flatnonzero(usable.any(axis=1))
     if dataset.outcomes is None or not rows.size:
         raise DataError("supervised learns from outcomes, and no training row has one; use an environment or dataset that gives them")
     rows = rng.permutation(np.resize(rows, samples))
-    seen = attrs.evolve(request.take(rows), preferences=draw_preferences(samples, rng), mask=usable[rows])
+    seen = attrs.evolve(request.take(rows), preferences=sample_preferences(samples, rng), mask=usable[rows])
     outcomes = dataset.outcomes.take(rows)
     relative_cost = outcomes.cost_usd / max(float(np.nanmax(outcomes.cost_usd)), np.finfo(float).tiny)
     utility = np.where(seen.mask, reward.scalar(outcomes, seen.preferences) - TIE * relative_cost, -np.inf)
@@ -101,13 +100,13 @@ def _examples(request: RoutingRequest, dataset: Dataset, samples: int, reward: R
 
 
 def _usable(request: RoutingRequest, dataset: Dataset) -> NDArray[np.bool_]:
-    """Return which candidates of a row are allowed and have an outcome, ``[Q, M]``."""
+    """Return whether each candidate is allowed and has an outcome, ``[Q, M]``."""
     known = np.False_ if dataset.outcomes is None else dataset.outcomes.known
     return np.asarray(request.mask & known)
 
 
-def draw_preferences(count: int, rng: np.random.Generator) -> Floats:
-    """Return preferences ``[count, 3]``: half uniform on the simplex, half of quality against cost at ratios uniform in logarithm."""
+def sample_preferences(count: int, rng: np.random.Generator) -> Floats:
+    """Return preferences ``[count, 3]``: half uniform on the simplex, half of quality and cost with log-uniform ratios."""
     anywhere = rng.dirichlet(np.ones(3), size=count)
     ratios = np.exp(rng.uniform(np.log(MIN_RATIO), np.log(MAX_RATIO), size=count))
     on_edge = np.column_stack((np.ones(count), ratios, np.zeros(count))) / (1 + ratios)[:, None]
@@ -115,7 +114,7 @@ def draw_preferences(count: int, rng: np.random.Generator) -> Floats:
 
 
 def _principal_components(embedding: Floats | None, count: int) -> Floats:
-    """Return the directions of greatest variance, ``[D, count]``; none without an embedding."""
+    """Return the directions of maximum variance, ``[D, count]``; an empty array without an embedding."""
     if embedding is None or not count:
         return np.empty((0, 0))
     centered = embedding.astype(np.float64) - embedding.mean(axis=0)
@@ -124,12 +123,12 @@ def _principal_components(embedding: Floats | None, count: int) -> Floats:
 
 
 def _regress(x: Floats, examples: _Examples, regularization: float) -> tuple[Floats, Floats]:
-    """Return a row of coefficients and an intercept for each class that occurs, ``[K, F]`` and ``[K]``."""
+    """Return the coefficients ``[K, F]`` and intercepts ``[K]`` of the classes that occur."""
     classes = len(np.unique(examples.best))
-    if classes == 1:  # nothing to tell apart
+    if classes == 1:  # a single class needs no fit
         return np.zeros((1, x.shape[1])), np.zeros(1)
     model = LogisticRegression(C=1 / (regularization * len(x)), max_iter=ITERATIONS, tol=TOLERANCE)
     model.fit(x, examples.best, sample_weight=examples.stake / examples.stake.mean())
-    if classes == 2:  # scikit-learn keeps only the second class's row
+    if classes == 2:  # scikit-learn returns only the second class's row
         return np.vstack((np.zeros_like(model.coef_), model.coef_)), np.concatenate(([0.0], model.intercept_))
     return model.coef_, model.intercept_
