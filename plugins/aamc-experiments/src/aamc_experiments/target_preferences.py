@@ -190,7 +190,8 @@ class _Decided:
         train = world.splits["train"].outcomes
         as_new = (
             unseen is not None
-            and not (router.requires.training or isinstance(router, OnlineRouter))
+            and router.requires.estimator
+            and not router.requires.training
             and world.env.stationary
             and train is not None
             and train.complete.any()
