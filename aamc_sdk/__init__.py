@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOMES = {
+_EXPORTS = {
     "config": ("option",),
     "controller": ("MetaController",),
     "errors": (
@@ -122,7 +122,7 @@ _HOMES = {
         "Turn",
     ),
 }
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "AamcError",

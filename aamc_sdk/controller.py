@@ -26,7 +26,7 @@ from aamc_sdk.routing.arguments import (
     feedback_of,
     pool_state,
     queries_of,
-    timed,
+    with_time,
 )
 from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
@@ -372,7 +372,7 @@ class MetaController:
             StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
         """
         now = time.time()
-        return self._add_feedback([(timed(feedback, now), None) for feedback in judgements])
+        return self._add_feedback([(with_time(feedback, now), None) for feedback in judgements])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""

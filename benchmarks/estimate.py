@@ -38,7 +38,7 @@ from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
 from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Floats
@@ -174,7 +174,7 @@ def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, 
     choices = {"router": "greedy", "estimator": {"name": "tce", "runtime": runtime}, "dataset": source, "routers": ["oracle"]}
     settings = read_settings(choices | {"preset": preset, "seed": seed})
     with tempfile.TemporaryDirectory() as folder:
-        Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
+        Experiment(settings, plugins, Path(folder) / "run", NoProgress()).complete()
         run = RunFolder.open(Path(folder) / "run")
         lent = run.services(plugins)
         sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), lent.reward, settings.evaluation, seed)

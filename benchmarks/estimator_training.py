@@ -25,7 +25,7 @@ from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -38,7 +38,7 @@ def seconds(work: Callable[[], Any]) -> float:
 def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
     """Return the CPU seconds of a training, and the texts that it embeds."""
     settings = read_settings({"router": "greedy", "estimator": "tce", "preset": preset, "seed": seed})
-    experiment = Experiment(settings, get_plugin_manager(), folder / "run", Silence(), goal="estimator")
+    experiment = Experiment(settings, get_plugin_manager(), folder / "run", NoProgress(), goal="estimator")
     world = experiment.begin()
     took = seconds(lambda: experiment.estimator(world))
     return took, [query.text for split in ("train", "validation") for query in world.splits[split].queries]

@@ -34,7 +34,7 @@ from aamc_experiments.setup import make_world
 from aamc_experiments.target_preferences import Target, calibrate
 
 from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, build_request, default_pool
 from aamc_sdk.storage import plain
@@ -142,7 +142,7 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
     settings = read_settings(choices | {"preset": args.preset, "seed": seed})
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        Experiment(settings, plugins, Path(folder) / "run", Silence()).complete()
+        Experiment(settings, plugins, Path(folder) / "run", NoProgress()).complete()
         run = RunFolder.open(Path(folder) / "run")
         comparison = Comparison.load(run.folder / "decisions.npz")
         reward = run.services(plugins).reward
@@ -159,14 +159,14 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
 
 def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     """Calibrate for a minimum quality on validation rows, and return the results on test rows."""
-    preference = calibrate(run, plugins, Silence(), Target("quality-floor", FLOOR)).preference
+    preference = calibrate(run, plugins, NoProgress(), Target("quality-floor", FLOOR)).preference
     world, lent = make_world(run.settings, plugins), run.services(plugins)
     queries = world.splits["test"].queries
     estimates, quality = describe(run.estimator(plugins, lent), queries, run.pool)
     request = build_request(queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
     router = {run.router_name: run.router(plugins, lent)}
     point = preference.array[None]
-    played = play(world, "test", router, request, run.candidate_means, run.settings, Silence(), points=point).realised(0)
+    played = play(world, "test", router, request, run.candidate_means, run.settings, NoProgress(), points=point).realised(0)
     outcomes = world.splits["test"].outcomes
     assert outcomes is not None
     best = int(outcomes.known_quality.mean(axis=0).argmax())

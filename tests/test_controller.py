@@ -38,7 +38,7 @@ from aamc_sdk.interfaces import AsyncRouter, Estimator, OnlineRouter, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving import ServedComponents, services
+from aamc_sdk.serving import ServedComponents, make_services
 from aamc_sdk.storage import save_part
 from aamc_sdk.types import (
     Decision,
@@ -414,7 +414,7 @@ def run(tmp_path: Path) -> Path:
         settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison", "resolved": {"routers": {"greedy-by-reward": {}, "coin": {}}}}
     )
     opened.write_candidate_means(np.full((len(POOL), 3), np.nan))
-    lent = services(POOL, reward, plugins, settings)
+    lent = make_services(POOL, plugins, settings, reward)
     save_part(opened.folder / "estimator", "estimator", "length", lent.make("estimator", "length", {}), plugins, {})
     for name in ("greedy-by-reward", "coin"):
         save_part(opened.folder / "routers" / name, "router", name, lent.make("router", name, {}), plugins, {})

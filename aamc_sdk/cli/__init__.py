@@ -3,7 +3,7 @@
 from aamc_sdk.cli.main import aamc, main, plugins_of
 from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, Folder, split_names
 from aamc_sdk.cli.output import console, show_explanation, write_json_line
-from aamc_sdk.cli.progress import Lines, progress
+from aamc_sdk.cli.progress import LineProgress, progress
 
 __all__ = [
     "JSON",
@@ -11,7 +11,7 @@ __all__ = [
     "PREFERENCE",
     "RESUME",
     "Folder",
-    "Lines",
+    "LineProgress",
     "aamc",
     "console",
     "main",

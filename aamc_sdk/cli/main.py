@@ -43,7 +43,7 @@ WRONG_USAGE = (ConfigError, PreferenceError, UnknownComponentError)
 """Errors of wrong usage, with exit status 2; other errors have 1."""
 
 
-class Tree(click.Group):
+class CommandTree(click.Group):
     """A group whose commands come from the core and from plugins, each imported when it is used.
 
     Args:
@@ -76,7 +76,7 @@ class Tree(click.Group):
             return None
         if path == self.path + cmd_name:
             return plugins_of(ctx).load("command", path)  # type: ignore[no-any-return]  # a command
-        return Tree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands about {cmd_name}."))
+        return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands about {cmd_name}."))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """List the commands where none is named."""
@@ -120,7 +120,7 @@ def plugins_of(ctx: click.Context) -> Plugins:
     return root.obj  # type: ignore[no-any-return]  # set above
 
 
-@click.group(cls=Tree, name="aamc", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandTree, name="aamc", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="aamc")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def aamc(debug: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Terminal:
+class TerminalProgress:
     """A bar a stage, with the figures that the stage reports beside it; a context manager."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Terminal:
         self._bars = Progress(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures, console=console(stderr=True))
         self._task: TaskID | None = None
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> TerminalProgress:
         self._bars.start()
         return self
 
@@ -47,13 +47,13 @@ class Terminal:
         self._bars.console.print(line, highlight=False)
 
 
-class Lines:
+class LineProgress:
     """Plain lines for logs: each stage's start and, every ten seconds, how far it is; a context manager."""
 
     def __init__(self) -> None:
         self._what, self._total, self._done, self._last = "", 0, 0, 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> LineProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -76,9 +76,9 @@ class Lines:
         print(line, file=sys.stderr)  # noqa: T201  # progress goes to standard error
 
 
-def progress() -> Terminal | Lines:
+def progress() -> TerminalProgress | LineProgress:
     """Return the progress that suits standard error."""
-    return Terminal() if sys.stderr.isatty() else Lines()
+    return TerminalProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def _figures(figures: dict[str, float]) -> str:

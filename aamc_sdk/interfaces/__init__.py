@@ -12,7 +12,7 @@ from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, S
 from aamc_sdk.interfaces.providers import Provider
 from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
-from aamc_sdk.interfaces.training import Progress, Silence, Training
+from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
 __all__ = [
     "Agent",
@@ -30,6 +30,7 @@ __all__ = [
     "Message",
     "ModelCaller",
     "NoOptions",
+    "NoProgress",
     "OnlineRouter",
     "Orchestrator",
     "Part",
@@ -40,7 +41,6 @@ __all__ = [
     "Router",
     "RoutingStreams",
     "Services",
-    "Silence",
     "Step",
     "Store",
     "Training",

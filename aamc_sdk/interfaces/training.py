@@ -26,7 +26,7 @@ class Progress(Protocol):
         """Show one line to the user."""
 
 
-class Silence:
+class NoProgress:
     """A progress that shows nothing."""
 
     def start(self, what: str, total: int) -> None:
@@ -61,4 +61,4 @@ class Training:
     env: Environment | None = None
     folder: Path | None = None
     resume: bool = False
-    progress: Progress = attrs.field(factory=Silence)
+    progress: Progress = attrs.field(factory=NoProgress)

@@ -120,7 +120,7 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     return np.stack([_read(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
 
 
-def timed(feedback: Feedback, now: float) -> Feedback:
+def with_time(feedback: Feedback, now: float) -> Feedback:
     """Return feedback with a time: its own, or else this one, in seconds since the epoch.
 
     Raises:

@@ -1,6 +1,6 @@
 """The default reward: quality as it is, cheapness and quickness on the scales of the training data.
 
-Cheapness is (greatest - cost) / (greatest - least), where greatest and least are those of the
+Cheapness is (maximum - cost) / (maximum - minimum), where maximum and minimum are those of the
 candidates' mean training costs; quickness likewise. Neither is clipped: the reward is linear, so
 the reward of an expectation is the expected reward.
 """
@@ -21,10 +21,10 @@ from aamc_sdk.types import ROUNDING, Floats, Outcomes, read_only
 
 @attrs.frozen
 class Scale:
-    """The least and the greatest of the candidates' mean training values; NaN where unknown."""
+    """The minimum and maximum of the candidates' mean training values; NaN where unknown."""
 
-    least: float = np.nan
-    greatest: float = np.nan
+    minimum: float = np.nan
+    maximum: float = np.nan
 
     @classmethod
     def of(cls, means: Floats) -> Scale:
@@ -32,27 +32,27 @@ class Scale:
         known = means[np.isfinite(means)]
         if not known.size:
             return cls()
-        least, greatest = float(known.min()), float(known.max())
-        return cls(least, greatest) if greatest - least > ROUNDING * greatest else cls(greatest, greatest)
+        minimum, maximum = float(known.min()), float(known.max())
+        return cls(minimum, maximum) if maximum - minimum > ROUNDING * maximum else cls(maximum, maximum)
 
     @property
     def known(self) -> bool:
         """Whether training data gave a value at all."""
-        return math.isfinite(self.least)
+        return math.isfinite(self.minimum)
 
     def goodness(self, values: Floats) -> Floats:
-        """Return 1 at the least, 0 at the greatest, linear beyond; 0 everywhere where both are equal."""
-        span = self.greatest - self.least
+        """Return 1 at the minimum, 0 at the maximum, linear beyond; 0 everywhere where both are equal."""
+        span = self.maximum - self.minimum
         if span <= 0:
             return np.zeros_like(values)
-        goodness: Floats = (self.greatest - values) / span
+        goodness: Floats = (self.maximum - values) / span
         return goodness
 
     @property
     def line(self) -> tuple[float, float]:
         """Slope and offset of the goodness; zeros where nothing is known."""
-        span = self.greatest - self.least
-        return (-1 / span, self.greatest / span) if span > 0 else (0.0, 0.0)
+        span = self.maximum - self.minimum
+        return (-1 / span, self.maximum / span) if span > 0 else (0.0, 0.0)
 
 
 class LinearReward(Reward):

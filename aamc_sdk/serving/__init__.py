@@ -4,10 +4,10 @@ from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.orchestration import Session, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
-from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, orchestrator_services
+from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator
 from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
-from aamc_sdk.serving.services import DefaultSettings, bare_services, services
+from aamc_sdk.serving.services import DefaultSettings, make_services
 from aamc_sdk.serving.snapshots import state_of
 
 __all__ = [
@@ -24,13 +24,11 @@ __all__ = [
     "TeamOptions",
     "TeamOrchestrator",
     "WorkOptions",
-    "bare_services",
     "find_checkpoint",
     "find_orchestrator",
     "load_orchestrator",
+    "make_services",
     "newest_orchestrator",
-    "orchestrator_services",
     "part_name",
-    "services",
     "state_of",
 ]

@@ -16,7 +16,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.run import Run
-from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.serving.services import make_services
 from aamc_sdk.types import Floats, Pool, Preference, Query
 
 if TYPE_CHECKING:
@@ -86,17 +86,17 @@ def load_components(
         StoreError: The log cannot be opened.
     """
     run = Run.open(folder)
-    made_with = run.services(plugins)
+    services = run.services(plugins)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
-        name, deciding = choice.name, made_with.make("router", choice.name, choice.options)
+        name, served = choice.name, services.make("router", choice.name, choice.options)
     else:
-        name, deciding = router or run.router_name, run.router(plugins, made_with, router)
+        name, served = router or run.router_name, run.router(plugins, services, router)
     return ServedComponents(
         pool=run.pool,
-        reward=made_with.reward,
-        router=deciding,
-        estimator=run.estimator(plugins, made_with),
+        reward=services.reward,
+        router=served,
+        estimator=run.estimator(plugins, services),
         store=open_store(store or run.store_url, plugins, existing=existing_store),
         preference=run.settings.preference,
         preference_given=True,
@@ -104,7 +104,7 @@ def load_components(
         plugins=plugins,
         router_name=name,
         preferences=run.calibrated_preferences,
-        models=_client(made_with),
+        models=_client(services),
         typical=run.candidate_means,
     )
 
@@ -133,10 +133,10 @@ def make_components(
         StoreError: The log cannot be opened.
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
-    reward: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
+    reward: Reward = plugins.make("reward", settings.reward.name, make_services(candidates, plugins, settings), settings.reward.options)
     reward.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
-    made_with = services(candidates, reward, plugins, settings)
-    router: Router = made_with.make("router", settings.router.name, settings.router.options)
+    services = make_services(candidates, plugins, settings, reward)
+    router: Router = services.make("router", settings.router.name, settings.router.options)
     if router.requires.training and not allow_untrained:
         name = settings.router.name
         how = f"train it with: aamc run --router {name}, and serve the run by MetaController.load"
@@ -146,19 +146,19 @@ def make_components(
         pool=candidates,
         reward=reward,
         router=router,
-        estimator=None if estimator is None else made_with.make("estimator", estimator.name, estimator.options),
+        estimator=None if estimator is None else services.make("estimator", estimator.name, estimator.options),
         store=open_store(store, plugins),
         preference=settings.preference,
         preference_given=preference_given,
         seed=settings.seed,
         plugins=plugins,
         router_name=settings.router.name,
-        models=_client(made_with),
+        models=_client(services),
     )
 
 
-def _client(made_with: Services) -> ModelClient | None:
-    return made_with.models if isinstance(made_with.models, ModelClient) else None
+def _client(services: Services) -> ModelClient | None:
+    return services.models if isinstance(services.models, ModelClient) else None
 
 
 def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | None = None, store: str = "memory:") -> ServedComponents:

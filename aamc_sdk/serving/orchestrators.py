@@ -5,29 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Orchestrator, Services
+from aamc_sdk.interfaces import Orchestrator
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
-from aamc_sdk.serving.services import ComponentSettings, DefaultSettings, bare_services
+from aamc_sdk.serving.services import DefaultSettings, make_services
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part
-from aamc_sdk.types import Pool
 
 DEFAULT = "puppeteer"
 """The orchestrator that works where none is named and none was trained."""
-
-
-def orchestrator_services(settings: ComponentSettings, plugins: Plugins, pool: Pool | str | None = None) -> Services:
-    """Return the services of an orchestrator.
-
-    Args:
-        settings: Preset, seed and device.
-        plugins: The plugins that offer components.
-        pool: The candidates, or their pool's name or file; the default pool when None.
-    """
-    candidates = pool if isinstance(pool, Pool) else find_pool(pool or "default", plugins)
-    return bare_services(candidates, plugins, settings)
 
 
 def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> Path:
@@ -58,8 +45,8 @@ def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
     if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
         raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {DEFAULT}")
     run = Run.open(folder)
-    pool = run.pool if run.settings.pool else None  # the folder's copy counts: the file may have changed
-    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, orchestrator_services(run.settings, plugins, pool))
+    pool = run.pool if run.settings.pool else find_pool("default", plugins)  # the folder's copy counts: the file may have changed
+    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, make_services(pool, plugins, run.settings))
     return part
 
 
@@ -101,7 +88,7 @@ def _untrained(name: str, team: TeamOptions, plugins: Plugins) -> Orchestrator:
     else:
         options = {}
         _refuse_team(name, team)
-    part: Orchestrator = plugins.make(ORCHESTRATOR, name, orchestrator_services(DefaultSettings(), plugins), options)
+    part: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool("default", plugins), plugins, DefaultSettings()), options)
     return part
 
 

@@ -13,7 +13,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, PoolError, PreferenceE
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
-from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part, read_json
 from aamc_sdk.types import Floats, Pool, Preference
 
@@ -21,7 +21,7 @@ EVALUATION = "evaluation"
 """The goal of a folder that holds another run's evaluation."""
 ORCHESTRATOR = "orchestrator"
 """The goal of a folder that holds a trained orchestrator, and where in it that is."""
-WRITTEN = {"schema", "settings", "router", "goal", "versions"}
+RUN_KEYS = {"schema", "settings", "router", "goal", "versions"}
 """What every ``run.yaml`` has, from its first key to its last."""
 
 R = TypeVar("R", bound="Run")
@@ -77,7 +77,7 @@ class Run:
             raise CheckpointError(f"{self.folder} cannot be read: {error}") from error
         if content.get("schema", 1) != 1:
             raise CheckpointError(f"{self.folder / 'run.yaml'} has schema {content['schema']!r}, not 1: it was made by another version; train again")
-        if lacking := WRITTEN - content.keys():
+        if lacking := RUN_KEYS - content.keys():
             raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged, for it lacks {one_of(lacking)}: train again")
         return content
 
@@ -144,18 +144,18 @@ class Run:
             CheckpointError: It is an evaluation of another run, and holds no parts.
         """
         self.refuse_evaluation()
-        reward = plugins.make("reward", self.settings.reward.name, bare_services(self.pool, plugins, self.settings), self.settings.reward.options)
+        reward = plugins.make("reward", self.settings.reward.name, make_services(self.pool, plugins, self.settings), self.settings.reward.options)
         reward.load(self.folder)
-        return services(self.pool, reward, plugins, self.settings)
+        return make_services(self.pool, plugins, self.settings, reward)
 
-    def estimator(self, plugins: Plugins, lent: Services) -> Estimator | None:
+    def estimator(self, plugins: Plugins, services: Services) -> Estimator | None:
         """Return the run's estimator, or None where it has none."""
         if self.settings.estimator is None:
             return None
-        part: Estimator = load_part(self.folder / "estimator", "estimator", plugins, lent)
+        part: Estimator = load_part(self.folder / "estimator", "estimator", plugins, services)
         return part
 
-    def router(self, plugins: Plugins, lent: Services, name: str | None = None) -> Router:
+    def router(self, plugins: Plugins, services: Services, name: str | None = None) -> Router:
         """Return one of the run's routers, by default the one it is about.
 
         Raises:
@@ -166,7 +166,7 @@ class Run:
             raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
         if not is_complete(self.folder / "routers" / wanted):
             raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; go on with its training by --resume {self.folder}")
-        part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, lent)
+        part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, services)
         return part
 
     @property

@@ -39,20 +39,29 @@ class DefaultSettings:
     device: str = "auto"
 
 
-def bare_services(pool: Pool, plugins: Plugins, settings: ComponentSettings) -> Services:
-    """Return services with an unfitted reward, for making the reward itself."""
-    return services(pool, LinearReward(), plugins, settings)
+def make_services(pool: Pool, plugins: Plugins, settings: ComponentSettings, reward: Reward | None = None) -> Services:
+    """Return the services for making components; components that these make start from the same preset.
 
-
-def services(pool: Pool, reward: Reward, plugins: Plugins, settings: ComponentSettings) -> Services:
-    """Return the services for making components; components that these make start from the same preset."""
+    Args:
+        pool: The candidates.
+        plugins: The plugins that offer components.
+        settings: Preset, seed and device.
+        reward: The shared reward; a linear reward without scales when None, as for making the reward itself.
+    """
 
     def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, made, options, settings.preset)
+        return plugins.make(kind, name, services, options, settings.preset)
 
     def make_provider(endpoint: Endpoint) -> Provider:
-        provider: Provider = plugins.make("provider", endpoint.provider, made, endpoint.options)
+        provider: Provider = plugins.make("provider", endpoint.provider, services, endpoint.options)
         return provider
 
-    made = Services(pool=pool, reward=reward, make=make, models=ModelClient(make_provider), seed=settings.seed, device=settings.device)
-    return made
+    services = Services(
+        pool=pool,
+        reward=LinearReward() if reward is None else reward,
+        make=make,
+        models=ModelClient(make_provider),
+        seed=settings.seed,
+        device=settings.device,
+    )
+    return services

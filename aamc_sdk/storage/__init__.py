@@ -3,16 +3,15 @@
 from aamc_sdk.storage.checkpoints import COMPONENT, RESUME, component_of, is_complete, load_part, save_part
 from aamc_sdk.storage.files import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_bytes, write_json, write_text
 from aamc_sdk.storage.folders import locked, make_folder, point_latest
-from aamc_sdk.storage.training_checkpoint import find_interrupted, leave_checkpoint
+from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
 
 __all__ = [
     "COMPONENT",
     "RESUME",
     "component_of",
-    "find_interrupted",
     "is_complete",
-    "leave_checkpoint",
     "load_part",
+    "load_training_checkpoint",
     "locked",
     "make_folder",
     "plain",
@@ -22,6 +21,7 @@ __all__ = [
     "read_json",
     "replacing",
     "save_part",
+    "save_training_checkpoint",
     "to_json",
     "write_arrays",
     "write_bytes",

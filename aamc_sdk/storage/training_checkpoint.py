@@ -20,7 +20,7 @@ _ABOUT = "about"
 
 
 @attrs.frozen(eq=False)
-class Interrupted:
+class TrainingCheckpoint:
     """Where a training stood when its last checkpoint was left.
 
     Attributes:
@@ -36,7 +36,7 @@ class Interrupted:
     path: Path
 
 
-def leave_checkpoint(
+def save_training_checkpoint(
     folder: Path | None, arrays: Mapping[str, NDArray[Any]], done: int, curve: list[dict[str, float]], made_for: Mapping[str, Any]
 ) -> None:
     """Write all that the next round depends on; nothing where there is no folder.
@@ -53,8 +53,8 @@ def leave_checkpoint(
         write_arrays(folder / CHECKPOINT, {**arrays, _ABOUT: np.array(about)})
 
 
-def find_interrupted(folder: Path | None, made_for: Mapping[str, Any]) -> Interrupted | None:
-    """Return what :func:`leave_checkpoint` wrote last, or None where a training stopped before its first checkpoint.
+def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -> TrainingCheckpoint | None:
+    """Return what :func:`save_training_checkpoint` wrote last, or None where a training stopped before its first checkpoint.
 
     Raises:
         CheckpointError: It is damaged, or was made for something else.
@@ -71,4 +71,4 @@ def find_interrupted(folder: Path | None, made_for: Mapping[str, Any]) -> Interr
     for key, value in made_for.items():
         if made.get(key) != value:
             raise CheckpointError(f"{path} was made with other {key}: {made.get(key)!r} and not {value!r}; resume with the same or train anew")
-    return Interrupted(arrays, done, curve, path)
+    return TrainingCheckpoint(arrays, done, curve, path)

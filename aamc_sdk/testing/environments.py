@@ -88,7 +88,7 @@ def _trajectory(streams: Any) -> Floats:
     return np.stack(seen)
 
 
-def check_streams_of_one_number_have_one_luck(subject: Subject) -> None:
+def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None:
     """Streams of the same number meet the same queries, and the same actions have the same outcomes."""
     numbers = np.arange(_STREAMS) // 2
     preferences = np.tile((1.0, 0.0, 0.0), (_STREAMS, 1))
@@ -145,7 +145,7 @@ CHECKS = (
     check_a_split_becomes_a_table,
     check_shapes_of_a_step,
     check_the_same_seed_gives_the_same_trajectory,
-    check_streams_of_one_number_have_one_luck,
+    check_streams_of_one_number_share_their_randomness,
     check_given_preferences_are_kept,
     check_masked_actions_are_reported,
     check_requests_have_hindsight,

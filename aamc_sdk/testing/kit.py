@@ -15,7 +15,7 @@ from aamc_sdk.plugins import KINDS, Plugins
 from aamc_sdk.testing.findings import Finding, require, run_checks
 from aamc_sdk.testing.subject import Subject
 
-_HOMES = {
+_CHECKS = {
     "estimator": ("estimators", "CHECKS"),
     "router": ("routers", "CHECKS"),
     "environment": ("environments", "CHECKS"),
@@ -36,7 +36,7 @@ def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
     """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError."""
     if kind not in KINDS:
         raise PluginError(f"there is no kind of component named {kind!r}{nearest(kind, KINDS)} (there are: {one_of(KINDS)})")
-    module, name = _HOMES[kind]
+    module, name = _CHECKS[kind]
     checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.{module}"), name)
     return checks
 

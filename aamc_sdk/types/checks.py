@@ -13,29 +13,29 @@ import numpy as np
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
-GREATEST_COUNT = 10**12
+MAX_COUNT = 10**12
 """The most tokens or calls that anything is said to have: what is greater is a mistake."""
 _NUMBERS = (float, int, np.floating, np.integer)
 
 
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is no valid text."""
-    check_text(value, named(instance, attribute))
+    check_text(value, field_label(instance, attribute))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what cannot name anything."""
     if not (type(value) is str and value and value.isprintable()):  # most names are plain, and need no closer look
-        check_name(value, named(instance, attribute))
+        check_name(value, field_label(instance, attribute))
 
 
-def named(instance: object, attribute: attrs.Attribute[Any]) -> str:
+def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Return how a message names a field."""
-    return _field(type(instance).__name__, attribute.name)
+    return _label(type(instance).__name__, attribute.name)
 
 
 @lru_cache  # a decision checks four fields, which must cost next to nothing
-def _field(owner: str, name: str) -> str:
+def _label(owner: str, name: str) -> str:
     """Return how a message names a field: "a query's user"."""
     return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {name}"
 
@@ -50,25 +50,25 @@ def is_amount(value: object) -> bool:
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is no measured figure; NaN is one that is not known."""
     if not is_amount(value) or value == math.inf:
-        raise DataError(f"{named(instance, attribute)} must be a number of at least 0, or NaN where it is not known, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be a number of at least 0, or NaN where it is not known, not {value!r}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     """Refuse what is no probability; NaN is one that is not known."""
     if not is_amount(value) or value > 1:
-        raise DataError(f"{named(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
 
 
 def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     """Refuse what is no time in seconds since the epoch."""
     if not (is_amount(value) and value < math.inf):
-        raise DataError(f"{named(instance, attribute)} must be in seconds since the epoch, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be in seconds since the epoch, not {value!r}")
 
 
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is no count of tokens or calls."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= GREATEST_COUNT:
-        raise DataError(f"{attribute.name} must be a whole number from 0 to {GREATEST_COUNT:,}, not {value!r:.80}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
+        raise DataError(f"{attribute.name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:

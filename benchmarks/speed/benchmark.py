@@ -15,7 +15,7 @@ from aamc_report.formats import significant
 from aamc_report.tables import Column, Table
 
 from aamc_sdk.errors import ConfigError, one_of
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.storage import to_json
 from speed.clock import machine
 
@@ -96,5 +96,5 @@ def show(part: str, about: str | None, full: bool = False) -> None:
     for function in PARTS[part]:
         module, _, name = function.partition(":")
         measure = getattr(importlib.import_module(f"speed.{module}"), name)
-        found.append(measure(Path(), Silence(), full))
+        found.append(measure(Path(), NoProgress(), full))
     print(to_json({"machine": machine(), "jobs": found}))  # to standard output

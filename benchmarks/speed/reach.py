@@ -20,7 +20,7 @@ from aamc_environments.queue_env import SPLIT, standalone
 from aamc_experiments.evaluation import lattice
 from numpy.typing import NDArray
 
-from aamc_sdk.interfaces import Progress, Silence, Training
+from aamc_sdk.interfaces import NoProgress, Progress, Training
 from aamc_sdk.routing import Array32, encode_candidates
 from aamc_sdk.storage import read_arrays
 from aamc_sdk.types import RoutingRequest
@@ -152,7 +152,7 @@ def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: fl
     return watch.course.points
 
 
-class _Watch(Silence):
+class _Watch(NoProgress):
     """Measures each checkpoint of our training when it reports the next rollout."""
 
     def __init__(self, course: Course, folder: Path, world: QueueEnvironment) -> None:

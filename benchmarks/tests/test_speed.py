@@ -20,7 +20,7 @@ from speed.ppo import operations
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 
 
 def test_a_part_that_does_not_exist_is_refused():
@@ -59,7 +59,7 @@ def test_the_table_says_why_a_figure_is_unknown():
 
 def test_what_is_not_installed_is_left_out_with_the_reason(monkeypatch, tmp_path):
     monkeypatch.setattr(sb3, "missing", lambda *modules: missing("json", "no_such_module"))
-    (record,) = sb3.measure(tmp_path, Silence(), full=False)["records"]
+    (record,) = sb3.measure(tmp_path, NoProgress(), full=False)["records"]
     assert (record["value"], record["why"]) == ({}, "no_such_module is not installed")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import find_interrupted, leave_checkpoint
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 MADE_FOR = {"seed": 3, "pool": ["a", "b"]}
@@ -12,34 +12,34 @@ MADE_FOR = {"seed": 3, "pool": ["a", "b"]}
 
 @pytest.fixture
 def left(tmp_path):
-    leave_checkpoint(tmp_path, {"weights": np.arange(3.0)}, 2, [{"step": 1}, {"step": 2}], MADE_FOR)
+    save_training_checkpoint(tmp_path, {"weights": np.arange(3.0)}, 2, [{"step": 1}, {"step": 2}], MADE_FOR)
     return tmp_path
 
 
 def test_what_was_left_is_found(left) -> None:
-    found = find_interrupted(left, MADE_FOR)
+    found = load_training_checkpoint(left, MADE_FOR)
     assert found is not None
     assert {name: array.tolist() for name, array in found.arrays.items()} == {"weights": [0.0, 1.0, 2.0]}
     assert (found.done, found.curve, found.path) == (2, [{"step": 1}, {"step": 2}], left / CHECKPOINT)
 
 
 def test_before_the_first_checkpoint_there_is_nothing(tmp_path) -> None:
-    assert find_interrupted(tmp_path, MADE_FOR) is None
-    assert find_interrupted(None, MADE_FOR) is None
+    assert load_training_checkpoint(tmp_path, MADE_FOR) is None
+    assert load_training_checkpoint(None, MADE_FOR) is None
 
 
 def test_without_a_folder_nothing_is_left(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    leave_checkpoint(None, {}, 1, [], MADE_FOR)
+    save_training_checkpoint(None, {}, 1, [], MADE_FOR)
     assert not list(tmp_path.iterdir())
 
 
 def test_another_training_is_refused_with_what_differs(left) -> None:
     with pytest.raises(CheckpointError, match="made with other seed: 3 and not 4"):
-        find_interrupted(left, MADE_FOR | {"seed": 4})
+        load_training_checkpoint(left, MADE_FOR | {"seed": 4})
 
 
 def test_a_damaged_checkpoint_is_refused(left) -> None:
     (left / CHECKPOINT).write_bytes((left / CHECKPOINT).read_bytes()[:100])
     with pytest.raises(CheckpointError):
-        find_interrupted(left, MADE_FOR)
+        load_training_checkpoint(left, MADE_FOR)

@@ -66,7 +66,7 @@ def test_the_kits_own_environment_passes_every_check(offer):
         (Ending, "shapes of a step"),
         (Lenient, "masked actions are reported"),
         (Restless, "the same seed gives the same trajectory"),
-        (Restless, "streams of one number have one luck"),
+        (Restless, "streams of one number share their randomness"),
         (Headstrong, "given preferences are kept"),
         (Blind, "requests have hindsight"),
         (Abrupt, "streams that are cut off show their end"),

@@ -19,7 +19,7 @@ from aamc_experiments.settings import read_settings
 
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import NoOptions, Router, Services, Silence, Training
+from aamc_sdk.interfaces import NoOptions, NoProgress, Router, Services, Training
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_arrays, read_json, write_json
@@ -162,7 +162,7 @@ SMALL = {"name": "lexical", "folds": 2}
 
 def test_the_estimator_sees_no_row_of_the_streams_and_of_outcomes_what_it_is_allowed(outcomes: str) -> None:
     settings = read_settings({"router": "random", "estimator": SMALL, "dataset": outcomes})
-    made = {knowledge: make_replay_data(settings, knowledge, get_plugin_manager(), Silence()) for knowledge in (OUTCOMES, LABELS)}
+    made = {knowledge: make_replay_data(settings, knowledge, get_plugin_manager(), NoProgress()) for knowledge in (OUTCOMES, LABELS)}
     for data in made.values():
         streamed, trained = ({query.text for query in queries} for queries in (data.request.queries, data.training.dataset.queries))
         assert not streamed & trained
@@ -176,13 +176,13 @@ def test_the_estimator_sees_no_row_of_the_streams_and_of_outcomes_what_it_is_all
 def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(outcomes: str, tmp_path: Path) -> None:
     settings = read_settings({"router": "random", "routers": ["random"], "estimator": SMALL, "dataset": outcomes})
     (tmp_path / "job").mkdir()
-    found = measure(tmp_path / "job", Silence(), settings.plain(), LABELS, ["stationary"], streams=2, steps=20)
+    found = measure(tmp_path / "job", NoProgress(), settings.plain(), LABELS, ["stationary"], streams=2, steps=20)
     kept = read_arrays(tmp_path / "job" / "streams.npz")
     assert found["steps"] == 20
     assert kept["points"].tolist() == list(range(1, 21))
     assert all(kept[name].shape == (1, 2, 2, 20) for name in FIGURES)
     assert (np.diff(kept["regret"], axis=-1) >= 0).all()
-    data = make_replay_data(settings, LABELS, get_plugin_manager(), Silence())
+    data = make_replay_data(settings, LABELS, get_plugin_manager(), NoProgress())
     stream = make_stream("stationary", data, 20, settings.seed, 1)
     regret = stream.reward.max(axis=1).sum() - stream.reward.sum(axis=0).max()
     assert kept["regret"][0, 1, 1, -1] == pytest.approx(regret)

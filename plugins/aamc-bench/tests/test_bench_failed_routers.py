@@ -9,7 +9,7 @@ import pytest
 from aamc_baselines.learned import Ridge
 from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut, left_out_of, train_each
 
-from aamc_sdk.interfaces import Silence, Training
+from aamc_sdk.interfaces import NoProgress, Training
 
 pytestmark = pytest.mark.usefixtures("in_process")
 SMALL = ("--routers", "best-single,ridge,random", "--estimator", "lexical", "--set", "evaluation.resamples=20")
@@ -71,13 +71,13 @@ def test_scalability_times_the_others(aamc: Any) -> None:
 def test_what_could_be_trained_is_returned_and_the_rest_is_kept_with_its_reason(tmp_path: Path) -> None:
     job = tmp_path / "jobs" / "one"
     parts: dict[str, Any] = {"good": object(), "better": object()}
-    assert train_each(["good", "bad", "better"], parts.__getitem__, job, Silence()) == parts
+    assert train_each(["good", "bad", "better"], parts.__getitem__, job, NoProgress()) == parts
     assert left_out_of(["one", "other"], tmp_path) == [{"job": "one", "router": "bad", "why": "KeyError: 'bad'"}]
     assert "bad in one: KeyError" in str(RoutersLeftOut(left_out_of(["one"], tmp_path)))
-    train_each(["good"], parts.__getitem__, job, Silence())
+    train_each(["good"], parts.__getitem__, job, NoProgress())
     assert not (job / LEFT_OUT).exists()
 
 
 def test_where_all_fail_the_job_fails(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="worse"):
-        train_each(["bad", "worse"], {}.__getitem__, tmp_path, Silence())
+        train_each(["bad", "worse"], {}.__getitem__, tmp_path, NoProgress())

@@ -11,7 +11,7 @@ from aamc_experiments.evaluation import Comparison, Resampling
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import read_settings
 
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import get_plugin_manager
 
 SIZES = {"n_train": 80, "n_validation": 20, "n_test": 40}
@@ -28,7 +28,7 @@ def run(tmp_path_factory) -> Path:
         "dataset": {"name": "synthetic", **SIZES},
         "evaluation": {"streams": 4, "steps": 5, "resamples": 50},
     }
-    Experiment(read_settings(settings), get_plugin_manager(), folder, Silence()).complete()
+    Experiment(read_settings(settings), get_plugin_manager(), folder, NoProgress()).complete()
     return folder
 
 

@@ -13,7 +13,7 @@ from aamc_bench import grid
 from aamc_bench.grid import Job, JobsFailed, run_grid, slug
 
 from aamc_sdk.errors import OutputError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 
 HERE = "bench_jobs"
 
@@ -28,35 +28,35 @@ def runs(folder: Path) -> int:
 
 
 def test_results_come_back_by_key_and_in_order(tmp_path: Path) -> None:
-    assert list(run_grid(jobs(range(3)), tmp_path, 2, Silence()).items()) == [("job-0", 0), ("job-1", 1), ("job-2", 4)]
+    assert list(run_grid(jobs(range(3)), tmp_path, 2, NoProgress()).items()) == [("job-0", 0), ("job-1", 1), ("job-2", 4)]
     assert runs(tmp_path) == 3
 
 
 def test_a_second_start_does_no_job_again(tmp_path: Path) -> None:
-    run_grid(jobs(range(2)), tmp_path, 2, Silence())
-    assert run_grid(jobs(range(3)), tmp_path, 1, Silence()) == {"job-0": 0, "job-1": 1, "job-2": 4}
+    run_grid(jobs(range(2)), tmp_path, 2, NoProgress())
+    assert run_grid(jobs(range(3)), tmp_path, 1, NoProgress()) == {"job-0": 0, "job-1": 1, "job-2": 4}
     assert runs(tmp_path) == 3
 
 
 def test_a_job_with_other_arguments_is_refused(tmp_path: Path) -> None:
-    run_grid(jobs(range(1)), tmp_path, 1, Silence())
+    run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
     with pytest.raises(OutputError, match="made with other arguments"):
-        run_grid(jobs(range(1), exponent=3), tmp_path, 1, Silence())
+        run_grid(jobs(range(1), exponent=3), tmp_path, 1, NoProgress())
 
 
 def test_a_result_is_kept_even_if_its_function_has_been_renamed(tmp_path: Path) -> None:
-    run_grid(jobs(range(1)), tmp_path, 1, Silence())
-    assert run_grid([Job("job-0", f"{HERE}:talk", {"number": 0})], tmp_path, 1, Silence()) == {"job-0": 0}
+    run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    assert run_grid([Job("job-0", f"{HERE}:talk", {"number": 0})], tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
 def test_a_job_that_exits_fails_with_its_status(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="SystemExit: 3"):
-        run_grid([Job("exits", f"{HERE}:leave")], tmp_path, 1, Silence())
+        run_grid([Job("exits", f"{HERE}:leave")], tmp_path, 1, NoProgress())
 
 
 def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="1 of 3 jobs failed, first job-1: ValueError: unlucky 1") as caught:
-        run_grid(jobs(range(3), unlucky=1), tmp_path, 1, Silence())
+        run_grid(jobs(range(3), unlucky=1), tmp_path, 1, NoProgress())
     assert caught.value.results == {"job-0": 0, "job-2": 4}
     assert caught.value.failures == {"job-1": "ValueError: unlucky 1"}
     assert "Traceback" in (tmp_path / "jobs" / "job-1.log").read_text()
@@ -64,12 +64,12 @@ def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
 
 def test_a_job_that_is_killed_stops_no_other(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="killed by signal 9"):
-        run_grid([Job("dies", f"{HERE}:die"), *jobs(range(1))], tmp_path, 1, Silence())
-    assert run_grid(jobs(range(1)), tmp_path, 1, Silence()) == {"job-0": 0}
+        run_grid([Job("dies", f"{HERE}:die"), *jobs(range(1))], tmp_path, 1, NoProgress())
+    assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
 def test_workers_keep_what_they_print_to_themselves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, Silence())
+    run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, NoProgress())
     assert "aloud" not in "".join(capfd.readouterr())
     assert "said aloud" in (tmp_path / "jobs" / "talks.log").read_text()
 
@@ -83,7 +83,7 @@ def test_workers_share_the_cores_unless_the_user_says_otherwise(
     monkeypatch.delenv(grid.THREADS, raising=False)
     if said is not None:
         monkeypatch.setenv(grid.THREADS, said)
-    found = run_grid([Job(name, f"{HERE}:count_threads") for name in ("a", "b")], tmp_path, 2, Silence())
+    found = run_grid([Job(name, f"{HERE}:count_threads") for name in ("a", "b")], tmp_path, 2, NoProgress())
     assert found == dict.fromkeys("ab", min(expected, cores()))
     assert os.environ.get(grid.THREADS) == said
 
@@ -97,11 +97,11 @@ import signal, sys
 from pathlib import Path
 from aamc_bench import grid
 from aamc_bench.grid import Job, run_grid
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests in the background has it ignored
     jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 300}})]
-    run_grid(jobs, Path(sys.argv[1]), 1, Silence())
+    run_grid(jobs, Path(sys.argv[1]), 1, NoProgress())
 """
 
 
@@ -118,7 +118,7 @@ def test_what_is_done_survives_a_stop_and_no_job_outlives_it(tmp_path: Path, how
     process.wait(60)
     until(lambda: gone(pid))
     assert runs(folder) == 1
-    assert run_grid([Job("quick", f"{HERE}:square", {"number": 2})], folder, 1, Silence()) == {"quick": 4}
+    assert run_grid([Job("quick", f"{HERE}:square", {"number": 2})], folder, 1, NoProgress()) == {"quick": 4}
     assert runs(folder) == 1
 
 

@@ -20,7 +20,7 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.cli import main
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.storage import plain, read_json
 from aamc_sdk.types import Dataset, Labels, Query
 
@@ -34,7 +34,7 @@ def trained(outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three routers on the small world."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     settings = settings_of(ROUTERS, ["evaluation.resamples=50"], estimator="lexical", dataset=outcomes)
-    complete_run(folder, Silence(), plain(settings.plain()))
+    complete_run(folder, NoProgress(), plain(settings.plain()))
     return folder
 
 

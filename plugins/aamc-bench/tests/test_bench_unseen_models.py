@@ -14,7 +14,7 @@ from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import World, make_world
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Dataset, Outcomes
@@ -37,7 +37,7 @@ def world(settings) -> World:
 
 
 def stage_of(settings: Settings, world: World) -> NewcomerExperiment:
-    return NewcomerExperiment(settings, get_plugin_manager(), Silence(), world, [NEW], Path("nothing is left out"))
+    return NewcomerExperiment(settings, get_plugin_manager(), NoProgress(), world, [NEW], Path("nothing is left out"))
 
 
 def test_newcomers_follow_from_the_seed_and_leave_two_others() -> None:
@@ -203,4 +203,4 @@ def test_two_candidates_are_too_few(settings, tmp_path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     two = {**settings.plain(), "dataset": f"outcomes:{tmp_path / 'rows.jsonl'}"}
     with pytest.raises(DataError, match="the data has 2 candidates"):
-        measure(tmp_path, Silence(), two, 1, DESCRIBED)
+        measure(tmp_path, NoProgress(), two, 1, DESCRIBED)

@@ -13,7 +13,7 @@ from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyR
 
 from aamc_sdk import Query, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run, find_checkpoint
 from aamc_sdk.testing import make_dataset
@@ -39,7 +39,7 @@ def plugins() -> Plugins:
 @pytest.fixture
 def experiment(tmp_path, plugins):
     def make(goal: str = "comparison", folder: str = "run", **changes) -> Experiment:
-        return Experiment(read_settings(CONTENT | changes), plugins, tmp_path / folder, Silence(), goal)
+        return Experiment(read_settings(CONTENT | changes), plugins, tmp_path / folder, NoProgress(), goal)
 
     return make
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_notices_that_its_data_changed(experiment, plugins, monkey
     made.complete()
     monkeypatch.setattr(TinyFormat, "read", lambda *_: make_dataset(200, first=7))
     with pytest.raises(DataError, match="not what it was when the run began"):
-        Experiment.resume(made.run.folder, plugins, Silence()).complete()
+        Experiment.resume(made.run.folder, plugins, NoProgress()).complete()
 
 
 def test_two_sources_of_one_format_have_options_of_their_own(experiment) -> None:
@@ -136,7 +136,7 @@ def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
     made = experiment()
     made.complete()
     run = Run.open(made.run.folder)
-    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
+    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
     evaluation = Run.open(tmp_path / "o")
     for asked in (
         lambda: evaluation.router_names,
@@ -148,7 +148,7 @@ def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
             asked()
     before = (made.run.folder / "run.yaml").read_bytes()
     with pytest.raises(OutputError, match="holds a run already"):
-        measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=made.run.folder)
+        measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=made.run.folder)
     assert (made.run.folder / "run.yaml").read_bytes() == before
 
 
@@ -177,7 +177,7 @@ def test_a_finished_part_is_not_trained_again_on_resume(experiment, plugins) -> 
     (made.run.folder / "metrics.json").unlink()
     marked = made.run.folder / "routers" / "favourite" / "training.json"
     marked.write_text('{"steps": 99}')
-    resumed = Experiment.resume(made.run.folder, plugins, Silence())
+    resumed = Experiment.resume(made.run.folder, plugins, NoProgress())
     assert resumed.complete() == expected
     assert json.loads(marked.read_text()) == {"steps": 99}
 
@@ -190,7 +190,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(experiment, plugins, monk
         with pytest.raises(KeyboardInterrupt):
             stopped.complete()
     assert not (stopped.run.folder / "metrics.json").exists()
-    assert Experiment.resume(stopped.run.folder, plugins, Silence()).complete() == expected
+    assert Experiment.resume(stopped.run.folder, plugins, NoProgress()).complete() == expected
 
 
 def test_a_part_that_was_interrupted_in_training_leaves_no_checkpoint(experiment, monkeypatch) -> None:
@@ -293,7 +293,7 @@ def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monke
     monkeypatch.setattr(TinyEstimator, "check_device", stop)
     folder = str(trained.run.folder)
     assert experiment(folder="second", device="cuda", router=folder, estimator=folder).complete()["routers"]
-    assert Experiment.resume(trained.run.folder, trained.plugins, Silence()).complete()["routers"]
+    assert Experiment.resume(trained.run.folder, trained.plugins, NoProgress()).complete()["routers"]
 
 
 def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(experiment, monkeypatch) -> None:
@@ -352,9 +352,9 @@ def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tm
     expected = made.complete()
     before = {path: path.stat().st_mtime_ns for path in made.run.folder.rglob("*")}
     run = Run.open(made.run.folder)
-    again = measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+    again = measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
     assert again == expected
-    other = measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
+    other = measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
     assert other["data"]["queries"] == 50
     assert list(other["routers"]) == ["seer"]
     assert (tmp_path / "o" / "decisions.npz").exists()
@@ -377,7 +377,7 @@ def test_other_data_of_the_same_format_is_read_with_the_runs_options(experiment,
     made.complete()
     run = Run.open(made.run.folder)
     for source, note in (("tiny:50", "guessed"), ({"name": "tiny", "path": "50", "note": "counted"}, "counted")):
-        metrics = measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=Source.of(source, ""))
+        metrics = measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=Source.of(source, ""))
         assert metrics["data"]["cost_note"] == note
 
 
@@ -396,7 +396,7 @@ def test_a_damaged_run_is_a_one_line_error(experiment, plugins, file, damage) ->
 
     def evaluate() -> None:
         run = Run.open(made.run.folder)
-        measure_run(run, plugins, Silence(), names=["favourite"], preference=run.settings.preference)
+        measure_run(run, plugins, NoProgress(), names=["favourite"], preference=run.settings.preference)
 
     with pytest.raises(AamcError) as caught:
         evaluate()
@@ -421,7 +421,7 @@ def test_a_router_that_the_run_does_not_hold_is_named(experiment, plugins) -> No
     made.complete()
     run = Run.open(made.run.folder)
     with pytest.raises(CheckpointError, match=r"no router 'oracle' \(it holds: best-expected, favourite, seer\)"):
-        measure_run(run, plugins, Silence(), names=["oracle"], preference=run.settings.preference)
+        measure_run(run, plugins, NoProgress(), names=["oracle"], preference=run.settings.preference)
 
 
 def test_a_folder_without_a_run_names_the_command_that_makes_one(tmp_path) -> None:
@@ -448,7 +448,7 @@ def test_an_evaluation_is_not_overwritten_nor_gone_on_with(experiment, plugins, 
     made = experiment()
     made.complete()
     run = Run.open(made.run.folder)
-    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
+    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
     with pytest.raises(OutputError, match="holds an evaluation already; choose another folder"):
         Run(tmp_path / "o").refuse_to_overwrite()
 
@@ -467,7 +467,7 @@ def test_a_router_whose_checkpoint_is_gone_is_missed(experiment, plugins) -> Non
     (made.run.folder / "routers" / "seer" / "component.json").unlink()
     run = Run.open(made.run.folder)
     with pytest.raises(CheckpointError, match=r"'seer' of .* is incomplete"):
-        measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+        measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
 
 
 def test_an_estimator_alone_has_nothing_to_evaluate(experiment, plugins) -> None:
@@ -475,7 +475,7 @@ def test_an_estimator_alone_has_nothing_to_evaluate(experiment, plugins) -> None
     made.complete()
     run = Run.open(made.run.folder)
     with pytest.raises(CheckpointError, match="holds no router to evaluate"):
-        measure_run(run, plugins, Silence(), names=run.router_names, preference=run.settings.preference)
+        measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
 
 
 def test_another_runs_pool_is_noticed(experiment) -> None:
@@ -502,6 +502,6 @@ def test_settings_of_an_evaluation_are_the_runs_own_but_for_what_was_asked(exper
     made = experiment()
     made.complete()
     run = Run.open(made.run.folder)
-    measure_run(run, plugins, Silence(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
+    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
     changed = attrs.evolve(run.settings, dataset=ELSEWHERE)
     assert Run.open(tmp_path / "o").settings == changed

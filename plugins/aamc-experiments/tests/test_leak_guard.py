@@ -18,7 +18,7 @@ from tiny import Tiny, TinyFormat
 
 from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, builtin
 from aamc_sdk.errors import CheckpointError, DataError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run
 from aamc_sdk.testing import make_dataset
@@ -36,7 +36,7 @@ def made(tmp_path, plugins):
     """Make a run and return it with its metrics."""
 
     def make(name: str = "run", **changes) -> tuple[Run, dict]:
-        metrics = Experiment(read_settings(CONTENT | changes), plugins, tmp_path / name, Silence()).complete()
+        metrics = Experiment(read_settings(CONTENT | changes), plugins, tmp_path / name, NoProgress()).complete()
         return Run.open(tmp_path / name), metrics
 
     return make
@@ -48,7 +48,7 @@ def evaluate(plugins):
 
     def measure(run: Run, source=None, **options) -> dict:
         given = None if source is None else Source.of(source, "")
-        return measure_run(run, plugins, Silence(), names=["favourite"], preference=run.settings.preference, source=given, **options)
+        return measure_run(run, plugins, NoProgress(), names=["favourite"], preference=run.settings.preference, source=given, **options)
 
     return measure
 
@@ -123,7 +123,7 @@ def test_outcomes_that_changed_are_not_taken_for_the_runs_own(made, evaluate, mo
     with pytest.raises(DataError, match=f"when the run began: its {split} rows have other outcomes; begin another run"):
         evaluate(run, split=split)
     with pytest.raises(DataError, match="its train rows have other outcomes"):
-        calibrate(run, plugins, Silence(), Target("strong-share", 0.5))
+        calibrate(run, plugins, NoProgress(), Target("strong-share", 0.5))
     assert evaluate(run, "tiny")["data"]["dropped"] == 100 - sizes(run)["test"]  # as other data they are welcome
 
 

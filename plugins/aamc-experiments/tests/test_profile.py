@@ -11,13 +11,13 @@ from tiny import Tiny
 
 from aamc_sdk import builtin
 from aamc_sdk.cli import main
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 
 RUN = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "seer"]
 
 
-class Telling(Silence):
+class Telling(NoProgress):
     def __init__(self):
         self.told = []
 
@@ -42,7 +42,7 @@ def test_parts_of_a_stage_are_timed_and_told_on(monkeypatch):
 
 
 def test_a_stage_that_fails_is_timed_too():
-    profile = Profile(Silence())
+    profile = Profile(NoProgress())
 
     @profile.stage("data")
     def read():

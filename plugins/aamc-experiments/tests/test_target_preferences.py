@@ -12,7 +12,7 @@ from tiny import Tiny
 
 from aamc_sdk import MetaController, Preference, builtin
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import Run
@@ -28,18 +28,18 @@ def plugins() -> Plugins:
 @pytest.fixture(scope="module")
 def run(plugins, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("calibration") / "run"
-    Experiment(read_settings(CONTENT), plugins, folder, Silence()).complete()
+    Experiment(read_settings(CONTENT), plugins, folder, NoProgress()).complete()
     (folder / "estimator" / OUT_OF_FOLD).unlink()  # so that validation rows alone count
     return Run.open(folder)
 
 
 def calibrated(run: Run, plugins: Plugins, kind: str, value: float, confidence: float = 0.0) -> Calibration:
-    return calibrate(run, plugins, Silence(), Target(kind, value, confidence))
+    return calibrate(run, plugins, NoProgress(), Target(kind, value, confidence))
 
 
 def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
     """Return what the router gives on the validation rows at each preference of the ray, worked out row by row."""
-    dataset = Experiment(run.settings, plugins, run.folder, Silence()).begin().splits["validation"]
+    dataset = Experiment(run.settings, plugins, run.folder, NoProgress()).begin().splits["validation"]
     assert dataset.outcomes is not None
     outcomes, lent = dataset.outcomes, run.services(plugins)
     estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
@@ -110,7 +110,7 @@ def test_each_figure_lies_in_its_interval(run, plugins) -> None:
 @pytest.mark.parametrize(("router", "splits"), [("best-expected", {"validation", "train"}), ("favourite", {"validation"})])
 def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, router, splits) -> None:
     settings = read_settings(CONTENT | {"router": router})
-    experiment = Experiment(settings, plugins, tmp_path / "run", Silence())
+    experiment = Experiment(settings, plugins, tmp_path / "run", NoProgress())
     experiment.complete()
     sizes = {name: about["queries"] for name, about in experiment.run.content["splits"].items()}
     found = calibrated(Run.open(tmp_path / "run"), plugins, "budget-usd-per-1k", 1e6)

@@ -8,7 +8,7 @@ from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewa
 from aamc_ppo.training import choose_device, choose_trust, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import encode_candidates
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_policy_and_another_seed_another(bandit):
     assert not same(trained(env, env.training()), other._policy)
 
 
-class Interrupting(Silence):
+class Interrupting(NoProgress):
     """Presses Ctrl-C after some rollouts."""
 
     def __init__(self, after):
@@ -124,7 +124,7 @@ def test_progress_reports_return_and_speed(bandit):
     env = bandit(0)
     reported = []
 
-    class Listening(Silence):
+    class Listening(NoProgress):
         def advance(self, steps=1, **figures):
             reported.append((steps, figures))
 

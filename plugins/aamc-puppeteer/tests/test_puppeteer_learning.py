@@ -17,7 +17,7 @@ from aamc_puppeteer.training.job import as_batch
 
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.storage import read_arrays
 
 
@@ -74,7 +74,7 @@ class Stopped(Exception):
     pass
 
 
-class StopAt(Silence):
+class StopAt(NoProgress):
     """A progress that stops the training at an update."""
 
     def __init__(self, update: int) -> None:

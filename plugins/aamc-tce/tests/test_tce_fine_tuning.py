@@ -4,12 +4,12 @@ from aamc_tce.training import fine_tuning as module
 
 from aamc_sdk import Training
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 
 OPTIONS = {"fine_tune": True, "learning_rate": 3e-3, "epochs": 4, "folds": 2, "gradient_accumulation": 2, "batch_size": 8, "patience": 4}
 
 
-class StopAfter(Silence):
+class StopAfter(NoProgress):
     """Interrupts the training when so many epochs are done."""
 
     def __init__(self, epochs):

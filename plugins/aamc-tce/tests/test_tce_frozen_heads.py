@@ -8,7 +8,7 @@ from aamc_tce.training.frozen_heads import AdamW, HeadNetwork, Loss, TargetArray
 from aamc_tce.training.head_training import HeadTraining
 from aamc_tce.training.losses import as_arrays, multi_task_loss
 
-from aamc_sdk.interfaces import Silence
+from aamc_sdk.interfaces import NoProgress
 
 CONFIG = TCEConfig(lambda_c=0.5, lambda_cat=2.0, lambda_t=3.0, lambda_q=0.7, hidden=5)
 WEIGHTS = {"complexity": 0.5, "category": 2.0, "tool_use": 3.0, "quality": 0.7}
@@ -98,7 +98,7 @@ def test_the_heads_are_those_of_the_epoch_with_the_least_validation_loss():
     held_out = (features[64:], random_targets(16, seed=2, missing=0))
     config = attrs.evolve(CONFIG, head_learning_rate=0.05, epochs=12, patience=12, dropout=0.0)
     targets = random_targets(64, seed=1)
-    job = HeadTraining(config=config, examples=features[:64], targets=targets, validation=held_out, seed=0, progress=Silence(), name="heads")
+    job = HeadTraining(config=config, examples=features[:64], targets=targets, validation=held_out, seed=0, progress=NoProgress(), name="heads")
     heads, curve = fit(job)
     losses = [point["validation_loss"] for point in curve]
     assert losses.index(min(losses)) < len(losses) - 1

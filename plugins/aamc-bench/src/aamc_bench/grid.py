@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.cli import Lines
+from aamc_sdk.cli import LineProgress
 from aamc_sdk.errors import AamcError, OutputError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import make_folder, plain, read_json, write_json
@@ -194,7 +194,7 @@ def do(job: Job, place: Path) -> str | None:
         try:
             module, _, name = job.function.partition(":")
             function = getattr(importlib.import_module(module), name)
-            result = function(place / job.key, Lines(), **job.arguments)
+            result = function(place / job.key, LineProgress(), **job.arguments)
             write_json(place / f"{job.key}.json", {"schema": 1, "function": job.function, "arguments": job.arguments, "result": result})
         except (Exception, SystemExit) as error:
             traceback.print_exc()

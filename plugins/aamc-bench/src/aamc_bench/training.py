@@ -16,7 +16,7 @@ from aamc_experiments.setup import World
 
 from aamc_bench.failed_routers import TolerantExperiment
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import Progress, Silence
+from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 
 ESTIMATOR = "tce"
@@ -65,7 +65,7 @@ def try_to_begin(settings: Mapping[str, Any]) -> World:
         AamcError: The data cannot be read, or an option of a part is wrong.
     """
     with TemporaryDirectory() as folder:
-        return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), Silence()).begin()
+        return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), NoProgress()).begin()
 
 
 def installed(names: Sequence[str], plugins: Plugins) -> list[str]:

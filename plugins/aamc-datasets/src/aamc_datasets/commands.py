@@ -19,7 +19,7 @@ from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import bare_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.storage import to_json
 
 _SIZE = click.IntRange(min=1, max=MOST)
@@ -109,6 +109,6 @@ def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
 def _read(plugins: Plugins, named: str, options: Mapping[str, Any]) -> dict[str, Dataset]:
     """Return the splits of a dataset; one that is not divided is its only split, ``""``."""
     source = Source.of(named, "FORMAT:PATH")
-    lent = bare_services(default_pool(), plugins, read_settings({}))
+    lent = make_services(default_pool(), plugins, read_settings({}))
     read = plugins.make("dataset", source.name, lent, options).read(source.path)
     return {"": read} if isinstance(read, Dataset) else dict(read)

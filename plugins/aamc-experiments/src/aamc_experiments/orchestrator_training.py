@@ -16,7 +16,8 @@ from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import ORCHESTRATOR, orchestrator_services
+from aamc_sdk.routing import find_pool
+from aamc_sdk.serving import ORCHESTRATOR, make_services
 from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 
@@ -68,7 +69,7 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        services = orchestrator_services(self.settings, self.plugins, self.settings.pool)
+        services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
         part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
         splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:

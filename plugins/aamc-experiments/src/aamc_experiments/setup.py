@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
-from aamc_sdk.serving import bare_services, services
+from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Pool
 
 
@@ -72,15 +72,15 @@ def make_world(settings: Settings, plugins: Plugins, seals: Sequence[TrainingFin
         DataError: The data cannot be used, or not with this environment.
     """
     named = find_pool(settings.pool or "default", plugins)
-    splits = read_splits(settings, dataset_readers(settings, plugins, bare_services(named, plugins, settings)))
+    splits = read_splits(settings, dataset_readers(settings, plugins, make_services(named, plugins, settings)))
     tested = guard(splits["test"], seals, settings.evaluation.strict)
     train, test = splits["train"], tested.rows
     splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
     if not test.only_compared:
         check_same_candidates(test, train.pool or pool)
-    reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
-    lent = services(pool, reward, plugins, settings)
+    reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
+    lent = make_services(pool, plugins, settings, reward)
     env = make_environment(settings, train, plugins, lent)
     played = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
     env.prepare(played)

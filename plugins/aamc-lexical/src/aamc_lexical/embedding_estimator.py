@@ -12,7 +12,7 @@ import numpy as np
 
 from aamc_lexical.config import LearningConfig
 from aamc_sdk.errors import EstimatesError
-from aamc_sdk.interfaces import Estimator, Progress, Services, Silence, Training
+from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Services, Training
 from aamc_sdk.types import Estimates, Floats, Pool, Query, read_only
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class EmbeddingEstimator(Estimator):
         """
         if len(queries) == 1 and len(queries[0].text) <= MAX_REMEMBERED_CHARACTERS:
             return self._remembered(queries[0].text)
-        return self._estimate(queries, Silence())
+        return self._estimate(queries, NoProgress())
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
@@ -133,7 +133,7 @@ class EmbeddingEstimator(Estimator):
         self._remembered.cache_clear()
 
     def _estimate_alone(self, text: str) -> Estimates:
-        estimates = self._estimate([Query(text)], Silence())
+        estimates = self._estimate([Query(text)], NoProgress())
         for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
             if array is not None:
                 read_only(array)

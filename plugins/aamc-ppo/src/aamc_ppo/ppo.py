@@ -25,7 +25,7 @@ from aamc_sdk import Preference, option
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Environment, Reward, RoutingStreams, Services, Training
 from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32, encode_candidates
-from aamc_sdk.storage import find_interrupted, leave_checkpoint
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
@@ -441,7 +441,7 @@ class TrainingLoop:
         per_segment = max(1, self._config.checkpoint_every // self._config.n_steps)
         while self._done < self.rollouts:
             self._run_segment(min(per_segment, self.rollouts - self._done))
-            leave_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
+            save_training_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
         return {name: array.copy() for name, array in self._ppo.policy().items()}
 
     def _run_segment(self, rollouts: int) -> None:
@@ -485,7 +485,7 @@ class TrainingLoop:
         return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": pool, "categories": list(self.categories)}
 
     def _restore(self) -> None:
-        found = find_interrupted(self._training.folder, self._made_for())
+        found = load_training_checkpoint(self._training.folder, self._made_for())
         if found is not None:
             self._ppo.restore(found.arrays, found.path)
             self._done, self.curve = found.done, found.curve

@@ -28,7 +28,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32, default_pool
-from aamc_sdk.serving import DefaultSettings, bare_services
+from aamc_sdk.serving import DefaultSettings, make_services
 
 ALL, SIDES = "all", ("train", "validation", "test")
 BOUND = 1e6
@@ -79,7 +79,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
         practised, self.tasks = _of_side(load_suite(tasks, seed=seed, size=size) if isinstance(tasks, str) else tasks, side, seed)
-        services = bare_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=seed))
+        services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=seed))
         if team is None:
             team = [make_agent(services, name, self.config.agent_options.get(name, {})) for name in self.config.agents]
         self.pool = pool_of(team)

@@ -28,7 +28,7 @@ from aamc_puppeteer.training.recording import Recording
 from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
-from aamc_sdk.interfaces import Budget, Progress, Silence, Step
+from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, LinearReward, default_pool
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
@@ -197,7 +197,7 @@ class Puppeteer(TeamOrchestrator):
             job = Job(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch)
             if resume:
                 job.restore()
-            job.run(progress or Silence())
+            job.run(progress or NoProgress())
         return {"updates": self.config.updates, "episodes": self.config.updates * self.config.episodes, "curve": job.curve}
 
     def _initialise(self, texts: Sequence[str]) -> None:

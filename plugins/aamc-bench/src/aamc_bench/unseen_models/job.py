@@ -24,7 +24,7 @@ from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import services as orchestrator_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
 
 WITHOUT, DESCRIBED, FULL = "without", "description", "all"
@@ -133,7 +133,7 @@ class NewcomerExperiment:
         return play(table, "test", routers, request, means, self.settings, self.progress)
 
     def _services(self, pool: Pool) -> Services:
-        return orchestrator_services(pool, self.full.services.reward, self.plugins, self.settings)
+        return make_services(pool, self.plugins, self.settings, self.full.services.reward)
 
     def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
         """Return the rows as a router sees them; training rows have out-of-fold expected quality."""

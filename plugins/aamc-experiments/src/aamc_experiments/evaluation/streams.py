@@ -13,7 +13,7 @@ from aamc_experiments.evaluation.answers import Answers, comparison_of, decision
 from aamc_experiments.evaluation.comparison import Comparison, Integers, Names
 from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import PluginError
-from aamc_sdk.interfaces import Environment, Progress, Reward, Router, RoutingStreams, Silence
+from aamc_sdk.interfaces import Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import draw
 from aamc_sdk.types import Floats, Preference, RoutingRequest, text_hash
 
@@ -61,7 +61,7 @@ def compare_streams(
         PreferenceError: The preference weighs nothing but a latency that is not known.
     """
     points = evaluation_points(headline, latency_counts(reward)) if points is None else points
-    progress = progress or Silence()
+    progress = progress or NoProgress()
     progress.start("Comparing", len(routers) * steps)
     served = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     played = {}

@@ -14,7 +14,7 @@ from aamc_experiments.evaluation.answers import Answers, comparison_of, decision
 from aamc_experiments.evaluation.comparison import Comparison, Names
 from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import DataError
-from aamc_sdk.interfaces import Progress, Reward, Router, Silence
+from aamc_sdk.interfaces import NoProgress, Progress, Reward, Router
 from aamc_sdk.routing import draw
 from aamc_sdk.types import Floats, Outcomes, Preference, RoutingRequest, text_hash
 
@@ -60,7 +60,7 @@ def compare_table(
         raise DataError(f"no test query has {wanted}; fill the gaps, or take a smaller pool")
     request, outcomes = request.take(rows), outcomes.take(rows)
     points = evaluation_points(headline, latency_counts(reward, outcomes)) if points is None else points
-    progress = progress or Silence()
+    progress = progress or NoProgress()
     progress.start("Comparing", len(routers) * len(rows))
     played = {name: _answer_table(router, request, outcomes, points, seed, progress) for name, router in routers.items()}
     return comparison_of(

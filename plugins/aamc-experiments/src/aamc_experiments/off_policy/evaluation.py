@@ -24,7 +24,7 @@ from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
-from aamc_sdk.serving import bare_services, services
+from aamc_sdk.serving import make_services
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
 
@@ -93,9 +93,9 @@ def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> 
     settings: Settings = read_settings({})
     known = {candidate.name: candidate for candidate in default_pool()}
     pool = Pool(known.get(name, Candidate(name)) for name in log.candidates)
-    reward: Reward = plugins.make("reward", settings.reward.name, bare_services(pool, plugins, settings), settings.reward.options)
+    reward: Reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
     reward.fit(log.expected)
-    return services(pool, reward, plugins, settings)
+    return make_services(pool, plugins, settings, reward)
 
 
 def _routers(lent: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:

@@ -28,7 +28,7 @@ from aamc_puppeteer.policy.encoder import Features, described
 from aamc_puppeteer.training.reinforce import Batch, Learner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
-from aamc_sdk.storage import find_interrupted, leave_checkpoint, to_json
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, to_json
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
@@ -133,7 +133,7 @@ class Job:
         }
 
     def _keep(self) -> None:
-        leave_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
+        save_training_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
 
     def restore(self) -> None:
         """Resume from the checkpoint, or start from the beginning if there is none yet.
@@ -141,7 +141,7 @@ class Job:
         Raises:
             CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
         """
-        found = find_interrupted(self.folder, self._made_for())
+        found = load_training_checkpoint(self.folder, self._made_for())
         if found is not None:
             self.learner.restore(found.arrays, found.path)
             self._done, self.curve = found.done, found.curve

@@ -17,7 +17,7 @@ from aamc_report.results import ORACLE, Results
 from aamc_report.tables import Cell, Column, Row, Table
 from aamc_sdk.errors import AamcError
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import bare_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Floats, text_hash
 
 WITHOUT_OPINION = ("random", ORACLE)
@@ -171,7 +171,7 @@ def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
 def _texts(run: RunFolder) -> Iterator[str]:
     """Yield the text of each query of the run's datasets, the test dataset first."""
     plugins, settings = get_plugin_manager(), run.settings
-    readers = dataset_readers(settings, plugins, bare_services(run.pool, plugins, settings))
+    readers = dataset_readers(settings, plugins, make_services(run.pool, plugins, settings))
     for source in (settings.test_dataset, settings.dataset):
         if source is not None:
             read = readers(source).read(source.path)

@@ -15,7 +15,7 @@ import numpy as np
 from aamc_lexical.embedding_estimator import MAX_REMEMBERED_CHARACTERS
 from numpy.typing import NDArray
 
-from aamc_sdk.interfaces import Progress, Silence
+from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_tce.encoders.vector_cache import Vector, VectorCache, cache_folder
 
 MANY_TEXTS = 32
@@ -83,9 +83,9 @@ class Embedder(abc.ABC):
         if len(missing) < MANY_TEXTS:
             known |= self._compute_few(missing)
         elif self._cache is None:
-            known |= self._compute(missing, progress or Silence())
+            known |= self._compute(missing, progress or NoProgress())
         else:
-            known |= self._cached(missing, self._cache, progress or Silence())
+            known |= self._cached(missing, self._cache, progress or NoProgress())
         with self._lock:
             self._remember(known)
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
