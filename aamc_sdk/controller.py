@@ -42,6 +42,8 @@ from aamc_sdk.types import (
     Pool,
     PoolState,
     Query,
+    Record,
+    Records,
     RoutingRequest,
     Scores,
     check_name,
@@ -251,7 +253,12 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._route(query, preference, arguments)
+        return self._route(arguments.query(query), preference, arguments).decisions[0]
+
+    def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
+        """Decide one request as :meth:`route` does, with its arguments, and explain the decision without reading the log."""
+        given = RouteArguments.of(arguments)
+        return self._explain(self._route(given.query(query), preference, given)[0])
 
     def route_batch(
         self,
@@ -280,21 +287,22 @@ class MetaController:
             return []
         self._guard.check()
         request = self._decider.request(given, preference, pool_state(state, unavailable), budget_usd)
-        return self._log(request, self._decider.score(request), ids, episode)
+        return list(self._log(request, self._decider.score(request), ids, episode).decisions)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
+        described = given.query(query)
         if not isinstance(self.router, AsyncRouter):
-            return await self._in_thread(self._route, query, preference, given)
-        request = await self._in_thread(self._request_of, query, preference, given)
+            return (await self._in_thread(self._route, described, preference, given)).decisions[0]
+        request = await self._in_thread(self._request_of, described, preference, given)
         try:
             scores = await self._decider.ascore(request, self.router)
         except asyncio.CancelledError:
             if self._guard.closed:  # closing has cancelled it, not the caller
                 raise StoreError("the controller is closed") from None
             raise
-        return (await self._in_thread(self._log, request, scores, _ids(given), given.episode))[0]
+        return (await self._in_thread(self._log, request, scores, _ids(given), given.episode)).decisions[0]
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
@@ -427,13 +435,8 @@ class MetaController:
             StoreAwayError: The log cannot be read at present.
             StoreError: The decision was made among candidates that are not in this pool.
         """
-        from aamc_sdk.explain import explain
-
         self._guard.check()
-        record = self.store.record(decision_id)
-        if not set(record.candidates) & set(self.pool.names):
-            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); name the run that made it")
-        return explain(record, self.router, self.reward, self.pool)
+        return self._explain(self.store.record(decision_id))
 
     def close(self) -> None:
         """Finish logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
@@ -456,31 +459,39 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _route(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> Decision:
+    def _route(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Records:
         request = self._request_of(query, preference, arguments)
-        return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)[0]
+        return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)
 
-    def _request_of(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> RoutingRequest:
+    def _request_of(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> RoutingRequest:
         self._guard.check()
         state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
-        return self._decider.request([arguments.query(query)], preference, state, arguments.budget_usd)
+        return self._decider.request([query], preference, state, arguments.budget_usd)
 
-    def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
+    def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
         with self._guard:  # closing waits until the events of what is in the log are submitted
-            decisions = self._decider.log(request, scores, ids, episode)
-            for decision in decisions if "aamc_decided" in self._events_heard else ():
+            records = self._decider.log(request, scores, ids, episode)
+            for decision in records.decisions if "aamc_decided" in self._events_heard else ():
                 self._emit("aamc_decided", decision=decision)
-        return decisions
+        return records
+
+    def _explain(self, record: Record) -> Explanation:
+        from aamc_sdk.explain import explain
+
+        if not set(record.candidates) & set(self.pool.names):
+            decision_id = record.decision.id
+            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); name the run that made it")
+        return explain(record, self.router, self.reward, self.pool)
 
     async def _complete(
         self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
     ) -> Completion:
         if self._models is None:
             raise PoolError("this controller was made without a client for models; build it with MetaController.build, load or from_file")
-        asked = arguments.query(query)
+        described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
-        decision = await self._in_thread(self._route, asked, preference, arguments)
-        return await self._models.answer(decision, self.pool, conversation(asked), options or {})
+        records = await self._in_thread(self._route, described, preference, arguments)
+        return await self._models.answer(records.decisions[0], self.pool, conversation(described), options or {})
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         with self._guard:

@@ -302,6 +302,15 @@ def test_feedback_for_a_decision_yet_to_come_waits(controller: MetaController) -
     assert (controller.store.experience().position, list(controller.store.pending())) == (3, [])
 
 
+def test_a_decision_is_explained_from_memory_as_from_the_log(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = controller.store.record
+    monkeypatch.setattr(controller.store, "record", None)
+    found = controller.route_explained("Hi", (0.7, 0.2, 0.1), user="anna", decision_id="d")
+    assert (found.record.decision.id, found.record.query.user) == ("d", "anna")
+    monkeypatch.setattr(controller.store, "record", read)
+    assert controller.explain("d").to_dict() == found.to_dict()
+
+
 def test_an_unknown_decision_cannot_be_explained(controller: MetaController) -> None:
     with pytest.raises(UnknownDecisionError, match="'nonsense'"):
         controller.explain("nonsense")

@@ -27,6 +27,5 @@ def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_j
     if not text.strip():  # an application's query may be empty beside an image, but a person forgot something
         raise click.UsageError(f"TEXT must not be empty, as {text!r} is")
     with MetaController.load(run, plugins=plugins_of(ctx)) as controller:
-        decision = controller.route(text, preference=preference)
-        explanation = controller.explain(decision.id)
+        explanation = controller.route_explained(text, preference)
     show_explanation(explanation, as_json)

@@ -44,12 +44,15 @@ class RouteArguments:
         return cls(**given)
 
     def query(self, query: str | Query) -> Query:
-        """Return the query with the arguments that describe it."""
-        given = query if isinstance(query, Query) else Query(query)
-        changes: dict[str, Any] = {name: getattr(self, name) for name in ("user", "session", "tenant") if getattr(self, name) is not None}
+        """Return the query with the arguments that describe it; an argument replaces the query's own value, and needs are added."""
+        fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := getattr(self, name)) is not None}
         if self.needs:
-            changes["needs"] = given.needs | names_of(self.needs, "needs")
-        return attrs.evolve(given, **changes) if changes else given
+            fields["needs"] = names_of(self.needs, "needs")
+        if not isinstance(query, Query):
+            return Query(query, **fields)
+        if query.needs and self.needs:
+            fields["needs"] |= query.needs
+        return attrs.evolve(query, **fields) if fields else query
 
 
 def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: Mapping[str, float] | None = None) -> PoolState | None:

@@ -77,12 +77,13 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
 
 def _maximum(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
     utility, mask = _checked(scores.utility, request, "utility"), request.mask
-    if np.count_nonzero(mask) < mask.size:  # quicker than mask.all()
+    if np.count_nonzero(mask) == mask.size:  # quicker than mask.all()
+        return np.asarray(utility.argmax(axis=1))
+    lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
+    chosen = np.where(mask, np.maximum(utility, lowest), -np.inf).argmax(axis=1)
+    if not mask[np.arange(len(mask)), chosen].all():  # a masked candidate has the maximum only in a row without an allowed one
         request.check_mask()
-        lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
-        utility = np.where(mask, np.maximum(utility, lowest), -np.inf)
-    chosen: NDArray[np.intp] = utility.argmax(axis=1)
-    return chosen
+    return np.asarray(chosen)
 
 
 def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
@@ -92,11 +93,11 @@ def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Flo
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
     """
-    request.check_mask()
     allowed = np.where(request.mask, _checked(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
-        raise PluginError("a router's probabilities must be finite, at least 0, and leave an allowed candidate possible")
+        request.check_mask()
+        raise PluginError("a router's probabilities must be finite, at least 0, and positive for at least one allowed candidate of each row")
     return np.asarray(allowed / totals)
 
 

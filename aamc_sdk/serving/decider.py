@@ -13,7 +13,7 @@ from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, is_number, weights_of
 from aamc_sdk.serving.event_loop import EventLoopThread
 from aamc_sdk.serving.loading import ServedComponents
-from aamc_sdk.types import Decision, PoolState, Query, Records, RoutingRequest, Scores, new_ids
+from aamc_sdk.types import PoolState, Query, Records, RoutingRequest, Scores, new_ids
 
 
 class Decider:
@@ -47,7 +47,7 @@ class Decider:
         if budget_usd is not None and not is_number(budget_usd):
             raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
         own = self._components
-        known = [query if query.user is None else attrs.evolve(query, user=self._user_id(query.user)) for query in queries]
+        known = [self._with_user_id(query) for query in queries]
         estimates = None if own.estimator is None else own.estimator.estimate(known)
         quality = None if own.estimator is None or estimates is None else own.estimator.quality(estimates, own.pool)
         request = build_request(
@@ -61,8 +61,12 @@ class Decider:
             budget_usd=budget_usd,
             preference_given=preference is not None or own.preference_given,
         )
-        request.check_mask()  # before the router is asked
+        request.check_mask()  # before the router scores, which may cost money
         return request
+
+    def _with_user_id(self, query: Query) -> Query:
+        user = None if query.user is None else self._user_id(query.user)
+        return query if user == query.user else attrs.evolve(query, user=user)
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the router's scores; an asynchronous router works on the event loop meanwhile."""
@@ -75,8 +79,8 @@ class Decider:
         """Return an asynchronous router's scores without blocking the caller's event loop."""
         return await asyncio.wrap_future(self._loop.submit(router.ascore(request)))
 
-    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
-        """Draw a decision for each row, and return the decisions when they are durable in the log.
+    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
+        """Draw a decision for each row, and return the records when they are durable in the log.
 
         Args:
             request: The request, B rows.
@@ -91,5 +95,6 @@ class Decider:
         own = self._components
         names = new_ids(len(request)) if ids is None else ids
         decisions = decide(request, scores, names, router=own.router_name, sample=own.router.samples, seed=own.seed, episode=episode)
-        own.store.decided(Records(decisions, request))
-        return decisions
+        records = Records(decisions, request)
+        own.store.decided(records)
+        return records

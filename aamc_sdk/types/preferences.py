@@ -1,8 +1,9 @@
-"""How much quality, cost and latency count."""
+"""The preference: weights of quality, cost and latency."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import PreferenceError, nearest, one_of
 
+_ROUNDING = 4 * sys.float_info.epsilon
+"""Error of a sum of three rescaled weights: rescaling these again would change their last digits, and a logged preference with them."""
+
 
 @attrs.frozen(init=False)
 class Preference:
-    """Weights of quality, cost and latency, rescaled to sum to one.
+    """Weights of quality, cost and latency, rescaled to sum to 1.
 
-    The default weighs the full range of cost as nine points of quality.
+    By default the full range of cost counts as much as nine percentage points of quality.
 
     Raises:
         PreferenceError: A weight is negative or not finite, or all are zero.
@@ -31,20 +35,24 @@ class Preference:
         try:
             weights = [float(weight) for weight in given]
         except (TypeError, ValueError):
-            raise PreferenceError(f"a preference is three numbers (quality, cost, latency), not {given!r}") from None
+            raise PreferenceError(f"a preference must be three numbers (quality, cost, latency), not {given!r}") from None
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-            raise PreferenceError(f"a preference's weights must be finite and at least 0, not {given!r}")
+            raise PreferenceError(f"the weights of a preference must be finite and at least 0, not {given!r}")
         total = sum(weights)
         if total <= 0 or not math.isfinite(total):
-            raise PreferenceError(f"a preference needs a positive, finite sum of weights, not {given!r}")
-        self.__attrs_init__(*(weight / total for weight in weights))
+            raise PreferenceError(f"the weights of a preference must have a positive, finite sum, not {given!r}")
+        self.__attrs_init__(*(weights if abs(total - 1) <= _ROUNDING else [weight / total for weight in weights]))
 
     @classmethod
     def parse(cls, text: str, named: Mapping[str, Preference] | None = None) -> Preference:
-        """Read ``"0.7,0.2,0.1"``: quality, cost, latency; or the name of one of those that are calibrated.
+        """Read a preference from text.
+
+        Args:
+            text: Weights of quality, cost and latency such as ``"0.7,0.2,0.1"``, or a name in ``named``.
+            named: Calibrated preferences by name.
 
         Raises:
-            PreferenceError: It is neither, or the weights are none.
+            PreferenceError: The text is neither, or the weights cannot be used.
         """
         if named is not None and text in named:
             return named[text]
@@ -54,13 +62,17 @@ class Preference:
         except ValueError:
             weights = []
         if len(weights) != 3:
-            names = "" if named is None else f"{nearest(text, named)} (calibrated, and known by their names: {one_of(named)})"
-            raise PreferenceError(f"a preference is three numbers such as 0.9,0.08,0.02, not {text!r}{names}")
+            names = "" if named is None else f"{nearest(text, named)} (calibrated preferences: {one_of(named)})"
+            raise PreferenceError(f"a preference must be three numbers such as 0.9,0.08,0.02, not {text!r}{names}")
         return cls(*weights)
 
     @classmethod
     def of(cls, value: Preference | str | Sequence[float] | None) -> Preference:
-        """Return the preference that a caller gave in any of the usual forms; None is the default."""
+        """Return a preference from a :class:`Preference`, text or three numbers; the default one for None.
+
+        Raises:
+            PreferenceError: The value has none of these forms, or the weights cannot be used.
+        """
         if value is None:
             return cls()
         if isinstance(value, Preference):
@@ -68,7 +80,7 @@ class Preference:
         if isinstance(value, str):
             return cls.parse(value)
         if not isinstance(value, Sequence | np.ndarray) or len(value) != 3:
-            raise PreferenceError(f"a preference is three numbers (quality, cost, latency), not {value!r}")
+            raise PreferenceError(f"a preference must be three numbers (quality, cost, latency), not {value!r}")
         return cls(*value)
 
     @property

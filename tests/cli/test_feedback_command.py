@@ -148,7 +148,7 @@ def exported(aamc) -> dict[str, Any]:
         ("query.user", 7, "a query's user must be a string"),
         ("decision.colour", "red", "decision has no field 'colour'"),
         ("decision.id", 7, "a decision's id must be a string"),
-        ("decision.preference", [1, 2], "a preference is three numbers"),
+        ("decision.preference", [1, 2], "a preference must be three numbers"),
         ("decision.candidate", "nobody", "a decision's candidates must be a list of names, 'nobody' among them"),
         ("decision.propensity", "x", "a decision's propensity must be"),
         ("candidates", "abc", "a decision's candidates must be a list of names"),

@@ -71,7 +71,7 @@ def test_a_batch_with_preferences_decides_each_by_its_own(controller):
 
 @pytest.mark.parametrize("given", [{"budget_usd": 10**400}, {"budget_usd": "1"}, {"preference": [[1, 2]]}, {"preference": {}}])
 def test_what_cannot_be_a_number_or_a_preference_is_told(controller, given):
-    with pytest.raises(AamcError, match=r"must be a number in USD|a preference is three numbers"):
+    with pytest.raises(AamcError, match=r"must be a number in USD|a preference must be three numbers"):
         controller.route("hello", **given)
 
 

@@ -104,6 +104,8 @@ def test_an_empty_batch_has_no_draw():
 def test_a_row_that_is_wholly_masked_is_an_error():
     with pytest.raises(NoCandidateError):
         draw(Scores(FLAT), masked([False] * 4), False, 0, IDS)
+    with pytest.raises(NoCandidateError):
+        draw(Scores(FLAT, np.ones_like(FLAT)), masked([False] * 4), True, 0, IDS)
 
 
 @pytest.mark.parametrize("utility", [np.zeros((ROWS, 3)), np.zeros(ROWS), np.zeros((1, 4)), [[0.0] * 4] * ROWS])

@@ -161,6 +161,7 @@ def test_a_preference_sums_to_one_and_keeps_its_proportions(quality, cost, laten
     preference = Preference(quality, cost, latency)
     assert preference.array.sum() == pytest.approx(1)
     assert preference.quality * cost == pytest.approx(preference.cost * quality)
+    assert Preference(*preference.array.tolist()) == preference
 
 
 def test_the_default_preference():

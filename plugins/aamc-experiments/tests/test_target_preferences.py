@@ -164,7 +164,7 @@ def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:
     keep(run, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
-    message = r"three numbers such as .*, not 'thrify'; did you mean 'thrifty'\? \(calibrated, and known by their names: .*thrifty\)"
+    message = r"three numbers such as .*, not 'thrify'; did you mean 'thrifty'\? \(calibrated preferences: .*thrifty\)"
     with pytest.raises(PreferenceError, match=message):
         run.preference("thrify")
     with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller, pytest.raises(PreferenceError, match=message):
