@@ -203,9 +203,9 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
     assert [decision.candidate for decision in decisions] == ["large", "small"]
     assert [decision.candidate for decision in controller.route_batch([hard, hard], (0, 1, 0))] == ["small", "small"]
     assert controller.route_batch([]) == []
-    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 of them, not 2"):
+    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 preferences, not 2"):
         controller.route_batch([hard] * 3, np.ones((2, 3)))
-    with pytest.raises(ConfigError, match="2 requests need as many ids, not 1"):
+    with pytest.raises(ConfigError, match="2 requests need 2 ids, not 1"):
         controller.route_batch([hard] * 2, ids=["one"])
 
 
@@ -224,9 +224,9 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
         ({"budget_usd": math.nan}, DataError, "budget_usd must be a number in USD, not nan"),
         ({"decision_id": ""}, DataError, "a decision's id must not be empty"),
         ({"decision_id": 5}, DataError, "a decision's id must be a string, not int"),
-        ({"decision_id": "req\0one"}, DataError, "a decision's id must not have the character NUL"),
+        ({"decision_id": "req\0one"}, DataError, "a decision's id must not contain a NUL character"),
         ({"decision_id": "\ud800"}, DataError, "a decision's id must be valid Unicode"),
-        ({"user": "ann\0"}, DataError, "a query's user must not have the character NUL"),
+        ({"user": "ann\0"}, DataError, "a query's user must not contain a NUL character"),
     ],
 )
 def test_a_request_that_cannot_be_decided_says_why(controller: MetaController, arguments: Any, error: type[Exception], message: str) -> None:
@@ -603,7 +603,7 @@ def test_who_is_to_be_forgotten_is_named_as_users_are(controller: MetaController
 
 
 def test_a_batch_of_feedback_is_made_of_feedback(controller: MetaController) -> None:
-    with pytest.raises(DataError, match=r"made of aamc_sdk\.Feedback, not {'decision_id'"):
+    with pytest.raises(DataError, match=r"must hold aamc_sdk\.Feedback objects, not {'decision_id'"):
         controller.feedback_batch([{"decision_id": "d", "quality": 1.0}])  # type: ignore[list-item]  # the mistake in question
 
 
@@ -615,7 +615,7 @@ def test_a_store_is_named_by_a_url(store: Any) -> None:
 
 @pytest.mark.parametrize("pool", [[], None, ["small"]])
 def test_a_pool_is_a_pool_or_is_named(pool: Any) -> None:
-    with pytest.raises(PoolError, match=r"a pool is an aamc_sdk.Pool, a component's name or a YAML file"):
+    with pytest.raises(PoolError, match=r"a pool must be an aamc_sdk.Pool, a component's name or a YAML file"):
         MetaController.build(router="random", pool=pool)
 
 

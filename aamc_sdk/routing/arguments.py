@@ -1,4 +1,4 @@
-"""The arguments of a controller's methods, checked and in one form."""
+"""Checks and conversions of the arguments of a controller's methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Que
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
-"""One for all, or one each."""
+"""One preference for all requests, or one for each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class RouteArguments:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RouteArguments:
-        """Return the arguments that a caller gave by name.
+        """Return the arguments from a mapping.
 
         Raises:
             DataError: A name is unknown.
@@ -56,7 +56,7 @@ class RouteArguments:
 
 
 def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: Mapping[str, float] | None = None) -> PoolState | None:
-    """Return the state of the pool with what was given beside it; None for an idle pool.
+    """Return the state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool.
 
     Raises:
         DataError: A value cannot be used.
@@ -71,10 +71,10 @@ def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: M
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
-    """Check that arguments are known.
+    """Check that the names of arguments are known.
 
     Raises:
-        DataError: One is not; the message has the nearest.
+        DataError: A name is unknown; the message suggests the nearest known one.
     """
     for name in given:
         if name not in known:
@@ -85,60 +85,60 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     """Return a batch of queries.
 
     Raises:
-        DataError: It is one query, or nothing to go through.
+        DataError: The value is a single query, or not iterable.
     """
     if not isinstance(queries, list) and (isinstance(queries, str | Query) or not isinstance(queries, Iterable)):
-        raise DataError(f"a batch is a list of queries, not {queries!r:.60}; use route for one")
+        raise DataError(f"a batch must be a list of queries, not {queries!r:.60}; use route for a single query")
     return [query if isinstance(query, Query) else Query(query) for query in queries]
 
 
 def names_of(names: Collection[str], what: str) -> frozenset[str]:
-    """Return several names, or one alone, as a set.
+    """Return one or several names as a set.
 
     Raises:
-        DataError: One is no text.
+        DataError: A name is not a string.
     """
     given = as_names([names] if isinstance(names, str) else names)
     if given is None:
-        raise DataError(f"{what} must be names such as ['tools'], not {names!r:.80}")
+        raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
     return given
 
 
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:
-    """Return one preference ``[3]``, or one each ``[rows, 3]``.
+    """Return one preference ``[3]``, or one for each request ``[rows, 3]``.
 
     Args:
-        preference: One for all, or one each: a list, or an array ``[rows, 3]``.
-        rows: How many requests there are.
-        default: What None stands for.
-        named: Those that may be given by name.
+        preference: One for all, or one for each: a list, or an array ``[rows, 3]``.
+        rows: Number of requests.
+        default: The preference that None stands for.
+        named: Preferences that may be given by name.
 
     Raises:
-        PreferenceError: One cannot be read, or there are not as many as requests.
+        PreferenceError: A preference cannot be used, or their number is not the number of requests.
     """
     if preference is None or not _is_several(preference):
         return _read(preference, default, named).array
-    if len(preference) != rows:  # type: ignore[arg-type]  # several have a length
-        raise PreferenceError(f"{rows} requests need one preference or {rows} of them, not {len(preference)}")  # type: ignore[arg-type]  # likewise
+    if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
+        raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
     return np.stack([_read(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
 
 
 def with_time(feedback: Feedback, now: float) -> Feedback:
-    """Return feedback with a time: its own, or else this one, in seconds since the epoch.
+    """Return feedback with its own time, or ``now`` without one, in seconds since the epoch.
 
     Raises:
-        DataError: It is no feedback.
+        DataError: The value is not feedback.
     """
     if not isinstance(feedback, Feedback):
-        raise DataError(f"a batch of feedback is made of aamc_sdk.Feedback, not {feedback!r:.80}")
+        raise DataError(f"a batch of feedback must hold aamc_sdk.Feedback objects, not {feedback!r:.80}")
     return feedback if feedback.time else attrs.evolve(feedback, time=now)
 
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
-    """Return the call that figures describe; None where none is given.
+    """Return the attempt with the given fields; None if all are None.
 
     Raises:
-        DataError: A figure is unknown, or cannot be used.
+        DataError: A field is unknown, or its value cannot be used.
     """
     check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
@@ -149,10 +149,10 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
 
 
 def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> Feedback:
-    """Return the feedback that a caller gave by name.
+    """Return the feedback with the given fields.
 
     Raises:
-        DataError: A name is unknown.
+        DataError: A field is unknown.
         AamcError: A value cannot be used.
     """
     check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
@@ -160,7 +160,7 @@ def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> F
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number, which NaN is not, and nothing too great for one."""
+    """Whether a value is a number: not NaN, and not too large for a float."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
     except OverflowError:
@@ -168,7 +168,7 @@ def is_number(value: object) -> bool:
 
 
 def _is_several(preference: object) -> bool:
-    """Whether this is a preference for each request, not one for all: its elements are no numbers."""
+    """Whether the value has one preference for each request: its elements are not numbers."""
     if isinstance(preference, np.ndarray):
         return preference.ndim == 2
     return isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Real)

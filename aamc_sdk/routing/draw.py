@@ -1,7 +1,7 @@
-"""The draw: from a router's scores to decisions, replayable under threads.
+"""The draw: from a router's scores to decisions.
 
-The random number of a draw follows from the seed and the decision's id alone, so neither the
-order of requests nor the number of threads changes it.
+The random number of a draw depends only on the seed and the decision's id, so draws are the same
+in any order of requests and with any number of threads.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from aamc_sdk.errors import ConfigError, PluginError, one_of
 from aamc_sdk.types import ByName, Decision, Floats, Preference, RoutingRequest, Scores
 
 _CERTAIN = np.ones(1)
-"""The propensity of a candidate that was not drawn."""
+"""The propensity of a candidate that was taken for its maximum utility."""
 _UNKNOWN = np.full(1, np.nan)
 EXPECTED_QUALITY = "expected_quality"
-"""The note that holds a router's own prediction of quality, by candidate's name."""
+"""Key of the note with a router's own prediction of quality, by candidate's name."""
 
 
 def uniform(seed: int, decision_id: str) -> float:
-    """Return the number in [0, 1) that belongs to a decision."""
+    """Return the random number of a decision, in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 
 class Drawn(NamedTuple):
-    """What was drawn for B rows.
+    """The result of a draw for B rows.
 
     Attributes:
-        chosen: The candidates, ``[B]``.
-        propensities: 1 where the maximum utility was taken, NaN where the router does not know them, ``[B]``.
-        probabilities: Those of the draw, ``[B, M]``; None where there was none.
+        chosen: Position of each chosen candidate, ``[B]``.
+        propensities: Probability of each choice, ``[B]``: 1 for the maximum utility, NaN if the router does not know it.
+        probabilities: Probabilities of the draw, ``[B, M]``; None for the maximum utility.
     """
 
     chosen: NDArray[np.intp]
@@ -63,7 +63,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
-    """Return with which probability :func:`draw` chooses each candidate, ``[B, M]``: all on one where it takes the maximum utility.
+    """Return the probability with which :func:`draw` chooses each candidate, ``[B, M]``; one-hot for the maximum utility.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
@@ -87,7 +87,7 @@ def _maximum(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
 
 
 def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
-    """Return the probabilities ``[B, M]`` of the draw: masked candidates have none, the others share all.
+    """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
@@ -112,21 +112,21 @@ def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:
     mask = request.mask
     if getattr(array, "shape", None) != mask.shape:
         found = f"{type(array).__name__} of shape {np.shape(array)}"
-        raise PluginError(f"a router's {name} must have shape {mask.shape}, one row a query and one column a candidate, not be {found}")
+        raise PluginError(f"a router's {name} must have shape {mask.shape} (queries, candidates), not be {found}")
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():
-        raise PluginError(f"a router's {name} must not be NaN where a candidate is allowed; {_what_is_missing(request)}")
+        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request)}")
     return array
 
 
-def _what_is_missing(request: RoutingRequest) -> str:
-    """Return in words why a router may not know what a candidate is worth, and what to do."""
+def _nan_hint(request: RoutingRequest) -> str:
+    """Return the likely cause of a NaN utility, and the remedy."""
     for column, figure, given in ((1, "cost_usd", "prices"), (2, "latency_ms", "a latency")):
         unknown = np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0)
         if unknown.any():
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
-            return f"{figure} counts in this preference and is unknown of {names}: give {given} in the pool, or a preference without it"
-    return "does it need an estimator that was trained (--estimator tce)?"
+            return f"the preference weighs {figure}, which is unknown for {names}: give {given} in the pool, or a preference without it"
+    return "the router may need a trained estimator (--estimator tce)"
 
 
 def decide(
@@ -137,7 +137,7 @@ def decide(
     Args:
         request: The request, B rows.
         scores: The router's scores.
-        ids: The decisions' ids, B of them; with the seed they determine the draws.
+        ids: Ids of the B decisions; with the seed they determine the draws.
         router: The router's name.
         sample: Whether to draw from the probabilities, or to take the maximum utility.
         seed: The seed of the draws.
@@ -148,7 +148,7 @@ def decide(
         PluginError: The scores cannot be used.
     """
     if len(ids) != (rows := len(request)):
-        raise ConfigError(f"{rows} requests need as many ids, not {len(ids)}")
+        raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
     drawn = draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
     chosen = ids, drawn.chosen.tolist(), drawn.propensities.tolist()
@@ -161,18 +161,18 @@ def decide(
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
-    if len(request) and request.preferences.strides[0] == 0:  # one for all
+    if len(request) and request.preferences.strides[0] == 0:  # one preference for all rows
         return [_preference(*request.preferences[0].tolist())] * len(request)
     return list(map(_preference, *request.preferences.T.tolist()))
 
 
-@lru_cache(4096)  # most requests have one of few preferences, and checking one takes longer than finding it
+@lru_cache(4096)  # most requests share few preferences, and checking one takes longer than the lookup
 def _preference(quality: float, cost: float, latency: float) -> Preference:
     return Preference(quality, cost, latency)
 
 
 def _by_name(figures: Floats | None, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
-    """Return each row's figures by candidate's name; nothing where there are none."""
+    """Return each row's values by candidate's name; empty mappings for None."""
     return itertools.repeat({}, len(request)) if figures is None else [ByName(request.pool.names, row) for row in figures]
 
 
@@ -185,7 +185,7 @@ def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str
 
 
 def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
-    """Return each decision's notes: the router's own, its own expected quality, and what deciding cost."""
+    """Return each decision's notes: the router's notes, its own expected quality, and the cost of the decision."""
     rows = len(request)
     notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
     if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:

@@ -1,8 +1,8 @@
-"""What a policy sees: the same in training and serving, and the observation of every environment.
+"""Features of policies, the same in training and serving, and the observations of environments.
 
 A request becomes features of each query, of each candidate, and of each (query, candidate) pair.
-Candidates are described, never numbered, so a policy built on these features works for pools of
-another size or order and for candidates that it never saw.
+Candidates are described, not numbered, so a policy on these features handles pools of any size
+and order, and unseen candidates.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from aamc_sdk.routing.requests import token_counts
 from aamc_sdk.types import Candidate, Estimates, Floats, ModelSpec, Outcomes, Pool, Query, RoutingRequest
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
-"""The first features of a query; its category probabilities follow."""
+"""The first features of a query; the category probabilities follow."""
 PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "allowed")
 """The features of a (query, candidate) pair."""
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
-"""The first features of a candidate; its hashed words follow."""
+"""The first features of a candidate; the hashed words of its description follow."""
 WORD_BUCKETS = 32
 _UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
 _UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0)
@@ -34,15 +34,13 @@ Array32 = NDArray[np.float32]
 
 @attrs.frozen(eq=False)
 class Features:
-    """A request in numbers.
+    """The features of B requests; those of candidates are the same for every row, see :func:`encode_candidates`.
 
     Attributes:
-        query: ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
-        preference: ``[B, 3]``.
-        pair: ``[B, M, 5]``, see ``PAIR_FEATURES``.
-        mask: ``[B, M]``.
-
-    What describes the candidates is the same for every row of a pool: see :func:`encode_candidates`.
+        query: Features of queries, ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
+        preference: Weights, ``[B, 3]``.
+        pair: Features of (query, candidate) pairs, ``[B, M, 5]``, see ``PAIR_FEATURES``.
+        mask: Whether a candidate is allowed, ``[B, M]``.
     """
 
     query: Array32
@@ -51,7 +49,7 @@ class Features:
     mask: NDArray[np.bool_]
 
     def flat(self) -> Array32:
-        """Return an observation for each row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then candidate by candidate."""
+        """Return one observation a row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then the pairs candidate by candidate."""
         rows, candidates, numbers = self.pair.shape
         return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
@@ -65,8 +63,8 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
     """Return the features of a request.
 
     Args:
-        request: What to encode.
-        reward: Puts expected cost and latency on its scales.
+        request: The request.
+        reward: Scales expected cost and latency.
         categories: The categories that the policy was trained with; the estimates' own when None.
     """
     return Features(
@@ -92,7 +90,7 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
 
 
 def encode_query(query: Query, estimates: Estimates, categories: Sequence[str]) -> list[float]:
-    """Return one query's features as :func:`encode_queries` does, but NaN for what is unknown; a list is ready sooner than an array."""
+    """Return one query's features like :func:`encode_queries`, but NaN for unknowns, and as a list, which is faster than an array."""
     (complexity,), (tool_use,), (probabilities,) = estimates.complexity.tolist(), estimates.tool_use.tolist(), estimates.aligned(categories).tolist()
     return [complexity, tool_use, _log_tokens(query.expected_prompt_tokens), _log_tokens(query.expected_output_tokens), *probabilities]
 
@@ -104,12 +102,12 @@ def _log_tokens(tokens: int) -> float:
 def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward) -> Array32:
     """Return the features of pairs, ``[B, M, 5]``; an unknown quality counts as 0.5, other unknowns as 0.
 
-    In memory each feature's candidates lie side by side: with many of them, filling and multiplying them is several times as fast.
+    In memory, the candidates of each feature are contiguous, which makes large pools several times faster.
     """
     rows, candidates = mask.shape
     pair = np.empty((rows, len(PAIR_FEATURES), candidates), dtype=np.float32).swapaxes(1, 2)
     pair[..., :3] = reward.vector(expected)
-    pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0  # in service nobody waits, mostly
+    pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0
     pair[..., 4] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):
@@ -134,7 +132,7 @@ def _describe(candidate: Candidate) -> Floats:
 
 
 def _hash_words(candidate: Candidate) -> Floats:
-    """Return signed feature hashing of description, else name, and abilities, of unit length (Weinberger et al. 2009)."""
+    """Return the signed feature hashing (Weinberger et al. 2009) of abilities and description (name if empty), of unit length."""
     buckets = np.zeros(WORD_BUCKETS)
     words = re.findall(r"\w+", (candidate.description or candidate.name).lower())
     for word in [*words, *(f"ability:{ability}" for ability in sorted(candidate.abilities))]:

@@ -1,4 +1,4 @@
-"""Model pools: the default one, and those that users write in YAML."""
+"""Model pools: the default pool, and pool files in YAML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    """A candidate as YAML gives it."""
+    """A candidate of a pool file."""
 
     name: str
     description: str = ""
@@ -58,7 +58,7 @@ def pool_from(content: Mapping[str, Any], where: str) -> Pool:
     """
     entries = content.get("candidates")
     if not isinstance(entries, list) or not entries:
-        raise PoolError(f"{where} must have a list 'candidates' with at least one entry that has a name, not {entries!r}")
+        raise PoolError(f"{where} must have a list 'candidates' with at least one named entry, not {entries!r}")
     return Pool(_candidate(entry, f"{where}, candidate {n + 1}") for n, entry in enumerate(entries))
 
 
@@ -79,7 +79,7 @@ def _candidate(entry: Any, where: str) -> Candidate:
 
 
 def pool_to(pool: Pool) -> dict[str, Any]:
-    """Return the content of a pool file: what ``pool_from`` reads."""
+    """Return the content of a pool file, in the form that :func:`pool_from` reads."""
     entries = []
     for candidate in pool:
         entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
@@ -97,13 +97,13 @@ def find_pool(name: str | Path, plugins: Plugins) -> Pool:
     """Return a pool by the name of a component, or from a YAML file.
 
     Raises:
-        PoolError: The file cannot be used, or it is no name at all.
-        UnknownComponentError: It is neither.
+        PoolError: The file cannot be used, or the name is not a string.
+        UnknownComponentError: There is neither a component nor a file of that name.
     """
     if isinstance(name, Path):
         return read_pool(name)
     if not isinstance(name, str):
-        raise PoolError(f"a pool is an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
+        raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
     if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         return read_pool(Path(name))
     pool = plugins.load("model_pool", name)()

@@ -1,4 +1,4 @@
-"""Building a request: expected outcomes and masks, the same for every router."""
+"""The request: expected outcomes and masks, the same for every router."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, PoolSta
 
 T = TypeVar("T", bound=np.generic)
 _BOTH = np.ones(2)
-"""Sums prompt and output tokens."""
+"""The product with token counts ``[B, 2]`` is the sum of prompt and output tokens."""
 
 
 def build_request(
@@ -28,7 +28,7 @@ def build_request(
     budget_usd: float | None = None,
     preference_given: bool = True,
 ) -> RoutingRequest:
-    """Return everything that a router may know of B queries and M candidates.
+    """Return the request of B queries among M candidates.
 
     Args:
         queries: The queries.
@@ -36,8 +36,8 @@ def build_request(
         preferences: One preference ``[3]``, or one for each query ``[B, 3]``.
         estimates: The estimator's description of the queries; unknown when None.
         quality: Expected quality ``[B, M]``; unknown when None.
-        typical: Each candidate's mean quality, cost and latency ``[M, 3]``: the expected cost and latency of a candidate without
-            prices or figures. A candidate without a mean either is expected to be the worst of its row.
+        typical: Each candidate's mean quality, cost and latency ``[M, 3]``, in place of missing prices and latencies. A candidate
+            without a mean is expected to be the worst of its row.
         state: The present state of the candidates; all idle and available when None.
         budget_usd: Maximum expected cost of an answer. A candidate of unknown cost is over any budget.
         preference_given: Whether the caller chose the preferences.
@@ -51,7 +51,7 @@ def build_request(
     if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
-    over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # so that NaN is over it
+    over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # NaN is over any budget
     forbidden = _forbidden(queries, tokens, pool, state, over_budget)
     return RoutingRequest(
         queries=queries,
@@ -69,7 +69,7 @@ def build_request(
 
 
 def by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
-    """Return figures by name as an array ``[M]`` in the pool's order, 0 where a candidate has none.
+    """Return values by name as an array ``[M]`` in the pool's order, 0 for a candidate without one.
 
     Raises:
         PoolError: A name is not in the pool.
@@ -81,15 +81,15 @@ def by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
 
 
 def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
-    """Return recorded requests as the router saw them.
+    """Return recorded requests in the form that the router scored.
 
     Args:
-        records: B of them, at least one: of the same candidates, and all with a preference of their own or all without.
-        pool: Describes the candidates; one that has left it is known by its name alone.
+        records: The B records, at least one, with the same candidates and the same ``preference_given``.
+        pool: Describes the candidates; a candidate that is no longer in it has only its name.
     """
     names, known = records[0].candidates, {candidate.name: candidate for candidate in pool}
     estimates = Estimates.stack([record.estimates for record in records])
-    if not estimates.fingerprint:  # routers compare embeddings, and those of several estimators cannot be
+    if not estimates.fingerprint:  # embeddings of several estimators cannot be compared
         estimates = attrs.evolve(estimates, embedding=None)
     reasons = {why for record in records for why in record.masked_why.values()}
     quality = [record.expected.known_quality for record in records]
@@ -118,38 +118,38 @@ def _in_flight(records: Sequence[Record]) -> Floats | None:
 
 
 def _one_each(preferences: Floats, rows: int) -> Floats:
-    weights = np.array(preferences, dtype=np.float64)  # a copy: the caller may write to its own
+    weights = np.array(preferences, dtype=np.float64)  # a copy, which the caller cannot change
     return _repeated(weights, rows) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
 
 
 def _repeated(array: NDArray[T], rows: int) -> NDArray[T]:
-    """Return an array ``[N]`` as ``[rows, N]``, all rows the same memory."""
+    """Return an array ``[N]`` as ``[rows, N]``; all rows share the memory."""
     return array[None] if rows == 1 else np.broadcast_to(array, (rows, len(array)))
 
 
 def token_counts(queries: Sequence[Query]) -> Floats:
     """Return expected prompt and output tokens, ``[B, 2]``."""
     counts = [[query.expected_prompt_tokens for query in queries], [query.expected_output_tokens for query in queries]]
-    return np.array(counts, dtype=np.float64).T  # two long lists become an array sooner than many short ones
+    return np.array(counts, dtype=np.float64).T  # two long lists convert faster than many short ones
 
 
 def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
-    The candidate that holds the conversation's prompt cache reads the prompt at its cached price;
-    any other pays in full, so what a switch would lose is part of its cost.
+    The candidate that holds the conversation's prompt cache reads the prompt at its cached price, any other at the full
+    price. So the cost of a switch includes the lost cache.
     """
     return _cost(queries, token_counts(queries), pool)
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
-    """Return the unloaded latency in ms, ``[rows, M]``, NaN where a candidate has no figures; read-only."""
+    """Return the unloaded latency in ms, ``[rows, M]``, NaN if unknown; read-only."""
     return _repeated(pool.arrays.latency_ms, rows)
 
 
 def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
     prices = pool.arrays.usd_per_token
-    cost: Floats = tokens.dot(prices[:2])  # of arrays this small `dot` takes half as long as `@`
+    cost: Floats = tokens.dot(prices[:2])  # `dot` is twice as fast as `@` for small arrays
     for row, query in enumerate(queries):
         if query.cached_on is not None and query.cached_on in pool.names:
             m = pool.index(query.cached_on)
@@ -158,7 +158,7 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
 
 
 def _filled(values: Floats, means: Floats) -> Floats:
-    """Replace unknown values ``[B, M]`` by means ``[M]``, else by the row's worst; NaN where a row has none at all."""
+    """Replace unknown values ``[B, M]`` by means ``[M]``, else by the row's maximum; NaN in a row without any value."""
     likely = np.where(np.isnan(values), means, values)
     unknown = np.isnan(likely)
     worst = np.where(unknown, -np.inf, likely).max(axis=1, keepdims=True, initial=-np.inf)
@@ -168,7 +168,7 @@ def _filled(values: Floats, means: Floats) -> Floats:
 def _forbidden(
     queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, over_budget: NDArray[np.bool_] | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return by reason where a candidate is forbidden, ``[B, M]``; only reasons that forbid one."""
+    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid a cell."""
     shape, longest = (len(queries), len(pool)), max(tokens.dot(_BOTH).tolist(), default=0.0)
     exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {

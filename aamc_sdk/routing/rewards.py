@@ -1,8 +1,8 @@
 """The default reward: quality as it is, cheapness and quickness on the scales of the training data.
 
-Cheapness is (maximum - cost) / (maximum - minimum), where maximum and minimum are those of the
-candidates' mean training costs; quickness likewise. Neither is clipped: the reward is linear, so
-the reward of an expectation is the expected reward.
+Cheapness is (maximum - cost) / (maximum - minimum), where maximum and minimum are the
+extremes of the candidates' mean training costs; quickness likewise. Neither is clipped: the reward
+is linear, so the reward of an expectation is the expected reward.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Scale:
 
     @classmethod
     def of(cls, means: Floats) -> Scale:
-        """Return the range of the candidates' means ``[M]`` as far as they are known; means that differ by rounding alone are equal."""
+        """Return the range of the known means ``[M]`` of candidates; means that differ only by rounding count as equal."""
         known = means[np.isfinite(means)]
         if not known.size:
             return cls()
@@ -37,11 +37,11 @@ class Scale:
 
     @property
     def known(self) -> bool:
-        """Whether training data gave a value at all."""
+        """Whether the training data has any value."""
         return math.isfinite(self.minimum)
 
     def goodness(self, values: Floats) -> Floats:
-        """Return 1 at the minimum, 0 at the maximum, linear beyond; 0 everywhere where both are equal."""
+        """Return 1 at the minimum, 0 at the maximum, linear in between and beyond; 0 everywhere if both are equal."""
         span = self.maximum - self.minimum
         if span <= 0:
             return np.zeros_like(values)
@@ -50,13 +50,13 @@ class Scale:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Slope and offset of the goodness; zeros where nothing is known."""
+        """Slope and offset of the goodness; zeros if unknown."""
         span = self.maximum - self.minimum
         return (-1 / span, self.maximum / span) if span > 0 else (0.0, 0.0)
 
 
 class LinearReward(Reward):
-    """Quality, cheapness and quickness; see the module's description."""
+    """Quality, cheapness and quickness, see the module's docstring."""
 
     cost: Scale = Scale()
     latency: Scale = Scale()
@@ -64,7 +64,7 @@ class LinearReward(Reward):
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None in a subclass, or with scales, of another formula."""
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None for a subclass or scales with another formula."""
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
             known = self._affine = self.cost, self.latency, self._lines()
@@ -77,23 +77,23 @@ class LinearReward(Reward):
         return slopes, offsets
 
     def fit(self, outcomes: Outcomes) -> None:
-        """Take the scales from training outcomes ``[B, M]``."""
+        """Set the scales from training outcomes ``[B, M]``."""
         _, cost_usd, latency_ms = outcomes.means.T
         self.cost = Scale.of(cost_usd)
         self.latency = Scale.of(latency_ms) if outcomes.latency_known else Scale()
 
     def weights(self, preferences: Floats) -> Floats:
-        """Return the preferences ``[..., 3]`` as they count: latency's weight is dropped where it is unknown.
+        """Return the effective weights ``[..., 3]`` of preferences: an unknown latency has weight 0.
 
         Raises:
-            PreferenceError: Nothing but an unknown latency is weighed.
+            PreferenceError: A preference weighs only an unknown latency.
         """
         if self.latency.known:
             return preferences
         kept = preferences * np.array((1.0, 1.0, 0.0))
         total = kept.sum(axis=-1, keepdims=True)
         if (total <= 0).any():
-            raise PreferenceError("the preference weighs nothing but latency, which this data does not have; weigh quality or cost")
+            raise PreferenceError("the preference weighs only latency, which this data does not have; give quality or cost a weight")
         return np.asarray(kept / total)
 
     def vector(self, outcomes: Outcomes) -> Floats:
@@ -110,7 +110,7 @@ class LinearReward(Reward):
         vector = self.vector(outcomes)
         known = np.isfinite(vector)
         if np.count_nonzero(known) < known.size:
-            vector = np.where(known | (weights[:, None, :, 0] > 0), vector, 0.0)  # what is not weighed may be unknown or infinite
+            vector = np.where(known | (weights[:, None, :, 0] > 0), vector, 0.0)  # an objective without weight may be unknown or infinite
         return np.asarray((vector @ weights)[:, :, 0])
 
     def save(self, folder: Path) -> None:
@@ -127,4 +127,4 @@ class LinearReward(Reward):
         try:
             self.cost, self.latency = (Scale(*(np.nan if x is None else float(x) for x in saved[key])) for key in ("cost_usd", "latency_ms"))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the reward's scales in {folder} cannot be used ({error!r}); train again") from error
+            raise CheckpointError(f"the scales of the reward in {folder} cannot be used ({error!r}); train again") from error

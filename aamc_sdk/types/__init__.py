@@ -1,4 +1,4 @@
-"""The nouns: queries, candidates, preferences, decisions and feedback, datasets, and arrays over many requests."""
+"""Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
 from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest, Rows, Scores

@@ -1,4 +1,4 @@
-"""Arithmetic that several parts need, each in one place."""
+"""Shared arithmetic and the type of float arrays."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 ROUNDING = 1e-9
-"""Sums of the same numbers differ in their last digits with the order: figures of size 1 that are nearer than this count as equal."""
+"""Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that is from now on not to be written to, since several parts share its memory."""
+    """Make an array read-only in place and return it, for memory that several objects share."""
     array.flags.writeable = False
     return array
 

@@ -1,6 +1,6 @@
-"""Arrays over many requests: what an estimator says, what happens, what a router sees and answers.
+"""Arrays over many requests: estimates, outcomes, the request that a router scores, and its scores.
 
-B queries, M candidates, C categories, D embedding width. NaN stands for what is not known.
+B queries, M candidates, C categories, D embedding width. NaN is an unknown value.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def _optional(function: Callable[[Floats], Floats], array: Floats | None) -> Flo
 
 @attrs.frozen(eq=False)
 class Estimates:
-    """What an estimator says of queries alone, so it can be cached by their text.
+    """An estimator's description of B queries. It depends on nothing but each query, so it can be cached.
 
     Attributes:
-        complexity: From 0 (easy) to 1 (hard), ``[B]``.
+        complexity: Complexity from 0 (easy) to 1 (hard), ``[B]``.
         categories: Probability of each category, ``[B, C]``.
-        category_names: The categories' names, C of them.
+        category_names: Names of the C categories.
         tool_use: Probability that tools are needed, ``[B]``.
-        embedding: The text as a vector, ``[B, D]``, or None.
-        fingerprint: Names the estimator and its weights; two with one fingerprint agree.
+        embedding: Embedding of each text, ``[B, D]``; None if there is none.
+        fingerprint: Identifies the estimator and its weights; estimates with equal fingerprints are comparable.
     """
 
     complexity: Floats
@@ -46,17 +46,17 @@ class Estimates:
 
     @classmethod
     def unknown(cls, size: int) -> Estimates:
-        """Return what is known of ``size`` queries without an estimator: nothing."""
-        nothing = np.full(size, np.nan)
-        return cls(nothing, np.empty((size, 0)), (), nothing)
+        """Return the estimates of ``size`` queries without an estimator: all unknown."""
+        unknown = np.full(size, np.nan)
+        return cls(unknown, np.empty((size, 0)), (), unknown)
 
     @classmethod
     def stack(cls, parts: Sequence[Estimates]) -> Estimates:
-        """Put estimates below each other.
+        """Concatenate estimates along the rows.
 
-        What a row says does not depend on those beside it. Of the categories each row gets every name that any has,
-        at 0. An embedding that is missing or shorter than others ends in NaN; those of several estimators, whose spaces
-        differ, are told by an empty fingerprint.
+        The result has the categories of all parts; a category that a part lacks has probability 0 there. Missing and
+        shorter embeddings are padded with NaN. The fingerprint is empty if the parts come from several estimators,
+        whose embeddings cannot be compared.
         """
         if not parts:
             return cls.unknown(0)
@@ -90,7 +90,7 @@ class Estimates:
         )
 
     def aligned(self, names: Sequence[str]) -> Floats:
-        """Return the category probabilities in the order of ``names``, ``[B, len(names)]``; 0 where unheard of."""
+        """Return the category probabilities in the order of ``names``, ``[B, len(names)]``; 0 for an unknown name."""
         if tuple(names) == self.category_names:
             return self.categories
         result = np.zeros((len(self), len(names)))
@@ -102,12 +102,12 @@ class Estimates:
 
 @attrs.frozen(eq=False)
 class Outcomes:
-    """What happens, or is expected to, for each query and candidate.
+    """The actual or expected outcome of each query and candidate.
 
     Attributes:
-        quality: From 0 to 1, ``[B, M]``, or None where nothing is known of it.
-        cost_usd: ``[B, M]``.
-        latency_ms: ``[B, M]``.
+        quality: Quality from 0 to 1, ``[B, M]``; None if unknown everywhere.
+        cost_usd: Cost in USD, ``[B, M]``.
+        latency_ms: Latency in milliseconds, ``[B, M]``.
     """
 
     quality: Floats | None
@@ -116,29 +116,29 @@ class Outcomes:
 
     @property
     def known_quality(self) -> Floats:
-        """The quality, NaN where there is none."""
+        """The quality ``[B, M]``; NaN if ``quality`` is None."""
         return np.full_like(self.cost_usd, np.nan) if self.quality is None else self.quality
 
     @property
     def means(self) -> Floats:
-        """Each candidate's mean quality, cost and latency over its known cells, ``[M, 3]``; NaN where it has none."""
+        """Each candidate's mean quality, cost and latency over its known cells, ``[M, 3]``; NaN without known cells."""
         columns = (self.known_quality, self.cost_usd, self.latency_ms)
         return np.stack([_known_mean(column) for column in columns], axis=1)
 
     @property
     def latency_known(self) -> bool:
-        """Whether every candidate has a latency somewhere; otherwise latency cannot be compared."""
+        """Whether every candidate has at least one known latency; otherwise latencies cannot be compared."""
         return bool(np.isfinite(self.latency_ms).any(axis=0).all())
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Which cells are not missing, ``[B, M]``; where latency is unknown altogether it does not count."""
+        """Whether each cell is known, ``[B, M]``; latency is ignored unless ``latency_known``."""
         known = np.isfinite(self.known_quality) & np.isfinite(self.cost_usd)
         return known & np.isfinite(self.latency_ms) if self.latency_known else known
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Whether no cell of a row is missing, ``[B]``."""
+        """Whether all cells of each row are known, ``[B]``."""
         return np.asarray(self.known.all(axis=1))
 
     def take(self, rows: Rows) -> Outcomes:
@@ -162,21 +162,21 @@ def _known_mean(values: Floats) -> Floats:
 
 @attrs.frozen(eq=False)
 class RoutingRequest:
-    """All that a router may look at, for a batch of requests. Its arrays are not to be written to: requests share their memory.
+    """The input of a router, for a batch of B requests. Do not write to its arrays: requests share their memory.
 
     Attributes:
-        queries: B of them.
-        estimates: What the estimator says of them.
+        queries: The B queries.
+        estimates: The estimator's description of the queries.
         pool: The M candidates.
-        preferences: Quality, cost and latency weights, ``[B, 3]``.
-        expected: What may be known beforehand. Cost counts a lost prompt cache, latency the wait.
-        wait_ms: Time until each candidate could start, ``[B, M]``.
-        in_flight: Requests that each candidate is working on, ``[B, M]``; None for zeros.
+        preferences: Weights of quality, cost and latency, ``[B, 3]``.
+        expected: Expected outcomes. Cost includes a lost prompt cache, latency includes the wait.
+        wait_ms: Time until each candidate could start, in milliseconds, ``[B, M]``.
+        in_flight: Requests in progress at each candidate, ``[B, M]``; None for zeros.
         budget_usd: Maximum expected cost of an answer; None for no limit.
         mask: Whether a candidate is allowed, ``[B, M]``.
-        masked_why: By reason, where it forbids a candidate, ``[B, M]``.
-        hindsight: What would happen; only privileged routers are given it.
-        preference_given: Whether somebody asked for the preferences; otherwise they are the default ones.
+        masked_why: For each reason, the cells that it forbids, ``[B, M]``.
+        hindsight: True outcomes; only privileged routers receive them.
+        preference_given: Whether the caller chose the preferences; otherwise they are the default ones.
     """
 
     queries: Sequence[Query]
@@ -198,17 +198,17 @@ class RoutingRequest:
     @property
     def has_waits(self) -> bool:
         """Whether any candidate has a waiting time."""
-        alike = self.wait_ms.strides[0] == 0  # all rows are the same memory, and the first stands for them
-        return bool(np.count_nonzero(self.wait_ms[:1] if alike else self.wait_ms))
+        shared = self.wait_ms.strides[0] == 0  # all rows are the same memory
+        return bool(np.count_nonzero(self.wait_ms[:1] if shared else self.wait_ms))
 
     def batches(self, cells: int) -> Iterator[RoutingRequest]:
-        """Yield the rows in order, about so many (query, candidate) pairs at a time: passes over few stay in the processor's cache."""
+        """Yield the rows in order, in batches of about ``cells`` (query, candidate) pairs, so that each batch fits the processor's cache."""
         rows = max(cells // len(self.pool), 1)
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 
     def take(self, rows: NDArray[np.intp] | slice) -> RoutingRequest:
-        """Return some rows of the request; a row may be taken more than once."""
+        """Return some rows of the request; rows may repeat."""
         return attrs.evolve(
             self,
             queries=self.queries[rows] if isinstance(rows, slice) else [self.queries[row] for row in rows],
@@ -223,18 +223,18 @@ class RoutingRequest:
         )
 
     def with_preference(self, preference: Floats) -> RoutingRequest:
-        """Return the same requests under one preference ``[3]`` or one each ``[B, 3]``."""
+        """Return the same requests under one preference ``[3]``, or one for each row ``[B, 3]``."""
         return attrs.evolve(self, preferences=np.broadcast_to(preference, (len(self), 3)), preference_given=True)
 
     def reasons(self, row: int, candidate: int) -> str:
-        """Return in words why a candidate is masked in a row, ``""`` where it is not."""
+        """Return the reasons why a candidate is masked in a row; ``""`` if it is allowed."""
         return ", ".join(why for why, where in self.masked_why.items() if where[row, candidate])
 
     def check_mask(self) -> None:
-        """Raise where a row has no candidate left.
+        """Check that each row has an allowed candidate.
 
         Raises:
-            NoCandidateError: Names the first such row and each candidate's reason.
+            NoCandidateError: A row has none; the message gives each candidate's reason.
         """
         if np.count_nonzero(self.mask) == self.mask.size or self.mask.any(axis=1).all():
             return
@@ -243,18 +243,18 @@ class RoutingRequest:
         raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}); relax its needs, budget or length, or widen the pool")
 
 
-@attrs.frozen(eq=False, slots=False)  # made a third sooner than with slots
+@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
 class Scores:
     """A router's answer for a batch.
 
     Attributes:
-        utility: The greater the better, ``[B, M]``; masked candidates are ignored.
-        probabilities: Of drawing each candidate, ``[B, M]``, or None to take the greatest utility.
+        utility: Utility of each candidate, higher is better, ``[B, M]``; masked candidates are ignored.
+        probabilities: Probability of drawing each candidate, ``[B, M]``; None to take the maximum utility.
         propensity_known: Whether ``probabilities`` are exactly those of the draw.
-        spent_usd: What deciding cost, ``[B]`` or one number for each row.
-        spent_ms: How long deciding took beyond computing, ``[B]`` or one number for each row.
-        expected_quality: The router's own prediction, ``[B, M]``, where it has one of its own.
-        notes: What each decision should remember; one mapping a row, or none at all.
+        spent_usd: Cost of the decision itself in USD, ``[B]`` or one number for all rows.
+        spent_ms: Time of the decision spent waiting for others, in milliseconds, ``[B]`` or one number for all rows.
+        expected_quality: The router's own prediction of quality, ``[B, M]``; None if it has none.
+        notes: Notes to record with each decision, one mapping a row; empty for none.
     """
 
     utility: Floats

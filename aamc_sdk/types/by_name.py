@@ -1,4 +1,4 @@
-"""Figures of candidates by name."""
+"""Values of candidates by name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from aamc_sdk.types.arithmetic import Floats
 
 
 class ByName(Mapping[str, float]):
-    """A row of an array as a mapping from candidates' names to figures; made without copying, since every decision has two.
+    """A row of an array as a mapping by candidates' names, without a copy.
 
     Args:
-        names: The candidates' names, M of them.
-        row: The figures, ``[M]``.
+        names: Names of the M candidates.
+        row: The values, ``[M]``.
     """
 
     __slots__ = ("_names", "_row")

@@ -64,7 +64,7 @@ def _check_candidate(candidate: Candidate, attribute: attrs.Attribute[Any], valu
 
 @attrs.frozen
 class Candidate:
-    """A model or an agent that may be chosen, known by its name and described in words."""
+    """A model or an agent that may be chosen, with a name, a description in words, and abilities."""
 
     name: str = attrs.field(validator=_check_candidate)
     description: str = ""
@@ -78,12 +78,12 @@ def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int |
 
 @attrs.frozen
 class Endpoint:
-    """How a candidate is called.
+    """The endpoint of a candidate.
 
     Attributes:
         provider: The name of the provider, such as ``"openai"``.
         options: The provider's options, such as ``base_url``.
-        concurrency: Requests that the endpoint works on at once; None where it does not queue, as hosted APIs.
+        concurrency: Maximum number of parallel requests; None for an endpoint without a queue, such as a hosted API.
     """
 
     provider: str
@@ -124,11 +124,11 @@ class ModelSpec(Candidate):
     """A model that may be chosen.
 
     Attributes:
-        prices: Prices in USD; None where they are unknown (its cost is then NaN).
-        latency: Unloaded latency; None where it is unknown.
+        prices: Prices in USD; None if unknown (the cost is then NaN).
+        latency: Unloaded latency; None if unknown.
         context_window: Maximum tokens of prompt and answer together; None for no limit.
-        endpoint: How it is called: an :class:`Endpoint`, or the base URL of an OpenAI-compatible server; None where it cannot be called.
-        parameters: Parameters that every request to it gets, such as ``reasoning_effort``.
+        endpoint: An :class:`Endpoint`, or the base URL of an OpenAI-compatible server; None if the model cannot be called.
+        parameters: Parameters of every request to the model, such as ``reasoning_effort``.
     """
 
     prices: Prices | None = None

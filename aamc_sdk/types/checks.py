@@ -1,4 +1,4 @@
-"""What the fields of the nouns are checked for: validators of attrs, which raise a DataError that names the field, and what they share."""
+"""Validators of attrs fields; each raises a DataError that names the field."""
 
 from __future__ import annotations
 
@@ -14,68 +14,71 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 MAX_COUNT = 10**12
-"""The most tokens or calls that anything is said to have: what is greater is a mistake."""
+"""Maximum count of tokens or calls; a greater one is taken for a mistake."""
 _NUMBERS = (float, int, np.floating, np.integer)
 
 
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is no valid text."""
+    """Check that a field is a valid text."""
     check_text(value, field_label(instance, attribute))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what cannot name anything."""
-    if not (type(value) is str and value and value.isprintable()):  # most names are plain, and need no closer look
+    """Check that a field is a valid name."""
+    if not (type(value) is str and value and value.isprintable()):  # the common case, checked quickly
         check_name(value, field_label(instance, attribute))
 
 
 def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
-    """Return how a message names a field."""
+    """Return the name of a field in messages, such as ``"a query's user"``."""
     return _label(type(instance).__name__, attribute.name)
 
 
-@lru_cache  # a decision checks four fields, which must cost next to nothing
+@lru_cache  # each decision checks four fields
 def _label(owner: str, name: str) -> str:
-    """Return how a message names a field: "a query's user"."""
     return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {name}"
 
 
 def is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
-    if type(value) is float:  # as those of every decision are
+    if type(value) is float:  # the common case
         return not value < 0
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is no measured figure; NaN is one that is not known."""
+    """Check that a field is a finite number of at least 0, or NaN for unknown."""
     if not is_amount(value) or value == math.inf:
-        raise DataError(f"{field_label(instance, attribute)} must be a number of at least 0, or NaN where it is not known, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be a finite number of at least 0, or NaN if unknown, not {value!r}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Refuse what is no probability; NaN is one that is not known."""
+    """Check that a field is a probability, or NaN for unknown."""
     if not is_amount(value) or value > 1:
-        raise DataError(f"{field_label(instance, attribute)} must be a probability, or NaN where it is not known, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be a probability from 0 to 1, or NaN if unknown, not {value!r}")
 
 
 def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Refuse what is no time in seconds since the epoch."""
+    """Check that a field is a time in seconds since the epoch."""
     if not (is_amount(value) and value < math.inf):
-        raise DataError(f"{field_label(instance, attribute)} must be in seconds since the epoch, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
 
 
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is no count of tokens or calls."""
+    """Check that a field is a count of tokens or calls."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         raise DataError(f"{attribute.name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:
-    """Return abilities or needs as a set; refuse what is no collection of names."""
+    """Convert abilities or needs to a set of names.
+
+    Raises:
+        DataError: The value is not a collection of names.
+    """
     names = as_names(values)
     if names is None:
-        raise DataError(f"abilities and needs are lists of names such as ['tools'], not {values!r}")
+        raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
     return names
 
 

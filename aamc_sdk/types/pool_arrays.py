@@ -1,4 +1,4 @@
-"""A pool's figures as arrays: taken from the candidates once, since every request needs them."""
+"""Prices, latencies and context windows of a pool as arrays, computed once a pool."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aamc_sdk.types.candidates import Candidate, ModelSpec
 
 @attrs.frozen(eq=False)
 class PoolArrays:
-    """What M candidates charge, take and hold, NaN where a candidate does not say; read-only, since requests share this memory.
+    """Prices, latencies and context windows of M candidates; NaN if unknown. Read-only, since requests share the memory.
 
     Attributes:
-        usd_per_token: Of the prompt, the answer, and a prompt read from a cache, ``[3, M]``.
-        usd_per_request: ``[M]``; None where no candidate charges requests.
-        latency_ms: Unloaded, ``[M]``.
-        window: Most tokens of prompt and answer together, infinite without a limit, ``[M]``.
-        complete: Whether no price and no latency is missing.
+        usd_per_token: Prices of prompt, answer and cached prompt in USD a token, ``[3, M]``.
+        usd_per_request: Price a request in USD, ``[M]``; None if all are 0.
+        latency_ms: Unloaded latency in milliseconds, ``[M]``.
+        window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
+        complete: Whether every price and latency is known.
         min_window: The smallest window.
-        no_wait_ms: Zeros, for requests that nobody has to wait for, ``[M]``.
-        all_allowed: True, for requests that forbid nobody, ``[M]``.
+        no_wait_ms: Zeros, the waits of an idle pool, ``[M]``.
+        all_allowed: True, the mask without a forbidden candidate, ``[M]``.
     """
 
     usd_per_token: Floats = attrs.field(converter=read_only)
@@ -38,7 +38,7 @@ class PoolArrays:
 
     @classmethod
     def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
-        """Read the figures of a pool's candidates."""
+        """Return the arrays of a pool's candidates."""
         per_request = np.array([c.prices.request if isinstance(c, ModelSpec) and c.prices is not None else 0.0 for c in pool])
         usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
         latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])

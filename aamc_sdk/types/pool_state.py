@@ -14,7 +14,7 @@ from aamc_sdk.types.checks import is_amount, names_field
 
 def _amounts(values: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(values, Mapping):
-        raise DataError(f"figures of a pool's state must be given by candidate's name such as {{'small': 20.0}}, not {values!r:.80}")
+        raise DataError(f"values of a pool's state must be given by candidate's name, such as {{'small': 20.0}}, not {values!r:.80}")
     return dict(values)
 
 
@@ -26,13 +26,13 @@ def _check_amounts(state: PoolState, attribute: attrs.Attribute[Any], values: Ma
 
 @attrs.frozen(kw_only=True)
 class PoolState:
-    """What is true of the candidates now; a candidate that a figure does not name has 0 there, and no rate limit.
+    """The present state of the candidates. A candidate without an entry has 0 there, and no rate limit.
 
     Attributes:
         unavailable: Names of candidates that are down.
         wait_ms: Time until a candidate could start, in milliseconds, by name.
-        in_flight: Requests that a candidate is working on, by name.
-        remaining: Requests that a candidate's rate limit still allows, by name; a candidate with none is masked.
+        in_flight: Requests in progress at a candidate, by name.
+        remaining: Requests that a candidate's rate limit still allows, by name; a candidate with none left is masked.
 
     Raises:
         DataError: A value cannot be used.

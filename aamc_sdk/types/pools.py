@@ -22,20 +22,20 @@ class Pool:
     """The candidates of a request, in a fixed order.
 
     Raises:
-        PoolError: There is no candidate, two have one name, or one is something else.
+        PoolError: The pool is empty, two candidates have the same name, or an entry is not a candidate.
     """
 
     candidates: tuple[Candidate, ...] = attrs.field(converter=_as_tuple)
 
     def __attrs_post_init__(self) -> None:
         if not self.candidates:
-            raise PoolError("a pool needs at least one candidate, and this one has none")
+            raise PoolError("a pool must have at least one candidate; this one is empty")
         for candidate in self.candidates:
             if not isinstance(candidate, Candidate):
-                raise PoolError(f"a pool is made of candidates, such as ModelSpec('name'), not {candidate!r:.80}")
+                raise PoolError(f"a pool's entries must be candidates such as ModelSpec('name'), not {candidate!r:.80}")
         if len(set(self.names)) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise PoolError(f"each candidate needs a name of its own; twice in the pool: {one_of(twice)}")
+            raise PoolError(f"names of candidates must be unique; used twice in the pool: {one_of(twice)}")
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -50,7 +50,7 @@ class Pool:
         return hash(self.candidates)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made from; it computes its arrays itself, since copies of arrays are not read-only."""
+        """Return the candidates only: a copy computes its own arrays, since copied arrays would be writable."""
         return {"candidates": self.candidates}
 
     @cached_property
@@ -60,7 +60,7 @@ class Pool:
 
     @cached_property
     def arrays(self) -> PoolArrays:
-        """The candidates' prices, latencies and windows."""
+        """The candidates' prices, latencies and context windows as arrays."""
         return PoolArrays.of(self.candidates)
 
     @cached_property
@@ -77,7 +77,7 @@ class Pool:
             return self._positions[name]
         except KeyError:
             hint = nearest(name, self.names)
-            raise PoolError(f"the pool has no candidate {name!r}{hint} (it has {one_of(self.names)})") from None
+            raise PoolError(f"the pool has no candidate {name!r}{hint} (it has: {one_of(self.names)})") from None
 
     def subset(self, names: Sequence[str]) -> Pool:
         """Return a pool of the named candidates, in the order given."""

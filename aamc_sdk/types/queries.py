@@ -1,4 +1,4 @@
-"""Queries: the text of a request and what is known with it."""
+"""Queries: the text of a request, its earlier turns and other inputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_text_field, check_tokens, names_field
 
 CHARACTERS_PER_TOKEN = 4
-"""A token's usual length in English; estimates prompt tokens where a request does not count them."""
+"""Mean length of a token in English, for estimating prompt tokens that are not counted."""
 DEFAULT_OUTPUT_TOKENS = 256
-"""The length that is assumed of an answer where a request does not give one."""
+"""Assumed tokens of an answer, if the request gives none."""
 
 
 def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:
     known = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (known and 0 <= value <= 1):  # type: ignore[operator]  # a number here
-        raise DataError(f"a turn's rating must be a number from 0 to 1, or None where it is unknown, not {value!r}")
+        raise DataError(f"a turn's rating must be a number from 0 to 1, or None if unknown, not {value!r}")
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class Turn:
         role: The speaker, such as ``"user"`` or ``"assistant"``.
         content: The message's text.
         model: The candidate that answered; None for a message of the user.
-        rating: The user's rating of the answer, from 0 to 1; None where there is none.
+        rating: The user's rating of the answer, from 0 to 1; None without one.
     """
 
     role: str = attrs.field(validator=check_name_field)
@@ -48,7 +48,7 @@ def _turns(values: Iterable[Turn]) -> tuple[Turn, ...]:
 
 @attrs.frozen
 class Query:
-    """A request's text and what is known with it. Never a label.
+    """A request: its text, earlier turns and other inputs. Never a label.
 
     Attributes:
         text: The text of the request: in a conversation, its last message.
@@ -77,7 +77,7 @@ class Query:
 
     @property
     def expected_prompt_tokens(self) -> int:
-        """Tokens of the prompt, at four characters each where they were not counted."""
+        """Tokens of the prompt; estimated at four characters each unless counted."""
         if self.prompt_tokens is not None:
             return self.prompt_tokens
         characters = len(self.text) + sum(len(turn.content) for turn in self.turns)
@@ -85,5 +85,5 @@ class Query:
 
     @property
     def expected_output_tokens(self) -> int:
-        """Tokens of the answer, 256 where they are unknown."""
+        """Tokens of the answer; 256 if unknown."""
         return DEFAULT_OUTPUT_TOKENS if self.output_tokens is None else self.output_tokens

@@ -1,4 +1,4 @@
-"""What every text that reaches a log must be, so that every log can keep it and find it again."""
+"""Checks of texts and names, so that every store can keep them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def check_text(value: object, what: str) -> None:
     """Check that a value is a valid text.
 
     Args:
-        value: Anything.
-        what: How a message names it.
+        value: The value to check.
+        what: The value's name in messages.
 
     Raises:
-        DataError: It is no text, or has half a surrogate pair, which no file can keep.
+        DataError: The value is not a string, or has a lone surrogate, which UTF-8 cannot encode.
     """
     if not isinstance(value, str):
         raise DataError(f"{what} must be a string, not {type(value).__name__} ({value!r:.80})")
@@ -23,28 +23,28 @@ def check_text(value: object, what: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         where = f"{error.reason} at {error.start}"
-        raise DataError(f"{what} must be valid Unicode, without half a surrogate pair ({where})") from error
+        raise DataError(f"{what} must be valid Unicode without lone surrogates ({where})") from error
 
 
 def check_name(value: object, what: str) -> None:
-    """Check that a value is a text by which something is found again: an id, a user, a candidate's name.
+    """Check that a value is a valid name: an id, a user, a candidate's name.
 
     Args:
-        value: Anything.
-        what: How a message names it.
+        value: The value to check.
+        what: The value's name in messages.
 
     Raises:
-        DataError: It is no valid text, is empty, or has the character NUL, where databases take a text to end.
+        DataError: The value is not a valid text, is empty, or has a NUL character, which databases cannot store.
     """
     check_text(value, what)
     if not value:
         raise DataError(f"{what} must not be empty")
     if "\0" in str(value):
-        raise DataError(f"{what} must not have the character NUL in it, and {value!r:.80} has")
+        raise DataError(f"{what} must not contain a NUL character, and {value!r:.80} does")
 
 
 def as_names(values: object) -> frozenset[str] | None:
-    """Return several names as a set, or None where they are no collection or not all texts; one text is no collection."""
+    """Return a collection of names as a set; None for anything else, a single string included."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         return None
     names = list(values)

@@ -24,7 +24,7 @@ def test_a_batch_is_anything_to_go_through(batch):
 
 @pytest.mark.parametrize("batch", ["", "one text", Query("one"), None, 5])
 def test_one_query_is_no_batch(controller, batch):
-    with pytest.raises(DataError, match=r"a batch is a list of queries, not .*; use route for one"):
+    with pytest.raises(DataError, match=r"a batch must be a list of queries, not .*; use route for a single query"):
         controller.route_batch(batch)
 
 
@@ -35,9 +35,9 @@ def test_one_name_may_stand_alone(names):
 
 @pytest.mark.parametrize("names", [5, [3], [None], b"tools"])
 def test_what_is_no_name_is_refused(controller, names):
-    with pytest.raises(DataError, match="needs must be names such as"):
+    with pytest.raises(DataError, match="needs must be a list of names such as"):
         controller.route("hello", needs=names)
-    with pytest.raises(DataError, match="unavailable must be names such as"):
+    with pytest.raises(DataError, match="unavailable must be a list of names such as"):
         controller.route("hello", unavailable=names)
 
 
@@ -60,7 +60,7 @@ def test_each_request_may_have_its_own(given):
 
 
 def test_there_are_as_many_preferences_as_requests():
-    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 of them, not 2"):
+    with pytest.raises(PreferenceError, match="3 requests need one preference or 3 preferences, not 2"):
         weights_of([CHEAP, CHEAP], 3, DEFAULT, NAMED)
 
 

@@ -128,9 +128,9 @@ def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figur
     known[1, 2] = np.nan
     request = attrs.evolve(request, expected=attrs.evolve(request.expected, **{figure: known}))
     utility = np.where(np.isnan(known), np.nan, 0.5)
-    with pytest.raises(PluginError, match=f"{figure} counts in this preference and is unknown of '?{POOL.names[2]}'?: give"):
+    with pytest.raises(PluginError, match=f"the preference weighs {figure}, which is unknown for '?{POOL.names[2]}'?: give"):
         draw(Scores(utility), request, False, 0, ["a", "b"])
-    with pytest.raises(PluginError, match="does it need an estimator that was trained"):
+    with pytest.raises(PluginError, match="the router may need a trained estimator"):
         draw(Scores(utility), request.with_preference(np.array([1.0, 0.0, 0.0])), False, 0, ["a", "b"])
 
 

@@ -33,7 +33,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
     ("content", "message"),
     [
         ({}, "must have a list 'candidates'"),
-        ({"candidates": []}, "at least one entry"),
+        ({"candidates": []}, "at least one named entry"),
         ({"candidates": {"name": "a"}}, "must have a list 'candidates'"),
         ({"candidates": ["a"]}, "candidate 1 must be a mapping with a 'name'"),
         ({"candidates": [{"name": "a"}, {"prices": {}}]}, "candidate 2 must be a mapping with a 'name'"),

@@ -122,7 +122,7 @@ def test_latencys_weight_is_dropped_where_it_is_unknown():
 def test_a_preference_wholly_on_an_unknown_latency_is_an_error():
     made = LinearReward()
     made.fit(Outcomes(QUALITY, COST, UNKNOWN))
-    with pytest.raises(PreferenceError, match="nothing but latency"):
+    with pytest.raises(PreferenceError, match="only latency"):
         made.weights(np.array([0.0, 0.0, 1.0]))
 
 

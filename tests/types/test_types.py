@@ -40,7 +40,7 @@ def test_what_is_known_with_a_query_is_a_valid_string_or_none(name):
         Query("", **{name: "\ud800"})
     with pytest.raises(DataError, match=f"a query's {name} must not be empty"):
         Query("", **{name: ""})
-    with pytest.raises(DataError, match=f"a query's {name} must not have the character NUL"):
+    with pytest.raises(DataError, match=f"a query's {name} must not contain a NUL character"):
         Query("", **{name: "ann\0"})
 
 
@@ -135,7 +135,7 @@ def test_a_candidate_needs_a_name(name):
 
 
 def test_a_pool_is_made_of_candidates():
-    with pytest.raises(PoolError, match=r"made of candidates, .* not 'small'"):
+    with pytest.raises(PoolError, match=r"entries must be candidates such as .* not 'small'"):
         Pool(["small"])
 
 
@@ -255,7 +255,7 @@ def test_feedbacks_tie_is_true_or_false():
 @pytest.mark.parametrize("names", ["tools", 5, [3], None])
 def test_needs_and_abilities_are_collections_of_names(names):
     for make in (lambda: Query("text", needs=names), lambda: Candidate("a", "", names)):
-        with pytest.raises(DataError, match="abilities and needs are lists of names"):
+        with pytest.raises(DataError, match="abilities and needs must be lists of names"):
             make()
 
 

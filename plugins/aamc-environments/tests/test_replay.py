@@ -48,7 +48,7 @@ def test_unknown_latency_counts_for_nothing(table, make_replay):
     np.testing.assert_allclose(reward, info["quality"])
     latency_only = environment.vector(1, "train", preferences=np.array([[0.0, 0, 1.0]]))
     latency_only.reset()
-    with pytest.raises(PreferenceError, match="nothing but latency"):
+    with pytest.raises(PreferenceError, match="only latency"):
         latency_only.step(np.zeros(1, dtype=int))
 
 

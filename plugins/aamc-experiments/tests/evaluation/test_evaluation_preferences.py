@@ -46,7 +46,7 @@ def test_without_latency_its_weight_is_dropped_and_the_sweep_stands_for_the_latt
 
 
 def test_a_preference_wholly_on_an_unknown_latency_is_an_error() -> None:
-    with pytest.raises(PreferenceError, match="nothing but latency"):
+    with pytest.raises(PreferenceError, match="only latency"):
         evaluation_points(Preference(0, 0, 1), latency_counts=False)
 
 

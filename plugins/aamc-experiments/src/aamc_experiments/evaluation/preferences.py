@@ -48,7 +48,7 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
         return np.vstack((headline.array, sweep(), lattice()))
     kept = headline.array * (1.0, 1.0, 0.0)
     if kept.sum() <= 0:
-        raise PreferenceError(f"the preference {headline} weighs nothing but latency, which this data does not have; weigh quality or cost")
+        raise PreferenceError(f"the preference {headline} weighs only latency, which this data does not have; weigh quality or cost")
     return np.vstack((kept / kept.sum(), sweep(), sweep()))
 
 
