@@ -1,4 +1,4 @@
-"""What the core itself offers, through the same hooks as any plugin."""
+"""The components of the core, offered through the same hooks as those of any plugin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def aamc_model_pools() -> list[Component]:
 
 @hookimpl
 def aamc_providers() -> list[Component]:
-    """Offer the provider that needs no model."""
+    """Offer the provider that calls no model."""
     return [Component("echo", "aamc_sdk.serving.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
 
 
@@ -27,6 +27,6 @@ def aamc_providers() -> list[Component]:
 def aamc_stores() -> list[Component]:
     """Offer the stores that need no server."""
     return [
-        Component("sqlite", "aamc_sdk.log.sqlite:SqliteStore", "A file, durable by group commit; sqlite:PATH."),
-        Component("memory", "aamc_sdk.log.memory:MemoryStore", "Nothing outlives the process; memory:."),
+        Component("sqlite", "aamc_sdk.log.sqlite:SqliteStore", "A file, durable through group commit; sqlite:PATH."),
+        Component("memory", "aamc_sdk.log.memory:MemoryStore", "In memory only, lost with the process; memory:."),
     ]

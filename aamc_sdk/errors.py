@@ -1,7 +1,7 @@
-"""Every error that the SDK raises on purpose.
+"""The errors of the SDK.
 
-A message names the bad value, what was expected and the next step. The command
-line and the gateway each turn an ``AamcError`` into words in one place.
+A message gives the bad value, the expected one and the next step. The command line and the gateway each
+report an ``AamcError`` in one place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class AamcError(Exception):
-    """Base of every error that the SDK raises on purpose."""
+    """Base class of all errors that the SDK raises."""
 
 
 class ConfigError(AamcError, ValueError):
@@ -23,7 +23,7 @@ class PreferenceError(AamcError, ValueError):
 
 
 class PoolError(AamcError, ValueError):
-    """Raised when a model pool is empty, repeats a name, or lacks what is asked of it."""
+    """Raised when a model pool is empty, repeats a name, or lacks a candidate, a price or an endpoint."""
 
 
 class NoCandidateError(AamcError, RuntimeError):
@@ -35,11 +35,11 @@ class DataError(AamcError, ValueError):
 
 
 class EstimatesError(AamcError, ValueError):
-    """Raised when a router needs estimates that the run's estimator does not give."""
+    """Raised when a router needs estimates that the estimator does not provide."""
 
 
 class CheckpointError(AamcError, RuntimeError):
-    """Raised when a run or checkpoint is missing, damaged, or made for something else."""
+    """Raised when a run or checkpoint is missing, damaged, or made for another purpose."""
 
 
 class OutputError(AamcError, OSError):
@@ -51,15 +51,15 @@ class StoreError(AamcError, RuntimeError):
 
 
 class StoreAwayError(StoreError):
-    """Raised when a log cannot be reached or written for now, whatever is written: its server is away, its file is locked, its disk is full."""
+    """Raised when a log is temporarily unusable: its server is unreachable, its file locked, or its disk full."""
 
 
 class UnknownDecisionError(StoreError, LookupError):
-    """Raised when an id names no decision of the log."""
+    """Raised when the log has no decision with the given id."""
 
 
 class ForkedError(AamcError, RuntimeError):
-    """Raised when a forked child uses a controller, learner or log of its parent, whose threads it does not have."""
+    """Raised when a forked process uses a controller, learner or log of its parent, whose threads it lacks."""
 
 
 class ProviderError(AamcError, RuntimeError):
@@ -75,7 +75,7 @@ class UnknownComponentError(PluginError, LookupError):
 
 
 class Interrupted(AamcError):
-    """Raised when the user stops a job; the message says how to go on with it."""
+    """Raised when the user stops a job; the message says how to resume it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -85,5 +85,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Return the names in alphabetical order, as messages list them."""
+    """Return the names in alphabetical order, separated by commas; ``"none"`` for no names."""
     return ", ".join(sorted(names)) or "none"

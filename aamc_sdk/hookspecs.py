@@ -1,11 +1,11 @@
-"""The hooks. Each announces components; what a component does per request is an interface.
+"""Specifications of the hooks.
 
 A component hook is called once, when plugins are discovered, and returns a list of
 :class:`Component`. It must be quick: a component names its class as a string, so that
-listing what there is imports no implementation.
+listing components imports no implementation.
 
-The other hooks are events. They run after what they tell of is durable, off the request's
-thread, and whatever they raise is logged and goes no further.
+The other hooks are events. They run on a thread of their own, after the data is durable in
+the log. Their errors are logged and have no other effect.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @attrs.frozen
 class Component:
-    """What a plugin offers: a name, where its class is, and one line about it.
+    """A component that a plugin offers.
 
     Attributes:
-        name: The name that users type. For commands a path such as ``"bench bandit"``.
-        target: ``"package.module:Class"``; imported when the component is used.
+        name: The name that users type; for commands a path such as ``"bench bandit"``.
+        target: The class as ``"package.module:Class"``; imported when the component is used.
         summary: One sentence for ``aamc plugins``.
     """
 
@@ -97,19 +97,19 @@ def aamc_config_formats() -> list[Component]:  # type: ignore[empty-body]  # a s
 
 @hookspec
 def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specification
-    """Offer commands: ``click.Command`` objects, placed by their name's path."""
+    """Offer commands: ``click.Command`` objects; the component's name is the path on the command line."""
 
 
 @hookspec
 def aamc_decided(decision: Decision) -> None:
-    """Hear of a decision, after it is in the log."""
+    """Called after a decision is in the log."""
 
 
 @hookspec
 def aamc_learned(feedback: Feedback) -> None:
-    """Hear of feedback, after it is in the log and the router has learned from it."""
+    """Called after feedback is in the log and the router has learned from it."""
 
 
 @hookspec
 def aamc_run_finished(folder: Path) -> None:
-    """Hear that a run's folder is complete: ``metrics.json`` and ``decisions.npz`` are written."""
+    """Called after a run's folder is complete, ``metrics.json`` and ``decisions.npz`` included."""

@@ -1,6 +1,6 @@
 """Discovery of the installed plugins and their components.
 
-Every plugin is loaded on its own: a plugin that fails is left out and reported with its error.
+Each plugin is loaded separately: a plugin that fails is left out and reported with its error.
 Components are imported when they are used, not when they are listed.
 """
 
@@ -44,7 +44,7 @@ KINDS = {
 
 @attrs.frozen
 class Plugin:
-    """An installed plugin: its entry point's name, and the distribution that it came with."""
+    """An installed plugin: the name of its entry point, its distribution and version."""
 
     name: str
     distribution: str
@@ -52,19 +52,19 @@ class Plugin:
 
     @property
     def key(self) -> str:
-        """The name that no other plugin has: two distributions may use one entry point name."""
+        """A unique name; two distributions may use the same entry point name."""
         return f"{self.distribution}/{self.name}"
 
 
 @attrs.frozen
 class Offer:
-    """A component as some plugin offers it, or a plugin's failure to offer any.
+    """A component and the plugin that offers it, or a plugin that failed.
 
     Attributes:
-        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed as a whole.
-        component: What is offered.
-        plugin: Who offers it.
-        error: Why it cannot be used, or None.
+        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed.
+        component: The component.
+        plugin: The plugin.
+        error: Why the component cannot be used; None if it can.
     """
 
     kind: str
@@ -82,7 +82,7 @@ class Plugins:
     """The plugins of one application. Nothing is global: each instance is separate.
 
     Args:
-        extra: Plugin objects beside the installed ones, by name; for tests and applications.
+        extra: More plugin objects by name, for tests and applications.
         discover: Whether to look for installed plugins.
     """
 
@@ -107,7 +107,7 @@ class Plugins:
             module = load()
             self._manager.register(module, name=plugin.key)
             self._manager.check_pending()
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; the others must go on
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
             self._failed(plugin, "loading", error)
             return
         self._plugins[module] = plugin
@@ -149,11 +149,11 @@ class Plugins:
         """Return a component's offer.
 
         Raises:
-            UnknownComponentError: Nobody offers it; the message has the nearest name.
+            UnknownComponentError: No plugin offers it; the message suggests the nearest name.
             PluginError: Two distributions offer it.
         """
         if kind not in KINDS:
-            raise UnknownComponentError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (there are: {one_of(KINDS)})")
+            raise UnknownComponentError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
         for offer in self.offers:
             if (offer.kind, offer.component.name) == (kind, name):
                 if offer.error:
@@ -161,14 +161,14 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        there_are = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
-        raise UnknownComponentError(f"no {kind} is named {name!r}{there_are}")
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
+        raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
         """Import a component and return it.
 
         Raises:
-            PluginError: Its import fails; the message names the plugin, its distribution and the cause.
+            PluginError: The import fails; the message has the component, its distribution and the cause.
         """
         offer = self.find(kind, name)
         module, _, attribute = offer.component.target.partition(":")
@@ -191,7 +191,7 @@ class Plugins:
         return target(config, services)
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
-        """Return the format of another system that recognizes a configuration file's content; None for a file of our own."""
+        """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format."""
         for name in self.names("config_format"):
             found: ConfigFormat = self.load("config_format", name)()
             if found.recognizes(content):
@@ -218,7 +218,7 @@ class Plugins:
 
 
 def install_hint(kind: str, name: str) -> str:
-    """Return how to install the distribution that offers a component of ours; ``""`` for an unknown one."""
+    """Return how to install the known distribution that offers a component; ``""`` if none is known."""
     import json
     from importlib import resources
 
@@ -228,12 +228,12 @@ def install_hint(kind: str, name: str) -> str:
 
 
 def get_plugin_manager() -> Plugins:
-    """Discover the installed plugins; the application holds the result."""
+    """Discover the installed plugins and return a new :class:`Plugins`."""
     return Plugins()
 
 
 def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options: name, type, default, meaning, and what each preset sets instead."""
+    """Return a component's options: name, type, default, meaning, and the value in each preset that sets it."""
     config = getattr(target, "Config", None)
     if config is None:
         return []
@@ -251,7 +251,7 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
 
 
 def version_of(component: type) -> str:
-    """Return the version of the distribution whose plugin a class belongs to; ``""`` of a class that no installed plugin has."""
+    """Return the version of the distribution that offers a class as a plugin; ``""`` if none does."""
     package = component.__module__.partition(".")[0]
     offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
     return next((_distribution(entry_point).version for entry_point in offered), "")
@@ -264,7 +264,7 @@ def _distribution(entry_point: metadata.EntryPoint) -> Plugin:
 
 def _checked(component: object) -> Component:
     if not isinstance(component, Component):
-        raise PluginError(f"a component hook returns a list of aamc_sdk.Component, not of {type(component).__name__}")
+        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not of {type(component).__name__}")
     if component.target.count(":") != 1:
         raise PluginError(f"component {component.name!r} must name its class as 'package.module:Class', not {component.target!r}")
     return component

@@ -1,7 +1,7 @@
-"""Strict configuration: YAML and ``--set`` in, a component's own ``Config`` out.
+"""Strict configuration: from YAML and ``--set`` to a component's ``Config``.
 
-An option's default, meaning and range stand once, in its class. Nothing is coerced: ``"false"``
-is no bool, 3.7 no int. An unknown key is refused with the nearest known one.
+A class defines the default, meaning and range of each option. Values are not coerced: ``"false"``
+is not a bool, 3.7 not an int. The error for an unknown key suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,16 @@ def option(
     above: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """Return an attrs field: an option with its default, its meaning and unit in a line, and its range."""
+    """Return an attrs field for an option of a component.
+
+    Args:
+        default: The default value.
+        meaning: One line of meaning and unit.
+        at_least: Minimum of a number.
+        at_most: Maximum of a number.
+        above: Exclusive minimum of a number.
+        choices: Allowed values.
+    """
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, float) and not math.isfinite(value):
@@ -56,7 +65,7 @@ def option(
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML where ``1e-4`` is a float and a key stands once."""
+    """Loads YAML: ``1e-4`` is a float, and duplicate keys are refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -64,9 +73,9 @@ class _Loader(yaml.SafeLoader):
             line = key_node.start_mark.line + 1
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict | set):
-                raise ConfigError(f"a key must be a plain value, and in line {line} it is {key!r}")
+                raise ConfigError(f"a key must be a plain value; in line {line} it is {key!r}")
             if key in seen:
-                raise ConfigError(f"key {key!r} stands twice, the second time in line {line}")
+                raise ConfigError(f"key {key!r} is set twice, the second time in line {line}; remove one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -79,13 +88,17 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Read YAML.
+    """Parse YAML.
+
+    Args:
+        text: The YAML text.
+        where: The text's origin, for messages.
 
     Raises:
-        ConfigError: It is not YAML; the message says where.
+        ConfigError: The text is not valid YAML; the message has the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader's child
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a subclass of SafeLoader
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-13-45 is a ValueError
@@ -95,10 +108,10 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file with a mapping.
 
     Raises:
-        ConfigError: It is missing, unreadable, not YAML, or holds something else.
+        ConfigError: The file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -116,12 +129,12 @@ def set_option(options: dict[str, Any], assignment: str) -> None:
     """Apply ``"router.learning_rate=1e-4"`` to nested options, in place.
 
     Raises:
-        ConfigError: There is no ``=``, or a part of the path is not a section.
+        ConfigError: The assignment has no ``=``, or a part of its path is not a section.
     """
     path, equals, value = assignment.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set takes KEY=VALUE such as router.learning_rate=1e-4, not {assignment!r}")
+        raise ConfigError(f"--set must be KEY=VALUE such as router.learning_rate=1e-4, not {assignment!r}")
     section = options
     for key in keys[:-1]:
         section = section.setdefault(key, {})
@@ -131,13 +144,13 @@ def set_option(options: dict[str, Any], assignment: str) -> None:
 
 
 def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = None, where: str = "") -> T:
-    """Make a component's ``Config`` from a preset and the options on top of it.
+    """Make a component's ``Config`` from a preset and options.
 
     Args:
         cls: The attrs class.
-        options: What the user set; wins over the preset.
-        preset: A name from ``cls.presets``; one that it does not have changes nothing.
-        where: How messages name the component.
+        options: Options that the user set; they override the preset.
+        preset: A name in ``cls.presets``; an unknown one changes nothing.
+        where: The component's name in messages.
 
     Raises:
         ConfigError: An option is unknown, of the wrong type or out of its range.
@@ -163,14 +176,14 @@ def _check_collections(cls: type[Any], options: Mapping[str, Any], where: str) -
     hints = get_type_hints(cls)
     for key, value in options.items():
         kind = get_origin(hints[key])
-        if kind in _LISTS and not isinstance(value, list | tuple):  # a text's letters are no list
+        if kind in _LISTS and not isinstance(value, list | tuple):  # a string is a sequence too
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):
             raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
 
 
 def unstructure(config: Any) -> Any:
-    """Return a ``Config`` as plain values, for YAML and JSON."""
+    """Return a ``Config`` in plain values, for YAML and JSON."""
     return _converter().unstructure(config)
 
 

@@ -43,7 +43,7 @@ class ServingSettings:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> ServingSettings:
-        """Read the settings from the content of a configuration file; other keys are left alone.
+        """Read the settings from the content of a configuration file; other keys are ignored.
 
         Raises:
             ConfigError: A value cannot be used.
@@ -76,4 +76,4 @@ def check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
         raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {device!r}")
     check_seed(seed)
     if pool is not None and not (isinstance(pool, str) and pool):
-        raise ConfigError(f"pool must be a pool's name or a file, not {pool!r}")
+        raise ConfigError(f"pool must be the name or file of a pool, not {pool!r}")

@@ -1,7 +1,7 @@
-"""A part's folder: what is written there, and how the part is made again.
+"""Checkpoints of components: saving a trained component to a folder and loading it.
 
-It is complete when it has a ``component.json``, which is written last; what was interrupted
-before that is trained again, or goes on, with ``--resume``.
+A checkpoint is complete when it has a ``component.json``, which is written last. Without one, ``--resume``
+continues or repeats the training.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
 RESUME = "resume"
-"""Where a part keeps what makes its interrupted training resumable, until it is trained."""
+"""Name of the subfolder with the state of an unfinished training; removed after it."""
 
 
 def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, training: Mapping[str, Any]) -> None:
-    """Write a trained part, what it was made from, and what its training returned."""
+    """Write a trained component, its origin and configuration, and the metrics of its training."""
     make_folder(folder)
     part.save(folder)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
@@ -35,10 +35,10 @@ def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, 
 
 
 def load_part(folder: Path, kind: str, plugins: Plugins, services: Services) -> Any:
-    """Make a part from its folder.
+    """Make a component from its checkpoint.
 
     Raises:
-        CheckpointError: The folder is incomplete, damaged, or holds a part of another kind.
+        CheckpointError: The checkpoint is incomplete, damaged, or of another kind.
     """
     about = component_of(folder, kind)
     try:
@@ -50,17 +50,17 @@ def load_part(folder: Path, kind: str, plugins: Plugins, services: Services) -> 
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a part's folder was written to its end."""
+    """Whether a folder holds a complete checkpoint."""
     return (folder / COMPONENT).is_file()
 
 
 def component_of(folder: Path, kind: str) -> dict[str, Any]:
-    """Return what a part was made from.
+    """Return the content of ``component.json``: kind, name, distribution, version and configuration.
 
     Raises:
-        CheckpointError: The folder holds no part, or one of another kind.
+        CheckpointError: The folder holds no checkpoint, or one of another kind.
     """
     about = read_json(folder / COMPONENT)
     if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
-        raise CheckpointError(f"{folder} does not hold a checkpoint of kind {kind}; its {COMPONENT} says otherwise")
+        raise CheckpointError(f"{folder / COMPONENT} does not describe a checkpoint of kind {kind}; choose another folder")
     return about

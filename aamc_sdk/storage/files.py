@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: to a name of their own first, then moved into place."""
+"""Atomic files: written under a temporary name, then moved into place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes ``path``'s place when the block ends well, and vanishes when it does not.
+    """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
@@ -44,27 +44,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with replacing(path) as file:
         file.write(content)
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file whole.
+    """Read a whole file.
 
     Raises:
-        CheckpointError: It is missing or cannot be read.
+        CheckpointError: The file is missing or cannot be read.
     """
     return _read(path, lambda file: file.read())
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically, in UTF-8."""
     write_bytes(path, content.encode())
 
 
 def plain(value: Any) -> Any:
-    """Return the value in JSON's own types: NaN and infinities are null, arrays lists."""
+    """Return a value in JSON types: NaN and infinities become None, arrays lists."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):
@@ -79,12 +79,12 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return a JSON document that every reader accepts: no NaN in it."""
+    """Return a value as a strict JSON document, without NaN."""
     return json.dumps(plain(value), indent=indent, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document whole or not at all."""
+    """Write a JSON document atomically."""
     write_text(path, to_json(value, indent=1) + "\n")
 
 
@@ -92,13 +92,13 @@ def read_json(path: Path) -> Any:
     """Read a JSON document.
 
     Raises:
-        CheckpointError: It is missing, cannot be read, is truncated or not JSON.
+        CheckpointError: The file is missing, unreadable, truncated or not JSON.
     """
     return _read(path, lambda file: json.loads(file.read().decode()))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named arrays as a compressed npz, whole or not at all."""
+    """Write named arrays as a compressed npz file, atomically."""
     import numpy as np
 
     with replacing(path) as file:
@@ -106,10 +106,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """Read named arrays; nothing in the file is ever run.
+    """Read named arrays from an npz file; pickled objects are refused, so no code runs.
 
     Raises:
-        CheckpointError: It is missing, cannot be read, is truncated or not an npz.
+        CheckpointError: The file is missing, unreadable, truncated or not an npz file.
     """
     import numpy as np
 
@@ -130,5 +130,5 @@ def _read(path: Path, reader: Callable[[BinaryIO], T]) -> T:
     with file:
         try:
             return reader(file)
-        except Exception as error:  # a damaged file makes its reader raise almost anything
+        except Exception as error:  # readers of damaged files raise almost anything
             raise CheckpointError(f"{path} is damaged ({error}); train again") from error

@@ -1,4 +1,4 @@
-"""Folders that are written: made with what they need, locked against other processes, and found as the latest."""
+"""Output folders: created, locked against other processes, and linked as the latest run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where two runs in one folder are not kept apart
+except ImportError:  # not on Windows, where folders are not locked
     fcntl = None  # type: ignore[assignment]  # see above
 
 from aamc_sdk.errors import OutputError
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents.
+    """Create a folder and its parents.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,12 +29,12 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask from writing a folder inside the block; it is made, and does not stay if it stays empty.
+    """Create a folder and lock it against other processes inside the block; remove it afterwards if it is empty.
 
-    The lock is the operating system's, so it ends with the process, however that ends.
+    The operating system releases the lock when the process ends in any way.
 
     Raises:
-        OutputError: Another process writes it, or it cannot be made.
+        OutputError: Another process has locked the folder, or it cannot be created.
     """
     make_folder(folder)
     with _lock(folder):
@@ -55,21 +55,21 @@ def _lock(folder: Path) -> Iterator[None]:
             handle = os.open(folder, os.O_RDONLY)
             opened.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.fstat(handle).st_ino == folder.stat().st_ino
-        except (BlockingIOError, FileNotFoundError):  # who had it removes it where it stayed empty
-            ours = False
+            acquired = os.fstat(handle).st_ino == folder.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):  # the process with the lock removes an empty folder
+            acquired = False
         except OSError as error:
             raise OutputError(f"cannot lock {folder}: {error.strerror or error}; choose another folder with --out") from error
-        if not ours:
+        if not acquired:
             raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
         yield
 
 
 def point_latest(folder: Path, runs: Path = Path("runs")) -> None:
-    """Make ``runs/latest`` name a run's folder, wherever that is.
+    """Link ``runs/latest`` to a run's folder.
 
     Raises:
-        OutputError: The link cannot be made.
+        OutputError: The link cannot be created.
     """
     make_folder(runs)
     link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
@@ -78,4 +78,4 @@ def point_latest(folder: Path, runs: Path = Path("runs")) -> None:
         temporary.symlink_to(os.path.relpath(folder, runs))
         temporary.replace(link)
     except OSError as error:
-        raise OutputError(f"cannot make {link} name the newest run: {error.strerror or error}; move it away") from error
+        raise OutputError(f"cannot link {link} to the newest run: {error.strerror or error}; move it away") from error

@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from: its arrays, how far it was, and what it was made with."""
+"""Checkpoints of an unfinished training: its arrays, progress and settings."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage.files import read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"
-"""The file, in the folder that a training is given."""
+"""Name of the file in the folder of a training."""
 _ABOUT = "about"
 
 
 @attrs.frozen(eq=False)
 class TrainingCheckpoint:
-    """Where a training stood when its last checkpoint was left.
+    """The state of a training at its last checkpoint.
 
     Attributes:
-        arrays: What it had learned, by name.
-        done: How many of its rounds were done.
-        curve: Their figures.
-        path: The checkpoint, for messages.
+        arrays: Learned arrays by name.
+        done: Number of finished rounds.
+        curve: Metrics of each round.
+        path: The checkpoint's path, for messages.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -39,14 +39,14 @@ class TrainingCheckpoint:
 def save_training_checkpoint(
     folder: Path | None, arrays: Mapping[str, NDArray[Any]], done: int, curve: list[dict[str, float]], made_for: Mapping[str, Any]
 ) -> None:
-    """Write all that the next round depends on; nothing where there is no folder.
+    """Write the state that the next round depends on.
 
     Args:
-        folder: Where to.
-        arrays: What was learned.
-        done: How many rounds are done.
-        curve: Their figures.
-        made_for: What whoever goes on must agree on, in JSON's own types.
+        folder: The folder of the training; None to write nothing.
+        arrays: Learned arrays by name.
+        done: Number of finished rounds.
+        curve: Metrics of each round.
+        made_for: Settings that a resumed training must share, in JSON types.
     """
     if folder is not None:
         about = to_json({"done": done, "made_for": made_for, "curve": curve})
@@ -54,10 +54,10 @@ def save_training_checkpoint(
 
 
 def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -> TrainingCheckpoint | None:
-    """Return what :func:`save_training_checkpoint` wrote last, or None where a training stopped before its first checkpoint.
+    """Return the last checkpoint of a training; None if there is none.
 
     Raises:
-        CheckpointError: It is damaged, or was made for something else.
+        CheckpointError: The checkpoint is damaged, or was made with other settings.
     """
     path = None if folder is None else folder / CHECKPOINT
     if path is None or not path.exists():
@@ -70,5 +70,5 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
         raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
     for key, value in made_for.items():
         if made.get(key) != value:
-            raise CheckpointError(f"{path} was made with other {key}: {made.get(key)!r} and not {value!r}; resume with the same or train anew")
+            raise CheckpointError(f"{path} was made with {key} {made.get(key)!r}, not {value!r}; resume with the same {key}, or train again")
     return TrainingCheckpoint(arrays, done, curve, path)

@@ -309,7 +309,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "favourite", "--routers", "seer,seer"], 2, "each name counts once"),
         (["run", "--router", "favourite", "--estimator", ""], 2, "estimator must be a name"),
         (["run", "--router", "favourite", "--preference", ""], 2, "three numbers"),
-        (["run", "--router", "favourite", "--pool", ""], 2, "pool must be a pool's name or a file"),
+        (["run", "--router", "favourite", "--pool", ""], 2, "pool must be the name or file of a pool"),
         (["run", "--router", "favourite", "--seed", "4294967296"], 2, "from 0 to 4294967295"),
         (["run", "--router", "favourite", "--preset", "fast"], 2, "preset"),
         (["run", "--router", "favourite", "--config", "missing.yaml"], 2, "missing.yaml"),

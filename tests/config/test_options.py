@@ -144,11 +144,11 @@ def test_a_float_survives_being_written_and_read(number):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", "key 'a' stands twice, the second time in line 3"),
+        ("a: 1\nb: 2\na: 3", "key 'a' is set twice, the second time in line 3"),
         ("a: [1, 2", "not valid YAML in line 1"),
         ("a: b: c", "not valid YAML in line 1"),
         ("2024-13-45", "not valid YAML: month must be in 1..12"),
-        ("? [1]\n: 2", "a key must be a plain value, and in line 1 it is [1]"),
+        ("? [1]\n: 2", "a key must be a plain value; in line 1 it is [1]"),
         ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
         ("\x00", "not valid YAML"),
     ],
