@@ -1,6 +1,6 @@
 """Route every request to the right model or agent.
 
-Names are imported when they are first used, so importing this package is quick.
+The public names are imported on first use, so importing this package is quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MetaController, the facade that applications embed: it routes, calls models, logs, learns and explains."""
+"""MetaController, the class that applications embed: it routes, calls models, logs, learns and explains."""
 
 from __future__ import annotations
 
@@ -54,32 +54,31 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _THREADS = 32
-"""Asynchronous calls that may be at work at once; most of the time they wait for the log."""
+"""Threads for asynchronous calls, which wait for the log most of the time."""
 
 
 class MetaController:
-    """Decides, per request, which candidate should do the work.
+    """Chooses the candidate for each request.
 
-    Safe to use from any thread and inside a running event loop. A context manager; it owns its
-    store and closes it.
+    Safe to use from any thread and inside a running event loop. A context manager; closing it closes its store.
 
     Args:
-        components: The components to serve with; their store is closed where they cannot be used.
+        components: The components to serve with; their store is closed if they cannot be used.
         user_key: The key that turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Raises:
-        ConfigError: The router is privileged: it needs to know outcomes in advance. Or the key is empty, or not a key.
+        ConfigError: The router is privileged, so it needs outcomes in advance; or the key cannot be used.
     """
 
     def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
         store, router = components.store, components.router
         if user_key is not None and not is_key(user_key):
             store.close()
-            raise ConfigError("the key of user ids is a text or bytes, and not empty; give a long random one, or None to leave user ids as they are")
+            raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
         if router.privileged:
             store.close()
             name = components.router_name or type(router).__name__
-            raise ConfigError(f"router {name!r} must know outcomes in advance: it is a yardstick and cannot decide requests; choose another")
+            raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
         self.pool = components.pool
         self.reward = components.reward
         self.router = router
@@ -90,7 +89,9 @@ class MetaController:
         self.router_name = components.router_name
         self._user_key = user_key
         self._plugins = components.plugins
-        self._events_heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)}
+        self._listened_events = {
+            event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)
+        }
         self._guard = CloseGuard()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
@@ -123,7 +124,7 @@ class MetaController:
                 the run's own when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
             seed: The seed of the draws; the run's own when None.
-            plugins: The installed ones when None.
+            plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
 
         Raises:
@@ -158,7 +159,7 @@ class MetaController:
             store: The log's URL.
             preference: The preference of requests that give none.
             seed: The seed of all randomness.
-            plugins: The installed ones when None.
+            plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
             allow_untrained: Whether to serve a router that requires training although it has none.
 
@@ -194,7 +195,7 @@ class MetaController:
             path: A configuration file: ours, or one of another system that a plugin reads. Keys without effect are named in a warning.
             decision: The name of one of a foreign file's configurations; the first usable one when None.
             store: The log's URL.
-            plugins: The installed ones when None.
+            plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
 
         Raises:
@@ -271,11 +272,11 @@ class MetaController:
         ids: Sequence[str] | None = None,
         episode: str | None = None,
     ) -> list[Decision]:
-        """Decide many requests at once, all or none.
+        """Decide many requests at once; either all decisions are logged or none.
 
         Args:
-            queries: B requests.
-            preference: One for all, or one for each: a list, or an array ``[B, 3]``.
+            queries: The B requests.
+            preference: One preference for all, or one for each: a list, or an array ``[B, 3]``.
             unavailable: As for :meth:`route`.
             state: As for :meth:`route`.
             budget_usd: As for :meth:`route`, of each answer.
@@ -299,7 +300,7 @@ class MetaController:
         try:
             scores = await self._decider.ascore(request, self.router)
         except asyncio.CancelledError:
-            if self._guard.closed:  # closing has cancelled it, not the caller
+            if self._guard.closed:  # cancelled by close, not by the caller
                 raise StoreError("the controller is closed") from None
             raise
         return (await self._in_thread(self._log, request, scores, _ids(given), given.episode)).decisions[0]
@@ -307,7 +308,7 @@ class MetaController:
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
 
-        May come before or after feedback, late, and several times after fallbacks.
+        A decision may have several calls, recorded in any order, before or after feedback.
 
         Args:
             decision_id: The decision.
@@ -319,7 +320,7 @@ class MetaController:
 
         Raises:
             DataError: A figure is unknown, or cannot be used.
-            StoreError: ``n`` is known with other content, the decision had no such candidate, or the controller is closed.
+            StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
         given = attempt_of(decision_id, figures) or Attempt(decision_id)
         with self._guard:
@@ -351,11 +352,11 @@ class MetaController:
                 ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures alone are recorded.
 
         Returns:
-            Whether it is new; the same feedback a second time counts for nothing.
+            Whether the feedback is new; repeated feedback is ignored.
 
         Raises:
             AamcError: A field is unknown, or a value cannot be used.
-            StoreError: Its id is known with other content, the decision had no such candidate, or the controller is closed.
+            StoreError: The log has its id with other content, the decision had no such candidate, or the controller is closed.
         """
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
@@ -367,17 +368,17 @@ class MetaController:
         return self._add_feedback([(feedback, attempt)])[0]
 
     def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
-        """Record feedback on many decisions at once, which waits for the log only once.
+        """Record feedback on many decisions in one write.
 
         Args:
-            judgements: In the order in which they count; the present time is given to those without one.
+            judgements: The feedback, in order; without a time of its own it gets the present time.
 
         Returns:
-            Which of them are new.
+            Whether each is new.
 
         Raises:
-            DataError: One is not an :class:`aamc_sdk.Feedback`.
-            StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
+            DataError: An entry is not an :class:`aamc_sdk.Feedback`.
+            StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
         now = time.time()
         return self._add_feedback([(with_time(feedback, now), None) for feedback in judgements])
@@ -392,13 +393,13 @@ class MetaController:
         """Route a request, call the chosen model, and fall back to the router's next allowed choice when a call fails.
 
         Args:
-            query: The request; its turns are sent along.
+            query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
             options: Parameters of the request to the model, such as ``temperature``.
             **arguments: As for :meth:`route`.
 
         Returns:
-            The answer, with the decision's id, its cost and latency. Every call is recorded as an attempt.
+            The answer with its decision's id, cost and latency. Every call is recorded as an attempt.
 
         Raises:
             PoolError: No candidate has an endpoint.
@@ -413,9 +414,9 @@ class MetaController:
         return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
 
     def forget(self, user: str) -> int:
-        """Erase a user from the log and from what was learned; return the number of the user's decisions.
+        """Erase a user from the log and from the router's state; return the number of the user's decisions.
 
-        The router learns the rest of the log again, while it goes on deciding requests.
+        The router learns the rest of the log again, and decides requests meanwhile.
 
         Raises:
             DataError: The user's id cannot be used.
@@ -469,9 +470,9 @@ class MetaController:
         return self._decider.request([query], preference, state, arguments.budget_usd)
 
     def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
-        with self._guard:  # closing waits until the events of what is in the log are submitted
+        with self._guard:  # closing waits until the events of logged decisions are submitted
             records = self._decider.log(request, scores, ids, episode)
-            for decision in records.decisions if "aamc_decided" in self._events_heard else ():
+            for decision in records.decisions if "aamc_decided" in self._listened_events else ():
                 self._emit("aamc_decided", decision=decision)
         return records
 
@@ -480,14 +481,14 @@ class MetaController:
 
         if not set(record.candidates) & set(self.pool.names):
             decision_id = record.decision.id
-            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); name the run that made it")
+            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); use the run that made it")
         return explain(record, self.router, self.reward, self.pool)
 
     async def _complete(
         self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
     ) -> Completion:
         if self._models is None:
-            raise PoolError("this controller was made without a client for models; build it with MetaController.build, load or from_file")
+            raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
         records = await self._in_thread(self._route, described, preference, arguments)
@@ -511,15 +512,15 @@ class MetaController:
         return user if self._user_key is None else pseudonym(user, self._user_key)
 
     def _emit(self, event: str, **arguments: Any) -> None:
-        if self._plugins is not None and event in self._events_heard:
+        if self._plugins is not None and event in self._listened_events:
             self._events.submit(self._plugins.notify, event, **arguments)
 
     def _emit_learned(self, feedback: Feedback) -> None:
         self._emit("aamc_learned", feedback=feedback)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
-        """Do blocking work on a thread of the controller's own."""
-        with self._guard:  # only until it is submitted: closing must not wait for a loop that may be its own caller's
+        """Run blocking work on one of the controller's threads."""
+        with self._guard:  # only until it is submitted, since the caller's loop may be the one that closes
             future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
         return await future
 

@@ -1,4 +1,4 @@
-"""The command line ``aamc``, and what commands of plugins share."""
+"""The command line ``aamc``, and shared parts of plugins' commands."""
 
 from aamc_sdk.cli.main import aamc, main, plugins_of
 from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, Folder, split_names

@@ -1,4 +1,4 @@
-"""``python -m aamc_sdk.cli``: the command where its script is not on the path."""
+"""``python -m aamc_sdk.cli``: the command ``aamc`` without its script."""
 
 from aamc_sdk.cli import main
 

@@ -1,4 +1,4 @@
-"""The command ``aamc``. Each command has a file of its own, which is imported when it is used."""
+"""The command ``aamc``. Each subcommand has its own module, which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
-    "route": "Decide which candidate should answer one query, and explain why.",
+    "route": "Choose the candidate for one query, and explain the choice.",
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
 }
-"""The core's own commands."""
+"""Summaries of the core's own commands."""
 GROUPS = {
     "Start here": ("run", "route", "explain", "feedback", "orchestrate", "complete"),
     "Learn and compare": ("train", "evaluate", "calibrate", "report", "bench", "reproduce", "data", "canary"),
@@ -38,16 +38,16 @@ SECTIONS = {
     "data": "Generate, inspect and convert datasets.",
     "reproduce": "Reproduce a figure of the AAMC paper with its data.",
 }
-"""The summaries of commands that hold others."""
+"""Summaries of groups of commands."""
 WRONG_USAGE = (ConfigError, PreferenceError, UnknownComponentError)
-"""Errors of wrong usage, with exit status 2; other errors have 1."""
+"""Errors with exit status 2, for wrong usage; other errors have exit status 1."""
 
 
 class CommandTree(click.Group):
-    """A group whose commands come from the core and from plugins, each imported when it is used.
+    """A group of commands of the core and of plugins, each imported when it is used.
 
     Args:
-        path: The names that lead here, such as ``"bench "``.
+        path: The names of this group and its parents, such as ``"bench "``; ``""`` for the root.
     """
 
     def __init__(self, path: str = "", **options: Any) -> None:
@@ -55,7 +55,7 @@ class CommandTree(click.Group):
         self.path = path
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
-        """Return the names below this one that plugins offer, each with its component's whole path."""
+        """Return the subcommands that plugins offer, by name, with the full path of a component each."""
         found = {}
         for name in plugins_of(ctx).names("command"):
             if name.startswith(self.path):
@@ -68,7 +68,7 @@ class CommandTree(click.Group):
         return sorted({*own, *self.offered(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command; the core's own are found without looking at plugins."""
+        """Import and return a command; the core's own commands need no discovery of plugins."""
         if not self.path and cmd_name in COMMANDS:
             return getattr(importlib.import_module(f"aamc_sdk.cli.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]  # a command
         path = self.offered(ctx).get(cmd_name)
@@ -76,17 +76,17 @@ class CommandTree(click.Group):
             return None
         if path == self.path + cmd_name:
             return plugins_of(ctx).load("command", path)  # type: ignore[no-any-return]  # a command
-        return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands about {cmd_name}."))
+        return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands for {cmd_name}."))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """List the commands where none is named."""
+        """Parse arguments; without any, print the help."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; for an unknown one, name the nearest, or the distribution that offers it."""
+        """Find a command; the error for an unknown one suggests the nearest, or the distribution that offers it."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from aamc_sdk.plugins import install_hint
 
@@ -95,12 +95,12 @@ class CommandTree(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by group without importing any."""
+        """List the commands by group, without importing them."""
         summaries = {offer.component.name: offer.component.summary for offer in plugins_of(ctx) if offer.kind == "command"}
         rows = {}
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None
-            rows[name] = own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands about {name}.")
+            rows[name] = own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands for {name}.")
         groups = (
             {"Commands": tuple(rows)} if self.path else {**GROUPS, "More": tuple(rows.keys() - {name for names in GROUPS.values() for name in names})}
         )
@@ -122,20 +122,20 @@ def plugins_of(ctx: click.Context) -> Plugins:
 
 @click.group(cls=CommandTree, name="aamc", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="aamc")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show debug messages and the traceback of an error.")
 def aamc(debug: bool) -> None:
     """Route every request to the right model or agent."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit status: 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line and exit with its status: 0 done, 1 failed, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = aamc.main(given, prog_name="aamc", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "aamc"
-        status = _fail(f"{error.format_message()} ({path} --help says more)", error.exit_code)
+        status = _fail(f"{error.format_message()} (see {path} --help)", error.exit_code)
     except click.ClickException as error:
         status = _fail(error.format_message(), error.exit_code)
     except click.exceptions.Exit as error:
@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
-        status = _fail(f"{type(error).__name__}: {error} (a bug, or a plugin's; aamc --debug ... shows where)", 1)
+        status = _fail(f"{type(error).__name__}: {error} (a bug in the SDK or a plugin; aamc --debug ... shows the traceback)", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they make of them."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ import click
 
 
 class Folder(click.Path):
-    """A folder's path, which is not empty."""
+    """The path of a folder; not empty."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse an empty name, which would be the present folder."""
+        """Convert the value; refuse an empty path, which would be the current folder."""
         if not str(value).strip():
-            self.fail("a folder's name must not be empty; use . for the present one", param, ctx)
+            self.fail("the folder must not be empty; use . for the current one", param, ctx)
         return super().convert(value, param, ctx)
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
-OUT = click.option("--out", type=Folder(path_type=Path), help="The folder to write; by default a new one under runs/.")
-RESUME = click.option("--resume", type=Folder(path_type=Path), help="Go on with an interrupted job's folder, as it was begun.")
-PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency; 0.9,0.08,0.02 by default.")
+OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")
+RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an interrupted job from its folder, with its own options.")
+PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: 0.9,0.08,0.02).")
 
 
 def split_names(names: str, option: str = "--routers", example: str = "greedy,oracle") -> list[str]:
-    """Return the names of ``A,B``, which an option was given.
+    """Return the names in the value ``A,B`` of an option.
+
+    Args:
+        names: The value.
+        option: The option, for messages.
+        example: A valid value, for messages.
 
     Raises:
-        click.UsageError: There is none, with an example of what the option takes, or one stands twice.
+        click.UsageError: The value has no name, or a name twice.
     """
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
-        raise click.UsageError(f"{option} takes names such as {example}, not {names!r}")
+        raise click.UsageError(f"{option} must be names such as {example}, not {names!r}")
     if len(set(found)) < len(found):
-        raise click.UsageError(f"each name counts once; {option} has one twice: {names!r}")
+        raise click.UsageError(f"{option} must not name anything twice, as in {names!r}")
     return found

@@ -27,10 +27,10 @@ class Amount(click.FloatRange):
     """A number of at least 0, possibly infinite."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse NaN, which no amount exceeds."""
+        """Convert the value; refuse NaN, which no comparison exceeds."""
         amount = super().convert(value, param, ctx)
         if math.isnan(amount):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return amount
 
 
@@ -78,7 +78,7 @@ def orchestrate(
     if isinstance(orchestrator, TeamOrchestrator):
         orchestrator.close()
     _show(session, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
-    session.keep(path)  # last: the answer was paid for, and is printed even if it cannot be recorded
+    session.keep(path)  # last, so that an answer that was paid for is printed even if the file cannot be written
     if graph is not None:
         session.draw(graph)
     click.echo(f"The episode is in {path}", err=True)
@@ -89,7 +89,7 @@ def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuer
     from aamc_sdk.serving import TaskQuery
 
     if not text.strip():
-        raise click.UsageError(f"TASK must not be empty, as {text!r} is")
+        raise click.UsageError(f"TASK must not be empty, not {text!r}")
     found = [] if documents is None else [line for line in _read(documents).splitlines() if line.strip()]
     return TaskQuery(text, files={path.name: _read(path) for path in files}, documents=tuple(found))
 
@@ -107,7 +107,7 @@ def _team(given: Mapping[str, Any]) -> TeamOptions:
     """Return the agents and their options from the command line and its files.
 
     Raises:
-        ConfigError: A file or ``--set`` has another key than ``agent_options``.
+        ConfigError: A file or ``--set`` has a key other than ``agent_options``.
     """
     from aamc_sdk.config import configure, load_yaml, set_option
     from aamc_sdk.serving import TeamOptions, WorkOptions
@@ -123,10 +123,10 @@ def _team(given: Mapping[str, Any]) -> TeamOptions:
 
 
 def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
-    """Return the work on a task.
+    """Return a session on a task.
 
     Raises:
-        ConfigError: Files or documents are given to an orchestrator that passes none to agents.
+        ConfigError: The orchestrator passes no files or documents to agents, and some are given.
     """
     from aamc_sdk.errors import ConfigError
     from aamc_sdk.interfaces import Budget
@@ -142,7 +142,7 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
 
 
 def _check_places(kept: Path, graph: Path | None) -> None:
-    """Check, before an agent is paid, that the results can be written.
+    """Check, before the first call, that the results can be written.
 
     Raises:
         click.UsageError: The figure's name does not end in .png.
@@ -156,7 +156,7 @@ def _check_places(kept: Path, graph: Path | None) -> None:
         if place.is_dir():
             raise OutputError(f"cannot write {place}: it is a folder; name a file in it")
         if not place.parent.is_dir():
-            raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another one")
+            raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another folder")
         if not os.access(place if place.exists() else place.parent, os.W_OK):
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
 

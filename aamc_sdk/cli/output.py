@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 120
-"""Columns of text where nobody says otherwise and output goes to no terminal."""
+"""Default width in columns for output that is not a terminal."""
 
 
 def write_json_line(document: Any) -> None:
@@ -21,11 +21,11 @@ def write_json_line(document: Any) -> None:
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
-    """Return the console to show tables on, which takes brackets in names and paths as they are.
+    """Return a console for tables; brackets in names and paths are not markup.
 
     Args:
-        width: Columns of text where it is no terminal.
-        stderr: Whether it is standard error, instead of standard output.
+        width: Columns, if the output is not a terminal.
+        stderr: Whether to write to standard error instead of standard output.
     """
     from rich.console import Console
 
@@ -34,14 +34,14 @@ def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
 
 
 def show_explanation(explanation: Any, as_json: bool) -> None:
-    """Show why a decision was made: the JSON itself, or the candidates and a paragraph."""
+    """Show an explanation: as JSON, or as a table of candidates and a paragraph."""
     document = explanation.to_dict()
     if as_json:
         write_json_line(document)
         return
     from rich.table import Table
 
-    table = Table(title=f"{document['candidate']} should answer", title_justify="left")
+    table = Table(title=f"{document['candidate']} is chosen", title_justify="left")
     for heading in ("candidate", "quality", "cost (USD)", "latency (ms)", "utility", "not allowed"):
         table.add_column(heading, justify="left" if heading in ("candidate", "not allowed") else "right")
     forms = (("quality", "{:.1%}"), ("cost_usd", "{:.6f}"), ("latency_ms", "{:,.0f}"), ("utility", "{:.4f}"))

@@ -1,4 +1,4 @@
-"""``aamc plugins``: what is installed, what it offers, and whether it keeps its contract."""
+"""``aamc plugins``: list, show and check the installed plugins."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
 
 def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
-    """Print rows as columns; plain, since a table library would take longer to import than the listing takes."""
+    """Print rows in columns, without a table library, whose import would take longer than the listing."""
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
@@ -50,7 +50,10 @@ def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
 @JSON
 @click.pass_context
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
-    """Show a component's options, their defaults and what they mean."""
+    """Show the options of the component NAME of a KIND, with types, defaults and meanings.
+
+    Example: aamc plugins show router ppo
+    """
     from aamc_sdk.plugins import describe_options
 
     found = plugins_of(ctx)
@@ -76,7 +79,7 @@ def _presets(presets: dict[str, Any]) -> str:
 @JSON
 @click.pass_context
 def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
-    """Run the conformance kit on each component of a distribution."""
+    """Run the conformance kit on each component of DISTRIBUTION."""
     from aamc_sdk.testing import check_distribution
 
     findings = check_distribution(distribution, plugins_of(ctx))

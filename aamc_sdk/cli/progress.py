@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: bars on a terminal, otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class TerminalProgress:
-    """A bar a stage, with the figures that the stage reports beside it; a context manager."""
+    """One bar a stage, with its reported metrics next to it; a context manager."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -36,7 +36,7 @@ class TerminalProgress:
         self._task = self._bars.add_task(what, total=total, figures="")
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Move the bar and show the newest figures."""
+        """Advance the bar and show the newest metrics."""
         if self._task is not None:
             self._bars.advance(self._task, steps)
             if figures:
@@ -48,7 +48,7 @@ class TerminalProgress:
 
 
 class LineProgress:
-    """Plain lines for logs: each stage's start and, every ten seconds, how far it is; a context manager."""
+    """Plain lines for logs: the start of each stage, and its progress every ten seconds; a context manager."""
 
     def __init__(self) -> None:
         self._what, self._total, self._done, self._last = "", 0, 0, 0.0
@@ -65,7 +65,7 @@ class LineProgress:
         self.say(f"{what} ...")
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Count, and report at most every ten seconds."""
+        """Count steps, and print a line at most every ten seconds."""
         self._done += steps
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
@@ -77,7 +77,7 @@ class LineProgress:
 
 
 def progress() -> TerminalProgress | LineProgress:
-    """Return the progress that suits standard error."""
+    """Return the progress for standard error: bars for a terminal, otherwise lines."""
     return TerminalProgress() if sys.stderr.isatty() else LineProgress()
 
 

@@ -12,20 +12,20 @@ from aamc_sdk.cli.options import JSON, PREFERENCE
 
 @click.command()
 @click.argument("text")
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose router; runs/latest by default.")
+@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Folder of the run with the router (default: runs/latest).")
 @PREFERENCE
 @JSON
 @click.pass_context
 def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_json: bool) -> None:
-    """Decide who should answer TEXT, and say why.
+    """Choose the candidate for one query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
 
-    if not text.strip():  # an application's query may be empty beside an image, but a person forgot something
-        raise click.UsageError(f"TEXT must not be empty, as {text!r} is")
+    if not text.strip():  # an application's query may be empty, next to an image; on the command line it is a mistake
+        raise click.UsageError(f"TEXT must not be empty, not {text!r}")
     with MetaController.load(run, plugins=plugins_of(ctx)) as controller:
         explanation = controller.route_explained(text, preference)
     show_explanation(explanation, as_json)

@@ -1,8 +1,7 @@
 """Explaining a decision from its record.
 
-An explanation tells what was decided, by the scores that were recorded then; the router scores nothing again.
-Only the preference at which the runner-up would have won is searched, and only for routers that declare
-``cheap_rescoring``.
+An explanation uses the scores that were recorded with the decision. The router scores again only to find the
+preference at which the runner-up would have won, and only if it declares ``cheap_rescoring``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from aamc_sdk.routing import EXPECTED_QUALITY, recorded_request
 from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20
-"""Points on each side of the simplex toward which a flip is searched."""
+"""Points on each side of the simplex; the search for a flip runs along the segments to them."""
 GRID = 32
 """Points along each segment at which the runner-up is tried before bisection."""
 BISECTIONS = 16
@@ -35,10 +34,10 @@ def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Expla
     """Explain a decision.
 
     Args:
-        record: The decision with everything that it was made from.
-        router: The router; it scores again only to search a flip, where it declares ``cheap_rescoring``.
+        record: The record of the decision.
+        router: The router of the decision.
         reward: The reward.
-        pool: Describes the candidates; a candidate that has left it is known by its name alone.
+        pool: Describes the candidates; a candidate that is no longer in it has only its name.
     """
     request = recorded_request([record], pool)
     expected = _expected(record, request)
@@ -76,18 +75,18 @@ def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Expla
 
 
 def _expected(record: Record, request: RoutingRequest) -> Outcomes:
-    """Return the expected outcomes, with the router's own quality where it recorded one."""
+    """Return the expected outcomes, with the router's own prediction of quality if it recorded one."""
     quality = record.decision.notes.get(EXPECTED_QUALITY)
     return request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
 
 
 def _recorded(record: Record, figures: Mapping[str, float | None]) -> Floats:
-    """Return recorded figures as an array ``[M]``, NaN where a candidate has none."""
+    """Return recorded values as an array ``[M]``, NaN for a candidate without one."""
     return np.array([figures.get(name) for name in record.candidates], dtype=np.float64)  # None becomes NaN
 
 
 def _ranking(record: Record, utility: Floats, rewards: Floats) -> Floats:
-    """Return the figures by which candidates are ranked: utilities, else probabilities, else expected rewards."""
+    """Return the values that rank the candidates: utilities, else probabilities, else expected rewards."""
     if not np.isnan(utility).all():
         return utility
     return _recorded(record, record.decision.probabilities) if record.decision.probabilities else rewards
@@ -107,7 +106,7 @@ def _lost_on(differences: Floats) -> str | None:
 
 
 def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
-    """Return utilities whose maximum is the candidate that a draw would take."""
+    """Return utilities with masked and unknown candidates at minus infinity."""
     return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
 
 
@@ -123,15 +122,15 @@ def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: in
         return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
 
     start = request.preferences[0]
-    ways = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])
+    segments = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])
     steps = np.arange(1, GRID + 1) / GRID
-    points = start + steps[None, :, None] * ways[:, None, :]
-    won = wins(points.reshape(-1, 3)).reshape(len(ways), GRID)
+    points = start + steps[None, :, None] * segments[:, None, :]
+    won = wins(points.reshape(-1, 3)).reshape(len(segments), GRID)
     if not won.any():
         return None
     first = np.where(won.any(axis=1), steps[won.argmax(axis=1)], np.inf)
-    nearest = int((first * np.abs(ways).sum(axis=1)).argmin())
-    return _rounded(start, _first_win(start, ways[nearest], float(first[nearest]), wins), wins)
+    nearest = int((first * np.abs(segments).sum(axis=1)).argmin())
+    return _rounded(start, _first_win(start, segments[nearest], float(first[nearest]), wins), wins)
 
 
 def _border() -> Floats:
@@ -141,17 +140,17 @@ def _border() -> Floats:
     return np.concatenate([np.roll(side, turn, axis=1) for turn in range(3)])
 
 
-def _first_win(start: Floats, way: Floats, won: float, wins: Wins) -> Floats:
-    """Return where, up to the grid's winning step on the way, the runner-up first wins."""
+def _first_win(start: Floats, segment: Floats, won: float, wins: Wins) -> Floats:
+    """Return the first point on a segment, up to the grid's winning step, at which the runner-up wins."""
     low, high = won - 1 / GRID, won
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if wins(start + middle * way[None])[0] else (middle, high)
-    return np.asarray(start + high * way)
+        low, high = (low, middle) if wins(start + middle * segment[None])[0] else (middle, high)
+    return np.asarray(start + high * segment)
 
 
 def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
-    """Return a preference of few digits just beyond the point, where the runner-up wins there too; else the point."""
+    """Return a preference of few digits just beyond the point, if the runner-up wins there too; else the point."""
     direction = (point - start) / np.abs(point - start).max()
     beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _DIGITS]
     preferences = [Preference(*weights) for weights in (*beyond, point)]
@@ -159,10 +158,10 @@ def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
     return preferences[int(won.argmax())] if won.any() else None
 
 
-def _weighable(reward: Reward, corner: Floats) -> bool:
-    """Whether the reward can weigh nothing but one objective: not one that the data does not have."""
+def _weighable(reward: Reward, weights: Floats) -> bool:
+    """Whether the reward accepts the weights: they must not be on an unknown objective alone."""
     try:
-        reward.weights(corner)
+        reward.weights(weights)
     except PreferenceError:
         return False
     return True

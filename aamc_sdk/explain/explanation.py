@@ -1,4 +1,4 @@
-"""Explanations: why a decision was made, in figures and in words."""
+"""Explanations of decisions, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ OBJECTIVES = ("quality", "cost", "latency")
 
 @attrs.frozen
 class CandidateView:
-    """A candidate as the router saw it; figures are NaN where unknown.
+    """A candidate at the time of the decision; unknown values are NaN.
 
     Attributes:
         name: The candidate's name.
         quality: Expected quality.
         cost_usd: Expected cost in USD.
         latency_ms: Expected latency in ms, waiting included.
-        utility: The router's own score, which decided; NaN where the candidate was not allowed or no score was recorded.
-        expected_reward: The reward of the expected outcome under the preference, which is not what decided.
+        utility: The router's utility, on which the decision rests; NaN if the candidate was masked or no utility was recorded.
+        expected_reward: The reward of the expected outcome under the preference; for comparison only.
         contributions: The terms of ``expected_reward`` (weight times reward), by objective; 0 where unknown.
-        masked_why: Why the candidate was not allowed; None where it was.
+        masked_why: Why the candidate was not allowed; None if it was.
     """
 
     name: str
@@ -41,16 +41,16 @@ class CandidateView:
 
 @attrs.frozen
 class Explanation:
-    """Why a decision was made.
+    """An explanation of a decision.
 
     Attributes:
-        record: The decision with everything that it was made from.
-        candidates: Each candidate as the router saw it.
-        runner_up: The best of the other allowed candidates; None where no other was allowed.
-        lost_on: The objective on which the chosen candidate's contribution exceeds the runner-up's most; None where it exceeds on none.
-        flip_preference: The preference nearest to the given one at which the runner-up has the maximum utility; None where none was
+        record: The record of the decision.
+        candidates: A view of each candidate.
+        runner_up: The best of the other allowed candidates; None if there is no other.
+        lost_on: The objective on which the chosen candidate's contribution exceeds the runner-up's most; None if it exceeds on none.
+        flip_preference: The preference nearest to the given one at which the runner-up has the maximum utility; None if none was
             found or searched.
-        flip_searched: Whether it was searched.
+        flip_searched: Whether such a preference was searched.
         why: The explanation in words.
     """
 
@@ -67,7 +67,7 @@ class Explanation:
         return next(view for view in self.candidates if view.name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document that ``aamc route --json`` prints: JSON's own types, null where unknown."""
+        """Return the document of ``aamc route --json`` in JSON types; unknown values are None."""
         decision, estimates, flip = self.record.decision, self.record.estimates, self.flip_preference
         document = {
             "schema": 1,

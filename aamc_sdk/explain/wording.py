@@ -11,7 +11,7 @@ from aamc_sdk.types import Estimates
 
 
 def in_words(explanation: Explanation) -> str:
-    """Return in sentences what the estimator saw, what the preference weighed, why the candidate was chosen, and what would change it."""
+    """Return the explanation in sentences: estimates, preference, choice, runner-up, and the preference that would change the choice."""
     record = explanation.record
     sentences = [_seen(record.estimates), _weighed(record.decision.preference.array), _chosen(explanation), *_rest(explanation)]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -74,7 +74,7 @@ def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
 
 
 def _rewards(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:
-    """Say what the expected reward says of the two; it never claims a lead that the figures contradict."""
+    """Return the comparison of expected rewards; it never claims a lead that the numbers contradict."""
     ahead = chosen.expected_reward - runner_up.expected_reward
     if math.isnan(ahead):
         return ""

@@ -1,7 +1,7 @@
-"""The kinds of components. A plugin author subclasses one of these.
+"""Base classes of components, for plugin authors.
 
-Every component is made as ``Class(config, services)``, where ``config`` is its own ``Config``, and
-saves its learned state through :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries, M candidates.
+A component is made as ``Class(config, services)``, where ``config`` is its own ``Config``. Its learned
+state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries, M candidates.
 """
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step

@@ -1,4 +1,4 @@
-"""What does the work: agents, and orchestrators that drive several of them."""
+"""Agents, and orchestrators of several models or agents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AgentOutput:
-    """What an agent, or a called model, answered: content, its cost in USD, and whatever else."""
+    """The answer of an agent or a model.
+
+    Attributes:
+        content: The answer.
+        cost: Cost in USD.
+        metadata: Other data, by name.
+    """
 
     content: str
     cost: float = 0.0
@@ -26,7 +32,11 @@ class AgentOutput:
 
 
 class Agent(Part):
-    """Does a piece of work."""
+    """Works on one step of a task.
+
+    Attributes:
+        spec: The candidate that describes the agent.
+    """
 
     spec: Candidate
 
@@ -40,11 +50,11 @@ class Step:
     """One step of an orchestration.
 
     Attributes:
-        decision: What was decided, where something was.
-        content: What came of it.
-        cost_usd: What it cost.
-        tokens: How many it took.
-        final: Whether its content is the answer.
+        decision: The decision of the step; None for a step without one.
+        content: The result of the step.
+        cost_usd: Cost in USD.
+        tokens: Tokens used.
+        final: Whether the content is the answer.
     """
 
     decision: Decision | None
@@ -56,10 +66,15 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """What an orchestration may use up: steps, USD, seconds.
+    """Limits of an orchestration.
+
+    Attributes:
+        steps: Maximum number of steps.
+        cost_usd: Maximum cost in USD; infinity for no limit.
+        seconds: Maximum time in seconds; infinity for no limit.
 
     Raises:
-        ConfigError: A limit is not a number of at least 0; infinity is none.
+        ConfigError: A limit is not a number of at least 0.
     """
 
     steps: int = 10
@@ -68,23 +83,23 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         for name, limit in attrs.asdict(self).items():
-            if not isinstance(limit, int | float) or not limit >= 0:  # NaN is neither more nor less
-                raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
+            if not isinstance(limit, int | float) or not limit >= 0:  # also refuses NaN
+                raise ConfigError(f"{name} of a budget must be a number of at least 0, not {limit!r}")
 
 
 class Orchestrator(Part):
-    """Drives several calls until an answer is ready.
+    """Calls several models or agents until an answer is ready.
 
     Attributes:
-        default_dataset: What it practises on where nobody says, as ``"FORMAT:PATH"``; None where it has to be said.
+        default_dataset: The dataset for training if the user gives none, as ``"FORMAT:PATH"``; None if the user must give one.
     """
 
     default_dataset: ClassVar[str | None] = None
 
     @abc.abstractmethod
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
-        """Work on a task, yielding each step as it is done."""
+        """Work on a task, yielding each finished step."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn; return metrics."""
+        """Train the orchestrator; return metrics."""
         return {}

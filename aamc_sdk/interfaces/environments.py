@@ -1,4 +1,4 @@
-"""Where queries and outcomes come from: environments to train and measure in, and formats of datasets."""
+"""Environments for training and evaluation, and formats of datasets."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
 class RoutingStreams(Protocol):
     """The vector environment that :meth:`Environment.vector` returns: Gymnasium's, with its present request.
 
-    ``step``'s info holds ``vector_reward [n, 3]``, ``quality``, ``cost_usd``, ``latency_ms``, ``row``
-    and ``masked`` (whether the action was not allowed), all ``[n]``, of the step just taken.
-    Streams are cut off, never done. One that is starts anew in the same step; ``_final_obs [n]`` then
-    says which, and ``final_obs [n]`` holds what each would have shown next (Gymnasium's ``SAME_STEP``).
+    The info of ``step`` holds ``vector_reward [n, 3]``, and ``quality``, ``cost_usd``, ``latency_ms``, ``row``
+    and ``masked`` (whether the action was masked), all ``[n]``, of the step just taken.
+    Streams are truncated, never terminated. A truncated stream restarts in the same step (Gymnasium's ``SAME_STEP``):
+    ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
     """
 
     num_envs: int
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start all streams anew."""
+        """Restart all streams."""
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Answer the present query of each stream by the candidate chosen for it."""
+        """Answer the present query of each stream with the chosen candidate."""
 
     def request(self) -> RoutingRequest:
-        """Return the present query of each stream, with hindsight: true expectations."""
+        """Return the request of the present queries ``[n]``, with the true expected outcomes as hindsight."""
 
     def close(self) -> None:
-        """Let go of what the streams hold."""
+        """Release the resources of the streams."""
 
 
 class Environment(Part):
-    """Where routers are trained and measured.
+    """An environment in which routers are trained and evaluated.
 
     Attributes:
-        stationary: Whether an outcome depends on nothing but its query and candidate, so that
-            the table of outcomes says all. Otherwise routers are measured by playing the streams.
+        stationary: Whether an outcome depends only on query and candidate, so that the table of outcomes is
+            complete. Otherwise routers are evaluated on the streams.
     """
 
     stationary: ClassVar[bool] = True
 
     @abc.abstractmethod
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
-        """Take the queries of each split (``train``, ``validation``, ``test``), and what is known of them.
+        """Set the data of the splits ``train``, ``validation`` and ``test``.
 
         Raises:
-            DataError: Something that this environment needs is not in the data.
+            DataError: The data lacks something that the environment needs.
         """
 
     @abc.abstractmethod
     def dataset(self, split: str) -> Dataset:
-        """Return a split with outcomes, so that table learners can be trained."""
+        """Return a split with outcomes, for routers that learn from tables."""
 
     @abc.abstractmethod
     def vector(
@@ -75,12 +75,12 @@ class Environment(Part):
         """Return n streams of a split's queries: a ``gymnasium.vector.VectorEnv`` that knows its present request.
 
         Args:
-            n: How many streams.
-            split: Whose queries.
-            request: All rows of the split as a router sees them; made from the truth when None.
-            seed: All randomness follows from it.
-            streams: Which stream each is, ``[n]``: those of one number meet the same queries and luck.
-            preferences: A fixed preference for each, ``[n, 3]``; drawn as configured when None.
+            n: Number of streams.
+            split: The split of the queries.
+            request: The request of all rows of the split; made from the true outcomes when None.
+            seed: The seed of all randomness.
+            streams: The number of each stream, ``[n]``: streams of the same number share queries and random draws.
+            preferences: A fixed preference for each stream, ``[n, 3]``; drawn as configured when None.
         """
 
 
@@ -89,11 +89,11 @@ class DatasetFormat(Part):
 
     @abc.abstractmethod
     def read(self, path: str) -> Dataset | Mapping[str, Dataset]:
-        """Read a dataset, or one that is already divided into ``train``, ``validation`` and ``test``.
+        """Read a dataset, or the splits ``train``, ``validation`` and ``test`` of one.
 
         Args:
-            path: What the user wrote after ``FORMAT:``; may be empty where a format needs none.
+            path: The user's text after ``FORMAT:``; may be empty for a format that needs no path.
 
         Raises:
-            DataError: It is missing, of another format, or has a bad row.
+            DataError: The data is missing, has another format, or has a bad row.
         """

@@ -16,7 +16,7 @@ Message = Mapping[str, Any]
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """Tokens of one call; None where they are unknown.
+    """Tokens of one call; None if unknown.
 
     Attributes:
         prompt_tokens: Tokens of the prompt, cached ones included.
@@ -39,7 +39,7 @@ class Completion:
         message: The answer as a message.
         usage: The tokens that it took.
         finish_reason: Why it ended, such as ``"stop"``.
-        cost_usd: Cost in USD, NaN where it is unknown.
+        cost_usd: Cost in USD, NaN if unknown.
         latency_ms: Time until the whole answer.
         candidate: The candidate that answered.
         decision_id: The decision that chose it; None for a call without one.
@@ -55,7 +55,7 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """The answer's text; ``""`` for an answer without any."""
+        """The answer's text; ``""`` without one."""
         return str(self.message.get("content") or "")
 
 
@@ -65,7 +65,7 @@ class Chunk:
 
     Attributes:
         content: The next piece of text.
-        usage: The tokens of the whole call, on the last chunk; None before, or where the provider does not say.
+        usage: The tokens of the whole call, on the last chunk; None before, or if the provider does not report them.
         finish_reason: Why the answer ended, on the last chunk; None before.
     """
 

@@ -1,4 +1,4 @@
-"""The base of all components, the services that they are made with, and the reward that they share."""
+"""The base class of all components, their services, and the shared reward."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class NoOptions:
 
 @attrs.frozen(kw_only=True)
 class Services:
-    """The services that every component is made with.
+    """The services of a component.
 
     Attributes:
         pool: The candidates.
         reward: The reward that routers, environment and evaluation share.
         make: Makes another component: ``make(kind, name, options)``.
-        models: Calls candidates that have an endpoint; None where no model can be called.
+        models: The client for calling candidates with an endpoint; None if no model can be called.
         seed: The seed of all randomness.
         device: The device that torch computes on: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
@@ -44,7 +44,7 @@ class Services:
 
 
 class Part(abc.ABC):
-    """A component: made from its options and the services, saved to a folder and loaded from it."""
+    """A component, made from its options and services, saved to a folder and loaded from it."""
 
     Config: ClassVar[type[Any]] = NoOptions
 
@@ -64,7 +64,7 @@ class Part(abc.ABC):
 
 
 class ExportablePart(Part):
-    """A component that can be written in other forms, for serving with less or for other programs.
+    """A component that can be exported to other forms, such as ONNX.
 
     Attributes:
         exports: The names of the forms, such as ``"onnx"``.
@@ -74,7 +74,7 @@ class ExportablePart(Part):
 
     @abc.abstractmethod
     def export(self, folder: Path, form: str) -> None:
-        """Write one of the forms beside the saved state.
+        """Export one of the forms, next to the saved state.
 
         Args:
             folder: The folder that :meth:`Part.save` wrote.
@@ -92,14 +92,14 @@ class Reward(Part):
     def affine(self) -> tuple[Floats, Floats] | None:
         """Slopes and offsets ``[3]`` such that each objective is slope times figure (quality, cost, latency) plus offset.
 
-        An objective that is unknown has zeros. None where :meth:`vector` is no such function: scoring and playing then take longer.
-        The same object until the reward changes: results computed from it are cached as long.
+        Zeros for an unknown objective. None if :meth:`vector` is not such a function; scoring and environments are then slower.
+        The same object until the reward changes, so that callers can cache results.
         """
         return None
 
     @abc.abstractmethod
     def fit(self, outcomes: Outcomes) -> None:
-        """Take scales from training outcomes ``[B, M]``."""
+        """Set the scales from training outcomes ``[B, M]``."""
 
     @abc.abstractmethod
     def weights(self, preferences: Floats) -> Floats:

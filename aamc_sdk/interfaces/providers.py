@@ -1,4 +1,4 @@
-"""Providers: how a candidate's endpoint is called."""
+"""Providers, which call the endpoints of candidates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Provider(Part):
     """Calls the endpoints of one wire dialect. Its ``Config`` holds the options of an ``endpoint``.
 
     Attributes:
-        dialect: The dialect of messages and options, which pass untouched: ``"openai"`` or ``"anthropic"``.
+        dialect: The dialect of messages and options, which are passed on unchanged: ``"openai"`` or ``"anthropic"``.
     """
 
     dialect: ClassVar[str] = "openai"

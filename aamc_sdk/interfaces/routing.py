@@ -38,7 +38,7 @@ class Estimator(Part):
         return None
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn; return metrics. Heads without labels are left as they are."""
+        """Train the estimator; return metrics. Heads without labels stay untrained."""
         return {}
 
 
@@ -71,7 +71,7 @@ class Router(Part):
 
     Attributes:
         requires: The data that it depends on.
-        privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
+        privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
     """
 
@@ -89,15 +89,15 @@ class Router(Part):
         """Score the candidates; called from several threads at once."""
 
     def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
-        """Score the same requests under each of ``[P, 3]`` preferences, one after the other.
+        """Score the same requests under each of P preferences ``[P, 3]`` in turn.
 
-        Override this where most of the work does not depend on the preference, to do it once.
+        Override this to do the work that does not depend on the preference only once.
         """
         for preference in preferences:
             yield self.score(request.with_preference(preference))
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""
+        """Train the router offline; return metrics. ``"curve"``, if present, is a list of points."""
         return {}
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class OnlineRouter(Router):
     snapshots: ClassVar[bool] = False
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
-        """Prepare to serve: called once, before the first request and before anything of the log is learned; experiments never call it.
+        """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.
 
         Args:
             log: The log that the router will learn from.
@@ -123,18 +123,18 @@ class OnlineRouter(Router):
         """
 
     def prepare_replay(self, log: Store) -> None:
-        """Prepare to replay the log from the start: called after :meth:`attach`, and again whenever all must be learned anew.
+        """Prepare to replay the log from the start. Called after :meth:`attach`, and before each later replay.
 
-        A router whose state names users drops those that the log has forgotten (:meth:`Store.forgotten`).
+        A router whose state names users drops the users that the log has forgotten (:meth:`Store.forgotten`).
         """
 
     @abc.abstractmethod
     def learn(self, experience: Experience) -> None:
-        """Learn from a batch of the log, in log order, on one thread, while scoring goes on beside it."""
+        """Learn from a batch of the log, in log order, on one thread, while other threads score."""
 
 
 class AsyncRouter(Router):
-    """A router that waits for others, such as one that asks a language model."""
+    """A router that waits for network calls, such as one that calls a language model."""
 
     @abc.abstractmethod
     async def ascore(self, request: RoutingRequest) -> Scores:
@@ -150,7 +150,7 @@ class AsyncRouter(Router):
 
 
 def _on_another_thread(work: Callable[[], Scores]) -> Scores:
-    """Return the result of work that cannot be done on a thread whose event loop is running."""
+    """Return the result of work that cannot run on a thread with a running event loop."""
     results: list[Scores] = []
     errors: list[BaseException] = []
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Receives the progress of a long job."""
+    """Receives the progress of a job."""
 
     def start(self, what: str, total: int) -> None:
         """Begin a stage of ``total`` steps."""
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """A progress that shows nothing."""
+    """Ignores all progress."""
 
     def start(self, what: str, total: int) -> None:
         """Do nothing."""
@@ -46,11 +46,11 @@ class Training:
     Attributes:
         dataset: Training rows.
         validation: Rows for early stopping and model selection; shares no question with training.
-        request: The training rows as a router sees them; the expected quality is out of fold.
-        validation_request: The validation rows as a router sees them.
+        request: The request of the training rows; its expected quality is out of fold.
+        validation_request: The request of the validation rows.
         env: The environment in which policies are trained.
         folder: The folder for checkpoints of an unfinished training; None to write none.
-        resume: Whether to go on from the checkpoint in the folder.
+        resume: Whether to resume from the checkpoint in the folder.
         progress: Receives the progress.
     """
 

@@ -1,4 +1,4 @@
-"""A guard that lets work in until it is closed, and whose closing waits for the work inside."""
+"""A guard whose closing waits for the work in progress."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aamc_sdk.errors import ForkedError, StoreError
 
 
 class CloseGuard:
-    """Separates the work of many threads from an end that must come after all of it.
+    """Admits the work of many threads until it is closed; closing waits until all of it is done.
 
-    Work is done inside: ``with guard: ...``.
+    Work runs inside ``with guard: ...``.
 
     Raises:
-        StoreError: The guard is closed; the work has not begun.
+        StoreError: The guard is closed; the work does not start.
         ForkedError: This process is a fork of the one that made the guard.
     """
 
@@ -36,13 +36,13 @@ class CloseGuard:
         return self._closed
 
     def check(self) -> None:
-        """Raise in a forked child, before it waits for a lock that a thread of its parent holds.
+        """Check that this process is not a fork, whose locks a thread of the parent may hold forever.
 
         Raises:
             ForkedError: This process is a fork of the one that made the guard.
         """
         if os.getpid() != self._process:
-            raise ForkedError("this process was forked after the controller was built, and does not have its threads; build it after the fork")
+            raise ForkedError("this process was forked after the controller was built, and lacks its threads; build the controller after the fork")
 
     def __enter__(self) -> None:
         if os.getpid() != self._process:
@@ -59,7 +59,7 @@ class CloseGuard:
                 self._empty.notify_all()
 
     def close(self) -> None:
-        """Let no more work in and wait until none is inside; closing twice does nothing."""
+        """Admit no more work and wait for the work in progress; closing twice does nothing."""
         with self._lock:
             self._closed = True
             self._empty.wait_for(lambda: self._inside == 0)

@@ -20,7 +20,7 @@ class Decider:
     """Decides requests with one set of components; safe to use from any thread.
 
     Args:
-        components: The components to decide with.
+        components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
         loop: The event loop of asynchronous routers.
     """
@@ -35,7 +35,7 @@ class Decider:
 
         Args:
             queries: B queries.
-            preference: One for all, or one for each; the components' own when None.
+            preference: One for all, or one for each query; the default preference when None.
             state: The present state of the pool; all idle and available when None.
             budget_usd: Maximum expected cost of an answer; None for no limit.
 
@@ -46,20 +46,20 @@ class Decider:
         """
         if budget_usd is not None and not is_number(budget_usd):
             raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
-        own = self._components
+        served = self._components
         known = [self._with_user_id(query) for query in queries]
-        estimates = None if own.estimator is None else own.estimator.estimate(known)
-        quality = None if own.estimator is None or estimates is None else own.estimator.quality(estimates, own.pool)
+        estimates = None if served.estimator is None else served.estimator.estimate(known)
+        quality = None if served.estimator is None or estimates is None else served.estimator.quality(estimates, served.pool)
         request = build_request(
             known,
-            own.pool,
-            weights_of(preference, len(known), own.preference, own.preferences),
+            served.pool,
+            weights_of(preference, len(known), served.preference, served.preferences),
             estimates=estimates,
             quality=quality,
-            typical=own.typical,
+            typical=served.typical,
             state=state,
             budget_usd=budget_usd,
-            preference_given=preference is not None or own.preference_given,
+            preference_given=preference is not None or served.preference_given,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request
@@ -92,9 +92,9 @@ class Decider:
             PluginError: The scores cannot be used.
             StoreError: A decision could not be logged, or its id belongs to another request.
         """
-        own = self._components
+        served = self._components
         names = new_ids(len(request)) if ids is None else ids
-        decisions = decide(request, scores, names, router=own.router_name, sample=own.router.samples, seed=own.seed, episode=episode)
+        decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         records = Records(decisions, request)
-        own.store.decided(records)
+        served.store.decided(records)
         return records

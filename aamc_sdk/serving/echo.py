@@ -21,7 +21,7 @@ class EchoOptions:
 
     reply: str | None = option(None, "The answer; the last message's text when none.")
     delay_ms: float = option(0.0, "Time until the answer, in milliseconds.", at_least=0)
-    error: str | None = option(None, "The message of an error that every call ends in; none to answer.")
+    error: str | None = option(None, "Message of the error that every call raises; none to answer.")
 
 
 class Echo(Provider):

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for components that wait for others."""
+"""An event loop on its own thread, for components that wait for network calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class EventLoopThread:
-    """Runs coroutines on one event loop; its thread starts with the first of them. Connections of models stay on this loop."""
+    """Runs coroutines on one event loop, whose thread starts with the first coroutine. Connections to models belong to this loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class EventLoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Cancel the coroutines that still run, and end the thread; closing twice does nothing."""
+        """Cancel the running coroutines and end the thread; closing twice does nothing."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:

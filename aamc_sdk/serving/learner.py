@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH = 1000
-"""Entries of the log that are learned at once."""
+"""Maximum number of log entries in one batch of learning."""
 POLL_SECONDS = 1.0
-"""Seconds between two looks at the log without a notification: other processes may write to it as well."""
+"""Interval for polling the log without a notification: other processes may write to it too."""
 SNAPSHOT_EVERY = 10_000
-"""Entries of the log between two snapshots: a restart learns at most so many again."""
+"""Log entries between two snapshots: a restart learns at most this number again."""
 
 
 class Learner:
@@ -115,7 +115,7 @@ class Learner:
             while not self._stopped and self._learn_batch(report):
                 pass
         except StoreAwayError as error:
-            logger.debug("nothing can be learned now: %s", error)
+            logger.debug("the log cannot be read at present: %s", error)
         except Exception as error:  # a router may raise anything; only its learning stops
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
@@ -159,7 +159,7 @@ class Learner:
 
     def _reset(self) -> None:
         if not self._router.snapshots:
-            raise PluginError("the router must learn the log again from its start, and cannot return there: it has no snapshots; restart the program")
+            raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")
         restore(self._router, self._initial_state)
 
     def _load_snapshot(self) -> None:

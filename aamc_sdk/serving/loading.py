@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
-"""The query whose costs set the reward's scales where there are no training data."""
+"""The query whose costs set the scales of a reward without training data."""
 
 
 @attrs.frozen(kw_only=True)

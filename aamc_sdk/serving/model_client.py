@@ -1,4 +1,4 @@
-"""Calling models: find the provider of a candidate's endpoint, price the usage, record the attempt."""
+"""The client for calling models: finds the provider of a candidate's endpoint, prices the usage, records the attempt."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ModelClient:
     """Calls candidates by their endpoints.
 
     A provider is made once for each candidate and kept. Costs are the provider's own figure where it reports one, else list prices
-    times usage; NaN where neither is known. Every call with a decision's id is recorded as an attempt, also a failed or cancelled one.
+    times usage; NaN where neither is known. Every call with a decision's id is recorded as an attempt, failed and cancelled calls included.
 
     Args:
         make_provider: Makes the provider of an endpoint.
 
     Attributes:
-        tracker: Follows the calls that are under way.
+        tracker: Counts the calls in flight.
     """
 
     def __init__(self, make_provider: MakeProvider) -> None:
@@ -40,7 +40,7 @@ class ModelClient:
         self.tracker = PoolTracker()
 
     def record_attempts(self, record: Record) -> None:
-        """Record the attempts of all further calls."""
+        """Set the function that records the attempts of all further calls."""
         self._record = record
 
     def provider(self, candidate: Candidate) -> Provider:
@@ -106,10 +106,10 @@ class ModelClient:
         Raises:
             PoolError: No candidate has an endpoint.
         """
-        silent = [candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None]
-        if len(silent) == len(pool):
+        uncallable = [candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None]
+        if len(uncallable) == len(pool):
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
-        return (given or self.tracker.state(pool) or PoolState()).without(silent)
+        return (given or self.tracker.state(pool) or PoolState()).without(uncallable)
 
     async def answer(self, decision: Decision, pool: Pool, messages: Sequence[Message], options: Mapping[str, Any]) -> Completion:
         """Return the answer of a decision's candidate, or of the router's next allowed choice when a call fails.
@@ -141,7 +141,7 @@ class ModelClient:
         for provider in self._providers.values():
             close = getattr(provider, "close", None)
             if close is not None:
-                with suppress(Exception):  # one that cannot be closed must not keep the others open
+                with suppress(Exception):  # an error of one provider must not keep the others open
                     await close()
 
 

@@ -1,7 +1,7 @@
-"""The contract of ``aamc orchestrate``: a session of work on one task, and orchestrators of teams of agents.
+"""The interface between ``aamc orchestrate`` and orchestrators: a session on one task, and orchestrators of teams of agents.
 
-Any orchestrator works: its steps are shown, counted and kept. An orchestrator that derives from :class:`TeamOrchestrator` also
-takes agents, files and documents, and describes its episodes in its own format.
+The command works with any orchestrator. A subclass of :class:`TeamOrchestrator` also takes agents, files and documents, and
+describes its episodes in its own format.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TaskQuery(Query):
 class WorkOptions:
     """The options of ``aamc orchestrate`` in files and in ``--set``."""
 
-    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +57,7 @@ class TeamOptions:
 
 
 class Session:
-    """One task that an orchestrator works on: iterate over :meth:`steps`, then read the result.
+    """The work of an orchestrator on one task: iterate over :meth:`steps`, then read the result.
 
     Args:
         orchestrator: Works on the task.
@@ -127,7 +127,7 @@ class Session:
             raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another file with --trajectory") from error
 
     def check_drawing(self) -> None:
-        """Check, before the work, that :meth:`draw` can work.
+        """Check, before the first step, that :meth:`draw` will work.
 
         Raises:
             ConfigError: The orchestrator draws nothing, or a library is missing.
@@ -151,15 +151,15 @@ def _document(step: Step) -> dict[str, Any]:
 
 
 class TeamOrchestrator(Orchestrator):
-    """An orchestrator of agents that ``aamc orchestrate`` may give other agents, files and documents."""
+    """An orchestrator whose agents, files and documents the user may choose."""
 
     @classmethod
     @abc.abstractmethod
     def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
-        """Return the options with which an untrained orchestrator works.
+        """Return the options for using the orchestrator untrained.
 
         Raises:
-            CheckpointError: It does not work untrained with these agents; the message has the command that trains it.
+            CheckpointError: It requires training with these agents; the message has the command.
             ConfigError: An option needs training.
         """
 
@@ -178,7 +178,7 @@ class TeamOrchestrator(Orchestrator):
 
     @abc.abstractmethod
     def session(self, task: Query, budget: Budget) -> Session:
-        """Return the work on a task, before its first step. The task may be a :class:`TaskQuery`."""
+        """Return a session on a task, which may be a :class:`TaskQuery`."""
 
     def close(self) -> None:
         """Release threads and connections."""

@@ -14,14 +14,14 @@ from aamc_sdk.serving.services import DefaultSettings, make_services
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part
 
 DEFAULT = "puppeteer"
-"""The orchestrator that works where none is named and none was trained."""
+"""The orchestrator to use if none is named and none was trained."""
 
 
 def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> Path:
     """Return the folder of the orchestrator trained last.
 
     Args:
-        runs: The folder that is searched.
+        runs: The folder to search.
         name: The orchestrator's name; any when None.
 
     Raises:
@@ -57,7 +57,7 @@ def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, 
         name: The orchestrator's name; when None the one trained last, else ``puppeteer``.
         folder: The folder of its training; the newest one under ``runs`` when None.
         team: Agents, options and paths in place of the training's.
-        plugins: Source of orchestrators and agents.
+        plugins: The plugins that offer orchestrators and agents.
 
     Raises:
         CheckpointError: The orchestrator needs a training and there is none, or the folder has another orchestrator.

@@ -1,4 +1,4 @@
-"""The present state of a pool, as far as this process's own calls tell it."""
+"""The present state of a pool, from this process's own calls."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, PoolState
 
 EXPIRY_SECONDS = 600.0
-"""A call that was begun longer ago is taken for lost: it no longer counts as in flight."""
+"""Age in seconds after which a call is taken for lost and no longer counts as in flight."""
 
 
 class PoolTracker:
-    """Counts the calls in flight, and estimates waiting times from them. Safe to use from any thread."""
+    """Counts the calls in flight and estimates waiting times. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class PoolTracker:
                 self._begun.pop(key, None)
 
     def state(self, pool: Pool) -> PoolState | None:
-        """Return the pool's state now; None where nothing is in flight.
+        """Return the pool's present state; None if no call is in flight.
 
         A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
         a request to any other endpoint does not wait.

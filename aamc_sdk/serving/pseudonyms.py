@@ -1,4 +1,4 @@
-"""User ids that mean nothing to who reads the log, and are always the same for the same user and key."""
+"""Pseudonyms of user ids, the same for the same user and key."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _DIGITS = 32
 
 
 def is_key(key: object) -> bool:
-    """Whether a value can be a key: a text or bytes, and not empty."""
+    """Whether a value can be a key: a non-empty string or bytes."""
     return isinstance(key, str | bytes) and bool(key)
 
 
 def pseudonym(user: str, key: str | bytes) -> str:
-    """Return 32 hexadecimal digits (HMAC-SHA256) that stand for a user; a text as key is the same as its UTF-8 bytes."""
+    """Return the pseudonym of a user: 32 hexadecimal digits of HMAC-SHA256. A string as key equals its UTF-8 bytes."""
     return hmac.digest(key.encode() if isinstance(key, str) else key, user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
 
 
 def read_key(path: Path) -> str:
-    """Return the key that a file holds, without the space around it.
+    """Read a key from a file, without surrounding white space.
 
     Raises:
-        ConfigError: There is no such file, or nothing in it.
+        ConfigError: The file cannot be read, or is empty.
     """
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key of user ids cannot be read from {path} ({error})") from error
     if not key:
-        raise ConfigError(f"{path} is empty; write a long random text into it, and keep it: other keys make other ids")
+        raise ConfigError(f"{path} is empty; write a long random key into it, and keep that key: another one changes all ids")
     return key

@@ -1,4 +1,4 @@
-"""A run's folder: what is written there, and how it is read again."""
+"""Reading a run's folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part, re
 from aamc_sdk.types import Floats, Pool, Preference
 
 EVALUATION = "evaluation"
-"""The goal of a folder that holds another run's evaluation."""
+"""The goal of a run that evaluates another run."""
 ORCHESTRATOR = "orchestrator"
-"""The goal of a folder that holds a trained orchestrator, and where in it that is."""
+"""The goal of a run that trained an orchestrator, and the name of its subfolder."""
 RUN_KEYS = {"schema", "settings", "router", "goal", "versions"}
-"""What every ``run.yaml`` has, from its first key to its last."""
+"""The keys that every ``run.yaml`` has."""
 
 R = TypeVar("R", bound="Run")
 
@@ -31,7 +31,7 @@ class Run:
     """A run's folder.
 
     Args:
-        folder: Where it is.
+        folder: The path of the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,38 +39,38 @@ class Run:
 
     @classmethod
     def open(cls: type[R], folder: str | Path) -> R:
-        """Return a finished run, or one that was at least begun.
+        """Return a finished or unfinished run.
 
         Raises:
-            CheckpointError: There is none; the message has the command that makes one.
+            CheckpointError: The folder holds no run; the message has the command that makes one.
         """
         path = Path(folder)
         if not (path / "run.yaml").is_file():
-            raise CheckpointError(f"{folder} is not a run's folder; make a run with: aamc run --router ppo --estimator tce")
+            raise CheckpointError(f"there is no run in {folder}; make one with: aamc run --router ppo --estimator tce")
         return cls(path.resolve())
 
     def refuse_orchestrator(self) -> None:
-        """Raise where the folder is not about routers.
+        """Check that the run trained no orchestrator.
 
         Raises:
-            CheckpointError: It holds an orchestrator.
+            CheckpointError: The run holds an orchestrator.
         """
         if self.content["goal"] == ORCHESTRATOR:
-            raise CheckpointError(f"{self.folder} holds an orchestrator and no router; put it to work by: aamc orchestrate TASK --run {self.folder}")
+            raise CheckpointError(f"{self.folder} holds an orchestrator and no router; use it with: aamc orchestrate TASK --run {self.folder}")
 
     def refuse_evaluation(self) -> None:
-        """Raise where the folder holds no parts of its own.
+        """Check that the run holds routers.
 
         Raises:
-            CheckpointError: It is an evaluation of another run, which the message names, or holds an orchestrator.
+            CheckpointError: The run is an evaluation of another run, which the message names, or holds an orchestrator.
         """
         self.refuse_orchestrator()
         if self.content["goal"] == EVALUATION:
-            raise CheckpointError(f"{self.folder} holds an evaluation and no router; name the run that it evaluates, {self.content['evaluates']}")
+            raise CheckpointError(f"{self.folder} holds an evaluation and no router; use the evaluated run {self.content['evaluates']}")
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """What ``run.yaml`` holds."""
+        """The content of ``run.yaml``."""
         try:
             content = load_yaml(self.folder / "run.yaml")
         except ConfigError as error:
@@ -78,12 +78,12 @@ class Run:
         if content.get("schema", 1) != 1:
             raise CheckpointError(f"{self.folder / 'run.yaml'} has schema {content['schema']!r}, not 1: it was made by another version; train again")
         if lacking := RUN_KEYS - content.keys():
-            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged, for it lacks {one_of(lacking)}: train again")
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: it lacks {one_of(lacking)}; train again")
         return content
 
     @cached_property
     def settings(self) -> ServingSettings:
-        """The choices that serving the run needs."""
+        """The settings for serving the run."""
         try:
             return ServingSettings.of(self.content["settings"])
         except (ConfigError, PreferenceError) as error:
@@ -100,48 +100,51 @@ class Run:
 
     @property
     def router_name(self) -> str:
-        """The name of the router that the run is about."""
+        """The name of the run's own router."""
         return str(self.content["router"])
 
     @property
     def router_names(self) -> list[str]:
-        """The routers that it compared, or trained, in that order.
+        """The names of all routers of the run, in the order of the configuration.
 
         Raises:
-            CheckpointError: It is an evaluation of another run, and holds none.
+            CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
         self.refuse_evaluation()
         return list(self.content.get("resolved", {}).get("routers", {}))
 
     @property
     def calibrations(self) -> dict[str, Any]:
-        """What ``aamc calibrate`` kept, by name."""
+        """Results of ``aamc calibrate``, by name."""
         path = self.folder / "calibrations.json"
         return dict(read_json(path)) if path.exists() else {}
 
     @property
     def calibrated_preferences(self) -> dict[str, Preference]:
-        """The preferences that can be asked for by name."""
+        """The calibrated preferences, by name."""
         return {name: Preference(*found["preference"]) for name, found in self.calibrations.items()}
 
     def preference(self, text: str | None) -> Preference:
-        """Return the preference that a user gave: weights, the name of a calibrated one, or None for the run's own.
+        """Return a preference.
+
+        Args:
+            text: Weights, or the name of a calibrated preference; None for the run's own.
 
         Raises:
-            PreferenceError: It is neither.
+            PreferenceError: The text is neither.
         """
         return self.settings.preference if text is None else Preference.parse(text, self.calibrated_preferences)
 
     @property
     def store_url(self) -> str:
-        """Where its decisions are logged."""
+        """The URL of the run's log."""
         return f"sqlite:{self.folder / 'log.db'}"
 
     def services(self, plugins: Plugins) -> Services:
-        """Return what the run's parts are made with, its reward's scales included.
+        """Return the services of the run's components, with the fitted reward.
 
         Raises:
-            CheckpointError: It is an evaluation of another run, and holds no parts.
+            CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
         self.refuse_evaluation()
         reward = plugins.make("reward", self.settings.reward.name, make_services(self.pool, plugins, self.settings), self.settings.reward.options)
@@ -149,23 +152,28 @@ class Run:
         return make_services(self.pool, plugins, self.settings, reward)
 
     def estimator(self, plugins: Plugins, services: Services) -> Estimator | None:
-        """Return the run's estimator, or None where it has none."""
+        """Return the run's estimator; None if it has none."""
         if self.settings.estimator is None:
             return None
         part: Estimator = load_part(self.folder / "estimator", "estimator", plugins, services)
         return part
 
     def router(self, plugins: Plugins, services: Services, name: str | None = None) -> Router:
-        """Return one of the run's routers, by default the one it is about.
+        """Return one of the run's routers.
+
+        Args:
+            plugins: The plugins that offer components.
+            services: The services of :meth:`services`.
+            name: The router's name; the run's own router when None.
 
         Raises:
-            CheckpointError: It does not hold that router.
+            CheckpointError: The run does not hold that router, or its training is unfinished.
         """
         wanted = self.router_name if name is None else name
         if wanted not in self.router_names:
             raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
         if not is_complete(self.folder / "routers" / wanted):
-            raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; go on with its training by --resume {self.folder}")
+            raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; resume its training with --resume {self.folder}")
         part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, services)
         return part
 
@@ -175,18 +183,18 @@ class Run:
         path = self.folder / "candidates.json"
         saved = read_json(path)
         if not isinstance(saved, dict) or set(saved) != set(self.pool.names):
-            raise CheckpointError(f"{path} and pool.yaml beside it name different candidates: one is another run's; train again")
+            raise CheckpointError(f"{path} and pool.yaml name different candidates: one file belongs to another run; train again")
         return np.array([saved[name] for name in self.pool.names], dtype=np.float64)  # null becomes NaN
 
 
 def find_checkpoint(name: str, kind: str) -> Path | None:
-    """Return the folder that ``--router`` or ``--estimator`` names, or None for a component's name.
+    """Return the checkpoint that ``--router`` or ``--estimator`` names; None for a component's name.
 
-    A run's folder stands for its own router or estimator. A folder without a checkpoint that happens
-    to have a component's name does not stand in its way.
+    A run's folder stands for its own router or estimator. A folder without a checkpoint does not hide a
+    component of the same name.
 
     Raises:
-        CheckpointError: It is a path without a checkpoint, or the folder of an evaluation.
+        CheckpointError: The path has no checkpoint, or is the folder of an evaluation.
     """
     folder = Path(name)
     if is_complete(folder):
@@ -195,11 +203,11 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
         Run(folder).refuse_evaluation()
         return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
     if "/" in name:
-        raise CheckpointError(f"{name} holds no {kind} checkpoint; name one, a run's folder, or a folder with a {COMPONENT}")
+        raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
     return None
 
 
 def part_name(name: str, kind: str) -> str:
-    """Return the component's name of a choice, which may be a checkpoint's folder."""
+    """Return the component's name for a name or a checkpoint's folder."""
     folder = find_checkpoint(name, kind)
     return name if folder is None else str(component_of(folder, kind)["name"])

@@ -1,4 +1,4 @@
-"""What a part has learned, as bytes: the files that it saves, in one archive that is the same for the same files."""
+"""Snapshots: the saved files of a component as one archive, with equal bytes for equal files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from aamc_sdk.interfaces import Part
 from aamc_sdk.plugins import version_of
 from aamc_sdk.storage import to_json
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""The date of every file in an archive: the earliest that the format can say."""
+_FILE_DATE = (1980, 1, 1, 0, 0, 0)
+"""Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
 
 
 def state_of(part: Part) -> bytes:
-    """Return what :meth:`Part.save` writes."""
+    """Return the files that :meth:`Part.save` writes, as a ZIP archive."""
     packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
         folder = Path(name)
         part.save(folder)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _LONG_AGO), file.read_bytes())
+            archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())
     return packed.getvalue()
 
 
 def restore(part: Part, state: bytes) -> None:
-    """Give a part back what :func:`state_of` returned; whatever it has learned since is gone.
+    """Load a state of :func:`state_of` into a component; anything learned since is lost.
 
     Raises:
-        CheckpointError: The state is damaged, or the part cannot read it.
+        CheckpointError: The state is damaged, or the component cannot read it.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -45,6 +45,6 @@ def restore(part: Part, state: bytes) -> None:
 
 
 def state_name(part: Part, state: bytes) -> str:
-    """Return what names a part in a state: its class and that one's version, its configuration and the state itself."""
+    """Return a digest of a component's class, version and configuration, and of a state."""
     described = to_json([type(part).__module__, type(part).__qualname__, version_of(type(part)), unstructure(part.config)])
     return hashlib.sha256(described.encode() + state).hexdigest()

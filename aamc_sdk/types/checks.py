@@ -49,7 +49,7 @@ def is_amount(value: object) -> bool:
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a finite number of at least 0, or NaN for unknown."""
     if not is_amount(value) or value == math.inf:
-        raise DataError(f"{field_label(instance, attribute)} must be a finite number of at least 0, or NaN if unknown, not {value!r}")
+        raise DataError(f"{field_label(instance, attribute)} must be a number of at least 0, or NaN if unknown, not {value!r}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:

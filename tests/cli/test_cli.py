@@ -130,7 +130,7 @@ def test_an_evaluation_is_not_evaluated_but_names_its_run(aamc) -> None:
     for command in (("evaluate", "there"), ("evaluate", "there", "--dataset", "tiny:60"), ("evaluate", "there", "--routers", "seer")):
         status, _, err = aamc(*command)
         assert status == 1
-        assert f"there holds an evaluation and no router; name the run that it evaluates, {Path('here').resolve()}" in err
+        assert f"there holds an evaluation and no router; use the evaluated run {Path('here').resolve()}" in err
 
 
 def test_the_gate_lets_no_constant_choice_pass(aamc) -> None:
@@ -306,7 +306,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "favourite", "--preference", "0,0,0"], 2, "positive"),
         (["run", "--router", "favourite", "--routers", ","], 2, "--routers takes names"),
         (["run", "--router", "favourite", "--routers", ""], 2, "--routers takes names"),
-        (["run", "--router", "favourite", "--routers", "seer,seer"], 2, "each name counts once"),
+        (["run", "--router", "favourite", "--routers", "seer,seer"], 2, "--routers must not name anything twice"),
         (["run", "--router", "favourite", "--estimator", ""], 2, "estimator must be a name"),
         (["run", "--router", "favourite", "--preference", ""], 2, "three numbers"),
         (["run", "--router", "favourite", "--pool", ""], 2, "pool must be the name or file of a pool"),
@@ -316,7 +316,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
         (["run", "--no-such-option"], 2, "aamc run --help"),
         (["route"], 2, "Missing argument 'TEXT'"),
-        (["route", " "], 2, "TEXT must not be empty, as ' ' is"),
+        (["route", " "], 2, "TEXT must not be empty, not ' '"),
         (["calibrate"], 2, "give one target"),
         (["calibrate", "--quality-floor", "2", "--budget-usd-per-1k", "1"], 2, "give one target"),
         (["calibrate", "--strong-share", "3"], 2, "--strong-share must be a share from 0 to 1, not 3.0"),

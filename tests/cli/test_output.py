@@ -29,7 +29,7 @@ def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:
     document = {"id": f"7{NAMED}", "candidate": NAMED, "candidates": [candidate], "why": f"{NAMED} is best."}
     show_explanation(SimpleNamespace(to_dict=lambda: document), as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].strip() == "mine[/old] should answer"
+    assert lines[0].strip() == "mine[/old] is chosen"
     assert lines[-2:] == ["mine[/old] is best.", "decision 7mine[/old]"]
 
 

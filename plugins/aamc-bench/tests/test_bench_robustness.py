@@ -184,9 +184,9 @@ def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:
 def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'typos'"):
         RobustnessBenchmark().options(kinds="typo")
-    with pytest.raises(click.UsageError, match="--kinds takes names such as estimates,shift"):
+    with pytest.raises(click.UsageError, match="--kinds must be names such as estimates,shift"):
         RobustnessBenchmark().options(kinds=",")
-    with pytest.raises(click.UsageError, match="each name counts once; --kinds has one twice: 'typos,shift,typos'"):
+    with pytest.raises(click.UsageError, match="--kinds must not name anything twice, as in 'typos,shift,typos'"):
         RobustnessBenchmark().options(kinds="typos,shift,typos")
     with pytest.raises(ConfigError, match="use --n-episodes"):
         RobustnessBenchmark().options(routers="greedy", assignments=["evaluation.streams=9"])
@@ -194,7 +194,7 @@ def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
         RobustnessBenchmark().options(run=trained, estimator="tce")
     with pytest.raises(CheckpointError, match="holds no router ppo"):
         RobustnessBenchmark().options(run=trained, routers="ppo")
-    with pytest.raises(CheckpointError, match="is not a run's folder"):
+    with pytest.raises(CheckpointError, match="there is no run in"):
         RobustnessBenchmark().options(run=tmp_path)
 
 

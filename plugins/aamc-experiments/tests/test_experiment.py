@@ -144,7 +144,7 @@ def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
         lambda: evaluation.services(plugins),
         lambda: find_checkpoint(str(evaluation.folder), "router"),
     ):
-        with pytest.raises(CheckpointError, match=f"holds an evaluation and no router; name the run that it evaluates, {run.folder}"):
+        with pytest.raises(CheckpointError, match=f"holds an evaluation and no router; use the evaluated run {run.folder}"):
             asked()
     before = (made.run.folder / "run.yaml").read_bytes()
     with pytest.raises(OutputError, match="holds a run already"):
@@ -409,7 +409,7 @@ def test_half_a_run_is_damaged_and_another_schema_is_another_version(experiment)
     file = made.run.folder / "run.yaml"
     text = file.read_text()
     file.write_text("".join(text.splitlines(keepends=True)[: text.count("\n") // 2]))
-    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged, for it lacks .*versions: train again"):
+    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks .*versions; train again"):
         _ = Run.open(made.run.folder).settings
     file.write_text(text.replace("schema: 1", "schema: 2", 1))
     with pytest.raises(CheckpointError, match="has schema 2, not 1: it was made by another version"):

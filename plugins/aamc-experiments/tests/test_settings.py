@@ -131,9 +131,9 @@ def test_bad_settings_say_what_is_wrong(content, message) -> None:
 
 def test_names_are_some_and_each_counts_once() -> None:
     assert split_names("greedy, oracle,") == ["greedy", "oracle"]
-    with pytest.raises(UsageError, match="--routers takes names such as greedy,oracle, not ''"):
+    with pytest.raises(UsageError, match="--routers must be names such as greedy,oracle, not ''"):
         split_names("")
-    with pytest.raises(UsageError, match="each name counts once; --routers has one twice: 'greedy,oracle,greedy'"):
+    with pytest.raises(UsageError, match="--routers must not name anything twice, as in 'greedy,oracle,greedy'"):
         split_names("greedy,oracle,greedy")
 
 
