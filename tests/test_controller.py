@@ -592,7 +592,7 @@ def test_a_key_may_be_bytes() -> None:
 
 @pytest.mark.parametrize("key", ["", b"", 7])
 def test_what_is_no_key_is_refused(key: Any) -> None:
-    with pytest.raises(ConfigError, match="a text or bytes, and not empty"):
+    with pytest.raises(ConfigError, match="must be a non-empty string or bytes"):
         build(user_key=key)
 
 

@@ -1,7 +1,7 @@
-"""The conformance kit: what every component of a kind must do, checked in a tiny world of its own.
+"""The conformance kit: checks for every kind of component, on small synthetic data.
 
-``aamc plugins check DISTRIBUTION`` prints what :func:`check_distribution` finds. In a plugin's own
-tests one line checks a component, training included::
+``aamc plugins check DISTRIBUTION`` prints the findings of :func:`check_distribution`. In a plugin's own
+tests, one line checks a component, training included::
 
     assert_conforms("router", "acme-threshold", get_plugin_manager())
 """

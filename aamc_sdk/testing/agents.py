@@ -16,7 +16,7 @@ _SECONDS = 30.0
 
 
 def check_an_agent_is_a_candidate(subject: Subject) -> None:
-    """An agent says what it is, and acts asynchronously."""
+    """An agent has a candidate as its spec, and an asynchronous ``execute``."""
     agent = subject.make()
     require(isinstance(getattr(agent, "spec", None), Candidate), "an agent's spec must be an aamc_sdk.Candidate")
     require(inspect.iscoroutinefunction(agent.execute), "execute must be a coroutine function (async def)")
@@ -30,18 +30,18 @@ def _steps(subject: Subject, budget: Budget) -> list[Step]:
 
 
 def check_steps_lead_to_an_answer(subject: Subject) -> None:
-    """Every step is a Step with a cost; the last one, and no other, is final."""
+    """Every step is a Step with a cost; only the last step is final."""
     steps = _steps(subject, Budget(steps=4))
     require(steps and all(isinstance(step, Step) for step in steps), "run must yield aamc_sdk.interfaces.Step objects, at least one")
-    require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "the last step, and no other, must be final")
+    require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "only the last step must be final")
     require(all(math.isfinite(step.cost_usd) and step.cost_usd >= 0 for step in steps), "each step's cost must be USD of at least 0")
 
 
 def check_the_budget_is_kept(subject: Subject) -> None:
-    """An orchestration takes no more steps than it is given."""
-    for most in (1, 2):
-        taken = len(_steps(subject, Budget(steps=most)))
-        require(taken <= most, f"{taken} steps were taken with a budget of {most}")
+    """An orchestration takes no more steps than its budget allows."""
+    for maximum in (1, 2):
+        taken = len(_steps(subject, Budget(steps=maximum)))
+        require(taken <= maximum, f"{taken} steps were taken with a budget of {maximum}")
 
 
 AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate)

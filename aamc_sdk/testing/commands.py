@@ -10,7 +10,7 @@ from aamc_sdk.testing.subject import Subject
 
 
 def check_it_is_a_command_with_help(subject: Subject) -> None:
-    """The target is a click command that says what it does, as does each of its options."""
+    """The target is a click command with a help text, and so is each option."""
     require(isinstance(subject.target, click.Command), f"the target must be a click.Command, not {type(subject.target).__name__}")
     require(subject.target.help, "the command has no help: give its function a docstring")
     for parameter in subject.target.params:

@@ -16,7 +16,7 @@ from aamc_sdk.types import Dataset
 
 
 def check_what_is_read_is_consistent(subject: Subject) -> None:
-    """Without a path, a format reads a consistent dataset or says what it needs."""
+    """Without a path, a format reads a consistent dataset, or raises an AamcError with a message."""
     try:
         read = subject.make().read("")
     except AamcError as error:
@@ -27,15 +27,15 @@ def check_what_is_read_is_consistent(subject: Subject) -> None:
 
 
 def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
-    """Raise AssertionError unless every part of a dataset has a row a query and lies in its range."""
+    """Raise AssertionError unless each array of a dataset has one row a query and values in its range."""
     require(isinstance(dataset, Dataset), f"read must return aamc_sdk.Dataset, not {type(dataset).__name__}")
     rows = len(dataset)
     require(rows > 0, f"{split} is empty")
     for name in ("complexity", "category", "tool_use"):
         column = getattr(dataset.labels, name)
-        require(column is None or np.shape(column) == (rows,), f"{split}: labels.{name} must have a row a query")
+        require(column is None or np.shape(column) == (rows,), f"{split}: labels.{name} must have one row a query")
     if dataset.outcomes is not None:
-        require(dataset.pool is not None, f"{split}: outcomes need the pool that they belong to")
+        require(dataset.pool is not None, f"{split}: outcomes need a pool")
         shape = (rows, len(dataset.pool or ()))
         for name in ("known_quality", "cost_usd", "latency_ms"):
             found = np.shape(getattr(dataset.outcomes, name))
@@ -46,7 +46,7 @@ def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
 
 
 def check_bad_paths_are_refused(subject: Subject) -> None:
-    """A path that does not exist, and a file of noise, are one-line AamcErrors."""
+    """A missing path and a file of random bytes raise an AamcError of one line."""
     with tempfile.TemporaryDirectory() as folder:
         noise = Path(folder) / "noise"
         noise.write_bytes(bytes(range(256)))
@@ -56,7 +56,7 @@ def check_bad_paths_are_refused(subject: Subject) -> None:
             except AamcError as error:
                 require("\n" not in str(error), "the error must be one line")
             else:
-                raise AssertionError(f"reading a path that is {path.name} must raise DataError")
+                raise AssertionError(f"reading a {'missing path' if path.name == 'missing' else 'file of random bytes'} must raise DataError")
 
 
 CHECKS = (*OPTION_CHECKS, check_what_is_read_is_consistent, check_bad_paths_are_refused)

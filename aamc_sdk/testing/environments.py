@@ -29,7 +29,7 @@ def _streams(subject: Subject, **arguments: Any) -> Any:
 
 
 def _allowed(streams: Any) -> Any:
-    """Return an allowed action for each stream, another from step to step."""
+    """Return the first allowed action of each stream."""
     return streams.request().mask.argmax(axis=1)
 
 
@@ -37,7 +37,7 @@ def check_a_split_becomes_a_table(subject: Subject) -> None:
     """``dataset`` returns the split's queries with outcomes for each candidate."""
     dataset = _prepared(subject).dataset("train")
     require(list(dataset.queries) == list(subject.train_set.queries), "dataset must have the split's queries, in their order")
-    require(dataset.outcomes is not None, "dataset must have outcomes, for learners of tables")
+    require(dataset.outcomes is not None, "dataset must have outcomes, for routers that learn from tables")
     quality = dataset.outcomes.known_quality
     require(quality.shape == (len(dataset), len(POOL)), f"outcomes must be {(len(dataset), len(POOL))}, not {quality.shape}")
     known = quality[np.isfinite(quality)]
@@ -45,7 +45,7 @@ def check_a_split_becomes_a_table(subject: Subject) -> None:
 
 
 def check_shapes_of_a_step(subject: Subject) -> None:
-    """Observations, rewards and the info of a step have a row a stream; streams never terminate."""
+    """Observations, rewards and info have one row a stream; streams never terminate."""
     streams = _streams(subject)
     require(streams.num_envs == _STREAMS, f"num_envs must be {_STREAMS}, not {streams.num_envs}")
     observation, _ = streams.reset(seed=0)
@@ -73,9 +73,9 @@ def _require_info(info: dict[str, Any]) -> None:
 
 
 def check_the_same_seed_gives_the_same_trajectory(subject: Subject) -> None:
-    """Two runs from one seed see and earn the same."""
+    """Two runs with the same seed have the same observations and rewards."""
     first, second = (_trajectory(_streams(subject, seed=3)) for _ in range(2))
-    require(equal(first, second), "two runs from one seed differ")
+    require(equal(first, second), "two runs with the same seed differ")
 
 
 def _trajectory(streams: Any) -> Floats:
@@ -89,36 +89,36 @@ def _trajectory(streams: Any) -> Floats:
 
 
 def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None:
-    """Streams of the same number meet the same queries, and the same actions have the same outcomes."""
+    """Streams of the same number have the same queries, and the same outcomes for the same actions."""
     numbers = np.arange(_STREAMS) // 2
     preferences = np.tile((1.0, 0.0, 0.0), (_STREAMS, 1))
     seen = _trajectory(_streams(subject, seed=1, streams=numbers, preferences=preferences))
-    require(equal(seen[:, ::2], seen[:, 1::2]), "two streams of one number differ under the same actions")
+    require(equal(seen[:, ::2], seen[:, 1::2]), "two streams of the same number differ under the same actions")
 
 
 def check_given_preferences_are_kept(subject: Subject) -> None:
-    """A preference that is given for each stream stays."""
+    """Given preferences stay the same on every step."""
     preferences = np.random.default_rng(0).dirichlet((1, 1, 1), _STREAMS)
     streams = _streams(subject, preferences=preferences)
     streams.reset(seed=0)
     for _ in range(3):
-        require(equal(streams.request().preferences, preferences), "vector(preferences=...) is not what request() has")
+        require(equal(streams.request().preferences, preferences), "request() must have the preferences given to vector")
         streams.step(_allowed(streams))
 
 
 def check_masked_actions_are_reported(subject: Subject) -> None:
-    """``info["masked"]`` says which actions were not allowed."""
+    """``info["masked"]`` marks the masked actions."""
     streams = _streams(subject)
     streams.reset(seed=0)
     for step in range(_STEPS):
         mask = streams.request().mask
         actions = np.full(_STREAMS, step % mask.shape[1])
         info = streams.step(actions)[-1]
-        require(np.array_equal(info["masked"], ~mask[:, step % mask.shape[1]]), "info['masked'] must say which actions were not allowed")
+        require(np.array_equal(info["masked"], ~mask[:, step % mask.shape[1]]), "info['masked'] must mark the masked actions")
 
 
 def check_requests_have_hindsight(subject: Subject) -> None:
-    """``request`` returns a row a stream, an allowed candidate in each, and what would happen."""
+    """``request`` returns one row a stream, with an allowed candidate and hindsight."""
     streams = _streams(subject)
     streams.reset(seed=0)
     request = streams.request()
@@ -128,15 +128,15 @@ def check_requests_have_hindsight(subject: Subject) -> None:
 
 
 def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:
-    """Where a stream is truncated it starts anew in the same step, and ``info["final_obs"]`` has what would have been next."""
+    """A truncated stream restarts in the same step, and ``info["final_obs"]`` has its last observation."""
     streams = _streams(subject)
     first, _ = streams.reset(seed=0)
     for _ in range(_LONG):
         _, _, _, truncated, info = streams.step(_allowed(streams))
         if truncated.any():
-            require(np.array_equal(info.get("_final_obs"), truncated), "info['_final_obs'] must say which streams were cut off")
+            require(np.array_equal(info.get("_final_obs"), truncated), "info['_final_obs'] must mark the truncated streams")
             final = np.stack(list(info["final_obs"][truncated]))
-            require(final.shape == first[truncated].shape, "info['final_obs'] must hold an observation for each stream that was cut off")
+            require(final.shape == first[truncated].shape, "info['final_obs'] must hold an observation for each truncated stream")
             return
 
 

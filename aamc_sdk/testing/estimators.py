@@ -37,14 +37,14 @@ def _require_estimates(estimates: Estimates, rows: int) -> None:
 
 
 def check_shapes_and_ranges(subject: Subject) -> None:
-    """Estimates have a row a query, lie in their ranges, and probabilities sum to one."""
+    """Estimates have one row a query and values in their ranges; probabilities sum to 1."""
     estimates = subject.trained.estimate(subject.test_set.queries)
     _require_estimates(estimates, len(subject.test_set))
     require(estimates.fingerprint, "fingerprint must name the estimator and its weights")
 
 
 def check_quality_for_any_pool(subject: Subject) -> None:
-    """Expected quality, where there is one, follows the pool's order and covers candidates never seen."""
+    """Expected quality, if any, follows the pool's order and covers unseen candidates."""
     estimates = subject.trained.estimate(subject.test_set.queries)
     straight = subject.trained.quality(estimates, POOL)
     if straight is None:
@@ -59,19 +59,19 @@ def check_quality_for_any_pool(subject: Subject) -> None:
 
 
 def check_out_of_fold_quality(subject: Subject) -> None:
-    """Out-of-fold quality, where there is one, has a row for each training row."""
+    """Out-of-fold quality, if any, has one row for each training row."""
     quality = subject.trained.out_of_fold()
     if quality is not None:
         _require_unit("out_of_fold", quality, (TRAIN_ROWS, len(POOL)))
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
-    """What is said of a text does not depend on its batch, so it can be cached; an empty batch is fine."""
+    """A query's estimates do not depend on its batch, so they can be cached; an empty batch works."""
     queries = subject.test_set.queries
     together = subject.trained.estimate(queries)
     for row, query in enumerate(queries):
         alone = subject.trained.estimate([query])
-        require(_same(alone, together.take(slice(row, row + 1)), 1e-4), f"query {row} is described otherwise alone than in its batch")
+        require(_same(alone, together.take(slice(row, row + 1)), 1e-4), f"query {row} has other estimates alone than in its batch")
     none = subject.trained.estimate([])
     _require_estimates(none, 0)
     quality = subject.trained.quality(none, POOL)
@@ -79,33 +79,33 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
 
 
 def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
-    """Training again from the same seed changes nothing."""
+    """Two trainings with the same seed give the same estimates."""
     again = subject.make()
     again.train(subject.training())
     queries = subject.test_set.queries
-    require(_same(subject.trained.estimate(queries), again.estimate(queries)), "two trainings with one seed differ")
+    require(_same(subject.trained.estimate(queries), again.estimate(queries)), "two trainings with the same seed differ")
 
 
 def check_save_and_load(subject: Subject) -> None:
-    """A fresh estimator that loads what was saved says the same, under the same fingerprint."""
+    """An estimator that loads a saved state gives the same estimates, with the same fingerprint."""
     queries = subject.test_set.queries
     fresh = subject.reloaded(subject.trained)
     before, after = subject.trained.estimate(queries), fresh.estimate(queries)
-    require(_same(before, after), "the loaded estimator says something else")
+    require(_same(before, after), "the loaded estimator gives other estimates")
     require(before.fingerprint == after.fingerprint, "the loaded estimator has another fingerprint")
-    require(equal(subject.trained.quality(before, POOL), fresh.quality(after, POOL), 1e-5), "the loaded estimator expects another quality")
+    require(equal(subject.trained.quality(before, POOL), fresh.quality(after, POOL), 1e-5), "the loaded estimator gives another quality")
 
 
 def check_estimating_from_several_threads(subject: Subject) -> None:
-    """Estimating other queries from several threads at once gives what one thread gives."""
+    """Estimates from several threads at once equal those from one thread."""
     queries = subject.test_set.queries
     each = [[*queries[turn:], *queries[:turn]] for turn in range(THREADS)]
     for alone, rounds in zip(map(subject.trained.estimate, each), from_threads(subject.trained.estimate, each), strict=True):
-        require(all(_same(alone, said) for said in rounds), "threads disturb each other")
+        require(all(_same(alone, found) for found in rounds), "threads disturb each other")
 
 
 def check_training_without_outcomes(subject: Subject) -> None:
-    """A dataset with labels but no outcomes trains what it can."""
+    """Training works on a dataset with labels but no outcomes."""
     training = subject.training()
     dataset, validation = (attrs.evolve(part, outcomes=None) for part in (subject.train_set, subject.validation_set))
     part = subject.make()

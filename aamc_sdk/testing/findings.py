@@ -1,4 +1,4 @@
-"""What the kit finds: one line a check, passed or not, and how a check is run."""
+"""Findings: the results of checks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Finding:
 
     Attributes:
         component: Kind and name, such as ``"router ppo"``.
-        check: What was checked, in words.
-        passed: Whether it holds.
-        message: What was wrong, ``""`` where nothing was.
+        check: The check in words.
+        passed: Whether the component passed.
+        message: Why the component failed; ``""`` if it passed.
     """
 
     component: str
@@ -28,13 +28,13 @@ class Finding:
 
 
 def require(condition: object, message: str) -> None:
-    """Raise AssertionError with the message unless the condition holds; unlike ``assert``, also under ``python -O``."""
+    """Raise AssertionError with the message unless the condition holds; unlike ``assert``, this also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)
 
 
 def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T) -> list[Finding]:
-    """Run each check on its own; one that fails does not keep the others from running."""
+    """Run each check separately, so that one failure does not stop the others."""
     return [_run(component, check, subject) for check in checks]
 
 

@@ -1,4 +1,4 @@
-"""The kit's entry: check a component, or all that a distribution offers."""
+"""Checks of one component, or of all components of a distribution."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas
 def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
     """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError."""
     if kind not in KINDS:
-        raise PluginError(f"there is no kind of component named {kind!r}{nearest(kind, KINDS)} (there are: {one_of(KINDS)})")
+        raise PluginError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
     module, name = _CHECKS[kind]
     checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.{module}"), name)
     return checks
@@ -47,11 +47,11 @@ def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str
     Args:
         kind: One of ``aamc_sdk.plugins.KINDS``.
         name: The component's name.
-        plugins: Where it is found.
-        options: Its options on top of preset ``quick``, for instance to shorten training.
+        plugins: The plugins that offer it.
+        options: Options on top of preset ``quick``, for instance to shorten training.
 
     Raises:
-        UnknownComponentError: Nobody offers it.
+        UnknownComponentError: No plugin offers it.
     """
     plugins.find(kind, name)
     label = f"{kind} {name}"
@@ -62,18 +62,18 @@ def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str
 
 
 def check_it_loads(subject: Subject) -> None:
-    """The component's module imports, and has what its target names."""
+    """The component's target can be imported."""
     require(subject.target is not None, "the target is None")
 
 
 def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
-    """Raise AssertionError with every finding against a component; the one-line test of a plugin's author."""
+    """Raise AssertionError with every failed check of a component; a one-line test for plugin authors."""
     failed = [finding for finding in check_component(kind, name, plugins, options) if not finding.passed]
     require(not failed, "\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed))
 
 
 def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
-    """Check everything that an installed distribution offers.
+    """Check all components of an installed distribution.
 
     Raises:
         PluginError: No plugin of that distribution is installed.
@@ -94,9 +94,9 @@ def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
 
 
 def check_announcing_is_light(plugin: str) -> None:
-    """Importing the plugin's module loads no heavy library, so that listing plugins stays quick."""
+    """Importing the plugin's module imports no heavy library, so that listing plugins stays quick."""
     for entry_point in metadata.entry_points(group=PROJECT, name=plugin):
         program = f"import sys, {entry_point.module}; print(*sorted(set({_HEAVY!r}) & set(sys.modules)))"
-        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603  # our own program
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603  # a fixed program
         require(ended.returncode == 0, f"importing {entry_point.module} fails: {ended.stderr.strip()[-300:]}")
         require(not ended.stdout.strip(), f"importing {entry_point.module} loads {ended.stdout.strip()}; import it where it is used")

@@ -1,4 +1,4 @@
-"""Checks that every component with options, and every one that is trained and saved, must pass."""
+"""Checks of options, training and checkpoints, for several kinds of components."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ INTERFACES: Mapping[str, type[Any]] = {
 _RUNS_CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}
 _CHECKED = {".json", ".npz", ".safetensors"}
 THREADS = 8
-"""How many are asked at once."""
-_MEETING_S = 0.1
-"""How long they are asked again and again, though each once at least."""
-_SHORTEST_TURN_S = 1e-6
-"""How long a thread computes before another takes over: what is brief may otherwise be done before they meet."""
+"""Number of threads in checks of thread safety."""
+_REPEAT_S = 0.1
+"""Seconds for which each thread repeats its call; at least once."""
+_SWITCH_INTERVAL_S = 1e-6
+"""Seconds between switches of threads, so that even short calls overlap."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def check_is_a_class_of_its_kind(subject: Subject) -> None:
-    """The component's target is a class that fills the interface."""
+    """The component's target is a concrete subclass of its interface."""
     base = INTERFACES[subject.kind]
     require(isinstance(subject.target, type), f"the target must be a class, not {subject.target!r}")
     require(issubclass(subject.target, base), f"{subject.target.__qualname__} must derive from aamc_sdk.{base.__name__}")
@@ -56,7 +56,7 @@ def check_is_a_class_of_its_kind(subject: Subject) -> None:
 
 
 def check_options_have_defaults_and_meanings(subject: Subject) -> None:
-    """Every option has a default and a line that says what it means; every preset is valid."""
+    """Every option has a default and a meaning; every preset is valid."""
     config = subject.target.Config
     require(attrs.has(config), f"Config must be an attrs class, not {config!r}")
     for field in attrs.fields(config):
@@ -67,16 +67,16 @@ def check_options_have_defaults_and_meanings(subject: Subject) -> None:
 
 
 def check_unknown_options_are_refused(subject: Subject) -> None:
-    """An option that does not exist is an error, not ignored."""
+    """An unknown option is an error."""
     try:
         configure(subject.target.Config, {"no_such_option": 1}, where=subject.name)
     except ValueError:
         return
-    raise AssertionError("Config accepts an option that it does not have")
+    raise AssertionError("Config accepts an unknown option")
 
 
 def check_training_returns_metrics(subject: Subject) -> None:
-    """``train`` returns a mapping that JSON can hold; ``"curve"`` is a list of mappings with a step."""
+    """``train`` returns a mapping of JSON types; ``"curve"`` is a list of mappings."""
     _ = subject.trained
     metrics = subject.metrics
     require(isinstance(metrics, Mapping), f"train must return a mapping of metrics, not {type(metrics).__name__}")
@@ -86,14 +86,14 @@ def check_training_returns_metrics(subject: Subject) -> None:
 
 
 def check_checkpoints_run_no_code(subject: Subject) -> None:
-    """Nothing that is saved can run code when it is read."""
+    """No saved file can run code when it is loaded."""
     with _saved(subject) as folder:
         risky = [file.name for file in _files(folder) if file.suffix in _RUNS_CODE]
     require(not risky, f"save JSON, npz or safetensors instead of {', '.join(risky)}, which can run code when loaded")
 
 
 def check_damaged_checkpoints_are_refused(subject: Subject) -> None:
-    """A file that was cut off, or is missing, is a CheckpointError."""
+    """A truncated or missing file raises CheckpointError."""
     with _saved(subject) as folder:
         for file in [file for file in _files(folder) if file.suffix in _CHECKED]:
             content = file.read_bytes()
@@ -122,25 +122,25 @@ def _must_refuse(subject: Subject, folder: Path, damage: str) -> None:
         return
     except Exception as error:
         raise AssertionError(f"load with {damage} must raise CheckpointError, not {type(error).__name__}: {error}") from error
-    raise AssertionError(f"load with {damage} must raise CheckpointError, but went on as if nothing were wrong")
+    raise AssertionError(f"load with {damage} must raise CheckpointError, but raised nothing")
 
 
 def from_threads(function: Callable[[T], R], inputs: Sequence[T]) -> list[list[R]]:
-    """Return what a function says of each input, again and again for a moment, each input in a thread of its own."""
+    """Return the results of repeated calls for each input, with one thread for each input."""
     together = Barrier(len(inputs))
 
-    def ask(given: T) -> list[R]:
+    def repeat(given: T) -> list[R]:
         together.wait()
-        end, said = time.monotonic() + _MEETING_S, [function(given)]
+        end, results = time.monotonic() + _REPEAT_S, [function(given)]
         while time.monotonic() < end:
-            said.append(function(given))
-        return said
+            results.append(function(given))
+        return results
 
     before = sys.getswitchinterval()
-    sys.setswitchinterval(_SHORTEST_TURN_S)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         with ThreadPoolExecutor(len(inputs)) as threads:
-            return list(threads.map(ask, inputs))
+            return list(threads.map(repeat, inputs))
     finally:
         sys.setswitchinterval(before)
 

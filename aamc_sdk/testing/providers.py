@@ -11,7 +11,7 @@ from aamc_sdk.testing.subject import Subject
 
 
 def check_a_provider_is_asynchronous(subject: Subject) -> None:
-    """A provider completes in a coroutine, streams by an asynchronous iterator, and names its dialect."""
+    """``complete`` is a coroutine function, ``stream`` an asynchronous iterator, and ``dialect`` a name."""
     require(issubclass(subject.target, Provider), "a provider must be a subclass of aamc_sdk.interfaces.Provider")
     require(inspect.iscoroutinefunction(subject.target.complete), "complete must be a coroutine function (async def)")
     streams = inspect.isasyncgenfunction(subject.target.stream) or not inspect.iscoroutinefunction(subject.target.stream)
@@ -20,11 +20,11 @@ def check_a_provider_is_asynchronous(subject: Subject) -> None:
 
 
 def check_it_leaves_other_files_alone(subject: Subject) -> None:
-    """A configuration format does not recognize an empty file, nor one of our own."""
+    """A configuration format recognizes neither an empty file nor one of the SDK's own format."""
     found = subject.target()
     require(isinstance(found, ConfigFormat), "a configuration format must be a subclass of aamc_sdk.interfaces.ConfigFormat")
     for content in ({}, {"router": "thompson", "seed": 1}):
-        require(not found.recognizes(content), f"it recognizes {content!r}, which is not a file of its own")
+        require(not found.recognizes(content), f"it recognizes {content!r}, which has another format")
 
 
 PROVIDER_CHECKS = (*OPTION_CHECKS, check_a_provider_is_asynchronous)

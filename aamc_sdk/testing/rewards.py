@@ -13,7 +13,7 @@ from aamc_sdk.types import Floats, Outcomes
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
 _FACTORS = (1.0, 0.0, 0.1, 10.0, 1000.0)
-"""Of costs and latencies: a line holds far outside the outcomes that it was fitted to, which a clipped objective does not."""
+"""Factors of costs and latencies: a linear objective holds far outside the fitted outcomes, a clipped one does not."""
 
 
 def _outcomes(subject: Subject) -> Outcomes:
@@ -35,7 +35,7 @@ def _scalars(reward: Reward, outcomes: Outcomes) -> Floats:
 
 
 def check_shapes(subject: Subject) -> None:
-    """Known outcomes have three finite objectives each, and one finite number under a preference."""
+    """Known outcomes have three finite objectives and a finite reward under each preference."""
     reward, outcomes = _fitted(subject), _outcomes(subject)
     shape = outcomes.cost_usd.shape
     vector = reward.vector(outcomes)
@@ -52,7 +52,7 @@ def check_no_rows(subject: Subject) -> None:
 
 
 def check_slopes_and_offsets(subject: Subject) -> None:
-    """Where a reward gives slopes and offsets, they give its objectives, of any outcomes and after every fit."""
+    """Slopes and offsets, if any, give the objectives of all outcomes, after every fit."""
     reward = _fitted(subject)
     if reward.affine is None:
         return
@@ -80,10 +80,10 @@ def _require_lines(reward: Reward, subject: Subject, when: str) -> None:
 
 
 def check_weights_stay_on_the_simplex(subject: Subject) -> None:
-    """The weights that count are at least 0 and sum to 1."""
+    """The effective weights are at least 0 and sum to 1."""
     weights = _fitted(subject).weights(_PREFERENCES)
     require((weights >= 0).all() and equal(weights.sum(axis=-1), np.ones(len(_PREFERENCES))), "weights must be at least 0 and sum to 1")
-    require(equal(_fitted(subject).weights(_PREFERENCES[0]), weights[0]), "the weights of one preference [3] must be those that it has among others")
+    require(equal(_fitted(subject).weights(_PREFERENCES[0]), weights[0]), "the weights of one preference [3] must equal its weights in a batch")
 
 
 def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
@@ -100,7 +100,7 @@ def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
 
 
 def check_unknown_outcomes(subject: Subject) -> None:
-    """An unknown objective is NaN, leaves other outcomes alone, and matters only where it is weighed."""
+    """An unknown objective is NaN, does not change other outcomes, and matters only with a weight above 0."""
     reward, outcomes = _fitted(subject), _outcomes(subject)
     quality = outcomes.known_quality.copy()
     quality[0, 0] = np.nan
@@ -108,11 +108,11 @@ def check_unknown_outcomes(subject: Subject) -> None:
     require(np.isnan(reward.vector(partly)[0, 0, 0]), "the objective of an unknown quality must be NaN")
     before, after = _scalars(reward, outcomes), _scalars(reward, partly)
     require(equal(before[:, 1:], after[:, 1:]), "one unknown quality changes other rows")
-    require(np.isfinite(after[3]).all(), "an unknown quality must not matter where quality has no weight")
+    require(np.isfinite(after[3]).all(), "an unknown quality must not matter if quality has no weight")
 
 
 def check_save_and_load(subject: Subject) -> None:
-    """A fresh reward that loads what was saved gives the same."""
+    """A reward that loads a saved state gives the same rewards."""
     reward, outcomes = _fitted(subject), _outcomes(subject)
     require(equal(_scalars(reward, outcomes), _scalars(subject.reloaded(reward), outcomes)), "the loaded reward differs")
 

@@ -22,7 +22,7 @@ def _request(subject: Subject, dataset: Dataset | None = None, pool: Pool = POOL
 
 
 def _same(left: Scores, right: Scores, tolerance: float = 1e-6) -> bool:
-    """Return whether two scores agree in what decides: utility and probabilities."""
+    """Return whether two scores have equal utilities and probabilities."""
     return equal(left.utility, right.utility, tolerance) and equal(left.probabilities, right.probabilities, tolerance)
 
 
@@ -31,7 +31,7 @@ def _ids(request: RoutingRequest) -> list[str]:
 
 
 def check_shapes(subject: Subject) -> None:
-    """Scores have a row a query and a column a candidate, and no NaN where a candidate is allowed."""
+    """Scores have one row a query and one column a candidate, without NaN for allowed candidates."""
     _require_shapes(subject.trained.score(_request(subject)), _request(subject))
 
 
@@ -39,12 +39,12 @@ def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
     rows, shape = len(request), request.mask.shape
     require(isinstance(scores, Scores), f"score must return aamc_sdk.Scores, not {type(scores).__name__}")
     require(np.shape(scores.utility) == shape, f"utility must be {shape}, not {np.shape(scores.utility)}")
-    require(not np.isnan(scores.utility[request.mask]).any(), "utility is NaN where a candidate is allowed")
+    require(not np.isnan(scores.utility[request.mask]).any(), "utility is NaN for an allowed candidate")
     if scores.probabilities is not None:
         require(np.shape(scores.probabilities) == shape, f"probabilities must be {shape}, not {np.shape(scores.probabilities)}")
         require((scores.probabilities >= 0).all(), "probabilities must not be negative or NaN")
         allowed = np.where(request.mask, scores.probabilities, 0.0).sum(axis=1)
-        require((allowed > 0).all(), "probabilities must leave some allowed candidate possible")
+        require((allowed > 0).all(), "probabilities must be positive for at least one allowed candidate")
     if scores.expected_quality is not None:
         require(np.shape(scores.expected_quality) == shape, f"expected_quality must be {shape}, not {np.shape(scores.expected_quality)}")
     for name in ("spent_usd", "spent_ms"):
@@ -55,7 +55,7 @@ def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
 
 
 def check_masks(subject: Subject) -> None:
-    """A masked candidate is never drawn, whichever candidates are masked."""
+    """A masked candidate is never drawn, under any mask."""
     request = _request(subject)
     for only in range(len(POOL)):
         mask = np.zeros_like(request.mask)
@@ -75,16 +75,16 @@ def _require_allowed(subject: Subject, request: RoutingRequest) -> None:
 
 
 def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
-    """Training and scoring again from the same seed changes nothing."""
+    """Two trainings with the same seed give the same scores."""
     again = subject.make()
     again.train(subject.training())
     request = _request(subject)
-    require(_same(subject.trained.score(request), again.score(request)), "two trainings with one seed score differently")
+    require(_same(subject.trained.score(request), again.score(request)), "two trainings with the same seed score differently")
     require(_same(again.score(request), again.score(request)), "scoring the same request twice gives two results")
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
-    """A row's scores do not depend on the batch that it comes in, and an empty batch has none."""
+    """A row's scores do not depend on its batch; an empty batch has empty scores."""
     request = _request(subject)
     scores = subject.trained.score(request)
     for row in range(len(request)):
@@ -105,7 +105,7 @@ def check_permuted_candidates(subject: Subject) -> None:
 
 
 def check_unseen_and_missing_candidates(subject: Subject) -> None:
-    """A pool that grew, shrank or has a single candidate is routed to."""
+    """The router handles larger and smaller pools, and a pool of one candidate."""
     grown = Pool((NEWCOMER, *POOL.candidates))
     for pool in (grown, POOL.subset(["LLM-XLarge", "SLM-Medium"]), POOL.subset(["LLM-XLarge"])):
         request = _request(subject, pool=pool)
@@ -113,13 +113,13 @@ def check_unseen_and_missing_candidates(subject: Subject) -> None:
 
 
 def check_save_and_load(subject: Subject) -> None:
-    """A fresh router that loads what was saved scores the same."""
+    """A router that loads a saved state gives the same scores."""
     request = _request(subject)
     require(_same(subject.trained.score(request), subject.reloaded(subject.trained).score(request)), "the loaded router scores differently")
 
 
 def check_scoring_from_several_threads(subject: Subject) -> None:
-    """Scoring other requests from several threads at once gives what one thread gives."""
+    """Scores from several threads at once equal those from one thread."""
     request = _request(subject)
     orders = [np.roll(np.arange(len(request)), turn) for turn in range(THREADS)]
     requests = [request.take(order).with_preference(request.preferences) for order in orders]  # other rows, under other preferences
@@ -128,7 +128,7 @@ def check_scoring_from_several_threads(subject: Subject) -> None:
 
 
 def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:
-    """Without estimates a router decides, or raises an AamcError that says what it needs."""
+    """Without estimates, a router decides or raises an AamcError with a message."""
     request = _request(subject)
     nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
     bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
@@ -139,14 +139,14 @@ def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:
 
 
 def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
-    """A router that says it does not use the preference scores alike under every one."""
+    """A router with ``uses_preference = False`` gives the same scores under every preference."""
     request = _request(subject)
     first, second = (subject.trained.score(request.with_preference(np.array(corner))) for corner in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
     require(subject.target.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
 
 
 def check_several_preferences_at_once(subject: Subject) -> None:
-    """Scoring under several preferences at once gives what scoring under each gives."""
+    """``score_each`` gives the scores that ``score`` gives under each preference."""
     request, preferences = _request(subject), np.eye(3)
     each = list(subject.trained.score_each(request, preferences))
     require(len(each) == len(preferences), f"score_each must give scores for each of {len(preferences)} preferences, not {len(each)}")
@@ -155,7 +155,7 @@ def check_several_preferences_at_once(subject: Subject) -> None:
 
 
 def check_learning_survives_a_save(subject: Subject) -> None:
-    """Learning on after a save and a load gives what learning in one go gives."""
+    """Learning with a save and a load in between gives the same scores as learning without."""
     if not issubclass(subject.target, OnlineRouter) or not subject.target.snapshots:
         return
     first, second = _experience(0), _experience(8)
@@ -167,19 +167,19 @@ def check_learning_survives_a_save(subject: Subject) -> None:
     halved.learn(second)
     request = _request(subject)
     _require_shapes(whole.score(request), request)
-    require(_same(whole.score(request), halved.score(request)), "a save and a load between two lessons change what was learned")
+    require(_same(whole.score(request), halved.score(request)), "a save and a load between two batches change the learned state")
 
 
 def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
-    """Loading an earlier state into a router that has learned since gives that state back, as when a user is forgotten."""
+    """Loading an earlier state removes everything learned since, as forgetting a user requires."""
     if not issubclass(subject.target, OnlineRouter) or not subject.target.snapshots:
         return
     router, request = subject.reloaded(subject.trained), _request(subject)
     before, state = router.score(request), state_of(router)
     router.learn(_experience(0))
     restore(router, state)
-    require(_same(router.score(request), before), "what was learned before a load shows after it")
-    require(state_of(router) == state, "what was learned before a load is saved after it")
+    require(_same(router.score(request), before), "scores after a load depend on learning before it")
+    require(state_of(router) == state, "a state saved after a load depends on learning before it")
 
 
 def _experience(first: int) -> Experience:

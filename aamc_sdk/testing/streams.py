@@ -1,4 +1,4 @@
-"""An environment for the kit: outcomes from the tiny world's table, without Gymnasium."""
+"""An environment for the kit: a table of outcomes, without Gymnasium."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class TableEnvironment(Environment):
     """Plays a dataset's rows; outcomes are the dataset's own."""
 
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
-        """Keep the splits, whose outcomes must be known."""
+        """Set the splits, whose outcomes must be known."""
         self.splits = dict(splits)
 
     def dataset(self, split: str) -> Dataset:
-        """Return a split as it was given."""
+        """Return a split."""
         return self.splits[split]
 
     def vector(
@@ -47,7 +47,7 @@ class TableEnvironment(Environment):
 class TableStreams:
     """Streams in the form of :class:`aamc_sdk.interfaces.RoutingStreams`.
 
-    They are cut off after 50 steps and start anew in the same step (Gymnasium's ``SAME_STEP``).
+    They are truncated after 50 steps and restart in the same step (Gymnasium's ``SAME_STEP``).
     """
 
     horizon = 50
@@ -66,7 +66,7 @@ class TableStreams:
         self._episode = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start all streams anew; the same seed gives the same queries."""
+        """Restart all streams; the same seed gives the same queries."""
         self._seed = self._seed if seed is None else seed
         self._time, self._episode = 0, 0
         self._arrive()
@@ -80,7 +80,7 @@ class TableStreams:
         return attrs.evolve(present, hindsight=self._outcomes.take(self._row))
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Answer each stream's query; a masked action fails at the greatest allowed cost and latency."""
+        """Answer each stream's query; a masked action fails at the maximum allowed cost and latency."""
         request = self.request()
         chosen = np.arange(self.num_envs), np.asarray(actions)
         masked = ~request.mask[chosen]
@@ -98,7 +98,7 @@ class TableStreams:
         return self._observe(), scalars, np.zeros(self.num_envs, dtype=bool), truncated, info
 
     def close(self) -> None:
-        """Hold nothing, so let go of nothing."""
+        """Do nothing: the streams hold no resources."""
 
     def _arrive(self) -> None:
         draws = np.random.default_rng((self._seed, self._episode, self._time)).integers(len(self._rows), size=int(self._streams.max()) + 1)
@@ -109,14 +109,14 @@ class TableStreams:
 
 
 def _objects(observations: NDArray[np.float32]) -> NDArray[np.object_]:
-    """Return an array of one observation each, as Gymnasium's vector environments give final observations."""
+    """Return an object array of observations, the form of final observations in Gymnasium."""
     objects = np.empty(len(observations), dtype=object)
     objects[:] = list(observations)
     return objects
 
 
 def _charged(outcomes: Outcomes, mask: NDArray[np.bool_], chosen: tuple[NDArray[Any], NDArray[Any]], masked: NDArray[np.bool_]) -> Outcomes:
-    """Return each stream's outcome ``[n]``: the chosen candidate's, or the worst allowed one's where that is masked."""
+    """Return each stream's outcome ``[n]``: of the chosen candidate, or the worst allowed one if that is masked."""
     worst_cost, worst_latency = (np.where(mask, values, -np.inf).max(axis=1) for values in (outcomes.cost_usd, outcomes.latency_ms))
     return Outcomes(
         quality=np.where(masked, 0.0, outcomes.known_quality[chosen]),

@@ -1,4 +1,4 @@
-"""The component under test, and how the kit makes and trains it."""
+"""The component under test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
 
 
 class EchoModels:
-    """Models that answer with the prompt, at no cost."""
+    """A client whose models answer with the prompt, at no cost."""
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
         """Return the last message's text."""
@@ -33,10 +33,10 @@ class Subject:
     """A component under test.
 
     Args:
-        kind: Its kind, one of ``aamc_sdk.plugins.KINDS``.
-        name: Its name.
-        plugins: Where it, and the components that it takes as options, are found.
-        options: Its options on top of preset ``quick``, for instance to shorten training.
+        kind: One of ``aamc_sdk.plugins.KINDS``.
+        name: The component's name.
+        plugins: The plugins that offer the component, and those that it takes as options.
+        options: Options on top of preset ``quick``, for instance to shorten training.
     """
 
     def __init__(self, kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
@@ -51,11 +51,11 @@ class Subject:
 
     @cached_property
     def target(self) -> Any:
-        """The class, or the pool's function or the command."""
+        """The class of the component, the function of a pool, or the command."""
         return self.plugins.load(self.kind, self.name)
 
     def services(self, seed: int = 0) -> Services:
-        """Return the services that the core would make the component with."""
+        """Return services like those of the core."""
 
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
             return self.plugins.make(kind, name, self.services(seed), options)
@@ -63,18 +63,18 @@ class Subject:
         return Services(pool=POOL, reward=self.reward, make=make, models=EchoModels(), seed=seed, device="cpu")
 
     def make(self, seed: int = 0) -> Any:
-        """Return a fresh, untrained part."""
+        """Return a new, untrained component."""
         return self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
 
     @cached_property
     def trained(self) -> Any:
-        """The part after training; checks share it, so they must not change it."""
+        """The trained component; checks share it and must not change it."""
         part = self.make()
         self.metrics = part.train(self.training())
         return part
 
     def training(self) -> Training:
-        """Return what the part is trained with."""
+        """Return the data of the training."""
         environment = TableEnvironment(None, self.services())
         environment.prepare({"train": self.train_set, "validation": self.validation_set, "test": self.test_set})
         privileged = isinstance(self.target, type) and issubclass(self.target, Router) and self.target.privileged
@@ -87,7 +87,7 @@ class Subject:
         )
 
     def reloaded(self, part: Any) -> Any:
-        """Return a fresh part that loaded what ``part`` saved."""
+        """Return a new component with the saved state of ``part``."""
         with tempfile.TemporaryDirectory() as folder:
             part.save(Path(folder))
             fresh = self.make()
@@ -96,7 +96,7 @@ class Subject:
 
 
 def equal(left: Any, right: Any, tolerance: float = 1e-6) -> bool:
-    """Return whether two results hold the same numbers, NaN equal to NaN; both may be None."""
+    """Return whether two results have equal numbers, with NaN equal to NaN; both may be None."""
     if left is None or right is None:
         return left is right
     return np.shape(left) == np.shape(right) and bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))

@@ -1,7 +1,7 @@
-"""A tiny world to check components in: a pool, queries with labels and outcomes, estimates, requests.
+"""Synthetic data for the kit: a pool, queries with labels and outcomes, estimates, requests.
 
-It needs no files, is the same everywhere, and is learnable: harder queries succeed less often, and
-dearer candidates succeed more often.
+The data needs no files, is always the same, and can be learned: harder queries succeed less often, and
+more expensive candidates succeed more often.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ POOL = Pool(
 )
 """Four candidates, two of which have tools, one of which has a short context window."""
 
-NEWCOMER = ModelSpec("Newcomer", "A model that nobody was trained on.", frozenset({"code"}), Prices(1, 2), Latency(30, 600))
+NEWCOMER = ModelSpec("Newcomer", "A model that no component was trained on.", frozenset({"code"}), Prices(1, 2), Latency(30, 600))
 """A candidate that is not in ``POOL``."""
 
 _SKILL = {"SLM-Tiny": 0.45, "SLM-Medium": 0.7, "LLM-Code": 0.8, "LLM-XLarge": 1.0, "Newcomer": 0.75}
@@ -40,7 +40,12 @@ EMBEDDING_WIDTH = 8
 
 
 def make_dataset(size: int, first: int = 0) -> Dataset:
-    """Return ``size`` labelled queries with outcomes; ``first`` sets datasets apart, so that none share a question."""
+    """Return ``size`` labelled queries with outcomes.
+
+    Args:
+        size: Number of queries.
+        first: Number of the first query; datasets with separate ranges share no question.
+    """
     numbers = np.arange(first, first + size)
     category = np.array(CATEGORIES)[numbers % len(CATEGORIES)]
     complexity = (numbers * 0.37) % 1.0
@@ -58,9 +63,9 @@ def _text(category: str, n: int) -> str:
 
 
 def _outcomes(queries: Sequence[Query], complexity: Floats, numbers: NDArray[np.int_]) -> Outcomes:
-    luck = np.stack([np.random.default_rng(int(n)).random(len(POOL)) for n in numbers])
-    quality = (luck < _success(complexity, POOL)).astype(float)
-    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + luck))
+    draws = np.stack([np.random.default_rng(int(n)).random(len(POOL)) for n in numbers])
+    quality = (draws < _success(complexity, POOL)).astype(float)
+    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + draws))
 
 
 def _success(complexity: Floats, pool: Pool) -> Floats:
@@ -69,7 +74,7 @@ def _success(complexity: Floats, pool: Pool) -> Floats:
 
 
 def estimates_of(dataset: Dataset) -> Estimates:
-    """Return what a fair estimator would say of a dataset's queries: its labels, softened."""
+    """Return plausible estimates for a dataset's queries: its softened labels and an embedding of them."""
     labels = dataset.labels
     assert labels.complexity is not None
     assert labels.category is not None
@@ -88,12 +93,12 @@ def estimates_of(dataset: Dataset) -> Estimates:
 
 
 def make_request(dataset: Dataset, pool: Pool = POOL, *, hindsight: bool = False) -> RoutingRequest:
-    """Return a dataset's rows as a router sees them, under the corners and the middle of the preferences in turn.
+    """Return the request of a dataset's rows, under four preferences in turn.
 
     Args:
-        dataset: From :func:`make_dataset`.
-        pool: Any candidates out of ``POOL`` and ``NEWCOMER``, in any order.
-        hindsight: Whether to add what would happen, as privileged routers are given it.
+        dataset: A dataset of :func:`make_dataset`.
+        pool: Candidates out of ``POOL`` and ``NEWCOMER``, in any order.
+        hindsight: Whether to add true outcomes, for privileged routers.
     """
     preferences = np.array([Preference().array, (0.6, 0.4, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
     estimates = estimates_of(dataset)
