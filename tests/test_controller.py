@@ -65,7 +65,7 @@ POOL = Pool(
 
 
 class Length(Estimator):
-    """Takes long texts for hard ones, on which only the large model is good."""
+    """Estimates long texts as hard; only the large model is good at these."""
 
     def estimate(self, queries: Sequence[Query]) -> Estimates:
         complexity = np.array([min(len(query.text) / 100, 1.0) for query in queries])
@@ -76,14 +76,14 @@ class Length(Estimator):
 
 
 class Greedy(Router):
-    """Takes the greatest expected reward."""
+    """Takes the maximum expected reward."""
 
     def score(self, request: RoutingRequest) -> Scores:
         return Scores(self.services.reward.scalar(request.expected, request.preferences))
 
 
 class Coin(Router):
-    """Draws small with probability one quarter; says what deciding cost."""
+    """Draws small with probability one quarter; reports the cost of deciding."""
 
     samples = True
 
@@ -93,7 +93,7 @@ class Coin(Router):
 
 
 class Counting(Coin, OnlineRouter):
-    """Learns the number of judgements, in order; quality 0.5 is beyond it."""
+    """Learns the number of judgements, in order; fails on quality 0.5."""
 
     def __init__(self, config: Any, services: Any) -> None:
         super().__init__(config, services)
@@ -110,7 +110,7 @@ class Seer(Greedy):
 
 
 class Slow(Greedy, AsyncRouter):
-    """Waits for others, and counts how many wait at once."""
+    """Waits for network calls, and counts the parallel ones."""
 
     waiting = most = 0
 
@@ -123,7 +123,7 @@ class Slow(Greedy, AsyncRouter):
 
 
 class Hearer:
-    """An application's own plugin: it offers the parts above and hears events; one decision annoys it."""
+    """An application's own plugin: offers the components above and receives events; fails on one decision."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str]] = []
@@ -423,10 +423,10 @@ def run(tmp_path: Path) -> Path:
         settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison", "resolved": {"routers": {"greedy-by-reward": {}, "coin": {}}}}
     )
     opened.write_candidate_means(np.full((len(POOL), 3), np.nan))
-    lent = make_services(POOL, plugins, settings, reward)
-    save_part(opened.folder / "estimator", "estimator", "length", lent.make("estimator", "length", {}), plugins, {})
+    services = make_services(POOL, plugins, settings, reward)
+    save_part(opened.folder / "estimator", "estimator", "length", services.make("estimator", "length", {}), plugins, {})
     for name in ("greedy-by-reward", "coin"):
-        save_part(opened.folder / "routers" / name, "router", name, lent.make("router", name, {}), plugins, {})
+        save_part(opened.folder / "routers" / name, "router", name, services.make("router", name, {}), plugins, {})
     return opened.folder
 
 
@@ -482,7 +482,7 @@ def refuses(controller: MetaController) -> bool:
     return False
 
 
-def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_decided_while_the_controller_closes_is_logged_and_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     hearer = Hearer()
     controller = build(hearer=hearer)
     logged, release = threading.Event(), threading.Event()
@@ -552,7 +552,7 @@ def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaControl
 
 
 @pytest.mark.parametrize(("own", "asked", "given"), [(None, None, False), (None, (1, 0, 0), True), ((1, 0, 0), None, True)])
-def test_a_router_is_told_whether_anybody_gave_a_preference(
+def test_a_router_knows_whether_the_caller_gave_a_preference(
     own: tuple[float, ...] | None, asked: tuple[float, ...] | None, given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
@@ -620,7 +620,7 @@ def test_a_pool_is_a_pool_or_is_named(pool: Any) -> None:
 
 
 class Serving(Counting):
-    """Writes down when it begins and ends to serve."""
+    """Records the start and the end of serving."""
 
     def __init__(self, config: Any, services: Any) -> None:
         super().__init__(config, services)
@@ -636,17 +636,17 @@ class Serving(Counting):
         self.diary.append("close")
 
 
-def test_a_router_is_told_when_serving_begins_and_ends(tmp_path: Path) -> None:
+def test_a_router_knows_when_serving_begins_and_ends(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
     hearer = Hearer()
     with MetaController.build(
         router="coin", pool=POOL, store=url, plugins=Plugins({"core": builtin, "hearer": hearer}, discover=False)
     ) as controller:
         controller.route("first")
-        lent = controller.router.services
-    router = Serving(None, lent)
+        services = controller.router.services
+    router = Serving(None, services)
     controller = MetaController(
-        ServedComponents(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+        ServedComponents(pool=POOL, reward=services.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
     )
     controller.close()
     assert router.diary == ["serve a log of 1", "learn", "close"]
@@ -664,7 +664,10 @@ def test_much_feedback_is_given_at_once(controller: MetaController) -> None:
 
 def test_a_batch_ends_at_the_feedback_that_is_refused(controller: MetaController) -> None:
     name = controller.route("Hi").id
-    given = [Feedback(decision_id=name, quality=1.0, source=source, candidate=whom) for source, whom in (("a", None), ("b", "nobody"), ("c", None))]
+    given = [
+        Feedback(decision_id=name, quality=1.0, source=source, candidate=candidate)
+        for source, candidate in (("a", None), ("b", "nobody"), ("c", None))
+    ]
     with pytest.raises(StoreError, match="'nobody'"):
         controller.feedback_batch(given)
     assert [feedback.source for feedback in controller.store.experience().feedback] == ["a"]

@@ -216,7 +216,7 @@ def _in_child(controller: MetaController, results: Any) -> None:
     results.put(found)
 
 
-def test_a_forked_child_is_told_and_never_hangs(controller: MetaController) -> None:
+def test_a_forked_child_gets_an_error_and_never_hangs(controller: MetaController) -> None:
     controller.route("Hi")
     context = multiprocessing.get_context("fork")
     results = context.Queue()

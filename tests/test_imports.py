@@ -1,4 +1,4 @@
-"""What is imported when: the core stays quick, and never needs a heavy library."""
+"""Imports: the core imports quickly, and no heavy library."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A plugin by someone else, in a fresh environment with the core alone."""
+"""A third-party plugin in a fresh environment with only the core."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A plugin for the core's own tests: the smallest of each kind of part, in the conformance kit's tiny world."""
+"""A plugin for the core's own tests: a minimal component of each kind, on the conformance kit's data."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aamc_sdk.testing import TableEnvironment, make_dataset
 
 @attrs.frozen(kw_only=True)
 class TinyFormatOptions:
-    """Where the rows begin."""
+    """Options of the dataset."""
 
     first: int = option(0, "The first row's number.", at_least=0)
 
 
 class TinyFormat(DatasetFormat):
-    """Rows of the tiny world; the path is how many."""
+    """Rows of the kit's data; the path is their number."""
 
     Config = TinyFormatOptions
 
@@ -30,7 +30,7 @@ class TinyFormat(DatasetFormat):
 
 
 class TinyEstimator(Estimator):
-    """Expects of each candidate its mean training quality."""
+    """Expects each candidate's mean training quality."""
 
     means = np.empty(0)
 
@@ -56,7 +56,7 @@ class TinyEstimator(Estimator):
 
 
 class Numbered(TinyEstimator):
-    """Expects of each candidate its number in the training pool."""
+    """Expects each candidate's position in the training pool as quality."""
 
     def out_of_fold(self):
         return np.tile(np.arange(len(self.means), dtype=float), (self.rows, 1))
@@ -70,7 +70,7 @@ class TinyOptions:
 
 
 class TinyRouter(Router):
-    """Always its favourite; reports what it was trained on."""
+    """Always chooses one candidate; its metrics are its training data."""
 
     Config = TinyOptions
     uses_preference = False
@@ -85,7 +85,7 @@ class TinyRouter(Router):
 
 
 class Greedy(Router):
-    """The greatest expected utility."""
+    """The maximum expected utility."""
 
     requires = Requirements(estimator=True)
 
@@ -94,7 +94,7 @@ class Greedy(Router):
 
 
 class Seer(Router):
-    """The greatest utility in hindsight."""
+    """The maximum utility in hindsight."""
 
     privileged = True
 
@@ -121,8 +121,8 @@ class Tiny:
     def aamc_routers(self):
         return [
             Component("favourite", "tiny:TinyRouter", "One candidate."),
-            Component("best-expected", "tiny:Greedy", "The greatest expected utility."),
-            Component("seer", "tiny:Seer", "The greatest utility in hindsight."),
+            Component("best-expected", "tiny:Greedy", "The maximum expected utility."),
+            Component("seer", "tiny:Seer", "The maximum utility in hindsight."),
         ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
-    "route": "Choose the candidate for one query, and explain the choice.",
+    "route": "Choose a candidate for one query, and explain the choice.",
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",

@@ -50,7 +50,7 @@ def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
 @JSON
 @click.pass_context
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
-    """Show the options of the component NAME of a KIND, with types, defaults and meanings.
+    """Show a component's options: types, defaults and meanings.
 
     Example: aamc plugins show router ppo
     """

@@ -17,7 +17,7 @@ from aamc_sdk.cli.options import JSON, PREFERENCE
 @JSON
 @click.pass_context
 def route(ctx: click.Context, text: str, run: Path, preference: str | None, as_json: bool) -> None:
-    """Choose the candidate for one query TEXT, and explain the choice.
+    """Choose a candidate for the query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """

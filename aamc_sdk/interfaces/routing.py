@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -146,23 +146,5 @@ class AsyncRouter(Router):
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(self.ascore(request))
-        return _on_another_thread(lambda: asyncio.run(self.ascore(request)))
-
-
-def _on_another_thread(work: Callable[[], Scores]) -> Scores:
-    """Return the result of work that cannot run on a thread with a running event loop."""
-    results: list[Scores] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # raised again in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="aamc-score")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+        with ThreadPoolExecutor(1, "aamc-score") as thread:  # this thread's event loop is running
+            return thread.submit(asyncio.run, self.ascore(request)).result()

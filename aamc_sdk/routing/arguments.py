@@ -65,9 +65,10 @@ def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: M
         raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
     if not unavailable and not wait_ms:
         return state
-    present = PoolState() if state is None else state
     down = names_of(unavailable, "unavailable") if unavailable else frozenset()
-    return attrs.evolve(present, unavailable=present.unavailable | down, wait_ms={**present.wait_ms, **(wait_ms or {})})
+    if state is None:
+        return PoolState(unavailable=down, wait_ms=wait_ms or {})
+    return attrs.evolve(state, unavailable=state.unavailable | down, wait_ms={**state.wait_ms, **(wait_ms or {})})
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:

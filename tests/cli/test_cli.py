@@ -221,7 +221,7 @@ def test_a_form_that_is_not_known_is_refused_before_training(aamc) -> None:
     assert not Path("refused").exists()
 
 
-def test_train_needs_to_be_told_what(aamc) -> None:
+def test_train_without_a_component_is_an_error(aamc) -> None:
     status, _, err = aamc("train")
     assert status == 2
     assert "--router NAME" in err

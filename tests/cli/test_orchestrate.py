@@ -26,7 +26,7 @@ class ShouterOptions:
 
 
 class Shouter(Orchestrator):
-    """Thinks as long as it may, then shouts the task."""
+    """Takes all allowed steps, then answers with the task in capitals."""
 
     Config = ShouterOptions
     default_dataset = "tiny:50"
@@ -91,7 +91,7 @@ def test_the_json_has_the_same_keys_for_each_orchestrator(aamc: Aamc) -> None:
 
 
 @pytest.mark.parametrize(("options", "stop"), [(["--steps", "2"], "truncated"), (["--steps", "2", "--budget", "0.5"], "out_of_budget")])
-def test_the_budget_is_told_as_the_reason(aamc: Aamc, options: list[str], stop: str) -> None:
+def test_the_budget_is_reported_as_the_reason(aamc: Aamc, options: list[str], stop: str) -> None:
     _, out, _ = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json", *options)
     assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "thought 1")
 
@@ -135,6 +135,6 @@ def test_an_option_that_it_does_not_have_is_refused_before_it_works(aamc: Aamc, 
     assert "thought" not in err
 
 
-def test_an_unknown_folder_is_told(aamc: Aamc) -> None:
+def test_an_unknown_folder_is_reported(aamc: Aamc) -> None:
     status, _, err = aamc("orchestrate", "hello", "--run", "none")
     assert (status, "holds no trained orchestrator" in err) == (1, True)

@@ -1,4 +1,4 @@
-"""What people see: names and paths as they are, brackets too."""
+"""Output for people: names and paths unchanged, brackets included."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_bar_on_a_terminal_names_its_stage_as_it_is(monkeypatch) -> None:
 
 
 class Terminal(StringIO):
-    """A standard error that says that it is a terminal."""
+    """A standard error that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True

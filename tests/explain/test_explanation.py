@@ -1,4 +1,4 @@
-"""Explanations: figures by hand, words, and flips that really flip."""
+"""Explanations: hand-computed numbers, wording, and flips that hold."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Greedy(Router):
 
 
 class Fixed(Router):
-    """Has fixed scores, whatever is preferred."""
+    """Has fixed scores under every preference."""
 
     requires = Requirements(cheap_rescoring=True)
     uses_preference = False
@@ -231,7 +231,7 @@ def test_an_explanation_tells_what_was_decided_even_if_the_router_has_learned_si
     assert "large has the maximum utility, 3:" in found.why
 
 
-def test_utility_and_expected_reward_are_told_apart_and_no_lead_is_claimed_that_the_figures_contradict() -> None:
+def test_utility_and_expected_reward_are_distinguished_and_no_lead_is_claimed_that_the_figures_contradict() -> None:
     found = explain(decided(Fixed([3.0, 2.0, 1.0]), Preference(1, 0, 0)), Fixed([3.0, 2.0, 1.0]), REWARD, POOL)
     small, middle = found.view("small"), found.view("middle")
     assert (small.utility, small.expected_reward, middle.expected_reward) == (3.0, pytest.approx(0.5), pytest.approx(0.8))

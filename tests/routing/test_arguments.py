@@ -1,4 +1,4 @@
-"""What callers give: read in any of the usual forms, or refused in words that say what to give."""
+"""Arguments of callers: read in any accepted form, or refused with a message that says how to give them."""
 
 import numpy as np
 import pytest
@@ -70,11 +70,11 @@ def test_a_batch_with_preferences_decides_each_by_its_own(controller):
 
 
 @pytest.mark.parametrize("given", [{"budget_usd": 10**400}, {"budget_usd": "1"}, {"preference": [[1, 2]]}, {"preference": {}}])
-def test_what_cannot_be_a_number_or_a_preference_is_told(controller, given):
+def test_a_value_that_is_no_number_or_preference_is_refused(controller, given):
     with pytest.raises(AamcError, match=r"must be a number in USD|a preference must be three numbers"):
         controller.route("hello", **given)
 
 
-def test_a_count_of_tokens_has_a_greatest():
+def test_a_count_of_tokens_has_a_maximum():
     with pytest.raises(DataError, match=r"prompt_tokens must be a whole number from 0 to 1,000,000,000,000, not 1000"):
         Query("text", prompt_tokens=10**400)

@@ -32,7 +32,7 @@ def test_uniform_numbers_are_known_and_lie_in_zero_to_one():
     assert ((histogram - 1000) ** 2 / 1000).sum() < 43.8  # chi-square of 19 degrees of freedom at 0.1%
 
 
-def test_the_greatest_utility_is_taken_with_propensity_one():
+def test_the_maximum_utility_is_taken_with_propensity_one():
     utility = np.tile((0.1, 0.9, 0.3, 0.2), (ROWS, 1))
     chosen, propensity, _ = draw(Scores(utility), OPEN, True, 0, IDS)
     assert chosen.tolist() == [1] * ROWS

@@ -1,4 +1,4 @@
-"""From scores to decisions, where a controller would not come."""
+"""From scores to decisions, in cases that a controller does not reach."""
 
 import attrs
 import numpy as np

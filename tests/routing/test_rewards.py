@@ -94,9 +94,9 @@ def test_the_scalar_is_the_weighted_sum(reward):
     assert scalar[1].tolist() == QUALITY[1].tolist()
 
 
-@pytest.mark.parametrize("dear", [np.nan, np.inf])
-def test_what_is_not_weighed_may_be_unknown_or_infinite(reward, dear):
-    outcomes = Outcomes(QUALITY, np.full((2, 2), dear), np.full((2, 2), dear))
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_an_objective_without_weight_may_be_unknown_or_infinite(reward, unknown):
+    outcomes = Outcomes(QUALITY, np.full((2, 2), unknown), np.full((2, 2), unknown))
     assert reward.scalar(outcomes, np.array([[1.0, 0.0, 0.0]] * 2)).tolist() == QUALITY.tolist()
     assert not np.isfinite(reward.scalar(outcomes, np.array([[0.9, 0.1, 0.0]] * 2))).any()
 

@@ -1,4 +1,4 @@
-"""The door between a controller's work and its end."""
+"""The guard whose closing waits for the work in progress."""
 
 import threading
 
@@ -9,7 +9,7 @@ from aamc_sdk.serving.close_guard import CloseGuard
 
 
 def shut(door):
-    """Return whether a door lets nothing in."""
+    """Return whether a guard admits no work."""
     try:
         with door:
             return False

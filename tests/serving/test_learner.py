@@ -1,4 +1,4 @@
-"""Learning from the log: restarts, views of what was learned, and forgetting."""
+"""Learning from the log: restarts, snapshots, and forgetting."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Score
 
 
 class Tally(OnlineRouter):
-    """Counts what it learns: decisions, judgements by user, and the batches it took."""
+    """Counts the decisions, the feedback by user, and the batches that it learns."""
 
     snapshots = True
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config or NoOptions(), services)
-        self.made = self.stretches = 0
+        self.made = self.batches = 0
         self.judged: dict[str, float] = {}
 
     def score(self, request: Any) -> Scores:
         return Scores(np.zeros(request.mask.shape))
 
     def learn(self, experience: Any) -> None:
-        self.stretches += 1
+        self.batches += 1
         self.made += experience.made
         users = {decision.id: query.user or "nobody" for decision, query in zip(experience.decisions, experience.queries, strict=True)}
         for feedback in experience.feedback:
@@ -55,7 +55,7 @@ class Tally(OnlineRouter):
 
 
 class Unsaved(Tally):
-    """Keeps nothing of what it learns: its state is the log alone."""
+    """Has no snapshots: its state is the log alone."""
 
     snapshots = False
 
@@ -81,7 +81,7 @@ def judge(store: Store, *names: str) -> None:
 
 
 def learned(store: Store, router: Tally) -> Tally:
-    """Let a router learn all that the log holds, and return it."""
+    """Let a router learn the whole log, and return it."""
     Learner(store, router, lambda _: None).close()
     return router
 
@@ -89,12 +89,12 @@ def learned(store: Store, router: Tally) -> Tally:
 def test_a_restart_learns_only_what_came_after_the_view(store: Store) -> None:
     judge(store, "ann1", "bob1", "ann2")
     first = learned(store, Tally())
-    assert (first.made, first.judged, first.stretches) == (3, {"a": 1.0, "b": 0.5}, 1)
+    assert (first.made, first.judged, first.batches) == (3, {"a": 1.0, "b": 0.5}, 1)
     unchanged = learned(store, Tally())
-    assert (unchanged.made, unchanged.judged, unchanged.stretches) == (3, {"a": 1.0, "b": 0.5}, 0)
+    assert (unchanged.made, unchanged.judged, unchanged.batches) == (3, {"a": 1.0, "b": 0.5}, 0)
     judge(store, "bob2")
     second = learned(store, Tally())
-    assert (second.made, second.judged, second.stretches) == (4, {"a": 1.0, "b": 1.0}, 1)
+    assert (second.made, second.judged, second.batches) == (4, {"a": 1.0, "b": 1.0}, 1)
 
 
 def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_who_is_forgotten_is_learned_from_as_nobody(store: Store) -> None:
     assert router.judged == {"nobody": 1.0, "b": 1.0, "a": 0.5}
     assert [feedback.decision_id for feedback in told] == ["bob2", "ann3"]  # nothing is told twice
     again = learned(store, Tally())
-    assert (again.judged, again.stretches) == (router.judged, 0)
+    assert (again.judged, again.batches) == (router.judged, 0)
 
 
 def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +164,7 @@ def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeyp
 
 
 def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
-    """As after a failover to a replica that had not heard of the last writes, whether or not as many have come since."""
+    """As after a failover to a replica without the last writes, before or after an equal number of new ones."""
     with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", Plugins())) as log:
         judge(log, "ann1", "bob1", "ann2")
         router = Tally()
@@ -184,7 +184,7 @@ def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
         assert learned(log, Tally()).judged == {"e": 2.0}
 
 
-def test_whom_the_log_has_forgotten_is_told_before_its_first_entry(store: Store) -> None:
+def test_forgotten_users_are_known_before_the_first_entry(store: Store) -> None:
     class Personal(Tally):
         def prepare_replay(self, log: Store) -> None:
             for user in log.forgotten(list(self.judged)):
@@ -247,6 +247,6 @@ def test_closing_learns_first_what_the_log_holds(store: Store, monkeypatch: pyte
     monkeypatch.setattr(learning, "POLL_SECONDS", 60.0)
     router = Tally()
     learner = Learner(store, router, lambda _: None)
-    judge(store, *(f"ann{number}" for number in range(1500)))  # more than a stretch, and nobody wakes the learner
+    judge(store, *(f"ann{number}" for number in range(1500)))  # more than a batch, without a notification
     learner.close()
     assert router.judged == {"a": 750.0}

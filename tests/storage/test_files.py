@@ -60,7 +60,7 @@ def test_arrays_survive_writing_and_reading(tmp_path):
 
 @pytest.fixture
 def closed():
-    """Return a folder that cannot be looked into; nor by root, who becomes nobody."""
+    """Return a folder that cannot be searched; root drops its rights first."""
     root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "closed"

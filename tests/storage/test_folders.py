@@ -42,7 +42,7 @@ def test_a_new_folder_is_taken_and_let_go_of_by_many(tmp_path) -> None:
         assert sum(threads.map(take, range(6))) > 0
 
 
-def test_a_folder_that_cannot_be_locked_is_told(tmp_path, monkeypatch) -> None:
+def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 

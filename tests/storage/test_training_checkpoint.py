@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from."""
+"""Checkpoints of an unfinished training."""
 
 import numpy as np
 import pytest

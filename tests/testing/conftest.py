@@ -1,4 +1,4 @@
-"""What the tests of the conformance kit share."""
+"""Fixtures for the tests of the conformance kit."""
 
 import sys
 import types

@@ -1,4 +1,4 @@
-"""The kit itself: what does not load, plugins that fail, names that are unknown."""
+"""The kit itself: components that do not load, plugins that fail, unknown names."""
 
 import pytest
 from offering import Offering

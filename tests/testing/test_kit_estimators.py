@@ -64,7 +64,7 @@ class Relabelled(FairEstimator):
 
 
 class Absent(FairEstimator):
-    """Keeps what it works on where another thread puts its own."""
+    """Keeps its input in an attribute that threads overwrite."""
 
     def estimate(self, queries):
         self.queries = queries

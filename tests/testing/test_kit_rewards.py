@@ -37,7 +37,7 @@ class Broadcast(LinearReward):
 
 
 class Clipped(LinearReward):
-    """Linear as far as the kit's own outcomes go."""
+    """Linear only within the range of the kit's outcomes."""
 
     def vector(self, outcomes):
         return np.maximum(super().vector(outcomes), -20.0)

@@ -22,7 +22,7 @@ class Options:
 
 
 class FairRouter(OnlineRouter):
-    """Greedy on what is expected, with a bonus for what did well in training and in service."""
+    """Greedy on the expected reward, with a bonus for candidates that did well in training and service."""
 
     Config = Options
     snapshots = True
@@ -106,7 +106,7 @@ class OneAtATime(FairRouter):
 
 
 class Absent(FairRouter):
-    """Keeps what it works on where another thread puts its own."""
+    """Keeps its input in an attribute that threads overwrite."""
 
     def score(self, request):
         self.request = request

@@ -1,4 +1,4 @@
-"""Datasets: what goes with some rows of one."""
+"""Datasets: rows and their labels, outcomes and votes."""
 
 import numpy as np
 
