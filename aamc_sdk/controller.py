@@ -128,7 +128,7 @@ class MetaController:
             user_key: The key that turns user ids into pseudonyms; None leaves them.
 
         Raises:
-            CheckpointError: There is no such run, it has no such router, or it is damaged.
+            CheckpointError: The run is missing or damaged, or has no such router.
             StoreError: The log cannot be opened.
         """
         components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed)
@@ -346,8 +346,8 @@ class MetaController:
         Args:
             decision_id: The decision; feedback that comes before it is kept until it comes.
             cost_usd: Cost of the call, which is logged with the feedback.
-            latency_ms: Time until the whole answer, likewise.
-            output_tokens: Tokens of the answer, likewise.
+            latency_ms: Time until the whole answer, logged like the cost.
+            output_tokens: Tokens of the answer, logged like the cost.
             **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
                 ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures alone are recorded.
 

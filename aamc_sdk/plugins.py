@@ -94,7 +94,7 @@ class Plugins:
         disabled = _disabled()
         if discover:
             for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda offered: offered.name):
-                found = _distribution(entry_point)
+                found = _plugin_of(entry_point)
                 if not disabled & {found.name, found.distribution}:
                     self._add(found, entry_point.load)
         for name, plugin in (extra or {}).items():
@@ -108,7 +108,7 @@ class Plugins:
             self._manager.register(module, name=plugin.key)
             self._manager.check_pending()
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
-            self._failed(plugin, "loading", error)
+            self._add_failure(plugin, "loading", error)
             return
         self._plugins[module] = plugin
         for kind, hook in KINDS.items():
@@ -119,13 +119,13 @@ class Plugins:
             if implementation.plugin is not module:
                 continue
             try:
-                offered = [_checked(component) for component in implementation.function()]
-            except (Exception, SystemExit) as error:  # likewise
-                self._failed(plugin, hook, error)
+                offered = [_check_component(component) for component in implementation.function()]
+            except (Exception, SystemExit) as error:  # a hook may raise anything
+                self._add_failure(plugin, hook, error)
                 continue
             self.offers.extend(Offer(kind, component, plugin) for component in offered)
 
-    def _failed(self, plugin: Plugin, where: str, error: BaseException) -> None:
+    def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
         if self._manager.has_plugin(plugin.key) and where == "loading":
             self._manager.unregister(name=plugin.key)
         text = f"{where} failed: {type(error).__name__}: {error}"
@@ -254,15 +254,15 @@ def version_of(component: type) -> str:
     """Return the version of the distribution that offers a class as a plugin; ``""`` if none does."""
     package = component.__module__.partition(".")[0]
     offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
-    return next((_distribution(entry_point).version for entry_point in offered), "")
+    return next((_plugin_of(entry_point).version for entry_point in offered), "")
 
 
-def _distribution(entry_point: metadata.EntryPoint) -> Plugin:
+def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
     found = entry_point.dist
     return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")
 
 
-def _checked(component: object) -> Component:
+def _check_component(component: object) -> Component:
     if not isinstance(component, Component):
         raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not of {type(component).__name__}")
     if component.target.count(":") != 1:

@@ -19,7 +19,7 @@ EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "preset"
 
 @attrs.frozen(kw_only=True)
 class ServingSettings:
-    """The components of a controller, and what they share.
+    """The components of a controller, and their shared settings.
 
     Attributes:
         router: The router; an empty name in the run of an orchestrator.

@@ -13,11 +13,11 @@ from aamc_sdk.types import Estimates
 def in_words(explanation: Explanation) -> str:
     """Return the explanation in sentences: estimates, preference, choice, runner-up, and the preference that would change the choice."""
     record = explanation.record
-    sentences = [_seen(record.estimates), _weighed(record.decision.preference.array), _chosen(explanation), *_rest(explanation)]
+    sentences = [_estimates(record.estimates), _preference(record.decision.preference.array), _choice(explanation), *_alternative(explanation)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _seen(estimates: Estimates) -> str:
+def _estimates(estimates: Estimates) -> str:
     seen = []
     if not math.isnan(estimates.complexity[0]):
         seen.append(f"complexity {estimates.complexity[0]:.2f} of 1")
@@ -26,14 +26,14 @@ def _seen(estimates: Estimates) -> str:
         seen.append(f"category {estimates.category_names[top]} ({estimates.categories[0][top]:.0%} sure)")
     if not math.isnan(estimates.tool_use[0]):
         seen.append(f"a {estimates.tool_use[0]:.0%} chance that tools are needed")
-    return f"The estimator saw {_listed(seen)}." if seen else "No estimator described the request."
+    return f"The estimator saw {_enumeration(seen)}." if seen else "No estimator described the request."
 
 
-def _weighed(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    return f"The preference weighed {_listed([f'{name} {weight:.3g}' for name, weight in zip(OBJECTIVES, weights, strict=True)])}."
+def _preference(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return f"The preference weighed {_enumeration([f'{name} {weight:.3g}' for name, weight in zip(OBJECTIVES, weights, strict=True)])}."
 
 
-def _chosen(explanation: Explanation) -> str:
+def _choice(explanation: Explanation) -> str:
     decision = explanation.record.decision
     view = explanation.view(decision.candidate)
     if decision.probabilities:
@@ -52,14 +52,14 @@ def _expectations(view: CandidateView) -> str:
         "" if math.isnan(view.latency_ms) else f"latency {view.latency_ms:,.0f} ms",
     ]
     known = [part for part in parts if part]
-    return f": expected {_listed(known)}" if known else ""
+    return f": expected {_enumeration(known)}" if known else ""
 
 
-def _rest(explanation: Explanation) -> list[str]:
+def _alternative(explanation: Explanation) -> list[str]:
     if explanation.runner_up is None:
         return ["No other candidate was allowed."]
     chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
-    return [_runner_up(chosen, runner_up), _rewards(explanation, chosen, runner_up), _flip(explanation)]
+    return [_runner_up(chosen, runner_up), _reward_comparison(explanation, chosen, runner_up), _flip(explanation)]
 
 
 def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
@@ -73,7 +73,7 @@ def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
     return f"{relation} {runner_up.name}, {runner_up.utility:.4g}{_expectations(runner_up)}."
 
 
-def _rewards(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:
+def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:
     """Return the comparison of expected rewards; it never claims a lead that the numbers contradict."""
     ahead = chosen.expected_reward - runner_up.expected_reward
     if math.isnan(ahead):
@@ -94,5 +94,5 @@ def _flip(explanation: Explanation) -> str:
     return f"No preference was found at which {explanation.runner_up} would have won." if explanation.flip_searched else ""
 
 
-def _listed(parts: list[str]) -> str:
+def _enumeration(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -84,7 +84,7 @@ class Budget:
     def __attrs_post_init__(self) -> None:
         for name, limit in attrs.asdict(self).items():
             if not isinstance(limit, int | float) or not limit >= 0:  # also refuses NaN
-                raise ConfigError(f"{name} of a budget must be a number of at least 0, not {limit!r}")
+                raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 
 class Orchestrator(Part):

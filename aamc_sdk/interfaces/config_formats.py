@@ -40,7 +40,7 @@ class ConfigFormat(abc.ABC):
         Args:
             content: The file's content.
             path: The file's path, for messages.
-            decision: The name of one of the file's configurations, where it has several; the first usable one when None.
+            decision: The name of one of the file's configurations, if it has several; the first usable one when None.
 
         Raises:
             ConfigError: The file cannot be used.

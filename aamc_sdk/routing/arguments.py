@@ -117,11 +117,11 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     Raises:
         PreferenceError: A preference cannot be used, or their number is not the number of requests.
     """
-    if preference is None or not _is_several(preference):
-        return _read(preference, default, named).array
+    if preference is None or not _is_one_each(preference):
+        return _to_preference(preference, default, named).array
     if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
         raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
-    return np.stack([_read(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
+    return np.stack([_to_preference(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
 
 
 def with_time(feedback: Feedback, now: float) -> Feedback:
@@ -168,14 +168,14 @@ def is_number(value: object) -> bool:
         return False
 
 
-def _is_several(preference: object) -> bool:
+def _is_one_each(preference: object) -> bool:
     """Whether the value has one preference for each request: its elements are not numbers."""
     if isinstance(preference, np.ndarray):
         return preference.ndim == 2
     return isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Real)
 
 
-def _read(preference: object, default: Preference, named: Mapping[str, Preference]) -> Preference:
+def _to_preference(preference: object, default: Preference, named: Mapping[str, Preference]) -> Preference:
     if preference is None:
         return default
     return Preference.parse(preference, named) if isinstance(preference, str) else Preference.of(preference)  # type: ignore[arg-type]  # of() refuses what it cannot read

@@ -54,7 +54,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
     if not sample or scores.probabilities is None:
-        chosen = _maximum(scores, request)
+        chosen = _maximum_utility(scores, request)
         return Drawn(chosen, (_CERTAIN if scores.propensity_known else _UNKNOWN).repeat(len(chosen)), None)
     probabilities = allowed_probabilities(scores.probabilities, request)
     chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
@@ -71,12 +71,12 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
     """
     if sample and scores.probabilities is not None:
         return allowed_probabilities(scores.probabilities, request)
-    chosen = _maximum(scores, request)
+    chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
-def _maximum(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
-    utility, mask = _checked(scores.utility, request, "utility"), request.mask
+def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
+    utility, mask = _check_scores(scores.utility, request, "utility"), request.mask
     if np.count_nonzero(mask) == mask.size:  # quicker than mask.all()
         return np.asarray(utility.argmax(axis=1))
     lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
@@ -93,7 +93,7 @@ def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Flo
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
     """
-    allowed = np.where(request.mask, _checked(probabilities, request, "probabilities"), 0.0)
+    allowed = np.where(request.mask, _check_scores(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         request.check_mask()
@@ -108,7 +108,7 @@ def _sample(probabilities: Floats, uniforms: Floats) -> NDArray[np.intp]:
     return chosen
 
 
-def _checked(array: Floats, request: RoutingRequest, name: str) -> Floats:
+def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
     mask = request.mask
     if getattr(array, "shape", None) != mask.shape:
         found = f"{type(array).__name__} of shape {np.shape(array)}"

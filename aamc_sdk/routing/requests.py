@@ -49,15 +49,15 @@ def build_request(
     tokens = token_counts(queries)
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
     if typical is not None and not arrays.complete:
-        cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
+        cost_usd, latency_ms = _with_means(cost_usd, typical[:, 1]), _with_means(latency_ms, typical[:, 2])
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
     over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # NaN is over any budget
-    forbidden = _forbidden(queries, tokens, pool, state, over_budget)
+    forbidden = _forbidden_cells(queries, tokens, pool, state, over_budget)
     return RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
-        preferences=_one_each(preferences, rows),
+        preferences=_preference_rows(preferences, rows),
         expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms),
         wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
@@ -117,7 +117,7 @@ def _in_flight(records: Sequence[Record]) -> Floats | None:
     return np.concatenate([np.zeros_like(record.wait_ms) if record.in_flight is None else record.in_flight for record in records])
 
 
-def _one_each(preferences: Floats, rows: int) -> Floats:
+def _preference_rows(preferences: Floats, rows: int) -> Floats:
     weights = np.array(preferences, dtype=np.float64)  # a copy, which the caller cannot change
     return _repeated(weights, rows) if weights.ndim == 1 else np.broadcast_to(weights, (rows, 3))
 
@@ -157,7 +157,7 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
     return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
 
 
-def _filled(values: Floats, means: Floats) -> Floats:
+def _with_means(values: Floats, means: Floats) -> Floats:
     """Replace unknown values ``[B, M]`` by means ``[M]``, else by the row's maximum; NaN in a row without any value."""
     likely = np.where(np.isnan(values), means, values)
     unknown = np.isnan(likely)
@@ -165,7 +165,7 @@ def _filled(values: Floats, means: Floats) -> Floats:
     return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), likely)
 
 
-def _forbidden(
+def _forbidden_cells(
     queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, over_budget: NDArray[np.bool_] | None
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid a cell."""
@@ -174,14 +174,14 @@ def _forbidden(
     reasons = {
         "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.min_window else None,
         "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
-        "unavailable": _among(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
-        "rate limit": _among(exhausted, pool, shape) if exhausted else None,
+        "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
+        "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,
         "over budget": over_budget,
     }
     return {why: where for why, where in reasons.items() if where is not None and where.any()}
 
 
-def _among(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> NDArray[np.bool_]:
     return np.broadcast_to(np.isin(np.arange(len(pool)), [pool.index(name) for name in names]), shape)
 
 

@@ -82,7 +82,7 @@ def load_components(
         existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
 
     Raises:
-        CheckpointError: There is no such run, it lacks that router, or it is damaged.
+        CheckpointError: The run is missing or damaged, or has no such router.
         StoreError: The log cannot be opened.
     """
     run = Run.open(folder)

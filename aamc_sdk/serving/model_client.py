@@ -23,8 +23,8 @@ Record = Callable[[Attempt], Awaitable[object]]
 class ModelClient:
     """Calls candidates by their endpoints.
 
-    A provider is made once for each candidate and kept. Costs are the provider's own figure where it reports one, else list prices
-    times usage; NaN where neither is known. Every call with a decision's id is recorded as an attempt, failed and cancelled calls included.
+    A provider is made once for each candidate and kept. Costs are the provider's own figure if it reports one, else list prices
+    times usage; NaN if neither is known. Every call with a decision's id is recorded as an attempt, failed and cancelled calls included.
 
     Args:
         make_provider: Makes the provider of an endpoint.

@@ -65,7 +65,7 @@ class Session:
         budget: Limits of the work.
 
     Attributes:
-        answer: The answer: the content of the final step, else of the last one; None if it is empty or there is no step.
+        answer: The content of the final step, else of the last step; None if that is empty or there is no step.
         stop: Why the work ended: ``answered``, ``out_of_budget`` or ``truncated``.
     """
 
@@ -73,22 +73,22 @@ class Session:
         self.orchestrator, self.task, self.budget = orchestrator, task, budget
         self.answer: str | None = None
         self.stop = "truncated"
-        self._taken: list[Step] = []
+        self._steps: list[Step] = []
 
     @property
     def cost_usd(self) -> float:
         """Cost of all steps in USD."""
-        return sum(step.cost_usd for step in self._taken)
+        return sum(step.cost_usd for step in self._steps)
 
     @property
     def count(self) -> int:
         """Number of steps."""
-        return len(self._taken)
+        return len(self._steps)
 
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task, yielding each step as it is done."""
         async for step in self.orchestrator.run(self.task, self.budget):
-            self._taken.append(step)
+            self._steps.append(step)
             self.answer = step.content or None
             if step.final:
                 self.stop = "answered"
@@ -102,7 +102,7 @@ class Session:
         return [f"{agent}{' '.join(step.content.split())}  {step.cost_usd:.3g} USD"]
 
     def overview(self) -> Any | None:
-        """Return what the terminal shows after the work besides the answer; None for nothing."""
+        """Return a renderable that the terminal shows next to the answer; None for none."""
         return None
 
     def ending(self) -> str:
@@ -111,7 +111,7 @@ class Session:
 
     def document(self) -> dict[str, Any]:
         """Return ``stop`` and ``steps`` in plain JSON values."""
-        return {"stop": self.stop, "steps": [_document(step) for step in self._taken]}
+        return {"stop": self.stop, "steps": [_document(step) for step in self._steps]}
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON.

@@ -75,7 +75,7 @@ def _require_lines(reward: Reward, subject: Subject, when: str) -> None:
         figures = np.stack((scaled.known_quality, scaled.cost_usd, scaled.latency_ms), axis=-1)
         where = when if factor == 1 else f" of costs and latencies times {factor:g}{when}"
         require(
-            equal(figures * slopes + offsets, reward.vector(scaled)), f"slopes and offsets (affine) must give what vector gives{where}, or be None"
+            equal(figures * slopes + offsets, reward.vector(scaled)), f"slopes and offsets (affine) must give the result of vector{where}, or be None"
         )
 
 
