@@ -70,5 +70,5 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
         raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
     for key, value in made_for.items():
         if made.get(key) != value:
-            raise CheckpointError(f"{path} was made with {key} {made.get(key)!r}, not {value!r}; resume with the same {key}, or train again")
+            raise CheckpointError(f"{path} was made with other {key} ({made.get(key)!r}, not {value!r}); resume with the same {key}, or train again")
     return TrainingCheckpoint(arrays, done, curve, path)
