@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from aamc_bandit.evidence import Place
-from aamc_bandit.thompson import Thompson
+from aamc_bandit.thompson.evidence import Place
+from aamc_bandit.thompson.router import Thompson
 from aamc_bench.speed.clock import least_call_us
 
 from aamc_sdk.interfaces import Services

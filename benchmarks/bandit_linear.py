@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-from aamc_bandit.linear import LinearThompson
+from aamc_bandit.linear.router import LinearThompson
 from aamc_bench.speed.clock import cpu_and_wall_s, least_call_us
 
 from aamc_sdk.interfaces import Services

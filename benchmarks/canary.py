@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import numpy as np
-from aamc_bandit.trial import Judgement, terms
+from aamc_bandit.trials.trial import Judgement, terms
 from aamc_experiments.off_policy import ENOUGH, log_wealth
 
 from aamc_sdk.types import Floats

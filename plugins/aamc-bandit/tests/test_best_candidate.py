@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from aamc_bandit.best_arm import probability_best
+from aamc_bandit.thompson.best_candidate import probability_best
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats

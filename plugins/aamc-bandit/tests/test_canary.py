@@ -11,8 +11,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
-from aamc_bandit.canary import served_by
-from aamc_bandit.pairs import Pair
+from aamc_bandit.trials.canary import served_by
+from aamc_bandit.trials.router_pair import Pair
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.config import configure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.context import MOST_CATEGORIES, Context
+from aamc_bandit.linear.context import MOST_CATEGORIES, Context
 
 from aamc_sdk.types import Estimates
 

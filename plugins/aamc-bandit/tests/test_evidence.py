@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bandit.evidence import EVERYWHERE, Evidence, Place, Verdict
+from aamc_bandit.thompson.evidence import EVERYWHERE, Evidence, Place, Verdict
 
 from aamc_sdk.errors import CheckpointError
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from aamc_bandit.best_arm import probability_best
-from aamc_bandit.hierarchy import Belief, blended, certain, linear, mixed_with_session, shrinkage, shrunk, strength_of
+from aamc_bandit.thompson.best_candidate import probability_best
+from aamc_bandit.thompson.hierarchy import Belief, blended, certain, linear, mixed_with_session, shrinkage, shrunk, strength_of
 from hypothesis import given
 from hypothesis import strategies as st
 

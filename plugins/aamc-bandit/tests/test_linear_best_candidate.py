@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from aamc_bandit.gaussian_best import ERROR, best_probabilities
+from aamc_bandit.linear.best_candidate import ERROR, best_probabilities
 from scipy.integrate import quad
 from scipy.stats import norm
 

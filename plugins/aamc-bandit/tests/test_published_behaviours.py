@@ -14,11 +14,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.durations import auto_save_seconds
-from aamc_bandit.hierarchy import blended
 from aamc_bandit.leaderboard import leaderboard
-from aamc_bandit.options import BLENDS, Options
-from aamc_bandit.thompson import epsilon
+from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.hierarchy import blended
+from aamc_bandit.thompson.options import BLENDS, Options
+from aamc_bandit.thompson.router import epsilon
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, PoolError

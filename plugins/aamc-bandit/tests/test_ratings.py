@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from aamc_bandit.ratings import Tally, is_ratings, read_ratings
+from aamc_bandit.semantic_router.ratings import Tally, is_ratings, read_ratings
 from hypothesis import given
 from hypothesis import strategies as st
 

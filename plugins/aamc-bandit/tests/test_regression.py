@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_bandit.ridge import Evidence, Posterior, solve
+from aamc_bandit.linear.regression import Evidence, Posterior, solve
 
 WIDTH = 5
 

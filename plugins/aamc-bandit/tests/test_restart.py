@@ -13,8 +13,8 @@ from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import ServedComponents, state_of
 from aamc_sdk.serving import learner as learning
-from aamc_sdk.serving import state_of
 from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [
@@ -41,7 +41,9 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     made.close()
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
-    return MetaController(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
+    log = open_store(store, plugins)
+    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, estimator=Digits(None, services), seed=1)
+    return MetaController(components)
 
 
 def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_bandit.newcomers import likeness, starts
-from aamc_bandit.ridge import Evidence
+from aamc_bandit.linear.regression import Evidence
+from aamc_bandit.linear.similarity_prior import likeness, starts
 
 from aamc_sdk.types import Candidate, ModelSpec, Pool, Prices
 

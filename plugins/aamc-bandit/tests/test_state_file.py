@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_bandit.evidence import Cell, Place, Verdict
-from aamc_bandit.ratings import read_ratings
-from aamc_bandit.state_json import with_ratings
+from aamc_bandit.semantic_router.ratings import read_ratings
+from aamc_bandit.thompson.evidence import Cell, Place, Verdict
+from aamc_bandit.thompson.state_file import with_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
@@ -142,14 +142,14 @@ def test_a_server_that_is_away_when_it_is_saved_doubles_nothing(serve, tmp_path,
     log = f"sqlite:{tmp_path / 'log.db'}"
     controller = serve(log, auto_save_interval="10ms")
     with monkeypatch.context() as away:
-        away.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        away.setattr("aamc_bandit.thompson.state_file.first_decision", lambda log: None)
         judge(controller, 5)
         controller.close()
     assert not path.exists()
     again = serve(log)
     assert cell(again, "global", "", "small").wins == 5
     with monkeypatch.context() as away:
-        away.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        away.setattr("aamc_bandit.thompson.state_file.first_decision", lambda log: None)
         judge(again)
         again.close()
     assert path.exists()  # it was known before
@@ -166,7 +166,7 @@ def test_a_server_that_goes_away_as_serving_begins_is_no_empty_log(serve, tmp_pa
         raise StoreAwayError("nobody answers")
 
     with monkeypatch.context() as patched:
-        patched.setattr("aamc_bandit.state_json.first_decision", lambda log: None)
+        patched.setattr("aamc_bandit.thompson.state_file.first_decision", lambda log: None)
         patched.setattr(SqliteStore, "pending", away)
         with pytest.raises(StoreAwayError):
             serve(log)
@@ -190,8 +190,8 @@ def test_nothing_learned_writes_nothing(serve, path) -> None:
 
 
 def test_an_experiment_neither_reads_nor_writes_it(pool, path) -> None:
-    from aamc_bandit.options import Options
-    from aamc_bandit.thompson import Thompson
+    from aamc_bandit.thompson.options import Options
+    from aamc_bandit.thompson.router import Thompson
 
     from aamc_sdk.interfaces import Services
     from aamc_sdk.routing import LinearReward
@@ -258,7 +258,7 @@ def test_a_full_disk_loses_nothing_and_is_told(serve, path, caplog, monkeypatch)
 
     controller = serve(auto_save_interval="10ms")
     with monkeypatch.context() as patched:
-        patched.setattr("aamc_bandit.state_json.write_json_pieces", full)
+        patched.setattr("aamc_bandit.thompson.state_file.write_json_pieces", full)
         judge(controller)
         wait_for(caplog, "free some space")
         judge(controller)  # it serves and learns all the same

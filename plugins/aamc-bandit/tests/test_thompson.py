@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.best_arm import probability_best
-from aamc_bandit.evidence import EVERYWHERE, Place
-from aamc_bandit.options import BLENDS
-from aamc_bandit.thompson import EpsilonGreedy, Thompson, epsilon
+from aamc_bandit.thompson.best_candidate import probability_best
+from aamc_bandit.thompson.evidence import EVERYWHERE, Place
+from aamc_bandit.thompson.options import BLENDS
+from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def test_it_conforms(name: str, options: dict[str, Any]) -> None:
 
 
 def test_showing_it_does_not_import_scipy() -> None:
-    program = "import sys, aamc_bandit.thompson; raise SystemExit('scipy' in sys.modules)"
+    program = "import sys, aamc_bandit.thompson.router; raise SystemExit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -307,7 +307,7 @@ def test_kept_scores_follow_prices_that_change_under_the_same_names() -> None:
 
 
 def test_kept_scores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_bandit.thompson.REMEMBERED", 30)
+    monkeypatch.setattr("aamc_bandit.thompson.router.REMEMBERED", 30)
     router = make()
     router.score(build_request([Query("?", prompt_tokens=n) for n in range(100)], POOL, QUALITY_ONLY))
     assert 0 < len(router._scores) <= 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bandit.trial import Judgement, Trial, terms, trials
+from aamc_bandit.trials.trial import Judgement, Trial, terms, trials
 from aamc_experiments.off_policy import ENOUGH, log_wealth
 
 from aamc_sdk.interfaces import Store

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_datasets.arena import Arena
+from aamc_datasets.published.arena_votes import Arena
 from aamc_experiments.data import split_rows
 
 from aamc_sdk import Dataset, Experience, Services

@@ -8,7 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
 from aamc_datasets.columns import column_names, read_columns
-from aamc_datasets.score_table import from_rows
+from aamc_datasets.published.score_table import from_rows
 
 from aamc_sdk.errors import DataError
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.costs import CostOptions
-from aamc_datasets.outcomes import OutcomesFormat
-from aamc_datasets.routellm import RouteLLM
+from aamc_datasets.outcomes.outcomes_format import OutcomesFormat
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.routellm import RouteLLM
 
 from aamc_sdk import Services
 from aamc_sdk.testing import run_command

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from aamc_datasets.commands import generate
-from aamc_datasets.synthetic import FILES, Synthetic, SyntheticConfig
+from aamc_datasets.data_commands import generate
+from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticConfig
 from click.testing import CliRunner, Result
 
 from aamc_sdk import Services

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from aamc_datasets.outcomes import OutcomesFormat, write_outcomes
+from aamc_datasets.outcomes.outcomes_format import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_datasets.labelled_csv import read_labelled, write_labelled
-from aamc_datasets.synthetic import FILES, Synthetic, SyntheticConfig, generate, split_of
+from aamc_datasets.synthetic.labelled_csv import read_labelled, write_labelled
+from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticConfig, generate, split_of
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # it ships no types
 from sklearn.linear_model import LogisticRegression, Ridge  # type: ignore[import-untyped]  # likewise
 

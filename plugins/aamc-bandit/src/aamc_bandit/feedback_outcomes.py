@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aamc_bandit.evidence import Verdict
+from aamc_bandit.thompson.evidence import Verdict
 from aamc_sdk.types import Feedback
 
 TIE = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from aamc_bandit.evidence import EVERYWHERE, Evidence
+from aamc_bandit.thompson.evidence import EVERYWHERE, Evidence
 
 
 @attrs.frozen(kw_only=True)

@@ -9,18 +9,18 @@ from aamc_sdk import Component, hookimpl
 def aamc_routers() -> list[Component]:
     """Offer the routers that learn online."""
     return [
-        Component("thompson", "aamc_bandit.thompson:Thompson", "Draws each candidate with the probability that it is the best."),
-        Component("epsilon-greedy", "aamc_bandit.thompson:EpsilonGreedy", "Takes the best by the same posteriors, and any candidate now and then."),
-        Component("linear-thompson", "aamc_bandit.linear:LinearThompson", "Learns online how each candidate's quality depends on the query."),
-        Component("canary", "aamc_bandit.canary:Canary", "A new router serves a share of the requests beside one that has proved itself."),
-        Component("shadow", "aamc_bandit.shadow:Shadow", "One router serves, and decisions note what another would have done."),
+        Component("thompson", "aamc_bandit.thompson.router:Thompson", "Draws each candidate with the probability that it is the best."),
+        Component("epsilon-greedy", "aamc_bandit.thompson.router:EpsilonGreedy", "Takes the best by the same posteriors, and any candidate now and then."),
+        Component("linear-thompson", "aamc_bandit.linear.router:LinearThompson", "Learns online how each candidate's quality depends on the query."),
+        Component("canary", "aamc_bandit.trials.canary:Canary", "A new router serves a share of the requests beside one that has proved itself."),
+        Component("shadow", "aamc_bandit.trials.shadow:Shadow", "One router serves, and decisions note what another would have done."),
     ]
 
 
 @hookimpl
 def aamc_commands() -> list[Component]:
     """Offer the comparison of a canary."""
-    return [Component("canary", "aamc_bandit.canary_command:canary", "Say whether a canary, or a router in a shadow, is better.")]
+    return [Component("canary", "aamc_bandit.trials.canary_command:canary", "Say whether a canary, or a router in a shadow, is better.")]
 
 
 @hookimpl

@@ -9,11 +9,11 @@ from typing import Any
 import click
 from aamc_experiments.settings import Source, read_settings
 
-from aamc_datasets.inspection import describe
-from aamc_datasets.labelled_csv import write_labelled
-from aamc_datasets.outcomes import refuse_to_overwrite, write_outcomes
-from aamc_datasets.synthetic import FILES, MOST
-from aamc_datasets.synthetic import generate as compose
+from aamc_datasets.inspection.summary import describe
+from aamc_datasets.outcomes.outcomes_format import refuse_to_overwrite, write_outcomes
+from aamc_datasets.synthetic.labelled_csv import write_labelled
+from aamc_datasets.synthetic.synthetic_format import FILES, MOST
+from aamc_datasets.synthetic.synthetic_format import generate as compose
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
@@ -67,7 +67,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
     if as_json:
         click.echo(to_json(document))
     else:
-        from aamc_datasets.inspection_table import show
+        from aamc_datasets.inspection.summary_table import show
 
         show(document)
 

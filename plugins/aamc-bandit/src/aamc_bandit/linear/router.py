@@ -2,8 +2,8 @@
 
     quality of m = e_m(query) + theta_m x + noise                                                                     (1)
 
-where e_m is the quality that the estimator expects (one half where it expects none), x the query's context (:mod:`aamc_bandit.context`),
-and theta_m a Bayesian linear regression (:mod:`aamc_bandit.ridge`) that starts where similar candidates are (:mod:`aamc_bandit.newcomers`).
+where e_m is the quality that the estimator expects (one half where it expects none), x the query's context (:mod:`aamc_bandit.linear.context`),
+and theta_m a Bayesian linear regression (:mod:`aamc_bandit.linear.regression`) that starts where similar candidates are (:mod:`aamc_bandit.linear.similarity_prior`).
 Where an estimator expects a quality, x is multiplied by ``residual``: less is left to learn.
 
 Mode ``thompson`` draws a candidate with the probability that it is the best under the posterior, whose standard deviations are multiplied by
@@ -22,12 +22,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.context import Context
-from aamc_bandit.gaussian_best import best_probabilities
-from aamc_bandit.newcomers import likeness, starts
-from aamc_bandit.ridge import Evidence, Posterior
-from aamc_bandit.utility import quality_in_utility
-from aamc_bandit.verdicts import judged, weight_of
+from aamc_bandit.feedback_outcomes import judged, weight_of
+from aamc_bandit.linear.best_candidate import best_probabilities
+from aamc_bandit.linear.context import Context
+from aamc_bandit.linear.regression import Evidence, Posterior
+from aamc_bandit.linear.similarity_prior import likeness, starts
+from aamc_bandit.quality_weight import quality_in_utility
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Router, Services, Training
@@ -78,7 +78,7 @@ class LinearThompson(Router):
         self._latest: tuple[Pool, Context, Posterior] | None = None
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.gaussian_best.ERROR`."""
+        """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.linear.best_candidate.ERROR`."""
         context, posterior = self._posterior(request.pool)
         expected, share = self._expected(request.expected.known_quality)
         mean, variance = posterior.predict(context(request.estimates))

@@ -5,7 +5,7 @@
     s_mk = likeness(m, k) min(1, c / n_k)
 
 Words are those of the description, hashed to a vector of length one (:mod:`aamc_sdk.routing.features`). A_k and b_k are what candidate k's outcomes
-taught (:mod:`aamc_bandit.ridge`), and n_k how many they are. No candidate counts as more than c outcomes, however often it was asked: a
+taught (:mod:`aamc_bandit.linear.regression`), and n_k how many they are. No candidate counts as more than c outcomes, however often it was asked: a
 favourite does not drown the one that is most alike.
 """
 
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aamc_bandit.ridge import Evidence, solve
+from aamc_bandit.linear.regression import Evidence, solve
 from aamc_sdk.routing import CANDIDATE_NUMBERS, encode_candidates
 from aamc_sdk.types import Floats, ModelSpec, Pool
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aamc_bandit.semantic_router.models import NOT_A_CANDIDATES, SECTIONS, candidates
+from aamc_bandit.semantic_router.candidates import NOT_A_CANDIDATES, SECTIONS, candidates
 from aamc_bandit.semantic_router.translation import Translation, Unused, is_semantic_router, sections, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError

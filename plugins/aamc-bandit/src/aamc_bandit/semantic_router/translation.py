@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.semantic_router.models import SECTIONS
+from aamc_bandit.semantic_router.candidates import SECTIONS
 from aamc_sdk.errors import ConfigError, nearest, one_of
 
 LEARNING = ("rl_driven", "thompson", "concurrent")

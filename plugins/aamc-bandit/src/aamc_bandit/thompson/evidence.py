@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from aamc_bandit.json_pieces import write_json_pieces
+from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_json
 from aamc_sdk.types import Floats

@@ -1,6 +1,6 @@
 """Routers ``thompson`` and ``epsilon-greedy``: Beta posteriors of what feedback says, by candidate, category, user and session.
 
-Thompson sampling takes each candidate with the probability that it is the best (equation (1) of :mod:`aamc_bandit.best_arm`);
+Thompson sampling takes each candidate with the probability that it is the best (equation (1) of :mod:`aamc_bandit.thompson.best_candidate`);
 that is what is drawn from, so propensities are exact. Epsilon-greedy takes the greatest mean, and explores with
 
     epsilon = max(min_exploration, exploration_rate x exploration_decay^(n / 100))                                    (3)
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.best_arm import probability_best
-from aamc_bandit.evidence import EVERYWHERE, LEVELS, Evidence, Place
-from aamc_bandit.hierarchy import Belief, certain, cost_bonus, linear, mixed_with_session, shrinkage, strength_of
-from aamc_bandit.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Options
-from aamc_bandit.state_json import JsonState
-from aamc_bandit.utility import quality_in_utility
-from aamc_bandit.verdicts import judged, verdict, weight_of
+from aamc_bandit.feedback_outcomes import judged, verdict, weight_of
+from aamc_bandit.quality_weight import quality_in_utility
+from aamc_bandit.thompson.best_candidate import probability_best
+from aamc_bandit.thompson.evidence import EVERYWHERE, LEVELS, Evidence, Place
+from aamc_bandit.thompson.hierarchy import Belief, certain, cost_bonus, linear, mixed_with_session, shrinkage, strength_of
+from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, Options
+from aamc_bandit.thompson.state_file import JsonState
 from aamc_sdk.interfaces import Router, Services, Store, Training
 from aamc_sdk.types import ROUNDING, Decision, Estimates, Experience, Feedback, Floats, Pool, Query, RoutingRequest, Scores, read_only
 

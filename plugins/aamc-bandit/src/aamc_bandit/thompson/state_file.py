@@ -20,11 +20,11 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.autosave import AutoSave
-from aamc_bandit.durations import auto_save_seconds
-from aamc_bandit.evidence import Cell, Evidence
-from aamc_bandit.json_pieces import Written, json_pieces, write_json_pieces
-from aamc_bandit.ratings import USER, Rated, is_ratings, read_ratings
+from aamc_bandit.semantic_router.ratings import USER, Rated, is_ratings, read_ratings
+from aamc_bandit.thompson.autosave import AutoSave
+from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.evidence import Cell, Evidence
+from aamc_bandit.thompson.json_stream import Written, json_pieces, write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Store
 
@@ -157,7 +157,7 @@ def with_ratings(state: Mapping[str, Any], rated: Sequence[Rated], updated: floa
     That file does not say which feedback was explicit; all counts as such.
 
     Args:
-        state: As :meth:`aamc_bandit.evidence.Evidence.plain` returns it.
+        state: As :meth:`aamc_bandit.thompson.evidence.Evidence.plain` returns it.
         rated: What the file holds.
         updated: When it was written, in seconds since the epoch.
     """

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.pairs import Pair, PairOptions, by_name
+from aamc_bandit.trials.router_pair import Pair, PairOptions, by_name
 from aamc_sdk.config import option
 from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.types import Decision, RoutingRequest, Scores

@@ -24,7 +24,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 
     Example: aamc canary --store sqlite:state.db
     """
-    from aamc_bandit.trial import trials
+    from aamc_bandit.trials.trial import trials
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.errors import DataError
     from aamc_sdk.log import open_store

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bandit.pairs import Pair, by_name
+from aamc_bandit.trials.router_pair import Pair, by_name
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.types import Experience, RoutingRequest, Scores
 

@@ -31,7 +31,7 @@ import attrs
 import numpy as np
 from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, stretches
 
-from aamc_bandit import canary, shadow
+from aamc_bandit.trials import canary, shadow
 from aamc_sdk.interfaces import Store
 from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats
 

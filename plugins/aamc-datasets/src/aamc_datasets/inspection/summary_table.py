@@ -21,7 +21,7 @@ FORMS = (
 
 
 def show(document: Mapping[str, Any]) -> None:
-    """Print what :func:`aamc_datasets.inspection.describe` returned to standard output."""
+    """Print what :func:`aamc_datasets.inspection.summary.describe` returned to standard output."""
     shown = console()
     for facts in document["datasets"]:
         if facts["candidates"]:

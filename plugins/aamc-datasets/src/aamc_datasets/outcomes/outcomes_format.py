@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from aamc_datasets.outcome_rows import Row, parse_rows
+from aamc_datasets.outcomes.outcome_rows import Row, parse_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml

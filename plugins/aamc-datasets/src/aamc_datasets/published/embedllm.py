@@ -8,9 +8,9 @@ from __future__ import annotations
 import attrs
 
 from aamc_datasets.columns import column_names, read_columns, require_columns
-from aamc_datasets.costs import CostOptions
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import hint, table_file
-from aamc_datasets.score_table import from_rows
 from aamc_sdk import Dataset, DatasetFormat, Prices
 
 COLUMNS = {

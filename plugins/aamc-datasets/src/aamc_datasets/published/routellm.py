@@ -13,10 +13,10 @@ import attrs
 import numpy as np
 
 from aamc_datasets.columns import column_names, read_columns, require_columns
-from aamc_datasets.costs import CostOptions
 from aamc_datasets.json_rows import figure, parse_lines, require, text
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import ScoreTable, from_rows, stack
 from aamc_datasets.recognition import existing, hint
-from aamc_datasets.score_table import ScoreTable, from_rows, stack
 from aamc_sdk import Dataset, DatasetFormat, Prices
 from aamc_sdk.errors import DataError
 

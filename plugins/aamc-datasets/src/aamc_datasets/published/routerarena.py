@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.costs import CostOptions
 from aamc_datasets.json_rows import MOST_USD, figure, parse_lines, require, text
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import existing, hint
-from aamc_datasets.score_table import from_rows
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError
 

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.costs import CostOptions
+from aamc_datasets.published.costs import CostOptions
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Prices
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import Floats

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import attrs
 
-from aamc_datasets.grammar import CATEGORIES, Family, Grammar
+from aamc_datasets.synthetic.grammar import CATEGORIES, Family, Grammar
 
 FLOOR, SUBJECT_WEIGHT, STEP_WEIGHT, DEMAND_WEIGHT = 0.03, 0.50, 0.08, 0.13
 """The terms of a complexity; a text with all of them at their greatest has 0.98."""

@@ -86,5 +86,5 @@ def load_grammar() -> Grammar:
 
 
 def _read(name: str, cls: type[T]) -> T:
-    file = resources.files("aamc_datasets").joinpath("grammar", f"{name}.yaml")
+    file = resources.files("aamc_datasets.synthetic").joinpath("grammar", f"{name}.yaml")
     return configure(cls, parse_yaml(file.read_text(encoding="utf-8"), file.name), where=file.name)

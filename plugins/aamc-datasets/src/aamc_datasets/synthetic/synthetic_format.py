@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_datasets.composition import Composer, Composition
-from aamc_datasets.grammar import load_grammar
-from aamc_datasets.labelled_csv import read_labelled
 from aamc_datasets.recognition import existing, hint
+from aamc_datasets.synthetic.composition import Composer, Composition
+from aamc_datasets.synthetic.grammar import load_grammar
+from aamc_datasets.synthetic.labelled_csv import read_labelled
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.errors import DataError
 
