@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from aamc_bandit.thompson.evidence import Place
+from aamc_bandit.thompson.evidence import EvidenceKeys
 from aamc_bandit.thompson.router import Thompson
 from aamc_bench.speed.clock import least_call_us
 
@@ -28,7 +28,7 @@ STRETCH = 1000
 
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
 ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
-PLACE = Place("code", "user0", "session0")
+PLACE = EvidenceKeys("code", "user0", "session0")
 """What the measured decisions are made for."""
 
 

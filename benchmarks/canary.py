@@ -2,7 +2,7 @@
 
 Prints a JSON line for each case. A stream is a trial of so many judged decisions: the routers choose different candidates in a
 share of them, whose success chances differ by ``difference``. ``alarms`` is the share of streams with a verdict at any moment;
-``naive`` that of Student's test on the same terms, looked at as often from the 30th feedback on; ``median_feedback`` how many feedbacks
+``naive`` that of Student's test on the same betting_terms, looked at as often from the 30th feedback on; ``median_feedback`` how many feedbacks
 the verdict took, null where fewer than half of the streams have one.
 
     python benchmarks/canary.py --streams 1000 --feedback 5000
@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import numpy as np
-from aamc_bandit.trials.trial import Judgement, terms
+from aamc_bandit.trials.trial_statistics import Judgement, betting_terms
 from aamc_experiments.off_policy import ENOUGH, log_wealth
 
 from aamc_sdk.types import Floats
@@ -60,7 +60,7 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
 
 def first_verdict(judgements: list[Judgement]) -> int | None:
     """Return after how many feedbacks the trial has a verdict, or None."""
-    _, differences, low = terms(judgements)
+    _, differences, low = betting_terms(judgements)
     found = [log_wealth(side * differences, low, 0.0) >= ENOUGH for side in (1.0, -1.0)]
     any_time = np.logical_or(*found)
     return int(any_time.argmax()) + 1 if any_time.any() else None
@@ -83,7 +83,7 @@ def main() -> None:
     for name, case in CASES.items():
         played = [stream(seed, options.feedback, **case) for seed in range(options.streams)]
         moments = [moment for judgements in played if (moment := first_verdict(judgements)) is not None]
-        naive = [naive_alarm(terms(judgements)[1]) for judgements in played]
+        naive = [naive_alarm(betting_terms(judgements)[1]) for judgements in played]
         found = {"alarms": len(moments) / len(played), "naive": float(np.mean(naive))}
         median = float(np.median(moments)) if len(moments) > len(played) / 2 else None
         print(json.dumps({"case": name, "streams": options.streams, "feedback": options.feedback, **found, "median_feedback": median}), flush=True)

@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from aamc_bandit.thompson.json_stream import Written, json_pieces, write_json_pieces
+from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def test_a_piece_is_one_value():
 
 
 def test_what_is_written_already_goes_in_as_it_is():
-    assert "".join(json_pieces(iter([("a", Written('{"b": 1.50}'))]))) == '{"a": {"b": 1.50}}'
+    assert "".join(json_pieces(iter([("a", EncodedJson('{"b": 1.50}'))]))) == '{"a": {"b": 1.50}}'
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from aamc_bandit.semantic_router.ratings import read_ratings
-from aamc_bandit.thompson.evidence import Cell, Place, Verdict
-from aamc_bandit.thompson.state_file import with_ratings
+from aamc_bandit.thompson.evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.state_file import add_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
@@ -54,12 +54,12 @@ def judge(controller: MetaController, count: int = 1, user: str = "user/123", se
     controller.learner.flush()
 
 
-def cell(controller: MetaController, level: str, name: str, candidate: str) -> Cell:
-    return controller.router.evidence.entities(level)[name].cells[candidate]
+def cell(controller: MetaController, level: str, name: str, candidate: str) -> CandidateEvidence:
+    return controller.router.evidence.entities(level)[name].candidates[candidate]
 
 
 def evidence(controller: MetaController) -> dict[str, Any]:
-    return controller.router.evidence.plain()
+    return controller.router.evidence.to_json()
 
 
 def test_users_and_sessions_survive_a_restart_under_their_own_ids(serve) -> None:
@@ -190,14 +190,14 @@ def test_nothing_learned_writes_nothing(serve, path) -> None:
 
 
 def test_an_experiment_neither_reads_nor_writes_it(pool, path) -> None:
-    from aamc_bandit.thompson.options import Options
+    from aamc_bandit.thompson.options import ThompsonOptions
     from aamc_bandit.thompson.router import Thompson
 
     from aamc_sdk.interfaces import Services
     from aamc_sdk.routing import LinearReward
 
     path.write_text("not read")
-    router = Thompson(Options(storage_path=str(path)), Services(pool=pool, reward=LinearReward(), make=lambda *_: None))
+    router = Thompson(ThompsonOptions(storage_path=str(path)), Services(pool=pool, reward=LinearReward(), make=lambda *_: None))
     router.close()
     assert path.read_text() == "not read"
 
@@ -238,7 +238,7 @@ def test_evidence_that_cannot_be_is_damage(serve, path, column, number) -> None:
     judge(controller)
     controller.close()
     content = json.loads(path.read_text())
-    content["learned"]["levels"]["global"][""]["cells"]["small"][Cell._fields.index(column)] = number
+    content["learned"]["levels"]["global"][""]["cells"]["small"][CandidateEvidence._fields.index(column)] = number
     path.write_text(json.dumps(content))
     assert evidence(serve())["levels"]["global"] == {}
     assert path.with_name("rl_state.json.damaged-1").exists()
@@ -282,7 +282,7 @@ def test_a_folder_in_the_files_place_is_told_and_left_alone(serve, path, caplog)
     controller = serve()
     judge(controller)
     controller.close()
-    assert "neither taken up nor written" in caplog.text
+    assert "neither restored nor written" in caplog.text
     assert list(path.iterdir()) == []
 
 
@@ -317,10 +317,10 @@ def test_a_state_file_of_vllm_semantic_router_is_taken_over(serve, path, tmp_pat
 
 def test_what_the_router_knows_already_is_added_to(serve, path) -> None:
     knowing = serve(storage_path="").router.evidence
-    knowing.hear(Place("coding", "user/123", None), [Verdict("small", 2.0, 0.0, True)], implicit=True, time=5.0)
+    knowing.add(EvidenceKeys("coding", "user/123", None), [WeightedOutcome("small", 2.0, 0.0, True)], implicit=True, time=5.0)
     rated = read_ratings(their_file("user/123", "s"))
-    knowing.restore(with_ratings(knowing.plain(), rated, 3.0))
-    small = knowing.entities("user")["user/123"].cells["small"]
+    knowing.restore(add_ratings(knowing.to_json(), rated, 3.0))
+    small = knowing.entities("user")["user/123"].candidates["small"]
     assert (small.wins, small.losses) == pytest.approx((5, 1), abs=1e-9)
     assert (small.total, small.successes, small.explicit, small.implicit, small.updated) == (5, 4, 4, 1, 5.0)
 
@@ -369,7 +369,7 @@ def test_users_of_another_systems_file_are_known_by_their_pseudonyms(pool, path)
         judge(controller, user="ann", session="t")
         ((name, entity),) = controller.router.evidence.entities("user").items()
         assert name == pseudonym("ann", "a long random text")
-        assert entity.cells["small"].wins == 4
+        assert entity.candidates["small"].wins == 4
     assert '"ann"' not in path.read_text()
 
 
@@ -392,7 +392,7 @@ from aamc_sdk.types import ModelSpec, Pool
 router = {"name": "thompson", "storage_path": sys.argv[1] + "/rl_state.json", "auto_save_interval": "2ms"}
 controller = MetaController.build(router=router, pool=Pool([ModelSpec("small"), ModelSpec("large")]), store=f"sqlite:{sys.argv[1]}/log.db")
 known = controller.router.evidence.entities("global").get("")
-print(known.cells["small"].total if known else 0, flush=True)
+print(known.candidates["small"].total if known else 0, flush=True)
 while True:
     controller.feedback(controller.route("Sort", user="ann").id, candidate="small", quality=1.0)
     print("acknowledged", flush=True)

@@ -1,14 +1,14 @@
-"""Bayesian linear regression with known noise: what outcomes teach, and the posterior that follows.
+"""Bayesian linear regression with known noise: sufficient statistics of outcomes, and their posterior.
 
 With theta ~ N(mu, sigma^2 Lambda^-1) and outcomes y = theta x + e, e ~ N(0, sigma^2), each of weight w, the posterior is
 
     theta ~ N(P^-1 (Lambda mu + b), sigma^2 P^-1),   P = Lambda + A,   A = sum of w x x^T,   b = sum of w y x       (1)
 
-An outcome is a rank-one update of A and b. Discounting multiplies both by gamma before each of them,
-so that the one before the last counts gamma, the one before it gamma^2; the prior is never forgotten.
+An outcome is a rank-one update of A and b. Discounting multiplies both by gamma before each update, so that the outcome before
+the last counts gamma, and the one before that gamma^2. The prior is never discounted.
 
-Paper: Agrawal and Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs", ICML; discounted: Russac et al. 2019,
-"Weighted Linear Bandits for Non-Stationary Environments", NeurIPS.
+Papers: Agrawal and Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs", ICML; for discounting, Russac et
+al. 2019, "Weighted Linear Bandits for Non-Stationary Environments", NeurIPS.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from aamc_sdk.types import Floats
 
 
 @attrs.define(eq=False)
-class Evidence:
-    """What outcomes taught of one candidate, or of M, whose arrays then begin with M.
+class SufficientStatistics:
+    """Statistics of the outcomes of one candidate, or of M candidates; then all arrays have a first axis of length M.
 
     Attributes:
         precision: A in equation (1), ``[d, d]``.
         response: b, ``[d]``.
-        count: The sum of the weights, discounted like the rest, ``[]``.
+        count: The sum of the weights, discounted like A and b, ``[]``.
     """
 
     precision: Floats
@@ -36,39 +36,39 @@ class Evidence:
     count: Floats
 
     @classmethod
-    def none(cls, width: int) -> Evidence:
-        """Return what nothing teaches."""
+    def zeros(cls, width: int) -> SufficientStatistics:
+        """Return the statistics of no outcomes, for contexts of ``width`` numbers."""
         return cls(np.zeros((width, width)), np.zeros(width), np.zeros(()))
 
     @classmethod
-    def stacked(cls, each: Sequence[Evidence], width: int) -> Evidence:
-        """Return the evidence of M candidates, of d numbers each, as one."""
+    def stacked(cls, each: Sequence[SufficientStatistics], width: int) -> SufficientStatistics:
+        """Return the statistics of M candidates, each of ``width`` numbers, as one."""
         shapes = (width, width), (width,), ()
         columns = zip(*((one.precision, one.response, one.count) for one in each), strict=True) if each else ((), (), ())
         return cls(*(np.array(column).reshape(len(each), *shape) for column, shape in zip(columns, shapes, strict=True)))
 
     def add(self, x: Floats, y: float, weight: float, discount: float) -> None:
-        """Take in an outcome ``y`` of context ``x`` ``[d]``."""
+        """Add an outcome ``y`` with context ``x`` ``[d]``, after discounting the earlier ones."""
         self.precision *= discount
         self.response *= discount
         self.precision += (weight * x)[:, None] * x
         self.response += (weight * y) * x
         self.count = self.count * discount + weight
 
-    def widened(self, width: int) -> Evidence:
-        """Return the same with contexts that have more numbers, which were 0 so far."""
+    def widened(self, width: int) -> SufficientStatistics:
+        """Return the statistics for contexts of ``width`` numbers, whose additional numbers were 0 so far."""
         more = width - len(self.response)
-        return Evidence(np.pad(self.precision, (0, more)), np.pad(self.response, (0, more)), self.count)
+        return SufficientStatistics(np.pad(self.precision, (0, more)), np.pad(self.response, (0, more)), self.count)
 
 
-def solve(evidence: Evidence, prior_precision: Floats) -> Floats:
-    """Return the posterior means ``[M, d]`` from evidence on M candidates, whose prior means are 0."""
-    return np.asarray(np.linalg.solve(evidence.precision + np.diag(prior_precision), evidence.response[..., None])[..., 0])
+def posterior_means(statistics: SufficientStatistics, prior_precision: Floats) -> Floats:
+    """Return the posterior means ``[M, d]`` of M candidates whose prior means are 0."""
+    return np.asarray(np.linalg.solve(statistics.precision + np.diag(prior_precision), statistics.response[..., None])[..., 0])
 
 
 @attrs.frozen(eq=False)
-class Posterior:
-    """Of the coefficients of M candidates.
+class CoefficientPosterior:
+    """The posterior of the coefficients of M candidates.
 
     Attributes:
         mean: ``[M, d]``.
@@ -79,19 +79,19 @@ class Posterior:
     covariance: Floats
 
     @classmethod
-    def of(cls, evidence: Evidence, prior_mean: Floats, prior_precision: Floats) -> Posterior:
+    def of(cls, statistics: SufficientStatistics, prior_mean: Floats, prior_precision: Floats) -> CoefficientPosterior:
         """Apply equation (1).
 
         Args:
-            evidence: Of M candidates.
+            statistics: The statistics of M candidates.
             prior_mean: mu, ``[M, d]``.
             prior_precision: The diagonal of Lambda, ``[d]``.
         """
-        covariance = np.linalg.inv(evidence.precision + np.diag(prior_precision))
-        response = evidence.response + prior_precision * prior_mean
+        covariance = np.linalg.inv(statistics.precision + np.diag(prior_precision))
+        response = statistics.response + prior_precision * prior_mean
         return cls((covariance @ response[..., None])[..., 0], covariance)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Return the mean and the variance, in units of the noise's, of theta x for contexts ``[B, d]``, each ``[B, M]``."""
+        """Return mean and variance of theta x for contexts ``[B, d]``, ``[B, M]`` each; the variance in units of the noise's."""
         variance = ((x @ self.covariance) * x).sum(axis=-1).T
         return x @ self.mean.T, np.maximum(variance, 0.0)

@@ -1,4 +1,4 @@
-"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with what the file says of them."""
+"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with their descriptions and prices."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Pool
 
-SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
-"""Where files of its several versions describe models."""
-NOT_A_CANDIDATES = "a candidate is a name with a description, abilities, prices of prompt and answer both, and a context window"
-_READ = {"backend_models": "model_config", "providers": "models"}
-"""The one key of a section that describes models."""
+MODEL_SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
+"""The sections that describe models, in the file's several versions."""
+NOT_OF_A_CANDIDATE = "a candidate is a name with a description, abilities, prices of prompt and answer both, and a context window"
+_MODEL_KEYS = {"backend_models": "model_config", "providers": "models"}
+"""The only key of a section that describes models."""
 _PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
 _FIELDS = {"description": "description", "capabilities": "abilities", "context_window_size": "context_window"}
 
 
-def candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str]]:
-    """Return the models as a pool, None where the file names none, and the paths of the keys that say nothing of a candidate.
+def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str]]:
+    """Return the models as a pool, or None if the file names none, and the paths of the ignored keys.
 
     Args:
-        content: The file's.
-        references: The decision's ``modelRefs``; where there are none, every model that the file describes is a candidate.
+        content: The file's content.
+        references: The decision's ``modelRefs``; without any, every described model is a candidate.
 
     Raises:
-        ConfigError: A section about models is not what it must be.
+        ConfigError: A section about models is invalid.
         PoolError: A model cannot be a candidate.
     """
-    described = list(_described(content))
-    names = [reference["model"] for reference in references] or [name for _, name, _ in described]
+    descriptions = list(_descriptions(content))
+    names = [reference["model"] for reference in references] or [name for _, name, _ in descriptions]
     entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
-    unused = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
-    unused += [f"{path}.{key}" for path, used in _READ.items() for key in _mapping(content, path) if key != used]
-    for path, name, figures in described:
+    ignored = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
+    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key != used]
+    for path, name, figures in descriptions:
         if name in entries:
-            unused += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
+            ignored += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
             entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
-            prices, idle = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
+            prices, ignored_prices = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
             entries[name] |= {"prices": prices} if prices else {}
-            unused += idle
+            ignored += ignored_prices
         else:
-            unused.append(f"{path}[{name}]")
-    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), unused
+            ignored.append(f"{path}[{name}]")
+    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored
 
 
-def _described(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield each section's path, a model's name and what the section says of it."""
+def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the section's path, the name and the description of each model."""
     backend, providers, routing = (_mapping(content, key) for key in ("backend_models", "providers", "routing"))
     for path, section in (("model_config", content), ("backend_models.model_config", backend)):
         for name, figures in _mapping(section, "model_config").items():
@@ -71,7 +71,10 @@ def _list(found: Any, path: str) -> Iterable[Mapping[str, Any]]:
 
 
 def _prices(pricing: Any, where: str) -> tuple[dict[str, Any], list[str]]:
-    """Return a model's prices in USD per million tokens, none without both of prompt and answer, and the paths of the keys that say nothing."""
+    """Return a model's prices in USD per million tokens, and the paths of the ignored keys.
+
+    Prices count only where both prompt and answer have one.
+    """
     if pricing is None:
         return {}, []
     if not isinstance(pricing, Mapping):

@@ -1,8 +1,7 @@
-"""The state file of vLLM Semantic Router: what it keeps of ``rl_driven`` as ratings, as wins and losses again.
+"""The state file of vLLM Semantic Router: reads its ratings of ``rl_driven`` as wins and losses.
 
-It writes each Beta posterior as a rating, 1000 + 1000 x mean, with the whole parts of alpha - 1
-and beta - 1 beside it. Users and sessions stand among the categories, under a prefix and their
-id in base64. Its posteriors have the prior Beta(1, 1).
+The file holds each Beta posterior as a rating, 1000 + 1000 x mean, with the integer parts of alpha - 1 and beta - 1 beside it.
+The posteriors have the prior Beta(1, 1). Users and sessions are stored as categories: a prefix and the id in base64.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from aamc_sdk.errors import CheckpointError
 
 GLOBAL, CATEGORY, USER, SESSION = "global", "category", "user", "session"
 _ROUNDING = 1e-9
-"""How far a posterior may be from its rating, as a share of it, since ratings are rounded."""
-_GREATEST_RATING = 4000
-"""No rating comes near it: a posterior's is at most 2000, and Elo's stay near 1500 where few candidates play each other."""
+"""Maximum relative difference between a posterior and its rating, since ratings are rounded."""
+_MAX_RATING = 4000
+"""Upper limit of ratings: a posterior's is at most 2000, and Elo ratings stay near 1500 where few candidates compete."""
 _DIGITS = 9
-"""Digits of a win that a rating can tell, after the point."""
+"""Decimal places of a win that a rating can represent."""
 _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
 
 
 @attrs.frozen
-class Tally:
-    """What is known of a candidate: its wins and losses, which may be fractions, and from how many pieces of feedback."""
+class CandidateRating:
+    """A candidate's wins and losses, which may be fractions, and its number of feedbacks."""
 
     wins: float
     losses: float
@@ -37,32 +36,38 @@ class Tally:
 
 
 @attrs.frozen
-class Rated:
-    """A level's name, whose it is (``""`` at the global one) and the candidates' tallies by name."""
+class EntityRatings:
+    """The ratings of one entity.
+
+    Attributes:
+        level: ``"global"``, ``"category"``, ``"user"`` or ``"session"``.
+        entity: The category, user or session; ``""`` at the global level.
+        candidates: Ratings by candidate.
+    """
 
     level: str
-    whose: str
-    tallies: Mapping[str, Tally]
+    entity: str
+    candidates: Mapping[str, CandidateRating]
 
 
 def is_ratings(content: Any) -> bool:
-    """Whether a JSON document is a state file of vLLM Semantic Router."""
+    """Return whether a JSON document is a state file of vLLM Semantic Router."""
     return isinstance(content, Mapping) and ("global_ratings" in content or "category_ratings" in content)
 
 
-def read_ratings(content: Mapping[str, Any]) -> list[Rated]:
-    """Return what a state file of vLLM Semantic Router holds.
+def read_ratings(content: Mapping[str, Any]) -> list[EntityRatings]:
+    """Return the ratings of a state file of vLLM Semantic Router.
 
     Raises:
-        CheckpointError: A rating is none, or a user's or session's id cannot be read.
+        CheckpointError: A rating is invalid, or the id of a user or session cannot be decoded.
     """
     groups = [(GLOBAL, "", content.get("global_ratings") or {})]
-    groups += [(*_whose(key), ratings) for key, ratings in _mapping(content.get("category_ratings") or {}).items()]
-    rated = [Rated(level, whose, dict(_tallies(level, ratings))) for level, whose, ratings in groups]
-    return [group for group in rated if group.tallies]
+    groups += [(*_level_and_entity(key), ratings) for key, ratings in _mapping(content.get("category_ratings") or {}).items()]
+    found = [EntityRatings(level, entity, dict(_candidate_ratings(level, ratings))) for level, entity, ratings in groups]
+    return [group for group in found if group.candidates]
 
 
-def _whose(key: str) -> tuple[str, str]:
+def _level_and_entity(key: str) -> tuple[str, str]:
     for prefix, level in _PREFIXES.items():
         if key.startswith(prefix):
             encoded = key.removeprefix(prefix)
@@ -73,18 +78,18 @@ def _whose(key: str) -> tuple[str, str]:
     return CATEGORY, key
 
 
-def _tallies(level: str, ratings: Any) -> Iterator[tuple[str, Tally]]:
+def _candidate_ratings(level: str, ratings: Any) -> Iterator[tuple[str, CandidateRating]]:
     for model, rating in _mapping(ratings).items():
         if rating is None:
             continue
         figures = {key: _number(rating, key, model) for key in ("rating", "comparisons", "wins", "losses", "ties")}
-        if figures["rating"] > _GREATEST_RATING:
-            raise CheckpointError(f"rating of {model!r} must be at most {_GREATEST_RATING}, not {figures['rating']:g}")
-        yield model, _tally(figures, of_session=level == SESSION)
+        if figures["rating"] > _MAX_RATING:
+            raise CheckpointError(f"rating of {model!r} must be at most {_MAX_RATING}, not {figures['rating']:g}")
+        yield model, _candidate_rating(figures, of_session=level == SESSION)
 
 
-def _tally(figures: Mapping[str, float], of_session: bool) -> Tally:
-    """Return the wins and losses behind a rating: exactly where one of them is whole, else as few as the rating allows."""
+def _candidate_rating(figures: Mapping[str, float], of_session: bool) -> CandidateRating:
+    """Return the wins and losses of a rating: exact where one of them is an integer, else the minimum that the rating allows."""
     wins, losses, ties = (figures[key] for key in ("wins", "losses", "ties"))
     feedback = int(max(figures["comparisons"], wins + losses + ties))
     mean = (figures["rating"] - 1000) / 1000
@@ -92,9 +97,9 @@ def _tally(figures: Mapping[str, float], of_session: bool) -> Tally:
         total = max((wins + 1) / mean, (losses + 1) / (1 - mean))  # alpha + beta
         alpha, beta = mean * total, (1 - mean) * total
         slack = _ROUNDING * total
-        if alpha < wins + 2 + slack and beta < losses + 2 + slack:  # the rating is of this posterior, not an Elo rating
-            return Tally(round(max(alpha - 1, wins), _DIGITS), round(max(beta - 1, losses), _DIGITS), feedback)
-    return Tally(wins + ties / 2, losses + ties / 2, feedback)
+        if alpha < wins + 2 + slack and beta < losses + 2 + slack:  # the rating belongs to this posterior; else it is an Elo rating
+            return CandidateRating(round(max(alpha - 1, wins), _DIGITS), round(max(beta - 1, losses), _DIGITS), feedback)
+    return CandidateRating(wins + ties / 2, losses + ties / 2, feedback)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""What feedback has said so far: wins and losses of every candidate, everywhere, by category, by user and by session.
+"""Evidence from feedback: weighted wins and losses of every candidate, globally and by category, user and session.
 
-Everything is learned one feedback after the other, so that a log gives the same evidence bit for bit however it is cut.
-Memory is bounded: of users and of sessions only the last heard of are kept.
+Feedback is counted one at a time, so replaying a log in batches of any size gives bit-identical evidence. Memory is bounded:
+only the most recently mentioned users and sessions are kept.
 """
 
 from __future__ import annotations
@@ -16,47 +16,53 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
+from aamc_bandit.feedback_outcomes import TIE
 from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_json
 from aamc_sdk.types import Floats
 
 LEVELS = ("global", "category", "user", "session")
-"""Where evidence is kept; a level's entities are its categories, its users or its sessions, and one for all at the first."""
-EVERYWHERE = ""
-"""The name of the first level's one entity."""
-_FINEST = 2.0**32
+"""The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""
+GLOBAL_ENTITY = ""
+"""The name of the global level's only entity."""
+_RESOLUTION = 2.0**32
 
 
-class Place(NamedTuple):
-    """What a decision was made for; None where a name is not known."""
+class EvidenceKeys(NamedTuple):
+    """The entities that a decision belongs to; None where there is none."""
 
     category: str | None = None
     user: str | None = None
     session: str | None = None
 
 
-class Verdict(NamedTuple):
-    """What one feedback says of one candidate: a share of a win, one of a loss, and whether it counts as a success."""
+class WeightedOutcome(NamedTuple):
+    """The effect of one feedback on one candidate: weighted wins and losses, and whether it is a success."""
 
     candidate: str
     wins: float
     losses: float
     success: bool
 
+    @classmethod
+    def of_quality(cls, candidate: str, quality: float, weight: float) -> WeightedOutcome:
+        """Return a quality from 0 to 1 as that share of a win; the rest is a loss."""
+        return cls(candidate, weight * quality, weight * (1 - quality), success=quality > TIE)
 
-class Cell(NamedTuple):
-    """What is known of one candidate at one entity.
+
+class CandidateEvidence(NamedTuple):
+    """Evidence of one candidate at one entity.
 
     Attributes:
-        wins: Weighted and, where that is configured, discounted.
-        losses: Likewise.
-        total: Verdicts so far.
-        successes: How many of them were a success.
-        at: The entity's count of feedback when this was last changed.
-        explicit: How many of them somebody gave.
-        implicit: How many of them were inferred.
-        updated: When the last one was given, in seconds since the epoch.
+        wins: Weighted wins, discounted where a discount is configured.
+        losses: Weighted losses, likewise.
+        total: Number of outcomes.
+        successes: Number of successes.
+        at: The entity's feedback count at the last update.
+        explicit: Number of explicit outcomes.
+        implicit: Number of implicit outcomes.
+        updated: Time of the latest feedback, in seconds since the epoch.
     """
 
     wins: float = 0.0
@@ -69,77 +75,87 @@ class Cell(NamedTuple):
     updated: float = 0.0
 
 
-NOTHING = Cell()
+NO_EVIDENCE = CandidateEvidence()
 
 
 @attrs.define
-class Entity:
-    """What is known of every candidate everywhere, in a category, of a user or in a session.
+class EntityEvidence:
+    """Evidence of all candidates at one entity: globally, in a category, of a user or in a session.
 
     Attributes:
-        cells: By candidate.
-        heard: How much feedback there was: the clock of discounting.
-        recent: What the sliding window holds, oldest first; empty without one.
+        candidates: Evidence by candidate.
+        feedback_count: Number of feedbacks; discounting counts its time in them.
+        recent: The outcomes in the sliding window, oldest first; empty without a window.
     """
 
-    cells: dict[str, Cell] = attrs.field(factory=dict)
-    heard: int = 0
+    candidates: dict[str, CandidateEvidence] = attrs.field(factory=dict)
+    feedback_count: int = 0
     recent: deque[tuple[tuple[str, float, float], ...]] = attrs.field(factory=deque)
 
-    def hear(self, verdicts: Sequence[Verdict], implicit: bool, time: float, discount: float, window: int) -> None:
-        """Count one feedback: a verdict on each candidate that it names."""
-        self.heard += 1
-        for candidate, wins, losses, success in verdicts:
-            cell = self.cells.get(candidate, NOTHING)
-            kept = discount ** (self.heard - cell.at)
-            self.cells[candidate] = Cell(
-                wins=kept * cell.wins + wins,
-                losses=kept * cell.losses + losses,
-                total=cell.total + 1,
-                successes=cell.successes + success,
-                at=self.heard,
-                explicit=cell.explicit + (not implicit),
-                implicit=cell.implicit + implicit,
-                updated=max(cell.updated, time),
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
+        """Count one feedback, which has one outcome per candidate that it names."""
+        self.feedback_count += 1
+        for candidate, wins, losses, success in outcomes:
+            known = self.candidates.get(candidate, NO_EVIDENCE)
+            kept = discount ** (self.feedback_count - known.at)
+            self.candidates[candidate] = CandidateEvidence(
+                wins=kept * known.wins + wins,
+                losses=kept * known.losses + losses,
+                total=known.total + 1,
+                successes=known.successes + success,
+                at=self.feedback_count,
+                explicit=known.explicit + (not implicit),
+                implicit=known.implicit + implicit,
+                updated=max(known.updated, time),
             )
         if window:
-            self.recent.append(tuple(verdict[:3] for verdict in verdicts))
+            self.recent.append(tuple(outcome[:3] for outcome in outcomes))
             while len(self.recent) > window:
-                self._take_back(self.recent.popleft())
+                self._subtract(self.recent.popleft())
 
-    def _take_back(self, verdicts: Sequence[tuple[str, float, float]]) -> None:
-        for candidate, wins, losses in verdicts:
-            cell = self.cells[candidate]
-            self.cells[candidate] = cell._replace(wins=cell.wins - wins, losses=cell.losses - losses)
+    def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
+        for candidate, wins, losses in outcomes:
+            known = self.candidates[candidate]
+            self.candidates[candidate] = known._replace(wins=known.wins - wins, losses=known.losses - losses)
 
-    def plain(self) -> dict[str, Any]:
-        """Return everything in JSON's own types."""
-        recent = {"recent": [list(map(list, verdicts)) for verdicts in self.recent]} if self.recent else {}
-        return {"heard": self.heard, "cells": {candidate: list(cell) for candidate, cell in self.cells.items()}, **recent}
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as JSON values."""
+        recent = {"recent": [list(map(list, outcomes)) for outcomes in self.recent]} if self.recent else {}
+        return {"heard": self.feedback_count, "cells": {candidate: list(known) for candidate, known in self.candidates.items()}, **recent}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> EntityEvidence:
+        """Return the evidence of :meth:`to_json`'s result; raises KeyError, TypeError or ValueError where it is invalid."""
+        candidates = {str(candidate): _candidate_evidence(numbers) for candidate, numbers in state["cells"].items()}
+        recent = deque(tuple((str(name), _amount(wins), _amount(losses)) for name, wins, losses in outcomes) for outcomes in state.get("recent", ()))
+        feedback_count = _count(state["heard"])
+        if any(known.at > feedback_count for known in candidates.values()):
+            raise ValueError(f"a candidate was updated after the last of {feedback_count} feedbacks")
+        return cls(candidates, feedback_count, recent)
 
     def table(self, candidates: Sequence[str], discount: float) -> Floats:
-        """Return wins, losses, total and successes now, ``[M, 4]``."""
-        cells = [self.cells.get(name, NOTHING) for name in candidates]
-        table = np.array([number for cell in cells for number in cell[:4]], dtype=np.float64).reshape(-1, 4)
+        """Return current wins, losses, total and successes, ``[M, 4]``."""
+        known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
+        table = np.array([number for each in known for number in each[:4]], dtype=np.float64).reshape(-1, 4)
         if discount < 1:
-            table[:, :2] *= discount ** (self.heard - np.array([[cell.at] for cell in cells]))
+            table[:, :2] *= discount ** (self.feedback_count - np.array([[each.at] for each in known]))
         return table
 
 
-class Evidence:
-    """Wins and losses by level, entity and candidate, and how many decisions were made.
+class BetaEvidence:
+    """Wins and losses by level, entity and candidate, and the number of decisions.
 
-    One thread may learn while others read: a candidate's numbers at an entity are replaced at once.
+    One thread may add feedback while others read: a candidate's numbers at an entity are replaced atomically.
 
     Attributes:
-        selections: Decisions so far.
-        changes: Another number whenever something was learned.
+        selections: Number of decisions.
+        changes: A counter that grows with every change of the evidence.
 
     Args:
-        discount: What evidence keeps of its weight with every later feedback about the same entity; 1 keeps all.
-        window: Only so many of an entity's last feedback count; 0 counts all.
-        max_users: Users that are remembered: those heard of last.
-        max_sessions: Sessions that are remembered, likewise.
+        discount: The factor on an entity's older evidence with every feedback about it; 1 keeps all.
+        window: The number of latest feedbacks per entity that count; 0 counts all.
+        max_users: Users kept, most recently mentioned first.
+        max_sessions: Sessions kept, likewise.
     """
 
     def __init__(self, *, discount: float = 1.0, window: int = 0, max_users: int = 100_000, max_sessions: int = 100_000) -> None:
@@ -148,117 +164,119 @@ class Evidence:
         self._discount = discount
         self._window = window
         self._limits = {"user": max_users, "session": max_sessions}
-        self._levels: dict[str, OrderedDict[str, Entity]] = {level: OrderedDict() for level in LEVELS}
+        self._levels: dict[str, OrderedDict[str, EntityEvidence]] = {level: OrderedDict() for level in LEVELS}
         self._writing = threading.Lock()
 
-    def entities(self, level: str) -> Mapping[str, Entity]:
-        """Return what is known at a level, by the entity's name, in the order in which they were last heard of."""
+    def entities(self, level: str) -> Mapping[str, EntityEvidence]:
+        """Return the evidence of a level by entity, least recently mentioned first."""
         return self._levels[level]
 
-    def hear(self, place: Place, verdicts: Sequence[Verdict], *, implicit: bool, time: float) -> None:
-        """Count one feedback at every level that its place names."""
-        if self._window:  # sums of such numbers are exact: what leaves the window leaves nothing behind
-            verdicts = [verdict._replace(wins=_finest(verdict.wins), losses=_finest(verdict.losses)) for verdict in verdicts]
+    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float) -> None:
+        """Count one feedback globally and at each entity of its keys.
+
+        Args:
+            keys: The entities of the decision.
+            outcomes: One outcome per candidate that the feedback names.
+            implicit: Whether the feedback is implicit.
+            time: When it was given, in seconds since the epoch.
+        """
+        if self._window:  # sums of rounded numbers are exact: an outcome that leaves the window leaves no remainder
+            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
         with self._writing:
-            for level, name in zip(LEVELS, (EVERYWHERE, *place), strict=True):
+            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
-                    self._heard_of(level, name).hear(verdicts, implicit, time, self._discount, self._window)
+                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window)
             self.changes += 1
 
-    def _heard_of(self, level: str, name: str) -> Entity:
-        """Return an entity, which is now the last that was heard of; the first of too many is forgotten."""
+    def _latest_entity(self, level: str, name: str) -> EntityEvidence:
+        """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
         entities = self._levels[level]
         entity = entities.get(name)
         if entity is None:
-            entity = entities[name] = Entity()
+            entity = entities[name] = EntityEvidence()
             if len(entities) > self._limits.get(level, len(entities)):
                 entities.popitem(last=False)
         else:
             entities.move_to_end(name)
         return entity
 
-    def knows(self, level: str, name: str) -> bool:
-        """Return whether anything was heard of an entity."""
+    def has(self, level: str, name: str) -> bool:
+        """Return whether an entity has evidence."""
         return name in self._levels[level]
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
-        """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros where nothing is known."""
+        """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
         entity = self._levels[level].get(name)
         return np.zeros((len(candidates), 4)) if entity is None else entity.table(candidates, self._discount)
 
-    def plain(self) -> dict[str, Any]:
-        """Return everything in JSON's own types; numbers keep all their digits there."""
-        return {key: {level: dict(named) for level, named in value} if isinstance(value, Iterator) else value for key, value in self.pairs()}
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as JSON values, at full precision."""
+        return {key: {level: dict(named) for level, named in value} if isinstance(value, Iterator) else value for key, value in self.json_pairs()}
 
-    def pairs(self) -> Iterator[tuple[str, Any]]:
-        """Yield the keys and values of :meth:`plain`, levels and entities as pairs likewise; nothing is learned until the last is taken."""
+    def json_pairs(self) -> Iterator[tuple[str, Any]]:
+        """Yield keys and values of :meth:`to_json`, levels and entities as nested iterators of pairs. Holds the lock until exhausted."""
         with self._writing:
             yield "selections", self.selections
-            yield "columns", list(Cell._fields)
-            yield "levels", ((level, ((name, entity.plain()) for name, entity in entities.items())) for level, entities in self._levels.items())
+            yield "columns", list(CandidateEvidence._fields)
+            yield "levels", ((level, ((name, entity.to_json()) for name, entity in entities.items())) for level, entities in self._levels.items())
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the place of what is known by what :meth:`plain` returned.
+        """Replace the evidence by a result of :meth:`to_json`.
 
         Raises:
-            CheckpointError: It is something else.
+            CheckpointError: The state is invalid.
         """
+        columns = list(CandidateEvidence._fields)
         try:
-            if state["columns"] != list(Cell._fields):
-                raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {list(Cell._fields)!r}; it is of another version")
-            levels = {level: OrderedDict((name, _entity(plain)) for name, plain in state["levels"][level].items()) for level in LEVELS}
+            if state["columns"] != columns:
+                raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {columns!r}; it is of another version")
+            levels = {
+                level: OrderedDict((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()) for level in LEVELS
+            }
             selections = _count(state["selections"])
-            for level, most in self._limits.items():  # the state may be of one that remembered more
-                while len(levels[level]) > most:
+            for level, limit in self._limits.items():  # the state may come from a router with higher limits
+                while len(levels[level]) > limit:
                     levels[level].popitem(last=False)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise CheckpointError(f"this is no evidence of a bandit ({error!r}); use what it saved") from error
+            raise CheckpointError(f"this is no evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
         with self._writing:
             self.selections, self._levels = selections, levels
             self.changes += 1
 
-    def forget(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop users who were forgotten, and with them all sessions: nobody can tell whose these were.
+    def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Drop forgotten users, and then all sessions, since sessions do not name their user.
 
         Args:
-            forgotten: Says which of some users were.
+            forgotten: Returns those of some users that were forgotten.
         """
-        gone = set(forgotten(self._levels["user"].keys()))
-        if gone:
-            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in gone)
+        dropped = set(forgotten(self._levels["user"].keys()))
+        if dropped:
+            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in dropped)
             with self._writing:
                 self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
                 self.changes += 1
 
     def save(self, file: Path) -> None:
-        """Write everything."""
-        write_json_pieces(file, self.pairs())
+        """Write the evidence to a JSON file."""
+        write_json_pieces(file, self.json_pairs())
 
     def load(self, file: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         self.restore(read_json(file))
 
 
-def _finest(value: float) -> float:
-    """Return a number to the nearest multiple of 2^-32, of which a million add up without rounding."""
-    return round(value * _FINEST) / _FINEST
+def _rounded(value: float) -> float:
+    """Return a number rounded to a multiple of 2^-32; a million of these add up exactly."""
+    return round(value * _RESOLUTION) / _RESOLUTION
 
 
-def _entity(plain: Mapping[str, Any]) -> Entity:
-    cells = {str(candidate): _cell(*numbers) for candidate, numbers in plain["cells"].items()}
-    recent = deque(tuple((str(name), _amount(wins), _amount(losses)) for name, wins, losses in verdicts) for verdicts in plain.get("recent", ()))
-    heard = _count(plain["heard"])
-    if any(cell.at > heard for cell in cells.values()):
-        raise ValueError(f"a candidate was heard of later than all {heard} feedbacks")
-    return Entity(cells, heard, recent)
-
-
-def _cell(wins: Any, losses: Any, total: Any, successes: Any, at: Any, explicit: Any, implicit: Any, updated: Any) -> Cell:
-    return Cell(_amount(wins), _amount(losses), _count(total), _count(successes), _count(at), _count(explicit), _count(implicit), _amount(updated))
+def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
+    checks = (_amount, _amount, _count, _count, _count, _count, _count, _amount)
+    return CandidateEvidence._make(check(number) for check, number in zip(checks, numbers, strict=True))
 
 
 def _amount(number: Any) -> float:

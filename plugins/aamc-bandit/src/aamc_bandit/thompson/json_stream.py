@@ -1,8 +1,7 @@
-"""Large JSON documents, written piece by piece.
+"""Writes large JSON documents in pieces.
 
-To make plain values of a hundred thousand users and to call ``json.dumps`` holds every other
-thread up for a second or more. So an object may be an iterator of pairs: what it yields is made,
-written and forgotten one after the other, and holds nobody up.
+Building plain values for a hundred thousand users and calling ``json.dumps`` would block all other threads for a second or
+more. An iterator of pairs therefore stands for an object: each pair is built, written and freed before the next one.
 """
 
 from __future__ import annotations
@@ -16,15 +15,19 @@ from typing import Any
 from aamc_sdk.storage import replacing
 
 
-class Written(str):
-    """A JSON document that is written already; it goes into another one as it is."""
+class EncodedJson(str):
+    """A JSON document that is already encoded; it is written as it is."""
 
     __slots__ = ()
 
 
 def json_pieces(value: Any) -> Generator[str, None, None]:
-    """Yield a JSON document in pieces; an iterator of pairs is an object, whose values are pieces or such iterators again."""
-    if isinstance(value, Written):
+    """Yield a JSON document in pieces.
+
+    Args:
+        value: A JSON value, an :class:`EncodedJson`, or an iterator of pairs, which becomes an object; its values are any of these.
+    """
+    if isinstance(value, EncodedJson):
         yield value
     elif isinstance(value, Iterator):
         yield "{"
@@ -37,7 +40,7 @@ def json_pieces(value: Any) -> Generator[str, None, None]:
 
 
 def write_json_pieces(path: Path, value: Any) -> None:
-    """Write a JSON document whole or not at all, in pieces.
+    """Write a JSON document in pieces, whole or not at all.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full.

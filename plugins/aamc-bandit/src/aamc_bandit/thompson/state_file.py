@@ -1,11 +1,9 @@
-"""The JSON state that ``storage_path`` names: a copy of what was learned, beside the log that it is learned from.
+"""The JSON state file that ``storage_path`` names: a copy of the evidence, beside the log that it is learned from.
 
-Nothing counts twice. The file says what the router began with, before it learned anything of the
-log, and by whose first decision the log is known. Where a file is of the same log, the router
-begins with the same again and learns the log; where it is of another one, or of vLLM Semantic
-Router, the router begins with all that the file holds. A log whose lessons are among these
-already, since the file went on to another log after it, cannot be added again: such a file is
-kept aside.
+Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by
+its first decision. With the same log, the router restores the starting evidence and replays the log. With another log, or a
+file of vLLM Semantic Router, it starts from all evidence in the file. A file that went on to another log and then meets an
+earlier one again is kept aside, since its evidence already contains that log.
 """
 
 from __future__ import annotations
@@ -20,11 +18,11 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.semantic_router.ratings import USER, Rated, is_ratings, read_ratings
+from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
 from aamc_bandit.thompson.autosave import AutoSave
 from aamc_bandit.thompson.durations import auto_save_seconds
-from aamc_bandit.thompson.evidence import Cell, Evidence
-from aamc_bandit.thompson.json_stream import Written, json_pieces, write_json_pieces
+from aamc_bandit.thompson.evidence import BetaEvidence, CandidateEvidence
+from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Store
 
@@ -32,158 +30,167 @@ logger = logging.getLogger(__name__)
 KIND, SCHEMA = "aamc-bandit", 1
 
 
-class JsonState:
-    """Reads the state when serving begins, and saves it every so often and at the end.
+class StateFile:
+    """Reads the state when serving starts, and saves it at regular intervals and at the end.
 
-    A file that cannot be used is kept aside under another name and reported; learning then begins without it.
+    A file that cannot be used is renamed and reported; learning then starts without it.
 
     Args:
-        path: The file.
-        learned: What is read and saved; it may be learned and read from all the while.
-        log: What the router learns from.
-        interval: Between two saves, as Go writes durations.
-        known_as: What the log calls a user whom a file of vLLM Semantic Router names.
+        path: The state file.
+        evidence: The evidence to restore and save; other threads may add to it and read it meanwhile.
+        log: The log that the router learns from.
+        interval: The time between two saves, in Go's notation.
+        known_as: Maps a user id of vLLM Semantic Router's file to the id used in requests and the log.
     """
 
-    def __init__(self, path: Path, learned: Evidence, log: Store, interval: str, known_as: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, evidence: BetaEvidence, log: Store, interval: str, known_as: Callable[[str], str]) -> None:
         self._path = path
-        self._learned = learned
+        self._evidence = evidence
         self._log = log
         self._known_as = known_as
         self._log_id: str | None = None
         self._earlier: list[str] = []
-        self._began_with: Written | None = None
+        self._start: EncodedJson | None = None
         seconds = auto_save_seconds(interval)
-        usable = self._take_up()
+        writable = self._restore()
         self._saved = self._version
-        self._saving = AutoSave(self.save, seconds) if usable else None
+        self._saving = AutoSave(self.save, seconds) if writable else None
 
-    def begin(self) -> None:
-        """Note what the router begins with, whenever the log is to be learned from its first entry."""
-        self._began_with = Written("".join(json_pieces(self._learned.pairs())))
+    def record_start(self) -> None:
+        """Record the starting evidence; called whenever the log is replayed from its first entry."""
+        self._start = EncodedJson("".join(json_pieces(self._evidence.json_pairs())))
         self._log_id = first_decision(self._log)
 
     def save(self) -> None:
-        """Write the state where it has changed, once it is known what it began with, and of which log it is: a server that is away does not say.
+        """Write the state if it has changed, the starting evidence is recorded and the log is identified.
+
+        A log whose server is away is not identified yet.
 
         Raises:
-            OutputError: It cannot be written; the file is as it was.
+            OutputError: The file cannot be written; it is unchanged.
         """
         version = self._version
         self._log_id = self._log_id or first_decision(self._log)
-        if version == self._saved or self._began_with is None or self._log_id is None:
+        if version == self._saved or self._start is None or self._log_id is None:
             return
-        about = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": self._log_id, "earlier": self._earlier}
-        write_json_pieces(self._path, iter((about | {"began_with": self._began_with, "learned": self._learned.pairs()}).items()))
+        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": self._log_id, "earlier": self._earlier}
+        write_json_pieces(self._path, iter((header | {"began_with": self._start, "learned": self._evidence.json_pairs()}).items()))
         self._saved = version
 
     def close(self) -> None:
-        """Save once more and stop; closing twice does nothing."""
+        """Save once more and stop. Closing twice has no effect."""
         if self._saving is not None:
             self._saving.close()
 
     @property
     def _version(self) -> tuple[int, int]:
-        """Another value whenever there is something new to save."""
-        return self._learned.changes, self._learned.selections
+        """A value that changes whenever there is something new to save."""
+        return self._evidence.changes, self._evidence.selections
 
-    def _take_up(self) -> bool:
-        """Take up what the file holds; return whether it may be written."""
+    def _restore(self) -> bool:
+        """Restore the evidence from the file; return whether the file may be written."""
         if not self._path.exists():
             return True
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            self._learned.restore(self._beginning(content))
-        except (CheckpointError, ValueError, RecursionError) as error:  # what is no JSON, or no text, is a ValueError; or it is too deep
+            self._evidence.restore(self._starting_state(content))
+        except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError
             return self._keep_aside(str(error))
         except OSError as error:
-            logger.error("%s cannot be read (%s), so it is neither taken up nor written", self._path, error.strerror or error)  # noqa: TRY400  # says it all
+            logger.error("%s cannot be read (%s), so it is neither restored nor written", self._path, error.strerror or error)  # noqa: TRY400  # says it all
             return False
         return True
 
-    def _beginning(self, content: Any) -> Mapping[str, Any]:
-        if is_ratings(content):
-            return with_ratings(self._learned.plain(), self._as_known(read_ratings(content)), _seconds(content.get("last_updated")))
-        if not isinstance(content, Mapping) or content.get("kind") != KIND:
-            raise CheckpointError("it is no state of a bandit, and none of vLLM Semantic Router")
-        if content.get("schema") != SCHEMA:
-            raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: it was made by another version")
-        last, earlier, here = content.get("log"), content.get("earlier", []), self._log_here()
-        state: Any = content.get("began_with" if last == here else "learned")
-        if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
-            raise CheckpointError("it is incomplete")
-        if here in earlier:
-            raise CheckpointError("it went on to another log after it learned this one, whose entries would count twice")
-        self._earlier = earlier if last == here else [*earlier, last]
-        if self._learned.entities("global") and self._learned.plain() != content.get("began_with"):
-            logger.warning("%s takes the place of what the router was trained on, or loaded; to start from that, move the file away", self._path)
-        return state
-
-    def _log_here(self) -> str | None:
-        """Return what the log is known by, None of an empty one, which one whose server has just gone away must not be taken for.
+    def _starting_state(self, content: Any) -> Mapping[str, Any]:
+        """Return the evidence to start from, as :meth:`aamc_bandit.thompson.evidence.BetaEvidence.to_json` returns it.
 
         Raises:
-            StoreAwayError: It has.
+            CheckpointError: The file cannot be used.
+        """
+        if is_ratings(content):
+            return add_ratings(self._evidence.to_json(), self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
+        if not isinstance(content, Mapping) or content.get("kind") != KIND:
+            raise CheckpointError("it is neither a bandit's state nor one of vLLM Semantic Router")
+        if content.get("schema") != SCHEMA:
+            raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: another version wrote it")
+        last, earlier, current = content.get("log"), content.get("earlier", []), self._identify_log()
+        state: Any = content.get("began_with" if last == current else "learned")
+        if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
+            raise CheckpointError("it is incomplete")
+        if current in earlier:
+            raise CheckpointError("it went on to another log after it learned this one, so this log's entries would count twice")
+        self._earlier = earlier if last == current else [*earlier, last]
+        if self._evidence.entities("global") and self._evidence.to_json() != content.get("began_with"):
+            logger.warning(
+                "%s replaces the evidence that the router was trained on, or loaded; to keep that evidence, move the file away", self._path
+            )
+        return state
+
+    def _identify_log(self) -> str | None:
+        """Return the id of the log's first decision; None only if the log is empty.
+
+        Raises:
+            StoreAwayError: The store cannot be reached.
         """
         if (found := first_decision(self._log)) is None:
-            self._log.pending()  # this one raises
+            self._log.pending()  # raises where the store is away, as reading the experience does not
             found = first_decision(self._log)
         return found
 
-    def _as_known(self, rated: Sequence[Rated]) -> list[Rated]:
-        return [attrs.evolve(group, whose=self._known_as(group.whose)) if group.level == USER else group for group in rated]
+    def _renamed_users(self, ratings: Sequence[EntityRatings]) -> list[EntityRatings]:
+        return [attrs.evolve(group, entity=self._known_as(group.entity)) if group.level == USER else group for group in ratings]
 
-    def _keep_aside(self, why: str) -> bool:
-        """Give the file another name; return whether that was possible."""
+    def _keep_aside(self, reason: str) -> bool:
+        """Rename the file; return whether that succeeded."""
         aside = next(path for n in range(1, 10**6) if not (path := self._path.with_name(f"{self._path.name}.damaged-{n}")).exists())
         try:
             self._path.rename(aside)
         except OSError as error:
-            logger.error("%s cannot be used (%s) nor kept aside (%s), so it is not written", self._path, why, error.strerror or error)  # noqa: TRY400  # likewise
+            logger.error("%s cannot be used (%s) nor renamed (%s), so it is not written", self._path, reason, error.strerror or error)  # noqa: TRY400  # likewise
             return False
-        logger.error("%s cannot be used (%s); it is kept as %s, and learning begins without it", self._path, why, aside)
+        logger.error("%s cannot be used (%s); it is renamed to %s, and learning starts without it", self._path, reason, aside)
         return True
 
 
 def first_decision(log: Store) -> str | None:
-    """Return the id of a log's first decision, by which it is known from others; None of an empty one."""
+    """Return the id of a log's first decision, which identifies the log; None if the log is empty or away."""
     decisions = log.experience(0, 1).decisions
     return decisions[0].id if decisions else None
 
 
-def with_ratings(state: Mapping[str, Any], rated: Sequence[Rated], updated: float) -> dict[str, Any]:
-    """Return a state with what a file of vLLM Semantic Router adds to it.
+def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], updated: float) -> dict[str, Any]:
+    """Return a state with the ratings of a vLLM Semantic Router file added.
 
-    That file does not say which feedback was explicit; all counts as such.
+    The file does not say which feedback was implicit; all counts as explicit.
 
     Args:
-        state: As :meth:`aamc_bandit.thompson.evidence.Evidence.plain` returns it.
-        rated: What the file holds.
-        updated: When it was written, in seconds since the epoch.
+        state: A result of :meth:`aamc_bandit.thompson.evidence.BetaEvidence.to_json`.
+        ratings: The file's ratings.
+        updated: When the file was written, in seconds since the epoch.
     """
     levels = {level: dict(entities) for level, entities in state["levels"].items()}
-    for group in rated:
-        entity = levels[group.level].get(group.whose, {"heard": 0, "cells": {}})
-        heard = max(entity["heard"], *(tally.feedback for tally in group.tallies.values()))
+    for group in ratings:
+        entity = levels[group.level].get(group.entity, {"heard": 0, "cells": {}})
+        feedback_count = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
         cells = dict(entity["cells"])
-        for name, tally in group.tallies.items():
-            known = Cell(*cells[name]) if name in cells else Cell(at=heard)
+        for name, rating in group.candidates.items():
+            known = CandidateEvidence(*cells[name]) if name in cells else CandidateEvidence(at=feedback_count)
             cells[name] = list(
                 known._replace(
-                    wins=known.wins + tally.wins,
-                    losses=known.losses + tally.losses,
-                    total=known.total + tally.feedback,
-                    successes=known.successes + round(tally.wins),
-                    explicit=known.explicit + tally.feedback,
+                    wins=known.wins + rating.wins,
+                    losses=known.losses + rating.losses,
+                    total=known.total + rating.feedback,
+                    successes=known.successes + round(rating.wins),
+                    explicit=known.explicit + rating.feedback,
                     updated=max(known.updated, updated),
                 )
             )
-        levels[group.level][group.whose] = {**entity, "heard": heard, "cells": cells}
+        levels[group.level][group.entity] = {**entity, "heard": feedback_count, "cells": cells}
     return {**state, "levels": levels}
 
 
-def _seconds(timestamp: Any) -> float:
-    """Return when an RFC 3339 timestamp was, in seconds since the epoch; 0 where it is none."""
+def _epoch_seconds(timestamp: Any) -> float:
+    """Return an RFC 3339 timestamp in seconds since the epoch; 0 if it is invalid."""
     try:
         return max(0.0, datetime.fromisoformat(str(timestamp)[:19] + "+00:00").timestamp())
     except ValueError:

@@ -1,12 +1,12 @@
-"""``canary``: a new router serves a share of the traffic, and the log can tell whether it is better.
+"""``canary``: a new router serves a share of the traffic, and the log shows whether it is better.
 
-Both routers choose for every request, the stable one with probabilities p_s, the candidate with p_c, and the candidate is drawn from
-their mixture,
+Both routers score every request: the stable one has choice probabilities p_s, the candidate p_c. A decision is drawn from their
+mixture,
 
     mu(a | x) = (1 - share) p_s(a | x) + share p_c(a | x),
 
-which is the decision's exact propensity. Where both choose alike nothing is lost, and nothing has to be compared. Each decision
-notes the share and both routers' choices, from which :func:`served_by` says who served it.
+which is the decision's exact propensity. Each decision's notes contain the share and both routers' choice probabilities, from
+which :func:`served_by` derives the router that served it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.trials.router_pair import Pair, PairOptions, by_name
+from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
 from aamc_sdk.config import option
 from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.types import Decision, RoutingRequest, Scores
@@ -25,48 +25,48 @@ NOTE = "canary"
 
 
 @attrs.frozen(kw_only=True)
-class CanaryOptions(PairOptions):
+class CanaryOptions(RouterPairOptions):
     """Options of ``canary``."""
 
-    share: float = option(0.1, "the share of requests that the candidate serves", at_least=0.0, at_most=1.0)
+    share: float = option(0.1, "share of requests that the candidate serves", at_least=0.0, at_most=1.0)
 
 
-class Canary(Pair):
-    """Two routers that share the traffic. Utilities and explanations are the stable one's."""
+class Canary(RouterPair):
+    """Two routers that share the traffic. Utilities and explanations are those of the stable router."""
 
     Config = CanaryOptions
 
     @property
     def samples(self) -> bool:
-        """Whether decisions are drawn: always, even where neither router draws."""
+        """Whether decisions are drawn: always, even if neither router draws."""
         return True
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the mixture of both routers' choices."""
+        """Return the mixture of both routers' choice probabilities."""
         return self._mixed(request, self.stable.score(request), self.candidate.score(request))
 
     async def ascore(self, request: RoutingRequest) -> Scores:
-        """Return the mixture of both routers' choices, without holding up the event loop."""
+        """Return the same as :meth:`score`, without blocking the event loop."""
         return self._mixed(request, await self.stable.ascore(request), await self.candidate.ascore(request))
 
     def _mixed(self, request: RoutingRequest, stable: Scores, candidate: Scores) -> Scores:
-        ours = choice_probabilities(stable, request, self.stable.samples)
-        theirs = choice_probabilities(candidate, request, self.candidate.samples)
+        stable_choices = choice_probabilities(stable, request, self.stable.samples)
+        candidate_choices = choice_probabilities(candidate, request, self.candidate.samples)
         share = self.config.share
         notes = [
             {
                 **(stable.notes[row] if stable.notes else {}),
                 NOTE: {
                     "share": share,
-                    "stable": {"router": self.label("stable"), "probabilities": by_name(ours, request, row)},
-                    "candidate": {"router": self.label("candidate"), "probabilities": by_name(theirs, request, row)},
+                    "stable": {"router": self.label("stable"), "probabilities": possible_candidates(stable_choices, request, row)},
+                    "candidate": {"router": self.label("candidate"), "probabilities": possible_candidates(candidate_choices, request, row)},
                 },
             }
             for row in range(len(request))
         ]
         return Scores(
             utility=stable.utility,
-            probabilities=(1 - share) * ours + share * theirs,
+            probabilities=(1 - share) * stable_choices + share * candidate_choices,
             propensity_known=all(
                 scores.propensity_known or not router.samples for router, scores in ((self.stable, stable), (self.candidate, candidate))
             ),
@@ -78,10 +78,10 @@ class Canary(Pair):
 
 
 def served_by(decision: Decision) -> str | None:
-    """Return which router a canary's decision was served by, ``"stable"`` or ``"candidate"``; None for another router's decision.
+    """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``; None for a decision of another router.
 
-    The draw decides: who was chosen tells it where only one of the two could have chosen that candidate, and where both could, a
-    number that belongs to the decision's id does, with the right odds. So the log says it again whenever it is asked.
+    If only one router could have chosen the candidate, it served the decision. If both could, a number derived from the
+    decision's id selects one with the right odds, so that the answer never changes.
     """
     note: Mapping[str, Any] | None = decision.notes.get(NOTE)
     if note is None:

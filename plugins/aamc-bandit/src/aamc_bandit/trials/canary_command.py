@@ -1,4 +1,4 @@
-"""``aamc canary``: whether a candidate on trial is better, from the log."""
+"""``aamc canary``: compares the two routers of each canary and shadow in a log."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aamc_sdk.cli import JSON, plugins_of
 
 
 @click.command()
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose log; runs/latest by default.")
-@click.option("--store", metavar="URL", help="The log, such as sqlite:state.db, instead of a run's.")
+@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run whose log to read (default: runs/latest).")
+@click.option("--store", metavar="URL", help="Log to read instead of a run's, such as sqlite:state.db.")
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Say whether a canary, or a router in a shadow, is better than the stable router.
+    """Test whether the candidate of a canary or shadow is better than the stable router.
 
-    The test is sequential: it may be looked at as often as one likes, and finds a difference where there is none in at most 5% of
-    trials, however long they are watched.
+    The test is sequential: repeated looks are valid. At most 5% of trials without a difference ever show one, however long they
+    run.
 
     Example: aamc canary --store sqlite:state.db
     """
-    from aamc_bandit.trials.trial import trials
+    from aamc_bandit.trials.trial_statistics import read_trials
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.errors import DataError
     from aamc_sdk.log import open_store
@@ -33,11 +33,11 @@ def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
     url = store or Run.open(run).store_url
     log = open_store(url, plugins_of(ctx), existing=True)
     try:
-        found = trials(log)
+        found = read_trials(log)
     finally:
         log.close()
     if not found:
-        raise DataError(f"no decision of {url} is of a trial; serve with the router canary or shadow first")
+        raise DataError(f"{url} has no decision of a trial; serve with the router canary or shadow first")
     rows = [
         {
             **attrs.asdict(trial, filter=attrs.filters.exclude("judgements")),

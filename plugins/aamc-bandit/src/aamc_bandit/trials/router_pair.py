@@ -1,4 +1,4 @@
-"""What ``canary`` and ``shadow`` share: two routers, one of which has proved itself and one of which has not yet."""
+"""The base of ``canary`` and ``shadow``: a stable router and a candidate that may replace it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ROUTERS = "routers.json"
 
 
 @attrs.frozen(kw_only=True)
-class PairOptions:
-    """Options of ``shadow``, and among others of ``canary``."""
+class RouterPairOptions:
+    """Options of ``shadow``, and of ``canary`` among others."""
 
-    stable: Any = option("epsilon-greedy", "the router that has proved itself: its name, a checkpoint's folder, or options with a name")  # noqa: RUF009  # a text
-    candidate: Any = option("thompson", "the router that may take its place, likewise")  # noqa: RUF009  # likewise
+    stable: Any = option("epsilon-greedy", "the proven router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
+    candidate: Any = option("thompson", "the router that may replace it, given likewise")  # noqa: RUF009  # likewise
 
     def __attrs_post_init__(self) -> None:
         for role in ROLES:
@@ -36,8 +36,8 @@ class PairOptions:
 
 
 @attrs.frozen(eq=False)
-class Member:
-    """One of the two: its component's name, the router, and whether it comes trained."""
+class PairedRouter:
+    """A router of a pair: its component's name, the router, and whether it was loaded from a checkpoint."""
 
     name: str
     router: Router
@@ -45,111 +45,115 @@ class Member:
 
 
 class EitherNeeds:
-    """A need that a pair has where one of its two has it; of the class, whose two nobody knows, it is False."""
+    """A requirement that a pair has if either of its routers has it; False on the class, whose routers are unknown."""
 
-    def __set_name__(self, owner: type[Pair], name: str) -> None:
+    def __set_name__(self, owner: type[RouterPair], name: str) -> None:
         self._name = name
 
-    def __get__(self, pair: Pair | None, owner: type[Pair]) -> bool:
+    def __get__(self, pair: RouterPair | None, owner: type[RouterPair]) -> bool:
         return pair is not None and any(getattr(router, self._name) for router in (pair.stable, pair.candidate))
 
 
-class Pair(Router):
-    """Two routers that hear of the same requests and learn from the same log."""
+class RouterPair(Router):
+    """Two routers that score the same requests and learn from the same log."""
 
-    Config = PairOptions
+    Config = RouterPairOptions
     needs_estimator = EitherNeeds()
     needs_text = EitherNeeds()
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
-        self._made: dict[str, Member] = {}
+        self._made: dict[str, PairedRouter] = {}
         self._making = threading.Lock()
 
     @property
     def stable(self) -> Router:
-        """The router that has proved itself."""
-        return self._members()["stable"].router
+        """The proven router."""
+        return self._routers()["stable"].router
 
     @property
     def candidate(self) -> Router:
-        """The router that may take its place."""
-        return self._members()["candidate"].router
+        """The router that may replace it."""
+        return self._routers()["candidate"].router
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Train those of the two that are no checkpoints; return the metrics of each."""
-        return {role: dict(member.router.train(training)) for role, member in self._members().items() if not member.trained}
+        """Train each router that is not loaded from a checkpoint; return the metrics of each."""
+        return {role: dict(paired.router.train(training)) for role, paired in self._routers().items() if not paired.trained}
 
     def serve(self, log: Store, known_as: Callable[[str], str]) -> None:
-        """Tell both that requests come now."""
+        """Prepare both routers to serve."""
         self.stable.serve(log, known_as)
         self.candidate.serve(log, known_as)
 
     def begin(self, log: Store) -> None:
-        """Tell both that the log is learned from its first entry."""
+        """Prepare both routers to replay the log from the start."""
         self.stable.begin(log)
         self.candidate.begin(log)
 
     def learn(self, experience: Experience) -> None:
-        """Let both learn from what happened, whoever decided."""
+        """Let both routers learn from all decisions, whichever router made them."""
         self.stable.learn(experience)
         self.candidate.learn(experience)
 
     def close(self) -> None:
-        """Tell both that no more requests come."""
+        """Close both routers."""
         self.stable.close()
         self.candidate.close()
 
     def save(self, folder: Path) -> None:
-        """Write what both are made from and have learned."""
+        """Write names, options and states of both routers."""
         described = {}
-        for role, member in self._members().items():
+        for role, paired in self._routers().items():
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
-            member.router.save(folder / role)
-            described[role] = {"name": member.name, "options": unstructure(member.router.config)}
+            paired.router.save(folder / role)
+            described[role] = {"name": paired.name, "options": unstructure(paired.router.config)}
         write_json(folder / ROUTERS, described)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote; a checkpoint that the options name is not needed for it."""
+        """Read a folder that :meth:`save` wrote; the checkpoints that the options name are not read.
+
+        Raises:
+            CheckpointError: The folder names a router or options that cannot be used.
+        """
         described = read_json(folder / ROUTERS)
         with self._making:
             try:
                 made = self._made or {role: self._make(described[role]["name"], described[role]["options"], trained=True) for role in ROLES}
             except (KeyError, TypeError, ConfigError) as error:
                 raise CheckpointError(f"{folder / ROUTERS} cannot be used ({error!r}); train again") from error
-            for role, member in made.items():
-                member.router.load(folder / role)
+            for role, paired in made.items():
+                paired.router.load(folder / role)
             self._made = made
 
     def label(self, role: str) -> str:
-        """Return what decisions call one of the two: the checkpoint's folder, or the router's name."""
+        """Return a router's label in decisions: its checkpoint folder or its name."""
         given = getattr(self.config, role)
         return str(given if isinstance(given, str) else given["name"])
 
-    def _members(self) -> dict[str, Member]:
-        """Return both, by their roles; they are made when they are first asked for, as ``load`` knows better than the options."""
+    def _routers(self) -> dict[str, PairedRouter]:
+        """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
             if not self._made:
-                self._made = {role: self._chosen(getattr(self.config, role)) for role in ROLES}
+                self._made = {role: self._from_option(getattr(self.config, role)) for role in ROLES}
             return self._made
 
-    def _chosen(self, given: str | Mapping[str, Any]) -> Member:
+    def _from_option(self, given: str | Mapping[str, Any]) -> PairedRouter:
         if not isinstance(given, str):
             return self._make(given["name"], {key: value for key, value in given.items() if key != "name"}, trained=False)
         folder = find_checkpoint(given, "router")
         if folder is None:
             return self._make(given, {}, trained=False)
-        member = self._make(part_name(given, "router"), read_json(folder / COMPONENT).get("config") or {}, trained=True)
-        member.router.load(folder)
-        return member
+        paired = self._make(part_name(given, "router"), read_json(folder / COMPONENT).get("config") or {}, trained=True)
+        paired.router.load(folder)
+        return paired
 
-    def _make(self, name: str, options: Mapping[str, Any], *, trained: bool) -> Member:
+    def _make(self, name: str, options: Mapping[str, Any], *, trained: bool) -> PairedRouter:
         router: Router = self.services.make("router", name, options)
         if router.privileged:
             raise ConfigError(f"router {name!r} must know outcomes in advance: it is a yardstick and cannot decide requests; choose another")
-        return Member(name, router, trained)
+        return PairedRouter(name, router, trained)
 
 
-def by_name(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:
-    """Return the candidates of a row that are possible, with their probabilities."""
+def possible_candidates(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:
+    """Return the names and probabilities of a row's candidates with nonzero probability."""
     return {name: float(p) for name, p in zip(request.pool.names, probabilities[row], strict=True) if p > 0}

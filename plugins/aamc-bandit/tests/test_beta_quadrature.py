@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from aamc_bandit.thompson.best_candidate import probability_best
+from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -16,7 +16,7 @@ arms = st.lists(st.tuples(parameters, parameters, st.floats(0.1, 1.0), st.floats
 
 
 def best(*arms: tuple[float, float, float, float]) -> np.ndarray:
-    return probability_best(*np.array(arms, dtype=float).T)
+    return beta_best_probabilities(*np.array(arms, dtype=float).T)
 
 
 def by_integration(*arms: tuple[float, float, float, float]) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_probabilities_match_the_frequencies_of_thompson_sampling() -> None:
     for _ in range(3):
         alpha, beta, scale, shift = rng.uniform(1, 40, 8), rng.uniform(1, 40, 8), rng.uniform(0.5, 1, 8), rng.uniform(0, 0.1, 8)
         winners = (shift + scale * rng.beta(alpha, beta, size=(draws, 8))).argmax(axis=1)
-        expected = probability_best(alpha, beta, scale, shift)
+        expected = beta_best_probabilities(alpha, beta, scale, shift)
         error = np.sqrt(expected * (1 - expected) / draws)
         assert (np.abs(np.bincount(winners, minlength=8) / draws - expected) < 4 * error + STATED_ERROR).all()
 

@@ -1,20 +1,22 @@
-"""Is the candidate of a canary, or the router in a shadow, better? A test that may be looked at after every feedback.
+"""Sequential test of a candidate router against the stable one, from the log; valid after every feedback.
 
 For a decision with outcome r in [0, 1], where a was drawn with probability mu(a | x), let
 
     g = (p_c(a | x) - p_s(a | x)) / mu(a | x),    d = (r - b) g,
 
-with p_c and p_s the candidate's and the stable router's choices, and b the mean of the outcomes before it. Since g has mean 0
-whatever b is, d has the mean of what the candidate would have earned less what the stable router would have: also where traffic,
-share or the models themselves change over time, and without any noise where both choose alike. Betting against the mean of d
-(:mod:`aamc_experiments.off_policy.betting`) gives an interval that holds at all times together. In a shadow mu = p_s.
+with the choice probabilities p_c and p_s of the candidate and the stable router, and b the mean of the earlier outcomes. Since g
+has mean 0 for any b, the mean of d is the expected outcome of the candidate router minus that of the stable one. This also
+holds while traffic, share or models change, and decisions with p_c = p_s add no noise. Betting against the mean of d
+(:func:`aamc_experiments.off_policy.lower_bound_at_any_time`) gives an interval that holds at all times together. In a shadow,
+mu = p_s.
 
-Bets need a bound of |g| that is known before the request comes. A canary's share gives one: 1 / share or 1 / (1 - share), the greater. A
-shadow has none but what it has met: a decision whose |g| could have been greater than any before it raises the bound for those that
-follow, and is itself left out, whatever came of it. So a shadow's interval speaks of the requests that were compared.
+Bets need a bound of |g| that is known before the request. A canary's share gives one: the maximum of 1 / share and
+1 / (1 - share). A shadow uses the maximum so far: a decision whose |g| could have exceeded it raises the bound for later
+decisions and is left out, whatever its outcome. A shadow's interval therefore describes the compared requests only.
 
-A decision's first judgement counts, since a later one would change what was looked at already. If who gets judged depended on who
-was chosen, g would not have mean 0; the same betting finds that out, and then there is no verdict.
+The first judgement of a decision counts, since a later one would change results that were already looked at. If the
+probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
+verdict.
 
 Papers: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro 2022, "Anytime-valid off-policy inference for contextual bandits";
 Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic confidence sequences".
@@ -35,12 +37,12 @@ from aamc_bandit.trials import canary, shadow
 from aamc_sdk.interfaces import Store
 from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats
 
-SUSPICION = math.log(2 / 0.001)
-"""The log-wealth at which judgements are found to depend on who was chosen: one false alarm in a thousand trials."""
+BIAS_LOG_WEALTH = math.log(2 / 0.001)
+"""The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
 PRIOR_MEAN = 0.5
-"""What outcomes are compared with before there are any; it counts as one outcome."""
-LEAST_BOUND = 1.0
-"""The least bound of |g|: the difference itself is one of qualities from 0 to 1."""
+"""The mean outcome b before any outcome; it counts as one outcome."""
+MIN_BOUND = 1.0
+"""The minimum bound of |g|; differences of qualities are at most 1."""
 
 
 @attrs.frozen
@@ -48,10 +50,10 @@ class Judgement:
     """A judged decision of a trial.
 
     Attributes:
-        quality: What it earned, from 0 to 1.
-        stable: p_s / mu of the chosen candidate: its weight in what the stable router earns.
-        candidate: p_c / mu.
-        bound: What |g| cannot exceed, at least 1.
+        quality: Its outcome, from 0 to 1.
+        stable: p_s / mu of the chosen candidate, its weight in the stable router's mean quality.
+        candidate: p_c / mu of the chosen candidate.
+        bound: An upper bound of |g|, at least 1.
     """
 
     quality: float
@@ -62,16 +64,16 @@ class Judgement:
 
 @attrs.define(eq=False)
 class Trial:
-    """A candidate's trial, as far as it has come.
+    """The judged decisions of one pair of routers.
 
     Attributes:
         kind: ``"canary"`` or ``"shadow"``.
-        stable: What the serving router is called.
-        candidate: What the other one is called.
-        judgements: In the order in which they came.
-        served: How many decisions each router served; in a shadow all are the stable one's.
-        left_out: How many decisions could not be compared, by reason.
-        bound: What |g| of the next one cannot exceed if it is to be compared, as far as that is known before it comes.
+        stable: The stable router's label.
+        candidate: The candidate router's label.
+        judgements: The compared decisions, in the order of their feedback.
+        served: The number of decisions that each router served; in a shadow, the stable router serves all.
+        left_out: The number of decisions that could not be compared, by reason.
+        bound: The bound of |g| for the next decision.
     """
 
     kind: str
@@ -80,14 +82,14 @@ class Trial:
     judgements: list[Judgement] = attrs.field(factory=list)
     served: Counter[str] = attrs.field(factory=Counter)
     left_out: Counter[str] = attrs.field(factory=Counter)
-    bound: float = LEAST_BOUND
+    bound: float = MIN_BOUND
 
-    def add(self, judgement: Judgement, known_bound: float = LEAST_BOUND) -> None:
-        """Compare a judged decision, unless its |g| could have been greater than what was known beforehand.
+    def add(self, judgement: Judgement, known_bound: float = MIN_BOUND) -> None:
+        """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
 
         Args:
-            judgement: Its own bound is the greatest |g| that this decision's draw could have given.
-            known_bound: What |g| of no decision could exceed then.
+            judgement: The decision; its bound is the maximum |g| over its possible candidates.
+            known_bound: An upper bound of |g| that holds for every request.
         """
         self.bound = max(self.bound, known_bound)
         if judgement.bound > self.bound * (1 + ROUNDING):
@@ -97,32 +99,29 @@ class Trial:
             self.judgements.append(attrs.evolve(judgement, bound=self.bound))
 
     def verdict(self) -> dict[str, Any]:
-        """Return what the trial says: the qualities, their difference with an interval, ``better``, ``worse``, or ``no difference yet``."""
+        """Return qualities, their difference with a 95% interval, ``verdict`` and ``why``, as ``aamc canary --json`` prints them."""
         figures = {
             "quality": {"stable": _weighted(self.judgements, "stable"), "candidate": _weighted(self.judgements, "candidate")},
             "difference": None,
             "ci95": None,
         }
         if all(judgement.stable == judgement.candidate for judgement in self.judgements):
-            why = "nothing to compare: " + ("both routers chose alike" if self.judgements else "no judged decision that both could have made")
+            why = "both routers made the same choices" if self.judgements else "no judged decision that both routers could have made"
+            return {**figures, "verdict": None, "why": f"nothing to compare: {why}"}
+        gains, differences, least = betting_terms(self.judgements)
+        if max(log_wealth(side * gains, least, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
+            return {**figures, "verdict": None, "why": "judgements depend on the chosen candidate, so the judged decisions cannot be compared"}
+        low, high = (side * lower_bound_at_any_time(side * differences, least, -1.0, 1.0) for side in (1.0, -1.0))
+        if low > high:
+            why = "the difference has changed during the trial, so no single figure fits all feedback; start a new trial"
             return {**figures, "verdict": None, "why": why}
-        gains, differences, low = terms(self.judgements)
-        if max(log_wealth(side * gains, low, 0.0).max() for side in (1.0, -1.0)) >= SUSPICION:
-            return {**figures, "verdict": None, "why": "who is judged depends on who was chosen, so the judged decisions cannot be compared"}
-        least, greatest = (side * lower_bound_at_any_time(side * differences, low, -1.0, 1.0) for side in (1.0, -1.0))
-        if least > greatest:
-            return {
-                **figures,
-                "verdict": None,
-                "why": "the difference itself has changed on the way, so no one figure fits all feedback; begin a new trial",
-            }
-        verdict = "better" if least > 0 else "worse" if greatest < 0 else "no difference yet"
-        why = f"the candidate's quality is {differences.mean():+.3f} beside the stable router's (95% {least:+.3f} to {greatest:+.3f}, at any time)"
-        return {**figures, "difference": float(differences.mean()), "ci95": [least, greatest], "verdict": verdict, "why": why}
+        verdict = "better" if low > 0 else "worse" if high < 0 else "no difference yet"
+        why = f"the candidate's quality minus the stable router's is {differences.mean():+.3f} (95% {low:+.3f} to {high:+.3f}, at any time)"
+        return {**figures, "difference": float(differences.mean()), "ci95": [low, high], "verdict": verdict, "why": why}
 
 
-def terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
-    """Return g, d, and what neither can be below, ``[n]`` each."""
+def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
+    """Return g, d, and the lower bound of both, ``[n]`` each."""
     quality = np.array([judgement.quality for judgement in judgements])
     gains = np.array([judgement.candidate - judgement.stable for judgement in judgements])
     bounds = np.array([judgement.bound for judgement in judgements])
@@ -131,14 +130,14 @@ def terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
 
 
 def _weighted(judgements: list[Judgement], role: str) -> float | None:
-    """Return a router's self-normalised mean quality, or None where no decision is like its own."""
+    """Return a router's self-normalised mean quality, or None without any decision that it could have made."""
     weights = np.array([getattr(judgement, role) for judgement in judgements])
     quality = np.array([judgement.quality for judgement in judgements])
     return float(weights @ quality / weights.sum()) if weights.sum() > 0 else None
 
 
-def trials(store: Store) -> list[Trial]:
-    """Return every trial of a log, in the order in which they began."""
+def read_trials(store: Store) -> list[Trial]:
+    """Return every trial of a log, in the order of their first decisions."""
     found: dict[tuple[str, str, str], Trial] = {}
     for decision, judgement in _first_judgements(store):
         for kind, note in _notes(decision):
@@ -156,7 +155,7 @@ def trials(store: Store) -> list[Trial]:
 
 
 def _first_judgements(store: Store) -> Iterator[tuple[Decision, Feedback | None]]:
-    """Yield each decision when it was made, and again with its first judgement that counts, when that came."""
+    """Yield each decision with None, and later, where its first judgement with a positive weight stands in the log, with that."""
     made, judged = set[str](), set[str]()
     for experience in stretches(store):
         decisions = {decision.id: decision for decision in experience.decisions}
@@ -178,13 +177,13 @@ def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _known_bound(kind: str, note: Mapping[str, Any]) -> float:
-    """Return what |g| cannot exceed, whatever the request: a canary's share says it, except where one of the two never serves."""
+    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
     share = note["share"] if kind == canary.NOTE else 0.0
-    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else LEAST_BOUND
+    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
 
 
 def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: Feedback) -> Judgement | str:
-    """Return a judged decision as it is compared, or why it cannot be."""
+    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
     if feedback.candidate != decision.candidate:
         return "fallback"
     if math.isnan(decision.propensity):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bandit.trials.trial import Judgement, Trial, terms, trials
+from aamc_bandit.trials.trial_statistics import Judgement, Trial, betting_terms, read_trials
 from aamc_experiments.off_policy import ENOUGH, log_wealth
 
 from aamc_sdk.interfaces import Store
@@ -52,7 +52,7 @@ def simulated(seed: int, decisions: int, share: float, chances: tuple[float, flo
 
 def alarm(judgements: list[Judgement]) -> bool:
     """Return whether a verdict stood at any time."""
-    _, differences, low = terms(judgements)
+    _, differences, low = betting_terms(judgements)
     return any(log_wealth(side * differences, low, 0.0).max() >= ENOUGH for side in (1.0, -1.0))
 
 
@@ -61,11 +61,11 @@ def test_a_judged_decision_by_hand(store) -> None:
     decide(store, "b", OLD)
     judge(store, "a", 0.9)
     judge(store, "b", 0.4)
-    (trial,) = trials(store)
+    (trial,) = read_trials(store)
     assert (trial.kind, trial.stable, trial.candidate) == ("canary", "old", "new")
     assert trial.judgements == [Judgement(0.9, 0.0, 5.0, 5.0), Judgement(0.4, 1.25, 0.0, 5.0)]
     assert trial.served == {"stable": 1, "candidate": 1}
-    gains, differences, low = terms(trial.judgements)
+    gains, differences, low = betting_terms(trial.judgements)
     assert gains.tolist() == [5.0, -1.25]
     assert differences == pytest.approx([(0.9 - 0.5) * 5, (0.4 - (0.5 + 0.9) / 2) * -1.25])
     assert low.tolist() == [-5.0, -5.0]
@@ -76,7 +76,7 @@ def test_a_shadow_is_compared_by_the_serving_routers_probabilities(store) -> Non
     for name, quality in (("a", 0.0), ("b", 1.0)):
         decide(store, name, NEW, note, kind="shadow")
         judge(store, name, quality)
-    (trial,) = trials(store)
+    (trial,) = read_trials(store)
     assert trial.kind == "shadow"
     assert trial.judgements == [Judgement(1.0, 1.0, 5.0, 4.0)]
     assert trial.left_out == {"beyond_bound": 1}  # the first: nobody knew before it how much a decision can weigh
@@ -90,7 +90,7 @@ def test_a_canarys_bound_is_its_shares_whatever_the_request(store) -> None:
     decide(store, "c", NEW, {**CANARY, "share": 0.9}, {OLD: 0.1, NEW: 0.9})
     for name in "abc":
         judge(store, name)
-    (trial,) = trials(store)
+    (trial,) = read_trials(store)
     assert [judgement.bound for judgement in trial.judgements] == pytest.approx([5.0, 5.0, 10.0])
     assert not trial.left_out
 
@@ -102,7 +102,7 @@ def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store
         judge(store, name, quality, source="implicit")
     judge(store, "a", 1.0)  # too late: the first was looked at already
     judge(store, "b", 0.9, source="nobody", weight=0.0)
-    (trial,) = trials(store)
+    (trial,) = read_trials(store)
     assert [judgement.quality for judgement in trial.judgements] == [0.1, 0.2, 0.3]
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_counted(store) -> None:
     decide(store, "failed", note=failed, kind="shadow")
     for name in ("fallback", "elsewhere", "failed"):
         judge(store, name)
-    found, shadowed = trials(store)
+    found, shadowed = read_trials(store)
     assert found.left_out == {"fallback": 1, "no_overlap": 1}
     assert shadowed.left_out == {"candidate_failed": 1}
     assert found.verdict()["verdict"] is None
@@ -125,7 +125,7 @@ def test_trials_of_other_routers_are_apart_and_other_decisions_are_none(store) -
     decide(store, "a")
     decide(store, "b", note={**CANARY, "candidate": {"router": "newer", "probabilities": {NEW: 1.0}}})
     decide(store, "c", note=None)
-    assert [trial.candidate for trial in trials(store)] == ["new", "newer"]
+    assert [trial.candidate for trial in read_trials(store)] == ["new", "newer"]
 
 
 def test_routers_that_choose_alike_have_nothing_to_compare() -> None:
@@ -135,7 +135,7 @@ def test_routers_that_choose_alike_have_nothing_to_compare() -> None:
         "difference": None,
         "ci95": None,
         "verdict": None,
-        "why": "nothing to compare: both routers chose alike",
+        "why": "nothing to compare: both routers made the same choices",
     }
 
 
@@ -166,13 +166,13 @@ def test_feedback_that_depends_on_who_was_chosen_gives_no_verdict() -> None:
     judgements = [judgement for n, judgement in enumerate(simulated(0, 2000, 0.3, (0.6, 0.6))) if judgement.candidate or n % 2]
     found = Trial("canary", "old", "new", judgements).verdict()
     assert found["verdict"] is None
-    assert "who is judged depends" in found["why"]
+    assert "judgements depend on the chosen candidate" in found["why"]
 
 
 def test_a_difference_that_turned_round_gives_no_verdict() -> None:
     found = Trial("canary", "old", "new", simulated(0, 1500, 0.5, (0.3, 0.9)) + simulated(1, 4000, 0.5, (0.9, 0.3))).verdict()
     assert found["verdict"] is None
-    assert "has changed on the way" in found["why"]
+    assert "has changed during the trial" in found["why"]
 
 
 @pytest.fixture
