@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from aamc_bandit.thompson.evidence import EvidenceKeys
+from aamc_bandit.thompson.beta_evidence import EvidenceKeys
 from aamc_bandit.thompson.router import Thompson
 from aamc_bench.speed.clock import least_call_us
 

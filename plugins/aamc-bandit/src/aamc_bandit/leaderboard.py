@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from aamc_bandit.thompson.evidence import GLOBAL_ENTITY, BetaEvidence
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence
 
 
 @attrs.frozen(kw_only=True)

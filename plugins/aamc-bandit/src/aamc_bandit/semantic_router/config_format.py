@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aamc_bandit.semantic_router.candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
+from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
 from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, is_semantic_router, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.semantic_router.candidates import MODEL_SECTIONS
+from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
 from aamc_sdk.errors import ConfigError, nearest, one_of
 
 LEARNING = ("rl_driven", "thompson", "concurrent")

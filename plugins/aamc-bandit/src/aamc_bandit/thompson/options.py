@@ -27,7 +27,7 @@ class ThompsonOptions:
     enable_personalization: bool = option(True, "keep and use evidence of each user")
     personalization_blend: float = option(
         0.7,
-        "weight of a user's own evidence: 0 ignores it, 1 makes one outcome outweigh all others; in blend linear, its share",
+        "weight of a user's own evidence: 0 ignores it, 1 lets one outcome outweigh all others; in blend linear, its share",
         at_least=0,
         at_most=1,
     )

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
 from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
-from aamc_bandit.thompson.evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
     cost_bonus,

@@ -20,8 +20,8 @@ import attrs
 
 from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
 from aamc_bandit.thompson.autosave import AutoSave
+from aamc_bandit.thompson.beta_evidence import BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.durations import auto_save_seconds
-from aamc_bandit.thompson.evidence import BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Store
@@ -102,7 +102,7 @@ class StateFile:
         return True
 
     def _starting_state(self, content: Any) -> Mapping[str, Any]:
-        """Return the evidence to start from, as :meth:`aamc_bandit.thompson.evidence.BetaEvidence.to_json` returns it.
+        """Return the evidence to start from, as :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json` returns it.
 
         Raises:
             CheckpointError: The file cannot be used.
@@ -164,7 +164,7 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
     The file does not say which feedback was implicit; all counts as explicit.
 
     Args:
-        state: A result of :meth:`aamc_bandit.thompson.evidence.BetaEvidence.to_json`.
+        state: A result of :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json`.
         ratings: The file's ratings.
         updated: When the file was written, in seconds since the epoch.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bandit.thompson.evidence import GLOBAL_ENTITY, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, EvidenceKeys, WeightedOutcome
 
 from aamc_sdk.errors import CheckpointError
 
