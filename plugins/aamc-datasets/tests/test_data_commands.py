@@ -148,7 +148,7 @@ def test_convert_writes_over_nothing(aamc: Aamc, native: str, tmp_path: Path) ->
     (tmp_path / "there" / "pool.yaml").write_text("mine")
     status, _, err = aamc("convert", native, "--to", str(tmp_path / "there"))
     assert status == 1
-    assert "is there already; choose another folder" in err
+    assert "already exists; choose another folder" in err
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["pool.yaml"]
     assert (tmp_path / "there" / "pool.yaml").read_text() == "mine"
 

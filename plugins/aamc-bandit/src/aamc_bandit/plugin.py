@@ -10,9 +10,9 @@ def aamc_routers() -> list[Component]:
     """Return the routers that learn online."""
     best = "Takes the best candidate by the same posteriors, and with probability epsilon any candidate."
     return [
-        Component("thompson", "aamc_bandit.thompson.router:Thompson", "Draws each candidate with the probability that it is the best."),
-        Component("epsilon-greedy", "aamc_bandit.thompson.router:EpsilonGreedy", best),
-        Component("linear-thompson", "aamc_bandit.linear.router:LinearThompson", "Learns online how each candidate's quality depends on the query."),
+        Component("thompson", "aamc_bandit.thompson:Thompson", "Draws each candidate with the probability that it is the best."),
+        Component("epsilon-greedy", "aamc_bandit.thompson:EpsilonGreedy", best),
+        Component("linear-thompson", "aamc_bandit.linear:LinearThompson", "Learns online how each candidate's quality depends on the query."),
         Component("canary", "aamc_bandit.trials.canary:Canary", "A new router serves a share of the requests beside a proven one."),
         Component("shadow", "aamc_bandit.trials.shadow:Shadow", "One router serves, and decisions note the choices of another."),
     ]

@@ -9,11 +9,10 @@ from typing import Any
 import click
 from aamc_experiments.settings import Source, read_settings
 
-from aamc_datasets.inspection.summary import describe
+from aamc_datasets.inspection.summary import summarize
 from aamc_datasets.outcomes.outcomes_format import refuse_to_overwrite, write_outcomes
 from aamc_datasets.synthetic.labelled_csv import write_labelled
-from aamc_datasets.synthetic.synthetic_format import FILES, MOST
-from aamc_datasets.synthetic.synthetic_format import generate as compose
+from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, compose_splits
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
@@ -22,9 +21,9 @@ from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import bare_services
 from aamc_sdk.storage import to_json
 
-_SIZE = click.IntRange(min=1, max=MOST)
+_SIZE = click.IntRange(min=1, max=MAX_TEXTS)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="One option of the format.")
+_SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option of the format.")
 
 
 @click.command("generate", short_help="Write a synthetic dataset.")
@@ -32,14 +31,14 @@ _SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=
 @click.option("--n-val", type=_SIZE, default=2_000, show_default=True, help="Validation texts.")
 @click.option("--n-test", type=_SIZE, default=2_000, show_default=True, help="Test texts.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for train.csv, val.csv and test.csv.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same texts.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed; the same seed gives the same texts.")
 @_JSON
 def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_json: bool) -> None:
     """Write labelled texts of eight categories as train.csv, val.csv and test.csv.
 
-    Columns: text, complexity (0 to 1), category, tool_use (0 or 1). No text stands twice or in two files.
+    Columns: text, complexity (0 to 1), category, tool_use (0 or 1). Every text is unique across the files.
     """
-    splits = compose({"train": n_train, "validation": n_val, "test": n_test}, seed)
+    splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed)
     for split, dataset in splits.items():
         write_labelled(out / FILES[split], dataset)
     if as_json:
@@ -49,13 +48,13 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_jso
         click.echo(f"wrote {n_train} training, {n_val} validation and {n_test} test texts to {out}", err=True)
 
 
-@click.command("inspect", short_help="Say what is in a dataset.")
+@click.command("inspect", short_help="Summarise datasets.")
 @click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
 @_SET
 @_JSON
 @click.pass_context
 def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], as_json: bool) -> None:
-    """Say what is in each dataset: rows, candidates, means, best single candidate, oracle, and the questions that two of them share.
+    """Summarise each dataset: rows, candidates, means, best single candidate, oracle. Count the questions that two datasets share.
 
     Example: aamc data inspect llmrouter:data/llmrouter outcomes:mine/
     """
@@ -63,13 +62,13 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
     splits: dict[str, Dataset] = {}
     for named in datasets:
         splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options).items()}
-    document = describe(splits)
+    document = summarize(splits)
     if as_json:
         click.echo(to_json(document))
     else:
-        from aamc_datasets.inspection.summary_table import show
+        from aamc_datasets.inspection.summary_table import print_summary
 
-        show(document)
+        print_summary(document)
 
 
 @click.command("convert", short_help="Write a dataset in the native format.")
@@ -79,7 +78,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
 @_JSON
 @click.pass_context
 def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Write a dataset with outcomes in the native format, which outcomes:DIR reads. One that is divided gets a folder a split.
+    """Write a dataset with outcomes in the native format, which outcomes:DIR reads. A dataset with splits gets one folder per split.
 
     Example: aamc data convert routellm:data/routellm --to data/native
     """
@@ -97,7 +96,7 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
 
 
 def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the format's options, given as ``dataset.KEY=VALUE`` like those of an experiment."""
+    """Return the format's options from assignments ``dataset.KEY=VALUE``."""
     content: dict[str, Any] = {"dataset": {}}
     for assignment in assignments:
         if not assignment.startswith("dataset."):
@@ -107,8 +106,8 @@ def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _read(plugins: Plugins, named: str, options: Mapping[str, Any]) -> dict[str, Dataset]:
-    """Return the splits of a dataset; one that is not divided is its only split, ``""``."""
+    """Return the splits of a dataset; one without splits is a single split named ``""``."""
     source = Source.of(named, "FORMAT:PATH")
-    lent = bare_services(default_pool(), plugins, read_settings({}))
-    read = plugins.make("dataset", source.name, lent, options).read(source.path)
-    return {"": read} if isinstance(read, Dataset) else dict(read)
+    services = bare_services(default_pool(), plugins, read_settings({}))
+    dataset = plugins.make("dataset", source.name, services, options).read(source.path)
+    return {"": dataset} if isinstance(dataset, Dataset) else dict(dataset)

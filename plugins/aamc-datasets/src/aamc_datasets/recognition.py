@@ -1,4 +1,4 @@
-"""Which format a path looks like, for messages that set the user right, and which files a path names."""
+"""Finds the files of a path, and recognises the format of a path for error messages."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SIGNS = (
     ("routellm", {"question_id", "turn", "score"}),
     ("routellm", {"prompt"}),
 )
-"""Columns or keys that give a format away; the first that fits counts."""
+"""Columns or keys that identify a format; the first match counts."""
 
 
 def existing(path: str, wanted: str) -> Path:
-    """Return the path that a user named.
+    """Return a path given by a user.
 
     Raises:
-        DataError: Nothing is there, or no path was given.
+        DataError: The path is empty or does not exist.
     """
     if not path:
         raise DataError(f"no path was given; name a {wanted} after the format's colon")
@@ -38,10 +38,10 @@ def existing(path: str, wanted: str) -> Path:
 
 
 def table_file(path: str, format_name: str) -> Path:
-    """Return the CSV or Parquet file that a path names: itself, or the only one of a folder.
+    """Return a CSV or Parquet file: the path itself, or the only one in the folder.
 
     Raises:
-        DataError: There is none, or more than one.
+        DataError: There is no such file, or more than one.
     """
     place = existing(path, "CSV or Parquet file")
     if place.is_file():
@@ -57,12 +57,12 @@ def table_file(path: str, format_name: str) -> Path:
 
 
 def hint(place: Path, format_name: str) -> str:
-    """Return ``"; it looks like ..."`` where the path looks like another format than the one named, else ``""``."""
-    found, where = _looks_like(place)
-    return f"; it looks like format {found}: --dataset {found}:{where}" if found not in ("", format_name) else ""
+    """Return ``"; it looks like ..."`` if the path looks like another format than the given one, else ``""``."""
+    found, path = _recognised(place)
+    return f"; it looks like format {found}: --dataset {found}:{path}" if found not in ("", format_name) else ""
 
 
-def _looks_like(place: Path) -> tuple[str, Path]:
+def _recognised(place: Path) -> tuple[str, Path]:
     folder = place if place.is_dir() else place.parent
     if (folder / "llm_candidates.json").is_file():
         return "llmrouter", folder
@@ -84,7 +84,7 @@ def _readable(place: Path) -> Iterator[Path]:
 
 
 def _columns(file: Path) -> Collection[str]:
-    """Return the columns of a table, the keys of the first line of JSON lines; nothing where it cannot be read."""
+    """Return the columns of a table or the keys of the first JSON line; nothing if the file cannot be read."""
     try:
         if file.suffix in TABLES:
             return column_names(file)

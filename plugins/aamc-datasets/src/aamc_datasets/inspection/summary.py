@@ -1,4 +1,4 @@
-"""What is in a dataset, as ``aamc data inspect`` tells it."""
+"""The summary of datasets that ``aamc data inspect --json`` prints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from aamc_sdk import Dataset, Outcomes, Pool
 from aamc_sdk.types import question
 
 
-def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
-    """Return what is in each dataset, by the name that it is to have, and what each two share.
+def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return the summary of each dataset, and the questions shared by each pair.
 
-    Near-duplicates are those that experiments keep in one split, those of all datasets found together.
+    Near-duplicates are grouped across all datasets, as experiments group them to keep each group in one split.
+
+    Args:
+        datasets: Datasets by name.
     """
     groups = Groups.of(*datasets.values())
     return {
@@ -28,7 +31,7 @@ def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 
 
 def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
-    """Return how many questions stand in both, and how many rows of each have a near-duplicate in the other, which the same question is too."""
+    """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
     first, second = (datasets[name] for name in pair)
     questions = set(map(question, first.queries)) & set(map(question, second.queries))
     near = [_rows_in(groups.names(one), set(groups.names(other))) for one, other in ((first, second), (second, first))]
@@ -55,7 +58,7 @@ def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
 
 
 def _outcome_facts(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
-    """Return each candidate's means over its known cells, and what the best one and an oracle reach on the rows without a missing cell."""
+    """Return each candidate's means over its known cells, and the best candidate and the oracle on the rows without a missing cell."""
     missing = np.isnan(outcomes.known_quality)
     names = ("mean_quality", "mean_cost_usd", "mean_latency_ms")
     candidates = [
@@ -73,14 +76,14 @@ def _outcome_facts(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
 
 
 def _best_single(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
-    """Return the candidate of the greatest mean quality, the cheapest of several."""
+    """Return the candidate with the maximum mean quality, the cheapest of ties."""
     means = outcomes.means
     best = np.lexsort((means[:, 1], -means[:, 0]))[0]
     return {"name": pool.names[best], "mean_quality": float(means[best, 0]), "mean_cost_usd": float(means[best, 1])}
 
 
 def _oracle(outcomes: Outcomes) -> dict[str, float]:
-    """Return what the best answer to each question reaches, and what the cheapest such answer costs."""
+    """Return the mean quality of the best answer to each question, and the mean cost of the cheapest best answer."""
     quality = outcomes.known_quality
     best = quality.max(axis=1)
     cost = np.where(quality == best[:, None], outcomes.cost_usd, np.inf).min(axis=1)

@@ -1,4 +1,4 @@
-"""``aamc data inspect`` for people: a table a dataset."""
+"""The tables of ``aamc data inspect``, one per dataset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from aamc_sdk.cli import console
 
-FORMS = (
+COLUMNS = (
     ("mean_quality", "quality", 1, ".3f"),
     ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
     ("mean_latency_ms", "latency, ms", 1, ",.0f"),
@@ -20,30 +20,30 @@ FORMS = (
 """Each column's figure, heading, factor and format."""
 
 
-def show(document: Mapping[str, Any]) -> None:
-    """Print what :func:`aamc_datasets.inspection.summary.describe` returned to standard output."""
-    shown = console()
+def print_summary(document: Mapping[str, Any]) -> None:
+    """Print a result of :func:`aamc_datasets.inspection.summary.summarize` to standard output."""
+    output = console()
     for facts in document["datasets"]:
         if facts["candidates"]:
-            shown.print(_table(facts))
+            output.print(_table(facts))
         for line in _lines(facts):
-            shown.print(line, highlight=False)
+            output.print(line, highlight=False)
     for shared in document["shared"]:
         first, second = shared["between"]
         of_first, of_second = shared["near_duplicate_rows"]
         near = f"{of_first:,} rows of the first and {of_second:,} of the second have a near-duplicate in the other"
-        shown.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", highlight=False)
+        output.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", highlight=False)
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
     table = Table(title=facts["name"], title_justify="left", box=SIMPLE_HEAD)
     table.add_column("candidate", no_wrap=True)
-    for _, heading, _, _ in FORMS:
+    for _, heading, _, _ in COLUMNS:
         table.add_column(heading, justify="right")
     extra = [{"name": "(oracle)", **facts["oracle"]}] if facts.get("oracle") else []
     best = (facts.get("best_single") or {}).get("name")
     for row in (*facts["candidates"], *extra):
-        cells = [_cell(row.get(key), factor, form) for key, _, factor, form in FORMS]
+        cells = [_cell(row.get(key), factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(row["name"], *cells, style="bold" if row["name"] == best else None)
     return table
 

@@ -1,4 +1,4 @@
-"""The rows of the native format, from JSON lines or Parquet, each checked with its line number."""
+"""Reads and checks the rows of the native format, from JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -9,45 +9,55 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MOST_USD, figure, json_lines, parse_json
+from aamc_datasets.json_rows import MAX_USD, bounded_number, json_lines, parse_json, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
 
-Cell = tuple[float, float, float]
+Figures = tuple[float, float, float]
 """Quality, cost in USD, latency in ms; NaN where unknown."""
 
 
 @attrs.frozen
-class Row:
-    """Where it stands, a query, its labels (NaN or None where there is none), and what each candidate did."""
+class OutcomeRow:
+    """A row of the native format.
 
-    place: str
+    Attributes:
+        location: File and line, for error messages.
+        query: The query.
+        outcomes: The figures of each candidate.
+        category: The label, or None.
+        complexity: The label from 0 to 1, or NaN.
+        tool_use: The label 0 or 1, or NaN.
+        reference: The right answer, or None.
+    """
+
+    location: str
     query: Query
-    cells: dict[str, Cell]
+    outcomes: dict[str, Figures]
     category: str | None
     complexity: float
     tool_use: float
     reference: str | None
 
 
-def parse_rows(file: Path) -> Iterator[Row]:
-    """Read and check the rows of a file.
+def parse_rows(file: Path) -> Iterator[OutcomeRow]:
+    """Yield the rows of a file.
 
     Raises:
-        DataError: The file cannot be read, or a row is bad; the message names the file, the line and the value.
+        DataError: The file cannot be read, or a row is invalid; the message gives file, line and value.
     """
     parquet = file.suffix == ".parquet"
     for number, content in _parquet(file) if parquet else json_lines(file):
-        place = f"{file}, {'row' if parquet else 'line'} {number}"
+        location = f"{file}, {'row' if parquet else 'line'} {number}"
         try:
-            yield _row(place, content)
+            yield _row(location, content)
         except DataError as error:
-            raise DataError(f"{place}: {error}{hint(file, 'outcomes')}") from error
+            raise DataError(f"{location}: {error}{hint(file, 'outcomes')}") from error
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
-    """Read Parquet; ``outcomes`` is a struct, a map, or JSON text. Rows are counted from 1."""
+    """Yield the rows of a Parquet file, numbered from 1; its ``outcomes`` is a struct, a map, or JSON text."""
     import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
     import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 
@@ -69,24 +79,23 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
             yield number, {**row, "outcomes": outcomes}
 
 
-def _row(place: str, content: Any) -> Row:
+def _row(location: str, content: Any) -> OutcomeRow:
     if not isinstance(content, dict):
         raise DataError(f'must be an object {{"query": ..., "outcomes": ...}}, not {content!r:.80}')
     for key in ("query", "outcomes"):
         if content.get(key) is None:
             raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
-    if not isinstance(content["query"], str) or not content["query"].strip():
-        raise DataError(f"'query' must be a text that is not empty, not {content['query']!r:.80}")
+    text(content, "query")
     if not isinstance(content["outcomes"], Mapping):
         raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")
-    return Row(
-        place=place,
+    return OutcomeRow(
+        location=location,
         query=_query(content),
-        cells={name: _cell(name, cell) for name, cell in content["outcomes"].items()},
-        category=_text(content, "category"),
-        complexity=figure(content.get("complexity"), "complexity", 1.0),
+        outcomes={name: _figures(name, cell) for name, cell in content["outcomes"].items()},
+        category=_optional_text(content, "category"),
+        complexity=bounded_number(content.get("complexity"), "complexity", 1.0),
         tool_use=_tool_use(content.get("tool_use")),
-        reference=_text(content, "reference"),
+        reference=_optional_text(content, "reference"),
     )
 
 
@@ -96,24 +105,24 @@ def _query(content: Mapping[str, Any]) -> Query:
         raise DataError(f"'needs' must be a list of abilities, not {needs!r:.80}")
     return Query(
         text=content["query"],
-        user=_text(content, "user"),
-        session=_text(content, "session"),
+        user=_optional_text(content, "user"),
+        session=_optional_text(content, "session"),
         needs=frozenset(needs),
         prompt_tokens=content.get("prompt_tokens"),
         output_tokens=content.get("output_tokens"),
     )
 
 
-def _cell(name: str, cell: Any) -> Cell:
+def _figures(name: str, cell: Any) -> Figures:
     if not isinstance(cell, Mapping):
         raise DataError(f"the outcome of {name!r} must be an object with a quality, not {cell!r:.80}")
     if "quality" not in cell:
         raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
     where = f" of {name!r}"
     return (
-        figure(cell["quality"], f"quality{where}", 1.0),
-        figure(cell.get("cost_usd"), f"cost_usd{where}", MOST_USD),
-        figure(cell.get("latency_ms"), f"latency_ms{where}"),
+        bounded_number(cell["quality"], f"quality{where}", 1.0),
+        bounded_number(cell.get("cost_usd"), f"cost_usd{where}", MAX_USD),
+        bounded_number(cell.get("latency_ms"), f"latency_ms{where}"),
     )
 
 
@@ -125,7 +134,7 @@ def _tool_use(value: Any) -> float:
     return float(value)
 
 
-def _text(content: Mapping[str, Any], key: str) -> str | None:
+def _optional_text(content: Mapping[str, Any], key: str) -> str | None:
     value = content.get(key)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{key!r} must be a text, not {value!r:.80}")

@@ -1,12 +1,12 @@
-"""Dataset format ``outcomes``, the native one: what each candidate did on each query.
+"""Dataset format ``outcomes``, the native format: quality, cost and latency of each candidate on each query.
 
-A folder holds ``outcomes.jsonl`` (or ``outcomes.parquet``) and, where costs are not all measured,
-``pool.yaml`` with the candidates. A line is
+A folder holds ``outcomes.jsonl`` (or ``outcomes.parquet``) and, unless all costs are measured, ``pool.yaml`` with the
+candidates and their prices. A line is
 
     {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340}}}
 
-A candidate that a line leaves out, or whose quality is null, is unknown there. A text ``cost_note`` in
-``pool.yaml`` says how the costs were come by, where they were not measured.
+A candidate that is missing in a line, or whose quality is null, is unknown there. An optional ``cost_note`` in ``pool.yaml``
+describes costs that were not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from aamc_datasets.outcomes.outcome_rows import Row, parse_rows
+from aamc_datasets.outcomes.outcome_rows import OutcomeRow, parse_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
@@ -34,10 +34,10 @@ class OutcomesFormat(DatasetFormat):
     """Measured outcomes, as JSON lines or Parquet."""
 
     def read(self, path: str) -> Dataset:
-        """Read a file of outcomes, or a folder that has one.
+        """Read a file of outcomes, or a folder with one.
 
         Raises:
-            DataError: It is missing, of another format, or has a bad row; the message names the line.
+            DataError: The path does not exist, has another format, or contains an invalid row; the message gives the line.
         """
         file = find_rows(existing(path, "folder with outcomes.jsonl, or a .jsonl or .parquet file"))
         rows = list(parse_rows(file))
@@ -59,10 +59,10 @@ class OutcomesFormat(DatasetFormat):
 
 
 def find_rows(place: Path) -> Path:
-    """Return the file of rows that a path names.
+    """Return the file of rows: the path itself, or the file in the folder.
 
     Raises:
-        DataError: It is of another format, or a folder with no such file or several.
+        DataError: The file has another format, or the folder contains no such file or several.
     """
     if place.is_file():
         if place.suffix not in SUFFIXES:
@@ -78,12 +78,12 @@ def find_rows(place: Path) -> Path:
     return found[0]
 
 
-def _pool(file: Path, rows: Sequence[Row]) -> Pool:
-    """Return the candidates of ``pool.yaml``, else those that the rows name, in order of appearance."""
+def _pool(file: Path, rows: Sequence[OutcomeRow]) -> Pool:
+    """Return the candidates of ``pool.yaml``; without it, those in the rows, in order of appearance."""
     named: dict[str, str] = {}
     for row in rows:
-        for name in row.cells:
-            named.setdefault(name, row.place)
+        for name in row.outcomes:
+            named.setdefault(name, row.location)
     beside = file.parent / POOL_FILE
     if not beside.is_file():
         try:
@@ -91,9 +91,9 @@ def _pool(file: Path, rows: Sequence[Row]) -> Pool:
         except PoolError as error:
             raise DataError(f"{file}: {error}") from error
     pool = read_pool(beside)
-    for name, place in named.items():
+    for name, location in named.items():
         if name not in pool.names:
-            raise DataError(f"{place}: {beside} has no candidate {name!r}{nearest(name, pool.names)} (it has {one_of(pool.names)})")
+            raise DataError(f"{location}: {beside} has no candidate {name!r}{nearest(name, pool.names)} (it has {one_of(pool.names)})")
     for name in pool.names:
         if name not in named:
             raise DataError(f"candidate {name!r} of {beside} has no outcome in {file}; add its outcomes, or take it out of the pool")
@@ -101,7 +101,7 @@ def _pool(file: Path, rows: Sequence[Row]) -> Pool:
 
 
 def _note(file: Path) -> str:
-    """Return how the costs that the rows give were come by, as ``pool.yaml`` may say."""
+    """Return the ``cost_note`` of ``pool.yaml``, or ``""``."""
     beside = file.parent / POOL_FILE
     note = load_yaml(beside).get("cost_note", "") if beside.is_file() else ""
     if not isinstance(note, str):
@@ -109,13 +109,13 @@ def _note(file: Path) -> str:
     return note
 
 
-def _table(rows: Sequence[Row], pool: Pool) -> tuple[Outcomes, str]:
-    """Return the outcomes ``[Q, M]``, and how the costs that nobody measured were come by."""
+def _table(rows: Sequence[OutcomeRow], pool: Pool) -> tuple[Outcomes, str]:
+    """Return the outcomes ``[Q, M]``, and a note about costs that were computed from prices."""
     columns = {name: column for column, name in enumerate(pool.names)}
     table = np.full((3, len(rows), len(pool)), np.nan)
     for number, row in enumerate(rows):
-        for name, cell in row.cells.items():
-            table[:, number, columns[name]] = cell
+        for name, figures in row.outcomes.items():
+            table[:, number, columns[name]] = figures
     quality, cost, latency = table
     unpriced = np.isfinite(quality) & np.isnan(cost)
     if not unpriced.any():
@@ -124,7 +124,7 @@ def _table(rows: Sequence[Row], pool: Pool) -> tuple[Outcomes, str]:
     unknown = np.argwhere(unpriced & np.isnan(prices))
     if len(unknown):
         number, name = unknown[0][0], pool.names[unknown[0][1]]
-        raise DataError(f"{rows[number].place}: candidate {name!r} has no cost_usd, and no prices in {POOL_FILE} to reckon it from")
+        raise DataError(f"{rows[number].location}: candidate {name!r} has no cost_usd, and no prices in {POOL_FILE} to compute it from")
     note = (
         f"{unpriced.sum()} of {np.isfinite(quality).sum()} costs were not measured and are prices times tokens; "
         "tokens that a row does not give are estimated, the prompt's at 4 characters each, the answer's at 256"
@@ -132,8 +132,8 @@ def _table(rows: Sequence[Row], pool: Pool) -> tuple[Outcomes, str]:
     return Outcomes(quality, np.where(unpriced, prices, cost), latency), note
 
 
-def _labels(rows: Sequence[Row]) -> Labels:
-    """Return what is labelled: NaN, or no category, where only other rows have a label."""
+def _labels(rows: Sequence[OutcomeRow]) -> Labels:
+    """Return the labels; a row without a label has NaN or category ``""`` if other rows have one."""
     complexity = np.array([row.complexity for row in rows])
     tool_use = np.array([row.tool_use for row in rows])
     category = np.array([row.category or "" for row in rows])
@@ -145,14 +145,14 @@ def _labels(rows: Sequence[Row]) -> Labels:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise where a folder holds data in the native format, or a pool.
+    """Check that a folder holds neither rows in the native format nor a pool.
 
     Raises:
-        OutputError: It does.
+        OutputError: It holds one.
     """
     for name in (ROWS_FILE, POOL_FILE):
         if (folder / name).exists():
-            raise OutputError(f"{folder / name} is there already; choose another folder")
+            raise OutputError(f"{folder / name} already exists; choose another folder")
 
 
 def write_outcomes(dataset: Dataset, folder: Path) -> None:
@@ -174,7 +174,7 @@ def _lines(dataset: Dataset, outcomes: Outcomes, pool: Pool) -> Iterable[dict[st
     labels = dataset.labels
     table = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms), axis=-1)
     for row, query in enumerate(dataset.queries):
-        cells = {name: _cell(table[row, column]) for column, name in enumerate(pool.names)}
+        cells = {name: _figures(table[row, column]) for column, name in enumerate(pool.names)}
         line = {
             "query": query.text,
             "user": query.user,
@@ -191,8 +191,8 @@ def _lines(dataset: Dataset, outcomes: Outcomes, pool: Pool) -> Iterable[dict[st
         yield {**known, "outcomes": {name: cell for name, cell in cells.items() if cell}}
 
 
-def _cell(figures: Floats) -> dict[str, float | None]:
-    """Return a cell's known figures, nothing where none is known."""
+def _figures(figures: Floats) -> dict[str, float | None]:
+    """Return a candidate's known figures by name; empty if none is known."""
     named = {name: _number(figure) for name, figure in zip(("quality", "cost_usd", "latency_ms"), figures, strict=True)}
     if all(figure is None for figure in named.values()):
         return {}

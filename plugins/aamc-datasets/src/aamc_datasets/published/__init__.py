@@ -1,1 +1,1 @@
-"""x."""
+"""Dataset formats of published outcomes: LLMRouter, RouteLLM, RouterArena, RouterBench, EmbedLLM and Chatbot Arena."""

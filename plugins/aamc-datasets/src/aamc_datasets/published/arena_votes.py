@@ -1,7 +1,7 @@
-"""Dataset format ``arena``: votes of Chatbot Arena, each on two models' answers to one prompt.
+"""Dataset format ``arena``: votes of Chatbot Arena, each between two models' answers to one prompt.
 
-For example https://huggingface.co/datasets/lmsys/lmsys-arena-human-preference-55k (Apache-2.0). Columns ``model_a``,
-``model_b``, ``prompt``, and either ``winner`` or one each of ``winner_model_a``, ``winner_model_b``, ``winner_tie``.
+An example is https://huggingface.co/datasets/lmsys/lmsys-arena-human-preference-55k (Apache-2.0). Columns: ``model_a``,
+``model_b``, ``prompt``, and either ``winner`` or all of ``winner_model_a``, ``winner_model_b`` and ``winner_tie``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import attrs
 import numpy as np
 
-from aamc_datasets.columns import Column, column_names, read_columns, require_columns
+from aamc_datasets.columns import TableColumn, column_names, read_columns, require_columns
 from aamc_datasets.recognition import hint, table_file
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, option
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
@@ -29,7 +29,7 @@ SOURCE = "arena"
 
 
 class _Vote(NamedTuple):
-    """A row of the file: who stood against whom, and the verdict."""
+    """A row of the file: its number, two models, and the verdict."""
 
     row: int
     first: str
@@ -38,7 +38,7 @@ class _Vote(NamedTuple):
 
 
 @attrs.frozen(kw_only=True)
-class ArenaOptions:
+class ArenaVotesOptions:
     """Options of ``arena``."""
 
     candidates: Mapping[str, list[str]] = option(
@@ -47,25 +47,25 @@ class ArenaOptions:
 
     @property
     def candidate_of(self) -> dict[str, str]:
-        """The candidate that a model counts as, where it is another."""
+        """The candidate of each model that counts as another candidate."""
         return {model: candidate for candidate, models in self.candidates.items() for model in models}
 
     def __attrs_post_init__(self) -> None:
         models = [model for models in self.candidates.values() for model in models]
-        if twice := {model for model in models if models.count(model) > 1}:
-            raise ConfigError(f"a model counts as one candidate; candidates has in several places: {one_of(twice)}")
+        if repeated := {model for model in models if models.count(model) > 1}:
+            raise ConfigError(f"a model counts as one candidate; candidates lists in several places: {one_of(repeated)}; list each once")
 
 
-class Arena(DatasetFormat):
-    """Comparisons, for routers that learn from them; nobody measured an outcome."""
+class ArenaVotes(DatasetFormat):
+    """Votes as comparisons, for routers that learn from comparisons; there are no outcomes."""
 
-    Config = ArenaOptions
+    Config = ArenaVotesOptions
 
     def read(self, path: str) -> Dataset:
         """Read a CSV or Parquet file of votes.
 
         Raises:
-            DataError: It is missing, of another format, or has a bad row.
+            DataError: The file is missing, has another format, or contains an invalid row.
         """
         file = table_file(path, "arena")
         found = column_names(file)
@@ -82,12 +82,12 @@ class Arena(DatasetFormat):
         """Return the votes between different candidates.
 
         Raises:
-            DataError: The options name a model that nobody voted on, or no vote is left.
+            DataError: The options name a model without votes, or no vote is left.
         """
         known, candidate_of = {name for vote in votes for name in (vote.first, vote.second)}, self.config.candidate_of
         for model in candidate_of:
             if model not in known:
-                raise DataError(f"candidates name {model!r}, and nobody voted on such a model{nearest(model, known)}")
+                raise DataError(f"candidates name {model!r}, and no vote is on such a model{nearest(model, known)}")
         renamed = [vote._replace(first=candidate_of.get(vote.first, vote.first), second=candidate_of.get(vote.second, vote.second)) for vote in votes]
         counted = [vote for vote in renamed if vote.first != vote.second]
         if not counted:
@@ -96,7 +96,7 @@ class Arena(DatasetFormat):
 
 
 def _first_turn(prompt: str) -> str:
-    """Return what is asked first: prompts are a text, or a dialogue's turns as JSON, where half a surrogate pair may stand."""
+    """Return the first turn of a prompt: a text, or a JSON list of turns, which may contain unpaired surrogates."""
     try:
         turns = json.loads(prompt) if prompt.startswith("[") else None
     except ValueError:
@@ -106,17 +106,17 @@ def _first_turn(prompt: str) -> str:
     return turns[0].encode(errors="replace").decode()
 
 
-def _votes(file: Path, columns: Mapping[str, Column]) -> list[_Vote]:
+def _votes(file: Path, columns: Mapping[str, TableColumn]) -> list[_Vote]:
     """Return every row's vote."""
     first, second = (columns[name].texts() for name in PLAYERS)
     votes = [_Vote(row, *rest) for row, rest in enumerate(zip(first, second, _verdicts(file, columns), strict=True))]
     for vote in votes:
         if vote.first == vote.second:
-            raise DataError(f"{file}, row {vote.row + 1}: {vote.first!r} stands against itself; leave such rows out")
+            raise DataError(f"{file}, row {vote.row + 1}: {vote.first!r} stands against itself; remove such rows")
     return votes
 
 
-def _verdicts(file: Path, columns: Mapping[str, Column]) -> list[int]:
+def _verdicts(file: Path, columns: Mapping[str, TableColumn]) -> list[int]:
     """Return each row's verdict."""
     if WINNER in columns:
         names = columns[WINNER].names()
@@ -132,7 +132,7 @@ def _verdicts(file: Path, columns: Mapping[str, Column]) -> list[int]:
 
 
 def _experience(queries: Sequence[Query], votes: Sequence[_Vote]) -> Experience:
-    """Return the votes as a log: the first candidate served, and the feedback says who beat whom."""
+    """Return the votes as a log: the first candidate served each decision, and its feedback is the comparison."""
     decisions, feedback = [], []
     for row, first, second, verdict in votes:
         decisions.append(Decision(f"{SOURCE}/{row}", first, propensity=np.nan, preference=Preference(1, 0, 0), router=SOURCE))

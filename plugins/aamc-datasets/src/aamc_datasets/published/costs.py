@@ -1,4 +1,4 @@
-"""What answers cost where the files do not say it: price times tokens, both open to options."""
+"""Costs of answers where the files give none: price times tokens, both of which are options."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
 @attrs.frozen(kw_only=True)
 class CostOptions:
-    """What costs assume where they were not measured."""
+    """Assumptions about costs that were not measured."""
 
-    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "length of a prompt's token, in characters", above=0)
-    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "tokens that every answer is taken to have", at_least=0)
+    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "characters per prompt token", above=0)
+    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "assumed tokens of every answer", at_least=0)
     prices: Mapping[str, Any] = option(
-        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they win over what the files say of prices and costs"
+        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files"
     )
 
     def query(self, text: str) -> Query:
-        """Return a query whose expected tokens are those that its costs assume."""
+        """Return a query with the token counts that its costs assume."""
         return Query(
             text,
             prompt_tokens=None if self.characters_per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / self.characters_per_token),
@@ -36,11 +36,11 @@ class CostOptions:
         )
 
     def priced(self, pool: Pool, source: str) -> Pool:
-        """Return the pool with the options' prices in place of its own.
+        """Return the pool with the prices of the options.
 
         Raises:
-            ConfigError: A price is none.
-            DataError: A price is for a candidate that the pool does not have.
+            ConfigError: A price is invalid.
+            DataError: A price names a candidate that is not in the pool.
         """
         for name in self.prices:
             if name not in pool.names:
@@ -49,19 +49,19 @@ class CostOptions:
         return Pool(_repriced(candidate, given.get(candidate.name)) for candidate in pool)
 
     def outcomes(self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None) -> tuple[Outcomes, str]:
-        """Return qualities with their costs, and in words what the costs assume.
+        """Return outcomes, and a note about the assumptions of their costs.
 
         Args:
-            queries: Made by :meth:`query`, Q of them.
-            pool: Made by :meth:`priced`, M candidates.
+            queries: Q queries made by :meth:`query`.
+            pool: M candidates, returned by :meth:`priced`.
             quality: ``[Q, M]``, NaN where unknown.
-            measured: The files' own costs in USD, ``[Q, M]``; a cell without one is unknown. None where they have none.
+            measured: The costs in the files in USD, ``[Q, M]``, NaN where unknown; None if the files have none.
 
         Raises:
-            DataError: A cost is to be reckoned, and its candidate has no price.
+            DataError: A cost must be computed and its candidate has no price.
         """
         by_price = np.array([measured is None or name in self.prices for name in pool.names])
-        unpriced = [candidate.name for candidate, reckoned in zip(pool, by_price, strict=True) if reckoned and not _has_price(candidate)]
+        unpriced = [candidate.name for candidate, computed in zip(pool, by_price, strict=True) if computed and not _has_price(candidate)]
         if unpriced:
             example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
             raise DataError(

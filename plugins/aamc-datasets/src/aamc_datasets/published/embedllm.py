@@ -1,6 +1,6 @@
 """Dataset format ``embedllm``: right and wrong answers of EmbedLLM (https://huggingface.co/datasets/RZ412/EmbedLLM, Apache-2.0).
 
-A row tells whether one model answered one question. Nothing says what an answer cost.
+A row says whether one model answered one question correctly. The files have no costs.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ COLUMNS = {
     "model_id": ("model_name", "model_id"),
     "label": ("label",),
 }
-"""What each column is called here, and in the files: the first that a file has. A published ``model_id`` is a number beside ``model_name``."""
+"""Names of each column in the files, first match first. A published ``model_id`` is a number beside ``model_name``."""
 CATEGORY = "category"
 ONE_DOLLAR = Prices(1.0, 1.0)
 
 
 class EmbedLLM(DatasetFormat):
-    """EmbedLLM's answers; a model that lacks a question is unknown there."""
+    """EmbedLLM's answers; questions that a model did not answer are unknown cells."""
 
     Config = CostOptions
     config: CostOptions
 
     def read(self, path: str) -> Dataset:
-        """Read a CSV or Parquet file. Without prices among the options, every candidate has the same one.
+        """Read a CSV or Parquet file. Without the option ``prices``, all candidates have the same price.
 
         Raises:
-            DataError: It is missing, of another format, has a bad row, or only some candidates have prices.
+            DataError: The file is missing, has another format or an invalid row, or only some candidates have prices.
         """
         file = table_file(path, "embedllm")
         found = column_names(file)
@@ -53,5 +53,5 @@ class EmbedLLM(DatasetFormat):
         if self.config.prices:
             return table.dataset(self.config, str(file))
         dataset = table.dataset(self.config, str(file), dict.fromkeys(table.candidates, ONE_DOLLAR))
-        unpriced = "nobody published prices, so every candidate is taken to cost 1 USD per million tokens, and cost tells none apart"
+        unpriced = "no prices are published; every candidate is taken to cost 1 USD per million tokens, so cost does not distinguish candidates"
         return attrs.evolve(dataset, cost_note=f"{dataset.cost_note}; {unpriced}")

@@ -1,7 +1,6 @@
 """Dataset format ``llmrouter``: ``outcomes.json`` and ``llm_candidates.json`` of https://github.com/ulab-uiuc/LLMRouter (MIT).
 
-The files have scores and prices but no token counts, so costs are reckoned: price times tokens.
-Latencies are not known.
+The files have scores and prices but no token counts, so a cost is price times estimated tokens. Latencies are unknown.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
 
 
 class LLMRouter(DatasetFormat):
-    """Scores of LLMRouter's candidates; a question's task is its category."""
+    """LLMRouter's scores; the task of a question is its category."""
 
     Config = CostOptions
     config: CostOptions
 
     def read(self, path: str) -> Dataset:
-        """Read the folder of the two files.
+        """Read the folder with both files.
 
         Raises:
-            DataError: A file is missing, of another format, or has a bad entry; the message names it.
+            DataError: A file is missing, has another format, or contains an invalid entry; the message gives the entry.
         """
         folder = existing(path, f"folder with {ROWS_FILE} and {CANDIDATES_FILE}")
         for name in (ROWS_FILE, CANDIDATES_FILE):
@@ -68,7 +67,7 @@ def _pool(file: Path) -> Pool:
 
 
 def _candidate(name: str, entry: Any, file: Path) -> dict[str, Any]:
-    """Return a candidate as pool files give it."""
+    """Return a candidate in the form of pool files."""
     if not isinstance(entry, dict):
         raise DataError(f"{file}: candidate {name!r} must be an object, not {entry!r:.80}")
     for key in ("input_price", "output_price"):
@@ -98,7 +97,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Floats:
-    """Return the scores ``[Q, M]``, NaN where a question has none of a candidate."""
+    """Return the scores ``[Q, M]``, NaN where a candidate has none."""
     columns = {name: column for column, name in enumerate(pool.names)}
     quality = np.full((len(rows), len(pool)), np.nan)
     for number, row in enumerate(rows):

@@ -1,7 +1,7 @@
 """Dataset format ``routerarena``: the evaluated answers of RouterArena (https://github.com/RouteWorks/RouterArena, Apache-2.0).
 
-A folder has JSON lines, usually a file for each model. ``success`` is not read: it says that a call
-completed, not that its answer is right.
+A folder has JSON lines, usually one file per model. ``success`` is not read: it says that a call completed, not that its answer
+is right.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import MOST_USD, figure, parse_lines, require, text
+from aamc_datasets.json_rows import MAX_USD, bounded_number, parse_lines, require, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError
 
-Row = tuple[str, str, str, str, float, float]
+ScoredAnswer = tuple[str, str, str, str, float, float]
 """Key, question, category, model, score, cost in USD."""
 
 
@@ -29,10 +29,10 @@ class RouterArena(DatasetFormat):
     config: CostOptions
 
     def read(self, path: str) -> Dataset:
-        """Read a folder of JSON lines, or one such file; a question that a model lacks is unknown there.
+        """Read a folder of JSON lines, or one such file; questions that a model did not answer are unknown cells.
 
         Raises:
-            DataError: It is missing, of another format, or has a bad line.
+            DataError: The path does not exist, has another format, or contains an invalid line.
         """
         place = existing(path, "folder of .jsonl files")
         files = [place] if place.is_file() else sorted(place.glob("*.jsonl"))
@@ -43,16 +43,16 @@ class RouterArena(DatasetFormat):
         return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(place))
 
 
-def _rows(file: Path) -> list[Row]:
+def _rows(file: Path) -> list[ScoredAnswer]:
     advice = hint(file, "routerarena")
     return parse_lines(file, lambda line: _row(line, advice))
 
 
-def _row(line: Any, advice: str) -> Row:
+def _row(line: Any, advice: str) -> ScoredAnswer:
     require(line, ("question", "llm_selected", "evaluation_result"), advice)
     question = text(line, "question")
     result = line["evaluation_result"]
-    if result is None:  # nobody judged the answer
+    if result is None:  # an answer without a judgement
         result = {"score": None, "inference_cost": None}
     require(result, ("score", "inference_cost"))
     index = str(line.get("global_index") or "")
@@ -61,6 +61,6 @@ def _row(line: Any, advice: str) -> Row:
         question,
         index.rpartition("_")[0],
         text(line, "llm_selected"),
-        figure(result["score"], "score", most=1.0),
-        figure(result["inference_cost"], "inference_cost", MOST_USD),
+        bounded_number(result["score"], "score", maximum=1.0),
+        bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
     )

@@ -1,7 +1,7 @@
 """Dataset format ``routerbench``: the outcomes of RouterBench (https://huggingface.co/datasets/withmartian/routerbench).
 
-Columns ``sample_id``, ``prompt`` and ``eval_name``, and for each model its score and ``<model>|total_cost`` in USD.
-It is published as a pickle, which runs code when it is read, so it is to be converted first. Its page names no licence.
+Columns: ``sample_id``, ``prompt``, ``eval_name``, and for each model its score and ``<model>|total_cost`` in USD. The published
+file is a pickle, which can run code when it is read, so it must be converted first. Its page names no licence.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from aamc_sdk.errors import DataError, one_of
 logger = logging.getLogger(__name__)
 PROMPT, CATEGORY, COST = "prompt", "eval_name", "|total_cost"
 KNOWN = ("sample_id", PROMPT, CATEGORY, "oracle_model_to_route_to")
-"""Columns that are no model's score."""
+"""Columns that are not scores."""
 PICKLES = (".pkl", ".pickle")
 
 
 class RouterBench(DatasetFormat):
-    """RouterBench's scores and measured costs; a benchmark's name is the category."""
+    """RouterBench's scores and measured costs; the name of the benchmark is the category."""
 
     Config = CostOptions
     config: CostOptions
@@ -35,7 +35,7 @@ class RouterBench(DatasetFormat):
         """Read a CSV or Parquet file.
 
         Raises:
-            DataError: It is missing, a pickle, of another format, or has a bad row.
+            DataError: The file is missing, a pickle, of another format, or contains an invalid row.
         """
         if path.endswith(PICKLES):
             raise DataError(_conversion(Path(path)))
@@ -47,7 +47,7 @@ class RouterBench(DatasetFormat):
             raise DataError(f"{file} has no column '<model>{COST}'{advice}")
         require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score beside it")
         if unpriced := [name for name in found if "|" not in name and name not in (*KNOWN, *models)]:
-            logger.warning("%s: columns %s are left out, for there is no '<model>%s' beside them", file, one_of(unpriced), COST)
+            logger.warning("%s: columns %s are left out, because they have no '<model>%s'", file, one_of(unpriced), COST)
         columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models)))
         table = ScoreTable(
             texts=columns[PROMPT].texts(),
@@ -61,4 +61,4 @@ class RouterBench(DatasetFormat):
 
 def _conversion(file: Path) -> str:
     code = f"import pandas; pandas.read_pickle('{file}').to_csv('{file.with_suffix('.csv')}', index=False)"
-    return f'{file} is a pickle, which can run any code when it is read; where you trust it, convert it once: python -c "{code}"'
+    return f'{file} is a pickle, which can run any code when it is read; if you trust it, convert it once: python -c "{code}"'

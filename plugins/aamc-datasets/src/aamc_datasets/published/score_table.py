@@ -1,4 +1,4 @@
-"""A table of what candidates scored: where the formats of published scores meet."""
+"""Score tables: the common form of published scores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from aamc_sdk.types import Floats
 
 @attrs.frozen(eq=False)
 class ScoreTable:
-    """Q questions and M candidates.
+    """The scores of M candidates on Q questions.
 
     Attributes:
         texts: The questions.
-        categories: A name each, ``""`` where there is none.
-        candidates: The candidates' names.
-        quality: From 0 to 1, ``[Q, M]``, NaN where unknown.
+        categories: The category of each question, or ``""``.
+        candidates: The names of the candidates.
+        quality: Quality from 0 to 1, ``[Q, M]``, NaN where unknown.
         cost_usd: Measured costs, ``[Q, M]``, or None.
     """
 
@@ -33,12 +33,12 @@ class ScoreTable:
     cost_usd: Floats | None = None
 
     def dataset(self, options: CostOptions, source: str, prices: Mapping[str, Prices] | None = None) -> Dataset:
-        """Return the dataset.
+        """Return the table as a dataset.
 
         Args:
-            options: What costs assume.
-            source: Where the table comes from.
-            prices: Prices by candidate; those of the options win.
+            options: The assumptions about costs.
+            source: The origin of the table.
+            prices: Prices by candidate; prices in the options override them.
 
         Raises:
             DataError: A candidate has neither a cost nor a price.
@@ -52,7 +52,7 @@ class ScoreTable:
 
 
 def stack(tables: Sequence[ScoreTable]) -> ScoreTable:
-    """Return the questions of several tables without costs; a candidate that one of them lacks is unknown there."""
+    """Return several tables without costs as one; the cells of a candidate missing in a table are unknown."""
     names = list(dict.fromkeys(name for table in tables for name in table.candidates))
     parts = []
     for table in tables:
@@ -72,20 +72,20 @@ def from_rows(
     quality: Floats,
     cost_usd: Floats | None = None,
 ) -> ScoreTable:
-    """Return a table from R rows that each tell what one candidate scored on one question.
+    """Return a table from R rows, each with the score of one candidate on one question.
 
-    Where a candidate answered a question more than once, its mean counts.
+    Repeated answers of a candidate to a question are averaged.
 
     Args:
-        keys: What makes two rows the same question.
-        texts: The question.
-        categories: Its category.
-        candidates: Who answered.
-        quality: ``[R]``, NaN where unknown.
-        cost_usd: ``[R]``, or None.
+        keys: The key of each row's question.
+        texts: The text of each row's question.
+        categories: The category of each row's question.
+        candidates: The candidate of each row.
+        quality: Quality from 0 to 1, ``[R]``, NaN where unknown.
+        cost_usd: Measured costs, ``[R]``, or None.
 
     Raises:
-        DataError: One key has two texts.
+        DataError: A key has two texts.
     """
     rows, questions = _numbered(keys)
     columns, names = _numbered(candidates)
@@ -93,7 +93,7 @@ def from_rows(
     for row, question in enumerate(rows):
         if texts[row] != texts[first[question]]:
             different = f"{texts[first[question]]!r:.40} and {texts[row]!r:.40}"
-            raise DataError(f"question {keys[row]!r} stands with two texts, {different}; give each an id of its own")
+            raise DataError(f"question {keys[row]!r} has two texts, {different}; give each an id of its own")
     shape = (len(questions), len(names))
     return ScoreTable(
         texts=[texts[row] for row in first],
@@ -105,14 +105,14 @@ def from_rows(
 
 
 def _numbered(keys: Iterable[Hashable]) -> tuple[NDArray[np.intp], list[Hashable]]:
-    """Return each key's number, and the distinct keys, in order of appearance."""
+    """Return each key's number and the distinct keys, in order of appearance."""
     numbers: dict[Hashable, int] = {}
     codes = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
     return codes, list(numbers)
 
 
 def _means(rows: NDArray[np.intp], columns: NDArray[np.intp], values: Floats, shape: tuple[int, int]) -> Floats:
-    """Return the mean of the known values of each cell, NaN where there is none."""
+    """Return the mean of the known values of each cell, NaN if there is none."""
     known = np.isfinite(values)
     cells = (rows * shape[1] + columns)[known]
     counts = np.bincount(cells, minlength=shape[0] * shape[1])

@@ -1,13 +1,11 @@
-"""How a synthetic text is put together, and the labels that follow from it.
+"""The composition of synthetic texts and their labels.
 
-A text is a main ask about a subject, up to four further asks, a demand on the care to take, and a
-context. Nothing is annotated afterwards and nothing is tossed: a text's category is that of its
-main ask, it needs tools if any of its asks does, and its complexity is
+A text has a main ask about a subject, up to four further asks, a demand on the care to take, and a context. These parts determine
+the labels: the category is that of the main ask, a text needs tools if any of its asks does, and its complexity is
 
-    0.03 + 0.50 x its hardest subject + 0.08 x its further asks + 0.13 x its demand.
+    0.03 + 0.50 x maximum difficulty of its subjects + 0.08 x number of further asks + 0.13 x demand.
 
-A further ask may come from another category, with its words and its subject, so a text's category
-cannot be told from single words with certainty.
+A further ask may come from another category, with its words and subject, so single words do not determine the category.
 """
 
 from __future__ import annotations
@@ -21,15 +19,15 @@ import attrs
 from aamc_datasets.synthetic.grammar import CATEGORIES, Family, Grammar
 
 FLOOR, SUBJECT_WEIGHT, STEP_WEIGHT, DEMAND_WEIGHT = 0.03, 0.50, 0.08, 0.13
-"""The terms of a complexity; a text with all of them at their greatest has 0.98."""
+"""The weights of the complexity; its maximum is 0.98."""
 STEP_COUNTS = (38, 28, 18, 10, 6)
-"""How often a text has 0 to 4 further asks, in percent."""
+"""Percentage of texts with 0 to 4 further asks."""
 BORROWED = 0.25
 """Share of further asks that come from another category."""
 TOOL_STEPS = 0.05
-"""Share of the others that need tools."""
+"""Share of the other further asks that need tools."""
 TOOL_FAMILY = 0.5
-"""How often a family that needs tools supplies the main ask, relative to one that does not."""
+"""Relative frequency of main asks from a family that needs tools."""
 LISTED = 0.3
 """Share of texts with two or more further asks that give them as a list."""
 
@@ -39,7 +37,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @attrs.frozen
 class Ask:
-    """One thing that is asked: its words, its subject's difficulty from 0 to 1, whether it needs tools."""
+    """One ask of a text: its words, the difficulty of its subject from 0 to 1, and whether it needs tools."""
 
     text: str
     difficulty: float = 0.0
@@ -48,15 +46,15 @@ class Ask:
 
 @attrs.frozen
 class Composition:
-    """A text in its parts.
+    """The parts of a text.
 
     Attributes:
-        category: Of the main ask.
-        main: What is asked first, a whole sentence.
+        category: The category of the main ask.
+        main: The main ask, a whole sentence.
         steps: Further asks, imperative clauses.
-        links: A sentence around each step; one sentence before a numbered list of them.
-        demand: From 0 (rough) to 1 (rigorous).
-        demand_text: The sentence that says so, or nothing.
+        links: A sentence around each step, or one sentence before a numbered list of all.
+        demand: The demand, from 0 (rough) to 1 (rigorous).
+        demand_text: The sentence with the demand, or nothing.
         context: A sentence that adds no work, or nothing.
     """
 
@@ -79,7 +77,7 @@ class Composition:
 
     @property
     def complexity(self) -> float:
-        """From 0.03 to 0.98, to four places."""
+        """The complexity, from 0.03 to 0.98, rounded to four decimal places."""
         hardest = max(ask.difficulty for ask in (self.main, *self.steps))
         return round(FLOOR + SUBJECT_WEIGHT * hardest + STEP_WEIGHT * len(self.steps) + DEMAND_WEIGHT * self.demand, 4)
 
@@ -90,13 +88,13 @@ class Composition:
 
 
 class Composer:
-    """Draws compositions from a grammar; the same seed gives the same ones."""
+    """Draws compositions from a grammar; the same seed gives the same sequence."""
 
     def __init__(self, grammar: Grammar, seed: int) -> None:
         self._grammar = grammar
         self._shared = grammar.shared
         self._values = grammar.shared.values
-        self._rng = Random(seed)  # noqa: S311  # texts, no secrets
+        self._rng = Random(seed)  # noqa: S311  # not for secrets
 
     def compose(self) -> Composition:
         """Return the next composition."""
@@ -136,7 +134,7 @@ class Composer:
         return steps
 
     def _borrow(self, category: str) -> Ask:
-        """Return an ask of another category, of those without tools."""
+        """Return an ask of another category that needs no tools."""
         other = self._rng.choice([name for name in CATEGORIES if name != category])
         family = self._rng.choice([family for family in self._grammar.categories[other].families if not family.tools])
         difficulty = self._key(family.subjects)
@@ -147,7 +145,7 @@ class Composer:
         return self._rng.choice(list(table))
 
     def _fill(self, ask: Ask, used: set[str]) -> Ask:
-        """Fill every slot, with a value that the text does not have yet where there is one."""
+        """Fill every slot, if possible with a value that the text does not contain yet."""
 
         def value(slot: re.Match[str]) -> str:
             values = self._values[slot[1]]

@@ -1,4 +1,4 @@
-"""The grammar of the synthetic texts: what ``grammar/*.yaml`` holds, one file a category and one shared."""
+"""The grammar of the synthetic texts, read from ``grammar/*.yaml``: one file per category and a shared one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Family:
     """Phrasings that share their subjects.
 
     Attributes:
-        asks: Imperative clauses with a slot ``{subject}``, to be put into a frame.
+        asks: Imperative clauses with a slot ``{subject}``, for use in a frame.
         sentences: Whole sentences with that slot.
-        subjects: What may be asked, by difficulty from 0 to 1.
+        subjects: Subjects by difficulty from 0 to 1.
         tools: Whether the work needs live data, a search, a file, a program or another service.
     """
 
@@ -34,8 +34,8 @@ class Family:
 
 
 @attrs.frozen(kw_only=True)
-class Category:
-    """The phrasings of a category, and further asks that go with any of them, without and with tools."""
+class CategoryGrammar:
+    """The phrasings of a category, and its further asks without and with tools."""
 
     families: list[Family]
     steps: list[str]
@@ -43,17 +43,17 @@ class Category:
 
 
 @attrs.frozen(kw_only=True)
-class Shared:
-    """What texts of all categories share.
+class SharedGrammar:
+    """The phrases shared by all categories.
 
     Attributes:
         frames: Sentences around a main ask, ``{ask}`` or ``{Ask}``.
-        contexts: Sentences beside it that add no work.
+        contexts: Sentences that add no work.
         links: Sentences around a further ask, ``{step}``.
-        bullets: What introduces further asks in a list.
-        demands: Sentences on the care to take, by how demanding they are, from 0 to 1.
+        bullets: Introductions of a list of further asks.
+        demands: Sentences on the care to take, by demand from 0 to 1.
         slots: The values of each slot.
-        numbers: The least and the greatest value of each slot that holds a number.
+        numbers: The minimum and maximum of each slot that holds a number.
     """
 
     frames: list[str]
@@ -66,23 +66,23 @@ class Shared:
 
     @property
     def values(self) -> dict[str, list[str]]:
-        """The values of every slot, numbers written out."""
-        numbers = {name: [str(n) for n in range(least, greatest + 1)] for name, (least, greatest) in self.numbers.items()}
+        """The values of every slot, numbers as text."""
+        numbers = {name: [str(n) for n in range(minimum, maximum + 1)] for name, (minimum, maximum) in self.numbers.items()}
         return self.slots | numbers
 
 
 @attrs.frozen
 class Grammar:
-    """All of it."""
+    """The whole grammar."""
 
-    shared: Shared
-    categories: dict[str, Category]
+    shared: SharedGrammar
+    categories: dict[str, CategoryGrammar]
 
 
 @cache
 def load_grammar() -> Grammar:
-    """Return the grammar that this package ships."""
-    return Grammar(_read("shared", Shared), {name: _read(name, Category) for name in CATEGORIES})
+    """Return the grammar of this package."""
+    return Grammar(_read("shared", SharedGrammar), {name: _read(name, CategoryGrammar) for name in CATEGORIES})
 
 
 def _read(name: str, cls: type[T]) -> T:

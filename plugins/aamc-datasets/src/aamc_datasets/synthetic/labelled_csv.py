@@ -1,4 +1,4 @@
-"""Labelled texts as CSV: ``text,complexity,category,tool_use``, a row each."""
+"""Labelled texts as CSV with the columns ``text,complexity,category,tool_use``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("text", "complexity", "category", "tool_use")
 
 
 def write_labelled(path: Path, dataset: Dataset) -> None:
-    """Write a dataset that has all three labels, whole or not at all.
+    """Write a dataset with all three labels, whole or not at all.
 
     Raises:
         DataError: A label is missing.
@@ -35,10 +35,10 @@ def write_labelled(path: Path, dataset: Dataset) -> None:
 
 
 def read_labelled(path: Path) -> Dataset:
-    """Read what :func:`write_labelled` wrote.
+    """Read a file in the format of :func:`write_labelled`.
 
     Raises:
-        DataError: The file is missing, is no such CSV, or has a bad row; the message names the line.
+        DataError: The file is missing, has other columns, or contains an invalid row; the message gives the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
