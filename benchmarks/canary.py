@@ -1,9 +1,9 @@
-"""How often ``aamc canary`` raises a false alarm when it is looked at after every feedback, and how soon it finds a difference.
+"""Measures the false alarms of ``aamc canary`` when it is looked at after every feedback, and the feedback it needs to find a difference.
 
-Prints a JSON line for each case. A stream is a trial of so many judged decisions: the routers choose different candidates in a
-share of them, whose success chances differ by ``difference``. ``alarms`` is the share of streams with a verdict at any moment;
-``naive`` that of Student's test on the same betting_terms, looked at as often from the 30th feedback on; ``median_feedback`` how many feedbacks
-the verdict took, null where fewer than half of the streams have one.
+Prints one JSON line per case. A stream is a trial: in a share of its judged decisions the routers choose different candidates,
+whose success probabilities differ by ``difference``. ``alarms`` is the share of streams with a verdict at any time, ``naive`` the
+same share for Student's test on the same terms, looked at after every feedback from the 30th on. ``median_feedback`` is the median
+number of feedbacks until the verdict, null if fewer than half of the streams have one.
 
     python benchmarks/canary.py --streams 1000 --feedback 5000
 """
@@ -37,20 +37,20 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
     """Return the judged decisions of one trial.
 
     Args:
-        seed: All randomness follows from it.
-        feedback: How many there are.
-        share: The chance that the candidate's choice is drawn.
-        difference: How much greater its chance of success is, where it chooses otherwise.
-        drift: Whether success falls from 0.9 to 0.3 on the way, while the share grows from a tenth to a half.
+        seed: The seed of all randomness.
+        feedback: The number of judged decisions.
+        share: The probability that the candidate router serves.
+        difference: Its success probability minus that of the stable router, where their choices differ.
+        drift: Whether success falls from 0.9 to 0.3 during the trial, while the share grows from 0.1 to 0.5.
     """
     generator = np.random.default_rng(seed)
-    way = np.linspace(0, 1, feedback)
-    shares = share + (0.5 - share) * way if drift else np.full(feedback, share)
-    level = 0.9 - 0.6 * way if drift else np.full(feedback, 0.6)
+    progress = np.linspace(0, 1, feedback)
+    shares = share + (0.5 - share) * progress if drift else np.full(feedback, share)
+    level = 0.9 - 0.6 * progress if drift else np.full(feedback, 0.6)
     alike = generator.random(feedback) < AGREEMENT
-    theirs = ~alike & (generator.random(feedback) < shares)
-    quality = (generator.random(feedback) < level + difference * theirs).astype(np.float64)
-    stable, candidate = np.where(theirs, 0.0, 1 / (1 - shares)), np.where(theirs, 1 / shares, 0.0)
+    by_candidate = ~alike & (generator.random(feedback) < shares)
+    quality = (generator.random(feedback) < level + difference * by_candidate).astype(np.float64)
+    stable, candidate = np.where(by_candidate, 0.0, 1 / (1 - shares)), np.where(by_candidate, 1 / shares, 0.0)
     bounds = np.maximum.accumulate(np.maximum(1 / shares, 1 / (1 - shares)))
     return [
         Judgement(q, 1.0, 1.0, b) if same else Judgement(q, s, c, b)
@@ -59,7 +59,7 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
 
 
 def first_verdict(judgements: list[Judgement]) -> int | None:
-    """Return after how many feedbacks the trial has a verdict, or None."""
+    """Return the number of feedbacks until the trial has a verdict, or None."""
     _, differences, low = betting_terms(judgements)
     found = [log_wealth(side * differences, low, 0.0) >= ENOUGH for side in (1.0, -1.0)]
     any_time = np.logical_or(*found)
@@ -67,7 +67,7 @@ def first_verdict(judgements: list[Judgement]) -> int | None:
 
 
 def naive_alarm(differences: Floats) -> bool:
-    """Return whether a test for one look finds a difference at any look."""
+    """Return whether a test that is valid for one look finds a difference at any look."""
     counts = np.arange(1, len(differences) + 1)
     mean = differences.cumsum() / counts
     deviation = np.sqrt(np.maximum(np.square(differences).cumsum() / counts - mean**2, 1e-12))
@@ -78,14 +78,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="False alarms and power of the sequential test.")
     parser.add_argument("--streams", type=int, default=1000, help="trials in each case")
-    parser.add_argument("--feedback", type=int, default=5000, help="judged decisions in each")
+    parser.add_argument("--feedback", type=int, default=5000, help="judged decisions in each trial")
     options = parser.parse_args()
     for name, case in CASES.items():
-        played = [stream(seed, options.feedback, **case) for seed in range(options.streams)]
-        moments = [moment for judgements in played if (moment := first_verdict(judgements)) is not None]
-        naive = [naive_alarm(betting_terms(judgements)[1]) for judgements in played]
-        found = {"alarms": len(moments) / len(played), "naive": float(np.mean(naive))}
-        median = float(np.median(moments)) if len(moments) > len(played) / 2 else None
+        streams = [stream(seed, options.feedback, **case) for seed in range(options.streams)]
+        moments = [moment for judgements in streams if (moment := first_verdict(judgements)) is not None]
+        naive = [naive_alarm(betting_terms(judgements)[1]) for judgements in streams]
+        found = {"alarms": len(moments) / len(streams), "naive": float(np.mean(naive))}
+        median = float(np.median(moments)) if len(moments) > len(streams) / 2 else None
         print(json.dumps({"case": name, "streams": options.streams, "feedback": options.feedback, **found, "median_feedback": median}), flush=True)
 
 
