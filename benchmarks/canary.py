@@ -21,13 +21,13 @@ from aamc_experiments.off_policy import ENOUGH, log_wealth
 from aamc_sdk.types import Floats
 
 CASES: dict[str, dict[str, Any]] = {
-    "alike, half": {"share": 0.5, "difference": 0.0},
-    "alike, a tenth": {"share": 0.1, "difference": 0.0},
-    "alike, a hundredth": {"share": 0.01, "difference": 0.0},
-    "alike, drifting while the share grows": {"share": 0.1, "difference": 0.0, "drift": True},
-    "better by 0.1, half": {"share": 0.5, "difference": 0.1},
-    "better by 0.1, a tenth": {"share": 0.1, "difference": 0.1},
-    "worse by 0.2, a tenth": {"share": 0.1, "difference": -0.2},
+    "equal, share 0.5": {"share": 0.5, "difference": 0.0},
+    "equal, share 0.1": {"share": 0.1, "difference": 0.0},
+    "equal, share 0.01": {"share": 0.01, "difference": 0.0},
+    "equal, quality drifts while the share grows": {"share": 0.1, "difference": 0.0, "drift": True},
+    "better by 0.1, share 0.5": {"share": 0.5, "difference": 0.1},
+    "better by 0.1, share 0.1": {"share": 0.1, "difference": 0.1},
+    "worse by 0.2, share 0.1": {"share": 0.1, "difference": -0.2},
 }
 AGREEMENT = 0.5
 """The share of decisions in which both routers choose the same candidate."""
