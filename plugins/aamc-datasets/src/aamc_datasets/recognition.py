@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from aamc_datasets.columns import SUFFIXES as TABLES
@@ -37,22 +37,31 @@ def existing(path: str, wanted: str) -> Path:
     return place
 
 
-def table_file(path: str, format_name: str) -> Path:
-    """Return a CSV or Parquet file: the path itself, or the only one in the folder.
+def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, preferred: str = "") -> Path:
+    """Return the file that a path names: the path itself, or in a folder the preferred file or the only one with a suffix.
+
+    Args:
+        path: A file or a folder, given by a user.
+        format_name: The format, for error messages.
+        suffixes: The suffixes of the format's files.
+        preferred: The file name, without suffix, that counts where a folder contains several files.
 
     Raises:
         DataError: There is no such file, or more than one.
     """
-    place = existing(path, "CSV or Parquet file")
+    kinds = " or ".join(suffixes)
+    place = existing(path, f"{kinds} file, or a folder with one")
     if place.is_file():
-        if place.suffix not in TABLES:
-            raise DataError(f"{place} is neither .csv nor .parquet, as format {format_name} reads{hint(place, format_name)}")
+        if place.suffix not in suffixes:
+            raise DataError(f"{place} is neither {' nor '.join(suffixes)}, as format {format_name} reads{hint(place, format_name)}")
         return place
-    found = sorted(file for suffix in TABLES for file in place.glob(f"*{suffix}"))
+    files = sorted(file for suffix in suffixes for file in place.glob(f"*{suffix}"))
+    found = [file for suffix in suffixes for file in files if file.name == preferred + suffix][:1] or files
     if not found:
-        raise DataError(f"{place} has no .csv or .parquet file, as format {format_name} reads{hint(place, format_name)}")
+        raise DataError(f"{place} has no {kinds} file, as format {format_name} reads{hint(place, format_name)}")
     if len(found) > 1:
-        raise DataError(f"{place} has several files ({one_of(file.name for file in found)}); name one of them")
+        advice = f", or rename it to {preferred}{suffixes[0]}" if preferred else ""
+        raise DataError(f"{place} has several files ({one_of(file.name for file in found)}); name one of them{advice}{hint(place, format_name)}")
     return found[0]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from aamc_datasets.outcomes.outcome_rows import OutcomeRow, parse_rows
-from aamc_datasets.recognition import existing, hint
+from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, OutputError, PoolError, nearest, one_of
@@ -39,7 +39,7 @@ class OutcomesFormat(DatasetFormat):
         Raises:
             DataError: The path does not exist, has another format, or contains an invalid row; the message gives the line.
         """
-        file = find_rows(existing(path, "folder with outcomes.jsonl, or a .jsonl or .parquet file"))
+        file = single_file(path, "outcomes", SUFFIXES, preferred="outcomes")
         rows = list(parse_rows(file))
         if not rows:
             raise DataError(f"{file} is empty; give at least one line with a query and its outcomes")
@@ -56,26 +56,6 @@ class OutcomesFormat(DatasetFormat):
             source=str(file),
             cost_note="; ".join(notes),
         )
-
-
-def find_rows(place: Path) -> Path:
-    """Return the file of rows: the path itself, or the file in the folder.
-
-    Raises:
-        DataError: The file has another format, or the folder contains no such file or several.
-    """
-    if place.is_file():
-        if place.suffix not in SUFFIXES:
-            raise DataError(f"{place} is neither .jsonl nor .parquet, as format outcomes reads{hint(place, 'outcomes')}")
-        return place
-    named = [place / f"outcomes{suffix}" for suffix in SUFFIXES if (place / f"outcomes{suffix}").is_file()]
-    found = named[:1] or sorted(file for suffix in SUFFIXES for file in place.glob(f"*{suffix}"))
-    if not found:
-        raise DataError(f"{place} has no outcomes.jsonl, nor another .jsonl or .parquet file{hint(place, 'outcomes')}")
-    if len(found) > 1:
-        names = one_of(file.name for file in found)
-        raise DataError(f"{place} has several files of rows ({names}); name one of them, or call it {ROWS_FILE}{hint(place, 'outcomes')}")
-    return found[0]
 
 
 def _pool(file: Path, rows: Sequence[OutcomeRow]) -> Pool:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from aamc_datasets.columns import TableColumn, column_names, read_columns, require_columns
-from aamc_datasets.recognition import hint, table_file
+from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, option
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 from aamc_sdk.types import Estimates
@@ -67,7 +67,7 @@ class ArenaVotes(DatasetFormat):
         Raises:
             DataError: The file is missing, has another format, or contains an invalid row.
         """
-        file = table_file(path, "arena")
+        file = single_file(path, "arena")
         found = column_names(file)
         winners = (WINNER,) if WINNER in found else ONE_HOT if set(ONE_HOT) <= set(found) else (WINNER,)
         require_columns(file, (*PLAYERS, PROMPT, *winners), found, hint(file, "arena"))

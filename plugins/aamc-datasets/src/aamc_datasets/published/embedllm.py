@@ -10,7 +10,7 @@ import attrs
 from aamc_datasets.columns import column_names, read_columns, require_columns
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import from_rows
-from aamc_datasets.recognition import hint, table_file
+from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat, Prices
 
 COLUMNS = {
@@ -36,7 +36,7 @@ class EmbedLLM(DatasetFormat):
         Raises:
             DataError: The file is missing, has another format or an invalid row, or only some candidates have prices.
         """
-        file = table_file(path, "embedllm")
+        file = single_file(path, "embedllm")
         found = column_names(file)
         names = {column: next((name for name in known if name in found), column) for column, known in COLUMNS.items()}
         require_columns(file, names.values(), found, hint(file, "embedllm"))

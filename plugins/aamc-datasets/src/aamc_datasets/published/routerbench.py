@@ -14,7 +14,7 @@ import numpy as np
 from aamc_datasets.columns import column_names, read_columns, require_columns
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import ScoreTable
-from aamc_datasets.recognition import hint, table_file
+from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError, one_of
 
@@ -39,7 +39,7 @@ class RouterBench(DatasetFormat):
         """
         if path.endswith(PICKLES):
             raise DataError(_conversion(Path(path)))
-        file = table_file(path, "routerbench")
+        file = single_file(path, "routerbench")
         found, advice = column_names(file), hint(file, "routerbench")
         require_columns(file, ("sample_id", PROMPT, CATEGORY), found, advice)
         models = [name.removesuffix(COST) for name in found if name.endswith(COST)]
