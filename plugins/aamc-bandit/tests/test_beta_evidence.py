@@ -11,12 +11,12 @@ from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, Evid
 from aamc_sdk.errors import CheckpointError
 
 WON, LOST, TIED = (1.0, 0.0, True), (0.0, 1.0, False), (0.5, 0.5, False)
-ANYWHERE = EvidenceKeys()
+NO_KEYS = EvidenceKeys()
 
 
-def hear(evidence: BetaEvidence, *outcomes: tuple[float, float, bool], candidate: str = "a", place: EvidenceKeys = ANYWHERE) -> None:
+def add(evidence: BetaEvidence, *outcomes: tuple[float, float, bool], candidate: str = "a", keys: EvidenceKeys = NO_KEYS) -> None:
     for outcome in outcomes:
-        evidence.add(place, [WeightedOutcome(candidate, *outcome)], implicit=False, time=5.0)
+        evidence.add(keys, [WeightedOutcome(candidate, *outcome)], implicit=False, time=5.0)
 
 
 def wins_and_losses(evidence: BetaEvidence, candidate: str = "a", level: str = "global", name: str = GLOBAL_ENTITY) -> list[float]:
@@ -29,13 +29,13 @@ def test_nothing_is_known_at_first() -> None:
 
 def test_wins_losses_and_ties_are_added() -> None:
     evidence = BetaEvidence()
-    hear(evidence, WON, WON, LOST, TIED, (0.25, 0.75, False))
+    add(evidence, WON, WON, LOST, TIED, (0.25, 0.75, False))
     assert evidence.table("global", GLOBAL_ENTITY, ["b", "a"]).tolist() == [[0, 0, 0, 0], [2.75, 2.25, 5, 2]]
 
 
 def test_every_level_that_the_place_names_hears() -> None:
     evidence = BetaEvidence()
-    hear(evidence, WON, place=EvidenceKeys("code", "anna", None))
+    add(evidence, WON, keys=EvidenceKeys("code", "anna", None))
     assert [wins_and_losses(evidence, level=level, name=name) for level, name in (("global", ""), ("category", "code"), ("user", "anna"))] == [
         [1, 0]
     ] * 3
@@ -45,7 +45,7 @@ def test_every_level_that_the_place_names_hears() -> None:
 def test_explicit_and_implicit_feedback_and_its_time_are_counted_apart() -> None:
     evidence = BetaEvidence()
     for implicit, time in ((True, 30.0), (False, 20.0), (True, 10.0)):
-        evidence.add(ANYWHERE, [WeightedOutcome("a", *WON)], implicit=implicit, time=time)
+        evidence.add(NO_KEYS, [WeightedOutcome("a", *WON)], implicit=implicit, time=time)
     cell = evidence.entities("global")[GLOBAL_ENTITY].candidates["a"]
     assert (cell.total, cell.explicit, cell.implicit, cell.updated) == (3, 1, 2, 30.0)
 
@@ -53,30 +53,30 @@ def test_explicit_and_implicit_feedback_and_its_time_are_counted_apart() -> None
 def test_discounted_wins_are_the_geometric_sum() -> None:
     gamma, outcomes = 0.9, [1, 0, 1, 1, 0, 1]
     evidence = BetaEvidence(discount=gamma)
-    hear(evidence, *[WON if won else LOST for won in outcomes])
+    add(evidence, *[WON if won else LOST for won in outcomes])
     ages = np.arange(len(outcomes))[::-1]
     assert wins_and_losses(evidence) == pytest.approx([(gamma**ages)[np.array(outcomes) == won].sum() for won in (1, 0)], rel=1e-12)
 
 
 def test_after_many_wins_discounting_holds_what_the_series_converges_to() -> None:
     evidence = BetaEvidence(discount=0.9)
-    hear(evidence, *[WON] * 400)
+    add(evidence, *[WON] * 400)
     assert wins_and_losses(evidence) == pytest.approx([1 / (1 - 0.9), 0], rel=1e-12)
 
 
 def test_evidence_fades_while_others_are_heard_of_and_by_each_entitys_own_clock() -> None:
     evidence = BetaEvidence(discount=0.5)
-    hear(evidence, WON, place=EvidenceKeys(user="anna"))
-    hear(evidence, WON, WON, candidate="b", place=EvidenceKeys(user="otto"))
+    add(evidence, WON, keys=EvidenceKeys(user="anna"))
+    add(evidence, WON, WON, candidate="b", keys=EvidenceKeys(user="otto"))
     assert wins_and_losses(evidence) == [0.25, 0]
     assert wins_and_losses(evidence, level="user", name="anna") == [1, 0]
 
 
 def test_a_window_holds_exactly_its_last_feedback() -> None:
     evidence = BetaEvidence(window=3)
-    hear(evidence, WON, WON, WON, (0.3, 0.7, False), LOST)
+    add(evidence, WON, WON, WON, (0.3, 0.7, False), LOST)
     assert wins_and_losses(evidence) == pytest.approx([1.3, 1.7], abs=2**-32)
-    hear(evidence, *[LOST] * 3, candidate="b")
+    add(evidence, *[LOST] * 3, candidate="b")
     assert wins_and_losses(evidence) == [0, 0]  # nothing is left of it, not even rounding
     assert evidence.table("global", GLOBAL_ENTITY, ["a"])[0, 2] == 5
 
@@ -84,7 +84,7 @@ def test_a_window_holds_exactly_its_last_feedback() -> None:
 def test_users_that_were_not_heard_of_for_longest_are_forgotten_first() -> None:
     evidence = BetaEvidence(max_users=2)
     for user in ("anna", "otto", "anna", "ida"):
-        hear(evidence, WON, place=EvidenceKeys(user=user))
+        add(evidence, WON, keys=EvidenceKeys(user=user))
     assert list(evidence.entities("user")) == ["anna", "ida"]
     assert wins_and_losses(evidence, level="user", name="otto") == [0, 0]
 
@@ -92,7 +92,7 @@ def test_users_that_were_not_heard_of_for_longest_are_forgotten_first() -> None:
 def test_sessions_are_bounded_and_categories_are_not() -> None:
     evidence = BetaEvidence(max_sessions=10)
     for n in range(100):
-        hear(evidence, WON, place=EvidenceKeys(category=f"c{n}", session=f"s{n}"))
+        add(evidence, WON, keys=EvidenceKeys(category=f"c{n}", session=f"s{n}"))
     assert [len(evidence.entities(level)) for level in ("category", "session")] == [100, 10]
 
 
@@ -101,11 +101,11 @@ def test_saved_and_loaded_evidence_goes_on_bit_for_bit(options: dict[str, float]
     rng = np.random.default_rng(0)
     whole, halves = BetaEvidence(**options), BetaEvidence(**options)
     for step in range(60):
-        place = EvidenceKeys(*(str(rng.integers(5)) if rng.random() < 0.8 else None for _ in range(3)))
+        keys = EvidenceKeys(*(str(rng.integers(5)) if rng.random() < 0.8 else None for _ in range(3)))
         qualities = zip(rng.permutation(4)[:2].tolist(), rng.random(2).tolist(), strict=True)
-        verdicts = [WeightedOutcome(str(name), quality, 1 - quality, quality > 0.5) for name, quality in qualities]
+        outcomes = [WeightedOutcome(str(name), quality, 1 - quality, quality > 0.5) for name, quality in qualities]
         for evidence in (whole, halves):
-            evidence.add(place, verdicts, implicit=bool(step % 3), time=step / 3)
+            evidence.add(keys, outcomes, implicit=bool(step % 3), time=step / 3)
             evidence.selections += 2
         if step % 10 == 9:
             halves.save(tmp_path / "state.json")
@@ -117,7 +117,7 @@ def test_saved_and_loaded_evidence_goes_on_bit_for_bit(options: dict[str, float]
 
 def test_names_of_any_kind_survive(tmp_path: Path) -> None:
     evidence = BetaEvidence()
-    hear(evidence, WON, candidate="modèle/ü", place=EvidenceKeys("a b", "user/123", 'session:"abc"\n'))
+    add(evidence, WON, candidate="modèle/ü", keys=EvidenceKeys("a b", "user/123", 'session:"abc"\n'))
     evidence.save(tmp_path / "state.json")
     loaded = BetaEvidence()
     loaded.load(tmp_path / "state.json")
@@ -142,7 +142,7 @@ def test_names_of_any_kind_survive(tmp_path: Path) -> None:
 )
 def test_what_is_no_evidence_is_refused_and_changes_nothing(damage: object) -> None:
     evidence = BetaEvidence()
-    hear(evidence, WON)
+    add(evidence, WON)
     before, state = evidence.to_json(), json.loads(json.dumps(evidence.to_json()))
     damage(state)  # type: ignore[operator]  # a function
     with pytest.raises(CheckpointError):
@@ -155,7 +155,7 @@ def test_a_snapshot_may_be_taken_while_something_is_learned() -> None:
 
     def learn() -> None:
         for n in range(3000):
-            hear(evidence, WON, place=EvidenceKeys(f"c{n}", f"u{n}", f"s{n}"))
+            add(evidence, WON, keys=EvidenceKeys(f"c{n}", f"u{n}", f"s{n}"))
         done.set()
 
     thread = threading.Thread(target=learn)

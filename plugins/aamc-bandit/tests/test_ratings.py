@@ -82,7 +82,7 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
         ({"global_ratings": {"m": {"rating": "high"}}}, "rating of 'm' must be a finite number of at least 0, not 'high'"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"wins": -8}}}, "wins of 'm' must be a finite number of at least 0, not -8"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"rating": 5000}}}, "rating of 'm' must be at most 4000, not 5000"),
-        ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "no user of a state file"),
+        ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "does not encode the id of a user"),
     ],
 )
 def test_what_is_no_rating_is_refused(content, message) -> None:

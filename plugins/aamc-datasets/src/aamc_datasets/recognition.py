@@ -31,10 +31,10 @@ def existing(path: str, wanted: str) -> Path:
     """
     if not path:
         raise DataError(f"no path was given; name a {wanted} after the format's colon")
-    place = Path(path).expanduser()
-    if not place.exists():
+    location = Path(path).expanduser()
+    if not location.exists():
         raise DataError(f"{path} does not exist; name a {wanted}")
-    return place
+    return location
 
 
 def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, preferred: str = "") -> Path:
@@ -50,46 +50,48 @@ def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, p
         DataError: There is no such file, or more than one.
     """
     kinds = " or ".join(suffixes)
-    place = existing(path, f"{kinds} file, or a folder with one")
-    if place.is_file():
-        if place.suffix not in suffixes:
-            raise DataError(f"{place} is neither {' nor '.join(suffixes)}, as format {format_name} reads{hint(place, format_name)}")
-        return place
-    files = sorted(file for suffix in suffixes for file in place.glob(f"*{suffix}"))
+    location = existing(path, f"{kinds} file, or a folder with one")
+    if location.is_file():
+        if location.suffix not in suffixes:
+            raise DataError(f"{location} is neither {' nor '.join(suffixes)}, as format {format_name} reads{hint(location, format_name)}")
+        return location
+    files = sorted(file for suffix in suffixes for file in location.glob(f"*{suffix}"))
     found = [file for suffix in suffixes for file in files if file.name == preferred + suffix][:1] or files
     if not found:
-        raise DataError(f"{place} has no {kinds} file, as format {format_name} reads{hint(place, format_name)}")
+        raise DataError(f"{location} has no {kinds} file, as format {format_name} reads{hint(location, format_name)}")
     if len(found) > 1:
         advice = f", or rename it to {preferred}{suffixes[0]}" if preferred else ""
-        raise DataError(f"{place} has several files ({one_of(file.name for file in found)}); name one of them{advice}{hint(place, format_name)}")
+        raise DataError(
+            f"{location} has several files ({one_of(file.name for file in found)}); name one of them{advice}{hint(location, format_name)}"
+        )
     return found[0]
 
 
-def hint(place: Path, format_name: str) -> str:
+def hint(location: Path, format_name: str) -> str:
     """Return ``"; it looks like ..."`` if the path looks like another format than the given one, else ``""``."""
-    found, path = _recognised(place)
+    found, path = _recognised(location)
     return f"; it looks like format {found}: --dataset {found}:{path}" if found not in ("", format_name) else ""
 
 
-def _recognised(place: Path) -> tuple[str, Path]:
-    folder = place if place.is_dir() else place.parent
+def _recognised(location: Path) -> tuple[str, Path]:
+    folder = location if location.is_dir() else location.parent
     if (folder / "llm_candidates.json").is_file():
         return "llmrouter", folder
-    for file in _readable(place):
+    for file in _readable(location):
         columns = _columns(file)
         for name, signs in SIGNS:
             if signs <= set(columns):
-                return name, place
-    return "", place
+                return name, location
+    return "", location
 
 
-def _readable(place: Path) -> Iterator[Path]:
+def _readable(location: Path) -> Iterator[Path]:
     """Yield the file, or the first file of each kind in a folder."""
     for suffix in (*TABLES, ".jsonl"):
-        if place.is_dir():
-            yield from sorted(place.rglob(f"*{suffix}"))[:1]
-        elif place.suffix == suffix:
-            yield place
+        if location.is_dir():
+            yield from sorted(location.rglob(f"*{suffix}"))[:1]
+        elif location.suffix == suffix:
+            yield location
 
 
 def _columns(file: Path) -> Collection[str]:

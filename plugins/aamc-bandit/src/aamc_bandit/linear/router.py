@@ -133,7 +133,7 @@ class LinearThompson(Router):
         write_arrays(folder / STATE, arrays)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a folder that :meth:`save` wrote.
 
         Raises:
             CheckpointError: The file is missing or damaged, or has another number of dimensions.

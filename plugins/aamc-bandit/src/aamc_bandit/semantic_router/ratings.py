@@ -74,7 +74,7 @@ def _level_and_entity(key: str) -> tuple[str, str]:
             try:
                 return level, base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
             except (binascii.Error, UnicodeDecodeError) as error:
-                raise CheckpointError(f"{key!r} is no {level} of a state file: {error}") from error
+                raise CheckpointError(f"{key!r} does not encode the id of a {level}: {error}") from error
     return CATEGORY, key
 
 

@@ -115,10 +115,10 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
 
 
 def _decisions(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    places = [place["decisions"] for place in (content, content.get("routing")) if isinstance(place, Mapping) and "decisions" in place]
-    if len(places) > 1:
+    sections = [section for section in (content, content.get("routing")) if isinstance(section, Mapping) and "decisions" in section]
+    if len(sections) > 1:
         raise ConfigError("decisions belong at the top of a file or in its routing; this one has both, so remove one of them")
-    found = places[0]
+    found = sections[0]["decisions"]
     if not isinstance(found, list) or not found:
         raise ConfigError(f"decisions must be a list of at least one decision with a name, not {found!r:.80}")
     for number, entry in enumerate(found, 1):

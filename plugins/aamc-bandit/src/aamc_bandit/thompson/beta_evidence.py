@@ -238,7 +238,7 @@ class BetaEvidence:
                 while len(levels[level]) > limit:
                     levels[level].popitem(last=False)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise CheckpointError(f"this is no evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
+            raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
         with self._writing:
             self.selections, self._levels = selections, levels
             self.changes += 1
@@ -281,11 +281,11 @@ def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
 
 def _amount(number: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
-        raise ValueError(f"{number!r} is no finite number of at least 0")
+        raise ValueError(f"{number!r} is not a finite number of at least 0")
     return float(number)
 
 
 def _count(number: Any) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ValueError(f"{number!r} is no count")
+        raise ValueError(f"{number!r} is not a count")
     return number

@@ -108,10 +108,10 @@ class Trial:
         if all(judgement.stable == judgement.candidate for judgement in self.judgements):
             why = "both routers made the same choices" if self.judgements else "no judged decision that both routers could have made"
             return {**figures, "verdict": None, "why": f"nothing to compare: {why}"}
-        gains, differences, least = betting_terms(self.judgements)
-        if max(log_wealth(side * gains, least, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
+        gains, differences, minimum = betting_terms(self.judgements)
+        if max(log_wealth(side * gains, minimum, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
             return {**figures, "verdict": None, "why": "judgements depend on the chosen candidate, so the judged decisions cannot be compared"}
-        low, high = (side * lower_bound_at_any_time(side * differences, least, -1.0, 1.0) for side in (1.0, -1.0))
+        low, high = (side * lower_bound_at_any_time(side * differences, minimum, -1.0, 1.0) for side in (1.0, -1.0))
         if low > high:
             why = "the difference has changed during the trial, so no single figure fits all feedback; start a new trial"
             return {**figures, "verdict": None, "why": why}

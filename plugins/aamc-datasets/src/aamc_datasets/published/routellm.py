@@ -42,21 +42,21 @@ class RouteLLM(DatasetFormat):
         Raises:
             DataError: The path does not exist, has another format, or contains an invalid row.
         """
-        place = existing(path, f"CSV file, {DIALOGUES}, or a folder of them")
-        table = stack([_dialogues(file) if file.suffix == ".jsonl" else _answers(file) for file in _files(place)])
-        dataset = table.dataset(self.config, str(place), PAPER_PRICES)
+        location = existing(path, f"CSV file, {DIALOGUES}, or a folder of them")
+        table = stack([_dialogues(file) if file.suffix == ".jsonl" else _answers(file) for file in _files(location)])
+        dataset = table.dataset(self.config, str(location), PAPER_PRICES)
         paper_prices = not all(name in self.config.prices for name in table.candidates)
         return attrs.evolve(dataset, cost_note=f"{dataset.cost_note}; prices are those of RouteLLM's paper") if paper_prices else dataset
 
 
-def _files(place: Path) -> list[Path]:
-    if place.is_file():
-        if place.suffix not in (".csv", ".jsonl"):
-            raise DataError(f"{place} is neither .csv nor .jsonl, as format routellm reads{hint(place, 'routellm')}")
-        return [place]
-    found = sorted([*place.rglob("*.csv"), *place.rglob(DIALOGUES)])
+def _files(location: Path) -> list[Path]:
+    if location.is_file():
+        if location.suffix not in (".csv", ".jsonl"):
+            raise DataError(f"{location} is neither .csv nor .jsonl, as format routellm reads{hint(location, 'routellm')}")
+        return [location]
+    found = sorted([*location.rglob("*.csv"), *location.rglob(DIALOGUES)])
     if not found:
-        raise DataError(f"{place} has no .csv file and no {DIALOGUES}{hint(place, 'routellm')}")
+        raise DataError(f"{location} has no .csv file and no {DIALOGUES}{hint(location, 'routellm')}")
     return found
 
 

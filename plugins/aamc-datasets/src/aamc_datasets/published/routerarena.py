@@ -34,13 +34,13 @@ class RouterArena(DatasetFormat):
         Raises:
             DataError: The path does not exist, has another format, or contains an invalid line.
         """
-        place = existing(path, "folder of .jsonl files")
-        files = [place] if place.is_file() else sorted(place.glob("*.jsonl"))
+        location = existing(path, "folder of .jsonl files")
+        files = [location] if location.is_file() else sorted(location.glob("*.jsonl"))
         if not files or files[0].suffix != ".jsonl":
-            raise DataError(f"{place} has no .jsonl file, as format routerarena reads{hint(place, 'routerarena')}")
+            raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
         rows = [row for file in files for row in _rows(file)]
         keys, texts, categories, models, scores, costs = zip(*rows, strict=True)
-        return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(place))
+        return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(location))
 
 
 def _rows(file: Path) -> list[ScoredAnswer]:

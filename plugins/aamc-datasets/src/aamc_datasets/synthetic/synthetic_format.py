@@ -52,16 +52,16 @@ class Synthetic(DatasetFormat):
             seed = self.services.seed if self.config.seed is None else self.config.seed
             sizes = {"train": self.config.n_train, "validation": self.config.n_validation, "test": self.config.n_test}
             return compose_splits(sizes, seed)
-        place = existing(path, "folder of train.csv, val.csv and test.csv, or a CSV file")
-        if place.is_file():
-            if place.suffix != ".csv":
-                raise DataError(f"{place} is not a .csv file, as format synthetic reads{hint(place, 'synthetic')}")
-            return read_labelled(place)
-        missing = [name for name in FILES.values() if not (place / name).is_file()]
+        location = existing(path, "folder of train.csv, val.csv and test.csv, or a CSV file")
+        if location.is_file():
+            if location.suffix != ".csv":
+                raise DataError(f"{location} is not a .csv file, as format synthetic reads{hint(location, 'synthetic')}")
+            return read_labelled(location)
+        missing = [name for name in FILES.values() if not (location / name).is_file()]
         if missing:
-            advice = f"write the files with: aamc data generate --out {place}"
-            raise DataError(f"{place} has no {' and no '.join(missing)}; {advice}{hint(place, 'synthetic')}")
-        return {split: read_labelled(place / name) for split, name in FILES.items()}
+            advice = f"write the files with: aamc data generate --out {location}"
+            raise DataError(f"{location} has no {' and no '.join(missing)}; {advice}{hint(location, 'synthetic')}")
+        return {split: read_labelled(location / name) for split, name in FILES.items()}
 
 
 def compose_splits(sizes: Mapping[str, int], seed: int) -> dict[str, Dataset]:
