@@ -15,7 +15,7 @@ from aamc_report.tables import Record, Table
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.grid import JOBS, Job
+from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.robustness import figures, table
 from aamc_bench.robustness.noise import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
@@ -97,15 +97,17 @@ class RobustnessBenchmark(Benchmark):
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the training, if no run is given, then the measurements without noise, with each noise, and of shift."""
         if not options["run"]:
-            yield Stage([Job(RUN, "aamc_bench.training:complete_tolerantly", {"settings": options["settings"]})])
+            yield Stage([GridJob(RUN, "aamc_bench.training:complete_tolerantly", {"settings": options["settings"]})])
         shared = {"run": options["run"] or RUN, "routers": options["routers"]}
         jobs = [
-            Job(_key(kind, level), "aamc_bench.robustness.noise:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]})
+            GridJob(
+                _key(kind, level), "aamc_bench.robustness.noise:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]}
+            )
             for kind, level in noises(options)
         ]
         if SHIFT in options["kinds"]:
             groups = options["groups"]
-            jobs += [Job(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
+            jobs += [GridJob(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
         yield Stage(jobs)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:

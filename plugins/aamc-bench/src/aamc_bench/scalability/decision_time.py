@@ -32,7 +32,7 @@ WARM_UP = 20
 
 
 @attrs.frozen(kw_only=True)
-class Decider:
+class TimedRouter:
     """The parts of a decision.
 
     Attributes:
@@ -82,7 +82,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     progress.start("Timing", len(served))
     rows = []
     for name, router in served.items():
-        decider = Decider(
+        decider = TimedRouter(
             estimator=estimator, router=router, pool=run.pool, preference=run.settings.preference.array, typical=means, seed=run.settings.seed
         )
         rows.append({"router": name, "candidates": len(run.pool), **timings(decider.decide, queries, estimates)})
