@@ -14,7 +14,7 @@ from aamc_experiments.evaluation import Comparison, Constants, constant_routers,
 
 from aamc_sdk.storage import write_json
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "recompute.py"
+SCRIPT = Path(__file__).parents[4] / "scripts" / "recompute.py"
 PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")
 
 

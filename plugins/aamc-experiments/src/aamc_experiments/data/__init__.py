@@ -13,7 +13,7 @@ from aamc_experiments.data.splits import (
     split_rows,
 )
 from aamc_experiments.data.training_fingerprint import TrainingFingerprint
-from aamc_experiments.data.votes import typical_outcomes
+from aamc_experiments.data.typical_outcomes import typical_outcomes
 
 __all__ = [
     "SPLITS",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_experiments.evaluation.comparison import Integers
+from aamc_experiments.evaluation.decisions.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
 

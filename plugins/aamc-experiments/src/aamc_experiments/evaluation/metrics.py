@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
-from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.decisions.comparison import Comparison
 from aamc_experiments.evaluation.frontier import aiq
-from aamc_experiments.evaluation.paired import paired_comparisons
-from aamc_experiments.evaluation.preferences import HEADLINE, SWEEP
+from aamc_experiments.evaluation.paired_tests import paired_comparisons
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE, SWEEP
 from aamc_experiments.evaluation.realised import Candidates, Realised
 from aamc_experiments.evaluation.statistics import Statistics, Yardsticks, mean_lattice_reward, statistics
 from aamc_sdk.interfaces import Reward

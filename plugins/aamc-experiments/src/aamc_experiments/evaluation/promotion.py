@@ -26,11 +26,11 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
-from aamc_experiments.evaluation.comparison import Comparison
-from aamc_experiments.evaluation.constants import Constants
+from aamc_experiments.evaluation.decisions.comparison import Comparison
+from aamc_experiments.evaluation.constant_policies import Constants
 from aamc_experiments.evaluation.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import YARDSTICK
-from aamc_experiments.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain
 from aamc_sdk.types import ROUNDING, Floats

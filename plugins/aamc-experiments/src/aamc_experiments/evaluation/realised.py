@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.comparison import Comparison
-from aamc_experiments.evaluation.preferences import HEADLINE, LATTICE
+from aamc_experiments.evaluation.decisions.comparison import Comparison
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE, LATTICE
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes
 

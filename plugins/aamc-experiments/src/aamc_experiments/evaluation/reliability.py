@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.comparison import Comparison, Integers
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 from aamc_sdk.types import Floats
 
 BINS = 15

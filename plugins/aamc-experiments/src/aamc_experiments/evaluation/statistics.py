@@ -9,10 +9,10 @@ import numpy as np
 
 from aamc_experiments.evaluation.arena import arena_score
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling
-from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.decisions.comparison import Comparison
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.preferences import HEADLINE, LATTICE, SWEEP
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE, LATTICE, SWEEP
 from aamc_experiments.evaluation.realised import Candidates, Realised
 from aamc_experiments.evaluation.reliability import calibration
 from aamc_experiments.evaluation.strong_weak import strong_weak

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.comparison import Comparison, Integers
-from aamc_experiments.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE
 from aamc_sdk.types import Floats
 
 THRESHOLDS = {"cpt50": 0.5, "cpt80": 0.8}

@@ -2,9 +2,9 @@
 
 from aamc_experiments.off_policy.betting import ENOUGH, interval, log_wealth, lower_bound_at_any_time
 from aamc_experiments.off_policy.estimators import Choices, estimate, refusal
-from aamc_experiments.off_policy.evaluation import measure_log
-from aamc_experiments.off_policy.figures import Figure, figures_of
-from aamc_experiments.off_policy.logged import stretches
+from aamc_experiments.off_policy.log_evaluation import measure_log
+from aamc_experiments.off_policy.bounded_outcomes import Figure, figures_of
+from aamc_experiments.off_policy.logged_decisions import stretches
 
 __all__ = [
     "ENOUGH",

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aamc_experiments.evaluation.answers import Answers, comparison_of, decision_ids, visible
-from aamc_experiments.evaluation.comparison import Comparison, Integers, Names
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
+from aamc_experiments.evaluation.decisions.router_decisions import Answers, comparison_of, decision_ids, visible
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers, Names
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import Environment, Progress, Reward, Router, RoutingStreams, Silence
 from aamc_sdk.routing import draw

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, holm, randomisation_test
-from aamc_experiments.evaluation.paired import TOSSES, paired_comparisons
+from aamc_experiments.evaluation.paired_tests import TOSSES, paired_comparisons
 
 
 def p_of(differences: list[float], unit: list[int] | None = None) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.comparison import Comparison
-from aamc_experiments.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.decisions.comparison import Comparison
+from aamc_experiments.evaluation.decisions.preferences import HEADLINE
 from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.types import Floats, Outcomes, RoutingRequest, Scores
 

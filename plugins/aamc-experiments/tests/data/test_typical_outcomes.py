@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.data import typical_outcomes
-from aamc_experiments.data.votes import strengths
+from aamc_experiments.data.typical_outcomes import strengths
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query
 from aamc_sdk.errors import DataError

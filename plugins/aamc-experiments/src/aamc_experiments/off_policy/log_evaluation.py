@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from aamc_experiments.off_policy.betting import interval
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
-from aamc_experiments.off_policy.figures import Figure, figures_of
-from aamc_experiments.off_policy.logged import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.off_policy.bounded_outcomes import Figure, figures_of
+from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.comparison import Comparison, Integers, Names
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers, Names
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import Floats, Outcomes, RoutingRequest, Scores

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.answers import Answers, comparison_of, decision_ids, visible
-from aamc_experiments.evaluation.comparison import Comparison, Names
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE, evaluation_points, latency_counts
+from aamc_experiments.evaluation.decisions.router_decisions import Answers, comparison_of, decision_ids, visible
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Names
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE, evaluation_points, latency_counts
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress, Reward, Router, Silence
 from aamc_sdk.routing import draw

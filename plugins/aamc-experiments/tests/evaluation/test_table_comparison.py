@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import compare_table, tables
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation import compare_table
+from aamc_experiments.evaluation.decisions import table as tables
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 
 from aamc_sdk.errors import DataError, PreferenceError
 from aamc_sdk.types import Preference, text_hash
