@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Comparison, Constants, constant_routers, metrics, promotion
+from aamc_experiments.evaluation import Comparison, ConstantOutcomes, constant_routers, metrics, promotion
 
 from aamc_sdk.storage import write_json
 
@@ -58,7 +58,7 @@ def as_streams(comparison: Comparison) -> Comparison:
     )
 
 
-def write(folder: Path, comparison: Comparison, reward: Any, constants: Constants | None = None) -> None:
+def write(folder: Path, comparison: Comparison, reward: Any, constants: ConstantOutcomes | None = None) -> None:
     comparison.save(folder / "decisions.npz")
     document = metrics(comparison, reward)
     if constants is not None:
@@ -68,15 +68,15 @@ def write(folder: Path, comparison: Comparison, reward: Any, constants: Constant
 
 def test_every_figure_of_a_table_follows_from_the_file(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, Constants.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
     assert recompute.check(tmp_path) == []
 
 
 def test_every_figure_of_streams_follows_from_the_files(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
-    constant = as_streams(table.compare(constant_routers(table.services), points=comparison.preferences[:1]))
+    constant = as_streams(table.compare(constant_routers(table.services), preferences=comparison.preferences[:1]))
     constant.save(tmp_path / "constants.npz")
-    write(tmp_path, as_streams(comparison), table.reward, Constants.of_streams(constant, table.reward))
+    write(tmp_path, as_streams(comparison), table.reward, ConstantOutcomes.of_streams(constant, table.reward))
     assert recompute.check(tmp_path) == []
 
 
@@ -89,7 +89,7 @@ def test_streams_need_no_constants_without_a_gate(recompute: Any, compared: Any,
 def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
     two = attrs.evolve(comparison, **{name: getattr(comparison, name)[[0, 3]] for name in PER_ROUTER})
-    write(tmp_path, two, table.reward, Constants.of_table(two, table.reward))
+    write(tmp_path, two, table.reward, ConstantOutcomes.of_table(two, table.reward))
     assert recompute.check(tmp_path, resamples=400) == []
 
 
@@ -140,7 +140,7 @@ def test_strong_calls_follow_from_the_file(recompute: Any, make_table: Any, rout
 )
 def test_a_number_that_does_not_follow_is_named(recompute: Any, compared: Any, tmp_path: Path, place: tuple[Any, ...]) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, Constants.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
     document = json.loads((tmp_path / "metrics.json").read_text())
     *way, last = place
     part = document

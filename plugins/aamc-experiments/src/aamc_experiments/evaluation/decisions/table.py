@@ -1,103 +1,69 @@
-"""The comparison on a table of outcomes: every router answers its queries at every preference.
+"""Comparison on a table of outcomes: every router decides its queries at every preference.
 
-Draws come from the ids ``<seed>/<preference>/<position>``, so they repeat, and routers share their luck.
+Draws have the ids ``<seed>/<preference>/<position>``, so they are repeatable, and the same for all routers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.decisions.router_decisions import Answers, comparison_of, decision_ids, visible
-from aamc_experiments.evaluation.decisions.comparison import Comparison, Names
-from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE, evaluation_points, latency_counts
+from aamc_experiments.evaluation.decisions.comparison import Comparison
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation.decisions.request import ComparisonRequest
+from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisions, comparison_of, decision_ids, visible
 from aamc_sdk.errors import DataError
-from aamc_sdk.interfaces import Progress, Reward, Router, Silence
+from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.routing import draw
-from aamc_sdk.types import Floats, Outcomes, Preference, RoutingRequest, text_hash
+from aamc_sdk.types import Floats, Outcomes, RoutingRequest
 
 CHUNK = 4096
-"""Most rows that a router scores at a time, which bounds its memory."""
+"""The maximum number of rows that a router scores at a time, which bounds its memory."""
 
 
-def compare_table(
-    routers: Mapping[str, Router],
-    request: RoutingRequest,
-    outcomes: Outcomes,
-    *,
-    reward: Reward,
-    headline: Preference,
-    seed: int,
-    categories: Sequence[str] | Names,
-    candidate_means: Floats,
-    progress: Progress | None = None,
-    points: Floats | None = None,
-) -> Comparison:
+def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison:
     """Compare routers on a table of outcomes.
 
     Args:
-        routers: By name, R of them.
-        request: The table's queries as a router sees them, Q rows.
-        outcomes: What each candidate did, ``[Q, M]``. A row with a missing cell is left out for all routers.
-        reward: The reward that the routers were trained for.
-        headline: The preference of the headline columns.
-        seed: Draws follow from it.
-        categories: A name each, ``[Q]``.
-        candidate_means: Training means of quality, cost and latency, ``[M, 3]``.
-        progress: Where to report.
-        points: The preferences to compare at, ``[P, 3]``, instead of a comparison's usual 43.
+        compared: The request of the comparison.
+        outcomes: The outcomes of every candidate, ``[Q, M]``. Rows with a missing cell are left out for all routers.
 
     Raises:
         DataError: No row is complete.
-        PreferenceError: The preference weighs nothing but a latency that is not known.
+        PreferenceError: The headline preference weighs only latency, which is not known.
     """
-    known = outcomes.complete
-    rows = np.flatnonzero(known)
+    rows = np.flatnonzero(outcomes.complete)
     if not rows.size:
-        wanted = "an outcome of every candidate (quality, cost, and latency where there is any)"
-        raise DataError(f"no test query has {wanted}; fill the gaps, or take a smaller pool")
-    request, outcomes = request.take(rows), outcomes.take(rows)
-    points = evaluation_points(headline, latency_counts(reward, outcomes)) if points is None else points
-    progress = progress or Silence()
-    progress.start("Comparing", len(routers) * len(rows))
-    played = {name: _answer_table(router, request, outcomes, points, seed, progress) for name, router in routers.items()}
-    return comparison_of(
-        played,
-        request,
-        points,
-        reward=reward,
-        candidate_means=candidate_means,
-        queries=np.array([text_hash(query.text) for query in request.queries]),
-        category=np.asarray(categories, dtype=np.str_)[rows],
-        stream=np.arange(len(rows)),
-        outcomes=outcomes,
-        missing=int((~known).sum()),
-    )
+        needed = "an outcome of every candidate (quality, cost, and latency where there is any)"
+        raise DataError(f"no test query has {needed}; fill the gaps, or take a smaller pool")
+    request, outcomes = compared.request.take(rows), outcomes.take(rows)
+    points, progress = compared.points(outcomes), compared.progress
+    progress.start("Comparing", len(compared.routers) * len(rows))
+    decisions = {name: _decide_table(router, request, outcomes, points, compared.seed, progress) for name, router in compared.routers.items()}
+    return comparison_of(compared, points, decisions, rows, np.arange(len(rows)), outcomes)
 
 
-def _answer_table(router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress) -> Answers:
-    played = Answers.empty(len(points), len(request), len(request.pool))
+def _decide_table(router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress) -> RouterDecisions:
+    decided = RouterDecisions.empty(len(points), len(request), len(request.pool))
     for start in range(0, len(request), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
-        groups = _alike(points, router)
-        each = router.score_each(part, points[[alike[0] for alike in groups]])
-        for alike, scores in zip(groups, each, strict=True):
-            if QUALITY_ALONE in alike:
-                played.record_scores(rows, scores, part)
-            for point in alike:
+        groups = _scored_alike(points, router)
+        scored = router.score_each(part, points[[group[0] for group in groups]])
+        for group, scores in zip(groups, scored, strict=True):
+            if QUALITY_ALONE in group:
+                decided.record_scores(rows, scores, part)
+            for point in group:
                 ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
-                played.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
-                played.spent_usd[point, rows] = scores.spent_usd
-                played.spent_ms[point, rows] = scores.spent_ms
+                decided.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
+                decided.spent_usd[point, rows] = scores.spent_usd
+                decided.spent_ms[point, rows] = scores.spent_ms
         progress.advance(len(rows))
-    return played
+    return decided
 
 
-def _alike(points: Floats, router: Router) -> list[NDArray[np.intp]]:
-    """Return groups of points that the router scores alike: equal ones, or all where it does not look at them."""
+def _scored_alike(points: Floats, router: Router) -> list[NDArray[np.intp]]:
+    """Return groups of points with equal scores: equal preferences, or all points for a router that ignores preferences."""
     if not router.uses_preference:
         return [np.arange(len(points))]
     _, group = np.unique(points, axis=0, return_inverse=True)
