@@ -1,6 +1,6 @@
-"""Training an orchestrator, and finding it again. This is what ``aamc train --orchestrator`` does.
+"""The training of an orchestrator. This is the work of ``aamc train --orchestrator``.
 
-The folder is like a run's: ``run.yaml`` says what it was made from, ``orchestrator/`` holds the trained part.
+Its folder resembles a run's: ``run.yaml`` holds the settings, ``orchestrator/`` the trained orchestrator.
 """
 
 from __future__ import annotations
@@ -12,37 +12,35 @@ from typing import Any
 import attrs
 
 from aamc_experiments.data import about_split, check_unchanged, split_rows
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
-from aamc_sdk.config import configure, unstructure
+from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import ORCHESTRATOR
-from aamc_sdk.serving.orchestrators import orchestrator_services
+from aamc_sdk.serving import ORCHESTRATOR, orchestrator_services
 from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 
-OF_ROUTERS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
-"""Settings that say nothing of an orchestrator."""
+ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
+"""Settings without a meaning for orchestrators."""
 
 
 class OrchestratorTraining:
-    """One training of an orchestrator, and its folder.
+    """One training of an orchestrator in its folder.
 
     Args:
-        settings: What it is made of; ``orchestrator`` is named.
-        plugins: Where components come from.
-        folder: Where everything goes.
-        progress: Where to report.
-        resumed: Whether the folder holds its beginning already.
+        settings: The settings, which name an orchestrator.
+        plugins: The plugins that offer components.
+        folder: The folder of the training.
+        progress: Receives the progress.
+        resumed: Whether the folder holds an interrupted training.
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
-        assert settings.orchestrator is not None
         self.settings = settings
-        self.choice = settings.orchestrator
+        self.choice = _choice(settings)
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
@@ -50,18 +48,19 @@ class OrchestratorTraining:
 
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> OrchestratorTraining:
-        """Return a training that was begun before."""
+        """Return the interrupted training of a folder.
+
+        Raises:
+            CheckpointError: The folder holds no training, or a damaged one.
+        """
         run = RunFolder.open(folder)
         return cls(run.settings, plugins, run.folder, progress, resumed=True)
 
     def complete(self) -> dict[str, Any]:
-        """Train to the end; what was finished before is read, not done again.
-
-        Returns:
-            What the training returned.
+        """Train, unless the folder holds a complete orchestrator, and return the metrics of the training.
 
         Raises:
-            OutputError: The folder holds something else, or another process writes it.
+            OutputError: The folder holds something already, or another process writes it.
         """
         with locked(self.run.folder):
             if not self.resumed:
@@ -72,21 +71,21 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        lent = orchestrator_services(self.settings, self.plugins)
-        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, lent, self.choice.options, self.settings.preset)
-        splits = read_tasks(self.settings, self.plugins, lent)
+        part_services = orchestrator_services(self.settings, self.plugins)
+        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
+        splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
-            "goal": ORCHESTRATOR,
-            "settings": {key: value for key, value in self.settings.plain().items() if key not in OF_ROUTERS},
+            "goal": Goal.ORCHESTRATOR.value,
+            "settings": {key: value for key, value in self.settings.plain().items() if key not in ROUTER_SETTINGS},
             "resolved": {ORCHESTRATOR: unstructure(part.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, lent.pool if self.settings.pool else None, None, details)
+        self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
         resumable = folder / RESUME
         metrics = part.train(
             Training(
@@ -100,41 +99,45 @@ class OrchestratorTraining:
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
 
 
-def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
-    """Return the settings with the dataset that the orchestrator practises on by default, and the options that were given for one.
+def _choice(settings: Settings) -> Choice:
+    if settings.orchestrator is None:
+        raise ConfigError("the settings name no orchestrator to train; add --orchestrator NAME")
+    return settings.orchestrator
+
+
+def with_default_dataset(settings: Settings, plugins: Plugins) -> Settings:
+    """Return the settings with the orchestrator's default dataset; options of the settings' dataset are kept.
 
     Raises:
-        ConfigError: It has none; the message asks for one.
+        ConfigError: The orchestrator has no default dataset.
     """
-    assert settings.orchestrator is not None
-    name = settings.orchestrator.name
+    name = _choice(settings).name
     default: str | None = plugins.load(ORCHESTRATOR, name).default_dataset
     if default is None:
-        raise ConfigError(f"orchestrator {name!r} needs to be told what to practise on; name it with --dataset FORMAT:PATH")
+        raise ConfigError(f"orchestrator {name!r} has no default dataset; name one with --dataset FORMAT:PATH")
     return attrs.evolve(settings, dataset=attrs.evolve(Source.of(default, "dataset"), options=settings.dataset.options))
 
 
 def check_options(settings: Settings, plugins: Plugins) -> None:
-    """Raise, before anything takes time, where the orchestrator is none or its options are wrong.
+    """Check the orchestrator's name and options, before the data is read.
 
     Raises:
-        ConfigError: An option is unknown or wrong.
+        ConfigError: An option is unknown or not valid.
         UnknownComponentError: No plugin offers the orchestrator.
     """
-    assert settings.orchestrator is not None
-    target = plugins.load(ORCHESTRATOR, settings.orchestrator.name)
-    configure(target.Config, settings.orchestrator.options, preset=settings.preset, where=settings.orchestrator.name)
+    choice = _choice(settings)
+    configure(plugins.load(ORCHESTRATOR, choice.name).Config, choice.options, preset=settings.preset, where=choice.name)
 
 
-def read_tasks(settings: Settings, plugins: Plugins, lent: Services) -> dict[str, Dataset]:
-    """Read the dataset and divide it, where it is not divided, 70/10/20 by a hash of seed and text.
+def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) -> dict[str, Dataset]:
+    """Read the dataset; divide it, unless it is divided already, 70/10/20 by a hash of seed and text.
 
-    Unlike queries of a log, tasks of one suite are alike by design, so that near-duplicates may be on two sides; a text never is.
+    Equal texts stay together, but near-duplicates may be in different splits: the tasks of one suite are similar by design.
 
     Raises:
-        DataError: There is nothing to read, or too little to divide.
+        DataError: The dataset or a split of it has no rows.
     """
-    read = dataset_readers(settings, plugins, lent)(settings.dataset).read(settings.dataset.path)
+    read = dataset_readers(settings, plugins, part_services)(settings.dataset).read(settings.dataset.path)
     if isinstance(read, Mapping):
         return dict(read)
     rows = split_rows([question(query) for query in read.queries], settings.seed)
