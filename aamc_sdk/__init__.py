@@ -11,22 +11,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aamc_sdk.config import option
     from aamc_sdk.controller import MetaController
-    from aamc_sdk.errors import AamcError
+    from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, ForkedError
     from aamc_sdk.hookspecs import Component, hookimpl
     from aamc_sdk.interfaces import (
         Agent,
         AgentOutput,
+        AsyncRouter,
+        Budget,
+        Completion,
         DatasetFormat,
         Environment,
         Estimator,
+        OnlineRouter,
         Orchestrator,
+        Provider,
+        Requirements,
         Reward,
         Router,
         Services,
+        Step,
         Store,
         Training,
     )
     from aamc_sdk.plugins import get_plugin_manager
+    from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
     from aamc_sdk.types import (
         Attempt,
         Candidate,
@@ -40,34 +48,58 @@ if TYPE_CHECKING:
         ModelSpec,
         Outcomes,
         Pool,
+        PoolState,
         Preference,
         Prices,
         Query,
         RoutingRequest,
         Scores,
+        Turn,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "config": ("option",),
     "controller": ("MetaController",),
-    "errors": ("AamcError",),
-    "hookspecs": ("Component", "hookimpl"),
+    "errors": (
+        "AamcError",
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "ForkedError",
+    ),
+    "hookspecs": (
+        "Component",
+        "hookimpl",
+    ),
     "interfaces": (
         "Agent",
         "AgentOutput",
+        "AsyncRouter",
+        "Budget",
+        "Completion",
         "DatasetFormat",
         "Environment",
         "Estimator",
+        "OnlineRouter",
         "Orchestrator",
+        "Provider",
+        "Requirements",
         "Reward",
         "Router",
         "Services",
+        "Step",
         "Store",
         "Training",
     ),
     "plugins": ("get_plugin_manager",),
+    "storage": (
+        "read_arrays",
+        "read_json",
+        "write_arrays",
+        "write_json",
+    ),
     "types": (
         "Attempt",
         "Candidate",
@@ -81,11 +113,13 @@ _HOMES = {
         "ModelSpec",
         "Outcomes",
         "Pool",
+        "PoolState",
         "Preference",
         "Prices",
         "Query",
         "RoutingRequest",
         "Scores",
+        "Turn",
     ),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -94,9 +128,15 @@ __all__ = [
     "AamcError",
     "Agent",
     "AgentOutput",
+    "AsyncRouter",
     "Attempt",
+    "Budget",
     "Candidate",
+    "CheckpointError",
+    "Completion",
     "Component",
+    "ConfigError",
+    "DataError",
     "Dataset",
     "DatasetFormat",
     "Decision",
@@ -105,26 +145,37 @@ __all__ = [
     "Estimator",
     "Experience",
     "Feedback",
+    "ForkedError",
     "Labels",
     "Latency",
     "MetaController",
     "ModelSpec",
+    "OnlineRouter",
     "Orchestrator",
     "Outcomes",
     "Pool",
+    "PoolState",
     "Preference",
     "Prices",
+    "Provider",
     "Query",
+    "Requirements",
     "Reward",
     "Router",
     "RoutingRequest",
     "Scores",
     "Services",
+    "Step",
     "Store",
     "Training",
+    "Turn",
     "get_plugin_manager",
     "hookimpl",
     "option",
+    "read_arrays",
+    "read_json",
+    "write_arrays",
+    "write_json",
 ]
 
 

@@ -18,6 +18,12 @@ def aamc_model_pools() -> list[Component]:
 
 
 @hookimpl
+def aamc_providers() -> list[Component]:
+    """Offer the provider that needs no model."""
+    return [Component("echo", "aamc_sdk.serving.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
+
+
+@hookimpl
 def aamc_stores() -> list[Component]:
     """Offer the stores that need no server."""
     return [

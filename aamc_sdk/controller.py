@@ -1,4 +1,4 @@
-"""MetaController: what applications embed. It routes, logs, hears feedback and explains."""
+"""MetaController, the facade that applications embed: it routes, calls models, logs, learns and explains."""
 
 from __future__ import annotations
 
@@ -12,25 +12,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import numpy as np
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
+from aamc_sdk.errors import ConfigError, PoolError, StoreError, one_of
+from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import build_request, decide, find_pool
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, attempt_of, is_number, names_of, queries_of, query_of, timed, weights_of
+from aamc_sdk.routing import find_pool
+from aamc_sdk.routing.arguments import (
+    PreferenceLike,
+    Preferences,
+    RouteArguments,
+    attempt_of,
+    feedback_of,
+    pool_state,
+    queries_of,
+    timed,
+)
 from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.learner import Learner, learns
+from aamc_sdk.serving.decider import Decider
+from aamc_sdk.serving.event_loop import EventLoopThread
+from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
+from aamc_sdk.serving.model_client import conversation
 from aamc_sdk.serving.pseudonyms import is_key, pseudonym
-from aamc_sdk.types import Decision, Feedback, Pool, Query, Records, RoutingRequest, Scores, check_name, new_ids
+from aamc_sdk.types import (
+    Attempt,
+    Decision,
+    Feedback,
+    Pool,
+    PoolState,
+    Query,
+    RoutingRequest,
+    Scores,
+    check_name,
+)
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
 
 T = TypeVar("T")
 _THREADS = 32
-"""Calls of the asynchronous face that may be at work at once; most of the time they wait for the log."""
+"""Asynchronous calls that may be at work at once; most of the time they wait for the log."""
 
 
 class MetaController:
@@ -62,19 +84,23 @@ class MetaController:
         self.store = store
         self.estimator = components.estimator
         self.preference = components.preference
-        self._preference_given = components.preference_given
         self.seed = components.seed
         self.router_name = components.router_name
-        self._preferences = dict(components.preferences)
-        self._typical = components.typical
         self._user_key = user_key
         self._plugins = components.plugins
-        self._heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.hears(event)}
-        self._door = CloseGuard()
+        self._events_heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.hears(event)}
+        self._guard = CloseGuard()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
-        router.serve(store, self._known_as)
-        self.learner = Learner(store, router, self._tell_learned) if learns(router) else None
+        self._loop = EventLoopThread()
+        self._decider = Decider(components, self._user_id, self._loop)
+        self._models = components.models
+        if self._models is not None:
+            self._models.record_attempts(partial(self._in_thread, store.attempted))
+        self.learner: Learner | None = None
+        if isinstance(router, OnlineRouter):
+            router.attach(store, self._user_id)
+            self.learner = Learner(store, router, self._emit_learned)
 
     @classmethod
     def load(
@@ -118,6 +144,7 @@ class MetaController:
         seed: int = 0,
         plugins: Plugins | None = None,
         user_key: str | bytes | None = None,
+        allow_untrained: bool = False,
     ) -> MetaController:
         """Return a controller of untrained components; the reward's scales come from the pool's own figures.
 
@@ -131,11 +158,22 @@ class MetaController:
             seed: The seed of all randomness.
             plugins: The installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
+            allow_untrained: Whether to serve a router that requires training although it has none.
+
+        Raises:
+            ConfigError: A component or an option is unknown, an option is wrong, or the router requires training.
         """
         plugins = plugins or get_plugin_manager()
         named = {"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed}
         candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
-        components = make_components(ServingSettings.of(named), plugins, pool=candidates, store=store, preference_given=preference is not None)
+        components = make_components(
+            ServingSettings.of(named),
+            plugins,
+            pool=candidates,
+            store=store,
+            preference_given=preference is not None,
+            allow_untrained=allow_untrained,
+        )
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -169,32 +207,51 @@ class MetaController:
         *,
         user: str | None = None,
         session: str | None = None,
+        tenant: str | None = None,
         needs: Collection[str] = (),
         unavailable: Collection[str] = (),
+        wait_ms: Mapping[str, float] | None = None,
+        state: PoolState | None = None,
         budget_usd: float | None = None,
         decision_id: str | None = None,
+        episode: str | None = None,
     ) -> Decision:
-        """Decide one request; the decision is in the log when this returns.
+        """Decide one request; the decision is durable in the log when this returns.
 
         Args:
-            query: What is asked.
+            query: The request.
             preference: Weights of quality, cost and latency; the controller's own when None.
-            user: Who asks.
-            session: The conversation that it belongs to.
+            user: The user.
+            session: The conversation.
+            tenant: The tenant that the user belongs to.
             needs: Abilities that the answer requires.
             unavailable: Names of candidates that are down.
-            budget_usd: Most that the answer may be expected to cost.
-            decision_id: Names the decision; a new id when None. The same request under the same id
-                draws the same candidate.
+            wait_ms: Time until a candidate could start, in milliseconds, by name.
+            state: The present state of the pool; ``unavailable`` and ``wait_ms`` add to it.
+            budget_usd: Maximum expected cost of the answer.
+            decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log.
+            episode: The id that decisions on one task share.
 
         Raises:
-            DataError: The query, the budget or the id is none.
-            NoCandidateError: Nothing is left to choose; the message gives each candidate's reason.
+            DataError: An argument cannot be used.
+            NoCandidateError: Every candidate is masked; the message gives each one's reason.
             PreferenceError: The preference cannot be used.
-            StoreError: The decision could not be logged, its id is taken, or the controller is closed.
+            StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
+            ForkedError: This process is a fork of the one that built the controller.
         """
-        alone, ids = _alone(query, user, session, needs, decision_id)
-        return self.route_batch(alone, preference, unavailable=unavailable, budget_usd=budget_usd, ids=ids)[0]
+        arguments = RouteArguments(
+            user=user,
+            session=session,
+            tenant=tenant,
+            needs=needs,
+            unavailable=unavailable,
+            wait_ms=wait_ms,
+            state=state,
+            budget_usd=budget_usd,
+            decision_id=decision_id,
+            episode=episode,
+        )
+        return self._route(query, preference, arguments)
 
     def route_batch(
         self,
@@ -202,41 +259,69 @@ class MetaController:
         preference: Preferences = None,
         *,
         unavailable: Collection[str] = (),
+        state: PoolState | None = None,
         budget_usd: float | None = None,
         ids: Sequence[str] | None = None,
+        episode: str | None = None,
     ) -> list[Decision]:
         """Decide many requests at once, all or none.
 
         Args:
-            queries: B of them.
-            preference: One for all, or one each: a list, or an array ``[B, 3]``.
+            queries: B requests.
+            preference: One for all, or one for each: a list, or an array ``[B, 3]``.
             unavailable: As for :meth:`route`.
-            budget_usd: As for :meth:`route`.
+            state: As for :meth:`route`.
+            budget_usd: As for :meth:`route`, of each answer.
             ids: The decisions' ids, B of them; new ones when None.
+            episode: As for :meth:`route`.
         """
-        asked = queries_of(queries)
-        if not asked:
+        given = queries_of(queries)
+        if not given:
             return []
-        request = self._request(asked, preference, unavailable, budget_usd)
-        return self._decide(request, self.router.score(request), ids)
+        self._guard.check()
+        request = self._decider.request(given, preference, pool_state(state, unavailable), budget_usd)
+        return self._log(request, self._decider.score(request), ids, episode)
 
-    async def aroute(
-        self,
-        query: str | Query,
-        preference: PreferenceLike = None,
-        *,
-        user: str | None = None,
-        session: str | None = None,
-        needs: Collection[str] = (),
-        unavailable: Collection[str] = (),
-        budget_usd: float | None = None,
-        decision_id: str | None = None,
-    ) -> Decision:
-        """Decide one request as :meth:`route` does, without holding up the event loop."""
-        alone, ids = _alone(query, user, session, needs, decision_id)
-        request = await self._aside(self._request, alone, preference, unavailable, budget_usd)
-        scores = await self.router.ascore(request)
-        return (await self._aside(self._decide, request, scores, ids))[0]
+    async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
+        """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
+        given = RouteArguments.of(arguments)
+        if not isinstance(self.router, AsyncRouter):
+            return await self._in_thread(self._route, query, preference, given)
+        request = await self._in_thread(self._request_of, query, preference, given)
+        try:
+            scores = await self._decider.ascore(request, self.router)
+        except asyncio.CancelledError:
+            if self._guard.closed:  # closing has cancelled it, not the caller
+                raise StoreError("the controller is closed") from None
+            raise
+        return (await self._in_thread(self._log, request, scores, _ids(given), given.episode))[0]
+
+    def attempt(self, decision_id: str, **figures: Any) -> int:
+        """Record a call that was made for a decision; it is durable in the log when this returns.
+
+        May come before or after feedback, late, and several times after fallbacks.
+
+        Args:
+            decision_id: The decision.
+            **figures: The fields of :class:`aamc_sdk.Attempt`, such as ``candidate`` (by default the chosen one), ``cost_usd``,
+                ``latency_ms``, ``output_tokens``, ``status``, ``error``, and ``n``.
+
+        Returns:
+            The attempt's number among the decision's attempts.
+
+        Raises:
+            DataError: A figure is unknown, or cannot be used.
+            StoreError: ``n`` is known with other content, the decision had no such candidate, or the controller is closed.
+        """
+        given = attempt_of(decision_id, figures) or Attempt(decision_id)
+        with self._guard:
+            number = self.store.attempted(given)
+            self._log_has_grown()
+        return number
+
+    async def aattempt(self, decision_id: str, **figures: Any) -> int:
+        """Record a call as :meth:`attempt` does, without blocking the event loop."""
+        return await self._in_thread(self.attempt, decision_id, **figures)
 
     def feedback(
         self,
@@ -247,98 +332,120 @@ class MetaController:
         output_tokens: int | None = None,
         **judgement: Any,
     ) -> bool:
-        """Say what came of a decision; it is in the log when this returns.
+        """Record feedback on a decision; it is durable in the log when this returns.
 
         Args:
-            decision_id: The decision; one that has not come yet is waited for.
-            cost_usd: What the call cost. With ``latency_ms`` and ``output_tokens`` it is logged as the call that was judged.
-            latency_ms: How long the call took.
-            output_tokens: How long the answer was.
-            **judgement: The fields of :class:`aamc_sdk.types.Feedback`: ``quality`` or ``over``, and ``candidate``,
-                ``tie``, ``confidence``, ``weight``, ``source``, ``id``.
+            decision_id: The decision; feedback that comes before it is kept until it comes.
+            cost_usd: Cost of the call, which is logged with the feedback.
+            latency_ms: Time until the whole answer, likewise.
+            output_tokens: Tokens of the answer, likewise.
+            **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
+                ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures alone are recorded.
 
         Returns:
             Whether it is new; the same feedback a second time counts for nothing.
 
         Raises:
-            AamcError: A number is out of its range.
+            AamcError: A field is unknown, or a value cannot be used.
             StoreError: Its id is known with other content, the decision had no such candidate, or the controller is closed.
         """
-        feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
-        attempt = attempt_of(feedback, cost_usd, latency_ms, output_tokens)
-        with self._door:
-            new = self.store.judged(feedback, attempt)
-            if self.learner is not None:
-                self.learner.wake()
-            elif new:
-                self._tell_learned(feedback)
-        return new
+        attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
+        if attempt is not None and not judgement:
+            self.attempt(decision_id, cost_usd=cost_usd, latency_ms=latency_ms, output_tokens=output_tokens)
+            return True
+        feedback = feedback_of(decision_id, judgement, time.time())
+        if attempt is not None and feedback.candidate is not None:
+            attempt = attrs.evolve(attempt, candidate=feedback.candidate)
+        return self._add_feedback([(feedback, attempt)])[0]
 
     def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
-        """Say what came of many decisions at once, which takes one wait for the log instead of many.
+        """Record feedback on many decisions at once, which waits for the log only once.
 
         Args:
-            judgements: In the order in which they count; one without a time is given the present one.
+            judgements: In the order in which they count; the present time is given to those without one.
 
         Returns:
             Which of them are new.
 
         Raises:
-            DataError: One is no :class:`aamc_sdk.types.Feedback`.
+            DataError: One is not an :class:`aamc_sdk.Feedback`.
             StoreError: One was refused. Those before it are kept, those after it are not; the whole may be given again.
         """
         now = time.time()
-        given = [timed(feedback, now) for feedback in judgements]
-        with self._door:
-            new = self.store.judged_all([(feedback, None) for feedback in given])
-            if self.learner is not None:
-                self.learner.wake()
-            else:
-                for feedback in itertools.compress(given, new):
-                    self._tell_learned(feedback)
-        return new
+        return self._add_feedback([(timed(feedback, now), None) for feedback in judgements])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
-        """Say what came of a decision as :meth:`feedback` does, without holding up the event loop."""
-        return await self._aside(self.feedback, decision_id, **fields)
+        """Record feedback as :meth:`feedback` does, without blocking the event loop."""
+        return await self._in_thread(self.feedback, decision_id, **fields)
 
-    def forget(self, user: str) -> int:
-        """Erase a user from the log and from what was learned; return how many decisions were theirs.
+    def complete(
+        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Completion:
+        """Route a request, call the chosen model, and fall back to the router's next allowed choice when a call fails.
 
-        The router learns the rest of the log again, beside the requests that it decides meanwhile.
+        Args:
+            query: The request; its turns are sent along.
+            preference: As for :meth:`route`.
+            options: Parameters of the request to the model, such as ``temperature``.
+            **arguments: As for :meth:`route`.
+
+        Returns:
+            The answer, with the decision's id, its cost and latency. Every call is recorded as an attempt.
 
         Raises:
-            DataError: It is no user's id.
+            PoolError: No candidate has an endpoint.
+            ProviderError: Every allowed candidate failed.
+        """
+        return self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))).result()
+
+    async def acomplete(
+        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Completion:
+        """Route and call as :meth:`complete` does, without blocking the event loop."""
+        return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
+
+    def forget(self, user: str) -> int:
+        """Erase a user from the log and from what was learned; return the number of the user's decisions.
+
+        The router learns the rest of the log again, while it goes on deciding requests.
+
+        Raises:
+            DataError: The user's id cannot be used.
             StoreError: The store cannot forget, or the controller is closed.
         """
         check_name(user, "the user to forget")
-        with self._door:
-            decisions = self.store.forget(self._known_as(user))
-            if self.learner is not None:
-                self.learner.wake()
+        with self._guard:
+            decisions = self.store.forget(self._user_id(user))
+            self._log_has_grown()
         return decisions
 
     def explain(self, decision_id: str) -> Explanation:
-        """Say why a decision was made, and what would have changed it.
+        """Explain a decision from its record.
 
         Raises:
-            UnknownDecisionError: The log has none of that id.
-            StoreAwayError: The log cannot be read now, so nobody knows.
+            UnknownDecisionError: The log has no decision with that id.
+            StoreAwayError: The log cannot be read at present.
             StoreError: The decision was made among candidates that are not in this pool.
         """
         from aamc_sdk.explain import explain
 
+        self._guard.check()
         record = self.store.record(decision_id)
         if not set(record.candidates) & set(self.pool.names):
             raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); name the run that made it")
         return explain(record, self.router, self.reward, self.pool)
 
     def close(self) -> None:
-        """Finish what is being logged and learned, deliver the events and close the store; closing twice does nothing."""
-        self._door.close()
+        """Finish logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
+        if self._guard.forked:
+            return
+        self._guard.close()
         if self.learner is not None:
             self.learner.close()
         self.router.close()
+        if self._models is not None:
+            self._loop.submit(self._models.close()).result()
+        self._loop.close()
         self._workers.shutdown()
         self._events.shutdown()
         self.store.close()
@@ -349,64 +456,62 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _request(self, queries: Sequence[Query], preference: Preferences, unavailable: Collection[str], budget_usd: float | None) -> RoutingRequest:
-        if budget_usd is not None and not is_number(budget_usd):
-            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
-        asked = [self._as_known(query) for query in queries]
-        estimates = None if self.estimator is None else self.estimator.estimate(asked)
-        quality = None if self.estimator is None or estimates is None else self.estimator.quality(estimates, self.pool)
-        down = np.isin(np.arange(len(self.pool)), [self.pool.index(name) for name in names_of(unavailable, "unavailable")]) if unavailable else None
-        weights = weights_of(preference, len(asked), self.preference, self._preferences)
-        request = build_request(
-            asked,
-            self.pool,
-            weights,
-            estimates=estimates,
-            quality=quality,
-            typical=self._typical,
-            unavailable=down,
-            budget_usd=budget_usd,
-            preference_given=preference is not None or self._preference_given,
-        )
-        request.check_mask()  # before the router is asked
-        return request
+    def _route(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> Decision:
+        request = self._request_of(query, preference, arguments)
+        return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)[0]
 
-    def _as_known(self, query: Query) -> Query:
-        """Return the query as the router and the log may see it."""
-        if query.user is None or self._user_key is None:
-            return query
-        return attrs.evolve(query, user=self._known_as(query.user))
+    def _request_of(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> RoutingRequest:
+        self._guard.check()
+        state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
+        return self._decider.request([arguments.query(query)], preference, state, arguments.budget_usd)
 
-    def _known_as(self, user: str) -> str:
-        """Return what router and log call a user."""
-        return user if self._user_key is None else pseudonym(user, self._user_key)
-
-    def _decide(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None) -> list[Decision]:
-        names = new_ids(len(request)) if ids is None else ids
-        with self._door:  # what is in the log is also told: closing waits
-            decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
-            self.store.decided(Records(decisions, request))
-            if "aamc_decided" in self._heard:
-                for decision in decisions:
-                    self._tell("aamc_decided", decision=decision)
+    def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
+        with self._guard:  # closing waits until the events of what is in the log are submitted
+            decisions = self._decider.log(request, scores, ids, episode)
+            for decision in decisions if "aamc_decided" in self._events_heard else ():
+                self._emit("aamc_decided", decision=decision)
         return decisions
 
-    def _tell(self, event: str, **arguments: Any) -> None:
-        if self._plugins is not None and event in self._heard:
+    async def _complete(
+        self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
+    ) -> Completion:
+        if self._models is None:
+            raise PoolError("this controller was made without a client for models; build it with MetaController.build, load or from_file")
+        asked = arguments.query(query)
+        arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
+        decision = await self._in_thread(self._route, asked, preference, arguments)
+        return await self._models.answer(decision, self.pool, conversation(asked), options or {})
+
+    def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        with self._guard:
+            new = self.store.judged_all(judgements)
+            self._log_has_grown()
+            if self.learner is None:
+                for feedback, _ in itertools.compress(judgements, new):
+                    self._emit_learned(feedback)
+        return new
+
+    def _log_has_grown(self) -> None:
+        if self.learner is not None:
+            self.learner.wake()
+
+    def _user_id(self, user: str) -> str:
+        """Return the id that the router and the log use for a user."""
+        return user if self._user_key is None else pseudonym(user, self._user_key)
+
+    def _emit(self, event: str, **arguments: Any) -> None:
+        if self._plugins is not None and event in self._events_heard:
             self._events.submit(self._plugins.tell, event, **arguments)
 
-    def _tell_learned(self, feedback: Feedback) -> None:
-        self._tell("aamc_learned", feedback=feedback)
+    def _emit_learned(self, feedback: Feedback) -> None:
+        self._emit("aamc_learned", feedback=feedback)
 
-    async def _aside(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Do blocking work on a thread of the controller's own."""
-        with self._door:  # only while it is handed over: closing must not wait for a loop that may be its own caller's
+        with self._guard:  # only until it is submitted: closing must not wait for a loop that may be its own caller's
             future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
         return await future
 
 
-def _alone(
-    query: str | Query, user: str | None, session: str | None, needs: Collection[str], decision_id: str | None
-) -> tuple[list[Query], list[str] | None]:
-    """Return the batch that one query makes, and its decision's id where that was given."""
-    return [query_of(query, user, session, needs)], None if decision_id is None else [decision_id]
+def _ids(arguments: RouteArguments) -> list[str] | None:
+    return None if arguments.decision_id is None else [arguments.decision_id]

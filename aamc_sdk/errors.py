@@ -58,6 +58,14 @@ class UnknownDecisionError(StoreError, LookupError):
     """Raised when an id names no decision of the log."""
 
 
+class ForkedError(AamcError, RuntimeError):
+    """Raised when a forked child uses a controller, learner or log of its parent, whose threads it does not have."""
+
+
+class ProviderError(AamcError, RuntimeError):
+    """Raised when calling a model failed; the message names the candidate and the cause."""
+
+
 class PluginError(AamcError, RuntimeError):
     """Raised when a plugin cannot be loaded, or breaks its contract."""
 

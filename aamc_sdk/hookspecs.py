@@ -66,6 +66,11 @@ def aamc_model_pools() -> list[Component]:  # type: ignore[empty-body]  # a spec
 
 
 @hookspec
+def aamc_providers() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer providers: classes of :class:`aamc_sdk.interfaces.Provider`, named in a candidate's ``endpoint``."""
+
+
+@hookspec
 def aamc_datasets() -> list[Component]:  # type: ignore[empty-body]  # a specification
     """Offer dataset formats: classes of :class:`aamc_sdk.interfaces.DatasetFormat`."""
 

@@ -21,7 +21,7 @@ from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, neare
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Services
+    from aamc_sdk.interfaces import ConfigFormat, Services
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ KINDS = {
     "environment": "aamc_environments",
     "reward": "aamc_rewards",
     "model_pool": "aamc_model_pools",
+    "provider": "aamc_providers",
     "dataset": "aamc_datasets",
     "agent": "aamc_agents",
     "orchestrator": "aamc_orchestrators",
@@ -187,6 +188,14 @@ class Plugins:
         target = self.load(kind, name)
         config = configure(target.Config, options or {}, preset=preset, where=name)
         return target(config, services)
+
+    def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
+        """Return the format of another system that recognizes a configuration file's content; None for a file of our own."""
+        for name in self.names("config_format"):
+            found: ConfigFormat = self.load("config_format", name)()
+            if found.recognizes(content):
+                return found
+        return None
 
     def hears(self, event: str) -> bool:
         """Return whether any plugin wants to be told of an event."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 
 from aamc_sdk import MetaController, builtin
@@ -33,11 +34,11 @@ from aamc_sdk.errors import (
     UnknownDecisionError,
 )
 from aamc_sdk.hookspecs import Component, hookimpl
-from aamc_sdk.interfaces import Estimator, Router
+from aamc_sdk.interfaces import AsyncRouter, Estimator, OnlineRouter, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving import Run, services
+from aamc_sdk.serving import ServedComponents, services
 from aamc_sdk.storage import save_part
 from aamc_sdk.types import (
     Decision,
@@ -91,7 +92,7 @@ class Coin(Router):
         return Scores(probabilities, probabilities, spent_usd=0.002, notes=[{"row": row} for row in range(len(request))])
 
 
-class Counting(Coin):
+class Counting(Coin, OnlineRouter):
     """Learns the number of judgements, in order; quality 0.5 is beyond it."""
 
     def __init__(self, config: Any, services: Any) -> None:
@@ -108,7 +109,7 @@ class Seer(Greedy):
     privileged = True
 
 
-class Slow(Greedy):
+class Slow(Greedy, AsyncRouter):
     """Waits for others, and counts how many wait at once."""
 
     waiting = most = 0
@@ -118,7 +119,7 @@ class Slow(Greedy):
         self.most = max(self.most, self.waiting)
         await asyncio.sleep(0.5)
         self.waiting -= 1
-        return self.score(request)
+        return Greedy.score(self, request)
 
 
 class Hearer:
@@ -408,7 +409,7 @@ def run(tmp_path: Path) -> Path:
     settings = read_settings({"router": "greedy-by-reward", "estimator": "length", "preference": [0, 1, 0], "seed": 3})
     reward = LinearReward()
     reward.fit(Outcomes(None, np.array([[0.1, 5.0]]), np.array([[100.0, 1000.0]])))
-    opened = Run(tmp_path / "run")
+    opened = RunFolder(tmp_path / "run")
     opened.begin(
         settings, POOL, reward, {"router": "greedy-by-reward", "goal": "comparison", "resolved": {"routers": {"greedy-by-reward": {}, "coin": {}}}}
     )
@@ -616,7 +617,7 @@ class Serving(Counting):
         super().__init__(config, services)
         self.diary: list[str] = []
 
-    def serve(self, log: Any, known_as: Any) -> None:
+    def attach(self, log: Any, user_id: Any) -> None:
         self.diary.append(f"serve a log of {len(log.experience().decisions)}")
 
     def learn(self, experience: Any) -> None:
@@ -635,7 +636,9 @@ def test_a_router_is_told_when_serving_begins_and_ends(tmp_path: Path) -> None:
         controller.route("first")
         lent = controller.router.services
     router = Serving(None, lent)
-    controller = MetaController(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+    controller = MetaController(
+        ServedComponents(pool=POOL, reward=lent.reward, router=router, store=open_store(url, Plugins({"core": builtin}, discover=False)))
+    )
     controller.close()
     assert router.diary == ["serve a log of 1", "learn", "close"]
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
-from aamc_sdk import Component, Dataset, DatasetFormat, Estimates, Estimator, Query, Router, Scores, hookimpl, option
+from aamc_sdk import Component, Dataset, DatasetFormat, Estimates, Estimator, Query, Requirements, Router, Scores, hookimpl, option
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import TableEnvironment, make_dataset
 
@@ -87,7 +87,7 @@ class TinyRouter(Router):
 class Greedy(Router):
     """The greatest expected utility."""
 
-    needs_estimator = True
+    requires = Requirements(estimator=True)
 
     def score(self, request) -> Scores:
         return Scores(self.services.reward.scalar(request.expected, request.preferences))

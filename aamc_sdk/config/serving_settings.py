@@ -76,4 +76,4 @@ def check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
         raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {device!r}")
     check_seed(seed)
     if pool is not None and not (isinstance(pool, str) and pool):
-        raise ConfigError(f"pool must be a pool's name or a YAML file, not {pool!r}")
+        raise ConfigError(f"pool must be a pool's name or a file, not {pool!r}")

@@ -1,35 +1,17 @@
-"""Why a decision was made, computed from its record when somebody asks.
-
-The router scores the recorded request again, so an explanation speaks of what the router knows
-now; where that differs from what it drew then, it says so. A store that keeps no prompts gives
-routers that read the text an empty one.
-"""
+"""Explanations: why a decision was made, in figures and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
-from aamc_sdk.errors import PreferenceError
-from aamc_sdk.explain.wording import OBJECTIVES, in_words
-from aamc_sdk.interfaces import Reward, Router
-from aamc_sdk.routing import recorded_request
 from aamc_sdk.storage import plain
-from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
+from aamc_sdk.types import Preference, Record
 
-BORDER = 20
-"""Points on each side of the simplex toward which a flip is looked for."""
-GRID = 32
-"""Points along each segment at which the runner-up is tried before bisection."""
-BISECTIONS = 16
-"""Halvings of the grid's step: a flip is found to within 1 / (32 * 2^16) of its segment."""
-_DIGITS = (3, 4)
-Wins = Callable[[Floats], NDArray[np.bool_]]
-"""Whether the runner-up wins at each of ``[n, 3]`` preferences."""
+OBJECTIVES = ("quality", "cost", "latency")
+"""The objectives, in the order of a preference's weights."""
 
 
 @attrs.frozen
@@ -37,13 +19,14 @@ class CandidateView:
     """A candidate as the router saw it; figures are NaN where unknown.
 
     Attributes:
-        name: Its name.
+        name: The candidate's name.
         quality: Expected quality.
         cost_usd: Expected cost in USD.
-        latency_ms: Expected latency in ms, with waiting.
-        utility: The router's own score, NaN where it was not allowed.
-        contributions: Weight times reward of each objective, by name; their sum is the plug-in utility.
-        masked_why: Why it was not allowed, or None.
+        latency_ms: Expected latency in ms, waiting included.
+        utility: The router's own score, which decided; NaN where the candidate was not allowed or no score was recorded.
+        expected_reward: The reward of the expected outcome under the preference, which is not what decided.
+        contributions: The terms of ``expected_reward`` (weight times reward), by objective; 0 where unknown.
+        masked_why: Why the candidate was not allowed; None where it was.
     """
 
     name: str
@@ -51,6 +34,7 @@ class CandidateView:
     cost_usd: float
     latency_ms: float
     utility: float
+    expected_reward: float
     contributions: Mapping[str, float]
     masked_why: str | None
 
@@ -60,29 +44,27 @@ class Explanation:
     """Why a decision was made.
 
     Attributes:
-        record: The decision and what it was made from.
-        candidates: What the router saw of each.
-        greatest: Who has the greatest utility now.
-        runner_up: Who came next to the chosen one, or None where nobody else was allowed.
-        lost_on: The objective on which the runner-up lost most, or None where it lost on none.
-        flip_preference: The preference nearest to the given one at which the runner-up has the greatest utility.
+        record: The decision with everything that it was made from.
+        candidates: Each candidate as the router saw it.
+        runner_up: The best of the other allowed candidates; None where no other was allowed.
+        lost_on: The objective on which the chosen candidate's contribution exceeds the runner-up's most; None where it exceeds on none.
+        flip_preference: The preference nearest to the given one at which the runner-up has the maximum utility; None where none was
+            found or searched.
+        flip_searched: Whether it was searched.
+        why: The explanation in words.
     """
 
     record: Record
     candidates: tuple[CandidateView, ...]
-    greatest: str
     runner_up: str | None
     lost_on: str | None
     flip_preference: Preference | None
+    flip_searched: bool
+    why: str = ""
 
     def view(self, name: str) -> CandidateView:
         """Return a candidate's view."""
         return next(view for view in self.candidates if view.name == name)
-
-    @property
-    def why(self) -> str:
-        """The explanation in words."""
-        return in_words(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that ``aamc route --json`` prints: JSON's own types, null where unknown."""
@@ -105,132 +87,3 @@ class Explanation:
             "why": self.why,
         }
         return dict(plain(document))
-
-
-def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Explanation:
-    """Explain a decision.
-
-    Args:
-        record: The decision and what it was made from.
-        router: Who made it.
-        reward: What it was made by.
-        pool: Describes the candidates; one that has left it is known by its name alone.
-    """
-    request = recorded_request([record], pool)
-    utility, expected = _scored(router, request)
-    parts = np.nan_to_num(_contributions(reward, expected, request.preferences))
-    chosen = record.candidates.index(record.decision.candidate)
-    runner_up = _runner_up(utility, chosen)
-    flip = None
-    if runner_up is not None and router.uses_preference and utility.argmax() != runner_up:
-        flip = _flip(router, reward, request, runner_up)
-    return Explanation(
-        record=record,
-        candidates=tuple(_view(record, m, utility, expected, parts) for m in range(len(record.candidates))),
-        greatest=record.candidates[int(utility.argmax())],
-        runner_up=None if runner_up is None else record.candidates[runner_up],
-        lost_on=None if runner_up is None else _lost_on(parts[chosen] - parts[runner_up]),
-        flip_preference=flip,
-    )
-
-
-def _scored(router: Router, request: RoutingRequest) -> tuple[Floats, Outcomes]:
-    """Return the utilities ``[M]``, and the expected outcomes with the router's own quality where it has one."""
-    scores = router.score(request)
-    expected = request.expected
-    if scores.expected_quality is not None:
-        expected = attrs.evolve(expected, quality=scores.expected_quality)
-    return _comparable(scores.utility, request)[0], expected
-
-
-def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
-    """Return utilities whose greatest is the one that a draw would take."""
-    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
-
-
-def _contributions(reward: Reward, expected: Outcomes, preferences: Floats) -> Floats:
-    """Return weight times reward of each candidate and objective, ``[M, 3]``; NaN where unknown."""
-    return np.asarray(reward.weights(preferences)[0] * reward.vector(expected)[0])
-
-
-def _runner_up(utility: Floats, chosen: int) -> int | None:
-    others = utility.copy()
-    others[chosen] = -np.inf
-    best = int(others.argmax())
-    return best if np.isfinite(others[best]) else None
-
-
-def _lost_on(differences: Floats) -> str | None:
-    """Return the objective on which the chosen candidate is furthest ahead, from differences ``[3]``."""
-    most = int(differences.argmax())
-    return OBJECTIVES[most] if differences[most] > 0 else None
-
-
-def _view(record: Record, m: int, utility: Floats, expected: Outcomes, parts: Floats) -> CandidateView:
-    name = record.candidates[m]
-    return CandidateView(
-        name=name,
-        quality=float(expected.known_quality[0, m]),
-        cost_usd=float(expected.cost_usd[0, m]),
-        latency_ms=float(expected.latency_ms[0, m]),
-        utility=float(utility[m]) if np.isfinite(utility[m]) else np.nan,
-        contributions=dict(zip(OBJECTIVES, parts[m].tolist(), strict=True)),
-        masked_why=record.masked_why.get(name),
-    )
-
-
-def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
-    """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
-
-    Looked for on segments from the given preference to points all around the simplex's border: on
-    a grid first, then by bisection between the last loss and the first win. What is returned wins.
-    """
-
-    def wins(preferences: Floats) -> NDArray[np.bool_]:
-        rows = request.take(np.zeros(len(preferences), dtype=np.intp)).with_preference(preferences)
-        return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
-
-    start = request.preferences[0]
-    ways = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])
-    steps = np.arange(1, GRID + 1) / GRID
-    points = start + steps[None, :, None] * ways[:, None, :]
-    won = wins(points.reshape(-1, 3)).reshape(len(ways), GRID)
-    if not won.any():
-        return None
-    first = np.where(won.any(axis=1), steps[won.argmax(axis=1)], np.inf)
-    nearest = int((first * np.abs(ways).sum(axis=1)).argmin())
-    return _rounded(start, _first_win(start, ways[nearest], float(first[nearest]), wins), wins)
-
-
-def _border() -> Floats:
-    """Return evenly spaced points of the simplex's border, ``[3 BORDER, 3]``, its corners among them."""
-    along = np.arange(BORDER) / BORDER
-    side = np.stack((1 - along, along, np.zeros(BORDER)), axis=1)
-    return np.concatenate([np.roll(side, turn, axis=1) for turn in range(3)])
-
-
-def _first_win(start: Floats, way: Floats, won: float, wins: Wins) -> Floats:
-    """Return where, up to the grid's winning step on the way, the runner-up first wins."""
-    low, high = won - 1 / GRID, won
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if wins(start + middle * way[None])[0] else (middle, high)
-    return np.asarray(start + high * way)
-
-
-def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
-    """Return a preference of few digits just beyond the point, where the runner-up wins there too; else the point."""
-    direction = (point - start) / np.abs(point - start).max()
-    beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _DIGITS]
-    preferences = [Preference(*weights) for weights in (*beyond, point)]
-    won = wins(np.stack([preference.array for preference in preferences]))
-    return preferences[int(won.argmax())] if won.any() else None
-
-
-def _weighable(reward: Reward, corner: Floats) -> bool:
-    """Whether the reward can weigh nothing but one objective: not one that the data does not have."""
-    try:
-        reward.weights(corner)
-    except PreferenceError:
-        return False
-    return True

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.types import Estimates
-
-if TYPE_CHECKING:
-    from aamc_sdk.explain.explanation import CandidateView, Explanation
-
-OBJECTIVES = ("quality", "cost", "latency")
-"""The objectives, in the order of a preference's weights."""
 
 
 def in_words(explanation: Explanation) -> str:
-    """Return why the decision was made: what was seen, what was weighed, who lost on what, and what would have changed it."""
+    """Return in sentences what the estimator saw, what the preference weighed, why the candidate was chosen, and what would change it."""
     record = explanation.record
     sentences = [_seen(record.estimates), _weighed(record.decision.preference.array), _chosen(explanation), *_rest(explanation)]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -44,8 +38,10 @@ def _chosen(explanation: Explanation) -> str:
     view = explanation.view(decision.candidate)
     if decision.probabilities:
         how = "was drawn" if math.isnan(decision.propensity) else f"was drawn with probability {decision.propensity:.3g}"
+    elif any(other.utility > view.utility for other in explanation.candidates) or math.isnan(view.utility):
+        how = "was chosen"
     else:
-        how = "has the greatest utility" if explanation.greatest == decision.candidate else "was chosen"
+        how = f"has the maximum utility, {view.utility:.4g}"
     return f"{decision.candidate} {how}{_expectations(view)}."
 
 
@@ -62,27 +58,40 @@ def _expectations(view: CandidateView) -> str:
 def _rest(explanation: Explanation) -> list[str]:
     if explanation.runner_up is None:
         return ["No other candidate was allowed."]
-    runner_up = explanation.view(explanation.runner_up)
-    if explanation.greatest == explanation.runner_up:
-        tied = runner_up.utility == explanation.view(explanation.record.decision.candidate).utility
-        place = "is as good" if tied else "would come first now"
-        return [f"By utility alone {runner_up.name} {place}{_expectations(runner_up)}."]
-    return [f"The runner-up was {runner_up.name}{_expectations(runner_up)}.", _loss(explanation), _flip(explanation)]
+    chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
+    return [_runner_up(chosen, runner_up), _rewards(explanation, chosen, runner_up), _flip(explanation)]
 
 
-def _loss(explanation: Explanation) -> str:
+def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
+    if math.isnan(runner_up.utility):
+        return f"The next candidate was {runner_up.name}{_expectations(runner_up)}; no utilities were recorded."
+    relation = "The runner-up was"
+    if runner_up.utility == chosen.utility:
+        relation = "The same utility has"
+    elif runner_up.utility > chosen.utility:
+        relation = "A higher utility has"
+    return f"{relation} {runner_up.name}, {runner_up.utility:.4g}{_expectations(runner_up)}."
+
+
+def _rewards(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:
+    """Say what the expected reward says of the two; it never claims a lead that the figures contradict."""
+    ahead = chosen.expected_reward - runner_up.expected_reward
+    if math.isnan(ahead):
+        return ""
+    rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
+    if ahead < 0:
+        return f"By expected reward alone {runner_up.name} is ahead ({chosen.name} {rewards}); the router's own utility decided."
     if explanation.lost_on is None:
-        return "It lost on none of the objectives by what is expected; the router itself judged it lower."
-    chosen, runner_up = (explanation.view(str(name)) for name in (explanation.record.decision.candidate, explanation.runner_up))
+        return f"Their expected rewards are equal ({rewards})."
     behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]
-    return f"It lost on {explanation.lost_on}, which put it {behind:.3g} behind in utility."
+    return f"{runner_up.name} is behind most on {explanation.lost_on}, by {behind:.3g} of expected reward ({rewards} in all)."
 
 
 def _flip(explanation: Explanation) -> str:
-    if explanation.flip_preference is None:
-        return "No preference was found at which it would have won."
-    weights = ",".join(f"{weight:.6g}" for weight in explanation.flip_preference.array)
-    return f"It would have won at the preference {weights}."
+    if explanation.flip_preference is not None:
+        weights = ",".join(f"{weight:.6g}" for weight in explanation.flip_preference.array)
+        return f"{explanation.runner_up} would have won at the preference {weights}."
+    return f"No preference was found at which {explanation.runner_up} would have won." if explanation.flip_searched else ""
 
 
 def _listed(parts: list[str]) -> str:

@@ -1,30 +1,41 @@
-"""What each kind of component does. A plugin author subclasses one of these.
+"""The kinds of components. A plugin author subclasses one of these.
 
-Every part is made as ``Class(config, services)``, where ``config`` is its own ``Config``, and
-keeps what it learned through :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries,
-M candidates, n streams.
+Every component is made as ``Class(config, services)``, where ``config`` is its own ``Config``, and
+saves its learned state through :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries, M candidates.
 """
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
-from aamc_sdk.interfaces.parts import NoOptions, Part, Progress, Services, Silence, Training
-from aamc_sdk.interfaces.routing import Estimator, Reward, Router
+from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
+from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
+from aamc_sdk.interfaces.providers import Provider
+from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
+from aamc_sdk.interfaces.training import Progress, Silence, Training
 
 __all__ = [
     "Agent",
     "AgentOutput",
+    "AsyncRouter",
     "Budget",
+    "Chunk",
+    "Completion",
     "ConfigFormat",
     "DatasetFormat",
     "Environment",
     "Estimator",
+    "ExportablePart",
     "ForeignSettings",
+    "Message",
+    "ModelCaller",
     "NoOptions",
+    "OnlineRouter",
     "Orchestrator",
     "Part",
     "Progress",
+    "Provider",
+    "Requirements",
     "Reward",
     "Router",
     "RoutingStreams",
@@ -33,4 +44,5 @@ __all__ = [
     "Step",
     "Store",
     "Training",
+    "Usage",
 ]

@@ -1,101 +1,92 @@
-"""What decides a request: estimator, router, and the reward that both serve."""
+"""The components that decide a request: estimators and routers."""
 
 from __future__ import annotations
 
 import abc
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from aamc_sdk.interfaces.parts import Part, Services, Training
+import attrs
+
+from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Estimates, Experience, Floats, Outcomes, Pool, Query, RoutingRequest, Scores
-
-
-class Reward(Part):
-    """Turns outcomes into a vector of objectives, and with a preference into one number."""
-
-    def __init__(self, config: Any = None, services: Services | None = None) -> None:
-        self.config = config
-
-    @property
-    def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` with which each objective is slope times figure (quality, cost, latency) plus offset.
-
-        An objective that is unknown has zeros. None where :meth:`vector` is no such function: scoring and playing then take longer. The same object
-        until the reward changes: what is computed from it is kept as long as that.
-        """
-        return None
-
-    @abc.abstractmethod
-    def fit(self, outcomes: Outcomes) -> None:
-        """Take scales from training outcomes ``[B, M]``."""
-
-    @abc.abstractmethod
-    def weights(self, preferences: Floats) -> Floats:
-        """Return ``[..., 3]`` preferences as they count, where an objective may be unknown."""
-
-    @abc.abstractmethod
-    def vector(self, outcomes: Outcomes) -> Floats:
-        """Return the objectives of ``[...]`` outcomes as ``[..., 3]``, each about 0 to 1, greater is better."""
-
-    @abc.abstractmethod
-    def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
-        """Return the utility ``[B, M]`` of outcomes under ``[B, 3]`` preferences."""
+    from aamc_sdk.types import Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
 
 
 class Estimator(Part):
-    """Describes queries; when it was trained on outcomes, also expects each candidate's quality."""
+    """Describes queries; after training on outcomes, also predicts each candidate's quality."""
 
     @abc.abstractmethod
     def estimate(self, queries: Sequence[Query]) -> Estimates:
         """Describe B queries."""
 
+    def embed(self, texts: Sequence[str]) -> Floats | None:
+        """Return embeddings ``[N, D]`` of texts, such as candidates' descriptions; None if the estimator has none."""
+        return None
+
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` for any pool, or None when not trained on outcomes."""
+        """Return the expected quality ``[B, M]`` for any pool; None if not trained on outcomes."""
         return None
 
     def out_of_fold(self) -> Floats | None:
-        """Return each training row's expected quality ``[B, M]`` from parts that were not fitted on it."""
+        """Return the expected quality ``[B, M]`` of each training row, from models that were not fitted on it."""
         return None
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn; return metrics. Heads without labels are left alone."""
+        """Learn; return metrics. Heads without labels are left as they are."""
         return {}
+
+
+@attrs.frozen(kw_only=True)
+class Requirements:
+    """The data that a router depends on.
+
+    Attributes:
+        estimator: It cannot score without an estimator.
+        outcomes: It learns from outcomes only; comparisons teach it nothing.
+        comparisons: It learns which candidate did best in a row; a row with a single candidate's outcome teaches it nothing.
+        text: It reads the queries' texts, which a log keeps only on request.
+        history: It reads the queries' earlier turns.
+        training: It cannot serve before it is trained.
+        cheap_rescoring: Scoring a request again is cheap, has no effect and gives the same scores, so explanations may search
+            for the preference at which another candidate would have won.
+    """
+
+    estimator: bool = False
+    outcomes: bool = False
+    comparisons: bool = False
+    text: bool = False
+    history: bool = False
+    training: bool = False
+    cheap_rescoring: bool = False
 
 
 class Router(Part):
     """Scores the candidates for a batch of requests.
 
     Attributes:
+        requires: The data that it depends on.
         privileged: Whether it sees hindsight; such a router is a yardstick and is never served.
         uses_preference: Whether its scores depend on the preference.
-        needs_estimator: Whether it can do nothing without one.
-        needs_outcomes: Whether it, or the estimator that it relies on, learns from outcomes and nothing else.
-        compares_outcomes: Whether it learns who did best in a row, so that a row with one candidate's outcome teaches nothing.
-        needs_text: Whether it reads the queries' texts, which a log keeps only where it was asked to.
     """
 
+    requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
-    needs_estimator: ClassVar[bool] = False
-    needs_outcomes: ClassVar[bool] = False
-    compares_outcomes: ClassVar[bool] = False
-    needs_text: ClassVar[bool] = False
 
     @property
     def samples(self) -> bool:
-        """Whether decisions are drawn from ``probabilities`` rather than by the greatest utility."""
+        """Whether decisions are drawn from ``probabilities`` rather than by the maximum utility."""
         return bool(getattr(self.config, "sample", False))
 
     @abc.abstractmethod
     def score(self, request: RoutingRequest) -> Scores:
         """Score the candidates; called from several threads at once."""
-
-    async def ascore(self, request: RoutingRequest) -> Scores:
-        """Score the candidates, for routers that wait for others."""
-        return self.score(request)
 
     def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
         """Score the same requests under each of ``[P, 3]`` preferences, one after the other.
@@ -109,22 +100,69 @@ class Router(Part):
         """Learn offline; return metrics, with ``"curve"`` a list of points where there is one."""
         return {}
 
-    def serve(self, log: Store, known_as: Callable[[str], str]) -> None:
-        """Begin to serve requests: called once, before the first of them and before anything of the log is learned; an experiment never does.
+    def close(self) -> None:
+        """Release resources after the last request; closing twice does nothing."""
+
+
+class OnlineRouter(Router):
+    """A router that learns from the decision log while it serves.
+
+    Attributes:
+        snapshots: Whether :meth:`Part.save` and :meth:`Part.load` carry everything that was learned, so that a restart need not replay
+            the log from its start.
+    """
+
+    snapshots: ClassVar[bool] = False
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Prepare to serve: called once, before the first request and before anything of the log is learned; experiments never call it.
 
         Args:
-            log: What will be learned.
-            known_as: What requests and the log call a user whose own id another system's file gives.
+            log: The log that the router will learn from.
+            user_id: Maps an external user id to the id used in requests and the log.
         """
 
-    def begin(self, log: Store) -> None:
-        """Be about to learn the log from its first entry: called after :meth:`serve`, and again, as it was then, when all must be learned again.
+    def prepare_replay(self, log: Store) -> None:
+        """Prepare to replay the log from the start: called after :meth:`attach`, and again whenever all must be learned anew.
 
         A router whose state names users drops those that the log has forgotten (:meth:`Store.forgotten`).
         """
 
+    @abc.abstractmethod
     def learn(self, experience: Experience) -> None:
-        """Learn from what happened, in log order, on one thread, while scoring goes on beside it."""
+        """Learn from a batch of the log, in log order, on one thread, while scoring goes on beside it."""
 
-    def close(self) -> None:
-        """End serving, after the last request and when all that was learned is kept in the log; closing twice does nothing."""
+
+class AsyncRouter(Router):
+    """A router that waits for others, such as one that asks a language model."""
+
+    @abc.abstractmethod
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        """Score the candidates; a controller calls it on its own event loop."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Score the candidates on an event loop of this call."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.ascore(request))
+        return _on_another_thread(lambda: asyncio.run(self.ascore(request)))
+
+
+def _on_another_thread(work: Callable[[], Scores]) -> Scores:
+    """Return the result of work that cannot be done on a thread whose event loop is running."""
+    results: list[Scores] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="aamc-score")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

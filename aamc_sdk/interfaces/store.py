@@ -10,7 +10,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.parts import NoOptions
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Attempt, Experience, Feedback, Record, View
+    from aamc_sdk.types import Attempt, Experience, Feedback, Record, Snapshot
 
 
 class Store(abc.ABC):
@@ -76,11 +76,11 @@ class Store(abc.ABC):
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision has not come yet."""
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         """Return what was kept under a name, or None; without views a restart learns the whole log again."""
         return None
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         """Keep what a router has learned, unless what is there is as new or it belongs to a past epoch.
 
         At most 8 names are kept; of more, those that were written longest ago go.

@@ -11,7 +11,7 @@ from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
 from aamc_sdk.log.memory_ledger import Lists
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
-from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, View
+from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
 
 T = TypeVar("T")
 
@@ -65,11 +65,11 @@ class MemoryStore(LedgerStore):
         with self._lock:
             return list(self._ledger.held.values())
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         """Return what was kept under a name, or None."""
         return self._ledger.views.get(name)
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         """Keep what a router has learned."""
         with self._lock:
             ledger = self._open

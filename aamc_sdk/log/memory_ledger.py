@@ -27,7 +27,7 @@ from aamc_sdk.log.rows import (
     record_from,
     without_text,
 )
-from aamc_sdk.types import Experience, Feedback, Record, Records, View
+from aamc_sdk.types import Experience, Feedback, Record, Records, Snapshot
 
 Key = tuple[str, str]
 """An entry's kind and id."""
@@ -60,7 +60,7 @@ class Lists:
 
     def __init__(self) -> None:
         self.held: dict[Key, Row] = {}
-        self.views: dict[str, View] = {}
+        self.views: dict[str, Snapshot] = {}
         self.epoch = 0
         self.forgotten: set[str] = set()
         self._log: list[Unread | Record | Feedback | Row] = []

@@ -23,7 +23,7 @@ from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outco
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
 _FLOAT32 = np.dtype("<f4")
-_FIGURES = ("cost_usd", "latency_ms")
+_FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 
 
 @attrs.frozen(kw_only=True)

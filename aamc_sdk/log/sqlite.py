@@ -28,7 +28,7 @@ from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
 from aamc_sdk.log.rows import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction, write_ahead
-from aamc_sdk.types import Experience, Record, View
+from aamc_sdk.types import Experience, Record, Snapshot
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -118,11 +118,11 @@ class _Table:
     def epoch(self) -> int:
         return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         found = self._connection.execute("SELECT position, content, last FROM views WHERE name = ?", (name,)).fetchone()
-        return None if found is None else View(found[0], found[1], self.epoch, found[2])
+        return None if found is None else Snapshot(found[0], found[1], self.epoch, found[2])
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         known = self.view(name)
         if view.epoch == self.epoch and (known is None or known.position < view.position):
             values = (name, view.position, view.content, view.last)
@@ -205,12 +205,12 @@ class SqliteStore(LedgerStore):
         with self._reading() as table:
             return table.waiting()
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         """Return what was kept under a name, or None."""
         with self._reading() as table:
             return table.view(name)
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         """Keep what a router has learned; a log that is only read keeps nothing, and it is learned again."""
         if self.config.read_only:
             return

@@ -1,7 +1,6 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
-from aamc_sdk.routing.decide import decide
-from aamc_sdk.routing.draw import choice_probabilities, draw, uniform
+from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
     PAIR_FEATURES,
@@ -15,11 +14,12 @@ from aamc_sdk.routing.features import (
     encode_query,
 )
 from aamc_sdk.routing.pools import default_pool, find_pool, pool_from, pool_to, read_pool
-from aamc_sdk.routing.requests import build_request, expected_cost, expected_latency, recorded_request, token_counts
+from aamc_sdk.routing.requests import build_request, by_position, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.routing.rewards import LinearReward, Scale
 
 __all__ = [
     "CANDIDATE_NUMBERS",
+    "EXPECTED_QUALITY",
     "PAIR_FEATURES",
     "QUERY_NUMBERS",
     "WORD_BUCKETS",
@@ -27,6 +27,7 @@ __all__ = [
     "LinearReward",
     "Scale",
     "build_request",
+    "by_position",
     "choice_probabilities",
     "decide",
     "default_pool",

@@ -1,28 +1,81 @@
-"""What callers ask of a controller and tell it, checked and in the form that the rest takes."""
+"""The arguments of a controller's methods, checked and in one form."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, PreferenceError
-from aamc_sdk.types import Attempt, Feedback, Floats, Preference, Query, as_names
+from aamc_sdk.errors import DataError, PreferenceError, nearest, one_of
+from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query, as_names
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
 """One for all, or one each."""
 
 
-def query_of(query: str | Query, user: str | None = None, session: str | None = None, needs: Collection[str] = ()) -> Query:
-    """Return a query with what was given beside it."""
-    asked = query if isinstance(query, Query) else Query(query)
-    if not (user or session or needs):
-        return asked
-    return attrs.evolve(asked, user=user or asked.user, session=session or asked.session, needs=asked.needs | names_of(needs, "needs"))
+@attrs.frozen(kw_only=True)
+class RouteArguments:
+    """The optional arguments of one request, see :meth:`aamc_sdk.MetaController.route`."""
+
+    user: str | None = None
+    session: str | None = None
+    tenant: str | None = None
+    needs: Collection[str] = ()
+    unavailable: Collection[str] = ()
+    wait_ms: Mapping[str, float] | None = None
+    state: PoolState | None = None
+    budget_usd: float | None = None
+    decision_id: str | None = None
+    episode: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> RouteArguments:
+        """Return the arguments that a caller gave by name.
+
+        Raises:
+            DataError: A name is unknown.
+        """
+        check_names(given, [field.name for field in attrs.fields(cls)], "routing")
+        return cls(**given)
+
+    def query(self, query: str | Query) -> Query:
+        """Return the query with the arguments that describe it."""
+        given = query if isinstance(query, Query) else Query(query)
+        changes: dict[str, Any] = {name: getattr(self, name) for name in ("user", "session", "tenant") if getattr(self, name) is not None}
+        if self.needs:
+            changes["needs"] = given.needs | names_of(self.needs, "needs")
+        return attrs.evolve(given, **changes) if changes else given
+
+
+def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: Mapping[str, float] | None = None) -> PoolState | None:
+    """Return the state of the pool with what was given beside it; None for an idle pool.
+
+    Raises:
+        DataError: A value cannot be used.
+    """
+    if state is not None and not isinstance(state, PoolState):
+        raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
+    if not unavailable and not wait_ms:
+        return state
+    present = PoolState() if state is None else state
+    down = names_of(unavailable, "unavailable") if unavailable else frozenset()
+    return attrs.evolve(present, unavailable=present.unavailable | down, wait_ms={**present.wait_ms, **(wait_ms or {})})
+
+
+def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
+    """Check that arguments are known.
+
+    Raises:
+        DataError: One is not; the message has the nearest.
+    """
+    for name in given:
+        if name not in known:
+            raise DataError(f"{what} has no argument {name!r}{nearest(name, known)} (it has: {one_of(known)})")
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:
@@ -33,7 +86,7 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     """
     if not isinstance(queries, list) and (isinstance(queries, str | Query) or not isinstance(queries, Iterable)):
         raise DataError(f"a batch is a list of queries, not {queries!r:.60}; use route for one")
-    return [query_of(query) for query in queries]
+    return [query if isinstance(query, Query) else Query(query) for query in queries]
 
 
 def names_of(names: Collection[str], what: str) -> frozenset[str]:
@@ -78,21 +131,29 @@ def timed(feedback: Feedback, now: float) -> Feedback:
     return feedback if feedback.time else attrs.evolve(feedback, time=now)
 
 
-def attempt_of(feedback: Feedback, cost_usd: float | None, latency_ms: float | None, output_tokens: int | None) -> Attempt | None:
-    """Return the call whose figures came with feedback, or None where none came.
+def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
+    """Return the call that figures describe; None where none is given.
 
     Raises:
-        DataError: A figure is no finite number of at least 0.
+        DataError: A figure is unknown, or cannot be used.
     """
-    figures = {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens}
+    check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
-    if not given:
-        return None
-    for name, value in given.items():
-        if not is_number(value) or not 0 <= value < math.inf:
-            raise DataError(f"{name} must be a finite number of at least 0, not {value!r:.80}")
-    n = 0  # the log gives it its number
-    return Attempt(feedback.decision_id, n, feedback.candidate or "", **given)  # type: ignore[arg-type]  # each name has its own type
+    for name in ("cost_usd", "latency_ms", "first_token_ms"):
+        if name in given and not (is_number(given[name]) and 0 <= given[name] < math.inf):
+            raise DataError(f"{name} must be a finite number of at least 0, not {given[name]!r:.80}")
+    return Attempt(decision_id, **given) if given else None
+
+
+def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> Feedback:
+    """Return the feedback that a caller gave by name.
+
+    Raises:
+        DataError: A name is unknown.
+        AamcError: A value cannot be used.
+    """
+    check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
+    return Feedback(decision_id=decision_id, **{"time": now, **judgement})
 
 
 def is_number(value: object) -> bool:

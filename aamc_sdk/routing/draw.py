@@ -1,4 +1,4 @@
-"""The draw: from a router's scores to one candidate, replayable under threads.
+"""The draw: from a router's scores to decisions, replayable under threads.
 
 The random number of a draw follows from the seed and the decision's id alone, so neither the
 order of requests nor the number of threads changes it.
@@ -7,17 +7,23 @@ order of requests nor the number of threads changes it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError, one_of
-from aamc_sdk.types import Floats, RoutingRequest, Scores
+from aamc_sdk.errors import ConfigError, PluginError, one_of
+from aamc_sdk.types import ByName, Decision, Floats, Preference, RoutingRequest, Scores
 
 _CERTAIN = np.ones(1)
-"""The propensity of what is not drawn."""
+"""The propensity of a candidate that was not drawn."""
+_UNKNOWN = np.full(1, np.nan)
+EXPECTED_QUALITY = "expected_quality"
+"""The note that holds a router's own prediction of quality, by candidate's name."""
 
 
 def uniform(seed: int, decision_id: str) -> float:
@@ -31,7 +37,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         chosen: The candidates, ``[B]``.
-        propensities: 1 where the greatest utility was taken, NaN where the router does not know them, ``[B]``.
+        propensities: 1 where the maximum utility was taken, NaN where the router does not know them, ``[B]``.
         probabilities: Those of the draw, ``[B, M]``; None where there was none.
     """
 
@@ -48,8 +54,8 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
     if not sample or scores.probabilities is None:
-        chosen = _greatest(scores, request)
-        return Drawn(chosen, _CERTAIN.repeat(len(chosen)), None)
+        chosen = _maximum(scores, request)
+        return Drawn(chosen, (_CERTAIN if scores.propensity_known else _UNKNOWN).repeat(len(chosen)), None)
     probabilities = allowed_probabilities(scores.probabilities, request)
     chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
     propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
@@ -57,7 +63,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
-    """Return with which probability :func:`draw` chooses each candidate, ``[B, M]``: all on one where it takes the greatest utility.
+    """Return with which probability :func:`draw` chooses each candidate, ``[B, M]``: all on one where it takes the maximum utility.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
@@ -65,11 +71,11 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
     """
     if sample and scores.probabilities is not None:
         return allowed_probabilities(scores.probabilities, request)
-    chosen = _greatest(scores, request)
+    chosen = _maximum(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
-def _greatest(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
+def _maximum(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
     utility, mask = _checked(scores.utility, request, "utility"), request.mask
     if np.count_nonzero(mask) < mask.size:  # quicker than mask.all()
         request.check_mask()
@@ -120,3 +126,74 @@ def _what_is_missing(request: RoutingRequest) -> str:
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
             return f"{figure} counts in this preference and is unknown of {names}: give {given} in the pool, or a preference without it"
     return "does it need an estimator that was trained (--estimator tce)?"
+
+
+def decide(
+    request: RoutingRequest, scores: Scores, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
+) -> list[Decision]:
+    """Return a decision for each row of a request.
+
+    Args:
+        request: The request, B rows.
+        scores: The router's scores.
+        ids: The decisions' ids, B of them; with the seed they determine the draws.
+        router: The router's name.
+        sample: Whether to draw from the probabilities, or to take the maximum utility.
+        seed: The seed of the draws.
+        episode: The episode that the decisions belong to; None for none.
+
+    Raises:
+        NoCandidateError: Every candidate of a row is masked.
+        PluginError: The scores cannot be used.
+    """
+    if len(ids) != (rows := len(request)):
+        raise ConfigError(f"{rows} requests need as many ids, not {len(ids)}")
+    drawn = draw(scores, request, sample, seed, ids)
+    names, now = request.pool.names, time.time()
+    chosen = ids, drawn.chosen.tolist(), drawn.propensities.tolist()
+    recorded = _preferences(request), _by_name(drawn.probabilities, request), _notes(scores, request), _utilities(scores.utility, request)
+    return [
+        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes, utilities=utilities, episode=episode)
+        for decision_id, candidate, propensity, preference, probabilities, notes, utilities in zip(*chosen, *recorded, strict=True)
+    ]
+
+
+def _preferences(request: RoutingRequest) -> list[Preference]:
+    """Return each row's preference; rows with the same one share the object."""
+    if len(request) and request.preferences.strides[0] == 0:  # one for all
+        return [_preference(*request.preferences[0].tolist())] * len(request)
+    return list(map(_preference, *request.preferences.T.tolist()))
+
+
+@lru_cache(4096)  # most requests have one of few preferences, and checking one takes longer than finding it
+def _preference(quality: float, cost: float, latency: float) -> Preference:
+    return Preference(quality, cost, latency)
+
+
+def _by_name(figures: Floats | None, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
+    """Return each row's figures by candidate's name; nothing where there are none."""
+    return itertools.repeat({}, len(request)) if figures is None else [ByName(request.pool.names, row) for row in figures]
+
+
+def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
+    """Return each row's utilities by name, without masked candidates."""
+    if np.count_nonzero(request.mask) == request.mask.size:
+        return _by_name(utility, request)
+    rows = zip(utility.tolist(), request.mask.tolist(), strict=True)
+    return [{name: value for name, value, allowed in zip(request.pool.names, values, mask, strict=True) if allowed} for values, mask in rows]
+
+
+def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
+    """Return each decision's notes: the router's own, its own expected quality, and what deciding cost."""
+    rows = len(request)
+    notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
+    if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:
+        for note, quality in zip(notes, _by_name(scores.expected_quality, request), strict=True):
+            note[EXPECTED_QUALITY] = quality
+    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
+        if isinstance(spent, float) and spent == 0:
+            continue
+        for note, amount in zip(notes, np.broadcast_to(spent, rows).tolist(), strict=True):
+            if amount:
+                note[name] = amount
+    return notes

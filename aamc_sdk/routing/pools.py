@@ -12,7 +12,7 @@ import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, PoolError
-from aamc_sdk.types import Candidate, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -28,7 +28,8 @@ class _Entry:
     prices: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     context_window: int | None = None
-    endpoint: str | None = None
+    endpoint: Any = None
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 def default_pool() -> Pool:
@@ -82,7 +83,13 @@ def pool_to(pool: Pool) -> dict[str, Any]:
     entries = []
     for candidate in pool:
         entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
-        entries.append({key: value for key, value in entry.items() if value not in (None, "", [])})
+        if isinstance(candidate, ModelSpec) and isinstance(candidate.endpoint, Endpoint):
+            entry["endpoint"] = candidate.endpoint.plain()
+        if entry.get("prices"):
+            entry["prices"] = {
+                key: value for key, value in entry["prices"].items() if value not in (None, 0.0) or key in ("input", "output", "cached_input")
+            }
+        entries.append({key: value for key, value in entry.items() if value not in (None, "", [], {})})
     return {"candidates": entries}
 
 

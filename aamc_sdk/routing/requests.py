@@ -1,15 +1,15 @@
-"""Building the request: expected outcomes and masks, filled by the core for every router alike."""
+"""Building a request: expected outcomes and masks, the same for every router."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, Query, Record, RoutingRequest
+from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, PoolState, Query, Record, RoutingRequest
 
 T = TypeVar("T", bound=np.generic)
 _BOTH = np.ones(2)
@@ -24,44 +24,60 @@ def build_request(
     estimates: Estimates | None = None,
     quality: Floats | None = None,
     typical: Floats | None = None,
-    wait_ms: Floats | None = None,
-    unavailable: NDArray[np.bool_] | None = None,
+    state: PoolState | None = None,
     budget_usd: float | None = None,
     preference_given: bool = True,
 ) -> RoutingRequest:
-    """Return what a router may know of B queries and M candidates.
+    """Return everything that a router may know of B queries and M candidates.
 
     Args:
-        queries: What is asked.
-        pool: What may be chosen.
-        preferences: One ``[3]``, or one each ``[B, 3]``.
-        estimates: What the estimator says; nothing when None.
+        queries: The queries.
+        pool: The candidates.
+        preferences: One preference ``[3]``, or one for each query ``[B, 3]``.
+        estimates: The estimator's description of the queries; unknown when None.
         quality: Expected quality ``[B, M]``; unknown when None.
-        typical: Each candidate's mean quality, cost and latency ``[M, 3]``: what is expected of cost and latency
-            where a candidate has no prices or figures. One without a mean is expected to be the worst of its row.
-        wait_ms: Present waiting times ``[B, M]``; none when None.
-        unavailable: Candidates that are down, ``[M]`` or ``[B, M]``.
-        budget_usd: Most that one answer may be expected to cost.
-        preference_given: Whether somebody asked for the preferences.
+        typical: Each candidate's mean quality, cost and latency ``[M, 3]``: the expected cost and latency of a candidate without
+            prices or figures. A candidate without a mean either is expected to be the worst of its row.
+        state: The present state of the candidates; all idle and available when None.
+        budget_usd: Maximum expected cost of an answer. A candidate of unknown cost is over any budget.
+        preference_given: Whether the caller chose the preferences.
+
+    Raises:
+        PoolError: The state names a candidate that is not in the pool.
     """
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
     if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _filled(cost_usd, typical[:, 1]), _filled(latency_ms, typical[:, 2])
-    expected = Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms)
-    forbidden = _forbidden(queries, tokens, pool, unavailable, None if budget_usd is None else cost_usd > budget_usd)
+    wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
+    over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # so that NaN is over it
+    forbidden = _forbidden(queries, tokens, pool, state, over_budget)
     return RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
         preferences=_one_each(preferences, rows),
-        expected=expected,
+        expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms),
         wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
         preference_given=preference_given,
+        in_flight=None if state is None or not state.in_flight else _repeated(by_position(state.in_flight, pool), rows),
+        budget_usd=budget_usd,
     )
+
+
+def by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
+    """Return figures by name as an array ``[M]`` in the pool's order, 0 where a candidate has none.
+
+    Raises:
+        PoolError: A name is not in the pool.
+    """
+    array = np.zeros(len(pool))
+    for name, figure in figures.items():
+        array[pool.index(name)] = figure
+    return array
 
 
 def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
@@ -91,7 +107,14 @@ def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
         mask=np.array([[name not in record.masked_why for name in names] for record in records]),
         masked_why={why: np.array([[record.masked_why.get(name) == why for name in names] for record in records]) for why in reasons},
         preference_given=records[0].preference_given,
+        in_flight=_in_flight(records),
     )
+
+
+def _in_flight(records: Sequence[Record]) -> Floats | None:
+    if all(record.in_flight is None for record in records):
+        return None
+    return np.concatenate([np.zeros_like(record.wait_ms) if record.in_flight is None else record.in_flight for record in records])
 
 
 def _one_each(preferences: Floats, rows: int) -> Floats:
@@ -131,7 +154,7 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
         if query.cached_on is not None and query.cached_on in pool.names:
             m = pool.index(query.cached_on)
             cost[row, m] -= tokens[row, 0] * (prices[0, m] - prices[2, m])
-    return cost
+    return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
 
 
 def _filled(values: Floats, means: Floats) -> Floats:
@@ -143,21 +166,23 @@ def _filled(values: Floats, means: Floats) -> Floats:
 
 
 def _forbidden(
-    queries: Sequence[Query],
-    tokens: Floats,
-    pool: Pool,
-    unavailable: NDArray[np.bool_] | None,
-    over_budget: NDArray[np.bool_] | None,
+    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, over_budget: NDArray[np.bool_] | None
 ) -> dict[str, NDArray[np.bool_]]:
     """Return by reason where a candidate is forbidden, ``[B, M]``; only reasons that forbid one."""
     shape, longest = (len(queries), len(pool)), max(tokens.dot(_BOTH).tolist(), default=0.0)
+    exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {
-        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.least_window else None,
+        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.min_window else None,
         "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
-        "unavailable": None if unavailable is None else np.broadcast_to(unavailable, shape),
+        "unavailable": _among(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
+        "rate limit": _among(exhausted, pool, shape) if exhausted else None,
         "over budget": over_budget,
     }
     return {why: where for why, where in reasons.items() if where is not None and where.any()}
+
+
+def _among(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    return np.broadcast_to(np.isin(np.arange(len(pool)), [pool.index(name) for name in names]), shape)
 
 
 def _lacks_ability(queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:

@@ -2,7 +2,9 @@
 
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents
+from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.orchestrators import load_orchestrator, newest_orchestrator, orchestrator_services
+from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
 from aamc_sdk.serving.services import bare_services, services
 from aamc_sdk.serving.snapshots import state_of
@@ -11,6 +13,8 @@ __all__ = [
     "EVALUATION",
     "ORCHESTRATOR",
     "Learner",
+    "ModelClient",
+    "PoolTracker",
     "Run",
     "ServedComponents",
     "bare_services",

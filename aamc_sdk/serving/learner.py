@@ -1,4 +1,4 @@
-"""Online learning: one thread takes the log's entries to the router, in their order."""
+"""Online learning: one thread feeds the log's entries to the router, in their order."""
 
 from __future__ import annotations
 
@@ -8,98 +8,93 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import Part, Router
+from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.snapshots import restore, state_name, state_of
-from aamc_sdk.types import View
+from aamc_sdk.types import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aamc_sdk.interfaces import Store
+    from aamc_sdk.interfaces import OnlineRouter, Store
     from aamc_sdk.types import Feedback
 
 logger = logging.getLogger(__name__)
 
-STRETCH = 1000
+BATCH = 1000
 """Entries of the log that are learned at once."""
 POLL_SECONDS = 1.0
-"""How often the log is looked at unasked: other processes may write to it as well."""
-VIEW_EVERY = 10_000
-"""Entries of the log after which the router's state is kept in it: a restart learns no more than these again."""
-
-
-def learns(router: Router) -> bool:
-    """Return whether a router learns from experience at all."""
-    return type(router).learn is not Router.learn
+"""Seconds between two looks at the log without a notification: other processes may write to it as well."""
+SNAPSHOT_EVERY = 10_000
+"""Entries of the log between two snapshots: a restart learns at most so many again."""
 
 
 class Learner:
-    """Calls ``router.learn`` with what the log holds after a position, on one thread, in log order.
+    """Calls ``router.learn`` with the entries of the log, on one thread, in log order.
 
-    What the log holds already is learned before the constructor returns: the router starts from the
-    view that the log keeps of it, else as it is, and learns what came after. So a restarted process goes on
-    where it was. When somebody is forgotten, or the log has lost entries or is another one (a failover, a
-    server that was emptied), the router starts again as it was before it learned, from the log's first
-    entry. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the log go on,
-    and the next start takes up at the same entry.
+    The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
+    state, and learns the entries after it. The router starts again from its initial state and the first entry when a user is
+    forgotten, or when the log has lost entries or was replaced (a failover, an emptied server). When ``learn`` raises, learning stops
+    there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
 
     Args:
         store: The log.
-        router: Who learns; what it knows already is none of the log's.
-        tell: Called with each feedback that was learned after the start.
+        router: The router; its initial state is never learned from the log.
+        report: Called with each feedback that is learned after the start.
 
     Attributes:
-        position: The log's position that the router has learned up to.
-        error: Why learning has stopped, or None.
+        position: The log's position up to which the router has learned.
+        error: Why learning has stopped; None while it goes on.
     """
 
-    def __init__(self, store: Store, router: Router, tell: Callable[[Feedback], None]) -> None:
+    def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
         self.position = 0
         self.error: Exception | None = None
         self._store = store
         self._router = router
-        self._tell = tell
+        self._report = report
+        self._guard = CloseGuard()
         self._changed = threading.Condition()
-        self._asked = self._done = 0
+        self._requested = self._done = 0
         self._closed = False
-        self._saves = type(router).save is not Part.save  # without, its state is nothing but what it learns from the log
-        self._epoch = self._kept = self._told = 0
+        self._epoch = self._saved_position = self._reported_position = 0
         self._last = ""
-        self._begin()
-        self._take_up_view()
-        self._catch_up(tell=False)
+        self._prepare()
+        self._load_snapshot()
+        self._catch_up(report=False)
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
 
     def wake(self) -> int:
-        """Say that the log has grown; return the number that :meth:`flush` waits for."""
+        """Notify the thread that the log has grown; return the number that :meth:`flush` waits for."""
         with self._changed:
-            self._asked += 1
+            self._requested += 1
             self._changed.notify_all()
-            return self._asked
+            return self._requested
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return when all that the log holds now is learned, or after ``timeout`` seconds.
+        """Return when the present log is learned, or after ``timeout`` seconds.
 
         Raises:
             PluginError: The router failed to learn.
+            ForkedError: This process is a fork of the one that made the learner.
         """
-        asked = self.wake()
+        self._guard.check()
+        requested = self.wake()
         with self._changed:
-            self._changed.wait_for(lambda: self._done >= asked or self._stopped, timeout)
+            self._changed.wait_for(lambda: self._done >= requested or self._stopped, timeout)
         if self.error is not None:
             raise PluginError(f"the router failed to learn and has stopped at position {self.position} of the log: {self.error!r}") from self.error
 
     def close(self) -> None:
-        """Learn what the log holds now, keep what was learned in it, and stop; closing twice does nothing."""
+        """Learn the present log, save a snapshot, and stop; closing twice does nothing."""
         if not self._closed:
-            with suppress(PluginError):  # what cannot be learned was reported when it failed
+            with suppress(PluginError):  # a failure to learn was reported when it happened
                 self.flush()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
-        self._keep_view()
+        self._save_snapshot()
 
     @property
     def _stopped(self) -> bool:
@@ -108,16 +103,16 @@ class Learner:
     def _work(self) -> None:
         while not self._stopped:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._asked > self._done, POLL_SECONDS)
-                asked = self._asked
-            self._catch_up(tell=True)
+                self._changed.wait_for(lambda: self._closed or self._requested > self._done, POLL_SECONDS)
+                requested = self._requested
+            self._catch_up(report=True)
             with self._changed:
-                self._done = asked
+                self._done = requested
                 self._changed.notify_all()
 
-    def _catch_up(self, tell: bool) -> None:
+    def _catch_up(self, report: bool) -> None:
         try:
-            while not self._stopped and self._learn_stretch(tell):
+            while not self._stopped and self._learn_batch(report):
                 pass
         except StoreAwayError as error:
             logger.debug("nothing can be learned now: %s", error)
@@ -125,67 +120,68 @@ class Learner:
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
 
-    def _learn_stretch(self, tell: bool) -> bool:
-        """Learn the next stretch of the log; return whether there was one."""
-        known = self.position < self._told
-        experience = self._store.experience(self.position, min(STRETCH, self._told - self.position) if known else STRETCH)
+    def _learn_batch(self, report: bool) -> bool:
+        """Learn the next batch of the log; return whether there was one."""
+        again = self.position < self._reported_position
+        limit = min(BATCH, self._reported_position - self.position) if again else BATCH
+        experience = self._store.experience(self.position, limit)
         if experience.epoch != self._epoch or experience.follows not in (None, self._last):
-            self._begin_again(experience.epoch)
+            self._restart(experience.epoch)
             return True
         if experience.position == self.position:
             return False
         self._router.learn(experience)
         self.position, self._last = experience.position, experience.last or ""
-        if self.position - self._kept >= VIEW_EVERY:
-            self._keep_view()
-        if tell and not known:
+        if self.position - self._saved_position >= SNAPSHOT_EVERY:
+            self._save_snapshot()
+        if report and not again:
             for feedback in experience.feedback:
-                self._tell(feedback)
+                self._report(feedback)
         return True
 
-    def _begin(self) -> None:
-        """Note what the router begins with, without whom the log has forgotten."""
-        self._router.begin(self._store)
-        self._beginning = state_of(self._router)
-        self._name = state_name(self._router, self._beginning)
+    def _prepare(self) -> None:
+        """Record the initial state, without the users that the log has forgotten."""
+        self._router.prepare_replay(self._store)
+        self._initial_state = state_of(self._router)
+        self._name = state_name(self._router, self._initial_state)
 
-    def _begin_again(self, epoch: int) -> None:
-        """Forget what was learned; the feedback that is learned once more is not told once more.
+    def _restart(self, epoch: int) -> None:
+        """Return to the initial state and the first entry; feedback that is learned again is not reported again.
 
         Raises:
-            PluginError: The router cannot go back.
+            PluginError: The router cannot return.
         """
         if self.position > 0:
-            self._go_back()
-        self._begin()
-        self._told = max(self._told, self.position)
-        self._epoch, self.position, self._kept, self._last = epoch, 0, 0, ""
+            self._reset()
+        self._prepare()
+        self._reported_position = max(self._reported_position, self.position)
+        self._epoch, self.position, self._saved_position, self._last = epoch, 0, 0, ""
 
-    def _go_back(self) -> None:
-        if not self._saves:
-            raise PluginError("the router must learn the log again from its start, and cannot go back there: it saves nothing; restart the program")
-        restore(self._router, self._beginning)
+    def _reset(self) -> None:
+        if not self._router.snapshots:
+            raise PluginError("the router must learn the log again from its start, and cannot return there: it has no snapshots; restart the program")
+        restore(self._router, self._initial_state)
 
-    def _take_up_view(self) -> None:
-        """Start where the log's view of the router ends, if it has one that can be read."""
-        view = self._store.view(self._name) if self._saves else None
-        if view is None:
+    def _load_snapshot(self) -> None:
+        """Start at the position of the log's snapshot of the router, if there is one that can be read."""
+        snapshot = self._store.view(self._name) if self._router.snapshots else None
+        if snapshot is None:
             return
         try:
-            restore(self._router, view.content)
+            restore(self._router, snapshot.content)
         except CheckpointError as error:
-            logger.warning("the log is learned again from its start, since its view of the router cannot be read: %s", error)
-            self._go_back()
+            logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
+            self._reset()
         else:
-            self._epoch, self.position, self._kept, self._last = view.epoch, view.position, view.position, view.last
+            self._epoch, self.position, self._saved_position, self._last = snapshot.epoch, snapshot.position, snapshot.position, snapshot.last
 
-    def _keep_view(self) -> None:
-        """Keep the router's state in the log, where it has learned something since that was done last and has not failed halfway."""
-        if not self._saves or self.error is not None or self.position == self._kept:
+    def _save_snapshot(self) -> None:
+        """Keep the router's state in the log, if it has learned since the last snapshot and did not fail halfway."""
+        if not self._router.snapshots or self.error is not None or self.position == self._saved_position:
             return
         try:
-            self._store.keep_view(self._name, View(self.position, state_of(self._router), self._epoch, self._last))
+            self._store.keep_view(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
-            logger.warning("what the router has learned could not be kept: %s", error)
+            logger.warning("the router's snapshot could not be kept: %s", error)
         else:
-            self._kept = self.position
+            self._saved_position = self.position

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, find_format, load_yaml
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, load_yaml
 from aamc_sdk.errors import ConfigError, nearest, one_of
-from aamc_sdk.interfaces import Estimator, Reward, Router, Store
+from aamc_sdk.interfaces import Estimator, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
+from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.run import Run
 from aamc_sdk.serving.services import bare_services, services
 from aamc_sdk.types import Floats, Pool, Preference, Query
@@ -42,6 +43,7 @@ class ServedComponents:
         plugins: The plugins that receive events; None for none.
         router_name: The router's name in decisions.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
+        models: Calls the candidates; None where none can be called.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
 
@@ -56,6 +58,7 @@ class ServedComponents:
     plugins: Plugins | None = None
     router_name: str = ""
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
+    models: ModelClient | None = None
     typical: Floats | None = None
 
 
@@ -101,12 +104,19 @@ def load_components(
         plugins=plugins,
         router_name=name,
         preferences=run.calibrated_preferences,
+        models=_client(made_with),
         typical=run.candidate_means,
     )
 
 
 def make_components(
-    settings: ServingSettings, plugins: Plugins, *, pool: Pool | None = None, store: str = "memory:", preference_given: bool = False
+    settings: ServingSettings,
+    plugins: Plugins,
+    *,
+    pool: Pool | None = None,
+    store: str = "memory:",
+    preference_given: bool = False,
+    allow_untrained: bool = False,
 ) -> ServedComponents:
     """Return untrained components; the reward's scales come from the pool's own figures.
 
@@ -116,20 +126,26 @@ def make_components(
         pool: The candidates; those that the settings name when None.
         store: The log's URL.
         preference_given: Whether the application chose the settings' preference.
+        allow_untrained: Whether to serve a router that requires training although it has none.
 
     Raises:
-        ConfigError: A component or an option is unknown, or an option is wrong.
+        ConfigError: A component or an option is unknown, an option is wrong, or the router requires training.
         StoreError: The log cannot be opened.
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     reward: Reward = plugins.make("reward", settings.reward.name, bare_services(candidates, plugins, settings), settings.reward.options)
     reward.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
     made_with = services(candidates, reward, plugins, settings)
+    router: Router = made_with.make("router", settings.router.name, settings.router.options)
+    if router.requires.training and not allow_untrained:
+        name = settings.router.name
+        how = f"train it with: aamc run --router {name}, and serve the run by MetaController.load"
+        raise ConfigError(f"router {name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
     estimator = settings.estimator
     return ServedComponents(
         pool=candidates,
         reward=reward,
-        router=made_with.make("router", settings.router.name, settings.router.options),
+        router=router,
         estimator=None if estimator is None else made_with.make("estimator", estimator.name, estimator.options),
         store=open_store(store, plugins),
         preference=settings.preference,
@@ -137,7 +153,12 @@ def make_components(
         seed=settings.seed,
         plugins=plugins,
         router_name=settings.router.name,
+        models=_client(made_with),
     )
+
+
+def _client(made_with: Services) -> ModelClient | None:
+    return made_with.models if isinstance(made_with.models, ModelClient) else None
 
 
 def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | None = None, store: str = "memory:") -> ServedComponents:
@@ -154,7 +175,7 @@ def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | 
     """
     path = Path(path)
     content: Mapping[str, Any] = load_yaml(path)
-    found, pool = find_format(content, plugins), None
+    found, pool = plugins.config_format(content), None
     if found is not None:
         foreign = found.serving(content, path, decision)
         content, pool = foreign.content, foreign.pool

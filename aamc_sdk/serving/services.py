@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from aamc_sdk.interfaces import Reward, Services
+from aamc_sdk.interfaces import Provider, Reward, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.types import Pool
+from aamc_sdk.serving.model_client import ModelClient
+from aamc_sdk.types import Endpoint, Pool
 
 
 class ComponentSettings(Protocol):
@@ -38,5 +39,9 @@ def services(pool: Pool, reward: Reward, plugins: Plugins, settings: ComponentSe
     def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
         return plugins.make(kind, name, made, options, settings.preset)
 
-    made = Services(pool=pool, reward=reward, make=make, seed=settings.seed, device=settings.device)
+    def make_provider(endpoint: Endpoint) -> Provider:
+        provider: Provider = plugins.make("provider", endpoint.provider, made, endpoint.options)
+        return provider
+
+    made = Services(pool=pool, reward=reward, make=make, models=ModelClient(make_provider), seed=settings.seed, device=settings.device)
     return made

@@ -25,6 +25,8 @@ _HOMES = {
     "agent": ("agents", "AGENT_CHECKS"),
     "orchestrator": ("agents", "ORCHESTRATOR_CHECKS"),
     "store": ("stores", "CHECKS"),
+    "provider": ("providers", "PROVIDER_CHECKS"),
+    "config_format": ("providers", "CONFIG_FORMAT_CHECKS"),
     "command": ("commands", "CHECKS"),
 }
 _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.config import configure
-from aamc_sdk.interfaces import AgentOutput, Router, Services, Training
+from aamc_sdk.interfaces import Completion, Message, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
 from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
@@ -20,9 +20,13 @@ from aamc_sdk.types import Candidate
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
 
 
-async def answer(candidate: Candidate, prompt: str) -> AgentOutput:
-    """Answer any prompt, in place of a model that could be reached."""
-    return AgentOutput(f"{candidate.name} says yes", cost=0.001, metadata={"tokens": len(prompt)})
+class EchoModels:
+    """Models that answer with the prompt, at no cost."""
+
+    async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
+        """Return the last message's text."""
+        content = str(messages[-1]["content"]) if messages else ""
+        return Completion(message={"role": "assistant", "content": content}, cost_usd=0.0, candidate=candidate.name, decision_id=decision_id)
 
 
 class Subject:
@@ -51,12 +55,12 @@ class Subject:
         return self.plugins.load(self.kind, self.name)
 
     def services(self, seed: int = 0) -> Services:
-        """Return what the core would orchestrator_services to the part."""
+        """Return the services that the core would make the component with."""
 
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
             return self.plugins.make(kind, name, self.services(seed), options)
 
-        return Services(pool=POOL, reward=self.reward, make=make, call=answer, seed=seed, device="cpu")
+        return Services(pool=POOL, reward=self.reward, make=make, models=EchoModels(), seed=seed, device="cpu")
 
     def make(self, seed: int = 0) -> Any:
         """Return a fresh, untrained part."""

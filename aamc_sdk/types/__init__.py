@@ -1,23 +1,30 @@
 """The nouns: queries, candidates, preferences, decisions and feedback, datasets, and arrays over many requests."""
 
-from aamc_sdk.types.arithmetic import ROUNDING, read_only, sigmoid
-from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest, Scores
-from aamc_sdk.types.candidates import Candidate, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
+from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest, Rows, Scores
+from aamc_sdk.types.by_name import ByName
+from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
-from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.pool_state import PoolState
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query
-from aamc_sdk.types.records import Record, Records, View
+from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
+from aamc_sdk.types.records import Record, Records, Snapshot, request_fingerprint
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
+    "COST_SOURCES",
     "DEFAULT_OUTPUT_TOKENS",
     "ROUNDING",
+    "STATUSES",
     "Attempt",
+    "ByName",
     "Candidate",
     "Dataset",
     "Decision",
+    "Endpoint",
     "Estimates",
     "Experience",
     "Feedback",
@@ -27,14 +34,17 @@ __all__ = [
     "ModelSpec",
     "Outcomes",
     "Pool",
+    "PoolState",
     "Preference",
     "Prices",
     "Query",
     "Record",
     "Records",
     "RoutingRequest",
+    "Rows",
     "Scores",
-    "View",
+    "Snapshot",
+    "Turn",
     "Vote",
     "as_names",
     "check_name",
@@ -42,6 +52,7 @@ __all__ = [
     "new_ids",
     "question",
     "read_only",
+    "request_fingerprint",
     "sigmoid",
     "text_hash",
     "votes",

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError
-from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 
-Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
 
 
@@ -171,6 +171,8 @@ class RoutingRequest:
         preferences: Quality, cost and latency weights, ``[B, 3]``.
         expected: What may be known beforehand. Cost counts a lost prompt cache, latency the wait.
         wait_ms: Time until each candidate could start, ``[B, M]``.
+        in_flight: Requests that each candidate is working on, ``[B, M]``; None for zeros.
+        budget_usd: Maximum expected cost of an answer; None for no limit.
         mask: Whether a candidate is allowed, ``[B, M]``.
         masked_why: By reason, where it forbids a candidate, ``[B, M]``.
         hindsight: What would happen; only privileged routers are given it.
@@ -187,6 +189,8 @@ class RoutingRequest:
     masked_why: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
     hindsight: Outcomes | None = None
     preference_given: bool = True
+    in_flight: Floats | None = None
+    budget_usd: float | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -212,6 +216,7 @@ class RoutingRequest:
             preferences=self.preferences[rows],
             expected=self.expected.take(rows),
             wait_ms=self.wait_ms[rows],
+            in_flight=None if self.in_flight is None else self.in_flight[rows],
             mask=self.mask[rows],
             masked_why={why: where[rows] for why, where in self.masked_why.items()},
             hindsight=None if self.hindsight is None else self.hindsight.take(rows),

@@ -1,20 +1,16 @@
-"""What may be chosen. Prices are USD per million tokens, latencies milliseconds."""
+"""Candidates and model pools. Prices are USD per million tokens, latencies milliseconds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.types.checks import is_amount, names_field
 from aamc_sdk.types.texts import check_name
-
-if TYPE_CHECKING:
-    from aamc_sdk.types.pool_arrays import PoolArrays
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -24,11 +20,21 @@ def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float |
 
 @attrs.frozen
 class Prices:
-    """USD per million tokens: of the prompt, of the answer, and of a prompt read from a cache."""
+    """Prices in USD.
+
+    Attributes:
+        input: Per million tokens of the prompt.
+        output: Per million tokens of the answer.
+        cached_input: Per million tokens of the prompt that are read from a cache; None for ``input``.
+        cache_write: Per million tokens of the prompt that are written to a cache; None for ``input``.
+        request: Per request.
+    """
 
     input: float = attrs.field(validator=_check_price)
     output: float = attrs.field(validator=_check_price)
     cached_input: float | None = attrs.field(default=None, validator=_check_price)
+    cache_write: float | None = attrs.field(default=None, validator=_check_price)
+    request: float = attrs.field(default=0.0, validator=_check_price)
 
 
 def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -38,7 +44,7 @@ def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: flo
 
 @attrs.frozen
 class Latency:
-    """What an unloaded candidate takes, in milliseconds: the way there and back, and the mean service time."""
+    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time."""
 
     network_ms: float = attrs.field(default=0.0, validator=_check_latency)
     service_ms: float = attrs.field(default=0.0, validator=_check_latency)
@@ -58,7 +64,7 @@ def _check_candidate(candidate: Candidate, attribute: attrs.Attribute[Any], valu
 
 @attrs.frozen
 class Candidate:
-    """What may be chosen: a model or an agent, known by its name and described in words."""
+    """A model or an agent that may be chosen, known by its name and described in words."""
 
     name: str = attrs.field(validator=_check_candidate)
     description: str = ""
@@ -71,90 +77,62 @@ def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int |
 
 
 @attrs.frozen
+class Endpoint:
+    """How a candidate is called.
+
+    Attributes:
+        provider: The name of the provider, such as ``"openai"``.
+        options: The provider's options, such as ``base_url``.
+        concurrency: Requests that the endpoint works on at once; None where it does not queue, as hosted APIs.
+    """
+
+    provider: str
+    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    concurrency: int | None = None
+
+    @classmethod
+    def of(cls, value: Endpoint | str | Mapping[str, Any]) -> Endpoint:
+        """Read an endpoint: a base URL of an OpenAI-compatible server, or keys with a ``provider``.
+
+        Raises:
+            PoolError: The value has neither form.
+        """
+        if isinstance(value, Endpoint):
+            return value
+        if isinstance(value, str) and value:
+            return cls("openai", {"base_url": value})
+        if isinstance(value, Mapping) and isinstance(value.get("provider"), str):
+            concurrency = value.get("concurrency")
+            if concurrency is not None and (not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1):
+                raise PoolError(f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}")
+            options = {key: option for key, option in value.items() if key not in ("provider", "concurrency")}
+            return cls(value["provider"], options, concurrency)
+        raise PoolError(f"an endpoint must be a base URL, or keys with a 'provider', not {value!r:.80}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the keys that :meth:`of` reads."""
+        limit = {} if self.concurrency is None else {"concurrency": self.concurrency}
+        return {"provider": self.provider, **limit, **self.options}
+
+
+def _endpoint(value: Endpoint | str | Mapping[str, Any] | None) -> Endpoint | str | None:
+    return value if value is None or isinstance(value, str) else Endpoint.of(value)
+
+
+@attrs.frozen
 class ModelSpec(Candidate):
     """A model that may be chosen.
 
     Attributes:
-        prices: USD per million tokens, or None where nobody knows (its cost is then NaN).
-        latency: Unloaded latency, or None where nobody knows.
-        context_window: Most tokens of prompt and answer together, or None for no limit.
-        endpoint: Where it is served, for what calls it.
+        prices: Prices in USD; None where they are unknown (its cost is then NaN).
+        latency: Unloaded latency; None where it is unknown.
+        context_window: Maximum tokens of prompt and answer together; None for no limit.
+        endpoint: How it is called: an :class:`Endpoint`, or the base URL of an OpenAI-compatible server; None where it cannot be called.
+        parameters: Parameters that every request to it gets, such as ``reasoning_effort``.
     """
 
     prices: Prices | None = None
     latency: Latency | None = None
     context_window: int | None = attrs.field(default=None, validator=_check_window)
-    endpoint: str | None = None
-
-
-def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    return tuple(candidates)
-
-
-@attrs.frozen(eq=False, slots=False)
-class Pool:
-    """The candidates of a request, in a fixed order.
-
-    Raises:
-        PoolError: There is no candidate, two have one name, or one is something else.
-    """
-
-    candidates: tuple[Candidate, ...] = attrs.field(converter=_as_tuple)
-
-    def __attrs_post_init__(self) -> None:
-        if not self.candidates:
-            raise PoolError("a pool needs at least one candidate, and this one has none")
-        for candidate in self.candidates:
-            if not isinstance(candidate, Candidate):
-                raise PoolError(f"a pool is made of candidates, such as ModelSpec('name'), not {candidate!r:.80}")
-        if len(set(self.names)) < len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise PoolError(f"each candidate needs a name of its own; twice in the pool: {one_of(twice)}")
-
-    def __len__(self) -> int:
-        return len(self.candidates)
-
-    def __iter__(self) -> Iterator[Candidate]:
-        return iter(self.candidates)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pool) and self.candidates == other.candidates
-
-    def __hash__(self) -> int:
-        return hash(self.candidates)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made from; it computes its arrays itself, since copies of arrays are not read-only."""
-        return {"candidates": self.candidates}
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The candidates' names, in order."""
-        return tuple(candidate.name for candidate in self.candidates)
-
-    @cached_property
-    def arrays(self) -> PoolArrays:
-        """The candidates' prices, latencies and windows."""
-        from aamc_sdk.types.pool_arrays import PoolArrays
-
-        return PoolArrays.of(self)
-
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {name: position for position, name in enumerate(self.names)}
-
-    def index(self, name: str) -> int:
-        """Return a candidate's position.
-
-        Raises:
-            PoolError: No candidate has that name.
-        """
-        try:
-            return self._positions[name]
-        except KeyError:
-            hint = nearest(name, self.names)
-            raise PoolError(f"the pool has no candidate {name!r}{hint} (it has {one_of(self.names)})") from None
-
-    def subset(self, names: Sequence[str]) -> Pool:
-        """Return a pool of the named candidates, in the order given."""
-        return Pool(self.candidates[self.index(name)] for name in names)
+    endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
+    parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

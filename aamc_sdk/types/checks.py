@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -81,3 +81,14 @@ def names_field(values: Iterable[str]) -> frozenset[str]:
 
 check_name_or_none = attrs.validators.optional(check_name_field)
 check_tokens = attrs.validators.optional(check_count)
+check_count_or_none = attrs.validators.optional(check_count)
+
+
+def check_choice(value: object, choices: Sequence[str], name: str) -> None:
+    """Check that a value is one of several texts.
+
+    Raises:
+        DataError: The value is something else.
+    """
+    if value not in choices:
+        raise DataError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r:.80}")

@@ -1,4 +1,4 @@
-"""What the log holds: what was decided, the calls that followed, and what somebody thought of them."""
+"""Decisions, the calls made for them, and feedback on them: the entries of the decision log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import AamcError
-from aamc_sdk.types.checks import check_count, check_figure, check_name_field, check_propensity, check_text_field, check_time, check_tokens, is_amount
+from aamc_sdk.types.checks import (
+    check_choice,
+    check_count,
+    check_count_or_none,
+    check_figure,
+    check_name_field,
+    check_name_or_none,
+    check_propensity,
+    check_text_field,
+    check_time,
+    check_tokens,
+    is_amount,
+)
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.texts import check_name
 
@@ -29,14 +41,16 @@ class Decision:
     """The candidate drawn for one request.
 
     Attributes:
-        id: What attempts and feedback name.
+        id: The id that attempts and feedback refer to.
         candidate: The chosen candidate's name.
-        propensity: Probability of that draw; NaN where the router cannot know it.
-        preference: The weights that it was asked for.
-        probabilities: Probability of each candidate, by name; empty where there was no draw.
-        router: The deciding router's name.
-        time: When, in seconds since the epoch.
-        notes: What the router wants remembered, such as what the decision itself cost.
+        propensity: The probability of that draw; NaN where the router cannot know it.
+        preference: The request's preference.
+        probabilities: Each candidate's probability, by name; empty where the maximum utility decided.
+        router: The router's name.
+        time: The time of the decision, in seconds since the epoch.
+        notes: Notes of the router, such as what the decision itself cost.
+        utilities: The router's score of each allowed candidate, by name; empty where it was not recorded.
+        episode: The id that decisions on one task share; None for a decision on its own.
     """
 
     id: str = attrs.field(validator=check_name_field)
@@ -47,29 +61,68 @@ class Decision:
     router: str = ""
     time: float = attrs.field(default=0.0, validator=check_time)
     notes: Mapping[str, Any] = attrs.field(factory=dict)
+    utilities: Mapping[str, float] = attrs.field(factory=dict, kw_only=True)
+    episode: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
+
+
+STATUSES = ("ok", "error", "cancelled")
+"""How a call may have ended."""
+COST_SOURCES = ("", "given", "priced", "reported", "estimated")
+"""The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 
 
 @attrs.frozen
 class Attempt:
-    """One call that followed a decision; after a fallback its candidate is not the chosen one.
+    """One call made for a decision, successful, failed or cancelled.
 
     Attributes:
-        decision_id: The decision that it followed.
-        n: Its number, from 0; the log numbers a call that comes with feedback.
-        candidate: Who was called; ``""`` for the chosen one, which the log fills in.
-        cost_usd: What it cost, or NaN.
-        latency_ms: How long it took, or NaN.
-        output_tokens: How long the answer was, or None.
-        error: What went wrong, or None.
+        decision_id: The decision.
+        n: The call's number among the decision's calls, from 0; None to take the next free number.
+        candidate: The candidate that was called; ``""`` for the chosen one, which the log fills in.
+        cost_usd: Cost in USD, NaN where it is unknown.
+        latency_ms: Time until the whole answer, NaN where it is unknown.
+        output_tokens: Tokens of the answer, None where they are unknown.
+        error: The error's message; None for a call without one.
+        status: ``"ok"``, ``"error"`` or ``"cancelled"``; by default ``"error"`` with an error and ``"ok"`` without.
+        cost_source: The origin of the cost, one of ``COST_SOURCES``.
+        first_token_ms: Time until the first token, NaN where it is unknown.
+        prompt_tokens: Tokens of the prompt, cached ones included; None where they are unknown.
+        cached_tokens: Tokens of the prompt that were read from a cache, None where they are unknown.
+        reasoning_tokens: Tokens of the answer that were reasoning, None where they are unknown.
+
+    Raises:
+        DataError: A value cannot be used.
     """
 
     decision_id: str = attrs.field(validator=check_name_field)
-    n: int = attrs.field(validator=check_count)
-    candidate: str = attrs.field(validator=check_text_field)
+    n: int | None = attrs.field(default=None, validator=check_count_or_none)
+    candidate: str = attrs.field(default="", validator=check_text_field)
     cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
     latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
     output_tokens: int | None = attrs.field(default=None, validator=check_tokens)
     error: str | None = attrs.field(default=None, validator=attrs.validators.optional(check_text_field))
+    status: str = attrs.field(kw_only=True)
+    cost_source: str = attrs.field(kw_only=True)
+    first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)
+    prompt_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
+    cached_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
+    reasoning_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
+
+    @status.default
+    def _default_status(self) -> str:
+        return "ok" if self.error is None else "error"
+
+    @cost_source.default
+    def _default_cost_source(self) -> str:
+        return "given" if self.cost_usd == self.cost_usd else ""  # NaN is unequal to itself; the validator refuses what is no number
+
+    @status.validator
+    def _check_status(self, attribute: attrs.Attribute[str], value: object) -> None:
+        check_choice(value, STATUSES, "an attempt's status")
+
+    @cost_source.validator
+    def _check_cost_source(self, attribute: attrs.Attribute[str], value: object) -> None:
+        check_choice(value, COST_SOURCES, "an attempt's cost_source")
 
 
 @attrs.frozen(kw_only=True)
@@ -86,10 +139,11 @@ class Feedback:
         confidence: How sure the source is, from 0 to 1.
         weight: How much it counts, from 0 to ``GREATEST_WEIGHT``.
         source: Who says so: ``"explicit"``, ``"implicit"``, a judge's name.
-        time: When, in seconds since the epoch.
+        time: The time of the judgement, in seconds since the epoch.
+        revision: A later revision of the same id replaces the earlier one; both stay in the log.
 
     Raises:
-        AamcError: A number is out of its range, a text is none, or there is neither or both of quality and comparison.
+        AamcError: A value cannot be used, or there is neither or both of quality and comparison.
     """
 
     decision_id: str
@@ -101,6 +155,7 @@ class Feedback:
     weight: float = 1.0
     source: str = "explicit"
     time: float = 0.0
+    revision: int = attrs.field(default=0, validator=check_count)
     id: str = attrs.field()
 
     @id.default

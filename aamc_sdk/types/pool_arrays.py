@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types.arithmetic import read_only
-from aamc_sdk.types.arrays import Floats
-from aamc_sdk.types.candidates import Candidate, ModelSpec, Pool
+from aamc_sdk.types.arithmetic import Floats, read_only
+from aamc_sdk.types.candidates import Candidate, ModelSpec
 
 
 @attrs.frozen(eq=False)
@@ -17,31 +18,44 @@ class PoolArrays:
 
     Attributes:
         usd_per_token: Of the prompt, the answer, and a prompt read from a cache, ``[3, M]``.
+        usd_per_request: ``[M]``; None where no candidate charges requests.
         latency_ms: Unloaded, ``[M]``.
         window: Most tokens of prompt and answer together, infinite without a limit, ``[M]``.
         complete: Whether no price and no latency is missing.
-        least_window: The smallest window.
+        min_window: The smallest window.
         no_wait_ms: Zeros, for requests that nobody has to wait for, ``[M]``.
         all_allowed: True, for requests that forbid nobody, ``[M]``.
     """
 
     usd_per_token: Floats = attrs.field(converter=read_only)
+    usd_per_request: Floats | None
     latency_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
     complete: bool
-    least_window: float
+    min_window: float
     no_wait_ms: Floats = attrs.field(converter=read_only)
     all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
 
     @classmethod
-    def of(cls, pool: Pool) -> PoolArrays:
-        """Read a pool's candidates."""
+    def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
+        """Read the figures of a pool's candidates."""
+        per_request = np.array([c.prices.request if isinstance(c, ModelSpec) and c.prices is not None else 0.0 for c in pool])
         usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
         latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
         window = np.array([c.context_window if isinstance(c, ModelSpec) and c.context_window is not None else np.inf for c in pool])
         complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
         size = len(pool)
-        return cls(usd_per_token, latency_ms, window, complete, float(window.min()), no_wait_ms=np.zeros(size), all_allowed=np.ones(size, bool))
+        usd_per_request = read_only(per_request) if per_request.any() else None
+        return cls(
+            usd_per_token,
+            usd_per_request,
+            latency_ms,
+            window,
+            complete,
+            float(window.min()),
+            no_wait_ms=np.zeros(size),
+            all_allowed=np.ones(size, bool),
+        )
 
 
 def _prices(candidate: Candidate) -> tuple[float, float, float]:

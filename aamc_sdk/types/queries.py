@@ -1,17 +1,49 @@
-"""What is asked."""
+"""Queries: the text of a request and what is known with it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import attrs
 
-from aamc_sdk.types.checks import check_name_or_none, check_text_field, check_tokens, names_field
+from aamc_sdk.errors import DataError
+from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_text_field, check_tokens, names_field
 
 CHARACTERS_PER_TOKEN = 4
 """A token's usual length in English; estimates prompt tokens where a request does not count them."""
 DEFAULT_OUTPUT_TOKENS = 256
-"""The answer's length that is assumed where a request does not say."""
+"""The length that is assumed of an answer where a request does not give one."""
+
+
+def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (known and 0 <= value <= 1):  # type: ignore[operator]  # a number here
+        raise DataError(f"a turn's rating must be a number from 0 to 1, or None where it is unknown, not {value!r}")
+
+
+@attrs.frozen
+class Turn:
+    """An earlier message of the conversation.
+
+    Attributes:
+        role: The speaker, such as ``"user"`` or ``"assistant"``.
+        content: The message's text.
+        model: The candidate that answered; None for a message of the user.
+        rating: The user's rating of the answer, from 0 to 1; None where there is none.
+    """
+
+    role: str = attrs.field(validator=check_name_field)
+    content: str = attrs.field(validator=check_text_field)
+    model: str | None = attrs.field(default=None, validator=check_name_or_none)
+    rating: float | None = attrs.field(default=None, validator=_check_rating)
+
+
+def _turns(values: Iterable[Turn]) -> tuple[Turn, ...]:
+    turns = () if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
+    if isinstance(values, str) or not isinstance(values, Iterable) or not all(isinstance(turn, Turn) for turn in turns):
+        raise DataError(f"a query's turns must be a list of aamc_sdk.Turn, not {values!r:.80}")
+    return turns
 
 
 @attrs.frozen
@@ -19,13 +51,18 @@ class Query:
     """A request's text and what is known with it. Never a label.
 
     Attributes:
-        text: What is asked.
-        user: Who asks, for personal routing.
-        session: The conversation it belongs to.
+        text: The text of the request: in a conversation, its last message.
+        user: The user, for personal routing.
+        session: The conversation.
         needs: Abilities that the answer requires, such as ``"tools"`` or ``"vision"``.
-        prompt_tokens: Tokens of the prompt; estimated from the text when None.
-        output_tokens: Tokens that the answer is expected to have; assumed when None.
+        prompt_tokens: Tokens of the prompt; estimated from text and turns when None.
+        output_tokens: Expected tokens of the answer; assumed when None.
         cached_on: The candidate that holds this conversation's prompt cache.
+        turns: Earlier messages of the conversation, oldest first.
+        tenant: The tenant that the user belongs to.
+
+    Raises:
+        DataError: A value cannot be used.
     """
 
     text: str = attrs.field(validator=check_text_field)
@@ -35,15 +72,18 @@ class Query:
     prompt_tokens: int | None = attrs.field(default=None, validator=check_tokens)
     output_tokens: int | None = attrs.field(default=None, validator=check_tokens)
     cached_on: str | None = attrs.field(default=None, validator=check_name_or_none)
+    turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
+    tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
 
     @property
     def expected_prompt_tokens(self) -> int:
-        """The prompt's tokens, at four characters each where they were not counted."""
+        """Tokens of the prompt, at four characters each where they were not counted."""
         if self.prompt_tokens is not None:
             return self.prompt_tokens
-        return math.ceil(len(self.text) / CHARACTERS_PER_TOKEN)
+        characters = len(self.text) + sum(len(turn.content) for turn in self.turns)
+        return math.ceil(characters / CHARACTERS_PER_TOKEN)
 
     @property
     def expected_output_tokens(self) -> int:
-        """The answer's tokens, 256 where they are not known."""
+        """Tokens of the answer, 256 where they are unknown."""
         return DEFAULT_OUTPUT_TOKENS if self.output_tokens is None else self.output_tokens

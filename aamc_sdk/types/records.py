@@ -1,34 +1,36 @@
-"""The decision log: what is kept of each decision so that it can be learned from and explained.
-
-The stores themselves are :mod:`aamc_sdk.log.opening`; their interface is :class:`aamc_sdk.interfaces.Store`.
-"""
+"""Records: decisions with everything that they were made from, as the decision log keeps them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import overload
 
 import attrs
 import numpy as np
 
-from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.types.decisions import Decision
 from aamc_sdk.types.queries import Query
 
 
 @attrs.frozen(eq=False)
 class Record:
-    """A decision with what it was made from.
+    """A decision with everything that it was made from.
 
     Attributes:
-        decision: What was decided.
-        query: What was asked.
-        estimates: What was estimated of it, one row.
-        candidates: The pool's names then, M of them.
+        decision: The decision.
+        query: The query.
+        estimates: The query's estimates, one row.
+        candidates: The pool's names at that time, M of them.
         expected: Expected outcomes, ``[1, M]``.
         wait_ms: Waiting times, ``[1, M]``.
         masked_why: Why a candidate was not allowed, by name.
-        preference_given: Whether somebody asked for the decision's preference.
+        preference_given: Whether the caller chose the decision's preference.
+        in_flight: Requests in flight, ``[1, M]``; None for zeros.
+        budget_usd: The request's budget in USD; None for none.
+        fingerprint: Digest of the request, see :func:`request_fingerprint`; ``""`` where the text is still at hand, or was erased.
     """
 
     decision: Decision
@@ -39,17 +41,34 @@ class Record:
     wait_ms: Floats
     masked_why: Mapping[str, str]
     preference_given: bool = True
+    in_flight: Floats | None = None
+    budget_usd: float | None = None
+    fingerprint: str = ""
+
+
+def request_fingerprint(record: Record) -> str:
+    """Return the digest that tells two requests under one decision id apart.
+
+    It covers text, turns, tenant, user, session, needs, preference and budget; not the pool's state, which changes between two tries.
+    """
+    if record.fingerprint:
+        return record.fingerprint
+    query = record.query
+    turns = [attrs.astuple(turn) for turn in query.turns]
+    asked = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
+    described = repr((*asked, attrs.astuple(record.decision.preference), record.budget_usd))
+    return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()
 
 
 @attrs.frozen
-class View:
-    """What an online router has made of the log so far: kept there, so that a restart need not learn all of it again.
+class Snapshot:
+    """A router's learned state at one position of the log.
 
     Attributes:
-        position: The log's position that was learned up to.
-        content: The router's state then.
-        epoch: The log's epoch then, see :class:`aamc_sdk.types.Experience`.
-        last: What names the entry at that position, likewise.
+        position: The log's position up to which the router has learned.
+        content: The router's state.
+        epoch: The log's epoch, see :class:`aamc_sdk.types.Experience`.
+        last: The name of the log's entry at that position.
     """
 
     position: int
@@ -89,6 +108,8 @@ class Records(Sequence[Record]):
             candidates=request.pool.names,
             expected=request.expected.take(here),
             wait_ms=request.wait_ms[here],
+            in_flight=None if request.in_flight is None else request.in_flight[here],
+            budget_usd=request.budget_usd,
             masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
             preference_given=request.preference_given,
         )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from aamc_experiments import plugin as experiments
 from aamc_experiments.experiment import OUT_OF_FOLD
 from tiny import Tiny
 
@@ -30,7 +31,10 @@ class Broken:
 def aamc(tmp_path, monkeypatch):
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "tiny": Tiny(), "broken": Broken()}, discover=False))
+    monkeypatch.setattr(
+        "aamc_sdk.plugins.get_plugin_manager",
+        lambda: Plugins({"core": builtin, "experiments": experiments, "tiny": Tiny(), "broken": Broken()}, discover=False),
+    )
     return run_command
 
 

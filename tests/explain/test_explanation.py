@@ -13,9 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aamc_sdk.explain import Explanation, explain
-from aamc_sdk.interfaces import Router
+from aamc_sdk.interfaces import Requirements, Router
 from aamc_sdk.routing import LinearReward, build_request, decide, recorded_request
-from aamc_sdk.types import Estimates, Floats, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, Record, Records, RoutingRequest, Scores
+from aamc_sdk.types import (
+    Estimates,
+    Floats,
+    Latency,
+    ModelSpec,
+    Outcomes,
+    Pool,
+    PoolState,
+    Preference,
+    Prices,
+    Query,
+    Record,
+    Records,
+    RoutingRequest,
+    Scores,
+)
 
 POOL = Pool(
     ModelSpec(name, prices=Prices(price, price), latency=Latency(0, service))
@@ -28,7 +43,9 @@ REWARD.fit(Outcomes(None, np.array([[1.0, 2.0, 5.0]]), np.array([[100.0, 400.0, 
 
 
 class Greedy(Router):
-    """Takes the greatest expected reward."""
+    """Takes the maximum expected reward."""
+
+    requires = Requirements(cheap_rescoring=True)
 
     def __init__(self) -> None:
         self.calls = 0
@@ -39,8 +56,9 @@ class Greedy(Router):
 
 
 class Fixed(Router):
-    """Scores as it is told, whatever is preferred."""
+    """Has fixed scores, whatever is preferred."""
 
+    requires = Requirements(cheap_rescoring=True)
     uses_preference = False
 
     def __init__(self, utility: Sequence[float], probabilities: Sequence[float] | None = None) -> None:
@@ -53,8 +71,8 @@ class Fixed(Router):
 
 def decided(router: Router, preference: Preference, quality: Sequence[float] | None = (0.5, 0.8, 0.9), down: Sequence[bool] | None = None) -> Record:
     qualities = None if quality is None else np.array([quality])
-    unavailable = None if down is None else np.array(down)
-    request = build_request([QUERY], POOL, preference.array, estimates=ESTIMATES, quality=qualities, unavailable=unavailable)
+    state = None if down is None else PoolState(unavailable=[name for name, is_down in zip(POOL.names, down, strict=True) if is_down])
+    request = build_request([QUERY], POOL, preference.array, estimates=ESTIMATES, quality=qualities, state=state)
     scores = router.score(request)
     return Records(decide(request, scores, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
 
@@ -116,7 +134,7 @@ def test_few_calls_of_the_router_find_the_flip() -> None:
     record = decided(router, Preference(0.5, 0.3, 0.2))
     router.calls = 0
     explain(record, router, REWARD, POOL)
-    assert router.calls <= 1 + 1 + 16 + 1
+    assert router.calls <= 1 + 16 + 1
 
 
 def test_a_masked_candidate_is_no_runner_up_and_says_why() -> None:
@@ -135,9 +153,9 @@ def test_the_only_candidate_has_no_runner_up() -> None:
 def test_a_draw_that_passed_the_best_by_says_so() -> None:
     router = Fixed([1.0, 3.0, 2.0], [1.0, 0.0, 0.0])
     found = explain(decided(router, Preference()), router, REWARD, POOL)
-    assert (found.record.decision.candidate, found.greatest, found.runner_up) == ("small", "middle", "middle")
+    assert (found.record.decision.candidate, found.runner_up) == ("small", "middle")
     assert "small was drawn with probability 1" in found.why
-    assert "By utility alone middle would come first now" in found.why
+    assert "A higher utility has middle, 3" in found.why
 
 
 def test_an_objective_without_data_is_left_out() -> None:
@@ -184,8 +202,49 @@ def test_the_words_say_what_was_seen_weighed_and_lost() -> None:
     assert explained(Preference(0.5, 0.3, 0.2)).why == (
         "The estimator saw complexity 0.25 of 1, category code (80% sure) and a 5% chance that tools are needed. "
         "The preference weighed quality 0.5, cost 0.3 and latency 0.2. "
-        "small has the greatest utility: expected quality 0.500, cost $1 and latency 100 ms. "
-        "The runner-up was middle: expected quality 0.800, cost $2 and latency 400 ms. "
-        "It lost on latency, which put it 0.15 behind in utility. "
-        "It would have won at the preference 0.572,0.3,0.128."
+        "small has the maximum utility, 0.75: expected quality 0.500, cost $1 and latency 100 ms. "
+        "The runner-up was middle, 0.675: expected quality 0.800, cost $2 and latency 400 ms. "
+        "middle is behind most on latency, by 0.15 of expected reward (0.75 against 0.675 in all). "
+        "middle would have won at the preference 0.572,0.3,0.128."
     )
+
+
+def test_an_explanation_scores_nothing_again() -> None:
+    class Costly(Fixed):
+        requires = Requirements(text=True)
+        uses_preference = True
+
+    router = Costly([1.0, 2.0, 3.0])
+    record = decided(router, Preference())
+    router.score = None  # type: ignore[method-assign,assignment]  # any call would fail
+    found = explain(record, router, REWARD, POOL)
+    assert [view.utility for view in found.candidates] == [1.0, 2.0, 3.0]
+    assert (found.runner_up, found.flip_preference, found.flip_searched) == ("middle", None, False)
+    assert "preference was found" not in found.why
+
+
+def test_an_explanation_tells_what_was_decided_even_if_the_router_has_learned_since() -> None:
+    router = Fixed([1.0, 2.0, 3.0])
+    record = decided(router, Preference())
+    router.utility = [9.0, 0.0, 0.0]
+    found = explain(record, router, REWARD, POOL)
+    assert "large has the maximum utility, 3:" in found.why
+
+
+def test_utility_and_expected_reward_are_told_apart_and_no_lead_is_claimed_that_the_figures_contradict() -> None:
+    found = explain(decided(Fixed([3.0, 2.0, 1.0]), Preference(1, 0, 0)), Fixed([3.0, 2.0, 1.0]), REWARD, POOL)
+    small, middle = found.view("small"), found.view("middle")
+    assert (small.utility, small.expected_reward, middle.expected_reward) == (3.0, pytest.approx(0.5), pytest.approx(0.8))
+    assert sum(small.contributions.values()) == pytest.approx(small.expected_reward)
+    assert "By expected reward alone middle is ahead (small 0.5 against 0.8); the router's own utility decided." in found.why
+    assert "behind" not in found.why
+    assert {"utility", "expected_reward"} <= set(found.to_dict()["candidates"][0])
+
+
+def test_a_decision_without_recorded_utilities_says_so() -> None:
+    record = decided(Greedy(), Preference(0.5, 0.3, 0.2))
+    old = attrs.evolve(record, decision=attrs.evolve(record.decision, utilities={}))
+    found = explain(old, Greedy(), REWARD, POOL)
+    assert found.runner_up == "middle"
+    assert "small was chosen" in found.why
+    assert "no utilities were recorded" in found.why

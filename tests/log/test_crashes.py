@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "crashes.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crashes.py"
 
 
 def test_kills_lose_nothing_count_nothing_twice_and_leave_the_same_posterior() -> None:

@@ -23,7 +23,7 @@ from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import SqliteOptions, SqliteStore, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, View
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Snapshot
 
 PLUGINS = Plugins()
 WRITER = """
@@ -172,7 +172,7 @@ def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()
     with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
-        reader.keep_view("router", View(1, b"what it learned"))
+        reader.keep_view("router", Snapshot(1, b"what it learned"))
         assert reader.view("router") is None
 
 
@@ -222,8 +222,8 @@ def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None
         connection.executescript("DROP TABLE views; DROP TABLE erasures; PRAGMA user_version = 1")
     with closing(open_log(path)) as store:
         assert [feedback.decision_id for feedback in store.pending()] == ["d"]
-        store.keep_view("router", View(3, b"state", last="decision/d"))
-        assert store.view("router") == View(3, b"state", last="decision/d")
+        store.keep_view("router", Snapshot(3, b"state", last="decision/d"))
+        assert store.view("router") == Snapshot(3, b"state", last="decision/d")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 

@@ -19,7 +19,7 @@ from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, Unkn
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, View
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot
 
 PLUGINS = Plugins()
 
@@ -348,17 +348,17 @@ def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
 def test_a_view_is_kept_until_a_newer_one_comes(store: Store) -> None:
     assert store.view("router") is None
     for position, content in ((5, b"five"), (4, b"four"), (5, b"again")):
-        store.keep_view("router", View(position, content))
-        assert store.view("router") == View(5, b"five")
-    store.keep_view("router", View(6, b"six"))
-    assert store.view("router") == View(6, b"six")
+        store.keep_view("router", Snapshot(position, content))
+        assert store.view("router") == Snapshot(5, b"five")
+    store.keep_view("router", Snapshot(6, b"six"))
+    assert store.view("router") == Snapshot(6, b"six")
 
 
 def test_the_views_written_longest_ago_go(store: Store) -> None:
     for n in range(8):
-        store.keep_view(f"router {n}", View(1, b""))
-    store.keep_view("router 0", View(2, b""))
-    store.keep_view("router 8", View(1, b""))
+        store.keep_view(f"router {n}", Snapshot(1, b""))
+    store.keep_view("router 0", Snapshot(2, b""))
+    store.keep_view("router 8", Snapshot(1, b""))
     assert [n for n in range(9) if store.view(f"router {n}") is None] == [1]
 
 
@@ -366,7 +366,7 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
     other = record("other")
     store.decided([record("d"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob", session="s")), record("e")])
     store.judged(Feedback(decision_id="d", quality=1.0))
-    store.keep_view("router", View(4, b"state"))
+    store.keep_view("router", Snapshot(4, b"state"))
     assert store.experience().epoch == 0
     assert store.forget("ann") == 2
     for name in "de":
@@ -390,10 +390,10 @@ def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> N
 
 def test_a_view_of_a_past_epoch_is_not_kept(store: Store) -> None:
     store.forget("ann")
-    store.keep_view("router", View(3, b"knows ann", epoch=0))
+    store.keep_view("router", Snapshot(3, b"knows ann", epoch=0))
     assert store.view("router") is None
-    store.keep_view("router", View(3, b"", epoch=1))
-    assert store.view("router") == View(3, b"", epoch=1)
+    store.keep_view("router", Snapshot(3, b"", epoch=1))
+    assert store.view("router") == Snapshot(3, b"", epoch=1)
 
 
 def test_much_feedback_at_once_counts_as_each_would(store: Store) -> None:

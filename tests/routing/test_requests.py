@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
+from aamc_sdk import Candidate, Latency, ModelSpec, Pool, PoolState, Prices, Query
+from aamc_sdk.errors import PoolError
 from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
@@ -57,10 +58,16 @@ def test_a_request_keeps_its_preferences_when_the_callers_array_changes(rows):
 
 
 def test_waiting_adds_to_expected_latency():
-    waits = np.array([[50.0, 0.0, 0.0]])
-    request = build_request([Query("")], POOL, PREFERENCE, wait_ms=waits)
+    state = PoolState(wait_ms={"small": 50.0}, in_flight={"small": 2})
+    request = build_request([Query("")], POOL, PREFERENCE, state=state)
     assert request.expected.latency_ms[0, :2].tolist() == [150, 500]
-    assert request.wait_ms.tolist() == waits.tolist()
+    assert request.wait_ms.tolist() == [[50.0, 0.0, 0.0]]
+    assert request.in_flight.tolist() == [[2.0, 0.0, 0.0]]
+
+
+def test_a_state_of_an_unknown_candidate_is_refused():
+    with pytest.raises(PoolError, match="no candidate 'smal'; did you mean 'small'"):
+        build_request([Query("")], POOL, PREFERENCE, state=PoolState(wait_ms={"smal": 50.0}))
 
 
 def test_nothing_is_masked_in_a_plain_request():
@@ -78,8 +85,9 @@ def test_nothing_is_masked_in_a_plain_request():
         (Query("", prompt_tokens=900, output_tokens=100), {}, [True, True, True], None),
         (Query("", needs={"tools"}), {}, [False, True, False], "lacks a needed ability"),
         (Query("", needs={"tools", "audio"}), {}, [False, False, False], "lacks a needed ability"),
-        (Query(""), {"unavailable": np.array([False, True, False])}, [True, False, True], "unavailable"),
-        (Query("", prompt_tokens=1000, output_tokens=0), {"budget_usd": 0.005}, [True, False, True], "over budget"),
+        (Query(""), {"state": PoolState(unavailable=["large"])}, [True, False, True], "unavailable"),
+        (Query(""), {"state": PoolState(remaining={"large": 0, "small": 3})}, [True, False, True], "rate limit"),
+        (Query("", prompt_tokens=1000, output_tokens=0), {"budget_usd": 0.005}, [True, False, False], "over budget"),
     ],
 )
 def test_masks_say_what_is_not_allowed_and_why(query, options, allowed, why):

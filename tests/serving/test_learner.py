@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import PluginError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import NoOptions, Router, Store
+from aamc_sdk.interfaces import NoOptions, OnlineRouter, Router, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Learner, state_of
@@ -22,11 +22,13 @@ from aamc_sdk.serving import learner as learning
 from aamc_sdk.serving.snapshots import restore, state_name
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, View
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
 
-class Tally(Router):
-    """Counts what it learns: decisions, judgements by user, and the stretches it took."""
+class Tally(OnlineRouter):
+    """Counts what it learns: decisions, judgements by user, and the batches it took."""
+
+    snapshots = True
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config or NoOptions(), services)
@@ -54,6 +56,8 @@ class Tally(Router):
 
 class Unsaved(Tally):
     """Keeps nothing of what it learns: its state is the log alone."""
+
+    snapshots = False
 
     save = Router.save
     load = Router.load
@@ -94,8 +98,8 @@ def test_a_restart_learns_only_what_came_after_the_view(store: Store) -> None:
 
 
 def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "VIEW_EVERY", 4)
-    monkeypatch.setattr(learning, "STRETCH", 1)
+    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 4)
+    monkeypatch.setattr(learning, "BATCH", 1)
     judge(store, "ann1", "bob1", "ann2")  # 6 entries
     router = Tally()
     name = state_name(router, state_of(router))
@@ -124,7 +128,7 @@ def test_routers_of_other_states_have_views_of_their_own(store: Store) -> None:
 
 def test_a_view_that_cannot_be_read_is_learned_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     judge(store, "ann1", "bob1")
-    store.keep_view(state_name(Tally(), state_of(Tally())), View(2, b"no archive"))
+    store.keep_view(state_name(Tally(), state_of(Tally())), Snapshot(2, b"no archive"))
     assert learned(store, Tally()).judged == {"a": 0.5, "b": 0.5}
     assert "cannot be read" in caplog.text
 
@@ -148,7 +152,7 @@ def test_who_is_forgotten_is_learned_from_as_nobody(store: Store) -> None:
 
 
 def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(name: str, view: View) -> None:
+    def refuse(name: str, view: Snapshot) -> None:
         raise StoreError("the disk is full")
 
     judge(store, "ann1")
@@ -182,7 +186,7 @@ def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
 
 def test_whom_the_log_has_forgotten_is_told_before_its_first_entry(store: Store) -> None:
     class Personal(Tally):
-        def begin(self, log: Store) -> None:
+        def prepare_replay(self, log: Store) -> None:
             for user in log.forgotten(list(self.judged)):
                 del self.judged[user]
 
@@ -204,7 +208,7 @@ def test_a_router_that_saves_nothing_stops_where_it_would_have_to_go_back(store:
     judge(store, "ann1")
     learner = Learner(store, Unsaved(), lambda _: None)
     store.forget("a")
-    with pytest.raises(PluginError, match="it saves nothing; restart the program"):
+    with pytest.raises(PluginError, match="it has no snapshots; restart the program"):
         learner.flush(10)
     learner.close()
     assert learned(store, Unsaved()).judged == {"nobody": 0.5}

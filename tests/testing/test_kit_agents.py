@@ -21,8 +21,8 @@ class Hasty(FairAgent):
 class FairOrchestrator(Orchestrator):
     async def run(self, task, budget):
         for n in range(budget.steps):
-            answer = await self.services.call(self.services.pool.candidates[0], task.text)
-            yield Step(decision=None, content=answer.content, cost_usd=answer.cost, final=n == budget.steps - 1)
+            answer = await self.services.models.complete(self.services.pool.candidates[0], [{"role": "user", "content": task.text}])
+            yield Step(decision=None, content=answer.text, cost_usd=answer.cost_usd, final=n == budget.steps - 1)
 
 
 class Spendthrift(Orchestrator):

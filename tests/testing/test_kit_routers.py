@@ -10,7 +10,7 @@ from offering import failed
 
 from aamc_sdk import Scores, option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import Router
+from aamc_sdk.interfaces import OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
@@ -21,10 +21,11 @@ class Options:
     strength: float = option(0.1, "how much the training means count", at_least=0)
 
 
-class FairRouter(Router):
+class FairRouter(OnlineRouter):
     """Greedy on what is expected, with a bonus for what did well in training and in service."""
 
     Config = Options
+    snapshots = True
     bonus: dict = {}  # noqa: RUF012  # replaced, never changed
 
     def train(self, training):

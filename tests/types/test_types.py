@@ -56,7 +56,6 @@ def test_decisions_and_attempts_are_named_by_ids_that_every_log_can_keep(name):
     ("field", "value"),
     [
         ("n", -1),
-        ("n", None),
         ("candidate", 7),
         ("cost_usd", "1"),
         ("cost_usd", -0.1),

@@ -16,6 +16,7 @@ from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionE
 from aamc_sdk.interfaces import AgentOutput, Router, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
+from aamc_sdk.serving import ServedComponents
 from aamc_sdk.types import Query, Scores
 
 
@@ -43,7 +44,9 @@ def controller(pool):
 
     reward = LinearReward()
     services = Services(pool=pool, reward=reward, make=make)
-    made = MetaController(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3)
+    made = MetaController(
+        ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3)
+    )
     with made:
         yield made
 

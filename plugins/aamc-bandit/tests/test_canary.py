@@ -228,11 +228,11 @@ def test_a_choice_that_names_no_router_is_refused(choice, plugins) -> None:
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])
 def test_a_pair_needs_what_either_of_its_routers_needs(name, plugins) -> None:
-    assert [make(plugins, name).needs_text, make(plugins, name).needs_estimator] == [False, False]
+    assert [make(plugins, name).requires.text, make(plugins, name).requires.estimator] == [False, False]
     for role in ("stable", "candidate"):
         pair = make(plugins, name, **{role: "reading"})
-        assert [pair.needs_text, pair.needs_estimator] == [True, True]
-    assert not plugins.load("router", name).needs_text
+        assert [pair.requires.text, pair.requires.estimator] == [True, True]
+    assert not plugins.load("router", name).requires.text
 
 
 def test_yardsticks_and_missing_checkpoints_are_refused(plugins) -> None:

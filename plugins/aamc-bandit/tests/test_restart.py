@@ -13,8 +13,8 @@ from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import ServedComponents, state_of
 from aamc_sdk.serving import learner as learning
-from aamc_sdk.serving import state_of
 from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [
@@ -41,7 +41,9 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     made.close()
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
-    return MetaController(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
+    return MetaController(
+        ServedComponents(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
+    )
 
 
 def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
@@ -63,13 +65,13 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
 @pytest.mark.parametrize("router", ROUTERS, ids=lambda router: "-".join(map(str, router.values())))
 def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
-    monkeypatch.setattr(learning, "VIEW_EVERY", 40)
-    monkeypatch.setattr(learning, "STRETCH", 7)
+    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 40)
+    monkeypatch.setattr(learning, "BATCH", 7)
     before = serve(router, pool, url, 30)
     assert serve(router, pool, url, 0) == before
     after = serve(router, pool, url, 10)  # goes on from the view
     assert after != before
-    monkeypatch.setattr(learning, "STRETCH", 1000)  # all at once, without any view
+    monkeypatch.setattr(learning, "BATCH", 1000)  # all at once, without any view
     with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
         anew.store.add(log.rows(0, 10**6))
         anew.learner.flush(60)

@@ -13,7 +13,7 @@ from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Source, read_settings
 from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
-from aamc_sdk import Query, option
+from aamc_sdk import Query, Requirements, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import Plugins
@@ -232,7 +232,7 @@ def test_a_pool_may_leave_candidates_out(experiment, tmp_path) -> None:
 
 
 def test_a_pool_of_one_routes_to_it(experiment, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Seer, "compares_outcomes", True)  # with one candidate the only outcome is all that there is to compare
+    monkeypatch.setattr(Seer, "requires", Requirements(comparisons=True))  # with one candidate the only outcome is all that there is to compare
     pool = tmp_path / "pool.yaml"
     pool.write_text(f"candidates: [{LARGE}]")
     metrics = experiment(pool=str(pool), routers=["seer"]).complete()
@@ -277,22 +277,22 @@ def test_a_device_that_is_not_there_is_refused_before_data_are_read(experiment, 
         raise ConfigError(f"there is no {device}")
 
     monkeypatch.setattr(TinyFormat, "read", stop)
-    monkeypatch.setattr(part, "check_device", classmethod(refuse))
+    monkeypatch.setattr(part, "check_device", classmethod(refuse), raising=False)
     with pytest.raises(ConfigError, match="there is no cuda"):
         experiment(device="cuda").complete()
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_device_that_is_always_there_is_not_asked_for(experiment, monkeypatch, device) -> None:
-    monkeypatch.setattr(TinyRouter, "check_device", stop)
+    monkeypatch.setattr(TinyRouter, "check_device", stop, raising=False)
     assert experiment(device=device).begin().splits
 
 
 def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monkeypatch) -> None:
     trained = experiment(device="cuda")
     trained.complete()
-    monkeypatch.setattr(TinyRouter, "check_device", stop)
-    monkeypatch.setattr(TinyEstimator, "check_device", stop)
+    monkeypatch.setattr(TinyRouter, "check_device", stop, raising=False)
+    monkeypatch.setattr(TinyEstimator, "check_device", stop, raising=False)
     folder = str(trained.run.folder)
     assert experiment(folder="second", device="cuda", router=folder, estimator=folder).complete()["routers"]
     assert Experiment.resume(trained.run.folder, trained.plugins, Silence()).complete()["routers"]
@@ -321,7 +321,7 @@ def one_outcome_a_row(monkeypatch):
         return rows if self.config.first else attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, quality=known))
 
     monkeypatch.setattr(TinyFormat, "read", read)
-    monkeypatch.setattr(Seer, "compares_outcomes", True)
+    monkeypatch.setattr(Seer, "requires", Requirements(comparisons=True))
     monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("favourite", "seer"))
     return {"estimator": None, "test_dataset": {"name": "tiny", "path": "50", "first": 1000}}
 
@@ -335,7 +335,8 @@ def test_a_baseline_that_the_data_cannot_train_is_left_out_and_said(experiment, 
     assert f"seer is left out: {why}" in said
 
 
-def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path) -> None:
+def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(training=True))
     with pytest.raises(DataError, match=r"^seer learns which candidate did best in a row, .*; use one that these rows can train: favourite$"):
         experiment(routers=["seer"], **one_outcome_a_row).complete()
     with pytest.raises(DataError, match=r"^seer learns which"):

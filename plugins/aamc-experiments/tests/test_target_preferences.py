@@ -10,9 +10,9 @@ from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
-from tiny import Tiny
+from tiny import Tiny, TinyRouter
 
-from aamc_sdk import MetaController, Preference, builtin
+from aamc_sdk import MetaController, Preference, Requirements, builtin
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
 from aamc_sdk.interfaces import Silence
 from aamc_sdk.plugins import Plugins
@@ -109,7 +109,8 @@ def test_each_figure_lies_in_its_interval(run, plugins) -> None:
 
 
 @pytest.mark.parametrize(("router", "splits"), [("best-expected", {"validation", "train"}), ("favourite", {"validation"})])
-def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, router, splits) -> None:
+def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, monkeypatch, router, splits) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(training=True))
     settings = read_settings(CONTENT | {"router": router})
     experiment = Experiment(settings, plugins, tmp_path / "run", Silence())
     experiment.complete()

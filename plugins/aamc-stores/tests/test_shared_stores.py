@@ -19,7 +19,7 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, View
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
 WRITER = """
@@ -52,13 +52,13 @@ def test_a_log_is_as_it_was_when_it_is_opened_again(log):
     first.decided(records("d", "e"))
     first.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))
     first.judged(Feedback(decision_id="later", quality=1.0))
-    first.keep_view("router", View(4, b"\x00state", last="feedback/d/explicit"))
+    first.keep_view("router", Snapshot(4, b"\x00state", last="feedback/d/explicit"))
     again = log()
     assert ids(again) == (["d", "e"], ["d/explicit"])
     assert [(attempt.candidate, attempt.cost_usd) for attempt in again.experience().attempts] == [(CHOSEN, 0.25)]
     assert again.record("d").decision == first.record("d").decision
     assert [feedback.decision_id for feedback in again.pending()] == ["later"]
-    assert again.view("router") == View(4, b"\x00state", last="feedback/d/explicit")
+    assert again.view("router") == Snapshot(4, b"\x00state", last="feedback/d/explicit")
     with pytest.raises(UnknownDecisionError, match="'nothing'"):
         again.record("nothing")
 
@@ -97,12 +97,12 @@ def test_an_id_of_feedback_counts_once_whatever_it_judges(log):
 def test_views_are_kept_by_position_and_epoch_and_the_oldest_go(log):
     store = log()
     for n in range(9):
-        store.keep_view(f"router {n}", View(2, b"two"))
-    store.keep_view("router 8", View(1, b"one"))
-    assert [store.view(f"router {n}") for n in (0, 1, 8)] == [None, View(2, b"two"), View(2, b"two")]
+        store.keep_view(f"router {n}", Snapshot(2, b"two"))
+    store.keep_view("router 8", Snapshot(1, b"one"))
+    assert [store.view(f"router {n}") for n in (0, 1, 8)] == [None, Snapshot(2, b"two"), Snapshot(2, b"two")]
     store.forget("ann")
     assert store.view("router 8") is None
-    store.keep_view("router 8", View(3, b"three"))
+    store.keep_view("router 8", Snapshot(3, b"three"))
     assert store.view("router 8") is None  # of a past epoch
 
 

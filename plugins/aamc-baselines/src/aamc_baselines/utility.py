@@ -85,7 +85,7 @@ class UtilityRouter(Router):
         features = QueryFeatures.fit(training.request)
         pool = training.dataset.pool or self.services.pool
         examples = examples_of(training.dataset, pool, features(training.request))
-        compared = len(examples.comparisons) and not self.needs_outcomes
+        compared = len(examples.comparisons) and not self.requires.outcomes
         if not (examples.known.any() or compared):
             raise DataError(f"{self.name} learns from outcomes, and no training row has one; use an environment or dataset that gives them")
         self.learned = Learned(pool.names, features, self.fit(examples))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
@@ -27,6 +27,18 @@ from aamc_sdk.routing import build_request
 from aamc_sdk.serving import find_checkpoint, part_name
 from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_json, save_part
 from aamc_sdk.types import Dataset, RoutingRequest
+
+
+@runtime_checkable
+class DeviceCheck(Protocol):
+    """A component class that can check, before any data is read, whether its training can use a device."""
+
+    def check_device(self, device: str) -> None:
+        """Check that training can compute on a device, such as ``"cuda"``.
+
+        Raises:
+            ConfigError: The device is not available.
+        """
 
 
 class Experiment:
@@ -71,7 +83,7 @@ class Experiment:
     def _baselines(self) -> dict[str, Choice]:
         """Return all installed baselines, without an estimator only those that need none."""
         installed = [name for name in COMPARED if name in self.plugins.names("router")]
-        return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).needs_estimator}
+        return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).requires.estimator}
 
     def trainable(self, setup: ExperimentSetup) -> dict[str, Choice]:
         """Return the routers of :meth:`compared` without baselines that the training rows cannot train.
@@ -100,8 +112,8 @@ class Experiment:
         for name in self.plugins.names("router"):
             with suppress(PluginError):  # a router that cannot be loaded cannot be recommended
                 router = self.plugins.load("router", name)
-                lacks_estimator = router.needs_estimator and self.settings.estimator is None
-                if router.train is not Router.train and not lacks_estimator and not _why_unfit(router, train):
+                lacks_estimator = router.requires.estimator and self.settings.estimator is None
+                if router.requires.training and not lacks_estimator and not _why_unfit(router, train):
                     found.append(name)
         return found
 
@@ -190,11 +202,13 @@ class Experiment:
             if kind == "router":
                 self._check_estimator(choice)
             if check_device and find_checkpoint(choice.name, kind) is None:  # a trained part may serve without the device
-                self.plugins.load(kind, choice.name).check_device(self.settings.device)
+                part_class = self.plugins.load(kind, choice.name)
+                if isinstance(part_class, DeviceCheck):
+                    part_class.check_device(self.settings.device)
 
     def _check_estimator(self, choice: Choice) -> None:
         name = part_name(choice.name, "router")
-        if self.settings.estimator is None and self.plugins.load("router", name).needs_estimator:
+        if self.settings.estimator is None and self.plugins.load("router", name).requires.estimator:
             raise EstimatesError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
 
     def _config(self, kind: str, choice: Choice) -> Any:
@@ -292,9 +306,9 @@ class Experiment:
 def _why_unfit(router: type[Router], train: Dataset) -> str:
     """Return the reason why training rows cannot train a router; an empty text if they can."""
     if train.only_compared:
-        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.needs_outcomes else ""
+        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.requires.outcomes else ""
     known = None if train.outcomes is None else train.outcomes.known
-    if router.compares_outcomes and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
+    if router.requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
         return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
     return ""
 

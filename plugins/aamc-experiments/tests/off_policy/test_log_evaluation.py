@@ -13,7 +13,7 @@ from aamc_experiments import plugin
 from aamc_experiments.off_policy import evaluate_log
 from tiny import Tiny
 
-from aamc_sdk import Component, MetaController, Pool, Router, Scores, builtin, hookimpl, option
+from aamc_sdk import Component, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import ConfigError, DataError, StoreError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, run_command
@@ -47,7 +47,7 @@ class Secretive(Uniform):
 class Reader(Uniform):
     """Looks at the text."""
 
-    needs_text = True
+    requires = Requirements(text=True)
 
 
 class Frugal(Router):

@@ -17,7 +17,7 @@ from aamc_sdk.config import configure, load_yaml, set_option
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import load_orchestrator, newest_orchestrator
-from aamc_sdk.serving.orchestrators import orchestrator_services
+from aamc_sdk.serving import orchestrator_services
 
 AgentOptions = Mapping[str, Mapping[str, Any]]
 """Options by the agent's name."""

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 
+from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import Floats
 

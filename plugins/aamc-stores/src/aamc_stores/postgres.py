@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import DECISION, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
-from aamc_sdk.types import View
+from aamc_sdk.types import Snapshot
 from aamc_stores.connections import Connections
 from aamc_stores.shared import SharedStore, Stretch
 
@@ -50,13 +50,13 @@ _PARTS: dict[str, Composable] = {
 class PostgresStore(SharedStore):
     """Keeps the log in tables whose names begin with the option ``prefix``."""
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         """Return what was kept under a name, or None."""
         with self._reading() as connection:
             found = self._run(connection, "SELECT position, content, last FROM {views} WHERE name = %s", name).fetchone()
-            return None if found is None else View(found[0], found[1], self._epoch_of(connection), found[2])
+            return None if found is None else Snapshot(found[0], found[1], self._epoch_of(connection), found[2])
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         """Keep what a router has learned."""
         with self._writing() as connection:
             known = self._run(connection, "SELECT position FROM {views} WHERE name = %s", name).fetchone()

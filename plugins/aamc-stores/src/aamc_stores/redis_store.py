@@ -24,7 +24,7 @@ from redis.client import Pipeline
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import DECISION, FEEDBACK, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
-from aamc_sdk.types import View
+from aamc_sdk.types import Snapshot
 from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_keys import EMBEDDING, POSITION, Kept, entries_of, names_of, row_of, text_of, value_of
 from aamc_stores.shared import SharedStore, Stretch
@@ -42,7 +42,7 @@ _NOT_NOW = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command 
 class RedisStore(SharedStore):
     """Keeps the log in keys that begin with the option ``prefix``."""
 
-    def view(self, name: str) -> View | None:
+    def view(self, name: str) -> Snapshot | None:
         """Return what was kept under a name, or None."""
         with self._reading() as pipeline:
             pipeline.hget(self._key("views"), name)
@@ -52,9 +52,9 @@ class RedisStore(SharedStore):
         if described is None:
             return None
         position, _, last = json.loads(described)
-        return View(position, content, int(epoch or 0), last)
+        return Snapshot(position, content, int(epoch or 0), last)
 
-    def keep_view(self, name: str, view: View) -> None:
+    def keep_view(self, name: str, view: Snapshot) -> None:
         """Keep what a router has learned."""
 
         def keep(pipeline: Pipeline) -> None:

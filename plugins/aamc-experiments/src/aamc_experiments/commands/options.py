@@ -104,11 +104,11 @@ def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = 
 
 def _read_files(options: ExperimentOptions, plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
-    from aamc_sdk.config import find_format, load_yaml
+    from aamc_sdk.config import load_yaml
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
     files = [load_yaml(config) for config in configs]
-    formats = [find_format(file, plugins) for file in files]
+    formats = [plugins.config_format(file) for file in files]
     decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
     content: dict[str, Any] = {}
     for config, file, found in zip(configs, files, formats, strict=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aamc_experiments.experiment import Experiment
     from aamc_experiments.orchestrator_training import OrchestratorTraining
-    from aamc_sdk.interfaces import Progress
+    from aamc_sdk.interfaces import Part, Progress
 
 ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
 """Options without a meaning for orchestrators."""
@@ -109,22 +109,29 @@ def check_form(experiment: Experiment, form: str) -> None:
         ConfigError: It cannot.
     """
     from aamc_sdk.errors import ConfigError, one_of
+    from aamc_sdk.interfaces import ExportablePart
     from aamc_sdk.serving import part_name
 
     kind = experiment.goal.value
     choice = experiment.settings.estimator if experiment.goal is Goal.ESTIMATOR else experiment.settings.router
     assert choice is not None  # the goal names it
     name = part_name(choice.name, kind)
-    known = experiment.plugins.load(kind, name).exports
+    part_class = experiment.plugins.load(kind, name)
+    known = part_class.exports if issubclass(part_class, ExportablePart) else ()
     if form not in known:
         raise ConfigError(f"{kind} {name!r} cannot be exported as {form!r}; its forms: {one_of(known)}")
 
 
 def export(experiment: Experiment, form: str) -> None:
     """Export the trained part into its folder."""
+    from aamc_sdk.interfaces import ExportablePart
+
     run, plugins = experiment.run, experiment.plugins
     part_services = run.services(plugins)
     if experiment.goal is Goal.ROUTER:
-        run.router(plugins, part_services).export(run.folder / "routers" / run.router_name, form)
-    elif (estimator := run.estimator(plugins, part_services)) is not None:
-        estimator.export(run.folder / "estimator", form)
+        part: Part | None = run.router(plugins, part_services)
+        folder = run.folder / "routers" / run.router_name
+    else:
+        part, folder = run.estimator(plugins, part_services), run.folder / "estimator"
+    assert isinstance(part, ExportablePart)  # check_form has checked its class
+    part.export(folder, form)

@@ -177,7 +177,7 @@ def target_probabilities(router: Router, log: LoggedDecisions, pool: Pool, prefe
         ConfigError: The router reads texts that the log lacks, or does not know its probabilities.
         AamcError: The router cannot decide such requests.
     """
-    if router.needs_text and not all(record.query.text for record in log.records):
+    if router.requires.text and not all(record.query.text for record in log.records):
         raise ConfigError(
             "it reads the texts of requests, which this log lacks; log with the store's option store_text, as in sqlite:log.db?store_text=true"
         )

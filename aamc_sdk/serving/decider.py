@@ -1,0 +1,95 @@
+"""Deciding requests: build the request, score the candidates, draw, and log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import AsyncRouter
+from aamc_sdk.routing import build_request, decide
+from aamc_sdk.routing.arguments import Preferences, is_number, weights_of
+from aamc_sdk.serving.event_loop import EventLoopThread
+from aamc_sdk.serving.loading import ServedComponents
+from aamc_sdk.types import Decision, PoolState, Query, Records, RoutingRequest, Scores, new_ids
+
+
+class Decider:
+    """Decides requests with one set of components; safe to use from any thread.
+
+    Args:
+        components: The components to decide with.
+        user_id: Maps an external user id to the id used in requests and the log.
+        loop: The event loop of asynchronous routers.
+    """
+
+    def __init__(self, components: ServedComponents, user_id: Callable[[str], str], loop: EventLoopThread) -> None:
+        self._components = components
+        self._user_id = user_id
+        self._loop = loop
+
+    def request(self, queries: Sequence[Query], preference: Preferences, state: PoolState | None, budget_usd: float | None) -> RoutingRequest:
+        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
+
+        Args:
+            queries: B queries.
+            preference: One for all, or one for each; the components' own when None.
+            state: The present state of the pool; all idle and available when None.
+            budget_usd: Maximum expected cost of an answer; None for no limit.
+
+        Raises:
+            DataError: The budget is not a number.
+            NoCandidateError: Every candidate of a row is masked.
+            PreferenceError: A preference cannot be used.
+        """
+        if budget_usd is not None and not is_number(budget_usd):
+            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
+        own = self._components
+        known = [query if query.user is None else attrs.evolve(query, user=self._user_id(query.user)) for query in queries]
+        estimates = None if own.estimator is None else own.estimator.estimate(known)
+        quality = None if own.estimator is None or estimates is None else own.estimator.quality(estimates, own.pool)
+        request = build_request(
+            known,
+            own.pool,
+            weights_of(preference, len(known), own.preference, own.preferences),
+            estimates=estimates,
+            quality=quality,
+            typical=own.typical,
+            state=state,
+            budget_usd=budget_usd,
+            preference_given=preference is not None or own.preference_given,
+        )
+        request.check_mask()  # before the router is asked
+        return request
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the router's scores; an asynchronous router works on the event loop meanwhile."""
+        router = self._components.router
+        if isinstance(router, AsyncRouter):
+            return self._loop.submit(router.ascore(request)).result()
+        return router.score(request)
+
+    async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
+        """Return an asynchronous router's scores without blocking the caller's event loop."""
+        return await asyncio.wrap_future(self._loop.submit(router.ascore(request)))
+
+    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> list[Decision]:
+        """Draw a decision for each row, and return the decisions when they are durable in the log.
+
+        Args:
+            request: The request, B rows.
+            scores: The router's scores.
+            ids: The decisions' ids, B of them; new ones when None.
+            episode: The episode that the decisions belong to; None for none.
+
+        Raises:
+            PluginError: The scores cannot be used.
+            StoreError: A decision could not be logged, or its id belongs to another request.
+        """
+        own = self._components
+        names = new_ids(len(request)) if ids is None else ids
+        decisions = decide(request, scores, names, router=own.router_name, sample=own.router.samples, seed=own.seed, episode=episode)
+        own.store.decided(Records(decisions, request))
+        return decisions

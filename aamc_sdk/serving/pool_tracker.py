@@ -1,0 +1,58 @@
+"""The present state of a pool, as far as this process's own calls tell it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, PoolState
+
+EXPIRY_SECONDS = 600.0
+"""A call that was begun longer ago is taken for lost: it no longer counts as in flight."""
+
+
+class PoolTracker:
+    """Counts the calls in flight, and estimates waiting times from them. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[object, tuple[str, float]] = {}
+
+    @contextmanager
+    def call(self, candidate: Candidate) -> Iterator[None]:
+        """Count a call as in flight inside the block."""
+        key = object()
+        with self._lock:
+            self._begun[key] = (candidate.name, time.monotonic())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._begun.pop(key, None)
+
+    def state(self, pool: Pool) -> PoolState | None:
+        """Return the pool's state now; None where nothing is in flight.
+
+        A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
+        a request to any other endpoint does not wait.
+        """
+        in_flight = self._count()
+        waits: dict[str, float] = {}
+        for candidate in pool:
+            queued = in_flight.get(candidate.name, 0)
+            if queued and isinstance(candidate, ModelSpec) and candidate.endpoint is not None and candidate.latency is not None:
+                concurrency = Endpoint.of(candidate.endpoint).concurrency
+                if concurrency is not None and queued >= concurrency:
+                    waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
+        known = {name: count for name, count in in_flight.items() if name in pool.names}
+        return PoolState(wait_ms=waits, in_flight=known) if known else None
+
+    def _count(self) -> Counter[str]:
+        oldest = time.monotonic() - EXPIRY_SECONDS
+        with self._lock:
+            for key in [key for key, (_, since) in self._begun.items() if since < oldest]:
+                del self._begun[key]
+            return Counter(name for name, _ in self._begun.values())

@@ -1,0 +1,31 @@
+"""Checks of providers and of configuration formats."""
+
+from __future__ import annotations
+
+import inspect
+
+from aamc_sdk.interfaces import ConfigFormat, Provider
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.parts import OPTION_CHECKS
+from aamc_sdk.testing.subject import Subject
+
+
+def check_a_provider_is_asynchronous(subject: Subject) -> None:
+    """A provider completes in a coroutine, streams by an asynchronous iterator, and names its dialect."""
+    require(issubclass(subject.target, Provider), "a provider must be a subclass of aamc_sdk.interfaces.Provider")
+    require(inspect.iscoroutinefunction(subject.target.complete), "complete must be a coroutine function (async def)")
+    streams = inspect.isasyncgenfunction(subject.target.stream) or not inspect.iscoroutinefunction(subject.target.stream)
+    require(streams, "stream must return an asynchronous iterator, not a coroutine")
+    require(isinstance(subject.target.dialect, str) and subject.target.dialect, "dialect must name the wire dialect")
+
+
+def check_it_leaves_other_files_alone(subject: Subject) -> None:
+    """A configuration format does not recognize an empty file, nor one of our own."""
+    found = subject.target()
+    require(isinstance(found, ConfigFormat), "a configuration format must be a subclass of aamc_sdk.interfaces.ConfigFormat")
+    for content in ({}, {"router": "thompson", "seed": 1}):
+        require(not found.recognizes(content), f"it recognizes {content!r}, which is not a file of its own")
+
+
+PROVIDER_CHECKS = (*OPTION_CHECKS, check_a_provider_is_asynchronous)
+CONFIG_FORMAT_CHECKS = (check_it_leaves_other_files_alone,)

@@ -1,0 +1,40 @@
+"""Figures of candidates by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from aamc_sdk.types.arithmetic import Floats
+
+
+class ByName(Mapping[str, float]):
+    """A row of an array as a mapping from candidates' names to figures; made without copying, since every decision has two.
+
+    Args:
+        names: The candidates' names, M of them.
+        row: The figures, ``[M]``.
+    """
+
+    __slots__ = ("_names", "_row")
+
+    def __init__(self, names: Sequence[str], row: Floats) -> None:
+        self._names = names
+        self._row = row
+
+    def __getitem__(self, name: str) -> float:
+        try:
+            return float(self._row[self._names.index(name)])
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
+        return dict, (dict(self.items()),)

@@ -1,0 +1,296 @@
+"""Contracts of the controller: attempts, the pool's state, event loops, forks, calling models."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, PoolError, ProviderError
+from aamc_sdk.interfaces import AsyncRouter, Requirements, Router
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.types import Latency
+
+POOL = Pool(
+    [
+        ModelSpec("small", "Quick.", prices=Prices(1.0, 2.0), latency=Latency(10, 100), endpoint={"provider": "echo", "concurrency": 1}),
+        ModelSpec("large", "Slow.", prices=Prices(10.0, 20.0), latency=Latency(10, 900), endpoint={"provider": "echo", "reply": "42"}),
+    ]
+)
+
+
+class First(Router):
+    """Prefers candidates in the pool's order."""
+
+    def score(self, request: Any) -> Scores:
+        return Scores(np.tile(-np.arange(len(request.pool), dtype=float), (len(request), 1)))
+
+
+class Sleepy(First):
+    """Blocks its thread for a while."""
+
+    def score(self, request: Any) -> Scores:
+        time.sleep(0.3)
+        return super().score(request)
+
+
+class Asking(AsyncRouter):
+    """Has only a coroutine; does not know its propensities."""
+
+    async def ascore(self, request: Any) -> Scores:
+        await asyncio.sleep(0.01)
+        return Scores(np.tile([0.0, 1.0], (len(request), 1)), propensity_known=False)
+
+
+class Learned(First):
+    requires = Requirements(training=True)
+
+
+class Seeing(First):
+    """Records the waits that it is given."""
+
+    waits: list[Any] = []  # noqa: RUF012  # shared on purpose
+    flights: list[Any] = []  # noqa: RUF012  # likewise
+
+    def score(self, request: Any) -> Scores:
+        self.waits.append(request.wait_ms.tolist())
+        self.flights.append(None if request.in_flight is None else request.in_flight.tolist())
+        return super().score(request)
+
+
+class Parts:
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        kinds = (First, Sleepy, Asking, Learned, Seeing)
+        return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
+
+
+def build(router: str, pool: Pool = POOL, **options: Any) -> MetaController:
+    return MetaController.build(router=router, pool=pool, plugins=Plugins({"core": builtin, "parts": Parts()}, discover=False), **options)
+
+
+@pytest.fixture(params=["memory:", "sqlite:log.db"])
+def controller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MetaController]:
+    with build("first", store=request.param.replace("log.db", str(tmp_path / "log.db"))) as made:
+        yield made
+
+
+def attempts(controller: MetaController) -> list[Any]:
+    return list(controller.store.experience().attempts)
+
+
+def test_the_figures_of_calls_are_recorded_alone_and_several_times(controller: MetaController) -> None:
+    name = controller.route("Hi").id
+    controller.attempt(name, status="error", error="timed out", latency_ms=900.0)
+    controller.attempt(
+        name, candidate="large", cost_usd=0.5, first_token_ms=20.0, prompt_tokens=9, cached_tokens=3, reasoning_tokens=2, output_tokens=7
+    )
+    assert controller.feedback(name, quality=1.0)
+    controller.attempt(name, candidate="large", status="cancelled")
+    first, second, third = attempts(controller)
+    assert (first.candidate, first.status, first.error, first.latency_ms) == ("small", "error", "timed out", 900.0)
+    assert (second.cost_usd, second.cost_source, second.first_token_ms) == (0.5, "given", 20.0)
+    assert (second.prompt_tokens, second.cached_tokens, second.reasoning_tokens, second.output_tokens) == (9, 3, 2, 7)
+    assert (third.status, [attempt.n for attempt in (first, second, third)]) == ("cancelled", [0, 1, 2])
+
+
+def test_figures_without_a_judgement_are_an_attempt(controller: MetaController) -> None:
+    name = controller.route("Hi").id
+    assert controller.feedback(name, cost_usd=0.25)
+    assert [attempt.cost_usd for attempt in attempts(controller)] == [0.25]
+    assert not controller.store.experience().feedback
+
+
+@pytest.mark.parametrize("figures", [{"costs": 1.0}, {"cost_usd": -1}, {"cost_usd": math.inf}, {"status": "fine"}, {"latency_ms": "soon"}])
+def test_an_attempt_that_cannot_be_used_is_refused(controller: MetaController, figures: dict[str, Any]) -> None:
+    name = controller.route("Hi").id
+    with pytest.raises(DataError):
+        controller.attempt(name, **figures)
+    assert not attempts(controller)
+
+
+def test_a_mistyped_argument_is_named(controller: MetaController) -> None:
+    name = controller.route("Hi").id
+    with pytest.raises(DataError, match="no argument 'qualty'; did you mean 'quality'"):
+        controller.feedback(name, qualty=1.0)
+    with pytest.raises(DataError, match="no argument 'sesion'; did you mean 'session'"):
+        asyncio.run(controller.aroute("Hi", sesion="s"))
+
+
+def test_attempts_can_be_recorded_from_an_event_loop(controller: MetaController) -> None:
+    async def work() -> int:
+        decision = await controller.aroute("Hi", user="anna")
+        return await controller.aattempt(decision.id, cost_usd=0.5)
+
+    asyncio.run(work())
+    assert [attempt.cost_usd for attempt in attempts(controller)] == [0.5]
+
+
+def test_a_router_that_blocks_does_not_block_the_event_loop() -> None:
+    async def work(controller: MetaController) -> float:
+        task, longest, last = asyncio.create_task(controller.aroute("Hi")), 0.0, time.monotonic()
+        while not task.done():
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        await task
+        return longest
+
+    with build("sleepy") as controller:
+        assert asyncio.run(work(controller)) < 0.2  # the score itself takes 0.3 s
+
+
+def test_a_router_with_only_ascore_works_from_route_and_its_unknown_propensity_is_nan() -> None:
+    with build("asking") as controller:
+        decision = controller.route("Hi")
+        assert decision.candidate == "large"
+        assert math.isnan(decision.propensity)
+        assert math.isnan(controller.store.record(decision.id).decision.propensity)
+
+        async def inside() -> str:
+            return controller.route("Hi").candidate
+
+        assert asyncio.run(inside()) == "large"
+
+
+def test_waits_and_requests_in_flight_reach_the_router() -> None:
+    Seeing.waits.clear()
+    Seeing.flights.clear()
+    with build("seeing") as controller:
+        controller.route("Hi", state=PoolState(wait_ms={"small": 50.0}, in_flight={"large": 3}))
+        controller.route("Hi", wait_ms={"large": 20.0})
+        decision = controller.route("Hi", state=PoolState(unavailable=["small"]), unavailable=["small"])
+        assert decision.candidate == "large"
+    assert Seeing.waits == [[[50.0, 0.0]], [[0.0, 20.0]], [[0.0, 0.0]]]
+    assert Seeing.flights == [[[0.0, 3.0]], None, None]
+
+
+def test_a_budget_never_lets_an_unknown_price_pass() -> None:
+    with build("first", Pool([ModelSpec("unpriced", "?"), ModelSpec("cheap", "?", prices=Prices(0.1, 0.1))])) as controller:
+        assert controller.route("Hi", budget_usd=1.0).candidate == "cheap"
+
+
+def test_a_query_carries_its_turns_tenant_and_episode(controller: MetaController) -> None:
+    query = Query("And backwards?", turns=[Turn("user", "Sort a list"), Turn("assistant", "sorted(x)", model="small", rating=1.0)])
+    decision = controller.route(query, tenant="acme", user="anna", episode="task-1")
+    record = controller.store.record(decision.id)
+    assert (record.query.tenant, record.query.user, record.decision.episode) == ("acme", "anna", "task-1")
+    assert record.query.prompt_tokens in (None, 9)  # 34 characters in all
+
+
+def test_the_recorded_utilities_are_the_routers(controller: MetaController) -> None:
+    decision = controller.route("Hi")
+    assert dict(controller.store.record(decision.id).decision.utilities) == {"small": 0.0, "large": -1.0}
+    assert dict(controller.route("Hi", unavailable=["small"]).utilities) == {"large": -1.0}
+
+
+def test_an_untrained_router_is_refused_unless_it_is_allowed() -> None:
+    with pytest.raises(ConfigError, match=r"router 'learned' requires training .* allow_untrained=True"):
+        build("learned")
+    with build("learned", allow_untrained=True) as controller:
+        assert controller.route("Hi").candidate == "small"
+
+
+def _in_child(controller: MetaController, results: Any) -> None:
+    found = []
+    for work in (
+        lambda: controller.route("Hi"),
+        lambda: controller.feedback("d", quality=1.0),
+        lambda: controller.attempt("d", cost_usd=1.0),
+        lambda: controller.explain("d"),
+        lambda: controller.complete("Hi"),
+    ):
+        try:
+            work()
+        except Exception as error:
+            found.append(type(error).__name__)
+    controller.close()  # does nothing, and does not hang
+    results.put(found)
+
+
+def test_a_forked_child_is_told_and_never_hangs(controller: MetaController) -> None:
+    controller.route("Hi")
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_in_child, args=(controller, results))
+    child.start()
+    assert results.get(timeout=30) == [ForkedError.__name__] * 5
+    child.join(30)
+    assert child.exitcode == 0
+    assert controller.route("Still here").candidate == "small"
+    assert os.getpid() != child.pid
+
+
+def test_complete_routes_calls_and_records_the_attempt(controller: MetaController) -> None:
+    answer = controller.complete("What is 6 x 7?", unavailable=["small"])
+    assert (answer.text, answer.candidate) == ("42", "large")
+    (attempt,) = attempts(controller)
+    assert (attempt.decision_id, attempt.candidate, attempt.status, attempt.cost_source) == (answer.decision_id, "large", "ok", "priced")
+    assert attempt.cost_usd == pytest.approx((4 * 10 + 1 * 20) / 1e6) == answer.cost_usd
+    assert asyncio.run(controller.acomplete("Hello")).text == "Hello"
+
+
+def test_complete_falls_back_to_the_next_choice_and_logs_every_attempt() -> None:
+    pool = Pool(
+        [ModelSpec("small", "?", endpoint={"provider": "echo", "error": "overloaded"}), ModelSpec("large", "?", endpoint={"provider": "echo"})]
+    )
+    with build("first", pool) as controller:
+        answer = controller.complete("Hi")
+        assert (answer.candidate, math.isnan(answer.cost_usd)) == ("large", True)
+        assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [("small", "error"), ("large", "ok")]
+
+
+def test_complete_says_so_when_every_candidate_fails_or_none_can_be_called() -> None:
+    broken = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "error": "overloaded"})])
+    with build("first", broken) as controller, pytest.raises(ProviderError, match="no candidate answered: calling 'small' failed: overloaded"):
+        controller.complete("Hi")
+    with build("first", Pool([ModelSpec("small", "?")])) as controller, pytest.raises(PoolError, match="add endpoints to the pool file"):
+        controller.complete("Hi")
+    half = Pool([ModelSpec("deaf", "?"), ModelSpec("large", "?", endpoint={"provider": "echo"})])
+    with build("first", half) as controller:
+        assert controller.complete("Hi").candidate == "large"
+
+
+def test_calls_under_way_make_later_requests_wait() -> None:
+    slow = ModelSpec("small", "?", latency=Latency(0, 200), endpoint={"provider": "echo", "delay_ms": 300.0, "concurrency": 1})
+    Seeing.waits.clear()
+
+    async def work(controller: MetaController) -> None:
+        first = asyncio.create_task(controller.acomplete("Hi"))
+        await asyncio.sleep(0.15)
+        await asyncio.gather(first, controller.acomplete("Hi"))
+
+    with build("seeing", Pool([slow])) as controller:
+        asyncio.run(work(controller))
+    assert Seeing.waits == [[[0.0]], [[200.0]]]
+
+
+def test_turns_are_sent_along() -> None:
+    with build("first") as controller:
+        answer = controller.complete(Query("And now?", turns=[Turn("user", "x" * 36)]))
+    assert answer.usage.prompt_tokens == 9 + 2
+
+
+def test_a_cancelled_call_is_recorded() -> None:
+    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 5000.0})])
+
+    async def work(controller: MetaController) -> None:
+        task = asyncio.create_task(controller.acomplete("Hi"))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while not attempts(controller):
+            await asyncio.sleep(0.01)
+
+    with build("first", slow) as controller:
+        asyncio.run(asyncio.wait_for(work(controller), 30))
+        assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
