@@ -1,4 +1,4 @@
-"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation`` measures them, in full: prints JSON."""
+"""Time and memory of an evaluation with all intervals, measured as by ``aamc bench speed --parts evaluation``: prints JSON."""
 
 from aamc_bench.speed.experiment import show
 

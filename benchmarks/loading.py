@@ -1,8 +1,8 @@
-"""How long the formats take to read the published files, beside parsing those files and keeping nothing.
+"""Time to read the published files as datasets, compared with parsing these files alone.
 
-``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line a format. The two are measured in turn, in one run: ``ratio``
-is how many times longer a dataset takes than the bare rows of ``csv`` or ``json``. The folder holds ``llmrouter``, ``routellm``
-and ``routerarena``, or some of them, as their sources publish them.
+``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line for each format. Both are measured alternately in one run;
+``ratio`` is the time of a dataset divided by that of ``csv`` or ``json``. The folder holds ``llmrouter``, ``routellm`` and
+``routerarena``, or some of them, as published.
 """
 
 from __future__ import annotations
@@ -37,22 +37,28 @@ def parse(folder: Path) -> None:
 
 
 def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """Return how long some work takes."""
+    """Return the wall-clock time of a call in seconds."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started
 
 
 def measure(reader: DatasetFormat, folder: Path) -> dict[str, Any]:
-    """Return how long parsing a folder and reading it as a dataset take."""
-    rows = len(reader.read(str(folder)))  # also fills the disk's cache
+    """Return the times of parsing a folder and of reading it as a dataset."""
+    rows = len(reader.read(str(folder)))  # also fills the disk cache
     pairs = [(seconds(parse, folder), seconds(reader.read, str(folder))) for _ in range(RUNS)]
-    bare, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
-    return {"rows": rows, "runs": RUNS, "bare_s": bare, "dataset_s": ours, "ratio": statistics.median(mine / other for other, mine in pairs)}
+    bare, read = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return {
+        "rows": rows,
+        "runs": RUNS,
+        "bare_s": bare,
+        "dataset_s": read,
+        "ratio": statistics.median(mine / bare for bare, mine in pairs),
+    }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all formats and print the results."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     data, plugins = Path(os.environ["AAMC_DATA"]), get_plugin_manager()
     services = Services(pool=Pool([ModelSpec("any")]), reward=LinearReward(), make=lambda *_: None)

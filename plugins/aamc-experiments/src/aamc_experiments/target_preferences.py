@@ -189,16 +189,14 @@ class _DecidedRows:
         out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
         train = setup.splits["train"].outcomes
         known = train is not None and train.complete.any()
-        train_is_new = (
-            out_of_fold is not None and not (router.requires.training or isinstance(router, OnlineRouter)) and setup.env.stationary and known
-        )
+        learned = router.requires.training or isinstance(router, OnlineRouter)
+        train_is_new = out_of_fold is not None and not learned and setup.env.stationary and known
 
         def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
             queries, means = setup.splits[split].queries, run.candidate_means
             estimates, quality = estimate_queries(estimator, queries, run.pool)
-            request = build_request(
-                queries, run.pool, Preference().array, estimates=estimates, quality=quality if expected is None else expected, typical=means
-            )
+            quality = quality if expected is None else expected
+            request = build_request(queries, run.pool, Preference().array, estimates=estimates, quality=quality, typical=means)
             measurement = Measurement(
                 setup=setup,
                 routers={run.router_name: router},
