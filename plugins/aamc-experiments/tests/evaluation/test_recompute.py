@@ -95,7 +95,7 @@ def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, 
 
 @pytest.mark.parametrize("interval", [[-1.2, 1.96], [-1.96, 1.2], [-4.0, 1.96], [-1.96, None], None])
 def test_an_interval_that_is_too_narrow_or_too_wide_is_noticed(recompute: Any, interval: list[float] | None) -> None:
-    drawn = np.random.default_rng(0).normal(size=recompute.LEAST_RESAMPLES)
+    drawn = np.random.default_rng(0).normal(size=recompute.MIN_RESAMPLES)
     assert recompute.agree(("mean_quality",), [-1.96, 1.96], drawn)
     assert not recompute.agree(("mean_quality",), interval, drawn)
 

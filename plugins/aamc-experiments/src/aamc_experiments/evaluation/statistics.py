@@ -167,8 +167,8 @@ def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: CandidateMean
     best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
-    least = cost_at_quality(reachable[0][None], reachable[1][None], targets)
-    shares = np.divide(least, cost, out=np.full(least.shape, np.nan), where=cost > 0)
+    minimum = cost_at_quality(reachable[0][None], reachable[1][None], targets)
+    shares = np.divide(minimum, cost, out=np.full(minimum.shape, np.nan), where=cost > 0)
     return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
 
 
