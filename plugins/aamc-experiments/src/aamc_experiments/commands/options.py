@@ -47,7 +47,7 @@ class ExperimentOptions(TypedDict, total=False):
 _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
-    click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: queue without outcomes or comparisons, else replay)."),
+    click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay, but queue without outcomes)."),
     click.option("--pool", metavar="NAME|FILE", help="Candidates (default: those of the data, else the default pool)."),
     click.option("--reward", metavar="NAME", help="Reward (default: linear)."),
     click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
