@@ -1,6 +1,6 @@
-"""Time and memory of an evaluation with all intervals, measured as by ``aamc bench speed --parts evaluation``: prints JSON."""
+"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation --preset full`` measures them: prints JSON."""
 
-from aamc_bench.speed.experiment import show
+from speed.benchmark import show
 
 if __name__ == "__main__":
     show("evaluation", __doc__, full=True)

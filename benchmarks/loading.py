@@ -1,8 +1,8 @@
-"""Time to read the published files as datasets, compared with parsing these files alone.
+"""The time of reading published files as datasets, beside only parsing them.
 
-``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line for each format. Both are measured alternately in one run;
-``ratio`` is the time of a dataset divided by that of ``csv`` or ``json``. The folder holds ``llmrouter``, ``routellm`` and
-``routerarena``, or some of them, as published.
+``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line for each format. Both are measured in turns in one run; ``ratio``
+is the time of a dataset over that of the bare rows of ``csv`` or ``json``. The folder holds some of ``llmrouter``, ``routellm``
+and ``routerarena``, as their sources publish them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def parse(folder: Path) -> None:
 
 
 def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """Return the wall-clock time of a call in seconds."""
+    """Return the time of some work."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started
@@ -45,20 +45,14 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
 
 def measure(reader: DatasetFormat, folder: Path) -> dict[str, Any]:
     """Return the times of parsing a folder and of reading it as a dataset."""
-    rows = len(reader.read(str(folder)))  # also fills the disk cache
+    rows = len(reader.read(str(folder)))  # also fills the disk's cache
     pairs = [(seconds(parse, folder), seconds(reader.read, str(folder))) for _ in range(RUNS)]
-    bare, read = (statistics.median(times) for times in zip(*pairs, strict=True))
-    return {
-        "rows": rows,
-        "runs": RUNS,
-        "bare_s": bare,
-        "dataset_s": read,
-        "ratio": statistics.median(mine / bare for bare, mine in pairs),
-    }
+    bare, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return {"rows": rows, "runs": RUNS, "bare_s": bare, "dataset_s": ours, "ratio": statistics.median(mine / other for other, mine in pairs)}
 
 
 def main() -> None:
-    """Measure all formats and print the results."""
+    """Measure and print."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     data, plugins = Path(os.environ["AAMC_DATA"]), get_plugin_manager()
     services = Services(pool=Pool([ModelSpec("any")]), reward=LinearReward(), make=lambda *_: None)

@@ -1,9 +1,9 @@
-"""Coverage of the 95% intervals of off-policy estimates on real outcomes: prints a JSON line for each case.
+"""The coverage of the 95% intervals of off-policy estimates on real outcomes: prints a JSON line for each case.
 
 The rows are LLMRouter's outcomes in ``AAMC_DATA``: nine models, and a tenth whose quality is their median. A replay draws rows
-with replacement, lets a logging policy draw a candidate for each, and estimates the mean quality of another policy; the true
-value is that policy's mean over all rows. ``coverage`` is the share of replays whose interval contains it, ``width`` the mean
-width, of the value and of the difference to the logged policy. ``refused`` is the share of replays whose log is refused.
+with replacement, lets a logging policy draw a candidate for each, and estimates another policy's mean quality; the truth
+is that policy's mean over all rows. ``coverage`` is the share of replays whose interval covers it, ``width`` the mean width,
+of the value and of the difference to the logged policy; ``refused`` is the share of replays without an estimate.
 
     python benchmarks/off_policy.py --replays 1000 --sizes 200 5000
 """
@@ -31,12 +31,12 @@ from aamc_sdk.types import Floats
 LOGGING = ("uniform", "epsilon 0.3", "epsilon 0.05")
 TARGETS = ("best single", "contextual", "a tenth elsewhere")
 NOISE = 0.3
-"""The standard deviation of the error in the quality that policies and outcome models see."""
+"""Standard deviation of the error of the quality that policies and outcome models know."""
 
 
 @attrs.frozen(eq=False)
 class Case:
-    """A table of outcomes ``[Q, K]`` and two policies on it; ``prior`` is the expected quality of each candidate in the log."""
+    """A table of outcomes ``[Q, K]``, and two policies on it; ``prior`` is the log's expected quality of each candidate."""
 
     quality: Floats
     logging: Floats
@@ -53,12 +53,12 @@ def table() -> Floats:
 
 
 def one_hot(chosen: Any, shape: tuple[int, ...]) -> Floats:
-    """Return probability 1 for one candidate in each row."""
+    """Return probabilities with one candidate for each row."""
     return np.equal.outer(np.broadcast_to(chosen, shape[0]), np.arange(shape[1])).astype(np.float64)
 
 
 def make_case(quality: Floats, logging: str, target: str) -> Case:
-    """Return a case, whose policies see quality with an error."""
+    """Return a case, whose policies know quality with an error."""
     blurred = quality + NOISE * np.random.default_rng(0).normal(size=quality.shape)
     order = quality.mean(axis=0).argsort()
     typical, best = one_hot(order[len(order) // 2], quality.shape), one_hot(order[-1], quality.shape)
@@ -68,7 +68,7 @@ def make_case(quality: Floats, logging: str, target: str) -> Case:
 
 
 def replay(case: Case, size: int, expected: bool, seed: int) -> dict[str, Any] | None:
-    """Return the estimates from one log; None if it is refused."""
+    """Return the estimates from one log, or None if it gives none."""
     generator = np.random.default_rng(seed)
     rows = generator.integers(len(case.quality), size=size)
     below = case.logging[rows].cumsum(axis=1) <= generator.random(size)[:, None]
@@ -81,38 +81,38 @@ def replay(case: Case, size: int, expected: bool, seed: int) -> dict[str, Any] |
 
 
 def measure(case: Case, size: int, expected: bool, replays: int) -> dict[str, Any]:
-    """Return the coverage and width of each estimator's intervals."""
+    """Return coverage and width of each estimator's intervals."""
     truth = {"value": float((case.target * case.quality).sum(axis=1).mean())}
     truth["difference"] = truth["value"] - float((case.logging * case.quality).sum(axis=1).mean())
     figures: defaultdict[str, dict[str, float]] = defaultdict(dict)
     answered = [found for seed in range(replays) if (found := replay(case, size, expected, seed)) is not None]
     for name in answered[0] if answered else ():
-        for quantity, interval in (("value", "ci95"), ("difference", "difference_ci95")):
+        for what, interval in (("value", "ci95"), ("difference", "difference_ci95")):
             bounds = np.array([getattr(found[name], interval) for found in answered])
-            held = (bounds[:, 0] <= truth[quantity]) & (truth[quantity] <= bounds[:, 1])
-            figures[name] |= {f"{quantity}_coverage": float(held.mean()), f"{quantity}_width": float((bounds[:, 1] - bounds[:, 0]).mean())}
+            held = (bounds[:, 0] <= truth[what]) & (truth[what] <= bounds[:, 1])
+            figures[name] |= {f"{what}_coverage": float(held.mean()), f"{what}_width": float((bounds[:, 1] - bounds[:, 0]).mean())}
     return {"refused": 1 - len(answered) / replays, **figures}
 
 
 def cases(graded: Floats, sizes: list[int]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield the description of each case, and a function that measures it."""
+    """Yield the description of each case and the function that measures it."""
     for kind, quality in (("graded", graded), ("binary", (graded >= 0.5).astype(np.float64))):
         for logging in LOGGING:
             for target in TARGETS:
                 for size in sizes:
-                    expected = target == "contextual"  # the other cases have no expected quality
+                    expected = target == "contextual"  # elsewhere the outcome model has nothing to start from
                     about = {"outcomes": kind, "logging": logging, "target": target, "n": size, "expected_quality": expected}
                     yield about, partial(measure, make_case(quality, logging, target), size, expected)
 
 
 def main() -> None:
-    """Measure all cases and print them, with the minimum coverage at the end."""
+    """Measure and print; the last line has the minimum coverage."""
     parser = argparse.ArgumentParser(description="Coverage of off-policy intervals on real outcomes.")
-    parser.add_argument("--replays", type=int, default=1000, help="Logs in each case (default: 1000).")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 5000], help="Decisions in a log (default: 200 5000).")
+    parser.add_argument("--replays", type=int, default=1000, help="logs in each case")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 5000], help="decisions in a log")
     options = parser.parse_args()
     if "AAMC_DATA" not in os.environ:
-        sys.exit("AAMC_DATA is not set; set it to the folder of the outcome data")
+        sys.exit("AAMC_DATA must name the folder of the outcome data")
     least = 1.0
     for about, measured in cases(table(), options.sizes):
         figures = measured(options.replays)

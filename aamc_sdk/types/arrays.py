@@ -196,12 +196,12 @@ class RoutingRequest:
         return len(self.queries)
 
     @property
-    def somebody_waits(self) -> bool:
-        """Whether a candidate could not start at once."""
+    def has_waits(self) -> bool:
+        """Whether any candidate has a waiting time."""
         alike = self.wait_ms.strides[0] == 0  # all rows are the same memory, and the first stands for them
         return bool(np.count_nonzero(self.wait_ms[:1] if alike else self.wait_ms))
 
-    def stretches(self, cells: int) -> Iterator[RoutingRequest]:
+    def batches(self, cells: int) -> Iterator[RoutingRequest]:
         """Yield the rows in order, about so many (query, candidate) pairs at a time: passes over few stay in the processor's cache."""
         rows = max(cells // len(self.pool), 1)
         for start in range(0, len(self), rows):

@@ -71,7 +71,7 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        part_services = orchestrator_services(self.settings, self.plugins)
+        part_services = orchestrator_services(self.settings, self.plugins, self.settings.pool)
         part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
         splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:

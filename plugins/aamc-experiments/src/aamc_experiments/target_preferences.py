@@ -27,7 +27,7 @@ from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.interfaces import OnlineRouter, Progress
+from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
@@ -189,8 +189,8 @@ class _DecidedRows:
         out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
         train = setup.splits["train"].outcomes
         known = train is not None and train.complete.any()
-        learned = router.requires.training or isinstance(router, OnlineRouter)
-        train_is_new = out_of_fold is not None and not learned and setup.env.stationary and known
+        only_estimates = router.requires.estimator and not router.requires.training
+        train_is_new = out_of_fold is not None and only_estimates and setup.env.stationary and known
 
         def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
             queries, means = setup.splits[split].queries, run.candidate_means

@@ -88,7 +88,7 @@ def _evaluate_run(ctx: click.Context, options: EvaluateOptions, as_json: bool) -
         )
         metrics = evaluate_run(run, request, plugins_of(ctx), shown)
         if out is not None:
-            plugins_of(ctx).tell("aamc_run_finished", folder=out)
+            plugins_of(ctx).notify("aamc_run_finished", folder=out)
     show_metrics(metrics, run.router_name, as_json)
     if request.gate:
         click.echo(metrics["gate"]["why"], err=True)

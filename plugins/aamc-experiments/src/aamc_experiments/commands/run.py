@@ -42,7 +42,7 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Unpack[
             metrics = complete(experiment, "run")
             point_latest(folder)
             with profile.stage("report") if profile else nullcontext():
-                plugins_of(ctx).tell("aamc_run_finished", folder=folder)
+                plugins_of(ctx).notify("aamc_run_finished", folder=folder)
     show_metrics(metrics, experiment.router_name, as_json)
     if profile:
         show_profile(profile.write(folder))
