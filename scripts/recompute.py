@@ -396,9 +396,7 @@ def main() -> None:
     """Check a run and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument(
-        "--resamples", type=int, default=0, help=f"Resamples for intervals: 0 or at least {MIN_RESAMPLES} (default: 0)."
-    )
+    parser.add_argument("--resamples", type=int, default=0, help=f"Resamples for intervals: 0 or at least {MIN_RESAMPLES} (default: 0).")
     given = parser.parse_args()
     if 0 < given.resamples < MIN_RESAMPLES:
         parser.error(f"--resamples must be 0 or at least {MIN_RESAMPLES}, not {given.resamples}")
