@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aamc_experiments.settings import Source
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.grid import GridJob, slug
@@ -31,7 +31,7 @@ class DatasetsBenchmark(Benchmark):
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
 
-    def check_world(self, world: World, options: Mapping[str, Any]) -> None:
+    def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a run's data does not suit the benchmark."""
 
     def checked_options(self, **given: Any) -> dict[str, Any]:

@@ -56,8 +56,9 @@ def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, na
     for step, request in enumerate(rows.requests):
         if step == stream.restart:
             router = _restarted(router, make)
-        for past in due[step] if isinstance(router, OnlineRouter) else ():
-            router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
+        if isinstance(router, OnlineRouter):
+            for past in due[step]:
+                router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
         decisions += decide(request, router.score(request), [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
         if isinstance(router, OnlineRouter):
             router.learn(_experience(rows, step, decisions[-1], made=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 from aamc_report.tables import Record, Table
 from matplotlib.figure import Figure
 
@@ -87,7 +87,7 @@ class RobustnessBenchmark(Benchmark):
         run, settings = options["run"], options["settings"]
         if run is not None and SHIFT not in options["kinds"]:
             return options
-        world = try_to_begin(settings) if run is None else make_world(RunFolder.open(Path(run)).settings, get_plugin_manager())
+        world = try_to_begin(settings) if run is None else make_setup(RunFolder.open(Path(run)).settings, get_plugin_manager())
         asked = given.get("kinds") is not None or given.get("groups") is not None
         if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
             needed = f"shift holds out {options['groups']} groups of categories in turn"

@@ -50,7 +50,7 @@ class AgentChoice:
 
     episode: int
     step: int
-    features: Features
+    features: StateFeatures
     action: int
 
 

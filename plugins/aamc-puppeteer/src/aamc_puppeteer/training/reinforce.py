@@ -69,7 +69,7 @@ class Batch:
         episodes: N.
     """
 
-    features: Features
+    features: StateFeatures
     visibility: Visibility
     action: NDArray[np.intp]
     returns: Floats
