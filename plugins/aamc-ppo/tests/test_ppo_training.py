@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewards, play
+from aamc_ppo.router import PPORouter
 from aamc_ppo.training import choose_trust, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError

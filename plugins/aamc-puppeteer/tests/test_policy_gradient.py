@@ -9,14 +9,14 @@ from aamc_agents.state import TaskState
 from aamc_puppeteer.episodes.player import Visibility
 from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.policy.encoder import Encoder, Features
+from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.testbed.worlds import standing, turn
 from aamc_puppeteer.training.job import as_batch
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from torch import Tensor
 
-LogProbabilities = Callable[[Features], Tensor]
+LogProbabilities = Callable[[StateFeatures], Tensor]
 """Returns a policy's log probabilities ``[B, M + 1]``."""
 
 
@@ -89,7 +89,7 @@ def puppeteer() -> Iterator[Puppeteer]:
 
 
 def exact_reward(puppeteer: Puppeteer, learner: ReinforceLearner) -> torch.Tensor:
-    def log_probabilities(features: Features) -> torch.Tensor:
+    def log_probabilities(features: StateFeatures) -> torch.Tensor:
         return learner.log_probabilities(features, Visibility.full(*features.pair.shape[:2]))
 
     return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
 from aamc_tce.encoders.vector_cache import VectorCache
+from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk.errors import ConfigError
 

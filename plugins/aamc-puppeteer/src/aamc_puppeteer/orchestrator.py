@@ -22,6 +22,7 @@ from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession
 from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
+from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.testbed.agents import make_agent
 from aamc_puppeteer.training.recording import Recording
@@ -30,7 +31,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
 from aamc_sdk.routing import Array32, LinearReward, default_pool
-from aamc_sdk.serving import TeamOptions, TeamOrchestrator
+from aamc_sdk.serving import TeamOptions
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from aamc_puppeteer.training.reinforce import ReinforceLearner
 
 
-class Puppeteer(TeamOrchestrator):
+class Puppeteer(Team):
     """Activates agents by a learned policy; :mod:`aamc_puppeteer.policy.network` has its formulas.
 
     Args:

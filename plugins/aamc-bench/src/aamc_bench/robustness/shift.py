@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.data.training_fingerprint import TrainingFingerprint
+from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings
