@@ -17,7 +17,9 @@ from aamc_sdk.types.candidates import Pool
 from aamc_sdk.types.queries import Query
 
 Floats = NDArray[np.floating[Any]]
+"""An array of floating-point numbers."""
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
+"""Selects rows of an array."""
 
 
 def _optional(function: Callable[[Floats], Floats], array: Floats | None) -> Floats | None:

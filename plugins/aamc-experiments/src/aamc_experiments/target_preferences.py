@@ -42,6 +42,7 @@ VALUES = {
 }
 """What the value of each kind of target must be."""
 POINTS = 61
+"""Preferences that a search for a target evaluates."""
 CONFIDENCE = 0.95
 """Share of resamples on which a target must be met, unless the caller says otherwise."""
 

@@ -22,7 +22,9 @@ from aamc_sdk.types import Dataset, Pool, question, text_hash, votes
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
+"""Returns the format that reads a source."""
 SPLITS = ("train", "validation", "test")
+"""The names of the splits."""
 CROWD = 0.1
 """Share of the rows, the validation split's own, above which one group of near-duplicates makes the shares uneven."""
 
