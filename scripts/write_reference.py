@@ -39,7 +39,8 @@ aamc run --router ppo --estimator tce
 aamc route "Sort a list in Python" --preference 0.7,0.2,0.1
 ```
 
-`--json` writes exactly one JSON document to standard output; progress and logs go to standard error. Exit status 0 means done, 1 failed, 2 wrong usage.
+`--json` writes exactly one JSON document to standard output; progress and logs go to standard error. Exit status 0 means done, 1 failed, 2 wrong
+usage.
 An error is one line that names the problem and the next step; `aamc --debug` adds the traceback."""
 OPTIONS = """Set an option on the command line, or in a file for `--config`:
 
