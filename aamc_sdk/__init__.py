@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         Turn,
     )
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "config": ("option",),

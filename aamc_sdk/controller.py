@@ -88,7 +88,7 @@ class MetaController:
         self.router_name = components.router_name
         self._user_key = user_key
         self._plugins = components.plugins
-        self._events_heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.hears(event)}
+        self._events_heard = {event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)}
         self._guard = CloseGuard()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
@@ -501,7 +501,7 @@ class MetaController:
 
     def _emit(self, event: str, **arguments: Any) -> None:
         if self._plugins is not None and event in self._events_heard:
-            self._events.submit(self._plugins.tell, event, **arguments)
+            self._events.submit(self._plugins.notify, event, **arguments)
 
     def _emit_learned(self, feedback: Feedback) -> None:
         self._emit("aamc_learned", feedback=feedback)

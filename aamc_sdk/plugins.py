@@ -1,7 +1,7 @@
-"""Discovery: which plugins are installed, and what components they offer.
+"""Discovery of the installed plugins and their components.
 
-Every plugin is loaded on its own. One that fails is remembered with its error and left out;
-the others work on. Components are imported when they are used, not when they are listed.
+Every plugin is loaded on its own: a plugin that fails is left out and reported with its error.
+Components are imported when they are used, not when they are listed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, neare
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Services
+    from aamc_sdk.interfaces import ConfigFormat, Services
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Plugin:
 
     @property
     def key(self) -> str:
-        """What no other plugin is called: two distributions may use one name."""
+        """The name that no other plugin has: two distributions may use one entry point name."""
         return f"{self.distribution}/{self.name}"
 
 
@@ -161,7 +161,8 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        raise UnknownComponentError(f"no {kind} is named {name!r}{nearest(name, names)} (there are: {one_of(names)}){broken}")
+        there_are = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
+        raise UnknownComponentError(f"no {kind} is named {name!r}{there_are}")
 
     def load(self, kind: str, name: str) -> Any:
         """Import a component and return it.
@@ -189,16 +190,24 @@ class Plugins:
         config = configure(target.Config, options or {}, preset=preset, where=name)
         return target(config, services)
 
-    def hears(self, event: str) -> bool:
-        """Return whether any plugin wants to be told of an event."""
+    def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
+        """Return the format of another system that recognizes a configuration file's content; None for a file of our own."""
+        for name in self.names("config_format"):
+            found: ConfigFormat = self.load("config_format", name)()
+            if found.recognizes(content):
+                return found
+        return None
+
+    def has_listeners(self, event: str) -> bool:
+        """Return whether any plugin implements an event."""
         return bool(getattr(self._manager.hook, event).get_hookimpls())
 
-    def tell(self, event: str, **arguments: Any) -> None:
-        """Deliver an event to every plugin; whatever one raises is logged and goes no further."""
+    def notify(self, event: str, **arguments: Any) -> None:
+        """Deliver an event to every plugin; an error of one is logged and not raised."""
         for implementation in getattr(self._manager.hook, event).get_hookimpls():
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except (Exception, SystemExit) as error:  # an event's hearer may raise anything
+            except (Exception, SystemExit) as error:  # an implementation may raise anything
                 plugin = self._plugins.get(implementation.plugin)
                 name, text = plugin.name if plugin else "?", str(error) if isinstance(error, AamcError) else repr(error)
                 debugging = logger.isEnabledFor(logging.DEBUG)
@@ -206,6 +215,16 @@ class Plugins:
 
     def __iter__(self) -> Iterator[Offer]:
         return iter(self.offers)
+
+
+def install_hint(kind: str, name: str) -> str:
+    """Return how to install the distribution that offers a component of ours; ``""`` for an unknown one."""
+    import json
+    from importlib import resources
+
+    known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
+    distribution = known.get(kind, {}).get(name)
+    return "" if distribution is None else f"; {distribution} offers it: pip install {distribution}"
 
 
 def get_plugin_manager() -> Plugins:

@@ -1,6 +1,6 @@
-"""Microseconds of a bandit's decisions and lessons, beside plain numpy Beta sampling in the same process: prints JSON.
+"""Microseconds of a bandit's decisions and updates, beside plain numpy Beta sampling in the same process: prints JSON.
 
-``python benchmarks/bandit.py`` counts CPU time on one thread and takes the least of some repeats, sides in turns.
+``python benchmarks/bandit.py`` measures CPU time on one thread, the minimum of some repeats, with both sides in turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from aamc_bandit.evidence import Place
 from aamc_bandit.thompson import Thompson
-from aamc_bench.speed.clock import least_call_us
+from speed.clock import minimum_call_us
 
 from aamc_sdk.interfaces import Services
 from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost, expected_latency
@@ -24,16 +24,16 @@ CANDIDATES = 10
 USERS = (10, 100_000)
 REPEATS, CALLS = 15, 300
 STRETCH = 1000
-"""Feedback that the log gives a router at once."""
+"""Pieces of feedback in one batch of the log."""
 
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
 ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
 PLACE = Place("code", "user0", "session0")
-"""What the measured decisions are made for."""
+"""The subject of the measured decisions."""
 
 
 def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
-    """Yield requests, of which each differs from those before it in one thing.
+    """Yield requests that each differ from the one before in one respect.
 
     Args:
         kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"users"`` for other users who were heard of;
@@ -47,7 +47,7 @@ def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
 
 
 def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
-    """Return a router that heard of so many users, and a request of one of them."""
+    """Return a router with feedback of a number of users, and a request of one of them."""
     queries = [Query("a question", user=PLACE.user, session=PLACE.session)]
     reward = LinearReward()
     reward.fit(Outcomes(None, expected_cost(queries, POOL), expected_latency(POOL, 1)))
@@ -70,7 +70,7 @@ def lesson(users: list[str]) -> Experience:
 
 
 def measure(users: int) -> dict[str, float]:
-    """Return the figures of a router that heard of so many users."""
+    """Return the measurements of a router with feedback of a number of users."""
     router, request = make_router(users)
     belief, _ = router.belief(PLACE, POOL)
     rng = np.random.default_rng(0)
@@ -90,12 +90,12 @@ def measure(users: int) -> dict[str, float]:
         router.learn(one)
         return router.score(request)
 
-    us = least_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
+    us = minimum_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
     for kind in ("tokens", "users", "strangers"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
-        us |= least_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
-    us |= least_call_us({"after": hear_and_score}, CALLS, REPEATS)
-    us |= least_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
+        us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
+    us |= minimum_call_us({"after": hear_and_score}, CALLS, REPEATS)
+    us |= minimum_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
     return {
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),

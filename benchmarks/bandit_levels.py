@@ -1,9 +1,9 @@
-"""Mean quality that ``thompson`` earns on real outcomes with bandit feedback, by how its levels are combined: prints JSON.
+"""Mean quality of ``thompson`` on real outcomes with bandit feedback, for each way to combine its levels: prints JSON.
 
-``AAMC_DATA=DATA python benchmarks/bandit_levels.py choose|report`` replays LLMRouter's rows in random order: each is decided, only the chosen
-candidate's outcome is heard, and it is learned at once. The category is the row's task. ``users`` many users, drawn at random,
-like a candidate more or less than everybody does, by a normal number with standard deviation ``taste``. ``choose`` replays the training
-rows (70/10/20 by a hash of the text, seed 0) with seeds of its own, ``report`` all others. Each line goes to stderr as soon as it is known.
+``AAMC_DATA=DATA python benchmarks/bandit_levels.py choose|report`` replays LLMRouter's rows in random order: each is decided, and the router
+learns only the chosen candidate's outcome, at once. The category is the row's task. ``users`` users, drawn at random, differ in their
+opinion of each candidate by a normal number with standard deviation ``taste``. ``choose`` replays the training rows (70/10/20 by a hash of
+the text, seed 0) with its own seeds, ``report`` all others. Each line is written to stderr at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BY_USER = {"without users": {"enable_personalization": False}, "linear": {"blend
 
 
 def load(step: str) -> Dataset:
-    """Return those of LLMRouter's rows that a step replays."""
+    """Return LLMRouter's rows for a step."""
     target = Plugins().load("dataset", "llmrouter")
     read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
     assert isinstance(read, Dataset)

@@ -1,8 +1,8 @@
-"""Microseconds of a decision and a lesson of ``linear-thompson`` at ten candidates, beside plain numpy in the same process: prints JSON.
+"""Microseconds of a decision and an update of ``linear-thompson`` with ten candidates, beside plain numpy in the same process: prints JSON.
 
-``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` counts CPU time on one thread and takes the least of some repeats, sides in turns.
-Compared is linear Thompson sampling in as few lines of numpy as it takes: coefficients are drawn from their normal posteriors, and the greatest
-product with the context is taken. That knows no propensity, and learns by Sherman and Morrison's formula without a discount.
+``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` measures CPU time on one thread, the minimum of some repeats, with both sides in turns.
+The comparison is a minimal linear Thompson sampling in numpy: coefficients are drawn from their normal posteriors, and the maximum product with
+the context is chosen. It has no propensity, and learns by Sherman and Morrison's formula without a discount.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from aamc_bandit.linear import LinearThompson
-from aamc_bench.speed.clock import cpu_and_wall_s, least_call_us
+from speed.clock import cpu_and_wall_s, minimum_call_us
 
 from aamc_sdk.interfaces import Services
 from aamc_sdk.routing import LinearReward, build_request
@@ -42,7 +42,7 @@ def lesson(request: RoutingRequest, seed: int) -> Experience:
 
 
 def measure() -> dict[str, float]:
-    """Return the figures."""
+    """Return the measurements."""
     request, many = make_request(1, 0), make_request(HEARD, 1)
     reward = LinearReward()
     reward.fit(many.expected)
@@ -74,7 +74,7 @@ def measure() -> dict[str, float]:
         "numpy_update": update,
         "lesson": lambda: router.learn(one),
     }
-    us = least_call_us(works, CALLS, REPEATS)
+    us = minimum_call_us(works, CALLS, REPEATS)
     return {
         "numbers_of_context": width,
         **us,

@@ -1,6 +1,6 @@
 """PPO with small and with large minibatches, over steps and over time: prints JSON and draws the curves.
 
-Small minibatches come from fewer streams; otherwise all options are the defaults. Nobody is told what quality to expect,
+Small minibatches come from fewer streams; all other options are the defaults. Expected qualities are unknown,
 as in ``aamc bench speed``, so that there is something to learn from the first step on. The measure is the mean true expected reward
 over the lattice of preferences, as a share of the way from ``random`` to ``oracle``.
 
@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aamc_bench.speed.reach import INSTANCES, ours
 from aamc_report.style import OTHERS, new_figure, styled, use_log_axis
+from speed.reach import INSTANCES, ours
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "64": {"minibatch": 64, "n_streams": 8, "n_steps": 2048},
@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Options by the minibatch."""
 INSTANCE = "the default"
 NEVER = 2.0
-"""More than the whole way, so that a training goes on to its end."""
+"""More than the whole way, so that no training ends early."""
 LIMITS = {"steps": "decisions", "cpu_s": "CPU seconds"}
 
 

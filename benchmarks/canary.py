@@ -1,9 +1,9 @@
-"""How often ``aamc canary`` raises a false alarm when it is looked at after every feedback, and how soon it finds a difference.
+"""The false alarms of ``aamc canary`` if it is evaluated after every feedback, and the feedback it needs to find a difference.
 
-Prints a JSON line for each case. A stream is a trial of so many judged decisions: the routers choose different candidates in a
-share of them, whose success chances differ by ``difference``. ``alarms`` is the share of streams with a verdict at any moment;
-``naive`` that of Student's test on the same terms, looked at as often from the 30th feedback on; ``median_feedback`` how many feedbacks
-the verdict took, null where fewer than half of the streams have one.
+Prints a JSON line for each case. A stream is a trial of decisions with feedback: the routers choose different candidates in a
+share of them, whose success probabilities differ by ``difference``. ``alarms`` is the share of streams with a verdict at any time;
+``naive`` that of Student's test on the same streams, evaluated as often from the 30th feedback on; ``median_feedback`` the median number
+of feedbacks before the verdict, null if fewer than half of the streams have one.
 
     python benchmarks/canary.py --streams 1000 --feedback 5000
 """
@@ -34,7 +34,7 @@ AGREEMENT = 0.5
 
 
 def stream(seed: int, feedback: int, share: float, difference: float, drift: bool = False) -> list[Judgement]:
-    """Return the judged decisions of one trial.
+    """Return the decisions with feedback of one trial.
 
     Args:
         seed: All randomness follows from it.
@@ -59,7 +59,7 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
 
 
 def first_verdict(judgements: list[Judgement]) -> int | None:
-    """Return after how many feedbacks the trial has a verdict, or None."""
+    """Return the number of feedbacks before the trial's verdict, or None."""
     _, differences, low = terms(judgements)
     found = [log_wealth(side * differences, low, 0.0) >= ENOUGH for side in (1.0, -1.0)]
     any_time = np.logical_or(*found)
@@ -67,7 +67,7 @@ def first_verdict(judgements: list[Judgement]) -> int | None:
 
 
 def naive_alarm(differences: Floats) -> bool:
-    """Return whether a test for one look finds a difference at any look."""
+    """Return whether a test for one evaluation finds a difference at any evaluation."""
     counts = np.arange(1, len(differences) + 1)
     mean = differences.cumsum() / counts
     deviation = np.sqrt(np.maximum(np.square(differences).cumsum() / counts - mean**2, 1e-12))
@@ -78,7 +78,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="False alarms and power of the sequential test.")
     parser.add_argument("--streams", type=int, default=1000, help="trials in each case")
-    parser.add_argument("--feedback", type=int, default=5000, help="judged decisions in each")
+    parser.add_argument("--feedback", type=int, default=5000, help="decisions with feedback in each")
     options = parser.parse_args()
     for name, case in CASES.items():
         played = [stream(seed, options.feedback, **case) for seed in range(options.streams)]

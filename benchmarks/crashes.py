@@ -1,11 +1,11 @@
-"""Kill a process that takes feedback, at random moments, again and again: what it acknowledged must be there exactly once.
+"""Kills a process that records feedback at random times: the log must hold all acknowledged feedback exactly once.
 
     python benchmarks/crashes.py --kills 50
 
-Eight threads decide and judge on one SQLite log, with a router that learns; each line that the
-process writes is a piece of feedback that was acknowledged. After every kill the next process goes
-on where the log ends. At the end the router as a restart gives it back, from its view and what came
-after, is compared with one that learns the whole log anew: the same bytes. Prints JSON.
+Eight threads decide and record feedback in one SQLite log, with a router that learns; each line that the
+process writes is an acknowledged piece of feedback. After every kill the next process continues the log. At
+the end the router after a restart, from its snapshot and the later entries, must equal one that learns the
+whole log, byte for byte. Prints JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, Router, Store
 from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
-from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
+from aamc_sdk.serving import Learner, learner, state_of
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
@@ -37,7 +37,7 @@ LONGEST_LIFE_SECONDS = 0.4
 
 
 class Posterior(Router):
-    """A Beta posterior a candidate, how many decisions it has seen, and when it learned last; draws uniformly."""
+    """A Beta posterior for each candidate, a count of decisions, and the time of the last update; draws uniformly."""
 
     samples = True
 
@@ -76,9 +76,9 @@ def open_log(path: Path) -> SqliteStore:
 
 
 def serve(path: Path, acknowledged: int) -> None:
-    """Decide and judge for ever, writing the id of each piece of feedback once it is acknowledged."""
+    """Decide and record feedback forever, and write the id of each acknowledged piece."""
     learner.SNAPSHOT_EVERY = 100  # so that kills meet the keeping of views as well
-    controller = MetaController(ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path)))
+    controller = MetaController(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
 
     def work(me: int) -> None:
         draws = random.Random(os.getpid() * THREADS + me)
@@ -93,7 +93,7 @@ def serve(path: Path, acknowledged: int) -> None:
 
 
 def live_and_die(path: Path, seconds: float) -> list[str]:
-    """Let a process serve, kill it some time after its first acknowledgement, and return all that it acknowledged."""
+    """Start a process, kill it some time after its first acknowledgement, and return all acknowledged ids."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -127,7 +127,7 @@ def everything(store: SqliteStore) -> list[str]:
 
 
 def main() -> None:
-    """Kill as often as was asked for, and say what was left."""
+    """Kill ``--kills`` times and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
-"""Microseconds of one decision, as ``aamc bench speed --parts decision`` measures them, in full: prints JSON."""
+"""Microseconds of one decision, as ``aamc bench speed --parts decision --preset full`` measures them: prints JSON."""
 
-from aamc_bench.speed.experiment import show
+from speed.benchmark import show
 
 if __name__ == "__main__":
     show("decision", __doc__, full=True)

@@ -1,13 +1,13 @@
-"""How long one estimate takes and what it is worth, for encoders of four sizes and each runtime: prints JSON.
+"""Time and accuracy of one estimate, for encoders of four sizes and each runtime: prints JSON.
 
-``OMP_NUM_THREADS=1 python benchmarks/estimate.py`` trains the estimator ``tce`` on a few synthetic rows for every encoder and runtime, then has each
-estimate the same new texts of 65 tokens, one at a time and in turn. Times are the processor's, tokenizing included, the least over the texts;
-``times_torch`` is the median over texts of torch's time divided by the runtime's. ``embedding_times_forward`` is what embedding many texts
-takes of the encoder's bare forward pass on the same batches. Encoders other than the bundled one have random weights, which have
-a speed and a size but no accuracy.
+``OMP_NUM_THREADS=1 python benchmarks/estimate.py`` trains the estimator ``tce`` on a few synthetic rows for every encoder and runtime. Each
+estimates the same new texts of 65 tokens, one at a time and in turn. Times are CPU times including tokenization, the minimum over the texts;
+``times_torch`` is the median over texts of torch's time divided by the runtime's. ``embedding_times_forward`` is the time of embedding many
+texts divided by that of the encoder's forward pass on the same batches. Encoders other than the bundled one have random weights: a speed and
+a size but no accuracy. ``tokenizing_ms`` is the time of the exported encoder's tokenizer by the length of the text in characters.
 
-With ``AAMC_DATA`` the heads of the bundled encoder are trained on full precision and on int8 with the LLMRouter rows, and compared on the
-same test rows: ``minus_full`` is paired, with a 95% interval.
+With ``AAMC_DATA`` the heads of the bundled encoder are trained in full precision and on int8 with the LLMRouter rows and compared on the
+same test rows: ``minus_full`` is the paired difference with a 95% interval.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_world
 from aamc_tce.config import TCEConfig
-from aamc_tce.embedder import BATCH_SIZE, Embedder
-from aamc_tce.encoder import Encoder, resolve
+from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
+from aamc_tce.encoders.runtime import serving_embedder
+from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
 from aamc_tce.estimator import TaskComplexityEstimator
-from aamc_tce.runtime import serving
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
 from aamc_sdk.interfaces import Silence
@@ -51,11 +51,13 @@ SIZES: Mapping[str, Callable[[], Any]] = {
 }
 """Configurations of published sizes; all have the vocabulary of the bundled encoder."""
 TRAINING_ROWS, TEXTS, MANY, DATASET, TOKENS = 60, 24, 96, 512, 65
+LENGTHS = (320, 1_100, 2_000, 4_000, 20_000, 1_000_000)
+"""Lengths of texts in characters."""
 PRECISIONS = {"full": "onnx", "int8": "onnx-int8"}
 
 
 def make_encoder(name: str, folder: Path) -> str:
-    """Return the place of an encoder, made with random weights unless it is the bundled one."""
+    """Return the name or folder of an encoder, with random weights unless it is the bundled one."""
     if name == "bundled":
         return name
     torch.manual_seed(0)
@@ -65,7 +67,7 @@ def make_encoder(name: str, folder: Path) -> str:
 
 
 def texts_of(tokens: int, count: int, seed: int) -> list[str]:
-    """Return different texts of so many tokens, its first and last marks among them, from whole words of the vocabulary."""
+    """Return different texts of the given number of tokens, special tokens included, from whole words of the vocabulary."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("bundled"))
     words = sorted(word for word in tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 3)
     generator = np.random.default_rng(seed)
@@ -73,14 +75,14 @@ def texts_of(tokens: int, count: int, seed: int) -> list[str]:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    """Return how long something keeps the processor busy."""
+    """Return the CPU time of a call in milliseconds."""
     started = time.process_time()
     work()
     return 1e3 * (time.process_time() - started)
 
 
 def trained(place: str, runtime: str) -> TaskComplexityEstimator:
-    """Return an estimator that was trained as shortly as can be."""
+    """Return an estimator after minimal training."""
     services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None, device="cpu")
     rows = get_plugin_manager().make("dataset", "synthetic", services, {"n_train": TRAINING_ROWS, "n_validation": 1, "n_test": 1}).read("")
     estimator = TaskComplexityEstimator(TCEConfig(encoder=place, runtime=runtime, epochs=1), services)
@@ -91,13 +93,15 @@ def trained(place: str, runtime: str) -> TaskComplexityEstimator:
 def speed(name: str, folder: Path) -> dict[str, Any]:
     """Return the times and sizes of an encoder by runtime."""
     place = make_encoder(name, folder / name)
-    encoder = Encoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
+    encoder = TorchEncoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
     estimators = {runtime: trained(place, runtime) for runtime in RUNTIMES}
     queries = [[Query(text)] for text in texts_of(TOKENS, TEXTS + 2, seed=1)]
     times = np.array([[milliseconds(lambda: estimator.estimate(query)) for estimator in estimators.values()] for query in queries])[2:]  # noqa: B023  # called at once
     figures: dict[str, Any] = {"parameters": encoder.model.num_parameters(), "accuracy": "see below" if name == "bundled" else None}
     for runtime, estimator, column in zip(RUNTIMES, estimators.values(), times.T, strict=True):
-        embedder = serving(encoder, estimator.config)
+        embedder = serving_embedder(encoder, estimator.config)
+        if name == "bundled" and runtime == "onnx":
+            figures["tokenizing_ms"] = {length: tokenizing_ms(embedder, length) for length in LENGTHS}
         many = texts_of(TOKENS, MANY, seed=2)
         batches = min(milliseconds(lambda: compute(embedder, many)) for _ in range(2))  # noqa: B023  # called at once
         figures[runtime] = {
@@ -110,6 +114,12 @@ def speed(name: str, folder: Path) -> dict[str, Any]:
     return figures
 
 
+def tokenizing_ms(embedder: Embedder, length: int) -> float:
+    """Return the minimum CPU time of tokenizing a text of the given length in characters."""
+    texts = [text[:length] for text in texts_of(length // 4, 6, seed=3)]
+    return round(min(milliseconds(lambda: embedder.tokenize([text])) for text in texts), 3)  # noqa: B023  # called at once
+
+
 def compute(embedder: Embedder, texts: Sequence[str]) -> None:
     """Tokenize and embed texts, batch by batch."""
     tokens = embedder.tokenize(texts)
@@ -118,32 +128,32 @@ def compute(embedder: Embedder, texts: Sequence[str]) -> None:
 
 
 def embedding_times_forward() -> float:
-    """Return what embedding a dataset's texts by torch takes of the bare model's forward pass on the same batches."""
-    encoder = Encoder("bundled", layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
+    """Return the time of embedding texts by torch, divided by that of the model's forward pass on the same batches."""
+    encoder = TorchEncoder("bundled", layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
     texts = texts_of(TOKENS, DATASET, seed=3)
-    encoder.forget()  # nothing comes from the disk
+    encoder.forget()  # without the disk cache
     batches = torch.tensor(encoder.tokenize(texts)).split(BATCH_SIZE)
     with torch.inference_mode():
         forward = min(milliseconds(lambda: [encoder.model(input_ids=ids) for ids in batches]) for _ in range(2))
     return round(milliseconds(lambda: encoder.embed(texts)) / forward, 2)
 
 
-def size_of(encoder: Encoder, config: TCEConfig, folder: Path) -> int:
-    """Return the bytes of what a runtime loads."""
+def size_of(encoder: TorchEncoder, config: TCEConfig, folder: Path) -> int:
+    """Return the size in bytes of the files that a runtime loads."""
     if config.runtime == "torch":
         encoder.save(folder)
     else:
-        from aamc_tce.onnx_export import export
+        from aamc_tce.encoders.onnx_export import export
 
         export(encoder, config.runtime, folder)
     return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".onnx", ".safetensors"))
 
 
 def accuracy(seed: int, preset: str) -> dict[str, Any]:
-    """Return what heads on each precision are worth on the same held-out rows."""
+    """Return the metrics of heads on each precision on the same held-out rows."""
     by_row, samples = {}, {}
     for name, runtime in PRECISIONS.items():
-        by_row[name], samples[name] = judged(runtime, seed, preset)
+        by_row[name], samples[name] = evaluate_precision(runtime, seed, preset)
     result: dict[str, Any] = {"seed": seed, "rows": len(by_row["full"]["category_accuracy"])}
     for figure, full in by_row["full"].items():
         difference = by_row["int8"][figure] - full
@@ -157,8 +167,8 @@ def accuracy(seed: int, preset: str) -> dict[str, Any]:
     return result
 
 
-def judged(runtime: str, seed: int, preset: str) -> tuple[dict[str, Floats], Sample]:
-    """Train on the LLMRouter rows; return each test row's figures, and the comparison of ``greedy`` with resamples."""
+def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, Floats], Sample]:
+    """Train on the LLMRouter rows; return the metrics of each test row, and the resampled comparison of ``greedy``."""
     plugins = get_plugin_manager()
     source = f"llmrouter:{Path(os.environ['AAMC_DATA']) / 'llmrouter'}"
     choices = {"router": "greedy", "estimator": {"name": "tce", "runtime": runtime}, "dataset": source, "routers": ["oracle"]}
@@ -184,7 +194,7 @@ def judged(runtime: str, seed: int, preset: str) -> tuple[dict[str, Floats], Sam
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoders", nargs="*", choices=["bundled", *SIZES], default=["bundled", *SIZES])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])

@@ -1,8 +1,8 @@
-"""What training the estimator takes beside its encoder's bare forward pass over the same texts: prints JSON.
+"""Time of training the estimator, relative to its encoder's forward pass over the same texts: prints JSON.
 
 ``OMP_NUM_THREADS=1 python benchmarks/estimator_training.py --preset full`` trains ``tce`` as the main job does, from an empty cache:
-embeddings, heads and cross-fitting. The bare pass is torch's, over the same texts sorted by length, tokens ready. Times are the
-processor's, all threads together.
+embeddings, heads and cross-fitting. The forward pass is torch's, over the same tokenized texts sorted by length. Times are CPU times
+of all threads together.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import read_settings
 from aamc_tce.config import TCEConfig
-from aamc_tce.embedder import BATCH_SIZE
-from aamc_tce.encoder import Encoder
+from aamc_tce.encoders.embedder import BATCH_SIZE
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
@@ -29,14 +29,14 @@ from aamc_sdk.interfaces import Silence
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return how long something keeps the processor busy."""
+    """Return the CPU time of a call in seconds."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
-    """Return the seconds of a training, and the texts that it embeds."""
+    """Return the CPU seconds of a training, and the texts that it embeds."""
     settings = read_settings({"router": "greedy", "estimator": "tce", "preset": preset, "seed": seed})
     experiment = Experiment(settings, get_plugin_manager(), folder / "run", Silence(), goal="estimator")
     world = experiment.begin()
@@ -45,8 +45,8 @@ def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
 
 
 def forward(config: TCEConfig, texts: Sequence[str]) -> float:
-    """Return the seconds of the bare model over texts."""
-    encoder = Encoder("bundled", layers=config.layers, max_length=config.max_length, device=torch.device("cpu"))
+    """Return the CPU seconds of the model's forward pass over texts."""
+    encoder = TorchEncoder("bundled", layers=config.layers, max_length=config.max_length, device=torch.device("cpu"))
     tokens = [torch.tensor(ids) for ids in sorted(encoder.tokenize(texts), key=len)]
     batches = [tokens[start : start + BATCH_SIZE] for start in range(0, len(tokens), BATCH_SIZE)]
     padded = [torch.nn.utils.rnn.pad_sequence(batch, batch_first=True) for batch in batches]
@@ -61,7 +61,7 @@ def forward(config: TCEConfig, texts: Sequence[str]) -> float:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=("quick", "full"), default="quick")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
-"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation`` measures them, in full: prints JSON."""
+"""Seconds and memory of an evaluation with all intervals, as ``aamc bench speed --parts evaluation --preset full`` measures them: prints JSON."""
 
-from aamc_bench.speed.experiment import show
+from speed.benchmark import show
 
 if __name__ == "__main__":
     show("evaluation", __doc__, full=True)

@@ -1,9 +1,9 @@
-"""How much feedback a second the decision log takes, in memory and durably, beside a plain SQLite loop in the same run; prints JSON.
+"""Feedback per second of the decision log, in memory and durably, beside a plain SQLite loop in the same run: prints JSON.
 
     python benchmarks/feedback.py [--store redis://localhost:6379/0]
 
-Also gives 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts what is there. Figures are pieces a second by the
-clock, and the microseconds of CPU time that each takes. A disk or a processor shared with others makes the first vary; the second varies less.
+It also writes 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts them. The results are pieces per second of
+wall-clock time, which vary on a shared disk or processor, and microseconds of CPU time for each, which vary less.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def opened(url: str) -> Store:
 
 
 def decide(store: Store) -> None:
-    """Log the decisions that all feedback is about."""
+    """Log the decisions of all feedback."""
     request = make_request(make_dataset(DECISIONS))
     store.decided(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
 
 
 def judgements(count: int, source: str) -> list[Feedback]:
-    """Return feedback, each piece new."""
+    """Return new pieces of feedback."""
     return [Feedback(decision_id=f"d{n % DECISIONS}", quality=0.5, source=f"{source} {n}", time=1.0) for n in range(count)]
 
 
 def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
-    """Return how many of ``count`` pieces a second some work takes, and the CPU time of each."""
+    """Return the pieces per second of some work on ``count`` pieces, and the CPU time of each."""
     begun, cpu = time.perf_counter(), time.process_time()
     work()
     taken, used = time.perf_counter() - begun, time.process_time() - cpu
@@ -55,7 +55,7 @@ def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
 
 
 def counted(store: Store) -> dict[str, int]:
-    """Return how much feedback a log holds, and how much of it twice."""
+    """Return the number of pieces of feedback in a log, and of those that are there twice."""
     found: list[str] = []
     position = 0
     while (part := store.experience(position, 10_000)).position > position:
@@ -81,7 +81,7 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
 
 @contextmanager
 def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a table as one would write it without a log: ids, contents, a commit each, as durable as the log."""
+    """Open a plain table of ids and contents, with a commit for each row, as durable as the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -97,13 +97,13 @@ def plain(path: Path, count: int = 500) -> dict[str, float]:
 
 
 def give(url: str, source: str) -> None:
-    """Give feedback from a process of its own, four threads at a time."""
+    """Write feedback from a separate process, with four threads."""
     with closing(opened(url)) as store, ThreadPoolExecutor(4) as threads:
         list(threads.map(store.judged, judgements(EACH, source)))
 
 
 def durable(url: str) -> dict[str, object]:
-    """Measure a log that keeps what it is given: in batches, from many threads, from several processes."""
+    """Measure a durable log: in batches, from many threads, from several processes."""
     with closing(opened(url)) as store:
         decide(store)
         batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]

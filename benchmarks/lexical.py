@@ -1,9 +1,9 @@
-"""How long one estimate takes: ``lexical`` beside ``tce`` with its bundled encoder, both trained on the same synthetic rows.
+"""Time of one estimate by ``lexical`` and by ``tce`` with its bundled encoder, both trained on the same synthetic rows.
 
-``OMP_NUM_THREADS=1 python benchmarks/lexical.py`` prints JSON. Each text has about 300 characters, some 65 tokens, and is estimated
-once, alone, by each, so nothing comes from a cache. Times are microseconds of the processor, which other programs'
-load does not lengthen as it does those of the clock; ``ratio`` is the median over texts of tce's time divided by lexical's.
-The expected quality of the pool's candidates is timed by itself.
+``OMP_NUM_THREADS=1 python benchmarks/lexical.py`` prints JSON. Each text has about 300 characters, some 65 tokens, and each estimator
+estimates it once, alone, so caches have no effect. Times are CPU microseconds, which are less sensitive to other load than wall-clock
+time; ``ratio`` is the median over texts of tce's time divided by lexical's. The expected quality of the pool's candidates is timed
+separately.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from aamc_sdk.routing import LinearReward, default_pool
 TRAINING_ROWS, TEXTS, WARM_UP = 500, 300, 20
 CHARACTERS = 200
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"lexical": {}, "tce": {"epochs": 1}}
-"""What is trained does not change how long an estimate takes, so ``tce`` is trained shortly."""
+"""The training does not change the time of an estimate, so ``tce`` is trained briefly."""
 
 
 T = TypeVar("T")
 
 
 def microseconds(work: Callable[[T], Any], inputs: Iterable[T]) -> list[float]:
-    """Return how long each input keeps the processor busy."""
+    """Return the CPU time of each input in microseconds."""
     times = []
     for given in inputs:
         started = time.process_time()
@@ -42,7 +42,7 @@ def microseconds(work: Callable[[T], Any], inputs: Iterable[T]) -> list[float]:
 
 
 def long_queries(queries: Sequence[Query]) -> list[Query]:
-    """Join short queries to texts of at least ``CHARACTERS``, half as many more on average."""
+    """Join short queries to texts of at least ``CHARACTERS``, one and a half times that on average."""
     texts = [""]
     for query in queries:
         texts[-1] = f"{texts[-1]} {query.text}".strip()
@@ -52,7 +52,7 @@ def long_queries(queries: Sequence[Query]) -> list[Query]:
 
 
 def make_splits(plugins: Plugins, services: Services) -> tuple[Dataset, list[Query]]:
-    """Return training rows with outcomes of the simulator, and texts to estimate."""
+    """Return training rows with simulated outcomes, and texts to estimate."""
     sizes = {"n_train": TRAINING_ROWS, "n_validation": 10, "n_test": 20 * TEXTS}
     splits = plugins.make("dataset", "synthetic", services, sizes).read("")
     environment = plugins.make("environment", "queue", services)

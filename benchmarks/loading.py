@@ -1,8 +1,8 @@
-"""How long the formats take to read the published files, beside parsing those files and keeping nothing.
+"""The time of reading published files as datasets, beside only parsing them.
 
-``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line a format. The two are measured in turn, in one run: ``ratio``
-is how many times longer a dataset takes than the bare rows of ``csv`` or ``json``. The folder holds ``llmrouter``, ``routellm``
-and ``routerarena``, or some of them, as their sources publish them.
+``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line for each format. Both are measured in turns in one run; ``ratio``
+is the time of a dataset over that of the bare rows of ``csv`` or ``json``. The folder holds some of ``llmrouter``, ``routellm``
+and ``routerarena``, as their sources publish them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def parse(folder: Path) -> None:
 
 
 def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """Return how long some work takes."""
+    """Return the time of some work."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started
 
 
 def measure(reader: DatasetFormat, folder: Path) -> dict[str, Any]:
-    """Return how long parsing a folder and reading it as a dataset take."""
+    """Return the times of parsing a folder and of reading it as a dataset."""
     rows = len(reader.read(str(folder)))  # also fills the disk's cache
     pairs = [(seconds(parse, folder), seconds(reader.read, str(folder))) for _ in range(RUNS)]
     bare, ours = (statistics.median(times) for times in zip(*pairs, strict=True))

@@ -1,9 +1,9 @@
-"""How often the 95% intervals of off-policy estimates hold the truth, on real outcomes: prints a JSON line for each case.
+"""The coverage of the 95% intervals of off-policy estimates on real outcomes: prints a JSON line for each case.
 
 The rows are LLMRouter's outcomes in ``AAMC_DATA``: nine models, and a tenth whose quality is their median. A replay draws rows
-with replacement, lets a logging policy draw a candidate for each, and estimates what another policy would have earned; the truth
-is that policy's mean over all rows. ``coverage`` is the share of replays whose interval holds it, ``width`` the mean width,
-of the value and of the difference to the logged policy; ``refused`` is the share of replays in which the log cannot answer.
+with replacement, lets a logging policy draw a candidate for each, and estimates another policy's mean quality; the truth
+is that policy's mean over all rows. ``coverage`` is the share of replays whose interval covers it, ``width`` the mean width,
+of the value and of the difference to the logged policy; ``refused`` is the share of replays without an estimate.
 
     python benchmarks/off_policy.py --replays 1000 --sizes 200 5000
 """
@@ -31,12 +31,12 @@ from aamc_sdk.types import Floats
 LOGGING = ("uniform", "epsilon 0.3", "epsilon 0.05")
 TARGETS = ("best single", "contextual", "a tenth elsewhere")
 NOISE = 0.3
-"""Standard deviation of the error with which policies and outcome models see quality."""
+"""Standard deviation of the error of the quality that policies and outcome models know."""
 
 
 @attrs.frozen(eq=False)
 class Case:
-    """A table of outcomes ``[Q, K]``, and two policies on it; ``prior`` is what the log expected of each candidate."""
+    """A table of outcomes ``[Q, K]``, and two policies on it; ``prior`` is the log's expected quality of each candidate."""
 
     quality: Floats
     logging: Floats
@@ -53,12 +53,12 @@ def table() -> Floats:
 
 
 def one_hot(chosen: Any, shape: tuple[int, ...]) -> Floats:
-    """Return all probability on one candidate a row."""
+    """Return probabilities with one candidate for each row."""
     return np.equal.outer(np.broadcast_to(chosen, shape[0]), np.arange(shape[1])).astype(np.float64)
 
 
 def make_case(quality: Floats, logging: str, target: str) -> Case:
-    """Return a case; its policies see quality with an error."""
+    """Return a case, whose policies know quality with an error."""
     blurred = quality + NOISE * np.random.default_rng(0).normal(size=quality.shape)
     order = quality.mean(axis=0).argsort()
     typical, best = one_hot(order[len(order) // 2], quality.shape), one_hot(order[-1], quality.shape)
@@ -68,7 +68,7 @@ def make_case(quality: Floats, logging: str, target: str) -> Case:
 
 
 def replay(case: Case, size: int, expected: bool, seed: int) -> dict[str, Any] | None:
-    """Return the estimates from one log, or None where it cannot answer."""
+    """Return the estimates from one log, or None if it gives none."""
     generator = np.random.default_rng(seed)
     rows = generator.integers(len(case.quality), size=size)
     below = case.logging[rows].cumsum(axis=1) <= generator.random(size)[:, None]
@@ -95,7 +95,7 @@ def measure(case: Case, size: int, expected: bool, replays: int) -> dict[str, An
 
 
 def cases(graded: Floats, sizes: list[int]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield what each case is, and what measures it."""
+    """Yield the description of each case and the function that measures it."""
     for kind, quality in (("graded", graded), ("binary", (graded >= 0.5).astype(np.float64))):
         for logging in LOGGING:
             for target in TARGETS:
@@ -106,7 +106,7 @@ def cases(graded: Floats, sizes: list[int]) -> Iterator[tuple[dict[str, Any], An
 
 
 def main() -> None:
-    """Measure and print; at the end the least coverage of all."""
+    """Measure and print; the last line has the minimum coverage."""
     parser = argparse.ArgumentParser(description="Coverage of off-policy intervals on real outcomes.")
     parser.add_argument("--replays", type=int, default=1000, help="logs in each case")
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 5000], help="decisions in a log")

@@ -1,9 +1,9 @@
-"""How often the 95% intervals from logs hold the truth of cost, latency and utility: prints a JSON line for each case.
+"""The coverage of the 95% intervals of cost, latency and utility from logs: prints a JSON line for each case.
 
-Seven candidates answer equally well and seldom badly; their mean costs fall from 1 to 0.05, their mean latencies rise from 0.1 to 1, and
-each call's own lie around them log-normally, with a standard deviation ``sigma`` of the logarithm. A log draws candidates
-uniformly, and the other policy takes one of the first two. Ranges are taken from each log, as ``aamc evaluate --logs`` does it.
-``coverage`` is the share of the logs whose interval holds the truth, the least over the logged policy's mean and the three
+Seven candidates have the same high quality; their mean costs fall from 1 to 0.05, their mean latencies rise from 0.1 to 1, and
+each call's are log-normal around them, with a standard deviation ``sigma`` of the logarithm. A log draws candidates
+uniformly, and the other policy takes one of the first two. Ranges are taken from each log, as ``aamc evaluate --logs`` does.
+``coverage`` is the share of the logs whose interval covers the truth, the minimum over the logged policy's mean and the three
 estimators' values and differences; ``width`` is the mean width of the doubly robust one.
 
     python benchmarks/off_policy_figures.py --logs 400
@@ -31,12 +31,12 @@ TARGET = np.array([0.5, 0.5, 0, 0, 0, 0, 0])
 
 
 def means(quality: float) -> Outcomes:
-    """Return what each candidate's calls come to on average, ``[1, 7]``."""
+    """Return each candidate's mean outcomes, ``[1, 7]``."""
     return Outcomes(np.full((1, 7), quality), COST_USD[None], LATENCY_MS[None])
 
 
 def draw(quality: float, sigma: float, size: int, generator: np.random.Generator) -> tuple[Choices, Outcomes]:
-    """Return a log's choices, and what came of them, ``[size, 1]``."""
+    """Return a log's choices and their outcomes, ``[size, 1]``."""
     chosen = generator.integers(7, size=size)
     cost, latency = (mean[chosen] * np.exp(sigma * generator.normal(size=size) - sigma**2 / 2) for mean in (COST_USD, LATENCY_MS))
     good = (generator.random(size) < quality).astype(np.float64)
@@ -44,7 +44,7 @@ def draw(quality: float, sigma: float, size: int, generator: np.random.Generator
 
 
 def intervals(figure: Figure, choices: Choices) -> Iterator[tuple[str, str, list[float]]]:
-    """Yield estimator, what it estimates, and its interval."""
+    """Yield each estimator, its quantity, and its interval."""
     yield "logged", "logged", interval(figure.values, figure.low, figure.high)
     for name, found in estimate(figure.values, choices, figure.prior, figure.low, figure.high).items():
         yield name, "value", found.ci95
@@ -52,7 +52,7 @@ def intervals(figure: Figure, choices: Choices) -> Iterator[tuple[str, str, list
 
 
 def measure(quality: float, sigma: float, size: int, logs: int) -> dict[str, dict[str, float]]:
-    """Return coverage and width by figure."""
+    """Return coverage and width by quantity."""
     reward = LinearReward()
     reward.fit(means(quality))
     utility = reward.scalar(means(quality), np.array([PREFERENCE]))

@@ -24,16 +24,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from aamc_agents.tasks import Task
 from aamc_experiments.evaluation import Resampling, known_interval
+from aamc_puppeteer.analysis import summarise
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.measures import summarise
+from aamc_puppeteer.episodes import Executor, Trajectory
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.state import Trajectory
-from aamc_puppeteer.suites import SUITES, TOOLS, load_suite, split_tasks
-from aamc_puppeteer.suites.pipelines import best_pipeline, by_chance, in_order, play
-from aamc_puppeteer.suites.routes import cheapest_route
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, make_agent, play, split_tasks
 
 from aamc_sdk import Agent, Services, get_plugin_manager
 from aamc_sdk.config import configure
@@ -48,8 +45,12 @@ Played = dict[str, list[Trajectory]]
 def team() -> list[Agent]:
     """Return the tool agents."""
     plugins = get_plugin_manager()
-    lent = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
-    return [plugins.make("agent", name, lent) for name in TOOLS]
+
+    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+        return plugins.make(kind, name, services, options)
+
+    services = Services(pool=default_pool(), reward=LinearReward(), make=make)
+    return [make_agent(services, name, {}) for name in TOOLS]
 
 
 async def routes_of(tasks: Sequence[Task], agents: Sequence[Agent], steps: int) -> list[tuple[str, ...]]:

@@ -1,9 +1,9 @@
-"""How good the expected quality is on real outcomes, at home and away from it: prints JSON.
+"""The quality of expected quality on real outcomes, on data like the training data and on other data: prints JSON.
 
 Every job is the experiment of ``aamc run --router greedy --estimator tce --preset full`` on a part of the public data in
-``AAMC_DATA``, divided anew by each seed. Beside it stand plain 10 nearest neighbours, the best single candidate and the oracle,
+``AAMC_DATA``, with other splits for each seed. The comparisons are plain 10 nearest neighbours, the best single candidate and the oracle,
 on the same rows; ``above_knn`` is paired. Intervals are 95%, by the bootstrap over test rows; ``over_seeds`` has means. Each job's
-figures go to stderr as soon as they are known.
+results are written to stderr at once.
 
     python benchmarks/outcomes.py --parts llmrouter mmlu-subjects --seeds 0 1 2
 """
@@ -64,7 +64,7 @@ def random_rows(name: str, seed: int) -> Splits:
 
 
 def few_rows(name: str, rows: int, seed: int) -> Splits:
-    """Keep so many training rows, and an eighth as many to validate on."""
+    """Keep a number of training rows, and an eighth of it of validation rows."""
     splits = random_rows(name, seed)
     return splits | {"train": _some(splits["train"], rows, seed), "validation": _some(splits["validation"], rows // 8, seed)}
 
@@ -76,7 +76,7 @@ def one_observed(name: str, seed: int) -> Splits:
 
 
 def other_categories(name: str, seed: int) -> Splits:
-    """Test on a quarter of the categories, all of whose rows are held out."""
+    """Test on a quarter of the categories, and hold out all their rows."""
     dataset = whole(name)
     category = dataset.labels.category
     assert category is not None
@@ -118,14 +118,14 @@ PARTS: Mapping[str, Callable[[int], Dataset | Splits]] = {
     "gsm8k-80-from-mmlu": lambda seed: elsewhere(whole("routellm/mmlu"), _some(whole("routellm/gsm8k"), DIALOGUES, seed), seed),
     "routerarena": lambda seed: whole("routerarena"),
 }
-"""The rows of each part, for a seed; whole ones are divided by the experiment, 70/10/20."""
+"""The rows of each part, for a seed; the experiment divides undivided ones 70/10/20."""
 
 
 class PartFormat(DatasetFormat):
     """The parts as a dataset's format, whose path is ``PART/SEED``."""
 
     def read(self, path: str) -> Dataset | Splits:
-        """Return all rows, for the experiment to divide, or the splits."""
+        """Return all rows undivided, or the splits."""
         part, _, seed = path.rpartition("/")
         return PARTS[part](int(seed))
 
@@ -137,7 +137,7 @@ def aamc_datasets() -> list[Component]:
 
 
 def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) -> dict[str, Any]:
-    """Train on a part and return all figures."""
+    """Train on a part and return all results."""
     choices = {"router": "greedy", "estimator": args.estimator, "dataset": f"part:{part}/{seed}", "routers": RIVALS}
     settings = read_settings(choices | {"preset": args.preset, "seed": seed})
     started = time.perf_counter()
@@ -158,7 +158,7 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
 
 
 def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
-    """Calibrate for a quality floor on validation rows, and return what comes of it on test rows."""
+    """Calibrate for a minimum quality on validation rows, and return the results on test rows."""
     preference = calibrate(run, plugins, Silence(), Target("quality-floor", FLOOR)).preference
     world, lent = make_world(run.settings, plugins), run.services(plugins)
     queries = world.splits["test"].queries
@@ -178,7 +178,7 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
 
 
 def summary(values: Floats) -> dict[str, Any] | None:
-    """Return a figure and its interval, of the data followed by resamples; None where it does not apply."""
+    """Return a value and its interval, from the data followed by resamples; None if it does not apply."""
     if not np.isfinite(values[0]):
         return None
     low, high = np.nanpercentile(values[1:], (2.5, 97.5), method="nearest")
@@ -186,7 +186,7 @@ def summary(values: Floats) -> dict[str, Any] | None:
 
 
 def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Yield each figure of a result with the names that lead to it."""
+    """Yield each value of a result with its path of names."""
     for name, branch in tree.items():
         if isinstance(branch, Mapping):
             yield from leaves(branch, (*path, name))
@@ -195,7 +195,7 @@ def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean of each figure over the seeds in which it applies, with the least, the greatest and their number."""
+    """Return the mean of each value over the seeds in which it applies, with minimum, maximum and number."""
     found: dict[str, list[float]] = {}
     for run in runs:
         for path, value in leaves({name: run[name] for name in run if name not in ("seed", "rows", "seconds")}):

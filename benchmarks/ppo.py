@@ -1,10 +1,10 @@
-"""How far PPO gets on the queue simulator, beside its rivals, and how fast: prints JSON.
+"""Quality and training time of PPO on the queue simulator, beside other routers: prints JSON.
 
 Every router sees estimates with an error, and expected quality from a logistic regression on one sampled outcome for each
-training query and candidate (out of fold for training rows). The measure is the mean true expected reward, over the
-simplex lattice of preferences and played streams, as a share of the way from ``random`` to ``oracle``. Beside it stand
-the mean itself (expected utility), the greatest shortfall to ``oracle`` at one preference (worst regret), the hypervolume of
-the mean objectives above the reference point 0, and how far cost, latency and quality are from falling in order as their weights fall.
+training query and candidate (out of fold for training rows). The main figure is the mean true expected reward, over the
+simplex lattice of preferences and played streams, as a share of the way from ``random`` to ``oracle``. Further figures are
+the mean itself (expected utility), the maximum shortfall to ``oracle`` at one preference (worst regret), the hypervolume of
+the mean objectives above the reference point 0, and the violations of the order of cost, latency and quality along sweeps.
 
     python benchmarks/ppo.py --steps 1000000 --load 0.6 --seeds 0 1 2
 """
@@ -18,8 +18,8 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_environments.query_sampler import sample_queries
 from aamc_environments.queue import QueueEnvironment, QueueOptions
-from aamc_environments.sampling import sample_queries
 from aamc_environments.world import read_world
 from aamc_experiments.evaluation import hypervolume, lattice, sweep
 from aamc_ppo.router import PPOConfig, PPORouter
@@ -46,7 +46,7 @@ class Greedy(Router):
 
 
 class Oracle(Router):
-    """The greatest true expectation."""
+    """The maximum true expected reward."""
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the true expected reward."""
@@ -55,10 +55,10 @@ class Oracle(Router):
 
 
 class Random(Router):
-    """Any candidate."""
+    """A random candidate."""
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return noise that follows from the time of day of the request: its place in the play."""
+        """Return noise that follows from the number of the call."""
         self.calls = getattr(self, "calls", 0) + 1
         return Scores(np.random.default_rng((self.services.seed, self.calls)).random(request.mask.shape))
 
@@ -66,7 +66,7 @@ class Random(Router):
 def fitted_requests(env: QueueEnvironment, error: float, blind: bool, seed: int) -> dict[str, RoutingRequest]:
     """Return all splits as routers see them: estimates with an error, quality from a logistic regression.
 
-    Where it is ``blind`` it sees complexity alone, so the plug-in rule is wrong about specialists and tools.
+    A ``blind`` regression sees complexity alone, so the plug-in rule is wrong about specialists and tools.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
@@ -89,18 +89,18 @@ def fitted_requests(env: QueueEnvironment, error: float, blind: bool, seed: int)
 
 
 def described_rows(env: QueueEnvironment, split: str, error: float, seed: int) -> RoutingRequest:
-    """Return a split's rows with estimates whose complexity errs by a normal error."""
-    true = env.vector(1, split).script.request
+    """Return a split's rows with a normal error on estimated complexity."""
+    true = env.vector(1, split).setup.request
     rng = np.random.default_rng((seed, len(true)))
     complexity = np.clip(true.estimates.complexity + error * rng.standard_normal(len(true)), 0, 1)
     return build_request(true.queries, true.pool, HEADLINE, estimates=attrs.evolve(true.estimates, complexity=complexity))
 
 
 def play(env: QueueEnvironment, request: RoutingRequest, router: Router, preferences: Floats, seed: int) -> dict[str, Floats]:
-    """Play test streams and return, for each of P preferences, means of the true expectations of what was chosen, ``[P, ...]``."""
+    """Play test streams; return means of the true expectations of the chosen candidates for each of P preferences, ``[P, ...]``."""
     n = len(preferences) * PER_PREFERENCE
-    same_luck = np.tile(np.arange(PER_PREFERENCE), len(preferences))
-    streams = env.vector(n, "test", request=request, seed=seed, streams=same_luck, preferences=np.repeat(preferences, PER_PREFERENCE, axis=0))
+    numbers = np.tile(np.arange(PER_PREFERENCE), len(preferences))
+    streams = env.vector(n, "test", request=request, seed=seed, streams=numbers, preferences=np.repeat(preferences, PER_PREFERENCE, axis=0))
     streams.reset(seed=seed)
     every = np.arange(n)
     figures = []
@@ -129,7 +129,7 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     requests = fitted_requests(env, args.error, args.blind, seed)
     options = {"total_timesteps": args.steps} | {key: parse_yaml(value, key) for key, value in (pair.split("=") for pair in args.set)}
     ppo = PPORouter(configure(PPOConfig, options, preset=args.preset), services)
-    started = time.process_time()  # other programs do not add to it
+    started = time.process_time()
     training = Training(dataset=env.dataset("train"), validation=env.dataset("validation"), env=env)
     metrics = ppo.train(attrs.evolve(training, request=requests["train"], validation_request=requests["validation"]))
     seconds = time.process_time() - started
@@ -162,9 +162,9 @@ def over_preferences(figures: dict[str, Floats], oracle: dict[str, Floats]) -> d
 
 
 def disorder(env: QueueEnvironment, request: RoutingRequest, router: Router, seed: int) -> dict[str, float]:
-    """Return the greatest step in the wrong direction, as a share of the whole range, of what should fall along a sweep.
+    """Return the maximum step in the wrong direction along each sweep, as a share of the range.
 
-    Cost falls as it weighs more beside quality, and so does latency; quality falls with either.
+    Cost should fall as its weight grows beside quality's, latency likewise, and quality should fall with either.
     """
     found = {}
     for preferences, key in ((COST_SWEEP, "cost_usd"), (LATENCY_SWEEP, "latency_ms")):

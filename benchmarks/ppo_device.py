@@ -1,7 +1,7 @@
-"""A million steps of PPO on a GPU and on the processor of the same machine: prints JSON.
+"""A million steps of PPO on a GPU and on the CPU of the same machine: prints JSON.
 
-The simulator stays on the processor and is vectorised; updates go to the device. Options beside the defaults show when that pays:
-more candidates, wider networks, larger batches. ``return`` is the mean reward of the last rollout: the same on both, up to chance.
+The simulator stays on the CPU; updates run on the device. Options other than the defaults show when a GPU pays:
+more candidates, wider networks, larger batches. ``return`` is the mean reward of the last rollout, the same on both up to chance.
 
     OMP_NUM_THREADS=1 python benchmarks/ppo_device.py
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import attrs
 import torch
-from aamc_bench.speed.decision import pool_of
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
 from aamc_ppo.router import PPOConfig, PPORouter
+from speed.decision import pool_of
 
 from aamc_sdk.interfaces import Training
 
@@ -31,11 +31,11 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "4,096 streams, minibatches of 32,768": (6, {"n_streams": 4096, "n_steps": 131_072, "minibatch": 32_768, "learning_rate": 2e-3}),
 }
-"""By name, the number of candidates and options."""
+"""The number of candidates and the options of each case."""
 
 
 def measure(device: str, candidates: int, options: dict[str, Any]) -> dict[str, float]:
-    """Return the seconds of a training, wall-clock and the processor's, and what it ends with."""
+    """Return wall-clock and CPU seconds of a training, and its last return."""
     world = standalone(pool_of(candidates))
     training = Training(dataset=world.dataset("train"), env=world)
     wanted = {"total_timesteps": 1_000_000, "validation_steps": 0, **options}
@@ -51,7 +51,7 @@ def main() -> None:
     """Run the benchmark."""
     there = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--devices", nargs="+", choices=there, default=there, help="Where to train; on all that there are by default.")
+    parser.add_argument("--devices", nargs="+", choices=there, default=there, help="Devices to train on (default: all available).")
     given = parser.parse_args()
     found = {name: {device: measure(device, candidates, options) for device in given.devices} for name, (candidates, options) in CASES.items()}
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

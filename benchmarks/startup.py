@@ -1,6 +1,6 @@
-"""CPU time of ``aamc --version`` and ``aamc plugins``, as ``aamc bench speed --parts startup`` measures it, in full: prints JSON."""
+"""CPU time of ``aamc --version`` and ``aamc plugins``, as ``aamc bench speed --parts startup --preset full`` measures it: prints JSON."""
 
-from aamc_bench.speed.experiment import show
+from speed.benchmark import show
 
 if __name__ == "__main__":
     show("startup", __doc__, full=True)

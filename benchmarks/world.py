@@ -1,4 +1,4 @@
-"""What the default world leaves to learn: simple policies on the test queries of dataset ``synthetic``.
+"""Simple policies in the default world, on the test queries of dataset ``synthetic``.
 
 Prints JSON: success, cost and latency of each policy at the default preference and load, with 95% intervals over streams.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
 
 from aamc_sdk import Preference, RoutingRequest, get_plugin_manager
 from aamc_sdk.types import Floats

@@ -6,11 +6,10 @@ and, where numbers are to be combined, the calculator, and when to stop. Run it 
 
 from __future__ import annotations
 
-from aamc_puppeteer.measures import in_words, summarise
+from aamc_agents.tasks import Task
+from aamc_puppeteer.analysis import in_words, summarise, tree
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.printing import tree
-from aamc_puppeteer.suites import load_suite, split_tasks
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.testbed import load_suite, split_tasks
 from rich.console import Console
 
 

@@ -185,7 +185,7 @@ def test_two_distributions_may_use_one_plugin_name(monkeypatch):
     entry_points(monkeypatch, Entry("acme", "acme-one", lambda: first), Entry("acme", "acme-two", lambda: second))
     found = Plugins()
     assert errors(found) == []
-    found.tell("aamc_decided", decision="d")
+    found.notify("aamc_decided", decision="d")
     assert first.heard == ["d"]
     assert found.find("router", "mine").plugin.distribution == "acme-two"
 
@@ -224,6 +224,6 @@ def test_a_component_is_made_from_its_options(monkeypatch):
 def test_an_event_reaches_every_plugin_though_one_raises(caplog):
     listening = Listening()
     found = plugins(deaf=Deaf(), listening=listening)
-    found.tell("aamc_decided", decision="d")
+    found.notify("aamc_decided", decision="d")
     assert listening.heard == ["d"]
     assert "plugin deaf failed on aamc_decided" in caplog.text

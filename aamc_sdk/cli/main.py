@@ -1,4 +1,4 @@
-"""The command ``aamc``. One file a command; each is imported when it is used."""
+"""The command ``aamc``. Each command has a file of its own, which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 COMMANDS = {
-    "route": "Decide who should answer one query, and say why.",
-    "explain": "Say why a decision was made.",
-    "feedback": "Tell a router what came of its decisions.",
+    "orchestrate": "Solve a task with an orchestrator, and print the answer.",
+    "route": "Decide which candidate should answer one query, and explain why.",
+    "explain": "Explain a logged decision.",
+    "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
 }
-SECTIONS = {
-    "bench": "Run an experiment; each can be stopped and gone on with, and leaves tables and figures.",
-    "data": "Make datasets, look into them, and convert them.",
-    "reproduce": "Make a figure of the AAMC paper anew, with its data.",
+"""The core's own commands."""
+GROUPS = {
+    "Start here": ("run", "route", "explain", "feedback", "orchestrate", "complete"),
+    "Learn and compare": ("train", "evaluate", "calibrate", "report", "bench", "reproduce", "data", "canary"),
+    "Serve": ("serve", "keys", "models", "serve-router"),
+    "Extend": ("plugins", "doctor"),
 }
-"""What the commands of a plugin's section have in common."""
+"""The headings of ``aamc --help`` and the commands below each; other commands follow as "More"."""
+SECTIONS = {
+    "bench": "Run an experiment that can be interrupted and resumed; writes tables and figures.",
+    "data": "Generate, inspect and convert datasets.",
+    "reproduce": "Reproduce a figure of the AAMC paper with its data.",
+}
+"""The summaries of commands that hold others."""
 WRONG_USAGE = (ConfigError, PreferenceError, UnknownComponentError)
-"""Errors that are the command line's own, with exit status 2; others have 1."""
+"""Errors of wrong usage, with exit status 2; other errors have 1."""
 
 
 class Tree(click.Group):
@@ -77,20 +86,28 @@ class Tree(click.Group):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; for an unknown one, offer the nearest name."""
+        """Find a command; for an unknown one, name the nearest, or the distribution that offers it."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self.list_commands(ctx))}")
+            from aamc_sdk.plugins import install_hint
+
+            hint = install_hint("command", self.path + args[0]) or nearest(args[0], self.list_commands(ctx))
+            ctx.fail(f"no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing any."""
+        """List the commands by group without importing any."""
         summaries = {offer.component.name: offer.component.summary for offer in plugins_of(ctx) if offer.kind == "command"}
-        rows = []
+        rows = {}
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None
-            rows.append((name, own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands about {name}.")))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            rows[name] = own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands about {name}.")
+        groups = (
+            {"Commands": tuple(rows)} if self.path else {**GROUPS, "More": tuple(rows.keys() - {name for names in GROUPS.values() for name in names})}
+        )
+        for heading, names in groups.items():
+            if found := [(name, rows[name]) for name in names if name in rows]:
+                with formatter.section(heading):
+                    formatter.write_dl(sorted(found) if heading in ("Commands", "More") else found)
 
 
 def plugins_of(ctx: click.Context) -> Plugins:

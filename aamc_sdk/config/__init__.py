@@ -1,7 +1,6 @@
 """Options of components and configuration files."""
 
 from aamc_sdk.config.choices import DEVICES, NO_ESTIMATOR, PRESETS, Choice, check_seed
-from aamc_sdk.config.formats import find_format
 from aamc_sdk.config.options import configure, load_yaml, option, parse_yaml, set_option, unstructure
 from aamc_sdk.config.serving_settings import EXPERIMENT_KEYS, SERVING_KEYS, ServingSettings, check_shared
 
@@ -16,7 +15,6 @@ __all__ = [
     "check_seed",
     "check_shared",
     "configure",
-    "find_format",
     "load_yaml",
     "option",
     "parse_yaml",

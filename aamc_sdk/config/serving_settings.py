@@ -22,7 +22,7 @@ class ServingSettings:
     """The components of a controller, and what they share.
 
     Attributes:
-        router: The router.
+        router: The router; an empty name in the run of an orchestrator.
         estimator: The estimator; None for none.
         reward: The reward.
         pool: A pool's name or YAML file; None for the default one.
@@ -51,7 +51,7 @@ class ServingSettings:
         """
         estimator = content.get("estimator")
         settings = cls(
-            router=Choice.of(content.get("router"), "router"),
+            router=Choice("") if content.get("orchestrator") else Choice.of(content.get("router"), "router"),
             estimator=None if estimator in (None, NO_ESTIMATOR) else Choice.of(estimator, "estimator"),
             reward=Choice.of(content.get("reward", "linear"), "reward"),
             pool=content.get("pool"),

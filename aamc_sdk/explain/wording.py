@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.types import Estimates
-
-if TYPE_CHECKING:
-    from aamc_sdk.explain.explanation import CandidateView, Explanation
-
-OBJECTIVES = ("quality", "cost", "latency")
-"""The objectives, in the order of a preference's weights."""
 
 
 def in_words(explanation: Explanation) -> str:

@@ -7,10 +7,12 @@ saves its learned state through :meth:`Part.save` and :meth:`Part.load`. Shapes:
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
-from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Progress, Services, Silence, Training
-from aamc_sdk.interfaces.providers import Chunk, Completion, Message, ModelCaller, Provider, Usage
-from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Reward, Router
+from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
+from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
+from aamc_sdk.interfaces.providers import Provider
+from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
+from aamc_sdk.interfaces.training import Progress, Silence, Training
 
 __all__ = [
     "Agent",

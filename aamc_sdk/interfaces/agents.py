@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces.parts import Part, Training
+from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate, Decision, Query

@@ -1,19 +1,18 @@
-"""The base of all components: how they are made, trained and saved, and the services that they use."""
+"""The base of all components, the services that they are made with, and the reward that they share."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from aamc_sdk.interfaces.models import ModelCaller
+
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces.environments import Environment
-    from aamc_sdk.interfaces.providers import ModelCaller
-    from aamc_sdk.interfaces.routing import Reward
-    from aamc_sdk.types import Dataset, Pool, RoutingRequest
+    from aamc_sdk.types import Floats, Outcomes, Pool
 
 
 @attrs.frozen(kw_only=True)
@@ -21,32 +20,6 @@ class NoOptions:
     """The configuration of a component that has no options."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-
-class Progress(Protocol):
-    """Receives the progress of a long job."""
-
-    def start(self, what: str, total: int) -> None:
-        """Begin a stage of ``total`` steps."""
-
-    def advance(self, steps: int = 1, **figures: float) -> None:
-        """Report steps done and the figures to show beside them."""
-
-    def say(self, line: str) -> None:
-        """Show one line to the user."""
-
-
-class Silence:
-    """A progress that shows nothing."""
-
-    def start(self, what: str, total: int) -> None:
-        """Do nothing."""
-
-    def advance(self, steps: int = 1, **figures: float) -> None:
-        """Do nothing."""
-
-    def say(self, line: str) -> None:
-        """Do nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,31 +41,6 @@ class Services:
     models: ModelCaller | None = None
     seed: int = 0
     device: str = "auto"
-
-
-@attrs.frozen(kw_only=True)
-class Training:
-    """The data that a component learns from.
-
-    Attributes:
-        dataset: Training rows.
-        validation: Rows for early stopping and model selection; shares no question with training.
-        request: The training rows as a router sees them; the expected quality is out of fold.
-        validation_request: The validation rows as a router sees them.
-        env: The environment in which policies are trained.
-        folder: The folder for checkpoints of an unfinished training; None to write none.
-        resume: Whether to go on from the checkpoint in the folder.
-        progress: Receives the progress.
-    """
-
-    dataset: Dataset
-    validation: Dataset | None = None
-    request: RoutingRequest | None = None
-    validation_request: RoutingRequest | None = None
-    env: Environment | None = None
-    folder: Path | None = None
-    resume: bool = False
-    progress: Progress = attrs.field(factory=Silence)
 
 
 class Part(abc.ABC):
@@ -132,3 +80,35 @@ class ExportablePart(Part):
             folder: The folder that :meth:`Part.save` wrote.
             form: One of ``exports``.
         """
+
+
+class Reward(Part):
+    """Turns outcomes into a vector of objectives, and with a preference into one number."""
+
+    def __init__(self, config: Any = None, services: Services | None = None) -> None:
+        self.config = config
+
+    @property
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Slopes and offsets ``[3]`` such that each objective is slope times figure (quality, cost, latency) plus offset.
+
+        An objective that is unknown has zeros. None where :meth:`vector` is no such function: scoring and playing then take longer.
+        The same object until the reward changes: results computed from it are cached as long.
+        """
+        return None
+
+    @abc.abstractmethod
+    def fit(self, outcomes: Outcomes) -> None:
+        """Take scales from training outcomes ``[B, M]``."""
+
+    @abc.abstractmethod
+    def weights(self, preferences: Floats) -> Floats:
+        """Return preferences ``[..., 3]`` with the weight of an unknown objective shared among the others."""
+
+    @abc.abstractmethod
+    def vector(self, outcomes: Outcomes) -> Floats:
+        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better."""
+
+    @abc.abstractmethod
+    def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
+        """Return the utility ``[B, M]`` of outcomes under preferences ``[B, 3]``."""

@@ -1,4 +1,4 @@
-"""The components that decide a request: estimator, router and reward."""
+"""The components that decide a request: estimators and routers."""
 
 from __future__ import annotations
 
@@ -10,43 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from aamc_sdk.interfaces.parts import Part, Services, Training
+from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Estimates, Experience, Floats, Outcomes, Pool, Query, RoutingRequest, Scores
-
-
-class Reward(Part):
-    """Turns outcomes into a vector of objectives, and with a preference into one number."""
-
-    def __init__(self, config: Any = None, services: Services | None = None) -> None:
-        self.config = config
-
-    @property
-    def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` such that each objective is slope times figure (quality, cost, latency) plus offset.
-
-        An objective that is unknown has zeros. None where :meth:`vector` is no such function: scoring and playing then take longer.
-        The same object until the reward changes: results computed from it are cached as long.
-        """
-        return None
-
-    @abc.abstractmethod
-    def fit(self, outcomes: Outcomes) -> None:
-        """Take scales from training outcomes ``[B, M]``."""
-
-    @abc.abstractmethod
-    def weights(self, preferences: Floats) -> Floats:
-        """Return preferences ``[..., 3]`` with the weight of an unknown objective shared among the others."""
-
-    @abc.abstractmethod
-    def vector(self, outcomes: Outcomes) -> Floats:
-        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better."""
-
-    @abc.abstractmethod
-    def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
-        """Return the utility ``[B, M]`` of outcomes under preferences ``[B, 3]``."""
+    from aamc_sdk.types import Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
 
 
 class Estimator(Part):

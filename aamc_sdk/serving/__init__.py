@@ -3,22 +3,30 @@
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.serving.model_client import ModelClient
-from aamc_sdk.serving.orchestrators import load_orchestrator, newest_orchestrator, orchestrator_services
+from aamc_sdk.serving.orchestration import Session, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
+from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, orchestrator_services
 from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
-from aamc_sdk.serving.services import bare_services, services
+from aamc_sdk.serving.services import DefaultSettings, bare_services, services
 from aamc_sdk.serving.snapshots import state_of
 
 __all__ = [
     "EVALUATION",
     "ORCHESTRATOR",
+    "DefaultSettings",
     "Learner",
     "ModelClient",
     "PoolTracker",
     "Run",
     "ServedComponents",
+    "Session",
+    "TaskQuery",
+    "TeamOptions",
+    "TeamOrchestrator",
+    "WorkOptions",
     "bare_services",
     "find_checkpoint",
+    "find_orchestrator",
     "load_orchestrator",
     "newest_orchestrator",
     "orchestrator_services",

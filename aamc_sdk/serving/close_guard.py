@@ -41,11 +41,12 @@ class CloseGuard:
         Raises:
             ForkedError: This process is a fork of the one that made the guard.
         """
-        if self.forked:
+        if os.getpid() != self._process:
             raise ForkedError("this process was forked after the controller was built, and does not have its threads; build it after the fork")
 
     def __enter__(self) -> None:
-        self.check()
+        if os.getpid() != self._process:
+            self.check()
         with self._lock:
             if self._closed:
                 raise StoreError("the controller is closed")

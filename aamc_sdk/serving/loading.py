@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, find_format, load_yaml
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, load_yaml
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
@@ -175,7 +175,7 @@ def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | 
     """
     path = Path(path)
     content: Mapping[str, Any] = load_yaml(path)
-    found, pool = find_format(content, plugins), None
+    found, pool = plugins.config_format(content), None
     if found is not None:
         foreign = found.serving(content, path, decision)
         content, pool = foreign.content, foreign.pool

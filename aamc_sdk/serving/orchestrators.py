@@ -1,40 +1,50 @@
-"""Finding and loading trained orchestrators."""
+"""Finding and loading orchestrators."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Orchestrator, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
+from aamc_sdk.serving.orchestration import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
-from aamc_sdk.serving.services import bare_services
-from aamc_sdk.storage import COMPONENT, is_complete, load_part
+from aamc_sdk.serving.services import ComponentSettings, DefaultSettings, bare_services
+from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part
 from aamc_sdk.types import Pool
 
+DEFAULT = "puppeteer"
+"""The orchestrator that works where none is named and none was trained."""
 
-def orchestrator_services(settings: ServingSettings, plugins: Plugins, pool: Pool | None = None) -> Services:
-    """Return the services that an orchestrator is made with.
+
+def orchestrator_services(settings: ComponentSettings, plugins: Plugins, pool: Pool | str | None = None) -> Services:
+    """Return the services of an orchestrator.
 
     Args:
-        settings: The settings of its training.
+        settings: Preset, seed and device.
         plugins: The plugins that offer components.
-        pool: The candidates; those that the settings name when None, else the default ones.
+        pool: The candidates, or their pool's name or file; the default pool when None.
     """
-    return bare_services(pool or find_pool(settings.pool or "default", plugins), plugins, settings)
+    candidates = pool if isinstance(pool, Pool) else find_pool(pool or "default", plugins)
+    return bare_services(candidates, plugins, settings)
 
 
-def newest_orchestrator(runs: Path = Path("runs")) -> Path:
-    """Return the folder below ``runs`` whose orchestrator was trained last.
+def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> Path:
+    """Return the folder of the orchestrator trained last.
+
+    Args:
+        runs: The folder that is searched.
+        name: The orchestrator's name; any when None.
 
     Raises:
-        CheckpointError: There is none; the message has the command that makes one.
+        CheckpointError: There is none; the message has the command that trains one.
     """
     found = [path for path in runs.glob(f"*/{ORCHESTRATOR}/{COMPONENT}") if not path.parents[1].is_symlink()]
+    if name is not None:
+        found = [path for path in found if component_of(path.parent, ORCHESTRATOR)["name"] == name]
     if not found:
-        how = "train one with: aamc train --orchestrator puppeteer"
+        how = f"train one with: aamc train --orchestrator {name or DEFAULT}"
         raise CheckpointError(f"there is no trained orchestrator under {runs}; {how}, or name its folder with --run")
     return max(found, key=lambda path: path.stat().st_mtime).parents[1]
 
@@ -43,11 +53,60 @@ def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
     """Return a trained orchestrator from its folder.
 
     Raises:
-        CheckpointError: The folder holds none, or a damaged one.
+        CheckpointError: The folder has none, or a damaged one.
     """
     if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
-        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator puppeteer")
+        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {DEFAULT}")
     run = Run.open(folder)
-    pool = run.pool if run.settings.pool else None  # the folder's copy counts: the file may be another by now
+    pool = run.pool if run.settings.pool else None  # the folder's copy counts: the file may have changed
     part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, orchestrator_services(run.settings, plugins, pool))
     return part
+
+
+def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, plugins: Plugins) -> tuple[Orchestrator, Path | None]:
+    """Return an orchestrator with its agents, and the folder of its training: the trained one, else an untrained one.
+
+    Args:
+        name: The orchestrator's name; when None the one trained last, else ``puppeteer``.
+        folder: The folder of its training; the newest one under ``runs`` when None.
+        team: Agents, options and paths in place of the training's.
+        plugins: Source of orchestrators and agents.
+
+    Raises:
+        CheckpointError: The orchestrator needs a training and there is none, or the folder has another orchestrator.
+        ConfigError: An option is wrong, or the orchestrator does not have it.
+        UnknownComponentError: No plugin offers the orchestrator or an agent.
+    """
+    if folder is None:
+        try:
+            folder = newest_orchestrator(name=name)
+        except CheckpointError:
+            return _untrained(name or DEFAULT, team, plugins), None
+    elif name is not None and is_complete(folder / ORCHESTRATOR):
+        trained = component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"]
+        if trained != name:
+            raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
+    part = load_orchestrator(folder, plugins)
+    if isinstance(part, TeamOrchestrator):
+        part.set_team(team)
+    else:
+        _refuse_team(type(part).__name__, team)
+    return part, folder
+
+
+def _untrained(name: str, team: TeamOptions, plugins: Plugins) -> Orchestrator:
+    target = plugins.load(ORCHESTRATOR, name)
+    if issubclass(target, TeamOrchestrator):
+        options = target.untrained_options(team)
+    else:
+        options = {}
+        _refuse_team(name, team)
+    part: Orchestrator = plugins.make(ORCHESTRATOR, name, orchestrator_services(DefaultSettings(), plugins), options)
+    return part
+
+
+def _refuse_team(name: str, team: TeamOptions) -> None:
+    """Raise ConfigError if agents, their options or paths are given to an orchestrator that has none."""
+    given = {"--agents": team.agents is not None, "--paths": team.paths is not None, "agent_options": bool(team.agent_options)}
+    if named := [option for option, present in given.items() if present]:
+        raise ConfigError(f"orchestrator {name} has no option {' or '.join(named)}; leave it out")

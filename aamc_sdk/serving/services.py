@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import attrs
+
 from aamc_sdk.interfaces import Provider, Reward, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
@@ -26,6 +28,15 @@ class ComponentSettings(Protocol):
     @property
     def device(self) -> str:
         """The device that torch computes on."""
+
+
+@attrs.frozen(kw_only=True)
+class DefaultSettings:
+    """The shared settings of components that are made without a configuration."""
+
+    preset: str = "quick"
+    seed: int = 0
+    device: str = "auto"
 
 
 def bare_services(pool: Pool, plugins: Plugins, settings: ComponentSettings) -> Services:

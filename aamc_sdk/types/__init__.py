@@ -1,12 +1,13 @@
 """The nouns: queries, candidates, preferences, decisions and feedback, datasets, and arrays over many requests."""
 
-from aamc_sdk.types.arithmetic import ROUNDING, read_only, sigmoid
-from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest, Rows, Scores
+from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
+from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest, Rows, Scores
 from aamc_sdk.types.by_name import ByName
-from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.pool_state import PoolState
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
 from aamc_sdk.types.records import Record, Records, Snapshot, request_fingerprint

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types.arrays import Floats
-
+Floats = NDArray[np.floating[Any]]
 ROUNDING = 1e-9
 """Sums of the same numbers differ in their last digits with the order: figures of size 1 that are nearer than this count as equal."""
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError
-from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 
-Floats = NDArray[np.floating[Any]]
-"""An array of floating-point numbers."""
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
 """Selects rows of an array."""
 
@@ -198,12 +197,12 @@ class RoutingRequest:
         return len(self.queries)
 
     @property
-    def somebody_waits(self) -> bool:
-        """Whether a candidate could not start at once."""
+    def has_waits(self) -> bool:
+        """Whether any candidate has a waiting time."""
         alike = self.wait_ms.strides[0] == 0  # all rows are the same memory, and the first stands for them
         return bool(np.count_nonzero(self.wait_ms[:1] if alike else self.wait_ms))
 
-    def stretches(self, cells: int) -> Iterator[RoutingRequest]:
+    def batches(self, cells: int) -> Iterator[RoutingRequest]:
         """Yield the rows in order, about so many (query, candidate) pairs at a time: passes over few stay in the processor's cache."""
         rows = max(cells // len(self.pool), 1)
         for start in range(0, len(self), rows):

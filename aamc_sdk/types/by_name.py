@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from aamc_sdk.types.arrays import Floats
+from aamc_sdk.types.arithmetic import Floats
 
 
 class ByName(Mapping[str, float]):

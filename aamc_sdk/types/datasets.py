@@ -11,9 +11,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types.arrays import Estimates, Floats, Outcomes
-from aamc_sdk.types.candidates import Pool
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback
+from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 from aamc_sdk.types.records import Record
 

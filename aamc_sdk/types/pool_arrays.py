@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types.arithmetic import read_only
-from aamc_sdk.types.arrays import Floats
-from aamc_sdk.types.candidates import Candidate, ModelSpec, Pool
+from aamc_sdk.types.arithmetic import Floats, read_only
+from aamc_sdk.types.candidates import Candidate, ModelSpec
 
 
 @attrs.frozen(eq=False)
@@ -36,8 +37,8 @@ class PoolArrays:
     all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
 
     @classmethod
-    def of(cls, pool: Pool) -> PoolArrays:
-        """Read a pool's candidates."""
+    def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
+        """Read the figures of a pool's candidates."""
         per_request = np.array([c.prices.request if isinstance(c, ModelSpec) and c.prices is not None else 0.0 for c in pool])
         usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
         latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])

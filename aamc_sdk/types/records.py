@@ -9,7 +9,8 @@ from typing import overload
 import attrs
 import numpy as np
 
-from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.types.decisions import Decision
 from aamc_sdk.types.queries import Query
 

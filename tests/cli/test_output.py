@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 from aamc_experiments.commands.tables import show_metrics
 
-from aamc_sdk.cli import progress
-from aamc_sdk.cli.output import show_explanation
+from aamc_sdk.cli import progress, show_explanation
 
 NAMED = "mine[/old]"
 

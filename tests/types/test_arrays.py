@@ -72,7 +72,7 @@ def test_a_requests_rows_may_be_taken_more_than_once():
 @pytest.mark.parametrize("cells", [1, 7, 1000])
 def test_a_request_in_stretches_is_the_request(cells):
     request = make_request(DATASET)
-    parts = list(request.stretches(cells))
+    parts = list(request.batches(cells))
     assert all(part.mask.size <= max(cells, len(POOL)) for part in parts)
     assert [query for part in parts for query in part.queries] == list(DATASET.queries)
     assert np.concatenate([part.expected.cost_usd for part in parts]).tolist() == request.expected.cost_usd.tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -68,12 +69,14 @@ def make_request(pool: Pool) -> MakeRequest:
         preference: tuple[float, float, float] = (0.9, 0.08, 0.02),
         complexity: Any = None,
         quality: Any = None,
+        unavailable: Any = None,
         **rest: Any,
     ) -> RoutingRequest:
         unknown = np.full(rows, np.nan)
         estimates = Estimates(unknown if complexity is None else np.asarray(complexity), np.empty((rows, 0)), (), unknown)
         queries = [Query(f"query {n}") for n in range(rows)]
-        return build_request(queries, candidates, np.array(preference), estimates=estimates, quality=quality, **rest)
+        request = build_request(queries, candidates, np.array(preference), estimates=estimates, quality=quality, **rest)
+        return request if unavailable is None else attrs.evolve(request, mask=request.mask & ~unavailable)
 
     return make
 

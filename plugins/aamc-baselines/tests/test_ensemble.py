@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.ensemble import stacking_weights
-from aamc_baselines.quality import Examples
+from aamc_baselines.learned.ensemble import member_weights
+from aamc_baselines.quality.examples import Examples
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
@@ -41,7 +41,7 @@ def test_weights_are_those_of_the_best_mixture() -> None:
     quality = 0.3 * first + 0.7 * second
     quality[rng.random(quality.shape) < 0.4] = np.nan
     table = Examples(np.zeros((200, 1)), quality, np.arange(200))
-    np.testing.assert_allclose(stacking_weights([first, second, third], table), [0.3, 0.7, 0.0], atol=1e-4)
+    np.testing.assert_allclose(member_weights([first, second, third], table), [0.3, 0.7, 0.0], atol=1e-4)
 
 
 def test_the_better_member_gets_the_weight(make_ensemble: Any, pool: Pool) -> None:

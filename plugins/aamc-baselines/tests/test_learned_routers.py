@@ -172,7 +172,7 @@ def test_a_newcomer_has_the_quality_that_is_expected_of_it_else_the_mean_of_the_
 def test_rows_are_predicted_in_parts_that_change_nothing(trained: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     router, request = trained("knn", make_training(pool)), make_training(pool, rows=50, seed=1).request
     whole = router.score(request).utility
-    monkeypatch.setattr("aamc_baselines.utility.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("aamc_baselines.quality.utility_router.ROWS_PER_BATCH", 7)
     np.testing.assert_allclose(router.score(request).utility, whole, atol=1e-6)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_baselines import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
-from aamc_baselines.evidence import most_probable, offsets, surprise
-from aamc_baselines.folds import fold_of
-from aamc_baselines.quality import Comparisons, Examples
+from aamc_baselines.learned import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
+from aamc_baselines.quality.examples import Comparisons, Examples
+from aamc_baselines.quality.likelihood import map_estimate, negative_log_likelihood, offsets
+from aamc_lexical.quality import fold_of
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
@@ -42,10 +42,10 @@ def test_means_leave_out_missing_cells_and_fall_back_to_the_mean_of_all() -> Non
 def test_knn_is_the_shrunken_mean_of_the_nearest_by_cosine() -> None:
     features = [[1.0, 0.0], [5.0, 0.1], [0.0, 1.0], [0.1, 3.0]] * 5
     table = examples([[1.0, np.nan], [0.5, 1.0], [0.0, 0.0], [0.0, 0.0]] * 5, features)
-    function = knn.Neighbours.fit(table, knn.Options(neighbours=100, shrinkage=2.0), 0)
+    function = knn.NeighbourMeans.fit(table, knn.Options(neighbours=100, shrinkage=2.0), 0)
     assert int(function.neighbours) == 4  # a fifth of the rows
     np.testing.assert_allclose(function.predict(np.array([[2.0, 0.0]])), [[(4 * 1.0 + 2 * 0.375) / 6, (2 * 1 / 3) / 2]])
-    exact = knn.Neighbours.fit(table, knn.Options(neighbours=4, shrinkage=0.0), 0)
+    exact = knn.NeighbourMeans.fit(table, knn.Options(neighbours=4, shrinkage=0.0), 0)
     np.testing.assert_allclose(exact.predict(np.array([[2.0, 0.0]])), [[1.0, 1 / 3]])
 
 
@@ -63,7 +63,7 @@ def test_ridge_solves_what_a_library_solves_on_the_known_rows(noisy: Examples) -
         lambda table: ridge.Linear.fit(table, ridge.Options(alpha=1.0), 0),
         lambda table: logistic.LinearScore.fit(table, logistic.Options(alpha=1.0), 0),
         lambda table: mf.Factors.fit(table, mf.Options(rank=3, alpha=0.5), 0),
-        lambda table: mlp.Network.fit(table, mlp.Options(hidden=8, alpha=0.3), 0),
+        lambda table: mlp.HiddenLayer.fit(table, mlp.Options(hidden=8, alpha=0.3), 0),
         lambda table: irt.ItemResponse.fit(table, irt.Options(dimensions=6, alpha=0.5, spread=1.0), 0),
         lambda table: svm.Margins.fit(table, svm.Options(C=0.01), 0),
     ],
@@ -84,23 +84,23 @@ def test_the_gradient_of_surprise_is_its_slope() -> None:
     pairs = Comparisons(np.array([0, 0, 2]), np.array([0, 1, 2]), np.array([1, 2, 0]), np.array([1.0, 0.5, 1.0]), np.array([1.0, 2.0, 0.5]))
     table = examples([[0.3, np.nan, 1.0], [np.nan, 0.0, 0.5], [1.0, 1.0, np.nan]], comparisons=pairs)
     score, step = rng.normal(size=(3, 3)), 1e-6
-    _, gradient = surprise(score, table)
+    _, gradient = negative_log_likelihood(score, table)
     for cell in np.ndindex(3, 3):
         nudge = np.zeros((3, 3))
         nudge[cell] = step
-        slope = (surprise(score + nudge, table)[0] - surprise(score - nudge, table)[0]) / (2 * step)
+        slope = (negative_log_likelihood(score + nudge, table)[0] - negative_log_likelihood(score - nudge, table)[0]) / (2 * step)
         assert gradient[cell] == pytest.approx(slope, abs=1e-6)
 
 
 def test_surprise_is_the_bernoulli_and_the_bradley_terry_likelihood() -> None:
     pair = Comparisons(np.array([0]), np.array([1]), np.array([0]), np.array([1.0]), np.array([2.0]))
-    loss, _ = surprise(np.array([[0.4, 1.1]]), examples([[0.25, np.nan]], comparisons=pair))
+    loss, _ = negative_log_likelihood(np.array([[0.4, 1.1]]), examples([[0.25, np.nan]], comparisons=pair))
     p = 1 / (1 + np.exp(-0.4))
     assert loss == pytest.approx(-0.25 * np.log(p) - 0.75 * np.log(1 - p) + 2 * np.log1p(np.exp(-0.7)))
 
 
 def test_the_most_probable_parameter_balances_evidence_and_prior() -> None:
-    found = most_probable(lambda at: (0.5 * float((at["x"] - 3.0) @ (at["x"] - 3.0)), {"x": at["x"] - 3.0}), {"x": np.zeros(2)}, {"x": 2.0}, 50)
+    found = map_estimate(lambda at: (0.5 * float((at["x"] - 3.0) @ (at["x"] - 3.0)), {"x": at["x"] - 3.0}), {"x": np.zeros(2)}, {"x": 2.0}, 50)
     np.testing.assert_allclose(found["x"], [1.0, 1.0], rtol=1e-5)
 
 
@@ -135,6 +135,6 @@ def test_an_svm_that_tells_nothing_apart_says_the_mean() -> None:
 
 
 def test_rows_of_one_question_share_a_fold_and_folds_are_of_a_size() -> None:
-    fold = fold_of(np.repeat(np.arange(50), 2), 5, 0)
+    fold = fold_of(np.repeat(np.arange(50), 2).tolist(), 5, 0)
     assert (fold[::2] == fold[1::2]).all()
     np.testing.assert_array_equal(np.bincount(fold), [20] * 5)

@@ -6,8 +6,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.supervised import WEIGHT_FLOOR, inputs
-from aamc_baselines.supervised_training import draw_preferences
+from aamc_baselines.supervised.classifier import WEIGHT_FLOOR, inputs
+from aamc_baselines.supervised.training import sample_preferences
 
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training
@@ -182,7 +182,7 @@ def test_the_inputs_are_as_documented() -> None:
 
 
 def test_training_preferences_lie_on_the_simplex_and_half_of_them_without_latency() -> None:
-    preferences = draw_preferences(4000, np.random.default_rng(0))
+    preferences = sample_preferences(4000, np.random.default_rng(0))
     assert (preferences >= 0).all()
     np.testing.assert_allclose(preferences.sum(axis=1), 1)
     assert (preferences[:, 2] == 0).mean() == pytest.approx(0.5, abs=0.03)

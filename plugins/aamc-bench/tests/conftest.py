@@ -9,7 +9,6 @@ from random import Random
 
 import pytest
 from aamc_bench import grid
-from aamc_bench.worker import do
 
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.testing import run_command
@@ -27,8 +26,7 @@ def in_process() -> Iterator[None]:
     """Do jobs one after the other in this process: a new one takes a second to start, and ``test_bench_grid.py`` is about these."""
 
     def work_off(jobs: Sequence[grid.Job], place: Path, workers: int, progress: Progress) -> dict[str, str]:
-        failed = [job for job in jobs if not do(job, place)]
-        return {job.key: (place / f"{job.key}.log").read_text().splitlines()[-1] for job in failed}
+        return {job.key: why for job in jobs if (why := grid.do(job, place)) is not None}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid, "_work_off", work_off)

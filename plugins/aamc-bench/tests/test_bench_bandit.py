@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bench.bandit.experiment import Block, options_of, over_streams
-from aamc_bench.bandit.material import LABELS, OUTCOMES, Material, make_material
-from aamc_bench.bandit.measuring import FIGURES, measure
+from aamc_bench.bandit.benchmark import BanditBenchmark
+from aamc_bench.bandit.job import FIGURES, measure
 from aamc_bench.bandit.replay import Rows, replay
+from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
+from aamc_bench.bandit.statistics import StreamResults, over_streams
 from aamc_experiments.settings import read_settings
 
 from aamc_sdk.config import Choice
@@ -32,65 +33,72 @@ ROWS = 400
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def data() -> ReplayData:
     """Four hundred rows of the tiny world, whose last candidate is taken for the best."""
     dataset = make_dataset(ROWS)
     request = make_request(dataset).with_preference(np.array([0.9, 0.1, 0.0]))
     request = attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
-    unheard = attrs.evolve(request, expected=attrs.evolve(request.expected, quality=request.expected.quality / 2))
+    request_without_best = attrs.evolve(request, expected=attrs.evolve(request.expected, quality=request.expected.quality / 2))
     services = Services(pool=POOL, reward=make_reward(dataset), make=lambda *_: None)
     blind = Training(dataset=attrs.evolve(dataset, outcomes=None), request=request)
-    return Material(request=request, unheard=unheard, outcomes=dataset.outcomes, best=BEST, training=blind, services=services)
+    return ReplayData(
+        request=request,
+        request_without_best=request_without_best,
+        outcomes=dataset.outcomes,
+        best=BEST,
+        training=blind,
+        services=services,
+    )
 
 
-def stream_of(material: Material, scenario: str, number: int = 0, steps: int = ROWS) -> Stream:
-    return make_stream(scenario, material, steps, seed=0, number=number)
+def stream_of(data: ReplayData, scenario: str, number: int = 0, steps: int = ROWS) -> Stream:
+    return make_stream(scenario, data, steps, seed=0, number=number)
 
 
-def test_a_stream_meets_every_row_once_in_an_order_that_follows_from_its_number(material: Material) -> None:
-    orders = [[query.text for query in stream_of(material, "stationary", number).request.queries] for number in (0, 1, 0)]
+def test_a_stream_meets_every_row_once_in_an_order_that_follows_from_its_number(data: ReplayData) -> None:
+    orders = [[query.text for query in stream_of(data, "stationary", number).request.queries] for number in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1]
-    assert sorted(orders[0]) == sorted(query.text for query in material.request.queries)
-    assert len(stream_of(material, "stationary", steps=7).reward) == 7
+    assert sorted(orders[0]) == sorted(query.text for query in data.request.queries)
+    assert len(stream_of(data, "stationary", steps=7).reward) == 7
 
 
-def test_scenarios_share_the_order_and_what_does_not_concern_them(material: Material) -> None:
-    plain = stream_of(material, "stationary")
+def test_scenarios_share_the_order_and_what_does_not_concern_them(data: ReplayData) -> None:
+    plain = stream_of(data, "stationary")
     for scenario in SCENARIOS:
-        stream = stream_of(material, scenario)
+        stream = stream_of(data, scenario)
         assert [query.text for query in stream.request.queries] == [query.text for query in plain.request.queries]
         assert np.array_equal(stream.reward, plain.reward) == (scenario != "drift")
 
 
-def test_drift_makes_the_best_model_fail_from_the_middle_on(material: Material) -> None:
-    before, after = stream_of(material, "stationary"), stream_of(material, "drift")
+def test_drift_makes_the_best_model_fail_from_the_middle_on(data: ReplayData) -> None:
+    before, after = stream_of(data, "stationary"), stream_of(data, "drift")
     changed = before.outcomes.quality != after.outcomes.quality
     assert not changed[: ROWS // 2].any()
     assert not np.delete(changed, BEST, axis=1).any()
     lost = after.outcomes.quality[ROWS // 2 :, BEST].sum() / before.outcomes.quality[ROWS // 2 :, BEST].sum()
     assert lost == pytest.approx(0.5, abs=0.12)
-    assert after.reward == pytest.approx(material.reward(after.outcomes))
+    assert after.reward == pytest.approx(data.reward(after.outcomes))
 
 
-def test_the_new_model_is_not_there_before_it_joins_and_nothing_is_known_of_its_outcomes(material: Material) -> None:
-    stream = stream_of(material, "new-model")
+def test_the_new_model_is_not_there_before_it_joins_and_nothing_is_known_of_its_outcomes(data: ReplayData) -> None:
+    stream = stream_of(data, "new-model")
     assert stream.available[:, BEST].sum() == ROWS - ROWS // 3
     assert stream.best_fixed != BEST
     rows = Rows.of(stream)
     assert rows.requests[0].pool.names == POOL.names[:BEST]
     assert rows.requests[-1].pool.names == POOL.names
     assert list(rows.expected[0]) == list(POOL.names[:BEST])
-    plain = Rows.of(stream_of(material, "stationary"))
+    plain = Rows.of(stream_of(data, "stationary"))
     assert rows.expected[-1][POOL.names[BEST]] == plain.expected[-1][POOL.names[BEST]] / 2
 
 
-def test_feedback_is_late_rare_or_wrong_as_the_scenario_says(material: Material) -> None:
-    late = stream_of(material, "delayed").told_at - np.arange(1, ROWS + 1)
+def test_feedback_is_late_rare_or_wrong_as_the_scenario_says(data: ReplayData) -> None:
+    late = stream_of(data, "delayed").feedback_at - np.arange(1, ROWS + 1)
     assert (late.min() >= 0, late.max() < 200, late.mean() > 80) == (True, True, True)
-    told = stream_of(material, "sparse").told_at
+    told = stream_of(data, "sparse").feedback_at
     assert 0 < np.mean(told != NEVER) < 0.1
-    assert 0.05 < stream_of(material, "poisoned").opposite.mean() < 0.15
-    assert stream_of(material, "restart").restart == ROWS // 2
+    assert 0.05 < stream_of(data, "poisoned").inverted.mean() < 0.15
+    assert stream_of(data, "restart").restart == ROWS // 2
 
 
 class Diary(Router):
@@ -119,32 +127,32 @@ class Diary(Router):
 
 
 @pytest.mark.parametrize("scenario", list(SCENARIOS))
-def test_a_router_hears_each_feedback_once_and_not_before_its_time(material: Material, scenario: str) -> None:
-    stream, made = stream_of(material, scenario), list[Diary]()
+def test_a_router_hears_each_feedback_once_and_not_before_its_time(data: ReplayData, scenario: str) -> None:
+    stream, made = stream_of(data, scenario), list[Diary]()
 
     def make() -> Diary:
-        made.append(Diary(material.services))
+        made.append(Diary(data.services))
         return made[-1]
 
     replay(make, stream, Rows.of(stream), seed=0, name="diary")
     diary = made[-1]
     assert len(made) == (2 if scenario == "restart" else 1)
     assert diary.made == ROWS
-    due = {f"diary/{step}": at for step, at in enumerate(stream.told_at.tolist()) if NEVER < at < ROWS}
+    due = {f"diary/{step}": at for step, at in enumerate(stream.feedback_at.tolist()) if NEVER < at < ROWS}
     assert {name: heard_at for heard_at, name, _, _ in diary.heard} == due
     assert len(diary.heard) == len(due)
     for _, name, candidate, quality in diary.heard:
         step = int(name.removeprefix("diary/"))
         truth = stream.outcomes.quality[step, POOL.index(candidate)]
-        assert quality == (1 - truth if stream.opposite[step] else truth)
+        assert quality == (1 - truth if stream.inverted[step] else truth)
 
 
 @pytest.mark.parametrize("name", ["linear-thompson", "thompson", "epsilon-greedy"])
-def test_a_restart_changes_no_decision(material: Material, name: str) -> None:
+def test_a_restart_changes_no_decision(data: ReplayData, name: str) -> None:
     def make() -> Router:
-        return get_plugin_manager().make("router", name, material.services)
+        return get_plugin_manager().make("router", name, data.services)
 
-    streams = [stream_of(material, scenario, steps=120) for scenario in ("stationary", "restart")]
+    streams = [stream_of(data, scenario, steps=120) for scenario in ("stationary", "restart")]
     plain, restarted = (replay(make, stream, Rows.of(stream), 0, name) for stream in streams)
     assert plain.tolist() == restarted.tolist()
 
@@ -154,15 +162,15 @@ SMALL = {"name": "lexical", "folds": 2}
 
 def test_the_estimator_sees_no_row_of_the_streams_and_of_outcomes_what_it_is_allowed(outcomes: str) -> None:
     settings = read_settings({"router": "random", "estimator": SMALL, "dataset": outcomes})
-    made = {knowledge: make_material(settings, knowledge, get_plugin_manager(), Silence()) for knowledge in (OUTCOMES, LABELS)}
-    for material in made.values():
-        streamed, trained = ({query.text for query in queries} for queries in (material.request.queries, material.training.dataset.queries))
+    made = {knowledge: make_replay_data(settings, knowledge, get_plugin_manager(), Silence()) for knowledge in (OUTCOMES, LABELS)}
+    for data in made.values():
+        streamed, trained = ({query.text for query in queries} for queries in (data.request.queries, data.training.dataset.queries))
         assert not streamed & trained
-        assert material.training.dataset.outcomes is None
+        assert data.training.dataset.outcomes is None
     assert made[LABELS].request.expected.quality is None
-    known, unheard = made[OUTCOMES].request.expected.quality, made[OUTCOMES].unheard.expected.quality
+    known, request_without_best = made[OUTCOMES].request.expected.quality, made[OUTCOMES].request_without_best.expected.quality
     assert np.isfinite(known).all()
-    assert not np.allclose(known, unheard)
+    assert not np.allclose(known, request_without_best)
 
 
 def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(outcomes: str, tmp_path: Path) -> None:
@@ -174,8 +182,8 @@ def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(o
     assert kept["points"].tolist() == list(range(1, 21))
     assert all(kept[name].shape == (1, 2, 2, 20) for name in FIGURES)
     assert (np.diff(kept["regret"], axis=-1) >= 0).all()
-    material = make_material(settings, LABELS, get_plugin_manager(), Silence())
-    stream = make_stream("stationary", material, 20, settings.seed, 1)
+    data = make_replay_data(settings, LABELS, get_plugin_manager(), Silence())
+    stream = make_stream("stationary", data, 20, settings.seed, 1)
     regret = stream.reward.max(axis=1).sum() - stream.reward.sum(axis=0).max()
     assert kept["regret"][0, 1, 1, -1] == pytest.approx(regret)
 
@@ -207,7 +215,7 @@ def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
         points = np.arange(10, steps + 1, 10)
         return {"points": points} | {name: np.tile(points, (1, 2, 1, 1)).astype(float) for name in FIGURES}
 
-    block = Block.of([file(100), file(60)], {"settings": {"evaluation": {"resamples": 20}}})
+    block = StreamResults.of([file(100), file(60)], {"settings": {"evaluation": {"resamples": 20}}})
     assert block.points[-1] == 60
     (record, _) = block.records(0, ["linear-thompson", "best fixed"])
     assert record["regret"]["value"] == 60
@@ -216,22 +224,22 @@ def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
 
 def test_options_name_what_they_do_not_know() -> None:
     with pytest.raises(ConfigError, match="no scenario 'drfit'; did you mean 'drift'"):
-        options_of(scenarios="drfit")
+        BanditBenchmark().options(scenarios="drfit")
     with pytest.raises(ConfigError, match="no router 'greedy'"):
-        options_of(routers="greedy")
+        BanditBenchmark().options(routers="greedy")
     with pytest.raises(ConfigError, match="no kind of estimates 'all'"):
-        options_of(estimates="all")
+        BanditBenchmark().options(estimates="all")
 
 
 def test_options_of_a_router_go_to_its_variants_too() -> None:
-    options = options_of(routers="linear-thompson,linucb,published", assignments=("routers.linear-thompson.discount=0.9",))
+    options = BanditBenchmark().options(routers="linear-thompson,linucb,published", assignments=("routers.linear-thompson.discount=0.9",))
     routers = {name: Choice.of(choice, name) for name, choice in options["settings"]["routers"].items()}
     assert routers["linucb"] == Choice("linear-thompson", {"discount": 0.9, "mode": "linucb"})
     assert routers["published"] == Choice("thompson", {"blend": "published"})
 
 
 def test_without_an_estimator_there_is_one_kind_of_estimates() -> None:
-    assert options_of(estimator="none")["estimates"] == [LABELS]
+    assert BanditBenchmark().options(estimator="none")["estimates"] == [LABELS]
 
 
 SHORT = ("--estimates", "labels", "--set", "estimator.folds=2", "--set", "evaluation.resamples=50", "--out", "found", "--json")
@@ -254,8 +262,8 @@ def test_the_command_leaves_tables_and_curves(aamc, outcomes: str, tmp_path: Pat
     assert {file.name for file in (tmp_path / "found" / "figures").glob("*.png")} == {"regret-1-labels.png"}
 
 
-def test_reward_of_a_stream_is_that_of_the_preference(material: Material) -> None:
-    stream = stream_of(material, "stationary", steps=5)
-    reward: LinearReward = material.services.reward
+def test_reward_of_a_stream_is_that_of_the_preference(data: ReplayData) -> None:
+    stream = stream_of(data, "stationary", steps=5)
+    reward: LinearReward = data.services.reward
     vector = reward.vector(stream.outcomes)
     assert stream.reward == pytest.approx(0.9 * vector[..., 0] + 0.1 * vector[..., 1])

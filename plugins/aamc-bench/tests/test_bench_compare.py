@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bench import datasets
-from aamc_bench.compare.experiment import jobs_of, options_of
+from aamc_bench.compare.benchmark import CompareBenchmark
 from aamc_bench.samples import Sample
 from aamc_bench.training import try_to_begin
 
@@ -160,9 +160,9 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
         (["--seeds", "0,0"], "has a number twice"),
         (["--seeds", "0,4294967296"], "seed must be a whole number from 0 to 4294967295"),
         (["--estimator", "lexcal"], "'lexical'"),
-        (["--dataset", "a:b"] * 2, "has one twice"),
+        (["--dataset", "a:b"] * 2, "has a dataset twice"),
         (["--set", "router=knn"], "use --routers"),
-        (["--set", "seed=9"], "--set seed=9 would change nothing here; use --seeds"),
+        (["--set", "seed=9"], "--set seed=9 would have no effect; use --seeds"),
         (["--set", "dataset=outcomes:rows.jsonl"], "use --dataset"),
         (["--estimator", "lexical", "--dataset", "llmruter:rows"], "did you mean 'llmrouter'"),
         (["--estimator", "lexical", "--set", "dataset.n_tran=9"], "did you mean 'n_train'"),
@@ -184,7 +184,7 @@ def test_data_that_is_not_there_is_told_once_before_anything_runs(outcomes: str,
 
 
 def test_options_of_datasets_go_to_all_of_the_first_ones_format() -> None:
-    given = options_of(
+    given = CompareBenchmark().options(
         datasets=["llmrouter:a", "outcomes:b", "llmrouter:c"],
         routers="random",
         estimator="lexical",
@@ -192,7 +192,7 @@ def test_options_of_datasets_go_to_all_of_the_first_ones_format() -> None:
         assignments=["dataset.output_tokens=128"],
     )
     plain = {"name": "llmrouter", "output_tokens": 128}
-    found = [job.arguments["settings"]["dataset"] for job in jobs_of(given)]
+    found = [job.arguments["settings"]["dataset"] for job in CompareBenchmark().jobs(given)]
     assert found == [plain | {"path": "a"}, {"name": "outcomes", "path": "b"}, plain | {"path": "c"}]
 
 

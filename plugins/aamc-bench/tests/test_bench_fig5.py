@@ -107,7 +107,8 @@ def test_strategies_that_ask_the_same_model_are_said_to_be_one(aamc, outcomes) -
     document = json.loads(out)
     assert document["same"] == [["LLM-only (large)", "SLM-only (large)"]]
     assert [record["strategy"] for record in document["records"]][:3] == ["AAMC (random)", "LLM-only (large)", "SLM-only (large)"]
-    assert "LLM-only (large) and SLM-only (large) are one: they ask the same model" in fig5.tables_of(document)["fig5"].note
+    tables = fig5.FigureFive(get_plugin_manager()).tables(document)
+    assert "LLM-only (large) and SLM-only (large) are one: they ask the same model" in tables["fig5"].note
     assert "LLM-only (large) and SLM-only (large) are one" in fig5.draw(document).get_supxlabel()
 
 

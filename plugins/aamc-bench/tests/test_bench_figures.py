@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_bench.figures import draw_lines, looks_of, panels
-from aamc_report.style import styled
+from aamc_bench.figures import draw_lines, panels
+from aamc_report.style import looks_of, styled
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 

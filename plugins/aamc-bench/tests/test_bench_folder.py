@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import pytest
-from aamc_bench.folder import begin
+from aamc_bench.folder import open_experiment
 
 from aamc_sdk.errors import CheckpointError, Interrupted, OutputError
 
@@ -18,51 +18,53 @@ def options_of(size: int | None = None, names: tuple[str, ...] = ()) -> Mapping[
 
 
 def test_an_experiment_goes_on_as_it_was_begun(tmp_path: Path) -> None:
-    with begin("bench x", tmp_path / "new", None, {"size": 7}, options_of) as begun:
-        assert begun.options == {"size": 7, "names": ["a"]}
-    with begin("bench x", None, tmp_path / "new", NOTHING, options_of) as again:
-        assert again.options == begun.options
+    with open_experiment("bench x", tmp_path / "new", None, {"size": 7}, options_of) as opened:
+        assert opened.options == {"size": 7, "names": ["a"]}
+    with open_experiment("bench x", None, tmp_path / "new", NOTHING, options_of) as again:
+        assert again.options == opened.options
 
 
 def test_the_same_options_go_on_in_the_same_folder(tmp_path: Path) -> None:
     for _ in range(2):
-        with begin("bench x", tmp_path, None, {"size": 7}, options_of) as begun:
-            (begun.folder / "result").touch()
+        with open_experiment("bench x", tmp_path, None, {"size": 7}, options_of) as opened:
+            (opened.folder / "result").touch()
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:
-    with begin("bench x", tmp_path, None, {"size": 7}, options_of):
+    with open_experiment("bench x", tmp_path, None, {"size": 7}, options_of):
         pass
-    with pytest.raises(OutputError, match="was begun with other options"), begin("bench x", tmp_path, None, {"size": 8}, options_of):
+    with pytest.raises(OutputError, match="was begun with other options"), open_experiment("bench x", tmp_path, None, {"size": 8}, options_of):
         pass
-    with pytest.raises(click.UsageError, match="leave the other options out"), begin("bench x", None, tmp_path, {"size": 7}, options_of):
+    with pytest.raises(click.UsageError, match="leave the other options out"), open_experiment("bench x", None, tmp_path, {"size": 7}, options_of):
         pass
 
 
 def test_what_is_no_experiment_is_not_gone_on_with(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="begin one with: aamc bench x"), begin("bench x", None, tmp_path, NOTHING, options_of):
+    with pytest.raises(CheckpointError, match="begin one with: aamc bench x"), open_experiment("bench x", None, tmp_path, NOTHING, options_of):
         pass
     (tmp_path / "mine").touch()
-    with pytest.raises(OutputError, match="is not empty"), begin("bench x", tmp_path, None, NOTHING, options_of):
+    with pytest.raises(OutputError, match="is not empty"), open_experiment("bench x", tmp_path, None, NOTHING, options_of):
         pass
 
 
 def test_another_commands_folder_is_named_as_such(tmp_path: Path) -> None:
-    with begin("bench x", tmp_path, None, NOTHING, options_of):
+    with open_experiment("bench x", tmp_path, None, NOTHING, options_of):
         pass
-    with pytest.raises(CheckpointError, match=f"go on with: aamc bench x --resume {tmp_path}"), begin("bench y", None, tmp_path, NOTHING, options_of):
+    words = f"resume it with: aamc bench x --resume {tmp_path}"
+    with pytest.raises(CheckpointError, match=words), open_experiment("bench y", None, tmp_path, NOTHING, options_of):
         pass
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match=f"go on with: aamc bench x --resume {tmp_path}"), begin("bench x", tmp_path, None, NOTHING, options_of):
+    words = f"resume it with: aamc bench x --resume {tmp_path}"
+    with pytest.raises(Interrupted, match=words), open_experiment("bench x", tmp_path, None, NOTHING, options_of):
         raise KeyboardInterrupt
 
 
 def test_two_at_once_are_kept_apart(tmp_path: Path) -> None:
     with (
-        begin("bench x", tmp_path, None, NOTHING, options_of),
+        open_experiment("bench x", tmp_path, None, NOTHING, options_of),
         pytest.raises(OutputError, match="another process is writing"),
-        begin("bench x", tmp_path, None, NOTHING, options_of),
+        open_experiment("bench x", tmp_path, None, NOTHING, options_of),
     ):
         pass

@@ -44,6 +44,16 @@ def test_a_job_with_other_arguments_is_refused(tmp_path: Path) -> None:
         run_grid(jobs(range(1), exponent=3), tmp_path, 1, Silence())
 
 
+def test_a_result_is_kept_even_if_its_function_has_been_renamed(tmp_path: Path) -> None:
+    run_grid(jobs(range(1)), tmp_path, 1, Silence())
+    assert run_grid([Job("job-0", f"{HERE}:talk", {"number": 0})], tmp_path, 1, Silence()) == {"job-0": 0}
+
+
+def test_a_job_that_exits_fails_with_its_status(tmp_path: Path) -> None:
+    with pytest.raises(JobsFailed, match="SystemExit: 3"):
+        run_grid([Job("exits", f"{HERE}:leave")], tmp_path, 1, Silence())
+
+
 def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="1 of 3 jobs failed, first job-1: ValueError: unlucky 1") as caught:
         run_grid(jobs(range(3), unlucky=1), tmp_path, 1, Silence())

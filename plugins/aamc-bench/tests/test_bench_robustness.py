@@ -8,10 +8,10 @@ import click
 import numpy as np
 import pytest
 import yaml
-from aamc_bench.robustness.experiment import noises, options_of
+from aamc_bench.robustness.benchmark import RobustnessBenchmark, noises
 from aamc_bench.robustness.figures import figures_of
-from aamc_bench.robustness.shift import check_trained_here, deal, without
-from aamc_bench.robustness.trained import Trained
+from aamc_bench.robustness.shift import check_trained_here, divide, without
+from aamc_bench.robustness.trained_run import TrainedRun
 from aamc_bench.samples import Sample
 from aamc_bench.training import complete_run, settings_of
 from aamc_experiments.evaluation import Comparison
@@ -105,7 +105,7 @@ def test_shift_measures_both_by_the_same_scales(measured: Path) -> None:
 
 
 def test_training_rows_lack_what_is_held_out_and_test_rows_are_nothing_else(trained: Path) -> None:
-    world = Trained.open(trained, []).world
+    world = TrainedRun.open(trained, []).world
     narrow = without(world, ["code"])
     counts = {name: dict(zip(*np.unique(split.labels.category, return_counts=True), strict=True)) for name, split in world.splits.items()}
     for name in ("train", "validation"):
@@ -127,12 +127,12 @@ def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> 
 
 
 def test_options_name_every_noise_and_none_first() -> None:
-    options = options_of(routers="greedy", estimator="lexical", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
+    options = RobustnessBenchmark().options(routers="greedy", estimator="lexical", kinds="typos,shift", noise_levels=[0.0, 0.2], n_episodes=3)
     assert noises(options) == [("none", 0.0), ("typos", 0.2)]
 
 
 def test_what_was_not_asked_for_is_neither_measured_nor_drawn(trained: Path, tmp_path: Path) -> None:
-    assert noises(options_of(routers="greedy", estimator="lexical", kinds="shift")) == []
+    assert noises(RobustnessBenchmark().options(routers="greedy", estimator="lexical", kinds="shift")) == []
     assert figures_of({"noise": [], "shift": []}) == {}
     assert run(str(trained), "--kinds", "typos", "--noise-levels", "0", "--n-episodes", "2", "--out", str(tmp_path / "out")) == 0
     assert list(noise(tmp_path / "out")) == [("none", router) for router in ROUTERS]
@@ -183,27 +183,27 @@ def test_what_a_run_took_over_cannot_be_trained_again(trained: Path) -> None:
 
 def test_wrong_options_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'typos'"):
-        options_of(kinds="typo")
+        RobustnessBenchmark().options(kinds="typo")
     with pytest.raises(click.UsageError, match="--kinds takes names such as estimates,shift"):
-        options_of(kinds=",")
+        RobustnessBenchmark().options(kinds=",")
     with pytest.raises(click.UsageError, match="each name counts once; --kinds has one twice: 'typos,shift,typos'"):
-        options_of(kinds="typos,shift,typos")
+        RobustnessBenchmark().options(kinds="typos,shift,typos")
     with pytest.raises(ConfigError, match="use --n-episodes"):
-        options_of(routers="greedy", assignments=["evaluation.streams=9"])
+        RobustnessBenchmark().options(routers="greedy", assignments=["evaluation.streams=9"])
     with pytest.raises(ConfigError, match="measured as it was trained"):
-        options_of(run=trained, estimator="tce")
+        RobustnessBenchmark().options(run=trained, estimator="tce")
     with pytest.raises(CheckpointError, match="holds no router ppo"):
-        options_of(run=trained, routers="ppo")
+        RobustnessBenchmark().options(run=trained, routers="ppo")
     with pytest.raises(CheckpointError, match="is not a run's folder"):
-        options_of(run=tmp_path)
+        RobustnessBenchmark().options(run=tmp_path)
 
 
 def test_categories_are_dealt_to_groups_of_nearly_one_size() -> None:
     names = np.array(["a", "b", "c", "d", "e", "a", ""])
     dataset = Dataset([Query(str(n)) for n in range(7)], labels=Labels(category=names))
-    groups = deal(dataset, 2, seed=0)
+    groups = divide(dataset, 2, seed=0)
     assert sorted(map(len, groups)) == [2, 3]
     assert sorted(groups[0] + groups[1]) == ["a", "b", "c", "d", "e"]
-    assert deal(dataset, 2, seed=0) == groups
-    assert deal(dataset, 6, seed=0) == [[]] * 6
-    assert deal(Dataset([Query("x")]), 2, seed=0) == [[], []]
+    assert divide(dataset, 2, seed=0) == groups
+    assert divide(dataset, 6, seed=0) == [[]] * 6
+    assert divide(Dataset([Query("x")]), 2, seed=0) == [[], []]

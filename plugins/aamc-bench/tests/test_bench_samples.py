@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.compare.duels import duels, standings
+from aamc_bench.compare.pairwise import pairwise_tests, win_counts
 from aamc_bench.samples import Sample, clear_best, figure, over_seeds
 
 
@@ -71,7 +71,7 @@ def test_the_best_is_clear_only_beyond_its_paired_interval() -> None:
     noise = np.random.default_rng(0).normal(size=400)
     values = np.vstack((np.r_[0.50, 0.50 + noise], np.r_[0.52, 0.52 + noise], np.r_[0.51, 0.51 + noise]))
     assert clear_best(values) == 1  # apart by 0.01 on every resample, though the intervals overlap
-    assert clear_best(values, less_is_better=True) == 0
+    assert clear_best(values, lower_is_better=True) == 0
     assert clear_best(values[:, ::1] + np.r_[0, noise[::-1]][None] * np.array([[0.0], [1.0], [0.0]])) is None
 
 
@@ -79,7 +79,7 @@ def test_rows_of_one_unit_have_no_interval_and_no_clear_best() -> None:
     values = np.array([[0.5, np.nan, np.nan], [0.9, np.nan, np.nan]])  # what resamples of one stream say
     assert clear_best(values) is None
     assert figure(values[1]) == {"value": 0.9, "ci95": None}
-    (duel,) = duels([sample([[0.9], [0.5]], [[1.0, 1.0], [0.0, 0.0]], "aa")], resamples=20)
+    (duel,) = pairwise_tests([sample([[0.9], [0.5]], [[1.0, 1.0], [0.0, 0.0]], "aa")], resamples=20)
     assert (duel["ci95"], duel["p"]) == (None, 1)
 
 
@@ -91,8 +91,8 @@ def test_equals_unknowns_and_loners_are_not_the_best() -> None:
 
 def test_a_cost_that_one_never_reaches_is_no_rival() -> None:
     values = np.array([[0.2, 0.2, 0.3, np.inf], [0.4, 0.4, 0.5, np.inf], [np.inf] * 4])
-    assert clear_best(values[:, :3], less_is_better=True) == 0
-    assert clear_best(values, less_is_better=True) is None  # in a third of the resamples neither is reached
+    assert clear_best(values[:, :3], lower_is_better=True) == 0
+    assert clear_best(values, lower_is_better=True) is None  # in a third of the resamples neither is reached
 
 
 def test_a_sample_reads_what_it_wrote(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_a_duel_is_paired_and_tests_each_pair() -> None:
     rng = np.random.default_rng(0)
     luck = rng.random(60)
     rewards = np.vstack((luck + 0.1, luck, luck + rng.normal(0, 0.01, 60)))
-    found = duels([sample(np.zeros((3, 2)), rewards, [f"q{n}" for n in range(60)], ["a", "b", "c"])], 200)
+    found = pairwise_tests([sample(np.zeros((3, 2)), rewards, [f"q{n}" for n in range(60)], ["a", "b", "c"])], 200)
     assert [(test["a"], test["b"]) for test in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     first = found[0]
     assert first["difference"] == pytest.approx(0.1)
     assert first["ci95"] == pytest.approx([0.1, 0.1])
     assert (first["p"], first["p_holm"]) == pytest.approx((1e-4, 3e-4))
-    assert standings(found, ["a", "b", "c"]) == {
+    assert win_counts(found, ["a", "b", "c"]) == {
         "a": {"wins": 2, "ties": 0, "losses": 0},
         "b": {"wins": 0, "ties": 1, "losses": 1},
         "c": {"wins": 0, "ties": 1, "losses": 1},
@@ -126,9 +126,9 @@ def test_a_duel_is_paired_and_tests_each_pair() -> None:
 def test_rows_of_one_question_are_one_unit_under_several_seeds() -> None:
     rewards = [[1.0] * 5, [0.0] * 5]
     samples = [sample(np.zeros((2, 2)), rewards, [f"q{n}" for n in range(5)]) for _ in range(4)]
-    (test,) = duels(samples, 100)
+    (test,) = pairwise_tests(samples, 100)
     assert test["p"] == pytest.approx(2 / 2**5, abs=0.01)  # five coins, however often each question was asked
 
 
 def test_a_router_alone_has_no_duel() -> None:
-    assert duels([sample(np.zeros((1, 2)))], 100) == []
+    assert pairwise_tests([sample(np.zeros((1, 2)))], 100) == []

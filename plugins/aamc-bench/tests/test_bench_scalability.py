@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench.scalability import experiment as scalability
-from aamc_bench.scalability import scaling, timing
+from aamc_bench.scalability import decision_time, training
+from aamc_bench.scalability.benchmark import ScalabilityBenchmark
 from aamc_experiments.evaluation import Comparison, Resampling
 from aamc_experiments.run_folder import RunFolder
 
@@ -57,7 +57,7 @@ def reward() -> LinearReward:
 
 def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
     """Right is worth 0.8, wrong 0.2: x has 0.5, random 0.2, the oracle 0.8."""
-    found = scaling.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))
+    found = training.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))
     assert [found[name]["utility"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.2, 0.8])
     assert [found[name]["share"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.0, 1.0])
     assert found["x"]["share"]["ci95"] == pytest.approx([0.0, 1.0])
@@ -66,28 +66,28 @@ def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
 
 def test_there_is_no_share_where_random_is_as_good_as_the_oracle(comparison, reward) -> None:
     comparison.chosen[1] = comparison.chosen[2]
-    share = scaling.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))["x"]["share"]
+    share = training.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))["x"]["share"]
     assert share == {"value": None, "ci95": None}
 
 
 def test_a_median_lies_between_order_statistics() -> None:
     """Of 1 to 101, ranks (0.5 -+ 0.98 / sqrt(101)) 100 lie 9.75 beside the median, 51."""
-    found = timing.median(np.arange(1.0, 102.0))
+    found = decision_time.median(np.arange(1.0, 102.0))
     assert found["value"] == 51
     assert found["ci95"] == pytest.approx([51 - 9.75, 51 + 9.75], abs=0.01)
 
 
 def test_the_median_of_one_time_is_that_time() -> None:
-    assert timing.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
+    assert decision_time.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
 
 
 def test_decisions_are_timed_one_at_a_time_and_in_batches(monkeypatch) -> None:
     ticks = count()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
+    monkeypatch.setattr(decision_time.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
     decided = []
     queries = [Query(f"query {n}") for n in range(600)]
-    found = timing.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
-    assert decided == [(1, 1)] * (timing.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * timing.ROUNDS
+    found = decision_time.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
+    assert decided == [(1, 1)] * (decision_time.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * decision_time.ROUNDS
     assert found["single_ms"]["value"] == found["single_p95_ms"]["value"] == 1000
     assert found["batch_ms"]["value"] == pytest.approx(1000 / 250)
 
@@ -98,27 +98,27 @@ def test_ratios_are_to_the_smallest_pool_and_what_was_not_timed_has_none() -> No
         f"time-{size}": [{"router": "x", "candidates": size, "single_ms": {"value": ms}, "batch_ms": {"value": 2 * ms}}]
         for size, ms in ((9, 6.0), (3, 4.0))
     }
-    document = scalability.document_of({}, trained, timed)
+    document = ScalabilityBenchmark().document({}, trained | timed, Path())
     assert [(row["candidates"], row["router"]) for row in document["records"]] == [(3, "x"), (9, "x"), (9, "oracle")]
     assert [row.get("single_ratio") for row in document["records"]] == [{"value": 1.0}, {"value": 1.5}, None]
-    assert len(scalability.tables_of(document)["time"].records) == 2
+    assert len(ScalabilityBenchmark().tables(document)["time"].rows) == 2
 
 
 def test_the_yardsticks_are_always_there_once() -> None:
-    options = scalability.options_of(model_counts=[10, 3], routers="oracle,greedy", estimator="lexical", seed=7)
+    options = ScalabilityBenchmark().options(model_counts=[10, 3], routers="oracle,greedy", estimator="lexical", seed=7)
     assert list(options["settings"]["routers"]) == ["greedy", "random", "oracle"]
     assert options["model_counts"] == [3, 10]
     assert options["settings"]["seed"] == 7
 
 
 def test_an_option_of_the_router_must_say_of_which() -> None:
-    with pytest.raises(ConfigError, match=r"say which, as in routers.ppo.hidden=8"):
-        scalability.options_of(routers="ppo,greedy", assignments=["router.hidden=8"])
+    with pytest.raises(ConfigError, match=r"name one, as in routers.ppo.hidden=8"):
+        ScalabilityBenchmark().options(routers="ppo,greedy", assignments=["router.hidden=8"])
 
 
 def test_only_sizes_that_were_trained_are_timed() -> None:
-    options = scalability.options_of(model_counts=[2, 4, 8], routers="greedy", estimator="lexical")
-    assert [job.key for job in scalability.timing_jobs(options, {"train-2": [], "train-8": []})] == ["time-2", "time-8"]
+    options = ScalabilityBenchmark().options(model_counts=[2, 4, 8], routers="greedy", estimator="lexical")
+    assert [job.key for job in list(ScalabilityBenchmark().stages(options, {"train-2": [], "train-8": []}))[1].jobs] == ["time-2", "time-8"]
 
 
 def test_the_command_writes_its_tables_and_does_no_job_twice(aamc) -> None:

@@ -7,9 +7,9 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench.samples import Sample
-from aamc_bench.unseen_models import experiment as unseen_models
-from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_bench.unseen_models.newcomers import DESCRIBED, FULL, WITHOUT, Stage, measure, of_others, sample_of
+from aamc_bench.unseen_models.benchmark import EXPECTED, ROUTING, UnseenModelsBenchmark
+from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT, NewcomerExperiment, measure, of_others, sample_of
+from aamc_bench.unseen_models.newcomers import choose_newcomers, completed, with_few_outcomes
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import World, make_world
 
@@ -36,8 +36,8 @@ def world(settings) -> World:
     return make_world(settings, get_plugin_manager())
 
 
-def stage_of(settings: Settings, world: World) -> Stage:
-    return Stage(settings, get_plugin_manager(), Silence(), world, [NEW], Path("nothing is left out"))
+def stage_of(settings: Settings, world: World) -> NewcomerExperiment:
+    return NewcomerExperiment(settings, get_plugin_manager(), Silence(), world, [NEW], Path("nothing is left out"))
 
 
 def test_newcomers_follow_from_the_seed_and_leave_two_others() -> None:
@@ -102,7 +102,7 @@ def test_by_description_alone_training_sees_no_outcome_of_a_newcomer(settings, w
     assert (first == second).all() != sees
 
 
-def _expectations(stage: Stage, level: str) -> np.ndarray:
+def _expectations(stage: NewcomerExperiment, level: str) -> np.ndarray:
     return stage.compare(*stage.train(level), level, available=True).expected_quality[:2]  # greedy's and knn's
 
 
@@ -143,22 +143,22 @@ def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, w
 
 
 def test_each_dataset_seed_and_level_is_a_job() -> None:
-    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[20, 5])
-    assert unseen_models.levels_of(options) == [DESCRIBED, "5", "20", FULL]
-    jobs = unseen_models.jobs_of(options)
+    options = UnseenModelsBenchmark().options(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[20, 5])
+    assert list(UnseenModelsBenchmark().variants(options)) == [DESCRIBED, "5", "20", FULL]
+    jobs = UnseenModelsBenchmark().jobs(options)
     assert len({job.key for job in jobs}) == len(jobs) == 8
     assert {job.arguments["settings"]["seed"] for job in jobs} == {0, 1}
 
 
 def test_a_seed_counts_only_where_all_its_levels_are_done(tmp_path) -> None:
-    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5])
+    options = UnseenModelsBenchmark().options(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5])
     document = _document(options, tmp_path, lambda seed, level: (seed, level) != (1, "5"))
     assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0]
     assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
 
 
 def test_a_level_that_no_seed_has_leaves_the_others_in_the_table(tmp_path) -> None:
-    options = unseen_models.options_of(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5, 900])
+    options = UnseenModelsBenchmark().options(routers="greedy", estimator="lexical", seeds=[0, 1], outcomes=[5, 900])
     document = _document(options, tmp_path, lambda seed, level: level != "900")
     assert [choice["seed"] for choice in document["datasets"][0]["seeds"]] == [0, 1]
     assert [record["known"] for record in document["records"]] == [WITHOUT, DESCRIBED, "5", FULL]
@@ -168,15 +168,15 @@ def test_a_level_that_no_seed_has_leaves_the_others_in_the_table(tmp_path) -> No
 def _document(options, folder: Path, succeeds) -> dict:
     """Return the document of jobs that each measured one router on two rows, as far as they succeeded."""
     results = {}
-    for job in unseen_models.jobs_of(options):
+    for job in UnseenModelsBenchmark().jobs(options):
         seed, level = job.arguments["settings"]["seed"], job.arguments["level"]
         if succeeds(seed, level):
             results[job.key] = [{"newcomers": ["a"], "queries": 2}]
             for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
-                figures = {metric: np.full((1, 11), 0.5) for metric in unseen_models.ROUTING + unseen_models.EXPECTED}
+                figures = {metric: np.full((1, 11), 0.5) for metric in ROUTING + EXPECTED}
                 sample = Sample(np.array(["greedy"]), figures, np.zeros((1, 2)), np.array([f"{seed}a", f"{seed}b"]))
                 sample.save(folder / "jobs" / job.key / f"{measured}.npz")
-    return unseen_models.document_of(options, results, folder)
+    return UnseenModelsBenchmark().document(options, results, folder)
 
 
 def test_the_command_pairs_every_level_with_routing_without_newcomers(aamc, outcomes) -> None:

@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue import QueueEnvironment
+from aamc_environments.queue_env import standalone
 from aamc_environments.replay import ReplayEnvironment, ReplayOptions
-from aamc_environments.single import standalone
 
 from aamc_sdk import Dataset, Labels, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services
 from aamc_sdk.config import configure

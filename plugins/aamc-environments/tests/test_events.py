@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
 
 from aamc_sdk.errors import ConfigError, PoolError
 
@@ -66,7 +66,7 @@ def test_observations_show_who_is_down():
     np.testing.assert_array_equal(after[0, allowed], np.arange(7) != CODE)
 
 
-def test_the_schedule_begins_anew_with_each_stream():
+def test_the_schedule_restarts_with_each_stream():
     streams = standalone(queries=50, horizon=3, events=[{"at": 2, "candidate": "LLM-Code", "kind": "down"}]).vector(2, "train")
     streams.reset()
     allowed = []
@@ -81,7 +81,7 @@ def test_the_schedule_begins_anew_with_each_stream():
     [
         ({"candidate": "LLM-Cod"}, PoolError, "did you mean 'LLM-Code'"),
         ({"candidate": "LLM-Code", "kind": "upp"}, ConfigError, "kind must be one of"),
-        ({"candidate": "LLM-Code", "kind": "up"}, ConfigError, "cannot up at 0: it is there already"),
+        ({"candidate": "LLM-Code", "kind": "up"}, ConfigError, "cannot up at step 0: it is available already"),
         ({"candidate": "LLM-Code", "at": -1}, ConfigError, "at must be at least 0"),
         ({"candidate": "LLM-Code", "when": 1}, ConfigError, "when"),
     ],

@@ -26,7 +26,7 @@ def test_rows_with_a_missing_cell_are_not_drawn(table, make_replay):
     assert set(rows) == {0, 1, 2}
 
 
-def test_nobody_waits_and_hindsight_is_what_will_happen(table, make_replay):
+def test_there_are_no_waits_and_hindsight_is_the_outcome(table, make_replay):
     environment = make_replay(table)
     assert environment.stationary
     streams = environment.vector(5, "train")

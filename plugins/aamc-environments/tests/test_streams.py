@@ -6,12 +6,12 @@ import attrs
 import numpy as np
 import pytest
 from aamc_environments.preferences import draw
-from aamc_environments.single import standalone
-from aamc_environments.streams import weighed
+from aamc_environments.queue_env import standalone
+from aamc_environments.streams import weighted_sum
 from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode
 
-from aamc_sdk import Query
+from aamc_sdk import PoolState, Query
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.routing import LinearReward, build_request, encode
 
@@ -64,7 +64,7 @@ def test_a_reset_with_a_seed_repeats_and_without_goes_on(queue):
     assert not np.array_equal(first, second)
 
 
-def test_streams_of_one_number_meet_the_same_luck_whatever_is_done(queue):
+def test_streams_of_one_number_draw_the_same_random_numbers_whatever_the_actions(queue):
     numbers = np.array([7, 7, 40, 7])
     preferences = np.tile([1.0, 0.0, 0.0], (4, 1))
     streams = queue.vector(4, "train", streams=numbers, preferences=preferences)
@@ -92,8 +92,8 @@ def test_a_stream_is_the_same_alone_as_among_others(queue):
 def test_an_unknown_objective_counts_only_where_it_is_weighed():
     vector = np.array([[1.0, 0.5, np.nan], [1.0, 0.5, np.nan], [0.2, 0.4, 0.6]])
     weights = np.array([[0.5, 0.5, 0.0], [0.5, 0.25, 0.25], [0.5, 0.3, 0.2]])
-    np.testing.assert_allclose(weighed(vector, weights), [0.75, np.nan, 0.34])
-    np.testing.assert_allclose(weighed(vector[2:], weights[2:]), [0.34])
+    np.testing.assert_allclose(weighted_sum(vector, weights), [0.75, np.nan, 0.34])
+    np.testing.assert_allclose(weighted_sum(vector[2:], weights[2:]), [0.34])
 
 
 class Squared(LinearReward):
@@ -140,9 +140,11 @@ def test_the_reward_is_weighted_by_the_preference(queue):
     np.testing.assert_allclose(reward[0], info["quality"][0])
 
 
-def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_nobody(queue):
+def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_no_query(queue):
     dataset = queue.dataset("train")
-    request = build_request(dataset.queries, queue.services.pool, np.array([0.5, 0.3, 0.2]), unavailable=np.arange(7) == 6)
+    request = build_request(
+        dataset.queries, queue.services.pool, np.array([0.5, 0.3, 0.2]), state=PoolState(unavailable=[queue.services.pool.names[6]])
+    )
     streams = queue.vector(3, "train", request=request)
     streams.reset()
     hindsight = streams.request().hindsight
@@ -154,7 +156,7 @@ def test_a_masked_action_is_the_worst_allowed_outcome_and_serves_nobody(queue):
     assert streams.request().wait_ms[[0, 2]].max() == 0
 
 
-def test_streams_are_truncated_at_the_horizon_and_begin_anew_in_the_same_step():
+def test_streams_are_truncated_at_the_horizon_and_restart_in_the_same_step():
     environment = standalone(queries=50, horizon=4)
     streams = environment.vector(3, "train")
     streams.reset()
@@ -204,10 +206,10 @@ def test_fixed_preferences_are_read_from_the_options():
 
 def test_noise_blurs_what_routers_see_and_not_the_truth(queue):
     noisy = standalone(queries=2000, noise=0.2)
-    clear, blurred = (environment.vector(400, "train", seed=0) for environment in (queue, noisy))
+    clear, noisy = (environment.vector(400, "train", seed=0) for environment in (queue, noisy))
     clear.reset()
-    blurred.reset()
-    one, two = clear.request(), blurred.request()
+    noisy.reset()
+    one, two = clear.request(), noisy.request()
     np.testing.assert_array_equal(one.hindsight.quality, two.hindsight.quality)
     error = two.estimates.complexity - one.estimates.complexity
     assert 0.1 < error.std() < 0.2

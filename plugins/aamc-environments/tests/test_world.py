@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from aamc_environments.single import standalone
+from aamc_environments.queue_env import standalone
 from aamc_environments.world import read_world
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
@@ -59,16 +59,16 @@ def test_tools_do_not_hurt_a_candidate_that_has_them(tmp_path):
 def test_an_unknown_candidate_is_placed_by_its_price_and_that_is_said(tmp_path, caplog):
     world = read_world(written(tmp_path))
     with caplog.at_level(logging.WARNING):
-        skills = world.skills(pool_of("stranger", price=10.0))
+        skills = world.skills(pool_of("newcomer", price=10.0))
     known = world.skills(pool_of("small", "large"))
     np.testing.assert_allclose(skills.log_odds[0], known.log_odds.mean(axis=0), atol=1e-12)
     assert skills.slope == 2.5
-    assert "stranger" in caplog.text
+    assert "newcomer" in caplog.text
 
 
 def test_a_free_unknown_candidate_is_placed_on_the_lowest_rung(tmp_path):
     world = read_world(written(tmp_path))
-    np.testing.assert_allclose(world.skills(pool_of("stranger", price=0.0)).log_odds, world.skills(pool_of("small")).log_odds)
+    np.testing.assert_allclose(world.skills(pool_of("newcomer", price=0.0)).log_odds, world.skills(pool_of("small")).log_odds)
 
 
 def test_an_unknown_candidate_without_a_price_is_refused(tmp_path):
@@ -111,7 +111,7 @@ def test_queries_of_an_unknown_category_or_without_labels_are_refused(queue):
 def test_sampled_outcomes_agree_with_the_truth(queue):
     outcomes = queue.dataset("train").outcomes
     np.testing.assert_array_equal(outcomes.quality, queue.dataset("train").outcomes.quality)
-    truth = queue.vector(1, "train").script.request.expected.quality
+    truth = queue.vector(1, "train").setup.request.expected.quality
     error = np.sqrt((truth * (1 - truth)).sum(axis=0)) / len(truth)
     assert (abs(outcomes.quality.mean(axis=0) - truth.mean(axis=0)) < 4 * error).all()
     unloaded = np.array([candidate.latency.total_ms for candidate in default_pool()])

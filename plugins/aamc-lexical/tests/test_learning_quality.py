@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from aamc_lexical.config import LearningConfig
-from aamc_lexical.heads import HeadWeights
-from aamc_lexical.learned import Learned
-from aamc_lexical.learning import Fitted, Lesson, smoothing_experts, with_quality
-from aamc_lexical.material import Material, Rows
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.trained_estimator import TrainedEstimator
+from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, smoothing_experts, with_quality
+from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query
 from aamc_sdk.interfaces import Training
@@ -17,7 +17,7 @@ BEST = np.array([0, 1, 2, 1, 0, 2, 1, 2])
 """Which of three candidates answers a group's questions nearly always; the others do one time in four."""
 
 
-def learn(rows: int, signal: bool = True) -> tuple[Lesson, np.ndarray, np.ndarray]:
+def learn(rows: int, signal: bool = True) -> tuple[TrainingResult, np.ndarray, np.ndarray]:
     """Return what was learned, the points and the groups' numbers."""
     generator = np.random.default_rng(0)
     group = generator.integers(8, size=rows)
@@ -27,31 +27,31 @@ def learn(rows: int, signal: bool = True) -> tuple[Lesson, np.ndarray, np.ndarra
     pool = Pool(Candidate(name) for name in "abc")
     dataset = Dataset([Query(str(row)) for row in range(rows)], pool=pool, outcomes=Outcomes(quality, np.ones_like(quality), np.ones_like(quality)))
     config = LearningConfig()
-    material = Material.of(config, Training(dataset=dataset), seed=0)
+    data = TrainingRows.of(config, Training(dataset=dataset), seed=0)
 
-    def fit(some: Rows, name: str) -> Fitted:
-        experts = smoothing_experts(config, points[some], material.targets.take(some), 0)
-        return Fitted(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
+    def fit(some: Rows, name: str) -> FittedParts:
+        experts = smoothing_experts(config, points[some], data.targets.take(some), 0)
+        return FittedParts(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
 
-    everything = fit(material.rows, "all")
-    bare = Learned(encoder="plane", heads=everything.heads)
-    lesson = with_quality(bare, everything, material, config.folds, fit, lambda candidates: np.full((len(candidates), 1), np.nan))
-    return lesson, points, group
+    everything = fit(data.rows, "all")
+    bare = TrainedEstimator(encoder="plane", heads=everything.heads)
+    result = with_quality(bare, everything, data, config.folds, fit, lambda candidates: np.full((len(candidates), 1), np.nan))
+    return result, points, group
 
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[Lesson, np.ndarray, np.ndarray]:
+def learned() -> tuple[TrainingResult, np.ndarray, np.ndarray]:
     return learn(800)
 
 
 def test_near_the_best_candidate_of_each_group_is_found(learned):
-    lesson, points, group = learned
-    assert (lesson.learned.blend(points).argmax(axis=1) == BEST[group]).mean() > 0.95
+    result, points, group = learned
+    assert (result.learned.blend(points).argmax(axis=1) == BEST[group]).mean() > 0.95
 
 
 def test_out_of_fold_quality_finds_it_too(learned):
-    lesson, _, group = learned
-    assert (lesson.out_of_fold.argmax(axis=1) == BEST[group]).mean() > 0.95
+    result, _, group = learned
+    assert (result.out_of_fold.argmax(axis=1) == BEST[group]).mean() > 0.95
 
 
 def test_far_from_all_groups_the_candidates_means_are_expected(learned):
@@ -66,6 +66,34 @@ def test_groups_that_teach_nothing_about_each_other_are_not_trusted_far_away(lea
 
 
 def test_where_there_is_nothing_to_learn_little_but_the_means_is_expected():
-    lesson, points, _ = learn(200, signal=False)
-    blend = lesson.learned.blend
+    result, points, _ = learn(200, signal=False)
+    blend = result.learned.blend
     assert np.abs(blend(points) - blend.means).max() < 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_spellings_of_a_question_are_never_on_both_sides_of_a_fold(seed):
+    texts = [spelling.format(number) for number in range(30) for spelling in ("Sort list {}", " sort\tLIST  {}")]
+    generator = np.random.default_rng(seed)
+    points, quality = generator.normal(size=(60, 2)), generator.integers(2, size=(60, 3)).astype(float)
+    dataset = Dataset([Query(text) for text in texts], Pool(map(Candidate, "abc")), Outcomes(quality, np.ones_like(quality), np.ones_like(quality)))
+    config, fitted = LearningConfig(folds=2), []
+    data = TrainingRows.of(config, Training(dataset=dataset), seed=seed)
+
+    def fit(some: Rows, name: str) -> FittedParts:
+        fitted.append(some)
+        experts = smoothing_experts(config, points[some], data.targets.take(some), 0)
+        return FittedParts(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
+
+    everything = fit(data.rows, "all")
+    with_quality(
+        TrainedEstimator(encoder="", heads=everything.heads),
+        everything,
+        data,
+        config.folds,
+        fit,
+        lambda pool: np.full((len(pool), 1), np.nan),
+    )
+    assert len(fitted) > 2
+    for some in fitted:
+        assert set(some // 2 * 2) | set(some // 2 * 2 + 1) == set(some)

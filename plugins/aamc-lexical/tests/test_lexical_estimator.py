@@ -54,8 +54,8 @@ def test_what_strangers_resemble_is_found_out_once_a_pool(make_estimator, traine
     trained.save(tmp_path)
     estimator = make_estimator()
     estimator.load(tmp_path)
-    described, describe = [], estimator._describe
-    monkeypatch.setattr(estimator, "_describe", lambda strangers: described.append(strangers.names) or describe(strangers))
+    described, embed_descriptions = [], estimator._describe
+    monkeypatch.setattr(estimator, "_describe", lambda strangers: described.append(strangers.names) or embed_descriptions(strangers))
     pools = [Pool((*pool, ModelSpec(name, "writes poems", prices=Prices(price, price)))) for name, price in (("verse", 1.0), ("prose", 4.0))]
     estimates = estimator.estimate(data[2].queries)
     first, again, other = (estimator.quality(estimates, asked) for asked in (pools[0], pools[0], pools[1]))

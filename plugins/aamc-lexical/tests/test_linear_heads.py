@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from aamc_lexical.linear_heads import fit_heads
-from aamc_lexical.targets import UNLABELLED, Targets
+from aamc_lexical.heads.linear_heads import fit_heads
+from aamc_lexical.heads.targets import UNLABELLED, Targets
 
 NAN = np.nan
 

@@ -1,11 +1,21 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend, blended, blended_by_others, fold_of, stacking_weights
-from aamc_lexical.experts import PSEUDO_COUNT, QUERIES_AT_ONCE, RIDGE_PENALTY, Clusters, Neighbours, Ridge, candidate_means, group_means
-from aamc_lexical.scores import scores
-from aamc_lexical.targets import Targets
-from aamc_lexical.trust import Trust
-from aamc_lexical.unseen import Resemblance, own_shares
+from aamc_lexical.heads.head_metrics import scores
+from aamc_lexical.heads.targets import Targets
+from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, own_shares
+from aamc_lexical.quality.experts import (
+    PSEUDO_COUNT,
+    QUERIES_PER_BATCH,
+    RIDGE_PENALTY,
+    ClusterExpert,
+    NeighbourExpert,
+    RidgeExpert,
+    candidate_means,
+    group_means,
+)
+from aamc_lexical.quality.folds import fold_of
+from aamc_lexical.quality.trust import Trust
 
 from aamc_sdk import Estimates
 
@@ -26,7 +36,7 @@ def test_neighbours_average_the_nearest_by_angle():
     angles = np.linspace(0, np.pi / 2, 10)
     rows = np.column_stack((np.cos(angles), np.sin(angles)))
     quality = (np.arange(10) < 2).astype(float)[:, None]
-    expert = Neighbours.fit(rows, quality, k=100)
+    expert = NeighbourExpert.fit(rows, quality, k=100)
     assert int(expert.k) == 2
     assert expert(np.array([[3.0, 0.0]])).item() == pytest.approx((2 + PSEUDO_COUNT * 0.2) / (2 + PSEUDO_COUNT))
 
@@ -38,14 +48,14 @@ def test_all_rows_as_near_as_the_last_neighbour_count_whatever_their_order():
     means = candidate_means(quality)
     expected = (np.array([2.0, 0.7]) + PSEUDO_COUNT * means) / (np.array([3, 2]) + PSEUDO_COUNT)  # two are asked for, three are alike
     for order in (np.arange(10), np.arange(10)[::-1]):
-        expert = Neighbours.fit(rows[order], quality[order], k=2)
+        expert = NeighbourExpert.fit(rows[order], quality[order], k=2)
         assert expert(query)[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_many_queries_are_answered_as_each_alone():
     generator = np.random.default_rng(0)
-    expert = Neighbours.fit(generator.normal(size=(200, 4)), generator.random((200, 2)), k=20)
-    queries = generator.normal(size=(2 * QUERIES_AT_ONCE + 7, 4))
+    expert = NeighbourExpert.fit(generator.normal(size=(200, 4)), generator.random((200, 2)), k=20)
+    queries = generator.normal(size=(2 * QUERIES_PER_BATCH + 7, 4))
     assert expert(queries) == pytest.approx(np.concatenate([expert(queries[row : row + 1]) for row in range(len(queries))]))
     assert expert(queries[:0]).shape == (0, 2)
 
@@ -54,7 +64,7 @@ def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():
     generator = np.random.default_rng(0)
     features, quality = generator.normal(size=(30, 4)), generator.random((30, 2))
     quality[:10, 1] = NAN
-    expert = Ridge.fit(features, quality)
+    expert = RidgeExpert.fit(features, quality)
     for column, rows in ((0, slice(None)), (1, slice(10, None))):
         x, y = features[rows], quality[rows, column]
         residual = y - y.mean() - x @ expert.coefficients[:, column]
@@ -64,7 +74,7 @@ def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():
 def test_clusters_find_well_separated_groups():
     features = np.repeat(np.array([[10.0, 0.0], [0.0, 10.0]]), 30, axis=0) + np.random.default_rng(0).normal(size=(60, 2))
     quality = np.repeat([[1.0], [0.0]], 30, axis=0)
-    near, far = Clusters.fit(features, quality, 2, seed=0)(np.array([[10.0, 0.0], [0.0, 10.0]]))[:, 0]
+    near, far = ClusterExpert.fit(features, quality, 2, seed=0)(np.array([[10.0, 0.0], [0.0, 10.0]]))[:, 0]
     assert near == pytest.approx((30 + PSEUDO_COUNT / 2) / (30 + PSEUDO_COUNT))
     assert far == pytest.approx((PSEUDO_COUNT / 2) / (30 + PSEUDO_COUNT))
 
@@ -74,7 +84,7 @@ def test_stacking_finds_the_mixture_that_made_the_outcomes():
     first, second, useless = generator.random((3, 200, 2))
     quality = 0.7 * first + 0.3 * second
     quality[::3, 1] = NAN
-    weights = stacking_weights(np.stack((first, second, useless)), quality)
+    weights = blend_weights(np.stack((first, second, useless)), quality)
     assert weights == pytest.approx(np.array([[0.7, 0.3, 0.0]] * 2), abs=1e-4)
 
 
@@ -84,7 +94,7 @@ def test_levels_and_contrasts_have_weights_of_their_own():
     one, other = hard + 0.2 * generator.random((200, 3)), 0.5 * generator.random((200, 1)) + apart
     quality = blended(np.stack((one, other)), np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert quality == pytest.approx(one.mean(axis=1, keepdims=True) + other - other.mean(axis=1, keepdims=True))
-    assert stacking_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
+    assert blend_weights(np.stack((one, other)), quality) == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]), abs=1e-4)
 
 
 def test_no_row_has_a_say_in_the_weights_that_blend_it():
@@ -101,7 +111,7 @@ def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():
     generator = np.random.default_rng(1)
     quality = generator.integers(2, size=(400, 2)).astype(float)
     noise, mean = generator.random((400, 2)), np.full((400, 2), 0.5)
-    assert stacking_weights(np.stack((noise, mean)), quality)[:, 1].min() > 0.9
+    assert blend_weights(np.stack((noise, mean)), quality)[:, 1].min() > 0.9
 
 
 def test_a_blend_stays_within_bounds():
@@ -118,7 +128,7 @@ def test_folds_are_even_and_keep_equal_texts_together():
 
 def test_a_twin_counts_more_than_a_stranger():
     descriptions, prices = np.eye(3), np.log(np.array([[1.0, 1.0], [2.0, 2.0], [50.0, 50.0]]))
-    weights = Resemblance(descriptions, prices, np.ones(3), bandwidth=0.5).weights(descriptions[:1], prices[:1])
+    weights = CandidateSimilarity(descriptions, prices, np.ones(3), bandwidth=0.5).weights(descriptions[:1], prices[:1])
     assert weights.sum() == pytest.approx(1)
     assert weights[0].argmax() == 0
     assert weights[0, 0] > 0.7
@@ -126,14 +136,14 @@ def test_a_twin_counts_more_than_a_stranger():
 
 def test_where_nothing_is_known_of_a_candidate_all_known_ones_count_alike():
     nothing = np.full((1, 3), NAN)
-    weights = Resemblance(np.eye(3), np.zeros((3, 2)), np.ones(3), bandwidth=0.5).weights(nothing, nothing[:, :2])
+    weights = CandidateSimilarity(np.eye(3), np.zeros((3, 2)), np.ones(3), bandwidth=0.5).weights(nothing, nothing[:, :2])
     assert weights[0] == pytest.approx([1 / 3] * 3)
 
 
 def test_leaving_one_out_prefers_near_where_like_candidates_do_alike():
     descriptions = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     quality = np.tile([0.9, 0.9, 0.1, 0.1], (50, 1))
-    assert Resemblance.fit(descriptions, np.zeros((4, 2)), quality, quality).bandwidth == 0.25
+    assert CandidateSimilarity.fit(descriptions, np.zeros((4, 2)), quality, quality).bandwidth == 0.25
 
 
 def test_own_outcomes_count_by_the_empirical_bayes_rule():
@@ -157,7 +167,7 @@ def test_a_newcomer_with_few_outcomes_is_expected_nearer_to_its_twin_than_they_s
     quality[4:, 1] = NAN
     quality[:4, 1] = [0, 0, 1, 0]
     predictions = np.where(np.arange(4) == 1, 0.25, truth)
-    expected = predictions[:1] @ Resemblance.fit(descriptions, np.zeros((4, 2)), predictions, quality).known_weights.T
+    expected = predictions[:1] @ CandidateSimilarity.fit(descriptions, np.zeros((4, 2)), predictions, quality).known_weights.T
     assert 0.25 < expected[0, 1] < 0.8
     assert expected[0, [0, 2, 3]] == pytest.approx([0.8, 0.3, 0.3], abs=0.03)
 

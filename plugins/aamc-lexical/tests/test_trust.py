@@ -1,24 +1,24 @@
 import numpy as np
 import pytest
-from aamc_lexical.blend import Blend
-from aamc_lexical.experts import Clusters
-from aamc_lexical.trust import ERRORS_BELOW, LEAST, Evidence, Trust, level_and_contrast
+from aamc_lexical.quality.blend import Blend
+from aamc_lexical.quality.experts import ClusterExpert
+from aamc_lexical.quality.trust import MIN_TRUST, STANDARD_ERRORS, HeldOutPredictions, Trust, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 NAN = np.nan
-SOMEWHAT = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [LEAST, LEAST]]))
+SOMEWHAT = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_TRUST, MIN_TRUST]]))
 
 
-def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> Evidence:
+def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> HeldOutPredictions:
     """Return predictions of which a share holds, beside noisy outcomes."""
     generator = np.random.default_rng(seed)
     means = np.tile([0.4, 0.5, 0.6], (rows, 1))
     deviation = 0.1 * generator.normal(size=(rows, 3))
     quality = means + holds * deviation + noise * generator.normal(size=(rows, 3))
     quality[generator.random((rows, 3)) >= observed] = NAN
-    return Evidence(means + deviation, means, quality, distance * generator.uniform(0.5, 1.5, size=rows))
+    return HeldOutPredictions(means + deviation, means, quality, distance * generator.uniform(0.5, 1.5, size=rows))
 
 
 def test_level_and_contrast_are_those_computed_by_hand():
@@ -34,7 +34,7 @@ def test_what_holds_is_trusted_wholly():
 
 def test_what_is_but_luck_is_hardly_trusted():
     slopes = np.array([evidence(200, holds=0.0, noise=0.4, seed=seed).certain_slopes() for seed in range(40)])
-    assert (slopes == LEAST).mean() > 0.9  # each is above the interval's lower end in 1 of 40
+    assert (slopes == MIN_TRUST).mean() > 0.9  # each is above the interval's lower end in 1 of 40
 
 
 def test_the_same_share_is_trusted_more_when_more_was_seen():
@@ -49,7 +49,7 @@ def test_the_errors_are_those_of_the_textbook_where_outcomes_are_independent():
     level, contrast = level_and_contrast(found.prediction - found.means)
     slopes = [float((part * (found.quality - found.means)).sum() / (part**2).sum()) for part in (level, contrast)]
     errors = [noise / np.sqrt((part**2).sum()) for part in (level, contrast)]
-    expected = [slope - ERRORS_BELOW * error for slope, error in zip(slopes, errors, strict=True)]
+    expected = [slope - STANDARD_ERRORS * error for slope, error in zip(slopes, errors, strict=True)]
     assert found.certain_slopes() == pytest.approx(expected, abs=0.01)
 
 
@@ -60,7 +60,7 @@ def test_one_observed_candidate_a_question_is_enough():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (5, 1)])
 def test_no_deviation_at_all_is_no_error(shape: tuple[int, int]):
     half = np.full(shape, 0.5)
-    assert Evidence(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [LEAST, LEAST]
+    assert HeldOutPredictions(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [MIN_TRUST, MIN_TRUST]
 
 
 def test_trust_falls_from_near_to_far_and_ends_as_far_again():
@@ -68,7 +68,7 @@ def test_trust_falls_from_near_to_far_and_ends_as_far_again():
     trust = Trust.fit(near, far)
     assert trust.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
     assert trust.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
-    assert trust.slopes[2].tolist() == [LEAST, LEAST]
+    assert trust.slopes[2].tolist() == [MIN_TRUST, MIN_TRUST]
     assert trust.distances == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
 
 
@@ -87,7 +87,7 @@ def test_without_distances_all_questions_are_near():
 
 @given(arrays(float, (4, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)))
 def test_what_is_trusted_wholly_stays_as_it_is(prediction: np.ndarray, means: np.ndarray):
-    whole = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [LEAST, LEAST]]))
+    whole = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_TRUST, MIN_TRUST]]))
     assert whole(prediction, np.tile(means, (4, 1)), np.zeros(4)) == pytest.approx(prediction)
 
 
@@ -106,7 +106,7 @@ def test_questions_as_far_keep_their_order_by_the_gap_between_two_candidates(pre
 
 def test_a_blend_says_the_means_far_from_its_clusters():
     centres, wild = np.zeros((1, 2)), np.array([[0.9, 0.1]])
-    blend = Blend({"clusters": Clusters(centres, wild)}, np.array([[1.0, 0.0]] * 2), np.array([0.5, 0.5]), SOMEWHAT)
+    blend = Blend({"clusters": ClusterExpert(centres, wild)}, np.array([[1.0, 0.0]] * 2), np.array([0.5, 0.5]), SOMEWHAT)
     near, far = blend(np.array([[0.5, 0.0], [100.0, 0.0]]))
     assert near == pytest.approx([0.5 + 0.8 * 0.4, 0.5 - 0.8 * 0.4])
-    assert far == pytest.approx([0.5 + LEAST * 0.4, 0.5 - LEAST * 0.4])
+    assert far == pytest.approx([0.5 + MIN_TRUST * 0.4, 0.5 - MIN_TRUST * 0.4])

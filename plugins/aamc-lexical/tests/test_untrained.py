@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.hashed import hashed
+from aamc_lexical.embeddings.feature_hashing import hashed_embedding
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import EstimatesError
@@ -16,25 +16,25 @@ CONFIG = LexicalConfig()
 
 
 def test_texts_with_words_in_common_are_nearer_than_others() -> None:
-    code, same, poem = hashed(["sort a list in python", "sort this python list", "write a poem about love"], CONFIG)
+    code, same, poem = hashed_embedding(["sort a list in python", "sort this python list", "write a poem about love"], CONFIG)
     assert code @ same > 0.5 > code @ poem
 
 
 def test_products_are_on_average_those_of_the_terms_weights() -> None:
     words = LexicalConfig(word_run=1, character_run=0, dimensions=4096)
-    one, other = hashed([" ".join(f"w{n}" for n in range(100)), " ".join(f"w{n}" for n in range(70, 170))], words)
+    one, other = hashed_embedding([" ".join(f"w{n}" for n in range(100)), " ".join(f"w{n}" for n in range(70, 170))], words)
     assert one @ other == pytest.approx(0.3, abs=0.05)
     assert one @ one == pytest.approx(1.0)
 
 
 def test_a_text_without_terms_is_at_zero_and_no_text_is_no_row() -> None:
-    assert not hashed([""], CONFIG).any()
-    assert hashed([], CONFIG).shape == (0, CONFIG.dimensions)
+    assert not hashed_embedding([""], CONFIG).any()
+    assert hashed_embedding([], CONFIG).shape == (0, CONFIG.dimensions)
 
 
 def test_only_the_first_characters_are_read_without_regard_to_case() -> None:
     short = LexicalConfig(max_characters=4)
-    first, second = hashed(["sort lists", "SORT poems"], short)
+    first, second = hashed_embedding(["sort lists", "SORT poems"], short)
     assert first.tolist() == second.tolist()
 
 

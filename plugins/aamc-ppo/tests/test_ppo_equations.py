@@ -3,8 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.policy import draw_actions, embed_candidates, initial_critic, initial_policy, log_softmax, pool_pairs, utility, values
-from aamc_ppo.ppo import clipped_surrogate, entropy, explained_variance, gae, kl_from_old, value_loss
+from aamc_ppo.ppo import (
+    PPOConfig,
+    clipped_surrogate,
+    critic_values,
+    embed_candidates,
+    entropy,
+    explained_variance,
+    gae,
+    initial_critic,
+    initial_policy,
+    kl_from_old,
+    log_softmax,
+    utility,
+    value_loss,
+)
+from aamc_ppo.rollout import draw_actions, mean_pair
 
 
 def column(*numbers):
@@ -21,15 +35,15 @@ def test_gae_follows_its_recursion():
 
 def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
     rewards, seen = np.random.default_rng(0).random((2, 6, 4, 3))
-    following = np.concatenate((seen[1:], np.ones((1, 4, 3))))
-    advantages = gae(rewards, seen, following, np.zeros((6, 4), bool), gamma=0.9, gae_lambda=1.0)
+    next_values = np.concatenate((seen[1:], np.ones((1, 4, 3))))
+    advantages = gae(rewards, seen, next_values, np.zeros((6, 4), bool), gamma=0.9, gae_lambda=1.0)
     returns = sum(0.9**t * rewards[t] for t in range(6)) + 0.9**6
     assert advantages[0] == pytest.approx(returns - seen[0])
 
 
-def test_a_cut_ends_the_sum_but_keeps_the_value_of_what_would_have_followed():
-    cut = np.array([[True], [False]])
-    advantages = gae(column(1, 100), column(0, 0), column(10, 0), cut, gamma=0.5, gae_lambda=1.0)
+def test_a_truncation_ends_the_sum_but_keeps_the_final_observations_value():
+    truncated = np.array([[True], [False]])
+    advantages = gae(column(1, 100), column(0, 0), column(10, 0), truncated, gamma=0.5, gae_lambda=1.0)
     assert advantages[:, 0, 0] == pytest.approx([1 + 0.5 * 10, 100])
 
 
@@ -72,7 +86,8 @@ def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_
 def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     """Return random parameters of policy and critic, and random features."""
     rng = np.random.default_rng(seed)
-    p = initial_policy(rng, 2, 8, 5, 20.0) | initial_critic(rng, 2, 8)
+    config = PPOConfig(hidden=8, embedding=5, temperature=20.0)
+    p = initial_policy(config, 2, rng) | initial_critic(config, 2, rng)
     p = {name: (array + 0.3 * rng.normal(size=array.shape)).astype(dtype) for name, array in p.items()}
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
@@ -88,13 +103,13 @@ def test_torch_and_numpy_compute_the_same(masked):
     mask |= not masked
     utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
     log_p = log_softmax(utilities, mask)
-    pooled = pool_pairs(np.exp(log_p), pair)
+    means = mean_pair(np.exp(log_p), pair)
     t = {name: torch.as_tensor(array) for name, array in p.items()}
     query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
     same = log_softmax(utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
     assert same.numpy() == pytest.approx(log_p, abs=1e-4)
-    found = values(t, query, weights, torch.as_tensor(pooled), torch).numpy()
-    assert found == pytest.approx(values(p, query.numpy(), weights.numpy(), pooled), abs=1e-5)
+    found = critic_values(t, query, weights, torch.as_tensor(means), torch).numpy()
+    assert found == pytest.approx(critic_values(p, query.numpy(), weights.numpy(), means), abs=1e-5)
 
 
 def test_gradients_agree_with_finite_differences():
@@ -147,8 +162,8 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
     reordered = utility(p, query, weights, pair[:, :, order], embed_candidates(p, candidate[order]))
     assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
     log_p, log_p_reordered = log_softmax(utilities, mask), log_softmax(reordered, mask[:, order])
-    pooled, pooled_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, :, order])
-    assert values(p, query, weights, pooled) == pytest.approx(values(p, query, weights, pooled_reordered), abs=1e-5)
+    means, means_reordered = mean_pair(np.exp(log_p), pair), mean_pair(np.exp(log_p_reordered), pair[:, :, order])
+    assert critic_values(p, query, weights, means) == pytest.approx(critic_values(p, query, weights, means_reordered), abs=1e-5)
 
 
 def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():

@@ -1,4 +1,4 @@
-"""The router as the core uses it: scores, files, other pools, threads."""
+"""The router in the core's hands: scores, files, other pools, threads."""
 
 import subprocess
 import sys
@@ -66,12 +66,11 @@ def test_one_at_a_time_scores_as_together(env, router):
 
 @pytest.mark.parametrize("sample", [False, True])
 @pytest.mark.parametrize("wait_ms", [0.0, 5.0])  # scored by the folded policy, and by features
-def test_many_are_scored_stretch_by_stretch_as_together(env, monkeypatch, sample, wait_ms):
+def test_many_are_scored_in_parts_as_together(env, monkeypatch, sample, wait_ms):
     router, request = env.router(0, sample=sample, **TINY), env.request(np.arange(4), PREFERENCE)
     request = attrs.evolve(request, wait_ms=np.full(request.mask.shape, wait_ms))
     together = router.score(request)
-    for module in ("folded", "router"):
-        monkeypatch.setattr(f"aamc_ppo.{module}.CACHED_PAIRS", 15)  # three rows, then one
+    monkeypatch.setattr("aamc_ppo.served.CACHED_PAIRS", 15)  # three rows, then one
     apart = router.score(request)
     assert apart.utility == pytest.approx(together.utility, abs=1e-5)
     assert (apart.probabilities is None) is not sample
@@ -90,13 +89,13 @@ def test_another_pool_of_the_same_candidates_gets_the_same_utilities(env, router
         assert router.score(smaller(env, order)).utility == pytest.approx(whole[:, order], abs=1e-5)
 
 
-def test_a_candidate_that_it_never_saw_is_scored(env, router):
-    stranger = attrs.evolve(env.pool.candidates[0], name="new", description="A model for code.")
-    request = attrs.evolve(env.request(np.arange(4), PREFERENCE), pool=Pool((stranger, *env.pool.candidates[1:])))
+def test_an_unseen_candidate_is_scored(env, router):
+    newcomer = attrs.evolve(env.pool.candidates[0], name="new", description="A model for code.")
+    request = attrs.evolve(env.request(np.arange(4), PREFERENCE), pool=Pool((newcomer, *env.pool.candidates[1:])))
     assert np.isfinite(router.score(request).utility).all()
 
 
-def test_what_is_saved_scores_the_same_when_loaded(env, router, tmp_path):
+def test_a_saved_router_scores_the_same_when_loaded(env, router, tmp_path):
     router.save(tmp_path)
     loaded = env.router(9, **TINY)
     loaded.load(tmp_path)

@@ -4,9 +4,8 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.rollout import View, draw_preferences, known_rewards
-from aamc_ppo.router import PPORouter
-from aamc_ppo.selection import choose_trust, scaled
+from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewards, play
+from aamc_ppo.training import choose_device, choose_trust, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Silence
@@ -45,7 +44,7 @@ def test_where_the_plug_in_rule_is_right_it_stays(bandit):
     assert env.way_to_optimum(router) > 0.99
 
 
-def test_later_rewards_count_with_a_discount_too(bandit):
+def test_it_learns_with_a_discount_too(bandit):
     env = bandit(1)
     router = env.router(1, **QUICK, gamma=0.5)
     router.train(env.training())
@@ -118,20 +117,20 @@ def test_threads_of_torch_are_set_back(bandit):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="torch finds no GPU; use --device auto or cpu"):
-        PPORouter.check_device("cuda")
+        choose_device("cuda")
 
 
-def test_progress_tells_return_and_speed(bandit):
+def test_progress_reports_return_and_speed(bandit):
     env = bandit(0)
-    told = []
+    reported = []
 
     class Listening(Silence):
         def advance(self, steps=1, **figures):
-            told.append((steps, figures))
+            reported.append((steps, figures))
 
     trained(env, env.training(progress=Listening()))
-    assert sum(steps for steps, _ in told) == TINY["total_timesteps"]
-    assert set(told[-1][1]) == {"return", "steps_per_s"}
+    assert sum(steps for steps, _ in reported) == TINY["total_timesteps"]
+    assert set(reported[-1][1]) == {"return", "steps_per_s"}
 
 
 def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
@@ -140,7 +139,7 @@ def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
         env.router(0, **TINY).train(env.training())
 
 
-def test_what_nobody_knows_and_nothing_weighs_counts_as_nothing():
+def test_an_unknown_reward_of_weight_0_counts_as_0():
     rewards = known_rewards(np.array([[0.5, 0.4, np.nan]]), np.array([[0.6, 0.4, 0.0]], np.float32))
     assert rewards.tolist() == [[0.5, pytest.approx(0.4), 0.0]]
 
@@ -176,14 +175,49 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
 
     env = bandit(0, bias=0.1)
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
-    view = View.of(features.flat(), len(env.pool), env.reward)
+    inputs = PolicyInputs.of(features.flat(), len(env.pool), env.reward)
     for part, expected in (
-        (view.query, features.query),
-        (view.weights, features.preference),
-        (view.pair, features.pair.swapaxes(1, 2)),
-        (view.mask, features.mask),
+        (inputs.query, features.query),
+        (inputs.weights, features.preference),
+        (inputs.pair, features.pair.swapaxes(1, 2)),
+        (inputs.mask, features.mask),
     ):
         assert np.array_equal(part, expected)
+
+
+class Truncating:
+    """Two streams whose observations count the steps; the first is truncated after its second step."""
+
+    def step(self, actions):
+        self.t = getattr(self, "t", 0) + 1
+        truncated = np.array([self.t == 2, False])
+        final = np.array([np.full(WIDTH, 100.0, np.float32), None], dtype=object)
+        info = {"vector_reward": np.full((2, 3), self.t), "final_obs": final, "_final_obs": truncated}
+        return np.full((2, WIDTH), self.t, np.float32), None, None, truncated, info
+
+
+WIDTH = 6 + 3 + 5 * 2
+"""Of an observation with six query features and two candidates."""
+
+
+def test_a_rollout_holds_the_steps_and_the_final_observations_of_truncated_streams(bandit):
+    reward = bandit(0).reward
+
+    def policy(observations):
+        return PolicyInputs.of(observations, 2, reward), np.log(np.full((2, 2), 0.5))
+
+    start = np.zeros((2, WIDTH), np.float32)
+    rollout = Rollout.empty(3, policy(start)[0])
+    observations = play(policy, Truncating(), start, rollout, np.random.default_rng(0))
+    assert observations[:, 0].tolist() == [3, 3]
+    assert rollout.inputs.query[:, 0, 0].tolist() == [0, 1, 2, 3]
+    assert rollout.reward[:, 1, 0].tolist() == [1, 2, 3]
+    assert rollout.truncated.tolist() == [[False, False], [True, False], [False, False]]
+    assert rollout.log_probability == pytest.approx(np.log(0.5))
+    ((step, (final, mean_pair)),) = rollout.final.items()
+    assert step == 1
+    assert final.query[:, 0].tolist() == [100, 2]  # the other stream keeps its present observation
+    assert mean_pair[:, 0].tolist() == [100, 2]
 
 
 def test_the_trust_is_high_only_where_the_correction_helps(bandit):
@@ -198,7 +232,7 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
     def earned(policy):
         return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=20)[1]
 
-    helpful, harmful = earned(router._policy), earned(scaled(router._policy, -1.0))
+    helpful, harmful = earned(router._policy), earned(scale_correction(router._policy, -1.0))
     assert helpful["1"] > helpful["0"] + 0.02
     assert max(harmful, key=harmful.get) == "0"
 

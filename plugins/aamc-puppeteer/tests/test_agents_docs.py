@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer.agents.models import ModelConfig
-from aamc_puppeteer.suites import SUITES
-from aamc_puppeteer.suites.published import PUBLISHED
-from aamc_puppeteer.verifiers import NAMED
+from aamc_agents.models import ModelConfig
+from aamc_agents.tool import ToolConfig
+from aamc_puppeteer.tasks.published import PUBLISHED
+from aamc_puppeteer.tasks.verifiers import NAMED
+from aamc_puppeteer.testbed import SUITES
+from aamc_puppeteer.testbed.agents import AGENTS, agent_class
 
 from aamc_sdk import get_plugin_manager
 
@@ -29,12 +31,18 @@ def test_the_pages_programs_run(name: str) -> None:
 def test_every_agent_stands_on_its_page_and_tools_with_their_price() -> None:
     plugins, text = get_plugin_manager(), page("agents")
     for offer in plugins:
-        if (offer.kind, offer.plugin.distribution) != ("agent", "aamc-puppeteer"):
+        if (offer.kind, offer.plugin.distribution) != ("agent", "aamc-agents"):
             continue
         assert f"`{offer.component.name}`" in text
         config = plugins.load("agent", offer.component.name).Config()
         if not isinstance(config, ModelConfig):
-            assert re.search(rf"^\| `{offer.component.name}` \|.*\| {config.billed_seconds:g} \|$", text, flags=re.MULTILINE), offer.component.name
+            assert billed(offer.component.name, config, text)
+    for name in AGENTS:
+        assert billed(name, agent_class(name).Config(), page("task-suites")), name
+
+
+def billed(name: str, config: ToolConfig, text: str) -> bool:
+    return re.search(rf"^\| `{name}` \|.*\| {config.billed_seconds:g} \|$", text, flags=re.MULTILINE) is not None
 
 
 def test_every_suite_and_verifier_stands_on_its_page() -> None:

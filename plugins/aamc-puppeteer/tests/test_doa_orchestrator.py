@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from aamc_agents.state import Activation, Fault, TaskState, answer
+from aamc_agents.tasks import Task
+from aamc_puppeteer.config import MAX_CHARACTERS
 from aamc_puppeteer.doa import AgentInterface, AgentOutput, EchoAgent, Orchestrator, PolicyNetwork, RewardConfig, SystemState, TerminatorAgent
-from aamc_puppeteer.doa.attempt import MAX_CHARACTERS
 from aamc_puppeteer.doa.bridge import CoreAgent, InterfaceAgent, as_trajectory, installed_agent
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, answer
-from aamc_puppeteer.tasks import Task
+from aamc_puppeteer.episodes.trajectory import Stop
 
 from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import AgentOutput as CoreOutput

@@ -4,10 +4,11 @@ import math
 
 import networkx as nx
 import pytest
-from aamc_puppeteer.measures import episodes_to_learn, in_words, summarise, windows
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.topology import Topology, activation_graph, evolution
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.analysis.measures import episodes_to_learn, in_words, summarise, windows
+from aamc_puppeteer.analysis.topology import Topology, activation_graph, evolution
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 
 from aamc_sdk import AgentOutput
 
@@ -90,8 +91,8 @@ class TestConvergence:
 class TestTopology:
     def test_nodes_and_edges_are_counted(self) -> None:
         graph = activation_graph([episode("abab"), episode("ba"), episode("")])
-        assert dict(graph.nodes(data="count")) == {"a": 3, "b": 3}
-        assert {(start, end): count for start, end, count in graph.edges(data="count")} == {("a", "b"): 2, ("b", "a"): 2}
+        assert graph.agents == {"a": 3, "b": 3}
+        assert graph.transitions == {("a", "b"): 2, ("b", "a"): 2}
 
     @pytest.mark.parametrize(
         ("agents", "density", "two_cycles"),
@@ -104,7 +105,7 @@ class TestTopology:
 
     def test_density_is_networkxs_where_no_agent_follows_itself(self) -> None:
         graph = activation_graph([episode("abcadbce"), episode("edab")])
-        assert Topology.of(graph).density == pytest.approx(nx.density(graph))
+        assert Topology.of(graph).density == pytest.approx(nx.density(nx.DiGraph(list(graph.transitions))))
 
     def test_a_hub_takes_part_in_most_transitions(self) -> None:
         shape = Topology.of(activation_graph([episode("abaca")]))

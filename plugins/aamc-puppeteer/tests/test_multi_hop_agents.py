@@ -1,11 +1,7 @@
-from pathlib import Path
-
 import pytest
-from aamc_puppeteer.agents.relations import STATED, asked, filled, stated
-from aamc_puppeteer.agents.tool import AgentError
-from aamc_puppeteer.tasks import Task
-
-from aamc_sdk.errors import ConfigError
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
+from aamc_puppeteer.testbed.agents.relations import STATED, asked, filled, stated
 
 CORPUS = (
     "Ada Brown works for Delta Forge.",
@@ -22,11 +18,6 @@ def test_links_are_found_one_by_one_each_through_the_one_before(say) -> None:
     question = say("extractor", TASK, passages)
     assert question == "Who is the founder of Delta Forge?"
     assert say("extractor", TASK, passages, question, say("retriever", TASK, question)) == "Clara Holm"
-
-
-def test_the_best_passages_come_first_and_no_more_than_asked(say) -> None:
-    found = say("retriever", Task(id="t", text="Who works for Delta Forge?", corpus=CORPUS), passages=1)
-    assert found == "Question: Who works for Delta Forge?\n- Ada Brown works for Delta Forge."
 
 
 @pytest.mark.parametrize("relation", STATED)
@@ -55,18 +46,3 @@ def test_the_innermost_relation_is_asked_first() -> None:
 def test_what_cannot_be_read_is_said(say, name: str, said: str, error: str) -> None:
     with pytest.raises(AgentError, match=error):
         say(name, TASK, said)
-
-
-def test_without_documents_there_is_nothing_to_search(say) -> None:
-    with pytest.raises(AgentError, match="no documents"):
-        say("retriever", "Who is the founder of Norvik?")
-
-
-def test_the_paragraphs_of_a_folder_are_searched_where_the_task_brings_no_documents(say, tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "towns.md").write_text("Ambria lies\nby the sea.\n\nBelmora lies inland.\n", encoding="utf-8")
-    (tmp_path / "image.png").write_bytes(b"\xff")
-    found = say("retriever", "Where does Ambria lie?", folder=str(tmp_path), passages=1)
-    assert found == "Question: Where does Ambria lie?\n- Ambria lies by the sea."
-    with pytest.raises(ConfigError, match=r"has no \.txt and no \.md file"):
-        say("retriever", "Where?", folder=str(tmp_path / "nowhere"))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer import recording
-from aamc_puppeteer.state import Stop, Trajectory
-from aamc_puppeteer.trajectories import read_trajectories
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
+from aamc_puppeteer.episodes.trajectory_file import read_trajectories
+from aamc_puppeteer.training import recording
 from matplotlib.image import imread
 
 from aamc_sdk.testing import run_command

@@ -1,20 +1,73 @@
 """The sampled gradient against the exact one of a world that is small enough to enumerate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
-from aamc_puppeteer.encoder import Features
-from aamc_puppeteer.exact import expected_reward
+from aamc_agents.state import TaskState
+from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.reinforce import Learner
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
-from aamc_puppeteer.training import as_batch
-from aamc_puppeteer.worlds import Kind, World, WorldAgent
+from aamc_puppeteer.policy.encoder import Encoder, Features
+from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed.worlds import standing, turn
+from aamc_puppeteer.training.job import as_batch
+from aamc_puppeteer.training.reinforce import Learner
+from torch import Tensor
+
+LogProbabilities = Callable[[Features], Tensor]
+"""Returns a policy's log probabilities ``[B, M + 1]``."""
+
+
+def expected_reward(world: SimulatedWorld, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+    """Return J, the expected discounted reward of an episode, summed over every history that can happen.
+
+    Their number grows as (agents times outcomes) to the power of steps: for worlds of a few of each.
+    """
+    return torch.stack([_value(world, kind, encoder, log_probabilities) for kind in world.kinds]).mean()
+
+
+def _value(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+    task = next(task for task in world.tasks(len(world.kinds)) if task.kind == kind.name)
+    return _of_histories(world, kind, encoder, log_probabilities, [TaskState(task=task, steps_left=world.steps)])[0]
+
+
+def _of_histories(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities, states: Sequence[TaskState]) -> Tensor:
+    """Return the value of each of some states that have had the same number of turns."""
+    rule, number, left = world.rule, len(states[0].history) + 1, states[0].steps_left
+    probabilities = log_probabilities(encoder.encode(states)).exp()
+    worths = torch.tensor([_worth(world, kind, state) for state in states])
+    values = probabilities[:, -1] * (worths - rule.charge(number, 0.0))
+    for place, agent in enumerate(world.agents):
+        branches = [
+            (row, state.after(turn(agent, kind, then)), chance)
+            for row, state in enumerate(states)
+            for then, chance in _outcomes(kind, state, agent.name)
+        ]
+        following = [state for _, state, _ in branches]
+        if left == 1:
+            later = torch.tensor([_worth(world, kind, state) for state in following])
+        else:
+            later = rule.discount * _of_histories(world, kind, encoder, log_probabilities, following)
+        chances = torch.tensor([chance for _, _, chance in branches])
+        rows = torch.tensor([row for row, _, _ in branches])
+        expected = torch.zeros(len(states)).index_add(0, rows, chances * later)
+        values = values + probabilities[:, place] * (expected - rule.charge(number, agent.cost))
+    return values
+
+
+def _outcomes(kind: Kind, state: TaskState, agent: str) -> list[tuple[str, float]]:
+    return list(kind.next_states(standing(state, kind), agent).items())
+
+
+def _worth(world: SimulatedWorld, kind: Kind, state: TaskState) -> float:
+    chance = kind.solved.get(standing(state, kind), 0.0) if state.outputs else 0.0
+    return world.rule.failure + (world.rule.success - world.rule.failure) * chance
+
 
 RULE = RewardRule(discount=0.8, cost_weight=0.5)
-WORLD = World(
+WORLD = SimulatedWorld(
     agents=(WorldAgent(name="a", description="Plans.", cost=0.1), WorldAgent(name="b", description="Solves.", cost=0.3)),
     kinds=(
         Kind(name="x", text="First sort.", moves={("start", "a"): {"plan": 0.6, "start": 0.4}, ("plan", "b"): {"done": 1.0}}, solved={"done": 0.9}),
@@ -37,8 +90,7 @@ def puppeteer() -> Iterator[Puppeteer]:
 
 def exact_reward(puppeteer: Puppeteer, learner: Learner) -> torch.Tensor:
     def log_probabilities(features: Features) -> torch.Tensor:
-        shape = features.pair.shape[:2]
-        return learner.log_probabilities(features, np.ones((shape[0], shape[1] + 1, 2), np.float32), np.ones(shape, bool))
+        return learner.log_probabilities(features, Visibility.full(*features.pair.shape[:2]))
 
     return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)
 
@@ -57,10 +109,10 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
     tasks = WORLD.tasks(EPISODES, seed=7)
     batches = 40
     sampled = []
-    told, there = np.ones((EPISODES // batches, 3, 2), np.float32), np.ones((EPISODES // batches, 2), bool)
+    everything = Visibility.full(EPISODES // batches, 2)
     for batch in range(batches):
         played = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
-        loss, _ = learner.loss(as_batch(played, told, there, RULE.discount), deviation=1.0, entropy_weight=0.0)
+        loss, _ = learner.loss(as_batch(played, everything, RULE.discount), deviation=1.0, entropy_weight=0.0)
         gradients = torch.autograd.grad(loss, actor)
         sampled.append(-torch.cat([gradient.flatten() for gradient in gradients]).numpy())
     mean, error = np.mean(sampled, axis=0), np.std(sampled, axis=0, ddof=1) / np.sqrt(batches)

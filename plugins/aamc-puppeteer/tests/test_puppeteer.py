@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_puppeteer.episodes import begin
-from aamc_puppeteer.forking import Path, fork, vote
+from aamc_agents.state import ANSWER, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.episodes.player import begin
+from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.pipeline import Pipeline
-from aamc_puppeteer.state import ANSWER, Fault, Stop, TaskState
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.serving.parallel_paths import Branch, fork, vote
+from aamc_puppeteer.serving.single_path import in_fixed_order, work_on
 
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError, PoolError
@@ -106,12 +107,13 @@ def test_with_nothing_to_spend_nobody_works(puppeteer_of: Callable[..., Puppetee
 
 
 @pytest.mark.parametrize("nothing", [{"seconds": 0.0}, {"cost_usd": 0.0}])
-def test_with_nothing_to_spend_no_pipeline_works(nothing: dict[str, float]) -> None:
-    async def work() -> list[Step]:
-        return [step async for step in pipeline.steps(episode, Budget(**nothing))]
+def test_with_nothing_to_spend_no_pipeline_works(puppeteer_of: Callable[..., Puppeteer], nothing: dict[str, float]) -> None:
+    async def work() -> list[tuple[str, float, bool]]:
+        steps = work_on(puppeteer_of(Says("a")).activate, in_fixed_order(["a"]), episode, Budget(**nothing))
+        return [(step.content, step.cost_usd, step.final) async for step in steps]
 
-    pipeline, episode = Pipeline([Says("a")]), begin(0, SUM, 9, 0)
-    assert (asyncio.run(work()), episode.stop, episode.state.history) == ([], Stop.OUT_OF_BUDGET, ())
+    episode = begin(0, SUM, 9, 0)
+    assert (asyncio.run(work()), episode.stop, episode.state.history) == ([("", 0.0, True)], Stop.OUT_OF_BUDGET, ())
 
 
 @pytest.mark.parametrize(("task", "steps", "stop"), [(Task(id="e", text="  "), 3, Stop.FAILED), (SUM, 0, Stop.TRUNCATED)])
@@ -156,7 +158,7 @@ def test_each_path_has_a_turn_of_its_own(puppeteer_of: Callable[..., Puppeteer],
     async def work() -> list[Step]:
         return [step async for step in fork(puppeteer, SUM, Budget(steps=most), paths)]
 
-    paths: list[Path] = []
+    paths: list[Branch] = []
     puppeteer = puppeteer_of(*(Says(name, name) for name in "abcd"), paths=6, branches=3, fork_depth=2)
     steps = asyncio.run(work())
     assert len(steps) == most + 1

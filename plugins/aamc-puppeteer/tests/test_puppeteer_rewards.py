@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from aamc_puppeteer.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 
 COSTS = (1.0, 2.0, 4.0)
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aamc_puppeteer.recording import EPISODES, Recording
-from aamc_puppeteer.state import Activation, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.trajectories import read_trajectories
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
+from aamc_puppeteer.episodes.trajectory_file import read_trajectories
+from aamc_puppeteer.training.recording import EPISODES, Recording
 
 from aamc_sdk import AgentOutput
 
@@ -51,9 +52,9 @@ def test_its_figures_say_how_soon_the_policy_had_learned(tmp_path: Path) -> None
 def test_what_is_kept_in_the_end_lies_with_the_policy(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "resume", episodes=2)
     (tmp_path / "part").mkdir()
-    recording.keep(tmp_path / "part")
+    recording.save(tmp_path / "part")
     assert not list((tmp_path / "part").iterdir())
     recording(0, _episodes(1, 2))
-    recording.keep(tmp_path / "part")
+    recording.save(tmp_path / "part")
     assert _kept(tmp_path / "part") == ["1", "2"]
     assert (tmp_path / "part" / "figures" / "training.png").stat().st_size > 10_000

@@ -1,10 +1,9 @@
 import asyncio
 
 import pytest
-from aamc_puppeteer.suites import TOOLS, load_suite
-from aamc_puppeteer.suites.routes import cheapest_route
-from aamc_puppeteer.tasks import Task
-from aamc_puppeteer.verifiers import Exact
+from aamc_agents.tasks import Task
+from aamc_puppeteer.tasks.verifiers import Exact
+from aamc_puppeteer.testbed import TOOLS, cheapest_route, load_suite
 
 
 @pytest.mark.parametrize(

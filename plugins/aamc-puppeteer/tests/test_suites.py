@@ -2,8 +2,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aamc_puppeteer.state import answer
-from aamc_puppeteer.suites import DIFFICULTIES, SUITES, load_suite, split_tasks
+from aamc_agents.state import answer
+from aamc_puppeteer.testbed import DIFFICULTIES, SUITES, load_suite, split_tasks
 
 from aamc_sdk.errors import DataError
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_puppeteer.suites import SUITES, load_suite
-from aamc_puppeteer.suites.task_format import TaskDataset, TaskOptions, TaskSuites
-from aamc_puppeteer.verifiers import Exact
+from aamc_puppeteer.tasks.dataset_format import TaskDataset, TaskOptions, TaskSuites
+from aamc_puppeteer.tasks.verifiers import Exact
+from aamc_puppeteer.testbed import SUITES, load_suite
 
 from aamc_sdk import Services, get_plugin_manager
 from aamc_sdk.cli import main

@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer.state import Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
-from aamc_puppeteer.trajectories import append_trajectories, read_trajectories, write_trajectories
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
+from aamc_puppeteer.episodes.trajectory_file import append_trajectories, read_trajectories, write_trajectories
 
 from aamc_sdk import AgentOutput
 from aamc_sdk.errors import DataError, OutputError

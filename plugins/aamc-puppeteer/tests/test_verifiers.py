@@ -1,9 +1,21 @@
 import asyncio
 
 import pytest
-from aamc_puppeteer.agents.sandbox import Limits
-from aamc_puppeteer.tasks import Task, Verdict, Verifier
-from aamc_puppeteer.verifiers import Callback, Choice, CompleteProgram, Coverage, Exact, Judge, Numeric, UnitTests, chosen_letter, last_number, named
+from aamc_agents.sandbox import Limits
+from aamc_agents.tasks import Task, Verdict, Verifier
+from aamc_puppeteer.tasks.verifiers import (
+    Callback,
+    Choice,
+    CompleteProgram,
+    Coverage,
+    Exact,
+    Judge,
+    Numeric,
+    UnitTests,
+    chosen_letter,
+    last_number,
+    named,
+)
 
 from aamc_sdk.errors import ConfigError, DataError
 
@@ -97,7 +109,7 @@ def test_coverage_wants_whole_words(answer: str, correct: bool) -> None:
 
 
 def test_coverage_may_be_partial_and_names_what_lacks() -> None:
-    assert judge(Coverage(least=0.5), "dog, park", "a dog").correct
+    assert judge(Coverage(min_share=0.5), "dog, park", "a dog").correct
     assert judge(Coverage(), "dog, park", "a dog").why == "lacks park"
 
 

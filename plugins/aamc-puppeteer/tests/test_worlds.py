@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import attrs
 import pytest
+from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.rewards import RewardRule
-from aamc_puppeteer.state import Stop, TaskState, Trajectory
-from aamc_puppeteer.worlds import Kind, World, WorldAgent
+from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
+from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
 
 from aamc_sdk.errors import ConfigError
 
-OFFICE = World(
+OFFICE = SimulatedWorld(
     agents=(
         WorldAgent(name="archivist", description="Looks things up in the files.", cost=0.4),
         WorldAgent(name="clerk", description="Fills forms.", cost=0.05),

@@ -1,6 +1,6 @@
 import pytest
-from aamc_puppeteer.agents.requirements import Requirements, mended
-from aamc_puppeteer.agents.tool import AgentError
+from aamc_agents.tool import AgentError
+from aamc_puppeteer.testbed.agents.requirements import Requirements, mended
 
 DRAFT = "We really quite rather very like the gardens."
 TEXT = f"Mend this line about gardens: '{DRAFT}' Use the word birds. Do not use the word very. End with '!'. At most 6 words."
@@ -51,7 +51,7 @@ def test_checking_and_revising_in_turn_ends_with_a_line_that_the_checker_passes_
         ("checker", "What is 2 + 2?", (), "asks for no line"),
         ("checker", TEXT, (f"Finding: it is dull\nLine: {DRAFT}",), "nothing new to check"),
         ("reviser", TEXT, (DRAFT,), "no finding to act upon"),
-        ("reviser", TEXT, (f"Finding: it is dull\nLine: {DRAFT}",), "nobody knows how to put right: it is dull"),
+        ("reviser", TEXT, (f"Finding: it is dull\nLine: {DRAFT}",), "the reviser cannot correct: it is dull"),
     ],
 )
 def test_out_of_turn_they_give_up(say, name: str, task: str, said: tuple[str, ...], error: str) -> None:

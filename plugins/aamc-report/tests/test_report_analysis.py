@@ -7,18 +7,15 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import BINS, Comparison, Resampling, metrics
-from aamc_report.analysis.bands import hull_band
-from aamc_report.analysis.causes import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes
-from aamc_report.analysis.destinations import Group
-from aamc_report.analysis.disputes import disputes
-from aamc_report.analysis.regret import regrets
-from aamc_report.analysis.reliability import Reliability, reliabilities
-from aamc_report.data import Results
-from aamc_report.figures.destinations import COLOURS
 from aamc_report.reading import read_results
-from aamc_report.tables.failures import failure_tables
-from aamc_report.tables.losses import regret_tables
-from aamc_report.tables.reliability import reliability_tables
+from aamc_report.results import Results
+from aamc_report.sections.cost_quality import hull_band
+from aamc_report.sections.destinations import COLOURS
+from aamc_report.sections.disputes import disputes, find_texts
+from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes, failure_tables
+from aamc_report.sections.groups import Group
+from aamc_report.sections.regret import regret_tables, regrets
+from aamc_report.sections.reliability import Reliability, reliabilities, reliability_tables
 
 from aamc_sdk.routing import LinearReward, Scale
 
@@ -210,7 +207,7 @@ def test_regret_and_causes_have_intervals_in_every_group_of_some_size(make_run: 
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 certain = column.title == "Queries" or cell.value in (0.0, 1.0)
-                assert bool(cell.interval) != certain, (table.caption, row.name, column.title)
+                assert bool(cell.interval) != certain, (table.caption, row.names, column.title)
 
 
 def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone() -> None:
@@ -237,8 +234,6 @@ def one_of_each(results: Results) -> Results:
 
 
 def test_texts_are_those_of_the_runs_data_and_missing_where_it_is_gone(make_run: Any) -> None:
-    from aamc_report.texts import find_texts
-
     folder: Path = make_run()
     results = read_results(folder)
     wanted = set(results.decisions.queries[[3, 5]].tolist())

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_report.analysis.reliability import reliabilities
-from aamc_report.figures import DRAWINGS
-from aamc_report.figures.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.labels import Label, place_labels
 from aamc_report.reading import read_results
-from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, styled, wide
+from aamc_report.sections import DRAWINGS
+from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
+from aamc_report.sections.reliability import reliabilities
+from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, spans_magnitudes, styled
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -144,10 +144,10 @@ def test_a_bin_with_more_forecasts_has_a_larger_point(make_run: Any) -> None:
 
 
 def test_costs_that_differ_much_call_for_a_logarithmic_axis() -> None:
-    assert wide([0.001, 0.02])
-    assert not wide([0.001, 0.019])
-    assert not wide([0.0, 5.0])
-    assert not wide([np.nan])
+    assert spans_magnitudes([0.001, 0.02])
+    assert not spans_magnitudes([0.001, 0.019])
+    assert not spans_magnitudes([0.0, 5.0])
+    assert not spans_magnitudes([np.nan])
 
 
 def test_text_on_a_colour_is_black_or_white_by_its_brightness() -> None:

@@ -11,20 +11,19 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_report.analysis.destinations import Destinations
-from aamc_report.cells import with_interval
-from aamc_report.data import Gate, Verdict
-from aamc_report.figures import DRAWINGS
 from aamc_report.formats import DASH, fixed, listed
-from aamc_report.headline import summary
-from aamc_report.pages import Page as NakedPage
-from aamc_report.pages import render_page
+from aamc_report.page import Page as NakedPage
+from aamc_report.page import render_page
 from aamc_report.reading import read_results
 from aamc_report.report import write_report
-from aamc_report.sections import sections
-from aamc_report.tables.breakdown import success_tables
-from aamc_report.tables.comparison import COLUMNS, cost_of_quality_tables, further_tables, paired_tables
-from aamc_report.tables.gate import gate_tables
+from aamc_report.results import Gate, GateResult
+from aamc_report.sections import DRAWINGS, sections
+from aamc_report.sections.categories import success_tables
+from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables
+from aamc_report.sections.cost_quality import cost_of_quality_tables
+from aamc_report.sections.destinations import Destinations
+from aamc_report.sections.summary import summary
+from aamc_report.tables import Cell
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import text_hash
@@ -128,7 +127,7 @@ def test_headings_are_one_below_another_and_tables_say_what_they_head(text: str)
 
 def test_the_comparison_comes_first_and_its_numbers_are_those_of_the_metrics(text: str, reported: Path) -> None:
     rows = Page(text).table("Every router answered")
-    expected = {name: [repr(metrics[column.metric]) for column in COLUMNS] for name, metrics in metrics_of(reported).items()}
+    expected = {name: [repr(metrics[column.key]) for column in COLUMNS] for name, metrics in metrics_of(reported).items()}
     assert {name: [value for value, _ in row] for name, row in rows.items()} == expected
     ppo = metrics_of(reported)["ppo"]
     low, high = (f"{100 * bound:.1f}" for bound in ppo["ci95"]["success_rate"])
@@ -220,7 +219,7 @@ def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) 
 def test_rivals_that_ask_different_models_are_named_apart_and_the_gate_has_its_say(make_run: Any) -> None:
     results = read_results(make_run(routers=("ppo", "llm-only", "best-single"), latency=False))
     results.decisions.chosen[2, 0] = 3
-    told = summary(attrs.evolve(results, gate=Gate("", [Verdict("ppo", False, {}), Verdict("llm-only", True, {})])))
+    told = summary(attrs.evolve(results, gate=Gate("", [GateResult("ppo", False, {}), GateResult("llm-only", True, {})])))
     assert told.index("Beside llm-only (LLM-XLarge): ") < told.index("Beside best-single (LLM-Code): ")
     assert "latency" not in told
     assert told.endswith("It does not pass the promotion gate.")
@@ -255,7 +254,7 @@ def test_a_simulation_has_a_report_too(make_run: Any) -> None:
     page = Page(page_of(folder))
     assert {path.stem for path in (folder / "figures").iterdir()} == {drawing.name for drawing in DRAWINGS}
     assert [len(cells) for cells in page.table("Share of each category's queries that ppo failed").values()] == [2] * 9
-    assert any(caption.startswith("What each choice brings") for caption in page.tables)
+    assert any(caption.startswith("The outcome of each choice") for caption in page.tables)
 
 
 def test_markup_in_names_is_text(make_run: Any) -> None:
@@ -289,7 +288,7 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     (folder / "metrics.json").write_text(json.dumps(content))
     (table,) = paired_tables(read_results(folder))
     (row,) = table.rows
-    assert row.name == "ppo minus greedy"
+    assert row.names == ["ppo minus greedy"]
     assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
 
 
@@ -328,7 +327,7 @@ def test_what_quality_costs_is_a_share_of_the_best_candidates_cost_with_an_open_
 
 
 def test_an_interval_with_a_minus_sign_has_no_dash_before_it() -> None:
-    assert with_interval(-0.1, (-0.2, -0.05), fixed(3)).interval == "-0.200 to -0.050"
+    assert Cell(-0.1, fixed(3), (-0.2, -0.05)).interval == "-0.200 to -0.050"
 
 
 def test_what_is_unknown_is_a_dash_and_has_no_figure(make_run: Any) -> None:
@@ -337,7 +336,8 @@ def test_what_is_unknown_is_a_dash_and_has_no_figure(make_run: Any) -> None:
     assert [text for value, text in page.table("Every router answered")["random"] if value == ""] == [DASH, DASH]
     assert {path.stem for path in (folder / "figures").iterdir()} == {"cost_quality", "comparison", "models", "destinations"}
     assert set(page.table("Share of each category's queries that random failed")) == {"All queries"}
-    assert not any(caption.startswith(("What papers", "Success rate at", "Regret", "What each choice")) for caption in page.tables)
+    absent = ("Metrics by which papers", "Success rate at", "Regret", "The outcome of each choice")
+    assert not any(caption.startswith(absent) for caption in page.tables)
 
 
 def test_of_thousands_of_categories_models_and_routers_the_most_frequent_are_shown(make_run: Any) -> None:
@@ -345,7 +345,7 @@ def test_of_thousands_of_categories_models_and_routers_the_most_frequent_are_sho
     routers, candidates = (tuple(f"{kind} {n}" for n in range(count)) for kind, count in (("router", 40), ("model", 14)))
     results = read_results(make_run(routers=routers, candidates=candidates, categories=categories))
     (table,) = success_tables(results)
-    assert {row.name for row in table.rows} == {f"category {n}" for n in range(40)}
+    assert {row.names[0] for row in table.rows} == {f"category {n}" for n in range(40)}
     assert table.caption.endswith("The 40 most frequent of 200 categories.")
     found = Destinations.of(results)
     assert found.shares.shape == (41, 13)

@@ -124,7 +124,7 @@ def test_the_command_prints_where_the_page_is(make_run: Any, tmp_path: Path) -> 
 
 def test_a_finished_run_gets_its_report_and_no_half_written_file(make_run: Any) -> None:
     folder = make_run(routers=("ppo",))
-    get_plugin_manager().tell("aamc_run_finished", folder=folder)
+    get_plugin_manager().notify("aamc_run_finished", folder=folder)
     assert (folder / "report.html").is_file()
     assert [path.name for path in folder.rglob(".*")] == []
 

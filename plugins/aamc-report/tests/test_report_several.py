@@ -9,9 +9,9 @@ import pytest
 import yaml
 from aamc_experiments.evaluation import Comparison, Resampling, interval
 from aamc_report.commands import report
-from aamc_report.several.page import comparison_page
-from aamc_report.several.pairs import pairs
-from aamc_report.several.runs import differences, read_runs
+from aamc_report.runs.collection import differences, read_runs
+from aamc_report.runs.page import comparison_page
+from aamc_report.runs.pairs import pairs
 from click.testing import CliRunner
 
 from aamc_sdk.errors import ConfigError

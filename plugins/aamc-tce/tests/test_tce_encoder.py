@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from aamc_tce.cache import VectorCache
-from aamc_tce.encoder import Encoder, one_core_each, torch_device
-from aamc_tce.estimator import TaskComplexityEstimator
+from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
+from aamc_tce.encoders.vector_cache import VectorCache
 
 from aamc_sdk.errors import ConfigError
 
@@ -24,11 +23,11 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tiny_distilbert):
-    return lambda **options: Encoder(tiny_distilbert, **({"layers": 4, "max_length": 16, "device": CPU} | options))
+    return lambda **options: TorchEncoder(tiny_distilbert, **({"layers": 4, "max_length": 16, "device": CPU} | options))
 
 
 def test_the_bundled_encoder_knows_what_means_the_same():
-    encoder = Encoder("bundled", layers=1, max_length=32, device=CPU)
+    encoder = TorchEncoder("bundled", layers=1, max_length=32, device=CPU)
     same, other = encoder.embed(["How do I sort a list in Python?", "Ordering an array with code"]), encoder.embed(["A love poem about the sea"])
     unit = np.concatenate((same, other)) / np.linalg.norm(np.concatenate((same, other)), axis=1, keepdims=True)
     assert unit[0] @ unit[1] > unit[0] @ unit[2] + 0.2
@@ -144,7 +143,7 @@ def test_training_refuses_a_device_that_is_not_there(monkeypatch):
 
     monkeypatch.setattr("torch.empty", fail)
     with pytest.raises(ConfigError, match="No CUDA GPUs are available"):
-        TaskComplexityEstimator.check_device("cuda")
+        torch_device("cuda")
 
 
 def test_looking_at_the_options_imports_nothing_heavy():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from aamc_tce import training as module
+from aamc_tce.training import fine_tuning as module
 
 from aamc_sdk import Training
 from aamc_sdk.errors import CheckpointError
@@ -95,7 +95,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(make_estimator, make
 
 def test_no_label_no_gradient():
     import torch
-    from aamc_tce.losses import multi_task_loss
+    from aamc_tce.training.losses import multi_task_loss
 
     logits = {"complexity": torch.zeros(3, 1, requires_grad=True), "quality": torch.zeros(3, 2, requires_grad=True)}
     nan = float("nan")

@@ -2,11 +2,11 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_lexical.targets import UNLABELLED, Targets
+from aamc_lexical.heads import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
-from aamc_tce.frozen_heads import AdamW, Labels, Loss, Network, fit
-from aamc_tce.job import Job
-from aamc_tce.losses import as_arrays, multi_task_loss
+from aamc_tce.training.frozen_heads import AdamW, HeadNetwork, Loss, TargetArrays, fit
+from aamc_tce.training.head_training import HeadTraining
+from aamc_tce.training.losses import as_arrays, multi_task_loss
 
 from aamc_sdk.interfaces import Silence
 
@@ -41,8 +41,8 @@ def test_loss_and_gradients_are_those_of_torch(missing):
     generator = np.random.default_rng(1)
     x = generator.normal(size=(8, 4)).astype(np.float32)
     mask = np.where(generator.random((8, 5)) < 0.3, 0, 1.5).astype(np.float32)
-    network, sizes = Network(4, 5, 7, generator), targets.head_sizes()
-    value = network.learn(x, mask, Labels.of(targets, sizes), Loss(sizes, CONFIG))
+    network, sizes = HeadNetwork(4, 5, 7, generator), targets.head_sizes()
+    value = network.train_estimator(x, mask, TargetArrays.of(targets, sizes), Loss(sizes, CONFIG))
     w, b, u, a = parameters = [torch.tensor(part, requires_grad=True) for part in network.parts(network.vector)]
     hidden = torch.relu(torch.as_tensor(x) @ w.T + b) * torch.as_tensor(mask)
     expected = torch_loss(hidden @ u.T + a, targets)
@@ -77,15 +77,17 @@ def test_one_task_alone_is_learned(known):
     targets = attrs.evolve(NOTHING, **known)
     sizes = targets.head_sizes()
     logits = np.random.default_rng(0).normal(size=(8, sum(sizes.values()))).astype(np.float32)
-    assert Loss(sizes, CONFIG)(logits, Labels.of(targets, sizes))[0] == pytest.approx(torch_loss(torch.tensor(logits), targets).item(), rel=1e-6)
+    assert Loss(sizes, CONFIG)(logits, TargetArrays.of(targets, sizes))[0] == pytest.approx(
+        torch_loss(torch.tensor(logits), targets).item(), rel=1e-6
+    )
 
 
 def test_without_a_label_in_the_batch_nothing_is_learned():
     targets = random_targets(8)
     sizes = targets.head_sizes()
     unknown = attrs.evolve(NOTHING, quality=np.full((8, 2), np.nan))
-    network = Network(4, 5, 7, np.random.default_rng(0))
-    value = network.learn(np.ones((8, 4), np.float32), np.ones((8, 5), np.float32), Labels.of(unknown, sizes), Loss(sizes, CONFIG))
+    network = HeadNetwork(4, 5, 7, np.random.default_rng(0))
+    value = network.train_estimator(np.ones((8, 4), np.float32), np.ones((8, 5), np.float32), TargetArrays.of(unknown, sizes), Loss(sizes, CONFIG))
     assert value == 0
     assert not network.gradient.any()
 
@@ -96,7 +98,7 @@ def test_the_heads_are_those_of_the_epoch_with_the_least_validation_loss():
     held_out = (features[64:], random_targets(16, seed=2, missing=0))
     config = attrs.evolve(CONFIG, head_learning_rate=0.05, epochs=12, patience=12, dropout=0.0)
     targets = random_targets(64, seed=1)
-    job = Job(config=config, examples=features[:64], targets=targets, validation=held_out, seed=0, progress=Silence(), name="heads")
+    job = HeadTraining(config=config, examples=features[:64], targets=targets, validation=held_out, seed=0, progress=Silence(), name="heads")
     heads, curve = fit(job)
     losses = [point["validation_loss"] for point in curve]
     assert losses.index(min(losses)) < len(losses) - 1

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from aamc_tce import onnx_encoder, onnx_export, runtime
 from aamc_tce.config import TCEConfig
-from aamc_tce.encoder import Encoder
-from aamc_tce.onnx_encoder import ABOUT, GRAPH, TOKENIZER, OnnxEncoder
-from aamc_tce.onnx_export import export
-from aamc_tce.runtime import serving, uses_graph
+from aamc_tce.encoders import onnx_encoder, onnx_export, runtime
+from aamc_tce.encoders.onnx_encoder import GRAPH, MANIFEST, TOKENIZER, OnnxEncoder
+from aamc_tce.encoders.onnx_export import export
+from aamc_tce.encoders.runtime import serving_embedder, uses_graph
+from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 from aamc_sdk import Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
@@ -29,7 +29,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def encoder(tiny_distilbert):
-    return Encoder(tiny_distilbert, layers=4, max_length=16, device=CPU)
+    return TorchEncoder(tiny_distilbert, layers=4, max_length=16, device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_small_graph_keeps_to_one_core(graphs, monkeypatch):
 
 def test_a_served_text_has_several_cores_and_a_datasets_texts_one_each(graphs, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(onnx_encoder, "WORTH_SHARING", 0)
+    monkeypatch.setattr(onnx_encoder, "SHARED_GRAPH_BYTES", 0)
     given = cores_given(monkeypatch)
     encoder = OnnxEncoder(graphs["onnx"])
     texts = [f"text number {number}" for number in range(40)]
@@ -125,7 +125,7 @@ def test_export_leaves_the_encoder_as_it_was(encoder, graphs):
     assert encoder.model.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, ABOUT])
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, MANIFEST])
 def test_a_damaged_or_missing_file_is_a_checkpoint_error(encoder, graphs, tmp_path, name):
     for path in graphs["onnx"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -142,11 +142,11 @@ def test_a_damaged_or_missing_file_is_a_checkpoint_error(encoder, graphs, tmp_pa
 
 
 def test_what_is_no_graph_is_refused_even_where_it_is_as_it_was_written(graphs, tmp_path):
-    about = json.loads((graphs["onnx"] / ABOUT).read_text())
+    about = json.loads((graphs["onnx"] / MANIFEST).read_text())
     (tmp_path / TOKENIZER).write_bytes((graphs["onnx"] / TOKENIZER).read_bytes())
     (tmp_path / GRAPH).write_bytes(b"")
     about["sha256"][GRAPH] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of nothing
-    (tmp_path / ABOUT).write_text(json.dumps(about))
+    (tmp_path / MANIFEST).write_text(json.dumps(about))
     with pytest.raises(CheckpointError, match="cannot be used"):
         OnnxEncoder(tmp_path)
 
@@ -158,10 +158,10 @@ def test_without_onnxruntime_the_way_out_is_named(graphs, monkeypatch):
 
 
 def test_without_the_exporter_the_way_out_is_named_and_auto_takes_torch(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_export, "NEEDED", ("onnxruntime", "no_such_exporter"))
+    monkeypatch.setattr(onnx_export, "REQUIRED_LIBRARIES", ("onnxruntime", "no_such_exporter"))
     with pytest.raises(ConfigError, match=r"needs no_such_exporter: pip install 'aamc-tce\[onnx\]'"):
         export(encoder, "onnx", tmp_path)
-    monkeypatch.setattr(runtime, "NEEDED", ("no_such_exporter",))
+    monkeypatch.setattr(runtime, "REQUIRED_LIBRARIES", ("no_such_exporter",))
     assert not uses_graph(TCEConfig(), "cpu")
 
 
@@ -186,22 +186,22 @@ def test_auto_is_a_graph_for_the_bundled_encoder_on_a_cpu():
 
 def test_a_graph_is_exported_once_for_each_precision(encoder, copied_exports):
     for name in ("onnx", "onnx-int8", "onnx", "onnx-int8"):
-        assert isinstance(serving(encoder, TCEConfig(runtime=name)), OnnxEncoder)
+        assert isinstance(serving_embedder(encoder, TCEConfig(runtime=name)), OnnxEncoder)
     assert copied_exports == ["onnx", "onnx-int8"]
 
 
 def test_a_damaged_kept_graph_is_exported_again(encoder, copied_exports, tmp_path):
-    serving(encoder, TCEConfig(runtime="onnx"))
+    serving_embedder(encoder, TCEConfig(runtime="onnx"))
     (graph,) = tmp_path.rglob(GRAPH)
     graph.write_bytes(b"damaged")
-    assert isinstance(serving(encoder, TCEConfig(runtime="onnx")), OnnxEncoder)
+    assert isinstance(serving_embedder(encoder, TCEConfig(runtime="onnx")), OnnxEncoder)
     assert copied_exports == ["onnx", "onnx"]
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(encoder, copied_exports, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "file"))
-    assert np.isfinite(serving(encoder, TCEConfig(runtime="onnx")).embed(TEXTS)).all()
+    assert np.isfinite(serving_embedder(encoder, TCEConfig(runtime="onnx")).embed(TEXTS)).all()
 
 
 def test_heads_learn_on_the_precision_that_serves(make_estimator, make_dataset, pool, copied_exports, tmp_path):
@@ -269,7 +269,8 @@ def test_without_torch_a_checkpoint_that_was_not_exported_says_the_way_out(expor
 
 
 def test_onnxruntime_reports_nothing_and_leaves_nothing_behind(graphs, tmp_path):
-    code = f"from pathlib import Path; from aamc_tce.onnx_encoder import OnnxEncoder; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"
+    imports = "from pathlib import Path; from aamc_tce.encoders.onnx_encoder import OnnxEncoder"
+    code = f"{imports}; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY" and not name.startswith("XDG_")}
     subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)
     assert not list(tmp_path.iterdir())
@@ -318,7 +319,7 @@ def test_the_same_text_again_is_not_computed_again(exported, monkeypatch):
 
 
 def test_the_graph_of_the_bundled_encoder_leaves_nothing_out(tmp_path):
-    encoder = Encoder("bundled", layers=4, max_length=32, device=CPU)
+    encoder = TorchEncoder("bundled", layers=4, max_length=32, device=CPU)
     export(encoder, "onnx", tmp_path)
     texts = ["How do I sort a list in Python?", "Une très longue question sur l'océan, 海, and more " * 5]
     assert cosine(OnnxEncoder(tmp_path).embed(texts), encoder.embed(texts)) == pytest.approx(1, abs=1e-6)

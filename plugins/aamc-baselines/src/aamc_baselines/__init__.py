@@ -1,1 +1,1 @@
-"""Routers that any new one must be shown beside: simple ones, and those that learn what quality to expect."""
+"""Baseline routers: fixed choices and rules, and routers that learn the expected quality."""

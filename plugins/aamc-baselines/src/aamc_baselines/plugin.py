@@ -1,4 +1,4 @@
-"""What this plugin offers."""
+"""The hooks of this package."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_routers() -> list[Component]:
-    """Offer the baselines and the learned routers."""
+    """Announce the baselines and the learned routers."""
     return [
-        Component("llm-only", "aamc_baselines.fixed:LlmOnly", "Always the largest model."),
-        Component("slm-only", "aamc_baselines.fixed:SlmOnly", "Always one cheap model that is good enough on average."),
-        Component("best-single", "aamc_baselines.best_single:BestSingle", "The candidate with the best mean training reward under the preference."),
-        Component("rule", "aamc_baselines.rule:Rule", "A small, a middle or a large model by thresholds on the estimated complexity."),
-        Component("random", "aamc_baselines.chance:Random", "Any allowed candidate, each as likely as the others."),
-        Component("greedy", "aamc_baselines.greedy:Greedy", "The greatest expected utility, by the estimator's quality."),
-        Component("supervised", "aamc_baselines.supervised:Supervised", "A classifier of the best candidate under the preference."),
-        Component("knn", "aamc_baselines.knn:Knn", "The quality of the nearest training queries, into the reward."),
-        Component("ridge", "aamc_baselines.ridge:Ridge", "Ridge regression of each candidate's quality, into the reward."),
-        Component("logistic", "aamc_baselines.logistic:Logistic", "Logistic regression of each candidate's quality, into the reward."),
-        Component("svm", "aamc_baselines.svm:Svm", "Support vector machines with calibrated margins, into the reward."),
-        Component("mlp", "aamc_baselines.mlp:Mlp", "A neural network with one hidden layer, into the reward."),
-        Component("gbdt", "aamc_baselines.gbdt:Gbdt", "Gradient-boosted trees of each candidate's quality, into the reward."),
-        Component("mf", "aamc_baselines.mf:Mf", "Matrix factorization as in RouteLLM, of outcomes or comparisons, into the reward."),
-        Component("irt", "aamc_baselines.irt:Irt", "Multidimensional item response theory, into the reward."),
-        Component("ensemble", "aamc_baselines.ensemble:Ensemble", "A blend of learned routers with weights from cross-validation, into the reward."),
-        Component("oracle", "aamc_baselines.greedy:Oracle", "The greatest utility in hindsight: a yardstick, never served."),
+        Component("llm-only", "aamc_baselines.simple.fixed:LlmOnly", "Always the largest model."),
+        Component("slm-only", "aamc_baselines.simple.fixed:SlmOnly", "Always one cheap model that is good enough on average."),
+        Component(
+            "best-single", "aamc_baselines.simple.best_single:BestSingle", "The candidate with the best mean training reward under the preference."
+        ),
+        Component("rule", "aamc_baselines.simple.rule:Rule", "A small, a middle or a large model by thresholds on the estimated complexity."),
+        Component("random", "aamc_baselines.simple.uniform:Random", "Any allowed candidate, with equal probability."),
+        Component("greedy", "aamc_baselines.simple.greedy:Greedy", "The maximum expected utility, with the estimator's quality."),
+        Component("supervised", "aamc_baselines.supervised.router:Supervised", "A classifier of the best candidate under the preference."),
+        Component("knn", "aamc_baselines.learned.knn:Knn", "Maximum utility with the mean quality of the nearest training queries."),
+        Component("ridge", "aamc_baselines.learned.ridge:Ridge", "Maximum utility with a ridge regression of each candidate's quality."),
+        Component("logistic", "aamc_baselines.learned.logistic:Logistic", "Maximum utility with a logistic regression of each candidate's quality."),
+        Component("svm", "aamc_baselines.learned.svm:Svm", "Maximum utility with support vector machines with calibrated margins."),
+        Component("mlp", "aamc_baselines.learned.mlp:Mlp", "Maximum utility with a neural network with one hidden layer."),
+        Component("gbdt", "aamc_baselines.learned.gbdt:Gbdt", "Maximum utility with gradient-boosted trees of each candidate's quality."),
+        Component("mf", "aamc_baselines.learned.mf:Mf", "Maximum utility with matrix factorization of outcomes or comparisons, as in RouteLLM."),
+        Component("irt", "aamc_baselines.learned.irt:Irt", "Maximum utility with multidimensional item response theory."),
+        Component(
+            "ensemble", "aamc_baselines.learned.ensemble:Ensemble", "Maximum utility with a blend of learned routers, weighted by cross-validation."
+        ),
+        Component("oracle", "aamc_baselines.simple.greedy:Oracle", "The maximum utility in hindsight, for comparison only; never served."),
     ]

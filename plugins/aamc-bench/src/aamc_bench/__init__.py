@@ -1,1 +1,1 @@
-"""Experiments as commands: each one a grid of jobs in parallel, which can be stopped and gone on with."""
+"""Benchmarks as commands: grids of parallel jobs that can be interrupted and resumed."""

@@ -1,48 +1,73 @@
-"""Several datasets and seeds: what the experiments that make a run for each have in common."""
+"""The base class of benchmarks on several datasets with several seeds, which make a run for each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aamc_experiments.settings import Source
 from aamc_experiments.setup import World
 
-from aamc_bench.grid import slug
+from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.grid import Job, slug
 from aamc_bench.training import try_to_begin
 
 SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
-"""Settings of which such an experiment has one for each run, and the options for them."""
+"""The settings that differ between the runs of such a benchmark, and the options that set them."""
+
+
+class DatasetsBenchmark(Benchmark):
+    """A benchmark whose options have ``datasets``, ``seeds``, and the ``settings`` that all runs share.
+
+    Attributes:
+        function: The jobs' function.
+    """
+
+    function: ClassVar[str]
+
+    @abstractmethod
+    def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
+
+    def check_world(self, world: World, options: Mapping[str, Any]) -> None:
+        """Raise if a run's data does not suit the benchmark."""
+
+    def checked_options(self, **given: Any) -> dict[str, Any]:
+        """Return the options after a check that a run on each dataset can begin."""
+        options = self.options(**given)
+        for dataset in options["datasets"]:
+            self.check_world(try_to_begin(settings_on(options, dataset, options["seeds"][0])), options)
+        return options
+
+    def jobs(self, options: Mapping[str, Any]) -> list[Job]:
+        """Return a job for each dataset, seed and variant."""
+        return [
+            Job(job_key(number, dataset, seed, name), self.function, {"settings": settings_on(options, dataset, seed), **arguments})
+            for number, dataset in enumerate(options["datasets"], start=1)
+            for seed in options["seeds"]
+            for name, arguments in self.variants(options).items()
+        ]
+
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield the one stage."""
+        yield Stage(self.jobs(options))
 
 
 def settings_on(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str, Any]:
-    """Return the settings of one of an experiment's runs: options of a dataset go to all of the first one's format."""
+    """Return the settings of one run: options of a dataset apply to all datasets of the first one's format."""
     settings = options["settings"]
     source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
     return {**settings, "dataset": source.plain(), "seed": seed}
 
 
-def checked(options: dict[str, Any], check: Callable[[World], object] | None = None) -> dict[str, Any]:
-    """Return an experiment's options, of which a run on each dataset can begin; see :func:`aamc_bench.training.try_to_begin`.
-
-    Args:
-        options: The experiment's.
-        check: What else to ask of each run's world; it raises where something is wrong.
-    """
-    for dataset in options["datasets"]:
-        world = try_to_begin(settings_on(options, dataset, options["seeds"][0]))
-        if check is not None:
-            check(world)
-    return options
-
-
-def key_of(number: int, dataset: str, seed: int, *parts: str) -> str:
-    """Return the key of the job of a dataset, the ``number``-th from 1, a seed, and what else tells jobs apart."""
-    return "-".join((f"{number}-{slug(dataset)}-seed{seed}", *map(slug, parts)))
+def job_key(number: int, dataset: str, seed: int, *parts: str) -> str:
+    """Return the key of the job of a dataset (``number`` counts from 1), a seed, and further parts; empty ones are left out."""
+    return "-".join(filter(None, (f"{number}-{slug(dataset)}-seed{seed}", *map(slug, parts))))
 
 
 def labels(sources: Sequence[str]) -> dict[str, str]:
-    """Return a short name for each dataset: its format and the last part of its path, or the whole where two would be alike."""
+    """Return a short name for each dataset: its format and the last part of its path, or the whole if two would be equal."""
     short = {source: ":".join(dict.fromkeys(filter(None, (source.partition(":")[0], Path(source.partition(":")[2]).name)))) for source in sources}
     return {source: name if list(short.values()).count(name) == 1 else source for source, name in short.items()}

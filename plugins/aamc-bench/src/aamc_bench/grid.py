@@ -1,48 +1,53 @@
-"""A grid of jobs, each in a process of its own, each result kept as soon as it is there.
+"""A grid of jobs, each in its own process; each result is kept as soon as it is there.
 
-A job's result is ``KEY.json``, with what it was made from; a job that has one is not done again. What it
-prints is in ``KEY.log``, and ``KEY/`` is a folder for its own use, where it finds what it left there before.
+``KEY.json`` holds a job's result and arguments; a job with a result is not done again. ``KEY.log`` holds the job's output, and
+``KEY/`` is a folder for the job's own files, which it finds again when it is resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import multiprocessing
 import os
 import re
+import signal
+import threading
+import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from aamc_bench.worker import work
+from aamc_sdk.cli import Lines
 from aamc_sdk.errors import AamcError, OutputError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import make_folder, plain, read_json
+from aamc_sdk.storage import make_folder, plain, read_json, write_json
 
 JOBS = "jobs"
-"""The folder of the jobs, below that of the experiment."""
+"""The folder of the jobs, below the experiment's."""
 THREADS = "OMP_NUM_THREADS"
-"""Where numerical libraries (OpenBLAS, MKL, torch) look for the number of threads, when they are loaded."""
+"""The environment variable from which numerical libraries (OpenBLAS, MKL, torch) read the number of threads when they are loaded."""
 
 
 def _check_key(job: Job, attribute: attrs.Attribute[Any], key: str) -> None:
     if not re.fullmatch(r"[\w=+-][\w.=+-]*", key):
-        raise ValueError(f"a job's key names its files, so it is made of letters, digits and . _ = + -, not {key!r}")
+        raise ValueError(f"a job's key names its files, so it must consist of letters, digits and . _ = + -, not {key!r}")
 
 
 @attrs.frozen
 class Job:
-    """A piece of work that needs no other piece.
+    """A piece of work that depends on no other job of its grid.
 
     Attributes:
-        key: Its name, and that of its files.
-        function: ``"package.module:function"``; called as ``function(folder, progress, **arguments)`` in another
-            process. It returns what JSON can hold.
-        arguments: What JSON can hold.
+        key: The job's name, and that of its files.
+        function: ``"package.module:function"``, called as ``function(folder, progress, **arguments)`` in another process. It
+            returns JSON types.
+        arguments: JSON types.
     """
 
     key: str = attrs.field(validator=_check_key)
@@ -51,11 +56,11 @@ class Job:
 
 
 class JobsFailed(AamcError):
-    """Raised when jobs failed; the others were done nevertheless.
+    """Raised at the end of a grid if jobs failed; the other jobs are done.
 
     Attributes:
-        results: Those of the jobs that were done, by key.
-        failures: What went wrong with the others, by key.
+        results: The results of the other jobs, by key.
+        failures: The reason for each failure, by key.
     """
 
     def __init__(self, results: Mapping[str, Any], failures: Mapping[str, str], folder: Path) -> None:
@@ -71,17 +76,17 @@ def slug(text: str) -> str:
 
 
 def run_grid(jobs: Sequence[Job], folder: Path, workers: int | None, progress: Progress) -> dict[str, Any]:
-    """Do the jobs that are not done yet, several at a time, and return all results by key.
+    """Do the jobs that have no result yet, several at a time, and return all results by key.
 
     Args:
-        jobs: What to do; each key stands once.
-        folder: The experiment's; the jobs' files are in ``jobs/`` below it.
-        workers: Jobs at a time; None for as many as there are cores. They share the cores evenly.
+        jobs: The jobs, with distinct keys.
+        folder: The experiment's folder; the jobs' files are in ``jobs/`` below it.
+        workers: Jobs at a time, which share the cores evenly; None for as many as there are cores.
         progress: Where to report.
 
     Raises:
-        JobsFailed: After all jobs, where some failed.
-        OutputError: The folder holds a job of the same key with other arguments.
+        JobsFailed: After all jobs, if some failed.
+        OutputError: The folder holds a result of the same key with other arguments.
     """
     place = folder / JOBS
     make_folder(place)
@@ -95,50 +100,68 @@ def run_grid(jobs: Sequence[Job], folder: Path, workers: int | None, progress: P
     return results
 
 
+@attrs.frozen(eq=False)
+class _Running:
+    """A job, the executor of its process, and the process; None if it has ended at once."""
+
+    job: Job
+    executor: ProcessPoolExecutor
+    process: multiprocessing.process.BaseProcess | None
+
+
 def _work_off(jobs: Sequence[Job], place: Path, workers: int, progress: Progress) -> dict[str, str]:
-    """Do jobs, so many at a time; return what went wrong, by key."""
-    waiting, failures = list(jobs), dict[str, str]()
-    workers = min(workers, max(len(waiting), 1))
-    with _processes() as running:
+    """Do jobs, at most ``workers`` at a time; return the reason for each failure, by key.
+
+    Each job has an executor with one process: a process that is killed breaks its own executor and no other job's.
+    """
+    waiting, failures = deque(jobs), dict[str, str]()
+    workers = min(workers, max(len(jobs), 1))
+    running: dict[Future[str | None], _Running] = {}
+    try:
         while waiting or running:
             while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                running[_start(job, place, max(_cores() // workers, 1))] = job
-            ended = wait([process.sentinel for process in running])
-            for process in [process for process in running if process.sentinel in ended]:
-                job = running.pop(process)
-                process.join()
-                if _kept(job, place) is None:
-                    failures[job.key] = _why(process, place / f"{job.key}.log")
-                    progress.say(f"job {job.key} failed: {failures[job.key]}")
+                future, started = _start(waiting.popleft(), place, max(_cores() // workers, 1))
+                running[future] = started
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                ended = running.pop(future)
+                ended.executor.shutdown()
+                if (why := _reason(future, ended.process)) is not None:
+                    failures[ended.job.key] = why
+                    progress.say(f"job {ended.job.key} failed: {why}")
                 progress.advance()
+    finally:
+        for started in running.values():  # empty unless an error or the user ends the grid
+            if started.process is not None:
+                started.process.terminate()
+        for started in running.values():
+            started.executor.shutdown(cancel_futures=True)
     return failures
 
 
-@contextmanager
-def _processes() -> Iterator[dict[BaseProcess, Job]]:
-    """Give room for the running processes and their jobs; whatever ends the block ends them."""
-    running: dict[BaseProcess, Job] = {}
-    try:
-        yield running
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.join()
-
-
-def _start(job: Job, place: Path, threads: int) -> BaseProcess:
+def _start(job: Job, place: Path, threads: int) -> tuple[Future[str | None], _Running]:
     """Start a job in a fresh interpreter: a forked one would inherit threads and locks of the numerical libraries."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, place), name=job.key)
-    with _told(threads):
-        process.start()
-    return process
+    others = multiprocessing.active_children()
+    executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    with _threads_of_children(threads):
+        future = executor.submit(do, job, place)
+    process = next((child for child in multiprocessing.active_children() if child not in others), None)
+    return future, _Running(job, executor, process)
 
 
-@contextmanager
-def _told(threads: int) -> Iterator[None]:
-    """Tell processes that are started meanwhile how many threads to use, unless the user does: they load numpy before a job's first line."""
+def _reason(future: Future[str | None], process: multiprocessing.process.BaseProcess | None) -> str | None:
+    """Return in a line why a job failed; None if it did not."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        status = None if process is None else process.exitcode
+        if status is not None and status < 0:
+            return f"its process was killed by signal {-status}; is there enough memory for so many workers?"
+        return f"its process ended with status {status}"
+
+
+@contextlib.contextmanager
+def _threads_of_children(threads: int) -> Iterator[None]:
+    """Set the number of threads of processes that are started meanwhile, unless the user has set it: they load numpy before a job begins."""
     if THREADS in os.environ:
         yield
         return
@@ -150,24 +173,45 @@ def _told(threads: int) -> Iterator[None]:
 
 
 def _kept(job: Job, place: Path) -> Mapping[str, Any] | None:
-    """Return what a finished job left, None where it is not finished."""
+    """Return the content of a finished job's file, None for an unfinished one."""
     path = place / f"{job.key}.json"
     if not path.exists():
         return None
     kept: Mapping[str, Any] = read_json(path)
-    if (kept.get("function"), kept.get("arguments")) != (job.function, job.arguments):
+    if kept.get("arguments") != job.arguments:
         raise OutputError(f"{path} was made with other arguments; choose another folder with --out")
     return kept
-
-
-def _why(process: BaseProcess, log: Path) -> str:
-    """Return in a line why a job has no result."""
-    if process.exitcode is not None and process.exitcode < 0:
-        return f"its process was killed by signal {-process.exitcode}; is there enough memory for so many workers?"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return lines[-1] if lines else f"its process ended with status {process.exitcode}"
 
 
 def _cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def do(job: Job, place: Path) -> str | None:
+    """Do a job in this process and write its result and its log; return the reason if it fails."""
+    with (place / f"{job.key}.log").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        try:
+            module, _, name = job.function.partition(":")
+            function = getattr(importlib.import_module(module), name)
+            result = function(place / job.key, Lines(), **job.arguments)
+            write_json(place / f"{job.key}.json", {"schema": 1, "function": job.function, "arguments": job.arguments, "result": result})
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            print(why, file=log)  # the log ends with it
+            return why
+    return None
+
+
+def _follow_parent() -> None:
+    """Prepare a process to end with its parent, even if that is killed, and to leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

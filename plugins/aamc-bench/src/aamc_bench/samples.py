@@ -1,4 +1,4 @@
-"""What a comparison says on its rows and on resamples of them, kept so that several can be put together."""
+"""Metrics of a comparison on its rows and on resamples of them, saved so that several comparisons can be combined."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from aamc_sdk.types import Floats
 
 @attrs.frozen(eq=False)
 class Sample:
-    """The figures of R routers on Q rows and on B resamples of them, the same resamples for all.
+    """The metrics of R routers on Q rows and on B resamples of them, the same resamples for all.
 
     Attributes:
         routers: Names, ``[R]``.
-        figures: By metric; column 0 is the data itself, the others are the resamples, ``[R, 1 + B]``. NaN where a
+        figures: The values by metric: column 0 on the rows, the others on the resamples, ``[R, 1 + B]``. NaN where a
             metric does not apply.
-        rewards: Of each row at the headline's preference, ``[R, Q]``.
-        unit: What each row belongs to, ``[Q]``: a question of a table, or a stream. Rows of one unit are not independent.
+        rewards: The reward of each row at the headline's preference, ``[R, Q]``.
+        unit: The question of each row of a table, or its stream, ``[Q]``. Rows of one unit are not independent.
     """
 
     routers: NDArray[np.str_]
@@ -36,15 +36,15 @@ class Sample:
 
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
-        """Take a sample of a comparison; the resamples follow from the seed."""
+        """Return the sample of a comparison; the resamples follow from the seed."""
         resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, how.resamples, seed)
-        nothing = (np.nan, np.nan)  # neither efficiency nor regret is asked for
+        nothing = (np.nan, np.nan)  # neither efficiency nor regret is needed
         yardsticks = [Yardsticks(r, Candidates.of(comparison, r), nothing, np.full((len(r.weights), 1), np.nan)) for r in resamplings]
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
             router = Realised.of(comparison, position, reward, how.success_threshold)
-            data, spread = (_figures(comparison, position, router, one) for one in yardsticks)
-            rows.append({metric: np.concatenate((data[metric], spread[metric])) for metric in data})
+            data, resampled = (_figures(comparison, position, router, one) for one in yardsticks)
+            rows.append({metric: np.concatenate((data[metric], resampled[metric])) for metric in data})
             rewards.append(router.reward[HEADLINE])
         unit = comparison.queries if comparison.is_table else np.array([f"{seed}/{stream}" for stream in comparison.stream])
         return cls(comparison.routers, {metric: np.stack([row[metric] for row in rows]) for metric in rows[0]}, np.stack(rewards), unit)
@@ -59,27 +59,27 @@ class Sample:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         arrays = read_arrays(path)
         figures = {name.removeprefix("figure "): values for name, values in arrays.items() if name.startswith("figure ")}
         return cls(arrays["routers"], figures, arrays["rewards"], arrays["unit"])
 
     def of_routers(self, names: Sequence[str]) -> Sample:
-        """Return the sample of some of its routers, in the order of the names."""
+        """Return the sample of some routers, in the order of the names."""
         rows = [self.routers.tolist().index(name) for name in names]
         figures = {metric: values[rows] for metric, values in self.figures.items()}
         return attrs.evolve(self, routers=self.routers[rows], figures=figures, rewards=self.rewards[rows])
 
 
-def alike(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples of those routers that all of them have, in the first one's order: a job may have left one out."""
+def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples of the routers that all of them have, in the first one's order; a job may have left routers out."""
     shared = [name for name in samples[0].routers.tolist() if all(name in sample.routers for sample in samples)]
     return [sample.of_routers(shared) for sample in samples]
 
 
 def _figures(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> dict[str, Floats]:
-    """Return a router's figures ``[B]``: the headline's, and two of its frontier beside the best single candidate."""
+    """Return a router's metrics ``[B]``: the headline's, and those of its frontier relative to the best single candidate."""
     found = statistics(comparison, position, router, yardsticks)
     best = np.max([point["mean_quality"] for point in found.frontier], axis=0)
     return {
@@ -90,23 +90,23 @@ def _figures(comparison: Comparison, position: int, router: Realised, yardsticks
 
 
 def resampling_seed(comparison: Comparison, settings: Settings) -> int:
-    """Return the seed of a run's resamples: its own, or one for all seeds where these are measured on the same rows of other data."""
+    """Return the seed of a run's resamples: its own, or 0 if all seeds are measured on the same rows of a test dataset."""
     return 0 if comparison.is_table and settings.test_dataset is not None else settings.seed
 
 
 def over_seeds(samples: Sequence[Sample], metric: str, seed: int = 0) -> Floats:
     """Return the mean of a metric over S seeds, and B resamples of it, ``[R, 1 + B]``.
 
-    A resample draws S seeds with replacement, and takes of each a resample of its own rows: the hierarchical
-    bootstrap. So an interval covers both what other test rows and what other seeds (splits, training) would give.
-    With one seed it is that of the rows alone. Where all seeds have the same test rows, they have the same resample of these:
-    many seeds tell no more about other rows than one. Figures that are drawn by one seed of the resampling are paired.
+    This is the hierarchical bootstrap: a resample draws S seeds with replacement, and for each a resample of its own rows. So an
+    interval covers the variation of test rows and of seeds (splits, training). With one seed it is the interval of the rows alone.
+    If all seeds have the same test rows, they share the resample of these: more seeds say no more about other rows. Values with the
+    same ``seed`` of the resampling are paired.
     """
     figures = np.stack([sample.figures[metric] for sample in samples])  # [S, R, 1 + B]
     seeds, resamples = len(figures), figures.shape[-1] - 1
     rng = np.random.default_rng(seed)
     drawn = rng.integers(seeds, size=(seeds, resamples))
-    which = 1 + rng.permuted(np.tile(np.arange(resamples), (seeds, 1)), axis=1)  # a seed that is drawn twice gives two different resamples
+    which = 1 + rng.permuted(np.tile(np.arange(resamples), (seeds, 1)), axis=1)  # a seed drawn twice has two different resamples
     if seeds > 1 and all(np.array_equal(sample.unit, samples[0].unit) for sample in samples):
         which[:] = which[0]
     resampled = np.mean([figures[s, :, b].T for s, b in zip(drawn, which, strict=True)], axis=0)
@@ -114,24 +114,24 @@ def over_seeds(samples: Sequence[Sample], metric: str, seed: int = 0) -> Floats:
 
 
 def figure(values: Floats) -> dict[str, Any]:
-    """Return ``{"value", "ci95"}`` of a figure and its resamples ``[1 + B]``.
+    """Return ``{"value", "ci95"}`` of a value and its resamples ``[1 + B]``.
 
-    The interval is None where the metric applies to too few resamples. A cost that a resample never reaches is
-    infinite, and so may the interval's upper bound be: null in JSON.
+    The interval is None if the metric applies to too few resamples. A cost is infinite if a resample does not reach the quality,
+    so the interval's upper bound may be infinite: null in JSON.
     """
     bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
     found: dict[str, Any] = plain({"value": values[0], "ci95": bounds})
     return found
 
 
-def clear_best(values: Floats, less_is_better: bool = False) -> int | None:
-    """Return which of R rows ``[R, 1 + B]`` is the best, if the interval of its difference to each other one is clear of zero."""
-    signed = -values if less_is_better else values
+def clear_best(values: Floats, lower_is_better: bool = False) -> int | None:
+    """Return the best of R rows ``[R, 1 + B]`` if the interval of its difference to each other one excludes zero, else None."""
+    signed = -values if lower_is_better else values
     known = np.flatnonzero(np.isfinite(signed[:, 0]))
     if len(known) < 2:
         return None
     best = known[signed[known, 0].argmax()]
-    with np.errstate(invalid="ignore"):  # two infinite costs do not differ by a number
+    with np.errstate(invalid="ignore"):  # the difference of two infinite costs is not a number
         lead = np.nan_to_num(signed[best] - signed[known[known != best]], nan=0.0)
     clear = np.quantile(lead[:, 1:], 0.025, axis=1, method="inverted_cdf") > 0
     return int(best) if clear.all() else None

@@ -1,4 +1,4 @@
-"""The job that most experiments begin with: a run, as ``aamc run`` makes it, in a job's folder."""
+"""The runs of benchmarks: their settings, and a job that makes a run in its folder as ``aamc run`` does."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import World
 
-from aamc_bench.tolerant import Tolerant
+from aamc_bench.failed_routers import TolerantExperiment
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress, Silence
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 
 ESTIMATOR = "tce"
-"""The estimator where none is named."""
+"""The default estimator."""
 
 
 def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    """Return a run's settings from the command line's options; the first router is the one in question.
+    """Return a run's settings from the command line's options; the first router is the run's own.
 
     Args:
-        routers: Names.
-        assignments: ``--set``'s, such as ``"routers.ppo.learning_rate=1e-4"``.
-        instead: Settings that the experiment decides on itself, and the option that it does so by.
-        given: Other options of ``aamc run``; None where one was not given.
+        routers: The routers' names.
+        assignments: The values of ``--set``, such as ``"routers.ppo.learning_rate=1e-4"``.
+        instead: Settings that ``--set`` must not change, and the options to use instead.
+        given: Other options of ``aamc run``, None if not given.
 
     Raises:
         UnknownComponentError: No plugin offers a router or estimator of that name.
-        ConfigError: An assignment is for "the" router, of which there are several, or for what another option decides.
+        ConfigError: An assignment is for ``router``, though there are several, or for a setting in ``instead``.
     """
     for assignment in assignments:
         _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
@@ -50,39 +50,39 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
 
 
 def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
-    """Refuse an assignment that would change nothing."""
+    """Raise if an assignment would have no effect."""
     key = assignment.partition("=")[0].strip()
     if key.startswith("router."):
-        raise ConfigError(f"--set {assignment}: there are several routers; say which, as in routers.{router}.{assignment[7:]}")
+        raise ConfigError(f"--set {assignment}: there are several routers; name one, as in routers.{router}.{assignment[7:]}")
     if key in instead:
-        raise ConfigError(f"--set {assignment} would change nothing here; use {instead[key]}")
+        raise ConfigError(f"--set {assignment} would have no effect; use {instead[key]}")
 
 
 def try_to_begin(settings: Mapping[str, Any]) -> World:
-    """Begin a run in a folder that is soon gone, and return its world: what is wrong with all jobs is said once, before the first.
+    """Begin a run in a temporary folder and return its world, so that an error of all jobs comes once, before the first.
 
     Raises:
-        AamcError: The data cannot be read, or a part cannot have its options.
+        AamcError: The data cannot be read, or an option of a part is wrong.
     """
     with TemporaryDirectory() as folder:
         return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), Silence()).begin()
 
 
 def installed(names: Sequence[str], plugins: Plugins) -> list[str]:
-    """Return those of the names that some plugin offers as a router."""
+    """Return the names that some plugin offers as a router."""
     offered = set(plugins.names("router"))
     return [name for name in names if name in offered]
 
 
 def complete_run(folder: Path, progress: Progress, settings: Mapping[str, Any], kind: type[Experiment] = Experiment) -> dict[str, Any]:
-    """Train and compare as the settings say, going on with what the folder holds; return the metrics."""
+    """Make a run with the settings, or resume the one that the folder holds; return the metrics."""
     plugins = get_plugin_manager()
     if (folder / "run.yaml").exists():
         return kind.resume(folder, plugins, progress).complete()
-    shutil.rmtree(folder, ignore_errors=True)  # stopped before its first file was whole
+    shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that was stopped before its first file was complete
     return kind(read_settings(settings), plugins, folder, progress).complete()
 
 
 def complete_tolerantly(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Do the same, without routers whose training fails."""
-    return complete_run(folder, progress, settings, Tolerant)
+    """Do the same as :func:`complete_run`, without routers whose training fails."""
+    return complete_run(folder, progress, settings, TolerantExperiment)

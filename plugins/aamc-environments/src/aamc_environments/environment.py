@@ -1,4 +1,4 @@
-"""What both environments share: options, splits, and the script of their streams."""
+"""The base class of both environments: options, splits, and the setup of their streams."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.noise import blur
-from aamc_environments.preferences import KINDS, Preferences
-from aamc_environments.streams import Script, Streams
+from aamc_environments.noise import add_noise
+from aamc_environments.preferences import KINDS, PreferenceSource
+from aamc_environments.streams import Streams, StreamSetup
 from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
 from aamc_sdk.errors import DataError, nearest, one_of
 from aamc_sdk.types import Floats
@@ -19,25 +19,29 @@ from aamc_sdk.types import Floats
 
 @attrs.frozen(kw_only=True)
 class StreamOptions:
-    """How streams are played."""
+    """Options of streams."""
 
-    preferences: str = option("dirichlet", "where preferences come from when whoever plays gives none, as in Gymnasium", choices=KINDS)
-    preference: str = option("0.9,0.08,0.02", "the weights (quality, cost, latency) of preferences: fixed")
-    preference_per: str = option("step", "how often a preference is drawn", choices=("step", "stream"))
-    horizon: int | None = option(None, "steps after which a stream is truncated; none: never", at_least=1)
-    noise: float = option(0.0, "standard deviation of an error added to estimates and expected quality", at_least=0.0)
+    preferences: str = option(
+        "dirichlet",
+        "distribution of preferences where the caller gives none",
+        choices=KINDS,
+    )
+    preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preferences fixed")
+    preference_per: str = option("step", "draw a preference per step or per stream", choices=("step", "stream"))
+    horizon: int | None = option(None, "steps until a stream is truncated; none: never", at_least=1)
+    noise: float = option(0.0, "standard deviation of the error added to estimates and expected quality", at_least=0.0)
 
     def __attrs_post_init__(self) -> None:
         Preference.parse(self.preference)
 
 
 class StreamEnvironment(Environment):
-    """An environment that plays streams of a split's queries."""
+    """An environment whose streams draw queries from a split."""
 
     config: StreamOptions
 
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
-        """Take the queries of each split."""
+        """Set the queries of each split."""
         self._splits = dict(splits)
 
     def vector(
@@ -53,7 +57,7 @@ class StreamEnvironment(Environment):
         """Return n streams of a split's queries; see :meth:`aamc_sdk.interfaces.Environment.vector`.
 
         Raises:
-            DataError: The request has other rows than the split, or streams or preferences other than n.
+            DataError: The request's rows are not the split's, or streams or preferences are not n.
         """
         dataset = self._split(split)
         numbers = np.arange(n) if streams is None else np.asarray(streams)
@@ -66,22 +70,22 @@ class StreamEnvironment(Environment):
         elif len(request) != len(dataset):
             raise DataError(f"the request has {len(request)} rows and the split {split!r} has {len(dataset)}; build it from the split's queries")
         config = self.config
-        script = Script(
-            request=blur(request, config.noise, np.random.default_rng((seed, len(request)))),
+        setup = StreamSetup(
+            request=add_noise(request, config.noise, np.random.default_rng((seed, len(request)))),
             rows=np.flatnonzero(dataset.complete),
             reward=self.services.reward,
             streams=numbers,
             seed=seed,
-            preferences=Preferences(preferences, config.preferences, config.preference, config.preference_per, seed, numbers),
+            preferences=PreferenceSource(preferences, config.preferences, config.preference, config.preference_per, seed, numbers),
             horizon=config.horizon,
         )
-        return self._play(split, script)
+        return self._make_streams(split, setup)
 
     def _split(self, name: str) -> Dataset:
         """Return a split.
 
         Raises:
-            DataError: :meth:`prepare` was given no such split.
+            DataError: :meth:`prepare` was not given this split.
         """
         if name not in self._splits:
             raise DataError(f"there is no split {name!r}{nearest(name, self._splits)} (there are: {one_of(self._splits)})")
@@ -89,15 +93,15 @@ class StreamEnvironment(Environment):
 
     @abc.abstractmethod
     def _true_request(self, split: str) -> RoutingRequest:
-        """Return all rows of a split as a perfect estimator would describe them."""
+        """Return all rows of a split with the estimates of a perfect estimator."""
 
     @abc.abstractmethod
-    def _play(self, split: str, script: Script) -> Streams:
-        """Return streams that follow a script."""
+    def _make_streams(self, split: str, setup: StreamSetup) -> Streams:
+        """Return the streams of a setup."""
 
 
-def labelled(dataset: Dataset, categories: tuple[str, ...]) -> Estimates:
-    """Return labels as estimates; NaN, and no category's probability, where there is no label."""
+def estimates_from_labels(dataset: Dataset, categories: tuple[str, ...]) -> Estimates:
+    """Return labels as estimates; without a label, NaN and no category's probability."""
     labels = dataset.labels
     unknown = np.full(len(dataset), np.nan)
     names = np.full(len(dataset), "") if labels.category is None else labels.category

@@ -1,4 +1,4 @@
-"""Events on a schedule: what changes in the pool while streams run."""
+"""Scheduled events: changes of the pool while streams run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ KINDS = ("drift", "price", "down", "up", "join")
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Something that happens to a candidate at a step of every stream."""
+    """A change of a candidate at a step of every stream."""
 
-    at: int = option(0, "the step of a stream at which it happens, counted from 0", at_least=0)
-    candidate: str = option("", "whom it happens to")
-    kind: str = option("down", "drift: its quality changes; price: its prices do; down and up: it goes and returns; join: it is new", choices=KINDS)
-    shift: float = option(0.0, "drift: how far its success moves, in log-odds")
-    over: int = option(0, "drift: steps that the move takes; 0: at once", at_least=0)
-    factor: float = option(1.0, "price: its prices become this multiple of the list price", at_least=0.0)
+    at: int = option(0, "step of the event, counted from 0", at_least=0)
+    candidate: str = option("", "name of the candidate")
+    kind: str = option(
+        "down",
+        "drift: quality changes; price: prices change; down, up, join: availability changes",
+        choices=KINDS,
+    )
+    shift: float = option(0.0, "drift: change of the log-odds of success")
+    over: int = option(0, "drift: steps until the change is complete; 0: at once", at_least=0)
+    factor: float = option(1.0, "price: multiple of the list price", at_least=0.0)
 
 
 @attrs.frozen(eq=False)
 class Conditions:
-    """What holds between two events: price multiples ``[M]`` and who can be reached ``[M]``."""
+    """The conditions between two events: price multiples ``[M]`` and available candidates ``[M]``."""
 
     price: Floats
     available: NDArray[np.bool_]
@@ -40,8 +44,8 @@ class Schedule:
     """The events of a stream, in order.
 
     Raises:
-        PoolError: An event names a candidate that the pool does not have.
-        ConfigError: A candidate comes up or joins that is there already.
+        PoolError: The pool lacks the candidate of an event.
+        ConfigError: A candidate that is available comes up or joins.
     """
 
     def __init__(self, events: Sequence[Event], pool: Pool) -> None:
@@ -53,15 +57,15 @@ class Schedule:
         self.conditions = self._all_conditions()
 
     def changes(self, step: int) -> bool:
-        """Return whether anything is otherwise at a step than it was at the one before."""
+        """Return whether conditions or drift at a step differ from those at the step before."""
         return step in self._steps
 
     def phase(self, step: int) -> int:
-        """Return which of the ``conditions`` hold at a step."""
+        """Return the index of the ``conditions`` at a step."""
         return bisect_right(self._starts, step) - 1
 
     def drift(self, step: int) -> Floats:
-        """Return how far each candidate's success has moved, in log-odds, ``[M]``."""
+        """Return the change of each candidate's log-odds of success until a step, ``[M]``."""
         moved = np.zeros(len(self._pool))
         for event, m in self._drifts:
             if step >= event.at:
@@ -86,7 +90,7 @@ class Schedule:
             price[m] = event.factor
         elif event.kind in ("up", "join"):
             if available[m]:
-                raise ConfigError(f"events: {event.candidate!r} cannot {event.kind} at {event.at}: it is there already")
+                raise ConfigError(f"events: {event.candidate!r} cannot {event.kind} at step {event.at}: it is available already")
             available[m] = True
         elif event.kind == "down":
             available[m] = False

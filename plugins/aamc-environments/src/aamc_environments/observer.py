@@ -1,4 +1,4 @@
-"""Observations of a split's rows: features that stay are computed once, waiting and preferences are added a step."""
+"""Observations of a split's rows: constant features are computed once, waits and preferences are filled in at each step."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_pairs
 from aamc_sdk.types import Floats
 
 _ONE, _SECOND = np.array(1, dtype=np.float32), np.array(1000, dtype=np.float32)
-"""Numbers as arrays: numpy converts a Python number at each use, which takes as long as a small array's arithmetic."""
+"""Arrays instead of Python numbers, whose conversion takes as long as a small array's arithmetic."""
 _QUICKNESS, _LOG_WAIT = PAIR_FEATURES.index("quickness"), PAIR_FEATURES.index("log_wait")
 
 
 class Observer:
-    """Encodes rows of a request as :meth:`aamc_sdk.routing.features.Features.flat` would.
+    """Encodes rows of a request like :meth:`aamc_sdk.routing.features.Features.flat`.
 
     Args:
-        request: All Q rows of a split, as a router sees them without waiting.
-        reward: Puts cost and latency on its scales.
+        request: All Q rows of a split as routers see them, with empty queues.
+        reward: Scales cost and latency.
     """
 
     def __init__(self, request: RoutingRequest, reward: Reward) -> None:

@@ -1,23 +1,23 @@
-"""Where the preferences of streams come from."""
+"""The preferences of streams."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.luck import PREFERENCES, Luck
+from aamc_environments.common_random_numbers import PREFERENCES, CommonRandomNumbers
 from aamc_sdk import Preference
 from aamc_sdk.types import Floats
 
 KINDS = ("dirichlet", "uniform", "fixed", "corners")
-"""Even over the simplex; three uniform weights rescaled; always the same; one objective alone."""
+"""Even over the simplex; three uniform weights, rescaled; always the same; one objective alone."""
 
 
 def draw(kind: str, exponentials: Floats) -> Floats:
     """Return preferences ``[..., n, 3]`` from standard exponentials ``[..., 3, n]``.
 
-    Exponentials over their sum are Dirichlet(1, 1, 1); 1 - exp(-e) is uniform; each of three is
-    equally likely to be the greatest.
+    Exponentials divided by their sum are Dirichlet(1, 1, 1); 1 - exp(-e) is uniform; each of three is
+    equally likely to be the maximum.
     """
     if kind == "corners":
         return np.asarray(np.eye(3)[exponentials.argmax(axis=-2)])
@@ -25,15 +25,15 @@ def draw(kind: str, exponentials: Floats) -> Floats:
     return np.asarray((weights / weights.sum(axis=-2, keepdims=True)).swapaxes(-1, -2))
 
 
-class Preferences:
+class PreferenceSource:
     """The preferences of n streams: given, fixed, or drawn once a stream or once a step.
 
     Args:
-        given: What the caller wants, ``[n, 3]``, or None for what is configured.
+        given: The caller's preferences, ``[n, 3]``; None to use the options.
         kind: One of ``KINDS``.
         fixed: The preference of kind ``"fixed"``, as text.
         per: ``"step"`` or ``"stream"``.
-        seed: Draws follow from it.
+        seed: The seed of draws.
         streams: Each stream's number, ``[n]``.
     """
 
@@ -48,11 +48,13 @@ class Preferences:
 
     def seed(self, seed: int) -> None:
         """Draw from a new seed."""
-        self._luck = Luck(seed, PREFERENCES, self._streams, exponentials=3, uniforms=0, shape=lambda drawn, _: (draw(self._kind, drawn),))
+        self._random_numbers = CommonRandomNumbers(
+            seed, PREFERENCES, self._streams, exponentials=3, uniforms=0, shape=lambda drawn, _: (draw(self._kind, drawn),)
+        )
 
     def begin(self) -> None:
-        """Start all streams anew."""
-        self.present: Floats = self._luck.next()[0] if self._given is None else self._given
+        """Restart all streams."""
+        self.present: Floats = self._random_numbers.next()[0] if self._given is None else self._given
 
     def advance(self) -> None:
         """Go on to the next step."""

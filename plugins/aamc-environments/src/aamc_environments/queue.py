@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
+from aamc_environments.environment import StreamEnvironment, StreamOptions, estimates_from_labels
 from aamc_environments.events import Event, Schedule
-from aamc_environments.one_queue import OneQueueStream
-from aamc_environments.queueing import Arrivals, QueueStreams, Speeds, Truth
-from aamc_environments.streams import Script
+from aamc_environments.queue_streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
+from aamc_environments.single_queue_stream import SingleQueueStream
+from aamc_environments.streams import StreamSetup
 from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
 from aamc_sdk.errors import DataError
@@ -22,23 +22,23 @@ from aamc_sdk.types import sigmoid
 
 @attrs.frozen(kw_only=True)
 class QueueOptions(StreamOptions):
-    """How the simulator is set up."""
+    """Options of environment ``queue``."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    world: str = option("default", "what candidates can do: default, or a YAML file")
-    load: float = option(0.6, "utilisation of the slowest candidate if it took every query", above=0.0)
-    arrival_rate: float | None = option(None, "queries per second and stream; none: follows from load", above=0.0)
-    burst: float = option(1.0, "arrival rate within bursts as a multiple of that between them; 1: no bursts", at_least=1.0)
-    burst_share: float = option(0.2, "share of queries that come in bursts", at_least=0.0, at_most=0.9)
-    burst_length: float = option(20.0, "mean queries of a burst", at_least=1.0)
-    events: list[Event] = option([], "what changes on the way: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
+    world: str = option("default", "skills of the candidates: default, or a YAML file")
+    load: float = option(0.6, "utilisation of the slowest candidate if it served every query", above=0.0)
+    arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
+    burst: float = option(1.0, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts", at_least=1.0)
+    burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
+    burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
+    events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
 
 
 class QueueEnvironment(StreamEnvironment):
     """A simulated pool of models under load; each candidate is an M/M/1 queue in each stream.
 
-    Needs queries labelled with complexity, category and tool use.
+    Queries must be labelled with complexity, category and tool use.
     """
 
     Config = QueueOptions
@@ -49,14 +49,14 @@ class QueueEnvironment(StreamEnvironment):
         super().__init__(config, services)
         self._world = read_world(config.world)
         self._skills = self._world.skills(services.pool)
-        self._speeds = Speeds.of(services.pool)
+        self._latencies = MeanLatencies.of(services.pool)
         self._schedule = Schedule(config.events, services.pool)
 
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
-        """Take labelled queries.
+        """Set the labelled queries of each split.
 
         Raises:
-            DataError: A label is missing, or a category is not in the world.
+            DataError: A label is missing, or the world lacks a category.
         """
         self._truths = {name: self._true(name, dataset) for name, dataset in splits.items()}
         super().prepare(splits)
@@ -64,8 +64,8 @@ class QueueEnvironment(StreamEnvironment):
     def dataset(self, split: str) -> Dataset:
         """Return a split with an outcome of each candidate, sampled without load.
 
-        All candidates share a row's luck, as they do in the streams: what fails with a weak
-        candidate may succeed with a strong one, hardly the other way round.
+        All candidates share a row's random numbers, as in the streams: a query that fails with a weak
+        candidate may succeed with a strong one, rarely the other way round.
         """
         truth = self._truths[split]
         dataset = self._split(split)
@@ -75,17 +75,17 @@ class QueueEnvironment(StreamEnvironment):
         outcomes = Outcomes(
             quality=(success < sigmoid(truth.log_odds)).astype(np.float64),
             cost_usd=truth.prompt_usd + truth.answer_usd * (0.5 + length),
-            latency_ms=self._speeds.network_ms + service * self._speeds.service_ms,
+            latency_ms=self._latencies.network_ms + service * self._latencies.service_ms,
         )
         return attrs.evolve(dataset, pool=self.services.pool, outcomes=outcomes, cost_note="list prices times simulated tokens")
 
     @property
     def arrivals(self) -> Arrivals:
-        """When queries come, by the options."""
-        rate = self.config.arrival_rate or 1000 * self.config.load / self._speeds.service_ms.max()
+        """The arrival process of the options."""
+        rate = self.config.arrival_rate or 1000 * self.config.load / self._latencies.service_ms.max()
         return Arrivals(per_second=rate, burst=self.config.burst, share=self.config.burst_share, length=self.config.burst_length)
 
-    def _true(self, name: str, dataset: Dataset) -> Truth:
+    def _true(self, name: str, dataset: Dataset) -> TrueOutcomes:
         labels = dataset.labels
         complexity, tool_use = (np.full(len(dataset), np.nan) if values is None else values for values in (labels.complexity, labels.tool_use))
         if labels.category is None or not np.isfinite((complexity, tool_use)).all():
@@ -94,7 +94,7 @@ class QueueEnvironment(StreamEnvironment):
         category = self._skills.index([str(category) for category in labels.category])
         log_odds = self._skills.of(complexity, category, tool_use)
         request = build_request(dataset.queries, self.services.pool, Preference().array)
-        return Truth.of(request, log_odds, self._world.output_tokens(complexity))
+        return TrueOutcomes.of(request, log_odds, self._world.output_tokens(complexity))
 
     def _true_request(self, split: str) -> RoutingRequest:
         dataset = self._split(split)
@@ -102,10 +102,10 @@ class QueueEnvironment(StreamEnvironment):
             dataset.queries,
             self.services.pool,
             Preference().array,
-            estimates=labelled(dataset, self._skills.categories),
+            estimates=estimates_from_labels(dataset, self._skills.categories),
             quality=sigmoid(self._truths[split].log_odds),
         )
 
-    def _play(self, split: str, script: Script) -> QueueStreams:
-        streams = OneQueueStream if len(script.streams) == 1 else QueueStreams
-        return streams(script, self._truths[split], self.arrivals, self._schedule)
+    def _make_streams(self, split: str, setup: StreamSetup) -> QueueStreams:
+        streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
+        return streams(setup, self._truths[split], self.arrivals, self._schedule)

@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.environment import StreamEnvironment, StreamOptions, labelled
-from aamc_environments.streams import Chances, Script, Streams
+from aamc_environments.environment import StreamEnvironment, StreamOptions, estimates_from_labels
+from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import build_request
@@ -18,28 +18,28 @@ from aamc_sdk.routing import build_request
 
 @attrs.frozen(kw_only=True)
 class ReplayOptions(StreamOptions):
-    """How a table is replayed."""
+    """Options of environment ``replay``."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 class ReplayStreams(Streams):
-    """Streams whose outcomes stand in a table.
+    """Streams that read outcomes from a table.
 
     Args:
-        script: What any streams are made from.
+        setup: The setup of the streams.
         outcomes: The table, ``[Q, M]``.
     """
 
-    def __init__(self, script: Script, outcomes: Outcomes) -> None:
+    def __init__(self, setup: StreamSetup, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
-        super().__init__(script)
+        super().__init__(setup)
 
     def _begin(self) -> None:
-        """Nothing is under way at the start."""
+        """There are no queues."""
 
-    def _prepare(self, chances: Chances) -> None:
-        """Nothing but the query's row is drawn."""
+    def _prepare(self, chances: StepDraws) -> None:
+        """Only the query's row is drawn."""
 
     def _wait(self) -> None:
         return None
@@ -59,10 +59,10 @@ class ReplayEnvironment(StreamEnvironment):
     stationary = True
 
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
-        """Take tables of outcomes.
+        """Set the outcome table of each split.
 
         Raises:
-            DataError: A split has none, or they are not of this pool's candidates.
+            DataError: A split has no outcomes, or those of another pool.
         """
         names = self.services.pool.names
         for name, dataset in splits.items():
@@ -74,7 +74,7 @@ class ReplayEnvironment(StreamEnvironment):
         super().prepare(splits)
 
     def dataset(self, split: str) -> Dataset:
-        """Return a split as it was given."""
+        """Return a split, unchanged."""
         return self._split(split)
 
     def _true_request(self, split: str) -> RoutingRequest:
@@ -82,9 +82,11 @@ class ReplayEnvironment(StreamEnvironment):
         labels = dataset.labels.category
         categories = () if labels is None else tuple(sorted({str(category) for category in labels}))
         typical = None if dataset.outcomes is None else dataset.outcomes.means
-        return build_request(dataset.queries, self.services.pool, Preference().array, estimates=labelled(dataset, categories), typical=typical)
+        return build_request(
+            dataset.queries, self.services.pool, Preference().array, estimates=estimates_from_labels(dataset, categories), typical=typical
+        )
 
-    def _play(self, split: str, script: Script) -> ReplayStreams:
+    def _make_streams(self, split: str, setup: StreamSetup) -> ReplayStreams:
         outcomes = self._split(split).outcomes
         assert outcomes is not None  # checked by prepare
-        return ReplayStreams(script, outcomes)
+        return ReplayStreams(setup, outcomes)

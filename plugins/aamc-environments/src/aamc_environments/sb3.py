@@ -14,10 +14,10 @@ from aamc_sdk.routing import Array32
 
 
 class StreamsVecEnv(VecEnv):
-    """Lets Stable-Baselines3 train on thousands of streams at once.
+    """Streams for Stable-Baselines3, thousands at once.
 
     Args:
-        streams: What :meth:`aamc_sdk.interfaces.Environment.vector` returns.
+        streams: The result of :meth:`aamc_sdk.interfaces.Environment.vector`.
     """
 
     def __init__(self, streams: Streams) -> None:
@@ -25,17 +25,17 @@ class StreamsVecEnv(VecEnv):
         super().__init__(streams.num_envs, streams.single_observation_space, streams.single_action_space)
 
     def reset(self) -> Array32:
-        """Start all streams anew."""
+        """Restart all streams."""
         seed = self._seeds[0]
         self._reset_seeds()
         return self.streams.reset(seed=seed)[0]
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take the actions for the coming step."""
+        """Set the actions of the next step."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step; infos hold the vector reward, and what an ended stream would have seen."""
+        """Take the step; infos hold the vector reward and, for a truncated stream, its final observation."""
         observations, rewards, _, truncations, info = self.streams.step(self._actions)
         infos: list[dict[str, Any]] = [{"vector_reward": reward} for reward in info["vector_reward"]]
         if truncations.any():
@@ -61,7 +61,7 @@ class StreamsVecEnv(VecEnv):
         return [result] * len(self._chosen(indices))
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Say that no stream is wrapped."""
+        """Return False for each stream."""
         return [False] * len(self._chosen(indices))
 
     def _chosen(self, indices: Any) -> Sequence[int]:

@@ -1,7 +1,7 @@
 """Streams of queries, natively vectorised: thousands are stepped in numpy arrays at once.
 
-A stream never terminates; it is truncated at its horizon, all streams at once, and begins anew in
-the same step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` holds what would have been seen.
+A stream never terminates. At the horizon all streams are truncated and restart in the same step
+(``AutoresetMode.SAME_STEP``); ``info["final_obs"]`` holds their final observations.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from aamc_environments.luck import QUERIES, Luck, Steps
+from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
 from aamc_environments.observer import Observer
-from aamc_environments.preferences import Preferences
+from aamc_environments.preferences import PreferenceSource
 from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats
 
-GREATEST = 1e6
+OBSERVATION_BOUND = 1e6
 """Bound of observations: a stable queue stays far below."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Script:
-    """What any streams are made from.
+class StreamSetup:
+    """The arguments of streams of any kind.
 
     Attributes:
-        request: All Q rows of a split, as a router sees them without waiting.
-        rows: Those that queries are drawn from.
-        reward: What makes rewards of outcomes.
+        request: All Q rows of a split as routers see them, with empty queues.
+        rows: The rows that queries are drawn from.
+        reward: The reward of outcomes.
         streams: Each stream's number, ``[n]``.
-        seed: All randomness follows from it.
-        preferences: Where preferences come from.
+        seed: The seed of all random numbers.
+        preferences: The source of preferences.
         horizon: Steps after which a stream is truncated, or None.
     """
 
@@ -46,14 +46,14 @@ class Script:
     reward: Reward
     streams: NDArray[np.intp]
     seed: int
-    preferences: Preferences
+    preferences: PreferenceSource
     horizon: int | None
 
 
-class Chances(NamedTuple):
+class StepDraws(NamedTuple):
     """A step's random numbers, ``[n]`` each: standard exponentials of the gap before the query and of its service, then uniforms.
 
-    Those of a single stream may be plain numbers.
+    Those of a single stream may be Python numbers.
     """
 
     gap: Any
@@ -67,48 +67,48 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
     """n streams of a split's queries; see :class:`aamc_sdk.interfaces.RoutingStreams`.
 
     Raises:
-        DataError: There is no row to draw queries from.
+        DataError: The setup has no row to draw queries from.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
-    def __init__(self, script: Script) -> None:
-        if not len(script.rows):
+    def __init__(self, setup: StreamSetup) -> None:
+        if not len(setup.rows):
             raise DataError("the split has no complete row, so streams have no query to draw; give rows with every candidate's quality and cost")
-        self.num_envs = len(script.streams)
-        self.script = script
-        self._seed: int | None = script.seed
-        self._stage(script.request)
-        bound = np.full(self.observer.width, GREATEST, dtype=np.float32)
+        self.num_envs = len(setup.streams)
+        self.setup = setup
+        self._seed: int | None = setup.seed
+        self._show(setup.request)
+        bound = np.full(self.observer.width, OBSERVATION_BOUND, dtype=np.float32)
         self.single_observation_space = gymnasium.spaces.Box(-bound, bound)
-        self.single_action_space = gymnasium.spaces.Discrete(len(script.request.pool))
+        self.single_action_space = gymnasium.spaces.Discrete(len(setup.request.pool))
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, self.num_envs)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
-        """Start all streams anew; without a seed the luck goes on where it was."""
+        """Restart all streams; without a seed the random numbers continue."""
         super().reset(seed=seed)
         seed = self._seed if seed is None else seed
         if seed is not None:
-            self._luck = Luck(seed, QUERIES, self.script.streams, exponentials=2, uniforms=4, shape=self._shape)
-            self.script.preferences.seed(seed)
+            self._random_numbers = CommonRandomNumbers(seed, QUERIES, self.setup.streams, exponentials=2, uniforms=4, shape=self._shape)
+            self.setup.preferences.seed(seed)
             self._seed = None
         self._start()
         return self._observe(), {}
 
     def step(self, actions: NDArray[Any]) -> tuple[Array32, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Answer the present query of each stream by the candidate chosen for it, ``[n]``.
+        """Serve the present query of each stream by the chosen candidates ``[n]``.
 
-        The reward is the preference-weighted one. An action that is not allowed serves nobody and
-        counts as the worst allowed outcome: a failure at the greatest expected cost and latency.
+        The reward is the preference-weighted one. An action that is not allowed serves no query and
+        counts as the worst allowed outcome: a failure at the maximum expected cost and latency.
 
         Raises:
-            InvalidAction: There is not one candidate's number for each stream.
+            InvalidAction: The actions are not one candidate's number per stream.
         """
         rewards, info = self._advance(self._checked(actions))
         observation = self._observe()
         truncations = np.zeros(self.num_envs, dtype=bool)
-        if self.clock == self.script.horizon:
+        if self.clock == self.setup.horizon:
             truncations[:] = True
             info |= {"final_obs": _objects(observation), "_final_obs": np.ones(self.num_envs, dtype=bool)}
             self._start()
@@ -116,9 +116,9 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         return observation, rewards, np.zeros(self.num_envs, dtype=bool), truncations, info
 
     def _advance(self, actions: NDArray[np.intp]) -> tuple[Floats, dict[str, Any]]:
-        """Answer the present queries and let the next arrive; return the rewards ``[n]`` and what happened."""
+        """Serve the present queries, and let the next ones arrive; return the rewards ``[n]`` and the info."""
         outcomes, masked = self._answer(actions)
-        vector = self.script.reward.vector(outcomes)
+        vector = self.setup.reward.vector(outcomes)
         info = {
             "vector_reward": vector,
             "quality": outcomes.quality,
@@ -127,105 +127,105 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
             "row": self.row,
             "masked": masked,
         }
-        rewards = weighed(vector, self.script.reward.weights(self.script.preferences.present))
-        self._go_on()
+        rewards = weighted_sum(vector, self.setup.reward.weights(self.setup.preferences.present))
+        self._advance_clock()
         return rewards, info
 
-    def _go_on(self) -> None:
+    def _advance_clock(self) -> None:
         self.clock += 1
-        self.script.preferences.advance()
+        self.setup.preferences.advance()
         self._arrive()
 
     def request(self) -> RoutingRequest:
         """Return the present query of each stream, with its preference, waits and hindsight."""
-        request = self.staged.take(self.row).with_preference(self.script.preferences.present)
+        request = self.visible.take(self.row).with_preference(self.setup.preferences.present)
         wait = self._wait()
         waits = np.zeros(request.mask.shape) if wait is None else wait.astype(np.float64)
         expected = attrs.evolve(request.expected, latency_ms=request.expected.latency_ms + waits)
         return attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
 
-    def _stage(self, request: RoutingRequest) -> None:
-        """Take what routers see of all rows, until an event changes it."""
-        self.staged = request
-        self.observer = Observer(request, self.script.reward)
+    def _show(self, request: RoutingRequest) -> None:
+        """Set all rows as routers see them until the next event."""
+        self.visible = request
+        self.observer = Observer(request, self.setup.reward)
         self._allowed = request.mask.ravel()
 
     def _start(self) -> None:
         self.clock = 0
-        self.script.preferences.begin()
+        self.setup.preferences.begin()
         self._begin()
         self._arrive()
 
     def _arrive(self) -> None:
-        self.row, chances = self._luck.next()
+        self.row, chances = self._random_numbers.next()
         self._prepare(chances)
 
     def _shape(self, exponentials: Floats, uniforms: Floats) -> Steps:
-        rows = self.script.rows[(uniforms[:, 0] * len(self.script.rows)).astype(np.intp)]
-        return rows, self._chances_of(exponentials, uniforms[:, 1:])
+        rows = self.setup.rows[(uniforms[:, 0] * len(self.setup.rows)).astype(np.intp)]
+        return rows, self._draws_of(exponentials, uniforms[:, 1:])
 
-    def _chances_of(self, exponentials: Floats, uniforms: Floats) -> list[Chances]:
+    def _draws_of(self, exponentials: Floats, uniforms: Floats) -> list[StepDraws]:
         """Return a block's chances, step by step."""
-        return list(map(Chances, *exponentials.swapaxes(0, 1), *uniforms.swapaxes(0, 1)))
+        return list(map(StepDraws, *exponentials.swapaxes(0, 1), *uniforms.swapaxes(0, 1)))
 
     def _observe(self) -> Array32:
-        return self.observer.observe(self.row, self.script.preferences.present, self._wait())
+        return self.observer.observe(self.row, self.setup.preferences.present, self._wait())
 
     def _checked(self, actions: NDArray[Any]) -> NDArray[np.intp]:
         actions = np.asarray(actions, dtype=np.intp)
-        candidates = len(self.staged.pool)
+        candidates = len(self.visible.pool)
         if actions.shape != (self.num_envs,) or actions.view(np.uintp).max() >= candidates:  # a negative number is a huge unsigned one
             raise gymnasium.error.InvalidAction(f"{self.num_envs} streams need a number from 0 to {candidates - 1} each, not {actions!r:.80}")
         return actions
 
     def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
-        cells = self.row * len(self.staged.pool) + actions
+        cells = self.row * len(self.visible.pool) + actions
         allowed = self._allowed.take(cells)
         outcomes = self._serve(actions, cells, allowed)
         masked = ~allowed
         if masked.any():
-            _spoil(outcomes, masked, self._hindsight(), self.staged.mask[self.row])
+            _penalise(outcomes, masked, self._hindsight(), self.visible.mask[self.row])
         return outcomes, masked
 
     @abc.abstractmethod
     def _begin(self) -> None:
-        """Start all streams anew."""
+        """Restart all streams."""
 
     @abc.abstractmethod
-    def _prepare(self, chances: Chances) -> None:
+    def _prepare(self, chances: StepDraws) -> None:
         """Let the next queries arrive."""
 
     @abc.abstractmethod
     def _wait(self) -> Floats | None:
-        """Return how long the present query would wait for each candidate, ``[n, M]``, or None where nobody waits."""
+        """Return the wait of the present query for each candidate in milliseconds, ``[n, M]``; None if there are no queues."""
 
     @abc.abstractmethod
     def _hindsight(self) -> Outcomes:
-        """Return the true expectations of the present queries, ``[n, M]``, waiting included."""
+        """Return the true expectations of the present queries, ``[n, M]``, waits included."""
 
     @abc.abstractmethod
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
-        """Let candidates answer, where that is allowed; return new arrays of what happens, ``[n]`` each.
+        """Serve the queries by candidates where that is allowed; return new arrays of outcomes, ``[n]`` each.
 
         Args:
             actions: The chosen candidates, ``[n]``.
-            cells: Where they stand in a flattened ``[Q, M]`` table, ``[n]``.
-            allowed: Whether they may be chosen, ``[n]``.
+            cells: Their places in a flattened ``[Q, M]`` table, ``[n]``.
+            allowed: Whether they are allowed, ``[n]``.
         """
 
 
-def _spoil(outcomes: Outcomes, masked: NDArray[np.bool_], hindsight: Outcomes, mask: NDArray[np.bool_]) -> None:
-    """Make masked actions failures at the greatest cost and latency among allowed candidates, or among all where none is."""
+def _penalise(outcomes: Outcomes, masked: NDArray[np.bool_], hindsight: Outcomes, mask: NDArray[np.bool_]) -> None:
+    """Make masked actions failures at the maximum cost and latency of allowed candidates, or of all if none is allowed."""
     allowed = mask | ~mask.any(axis=1, keepdims=True)
     outcomes.known_quality[masked] = 0.0
     for realised, expected in ((outcomes.cost_usd, hindsight.cost_usd), (outcomes.latency_ms, hindsight.latency_ms)):
         realised[masked] = np.where(allowed, expected, -np.inf).max(axis=1)[masked]
 
 
-def weighed(vector: Floats, weights: Floats) -> Floats:
-    """Return the weighted sum ``[n]`` of objectives ``[n, 3]``; what has no weight may be unknown."""
+def weighted_sum(vector: Floats, weights: Floats) -> Floats:
+    """Return the weighted sum ``[n]`` of objectives ``[n, 3]``; those of weight 0 may be NaN."""
     parts = weights * vector
-    total = parts[:, 0] + parts[:, 1] + parts[:, 2]  # several times quicker than a sum along so short an axis
+    total = parts[:, 0] + parts[:, 1] + parts[:, 2]  # several times as fast as a sum along so short an axis
     return total if not np.isnan(total).any() else np.where(weights > 0, parts, 0.0).sum(axis=1)
 
 

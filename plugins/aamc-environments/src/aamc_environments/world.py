@@ -1,4 +1,4 @@
-"""The world: how well each candidate does, by category, complexity and need of tools.
+"""The simulated world: each candidate's chance of success by category, complexity and need of tools.
 
 The log-odds of success are
 
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class Category:
-    """A kind of query, and how queries of it are when none are given."""
+    """A category of queries, and the distribution of its queries where no dataset gives them."""
 
-    share: float = option(1.0, "how frequent it is, relative to the others", at_least=0.0)
+    share: float = option(1.0, "frequency relative to the other categories", at_least=0.0)
     complexity: float = option(0.5, "mean complexity", above=0.0, at_most=0.99)
     tool_use: float = option(0.0, "share of queries that need tools", at_least=0.0, at_most=1.0)
 
@@ -45,17 +45,17 @@ def _check_success(skill: Skill, attribute: attrs.Attribute[Any], value: dict[st
 
 @attrs.frozen(kw_only=True)
 class Skill:
-    """What a candidate can do."""
+    """A candidate's chances of success."""
 
     success: dict[str, float] = attrs.field(validator=_check_success)
     slope: float = option(3.0, "log-odds of success lost from the easiest to the hardest query")
-    tools: float | None = option(None, "change of the log-odds where tools are needed; none: by the ability 'tools' and tool_penalty")
-    price: float | None = option(None, "USD per million output tokens; makes it a rung of the ladder for unknown candidates", above=0.0)
+    tools: float | None = option(None, "change of the log-odds where tools are needed; none: 0 with ability tools, else minus tool_penalty")
+    price: float | None = option(None, "USD per million output tokens; skills of unknown candidates are interpolated by price", above=0.0)
 
 
 @attrs.frozen(kw_only=True)
-class World:
-    """Skills by candidate's name and category."""
+class SimulatedWorld:
+    """Skills by candidate and category."""
 
     categories: dict[str, Category]
     candidates: dict[str, Skill]
@@ -76,21 +76,21 @@ class World:
     def skills(self, pool: Pool) -> Skills:
         """Return the skills of a pool's candidates.
 
-        One that the world does not know is placed by its output price on the ladder of those that
-        have a price here: log-odds and slope are interpolated in the logarithm of the price.
+        The skills of an unknown candidate follow from its output price: log-odds and slope are interpolated, in the
+        logarithm of the price, between the candidates that have a price here.
 
         Raises:
-            ConfigError: A candidate is unknown and has no price, or there is no ladder.
+            ConfigError: An unknown candidate has no price, or no candidate has a price here.
         """
-        strangers = [candidate.name for candidate in pool if candidate.name not in self.candidates]
+        unknown = [candidate.name for candidate in pool if candidate.name not in self.candidates]
         rows = np.array([self._log_odds_and_slope(candidate) for candidate in pool])
         tools = np.array([self._tools(candidate) for candidate in pool])
-        if strangers:
-            logger.warning("the world does not know %s: their skills follow from their prices", one_of(strangers))
+        if unknown:
+            logger.warning("the world does not know %s: their skills follow from their prices", one_of(unknown))
         return Skills(tuple(self.categories), rows[:, :-1], rows[:, -1], tools)
 
     def output_tokens(self, complexity: Floats) -> Floats:
-        """Return the mean length of an answer, ``[B]``."""
+        """Return the mean output tokens of an answer, ``[B]``."""
         return np.asarray(self.easy_tokens + complexity * (self.hard_tokens - self.easy_tokens))
 
     def _tools(self, candidate: Candidate) -> float:
@@ -123,7 +123,7 @@ class Skills:
 
     Attributes:
         categories: K names.
-        log_odds: Of success at complexity 1/2 without tools, ``[M, K]``.
+        log_odds: Log-odds of success at complexity 1/2 without tools, ``[M, K]``.
         slope: Log-odds lost from the easiest to the hardest query, ``[M]``.
         tools: Change of the log-odds where tools are needed, ``[M]``.
     """
@@ -138,10 +138,10 @@ class Skills:
         return np.asarray(self.log_odds.T[category] - np.outer(complexity - 0.5, self.slope) + np.outer(tool_use, self.tools))
 
     def index(self, names: Sequence[str]) -> NDArray[np.intp]:
-        """Return the categories' numbers.
+        """Return the indices of categories.
 
         Raises:
-            DataError: The world has no such category.
+            DataError: The world lacks a category.
         """
         numbers = {name: number for number, name in enumerate(self.categories)}
         unknown = sorted(set(names) - numbers.keys())
@@ -151,13 +151,13 @@ class Skills:
         return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
-def read_world(name: str) -> World:
+def read_world(name: str) -> SimulatedWorld:
     """Return the ``"default"`` world, or one from a YAML file.
 
     Raises:
-        ConfigError: The file cannot be used.
+        ConfigError: The file cannot be read, or is not a world.
     """
     if name == "default":
         text = resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8")
-        return configure(World, parse_yaml(text, "default_world.yaml"), where="the default world")
-    return configure(World, load_yaml(Path(name)), where=name)
+        return configure(SimulatedWorld, parse_yaml(text, "default_world.yaml"), where="the default world")
+    return configure(SimulatedWorld, load_yaml(Path(name)), where=name)

@@ -1,7 +1,4 @@
-"""Training an orchestrator, and finding it again. This is what ``aamc train --orchestrator`` does.
-
-The folder is like a run's: ``run.yaml`` says what it was made from, ``orchestrator/`` holds the trained part.
-"""
+"""The training of an orchestrator, as ``aamc train --orchestrator`` does it."""
 
 from __future__ import annotations
 
@@ -19,24 +16,23 @@ from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import ORCHESTRATOR
-from aamc_sdk.serving.orchestrators import orchestrator_services
+from aamc_sdk.serving import ORCHESTRATOR, orchestrator_services
 from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 
 OF_ROUTERS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
-"""Settings that say nothing of an orchestrator."""
+"""Settings that an orchestrator does not have."""
 
 
 class OrchestratorTraining:
-    """One training of an orchestrator, and its folder.
+    """A training of an orchestrator, and its folder.
 
     Args:
-        settings: What it is made of; ``orchestrator`` is named.
-        plugins: Where components come from.
-        folder: Where everything goes.
-        progress: Where to report.
-        resumed: Whether the folder holds its beginning already.
+        settings: The settings; ``orchestrator`` is not None.
+        plugins: Source of components.
+        folder: The folder to write.
+        progress: Receives the progress.
+        resumed: Whether the folder has an interrupted training.
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
@@ -50,18 +46,18 @@ class OrchestratorTraining:
 
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> OrchestratorTraining:
-        """Return a training that was begun before."""
+        """Return an interrupted training."""
         run = RunFolder.open(folder)
         return cls(run.settings, plugins, run.folder, progress, resumed=True)
 
     def complete(self) -> dict[str, Any]:
-        """Train to the end; what was finished before is read, not done again.
+        """Train to the end, or read the metrics of a finished training.
 
         Returns:
-            What the training returned.
+            The metrics.
 
         Raises:
-            OutputError: The folder holds something else, or another process writes it.
+            OutputError: The folder has other content, or another process writes it.
         """
         with locked(self.run.folder):
             if not self.resumed:
@@ -72,9 +68,9 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        lent = orchestrator_services(self.settings, self.plugins)
-        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, lent, self.choice.options, self.settings.preset)
-        splits = read_tasks(self.settings, self.plugins, lent)
+        services = orchestrator_services(self.settings, self.plugins, self.settings.pool)
+        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
+        splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
         details = {
@@ -86,7 +82,7 @@ class OrchestratorTraining:
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, lent.pool if self.settings.pool else None, None, details)
+        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details)
         resumable = folder / RESUME
         metrics = part.train(
             Training(
@@ -101,21 +97,21 @@ class OrchestratorTraining:
 
 
 def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
-    """Return the settings with the dataset that the orchestrator practises on by default, and the options that were given for one.
+    """Return the settings with the orchestrator's default dataset, keeping given options of the dataset.
 
     Raises:
-        ConfigError: It has none; the message asks for one.
+        ConfigError: The orchestrator has no default dataset.
     """
     assert settings.orchestrator is not None
     name = settings.orchestrator.name
     default: str | None = plugins.load(ORCHESTRATOR, name).default_dataset
     if default is None:
-        raise ConfigError(f"orchestrator {name!r} needs to be told what to practise on; name it with --dataset FORMAT:PATH")
+        raise ConfigError(f"orchestrator {name!r} has no default dataset; name one with --dataset FORMAT:PATH")
     return attrs.evolve(settings, dataset=attrs.evolve(Source.of(default, "dataset"), options=settings.dataset.options))
 
 
 def check_options(settings: Settings, plugins: Plugins) -> None:
-    """Raise, before anything takes time, where the orchestrator is none or its options are wrong.
+    """Check the orchestrator's name and options before the training starts.
 
     Raises:
         ConfigError: An option is unknown or wrong.
@@ -126,15 +122,15 @@ def check_options(settings: Settings, plugins: Plugins) -> None:
     configure(target.Config, settings.orchestrator.options, preset=settings.preset, where=settings.orchestrator.name)
 
 
-def read_tasks(settings: Settings, plugins: Plugins, lent: Services) -> dict[str, Dataset]:
-    """Read the dataset and divide it, where it is not divided, 70/10/20 by a hash of seed and text.
+def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict[str, Dataset]:
+    """Read the dataset, and divide it 70/10/20 by a hash of seed and text unless it is divided already.
 
-    Unlike queries of a log, tasks of one suite are alike by design, so that near-duplicates may be on two sides; a text never is.
+    Near-duplicates may be in two parts, as tasks of one suite are similar by design; the same text never is.
 
     Raises:
-        DataError: There is nothing to read, or too little to divide.
+        DataError: The dataset is missing, or too small to divide.
     """
-    read = dataset_readers(settings, plugins, lent)(settings.dataset).read(settings.dataset.path)
+    read = dataset_readers(settings, plugins, services)(settings.dataset).read(settings.dataset.path)
     if isinstance(read, Mapping):
         return dict(read)
     rows = split_rows([question(query) for query in read.queries], settings.seed)

@@ -28,7 +28,7 @@ from aamc_experiments.measurement import describe, play
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_world
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.interfaces import Progress, Router
+from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
@@ -189,7 +189,14 @@ class _Decided:
         estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
         unseen = kept_out_of_fold(run.folder, world)
         train = world.splits["train"].outcomes
-        as_new = unseen is not None and not (router.requires.training or isinstance(router, OnlineRouter)) and world.env.stationary and train is not None and train.complete.any()
+        as_new = (
+            unseen is not None
+            and router.requires.estimator
+            and not router.requires.training
+            and world.env.stationary
+            and train is not None
+            and train.complete.any()
+        )
 
         def decided(split: str, expected: Floats | None) -> _Decided:
             queries, means = world.splits[split].queries, run.candidate_means

@@ -1,1 +1,1 @@
-"""What is learned from a query's embedding, whatever made it: the query's heads, and the expected quality of each candidate."""
+"""The estimator ``lexical``, and the heads and quality experts that any embedding of a query can train."""

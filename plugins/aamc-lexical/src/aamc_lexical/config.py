@@ -1,4 +1,4 @@
-"""The options of whatever learns from embeddings, and of the estimator ``lexical``."""
+"""The options of the estimator ``lexical``, and those that it shares with ``tce``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from aamc_sdk import option
 
 @attrs.frozen(kw_only=True)
 class LearningConfig:
-    """How each candidate's quality is learned from an embedding."""
+    """Options of estimators that learn each candidate's quality from an embedding."""
 
-    max_train_texts: int = option(0, "Most training texts that are used, drawn by the seed; 0 is all.", at_least=0)
-    folds: int = option(5, "Parts of the training rows for out-of-fold quality, at random and then by likeness; each costs a training.", at_least=2)
-    neighbours: int = option(100, "Training texts that count as near.", at_least=1)
-    clusters: int = option(32, "Groups of training texts.", at_least=1)
+    max_train_texts: int = option(0, "Maximum number of training texts, sampled with the seed; 0 means all.", at_least=0)
+    folds: int = option(5, "Folds for out-of-fold quality, and groups of similar texts besides; each costs a training.", at_least=2)
+    neighbours: int = option(100, "Number of nearest training texts.", at_least=1)
+    clusters: int = option(32, "Number of clusters of training texts.", at_least=1)
 
 
 @attrs.frozen(kw_only=True)
 class LexicalConfig(LearningConfig):
     """Options of the estimator ``lexical``."""
 
-    word_run: int = option(2, "Most words and signs that make a term; 0 leaves words out.", at_least=0)
-    character_run: int = option(3, "Characters of a piece of a word that makes a term; 0 leaves pieces out.", at_least=0)
-    max_terms: int = option(30_000, "Terms that are kept, of words and of pieces each: those that stand in the most texts.", at_least=1)
-    dimensions: int = option(256, "Directions in which texts are compared.", at_least=1)
-    max_characters: int = option(2000, "Characters of a text that are read.", at_least=1)
+    word_run: int = option(2, "Maximum words and signs in a term; 0 uses no words.", at_least=0)
+    character_run: int = option(3, "Characters in a term that is a piece of a word; 0 uses no pieces.", at_least=0)
+    max_terms: int = option(30_000, "Maximum number of terms, of words and of pieces each; the most frequent are kept.", at_least=1)
+    dimensions: int = option(256, "Dimensions of the embedding.", at_least=1)
+    max_characters: int = option(2000, "Maximum number of characters read from a text.", at_least=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"max_train_texts": 3000}, "full": {}}

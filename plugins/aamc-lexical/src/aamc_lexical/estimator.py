@@ -1,4 +1,4 @@
-"""The estimator ``lexical``: what a text's words and letters say of it, in microseconds and without torch."""
+"""The estimator ``lexical``: words and letters of a text, in a fraction of a millisecond and without torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.types import Estimates, Floats, Pool, Query
 
 if TYPE_CHECKING:
-    from aamc_lexical.learning import Lesson
-    from aamc_lexical.lexicon import Lexicon
-    from aamc_lexical.material import Material
+    from aamc_lexical.embeddings.lexicon import Lexicon
+    from aamc_lexical.training.cross_fitting import TrainingResult
+    from aamc_lexical.training.training_rows import TrainingRows
 
 
 class LexicalEstimator(EmbeddingEstimator):
-    """Linear heads and experts of quality on a lexicon's embedding; safe to use from several threads once it is trained or loaded.
+    """Linear heads and quality experts on a lexicon's embedding; thread-safe once it is trained or loaded.
 
-    Before that it gives an embedding of hashed terms, for what learns online, and says nothing else.
+    Before training it gives an embedding of hashed terms, for routers that learn online, and every other estimate is unknown.
     """
 
     name = "lexical"
@@ -35,29 +35,29 @@ class LexicalEstimator(EmbeddingEstimator):
         self._lexicon: Lexicon | None = None
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of any pool, or None when there were no outcomes to learn from.
+        """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
 
         Raises:
-            EstimatesError: The estimates are another estimator's.
+            EstimatesError: The estimates come from another estimator.
         """
         return None if self._learned is None else super().quality(estimates, pool)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the lexicon.
+        """Write the trained parts and the lexicon.
 
         Raises:
-            EstimatesError: There is nothing to save yet.
+            EstimatesError: The estimator has not been trained.
         """
         super().save(folder)
         self._known_terms().save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a saved estimator.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
-        from aamc_lexical.lexicon import Lexicon
+        from aamc_lexical.embeddings.lexicon import Lexicon
 
         lexicon = Lexicon.load(folder)
         super().load(folder)
@@ -65,29 +65,29 @@ class LexicalEstimator(EmbeddingEstimator):
             raise CheckpointError(f"the lexicon in {folder} is not the one that the rest was trained with; train again")
         self._lexicon = lexicon
 
-    def _learn(self, material: Material) -> Lesson:
-        from aamc_lexical.lexical_learning import learn
+    def _learn(self, data: TrainingRows) -> TrainingResult:
+        from aamc_lexical.training.lexical_training import train_lexical
 
-        lesson, self._lexicon = learn(self.config, material)
-        return lesson
+        result, self._lexicon = train_lexical(self.config, data)
+        return result
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         if self._learned is not None:
             return super()._estimate(queries, progress)
-        from aamc_lexical.hashed import fingerprint, hashed
+        from aamc_lexical.embeddings.feature_hashing import fingerprint, hashed_embedding
 
-        embedding = hashed([query.text for query in queries], self.config)
+        embedding = hashed_embedding([query.text for query in queries], self.config)
         return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         return self._known_terms()(texts)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.learning import describe
+        from aamc_lexical.training.cross_fitting import embed_descriptions
 
-        return describe(pool, self._known_terms())
+        return embed_descriptions(pool, self._known_terms())
 
     def _known_terms(self) -> Lexicon:
         self._trained()
-        assert self._lexicon is not None  # it comes with what was trained
+        assert self._lexicon is not None  # training and loading set it
         return self._lexicon

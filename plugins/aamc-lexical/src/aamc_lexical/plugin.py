@@ -1,4 +1,4 @@
-"""What this package offers."""
+"""The hooks of this package."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_estimators() -> list[Component]:
-    """Offer the lexical estimator."""
+    """Announce the estimator ``lexical``."""
     return [
         Component(
-            "lexical", "aamc_lexical.estimator:LexicalEstimator", "A text's words and letters, without torch; expects each candidate's quality."
+            "lexical", "aamc_lexical.estimator:LexicalEstimator", "Words and letters of a text, without torch; predicts each candidate's quality."
         )
     ]

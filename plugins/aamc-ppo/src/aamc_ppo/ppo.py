@@ -1,243 +1,491 @@
-"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of a vector reward.
+"""Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update, training loop.
 
-The formulas first, as pure functions, then one update; their numbers go on after (4) in :mod:`aamc_ppo.policy`.
-T steps, n streams, K = 3 objectives, B = T n decisions. Returns and values are kept per objective, and the preference
-weighs advantages, not rewards: so one critic serves all preferences.
+Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of a vector reward: returns and values are kept per objective, and the
+preference weighs advantages instead of rewards, so one policy and one critic serve all preferences. docs/reference/ppo.md numbers the equations.
+
+Shapes: B decisions, M candidates, Q query features, E embedding width, F = 5 pair features, K = 3 objectives, T steps of n streams.
+Formulas take numpy arrays (rollouts, decisions) or torch tensors (updates); ``xp`` is the module of their arrays. torch is imported where a
+training begins, so options and decisions load without it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from aamc_ppo.policy import embed_candidates, log_softmax, utility, values
-from aamc_ppo.rollout import Rollout, View
-from aamc_sdk.errors import CheckpointError
-from aamc_sdk.routing import Array32
+from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, draw_preferences, play
+from aamc_sdk import Preference, option
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.interfaces import Environment, Reward, RoutingStreams, Services, Training
+from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32, encode_candidates
+from aamc_sdk.storage import find_interrupted, leave_checkpoint
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
-    from aamc_ppo.router import PPOConfig
+    import torch
+    from torch import Tensor
+
+# ---------------------------------------------------------------- options
 
 
-def gae(rewards: Floats, values: Floats, following: Floats, cut: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
-    r"""Return generalised advantages of each objective, ``[T, n, K]`` (Schulman et al. 2016, arXiv:1506.02438).
+@attrs.frozen(kw_only=True)
+class PPOConfig:
+    """Options of router ``ppo``; a step is one decision."""
 
-    .. math::
-        \delta_t &= r_t + \gamma V(s_{t+1}) - V(s_t)                                    & (5) \\
-        A_t &= \delta_t + \gamma \lambda (1 - \text{cut}_t) A_{t+1}                     & (6)
+    total_timesteps: int = option(1_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
+    n_streams: int = option(512, "environment streams played in parallel", at_least=1)
+    n_steps: int = option(16_384, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
+    validation_steps: int = option(32_768, "validation decisions that choose the trust factor; 0: keep the trained policy", at_least=0)
+    epochs: int = option(3, "passes over each rollout", at_least=1)
+    minibatch: int = option(4096, "decisions per gradient step", at_least=1)
+    learning_rate: float = option(1e-3, "initial step size of Adam", above=0)
+    learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
+    gamma: float = option(0.0, "discount per step; 0 where decisions hardly affect later ones", at_least=0, at_most=0.9999)
+    gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
+    clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
+    value_clip: float = option(0.2, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
+    value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
+    entropy_bonus: float = option(0.02, "weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0)
+    kl_stop: float = option(0.05, "KL divergence that ends an update's epochs, in nats; 0: never", at_least=0)
+    normalise_advantages: bool = option(True, "scale each rollout's advantages to mean 0 and standard deviation 1")
+    gradient_clip: float = option(0.5, "maximum norm of a gradient", above=0)
+    preference_sampling: str = option("dirichlet", "distribution of the streams' preferences", choices=PREFERENCE_SAMPLING)
+    preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preference_sampling fixed")
+    hidden: int = option(64, "width of the hidden layers", at_least=1)
+    embedding: int = option(16, "width of a candidate's embedding", at_least=1)
+    temperature: float = option(50.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
+    checkpoint_every: int = option(100_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
+    sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
-    Streams are truncated, never terminated: what would come after a cut counts through its value alone.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"total_timesteps": 300_000},
+        "full": {},
+        "paper": {"n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
+    }
 
-    Args:
-        rewards: ``[T, n, K]``.
-        values: Of what was seen before each step, ``[T, n, K]``.
-        following: Of what was seen, or would have been, after it, ``[T, n, K]``.
-        cut: Whether a stream was cut off after the step, ``[T, n]``.
-        gamma: Discount.
-        gae_lambda: 0 trusts the critic, 1 the rewards.
+    def __attrs_post_init__(self) -> None:
+        if self.n_steps % self.n_streams:
+            raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}")
+        Preference.parse(self.preference)
+
+
+# ---------------------------------------------------------------- policy and critic
+
+Parameters = Mapping[str, Any]
+CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
+
+
+def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
+    """Return the parameters of a policy that equals the plug-in rule, the maximum expected reward."""
+    query_width = len(QUERY_NUMBERS) + categories
+    return {
+        "candidate_w1": _uniform(rng, CANDIDATE_WIDTH, config.hidden),
+        "candidate_b1": np.zeros((1, config.hidden), np.float32),
+        "candidate_w2": _uniform(rng, config.hidden, config.embedding),
+        "candidate_b2": np.zeros((1, config.embedding), np.float32),
+        "query_w1": _uniform(rng, query_width, config.hidden),
+        "query_b1": np.zeros((1, config.hidden), np.float32),
+        "query_w2": np.zeros((config.hidden, OBJECTIVES * (config.embedding + PAIR_WIDTH)), np.float32),
+        "query_b2": plug_in_bias(config.embedding),
+        "log_temperature": np.array(np.log(config.temperature), np.float32),
+    }
+
+
+def plug_in_bias(embedding: int) -> Array32:
+    """Return the query tower's initial output: q_k = 0 and a_k = e_k, the unit vector of objective k, ``[1, K (E + F)]``."""
+    return np.eye(OBJECTIVES, embedding + PAIR_WIDTH, embedding, dtype=np.float32).reshape(1, -1)
+
+
+def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
+    """Return the parameters of a critic that equals the policy's expected reward."""
+    inputs = len(QUERY_NUMBERS) + categories + OBJECTIVES + PAIR_WIDTH
+    return {
+        "critic_w1": _uniform(rng, inputs, config.hidden),
+        "critic_b1": np.zeros((1, config.hidden), np.float32),
+        "critic_w2": np.zeros((config.hidden, OBJECTIVES), np.float32),
+        "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
+    }
+
+
+def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:
+    bound = (3 / inputs) ** 0.5  # variance 1 / inputs (LeCun et al. 1998)
+    return rng.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
+
+
+def embed_candidates(p: Parameters, candidates: Any, xp: Any = np) -> Any:
+    """Return the embeddings c_m = tower_c(candidate_m) (1), ``[M, E]``, of candidate features ``[M, 39]``."""
+    return _product(xp.tanh(_product(candidates, p["candidate_w1"]) + p["candidate_b1"]), p["candidate_w2"]) + p["candidate_b2"]
+
+
+def utility(p: Parameters, query: Any, weights: Any, pair: Any, embedded: Any, xp: Any = np, tau: Any = None) -> Any:
+    """Return the utilities ``[B, M]``, in the unit of the reward; times ``tau`` = exp(log_temperature) they are the policy's logits.
+
+        V_k(b, m) = <q_bk, c_m> + <a_bk, pair_bm>       (3)
+        U(b, m)   = sum_k w_bk V_k(b, m)                (4)
+
+    The sum over objectives is taken before that over features, so a candidate costs E + F multiplications whatever K is.
+
+    ``query`` is ``[B, Q]``, ``weights`` of the objectives ``[B, K]``, ``embedded`` (1) ``[M, E]``, and ``pair`` ``[B, F, M]``: with features before
+    candidates, sums over features run along rows of memory.
     """
-    delta = rewards + gamma * following - values
-    goes_on = gamma * gae_lambda * ~cut[:, :, None]
+    factors = combined_factors(p, query, weights, xp)
+    if tau is not None:
+        factors = tau * factors
+    width = embedded.shape[1]
+    return _product(factors[:, :width], embedded.T) + _row_products(factors[:, width:], pair)
+
+
+def combined_factors(p: Parameters, query: Any, weights: Any, xp: Any = np) -> Any:
+    """Return the query's factors, combined by the preference: sum_k w_k (q_k, a_k), ``[B, E + F]``.
+
+    (q_bk, a_bk) = tower_q(query_b)_k       (2)
+    """
+    hidden = xp.tanh(_product(query, p["query_w1"]) + p["query_b1"])
+    heads = _product(hidden, p["query_w2"]) + p["query_b2"]
+    return _row_products(weights, heads.reshape(len(query), OBJECTIVES, heads.shape[1] // OBJECTIVES))
+
+
+def _product(left: Any, right: Any) -> Any:
+    """Return the product with a matrix; numpy's ``dot`` takes half as long as ``@`` on small arrays."""
+    return left.dot(right) if isinstance(left, np.ndarray) else left @ right
+
+
+def _row_products(vectors: Any, matrices: Any) -> Any:
+    """Return the product of each row's vector ``[B, K]`` and its matrix ``[B, K, N]``, ``[B, N]``."""
+    if len(vectors) == 1:  # a request that is served alone
+        return _product(vectors, matrices[0])
+    with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+        return (vectors[:, None, :] @ matrices)[:, 0, :]
+
+
+def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
+    """Return log pi(m | b), pi proportional to exp(tau U) over the allowed candidates (4), ``[B, M]``; at most -1e9 where masked."""
+    if mask is not None and not mask.all():  # else two passes over all pairs, forward and back, would change nothing
+        logits = xp.where(mask, logits, -1e9)
+    if xp is not np:
+        return xp.log_softmax(logits, 1)
+    shifted = logits - xp.amax(logits, 1)[:, None]
+    return shifted - xp.log(xp.exp(shifted).sum(1))[:, None]
+
+
+def critic_values(p: Parameters, query: Any, weights: Any, mean_pair: Any, xp: Any = np) -> Any:
+    """Return the critic's values of the objectives, ``[B, K]``, in reward per step.
+
+    The first K pair features are expected objectives, so the network learns only the difference from what the policy expects.
+    Means over candidates are the same in any order of them.
+    """
+    inputs = xp.concatenate((query, weights, mean_pair), 1)
+    return mean_pair[:, :OBJECTIVES] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
+
+
+def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
+    """Return a policy as a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
+    embedded, tau = embed_candidates(p, candidates), np.exp(p["log_temperature"])
+
+    def policy(observations: Array32) -> tuple[PolicyInputs, Array32]:
+        inputs = PolicyInputs.of(observations, len(candidates), reward)
+        logits = utility(p, inputs.query, inputs.weights, inputs.pair, embedded, tau=tau)
+        return inputs, log_softmax(logits, inputs.mask)
+
+    return policy
+
+
+# ---------------------------------------------------------------- advantages and losses
+
+
+def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
+    """Return generalised advantages of each objective, ``[T, n, K]`` (Schulman et al. 2016, arXiv:1506.02438).
+
+        delta_t = r_t + gamma V(s_{t+1}) - V(s_t)                                   (5)
+        A_t     = delta_t + gamma lambda (1 - truncated_t) A_{t+1}                  (6)
+
+    Rewards, V(s_t) and V(s_{t+1}) are ``[T, n, K]``, ``truncated`` is ``[T, n]``. Streams never terminate: after a truncation V(s_{t+1}) is the
+    value of the final observation. A ``gae_lambda`` of 0 trusts the critic, 1 the rewards.
+    """
+    delta = rewards + gamma * next_values - values
+    decay = gamma * gae_lambda * ~truncated[:, :, None]
     advantages = np.empty_like(delta)
     advantage = np.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
-        advantage = delta[t] + goes_on[t] * advantage
+        advantage = delta[t] + decay[t] * advantage
         advantages[t] = advantage
     return advantages
 
 
 def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_epsilon: float) -> Tensor:
-    r"""Return the policy's loss.
-
-    .. math::
-        L^\pi = -\tfrac1B \textstyle\sum_b \min(\rho_b A_b, \mathrm{clip}(\rho_b, 1 - \epsilon, 1 + \epsilon) A_b),
-        \qquad \rho = \pi / \pi_\text{old} \qquad (8)
-    """
+    """Return the policy's loss -mean(min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A)) with rho = pi / pi_old (8)."""
     ratio = log_ratio.exp()
-    return -torch.min(ratio * advantage, ratio.clip(1 - clip_epsilon, 1 + clip_epsilon) * advantage).mean()
+    return -(ratio * advantage).minimum(ratio.clip(1 - clip_epsilon, 1 + clip_epsilon) * advantage).mean()
 
 
 def value_loss(value: Tensor, old_value: Tensor, target: Tensor, value_clip: float) -> Tensor:
-    r"""Return the critic's loss, the sum over objectives, averaged over decisions; ``value_clip`` 0 does not clip.
+    """Return the critic's loss; a ``value_clip`` of 0 does not clip.
 
-    .. math::
-        L^V &= \tfrac1{2B} \textstyle\sum_{b,k} \max\big((V - R)^2, (V_\text{near} - R)^2\big)          & (9) \\
-        V_\text{near} &= V_\text{old} + \mathrm{clip}(V - V_\text{old}, -\epsilon_V, \epsilon_V)
+    1/2 mean(sum_k max((V - R)^2, (V_old + clip(V - V_old, -epsilon_V, epsilon_V) - R)^2))      (9)
     """
     squared = (value - target) ** 2
     if value_clip:
         clipped = old_value + (value - old_value).clip(-value_clip, value_clip)
-        squared = torch.max(squared, (clipped - target) ** 2)
+        squared = squared.maximum((clipped - target) ** 2)
     return 0.5 * squared.sum(1).mean()
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
-    r"""Return the mean entropy of ``[B, M]`` log probabilities, in nats: :math:`H = -\sum_m \pi_m \log \pi_m` (10)."""
+    """Return the mean entropy H = -mean(sum_m pi_m log pi_m) (10) of log probabilities ``[B, M]``, in nats."""
     return -(log_probabilities.exp() * log_probabilities).sum(1).mean()
 
 
 def kl_from_old(log_ratio: Tensor) -> Tensor:
-    r"""Return an unbiased estimate of KL(old, new) that is never negative: :math:`\overline{\rho - 1 - \log \rho}` (11).
-
-    Schulman 2020, "Approximating KL divergence".
-    """
+    """Return mean(rho - 1 - log rho) (11), an unbiased estimate of KL(old, new) that is never negative (Schulman 2020)."""
     return (log_ratio.exp() - 1 - log_ratio).mean()
 
 
-class Learner:
-    """The parameters under training, and one PPO update.
+def explained_variance(value: Tensor, target: Tensor) -> float:
+    """Return the share of the targets' variance that the critic explains, at most 1; 0 for constant targets."""
+    variance = float(target.var(0).sum())
+    return 1 - float((target - value).var(0).sum()) / variance if variance > 0 else 0.0
+
+
+# ---------------------------------------------------------------- update
+
+
+class PPO:
+    """Policy and critic under training, and the update on a rollout.
 
     Args:
         config: The options.
-        policy: Initial parameters of the policy.
-        critic: Initial parameters of the critic.
-        candidate: The candidates' features, ``[M, 39]``.
-        device: Where to compute.
+        categories: The number of query categories.
+        candidates: The candidates' features, ``[M, 39]``.
+        device: The device of updates.
+        seed: The seed of the initial parameters.
     """
 
-    def __init__(
-        self, config: PPOConfig, policy: Mapping[str, Array32], critic: Mapping[str, Array32], candidate: Array32, device: torch.device
-    ) -> None:
+    def __init__(self, config: PPOConfig, categories: int, candidates: Array32, device: torch.device, seed: int) -> None:
+        import torch
+
         self._config = config
-        self._device = device
-        self._candidate = torch.as_tensor(candidate, device=device)
-        self.parameters = {name: torch.tensor(array, device=device, requires_grad=True) for name, array in {**policy, **critic}.items()}
+        self._tensor = partial(torch.as_tensor, device=device)
+        rng = np.random.default_rng(seed)
+        policy = initial_policy(config, categories, rng)
+        critic = initial_critic(config, categories, rng)
         self._policy_names = tuple(policy)
-        self._kept: dict[str, Tensor] = {}
-        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate, eps=1e-5)
+        self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
+        self._adam = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate, eps=1e-5)
+        self._candidates = self._tensor(candidates)
+        self._shuffled: dict[str, Tensor] = {}
 
     def policy(self) -> dict[str, Array32]:
-        """Return the policy's present parameters, for numpy."""
+        """Return the policy's present parameters as numpy arrays; updates may change them."""
         return {name: self.parameters[name].detach().cpu().numpy() for name in self._policy_names}
 
-    def state(self) -> dict[str, Array32]:
-        """Return parameters and Adam's moments, all that the next update depends on, as arrays by name."""
-        state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in self.parameters.items()}
-        for name, tensor in self.parameters.items():
-            state |= {f"adam/{name}/{moment}": kept.cpu().numpy() for moment, kept in self.optimiser.state[tensor].items()}
-        return state
-
-    def restore(self, state: Mapping[str, Array32], path: Path) -> None:
-        """Take over what :meth:`state` returned and ``path`` kept.
-
-        Raises:
-            CheckpointError: A part is missing or has another shape.
-        """
-        try:
-            with torch.no_grad():
-                for name, tensor in self.parameters.items():
-                    tensor.copy_(torch.as_tensor(state[f"parameter/{name}"]))
-                    moments = {moment: torch.as_tensor(state[f"adam/{name}/{moment}"]) for moment in ("step", "exp_avg", "exp_avg_sq")}
-                    self.optimiser.state[tensor] = {key: kept if key == "step" else kept.to(self._device) for key, kept in moments.items()}
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); delete it and train again") from error
-
     def update(self, rollout: Rollout, learning_rate: float, rng: np.random.Generator) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return figures of the update."""
-        for group in self.optimiser.param_groups:
+        """Improve policy and critic on a rollout; return the means of the gradient steps' figures."""
+        for group in self._adam.param_groups:
             group["lr"] = learning_rate
         batch = self._batch(rollout)
-        size = len(batch["action"])
         scale = 1.0
         if self._config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
-        order = torch.as_tensor(rng.permutation(size), device=self._device)
-        shuffled = self._shuffled(batch, order)  # once: gathering rows anew each epoch takes as long as a forward pass
-        starts = range(0, size, self._config.minibatch)
-        minibatches = [{name: part[start : start + self._config.minibatch] for name, part in shuffled.items()} for start in starts]
+        minibatches = self._minibatches(batch, rng)
         figures: list[dict[str, float]] = []
         for _ in range(self._config.epochs):
-            figures += [self._step(minibatches[number], scale) for number in rng.permutation(len(minibatches))]
+            figures += [self._gradient_step(minibatches[number], scale) for number in rng.permutation(len(minibatches))]
             if self._config.kl_stop and figures[-1]["kl"] > self._config.kl_stop:
                 break
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
         return means | {"explained_variance": explained_variance(batch["value"], batch["target"])}
 
-    def _shuffled(self, batch: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:
-        """Return the rows in another order, in the memory of the last update: fresh memory costs more time than filling it."""
-        for name in batch.keys() - self._kept.keys():
-            self._kept[name] = torch.empty_like(batch[name])
-        return {name: torch.index_select(part, 0, order, out=self._kept[name]) for name, part in batch.items()}
-
-    @torch.no_grad()
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Return the decisions of a rollout as rows, with advantages and the critic's targets.
+        """Return the decisions of a rollout as rows ``[B, ...]``, with advantages and the critic's targets.
 
-        The critic works in reward per step, so that its scale does not change with the discount:
-        ``horizon`` = 1 / (1 - gamma) turns that into a return.
+        The critic works in reward per step, so that its scale does not change with the discount; ``horizon`` turns that into a return.
         """
-        config = self._config
-        horizon = 1 / (1 - config.gamma)
-        view = rollout.view
-        seen = self._values(view, rollout.pooled)
-        value, following = seen[:-1], seen[1:].copy()
-        for step, (end, pooled) in rollout.ends.items():
-            following[step, rollout.cut[step]] = self._values(end, pooled)[rollout.cut[step]]
-        advantage = gae(rollout.reward, horizon * value, horizon * following, rollout.cut, config.gamma, config.gae_lambda)
-        scalar = (view.weights[:-1] * advantage).sum(axis=2)  # (7): the preference weighs the objectives' advantages
-        now = slice(0, -1)
-        masked = {} if view.mask[now].all() else {"mask": self._rows(view.mask[now])}  # looked at once, not in every step
-        return masked | {
-            "query": self._rows(view.query[now]),
-            "weights": self._rows(view.weights[now]),
-            "pair": self._rows(view.pair[now]),
-            "pooled": self._rows(rollout.pooled[now]),
-            "action": self._rows(rollout.action),
-            "old_log_p": self._rows(rollout.log_probability),
-            "advantage": self._rows(scalar),
-            "value": self._rows(value),
-            "target": self._rows(value + advantage / horizon),
+        config, inputs, horizon = self._config, rollout.inputs, 1 / (1 - self._config.gamma)
+        values = self._values(inputs, rollout.mean_pair)
+        value, next_value = values[:-1], values[1:].copy()
+        for t, (final, mean_pair) in rollout.final.items():
+            next_value[t, rollout.truncated[t]] = self._values(final, mean_pair)[rollout.truncated[t]]
+        advantage = gae(rollout.reward, horizon * value, horizon * next_value, rollout.truncated, config.gamma, config.gae_lambda)
+        arrays = {
+            "query": inputs.query[:-1],
+            "weights": inputs.weights[:-1],
+            "pair": inputs.pair[:-1],
+            "mean_pair": rollout.mean_pair[:-1],
+            "action": rollout.action,
+            "old_log_p": rollout.log_probability,
+            "advantage": (inputs.weights[:-1] * advantage).sum(axis=2),  # (7): the preference weighs the objectives' advantages
+            "value": value,
+            "target": value + advantage / horizon,
         }
+        if not inputs.mask[:-1].all():  # checked once, not in every gradient step
+            arrays["mask"] = inputs.mask[:-1]
+        return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
-    def _values(self, view: View, pooled: Array32) -> Array32:
-        """Return the critic's values ``[..., 3]`` of what was seen, each part ``[..., n, *]``."""
-        arrays = (view.query, view.weights, pooled)
-        query, weights, averages = (torch.as_tensor(array.reshape(-1, array.shape[-1]), device=self._device) for array in arrays)
-        return np.asarray(values(self.parameters, query, weights, averages, torch).cpu().numpy().reshape(view.weights.shape))
+    def _values(self, inputs: PolicyInputs, mean_pair: Array32) -> Array32:
+        """Return the critic's values ``[..., K]``."""
+        import torch
 
-    def _rows(self, array: NDArray[Any]) -> Tensor:
-        """Return ``[T, n, ...]`` as ``[T n, ...]`` on the device."""
-        return torch.as_tensor(array.reshape(-1, *array.shape[2:]), device=self._device)
+        critic = {name: tensor.detach() for name, tensor in self.parameters.items()}
+        query, weights, means = (self._tensor(array.reshape(-1, array.shape[-1])) for array in (inputs.query, inputs.weights, mean_pair))
+        values: Array32 = critic_values(critic, query, weights, means, torch).cpu().numpy()
+        return values.reshape(inputs.weights.shape)
 
-    def _step(self, batch: Mapping[str, Tensor], scale: float) -> dict[str, float]:
-        """Take one gradient step of ``L = (L_policy - c_e H) / scale + c_v L_value`` (12) on a minibatch.
+    def _minibatches(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> list[dict[str, Tensor]]:
+        """Return shuffled minibatches, in the memory of the last update's: fresh memory costs more time than filling it."""
+        import torch
 
-        Normalisation divides by the advantages' ``scale`` what is in the unit of the reward: the entropy's bonus too.
+        size = len(batch["action"])
+        order = self._tensor(rng.permutation(size))
+        for name, part in batch.items():
+            if name not in self._shuffled:
+                self._shuffled[name] = torch.empty_like(part)
+            torch.index_select(part, 0, order, out=self._shuffled[name])
+        starts = range(0, size, self._config.minibatch)
+        return [{name: self._shuffled[name][start : start + self._config.minibatch] for name in batch} for start in starts]
+
+    def _gradient_step(self, batch: Mapping[str, Tensor], scale: float) -> dict[str, float]:
+        """Take one step on a minibatch, and return its figures.
+
+            L = (L_policy - c_e H) / sigma + c_v L_value        (12)
+
+        Normalised advantages are divided by their standard deviation sigma (``scale``), and so is the entropy bonus, which is in the same unit.
         """
-        config = self._config
-        p = self.parameters
-        embedded = embed_candidates(p, self._candidate, torch)
+        import torch
+
+        config, p = self._config, self.parameters
+        embedded = embed_candidates(p, self._candidates, torch)
         logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
         log_p = log_softmax(logits, batch.get("mask"), torch)
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
-        value = values(p, batch["query"], batch["weights"], batch["pooled"], torch)
+        value = critic_values(p, batch["query"], batch["weights"], batch["mean_pair"], torch)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
-        spread = entropy(log_p)
-        loss = (policy_loss - config.entropy_bonus * spread) / scale + config.value_weight * critic_loss
-        self.optimiser.zero_grad(set_to_none=True)
+        mean_entropy = entropy(log_p)
+        loss = (policy_loss - config.entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
+        self._adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(p.values(), config.gradient_clip)
-        self.optimiser.step()
-        with torch.no_grad():
-            return {
-                "policy_loss": float(policy_loss),
-                "value_loss": float(critic_loss),
-                "entropy": float(spread),
-                "kl": float(kl_from_old(log_ratio)),
-                "clip_fraction": float(((log_ratio.exp() - 1).abs() > config.clip_epsilon).float().mean()),
-            }
+        self._adam.step()
+        log_ratio = log_ratio.detach()
+        return {
+            "policy_loss": policy_loss.item(),
+            "value_loss": critic_loss.item(),
+            "entropy": mean_entropy.item(),
+            "kl": kl_from_old(log_ratio).item(),
+            "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_epsilon).float().mean().item(),
+        }
+
+    def state(self) -> dict[str, Array32]:
+        """Return parameters and Adam's moments, all that the next update depends on, as arrays by name."""
+        state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in self.parameters.items()}
+        for name, tensor in self.parameters.items():
+            state |= {f"adam/{name}/{moment}": value.cpu().numpy() for moment, value in self._adam.state[tensor].items()}
+        return state
+
+    def restore(self, state: Mapping[str, Array32], path: Path) -> None:
+        """Continue from a state returned by :meth:`state`.
+
+        Raises:
+            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape.
+        """
+        try:
+            for name, tensor in self.parameters.items():
+                tensor.detach().copy_(self._tensor(state[f"parameter/{name}"]))
+                moments = {moment: self._tensor(state[f"adam/{name}/{moment}"]) for moment in ("step", "exp_avg", "exp_avg_sq")}
+                self._adam.state[tensor] = moments | {"step": moments["step"].cpu()}
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); delete it and train again") from error
 
 
-def explained_variance(value: Tensor, target: Tensor) -> float:
-    """Return the share of the targets' variance that the critic foresaw, 1 at best; 0 where there is nothing to foresee."""
-    variance = float(target.var(0).sum())
-    return 1 - float((target - value).var(0).sum()) / variance if variance > 0 else 0.0
+# ---------------------------------------------------------------- training loop
+
+
+class TrainingLoop:
+    """Rollouts and updates in turn, in segments of ``checkpoint_every`` decisions.
+
+    A segment begins with new streams at new preferences, whose random numbers follow from the seed and the number of rollouts done. So a
+    checkpoint between segments need not hold the environment, and an interrupted training ends with the same bits as an uninterrupted one.
+    """
+
+    def __init__(self, config: PPOConfig, services: Services, training: Training, env: Environment, device: torch.device) -> None:
+        self._config, self._services, self._training, self._env = config, services, training, env
+        self.rollouts = -(-config.total_timesteps // config.n_steps)
+        self._done = 0
+        self.curve: list[dict[str, float]] = []
+        streams, observations = self.streams("train", 0)
+        request = streams.request()
+        self.categories = tuple(request.estimates.category_names)
+        self.candidates = encode_candidates(request.pool)
+        self._ppo = PPO(config, len(self.categories), self.candidates, device, services.seed)
+        inputs = PolicyInputs.of(observations, len(self.candidates), services.reward)
+        self._rollout = Rollout.empty(config.n_steps // config.n_streams, inputs)
+
+    def run(self) -> dict[str, Array32]:
+        """Train to the end, with a checkpoint after each segment, and return the policy.
+
+        Raises:
+            CheckpointError: The training is to be resumed, and its checkpoint is damaged or of other options, seed, pool or categories.
+        """
+        if self._training.resume:
+            self._restore()
+        self._training.progress.start("ppo", self.rollouts * self._config.n_steps)
+        self._training.progress.advance(self.steps)
+        per_segment = max(1, self._config.checkpoint_every // self._config.n_steps)
+        while self._done < self.rollouts:
+            self._run_segment(min(per_segment, self.rollouts - self._done))
+            leave_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
+        return {name: array.copy() for name, array in self._ppo.policy().items()}
+
+    def _run_segment(self, rollouts: int) -> None:
+        config, rollout = self._config, self._rollout
+        streams, observations = self.streams("train", self._done)
+        for _ in range(rollouts):
+            started = time.perf_counter()
+            rng = self._generator(self._done, "rollout")
+            policy = policy_function(self._ppo.policy(), self.candidates, self._services.reward)
+            observations = play(policy, streams, observations, rollout, rng)
+            remaining = 1 - self._done / self.rollouts if config.learning_rate_schedule == "linear" else 1.0
+            figures = self._ppo.update(rollout, config.learning_rate * remaining, rng)
+            self._done += 1
+            mean_reward = float((rollout.inputs.weights[:-1] * rollout.reward).sum(axis=2).mean())
+            self.curve.append({"step": self.steps, "return": mean_reward, **figures})
+            speed = config.n_steps / (time.perf_counter() - started)
+            self._training.progress.advance(config.n_steps, **{"return": mean_reward, "steps_per_s": speed})
+
+    @property
+    def steps(self) -> int:
+        """Decisions made so far."""
+        return self._done * self._config.n_steps
+
+    def streams(self, split: str, rollout: int) -> tuple[RoutingStreams, Array32]:
+        """Return new streams and their first observations, with random numbers that follow from the split and the rollout's number."""
+        config = self._config
+        rng = self._generator(rollout, split)
+        preferences = draw_preferences(config.preference_sampling, Preference.parse(config.preference).array, config.n_streams, rng)
+        seed = int(rng.integers(2**31))
+        request = self._training.request if split == "train" else self._training.validation_request
+        streams = self._env.vector(config.n_streams, split, request=request, seed=seed, preferences=preferences)
+        observations, _ = streams.reset(seed=seed)
+        return streams, observations
+
+    def _generator(self, rollout: int, purpose: str) -> np.random.Generator:
+        return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
+
+    def _made_for(self) -> dict[str, Any]:
+        """Return the settings that a resumed training must share with its checkpoint, in JSON's types."""
+        pool = list(self._services.pool.names)
+        return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": pool, "categories": list(self.categories)}
+
+    def _restore(self) -> None:
+        found = find_interrupted(self._training.folder, self._made_for())
+        if found is not None:
+            self._ppo.restore(found.arrays, found.path)
+            self._done, self.curve = found.done, found.curve

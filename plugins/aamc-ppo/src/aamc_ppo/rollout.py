@@ -2,31 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.policy import OBJECTIVES, PAIR, Parameters, draw_actions, embed_candidates, log_softmax, pool_pairs, utility
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Reward, RoutingStreams
-from aamc_sdk.routing import Array32
+from aamc_sdk.routing import PAIR_FEATURES, Array32
 from aamc_sdk.types import Floats
 
+OBJECTIVES = 3
+"""K: quality, cheapness, quickness."""
+PAIR_WIDTH = len(PAIR_FEATURES)
+"""F."""
 PREFERENCE_SAMPLING = ("dirichlet", "uniform", "fixed", "corners")
 
 
+class PolicyInputs(NamedTuple):
+    """Observations in parts: query ``[B, Q]``, weights ``[B, K]``, pair ``[B, F, M]``, mask ``[B, M]``."""
+
+    query: Array32
+    weights: Array32
+    pair: Array32
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, observations: Array32, candidates: int, reward: Reward) -> PolicyInputs:
+        """Split flat observations ``[B, Q + 3 + 5 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
+        query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR_WIDTH * candidates, -PAIR_WIDTH * candidates), axis=1)
+        pair = pair.reshape(len(pair), candidates, PAIR_WIDTH).swapaxes(1, 2)
+        return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
+
+
+PolicyFunction = Callable[[Array32], tuple[PolicyInputs, Array32]]
+"""From flat observations to the policy's inputs and the candidates' log probabilities ``[B, M]``."""
+
+
+@attrs.frozen(eq=False)
+class Rollout:
+    """T steps of n streams, in arrays that every rollout fills again: fresh memory costs more time than filling it.
+
+    Attributes:
+        inputs: The policy's inputs before each step and after the last, each part ``[T + 1, n, ...]``.
+        mean_pair: The policy's means of pair features there, ``[T + 1, n, F]``.
+        action: ``[T, n]``.
+        log_probability: Log probability of the action, ``[T, n]``.
+        reward: ``[T, n, K]``.
+        truncated: Whether a stream was truncated after the step, ``[T, n]``.
+        final: For each step with a truncation, inputs and mean pair features at the final observations, ``[n, ...]``.
+    """
+
+    inputs: PolicyInputs
+    mean_pair: Array32
+    action: NDArray[np.int64]
+    log_probability: Array32
+    reward: Array32
+    truncated: NDArray[np.bool_]
+    final: dict[int, tuple[PolicyInputs, Array32]]
+
+    @classmethod
+    def empty(cls, steps: int, first: PolicyInputs) -> Rollout:
+        """Allocate a rollout for streams with these first inputs."""
+        n = len(first.query)
+        return cls(
+            inputs=PolicyInputs(*(np.empty((steps + 1, *part.shape), part.dtype) for part in first)),
+            mean_pair=np.empty((steps + 1, n, PAIR_WIDTH), np.float32),
+            action=np.empty((steps, n), np.int64),
+            log_probability=np.empty((steps, n), np.float32),
+            reward=np.empty((steps, n, OBJECTIVES), np.float32),
+            truncated=np.empty((steps, n), bool),
+            final={},
+        )
+
+
+def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32, rollout: Rollout, rng: np.random.Generator) -> Array32:
+    """Fill a rollout with actions drawn from a policy, starting at the present observations; return the observations after it.
+
+    Raises:
+        DataError: The environment gave NaN for a reward of positive weight.
+    """
+    steps, n = rollout.action.shape
+    rollout.final.clear()
+    for t in range(steps + 1):
+        inputs, log_p = policy(observations)
+        probabilities = np.exp(log_p)
+        for buffer, part in zip(rollout.inputs, inputs, strict=True):
+            buffer[t] = part
+        rollout.mean_pair[t] = mean_pair(probabilities, inputs.pair)
+        if t == steps:
+            break
+        action = draw_actions(probabilities, rng)
+        observations, _, _, truncated, info = streams.step(action)
+        rollout.action[t] = action
+        rollout.log_probability[t] = log_p[np.arange(n), action]
+        rollout.reward[t] = known_rewards(info["vector_reward"], inputs.weights)
+        rollout.truncated[t] = truncated
+        if truncated.any():
+            final, log_p = policy(final_observations(observations, info))
+            rollout.final[t] = final, mean_pair(np.exp(log_p), final.pair)
+    return observations
+
+
+def final_observations(observations: Array32, info: Mapping[str, Any]) -> Array32:
+    """Return the observations with the final ones of the streams that were just truncated."""
+    final, truncated = observations.copy(), info["_final_obs"]
+    final[truncated] = np.stack(list(info["final_obs"][truncated]))
+    return final
+
+
+def mean_pair(probabilities: Floats, pair: Array32) -> Array32:
+    """Return the mean ``[B, F]`` of pair features ``[B, F, M]`` under probabilities ``[B, M]``."""
+    with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
+        return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
+
+
+def draw_actions(probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return one candidate per row ``[B]``, drawn by inversion from probabilities ``[B, M]``; never one of probability 0."""
+    cumulative = probabilities.cumsum(axis=1)
+    reached = rng.random((len(cumulative), 1), dtype=np.float32) * cumulative[:, -1:]  # always below the last
+    return np.asarray((cumulative > reached).argmax(axis=1))
+
+
 def draw_preferences(strategy: str, fixed: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Return the preferences that n streams are trained at, ``[n, 3]``.
+    """Return a preference for each of n streams, ``[n, 3]``.
 
     Args:
         strategy: ``dirichlet``: every preference equally likely. ``uniform``: three uniform weights, rescaled, so
             balanced ones are likelier. ``corners``: one objective alone. ``fixed``: always ``fixed``.
-        fixed: What ``fixed`` takes, ``[3]``.
-        n: How many.
-        rng: Where chance comes from.
+        fixed: The preference of strategy ``fixed``, ``[3]``.
+        n: The number of streams.
+        rng: The random generator.
     """
     if strategy == "dirichlet":
         return rng.dirichlet(np.ones(OBJECTIVES), n)
@@ -38,132 +146,11 @@ def draw_preferences(strategy: str, fixed: Floats, n: int, rng: np.random.Genera
     return np.tile(fixed, (n, 1))
 
 
-@attrs.frozen(eq=False)
-class View:
-    """Observations in parts: query ``[B, Q]``, weights ``[B, 3]``, pair ``[B, 5, M]``, mask ``[B, M]``."""
-
-    query: Array32
-    weights: Array32
-    pair: Array32
-    mask: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, observations: Array32, candidates: int, reward: Reward) -> View:
-        """Take flat observations ``[B, Q + 3 + 5 M]`` apart (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
-        query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR * candidates, -PAIR * candidates), axis=1)
-        pair = pair.reshape(len(pair), candidates, PAIR).swapaxes(1, 2)
-        return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
-
-    def room(self, steps: int) -> View:
-        """Return room for so many of this size, along a new first axis."""
-        return View(*(np.empty((steps, *part.shape), part.dtype) for part in attrs.astuple(self, recurse=False)))
-
-    def put(self, step: int, view: View) -> None:
-        """Copy a view to its place."""
-        for part, given in zip(attrs.astuple(self, recurse=False), attrs.astuple(view, recurse=False), strict=True):
-            part[step] = given
-
-
-@attrs.frozen(eq=False)
-class Rollout:
-    """What T steps of n streams gave; T + 1 where the state after the last step counts.
-
-    Attributes:
-        view: What the policy saw, each part ``[T + 1, n, ...]``.
-        pooled: Pair features averaged by the policy's probabilities, ``[T + 1, n, 5]``.
-        ends: Where streams were cut off, by step: what would have been seen next, ``[n, ...]``, and ``pooled`` there.
-        action: ``[T, n]``.
-        log_probability: Of the action, ``[T, n]``.
-        reward: ``[T, n, 3]``.
-        cut: Whether a stream was cut off after the step, ``[T, n]``.
-    """
-
-    view: View
-    pooled: Array32
-    ends: Mapping[int, tuple[View, Array32]]
-    action: NDArray[np.int64]
-    log_probability: Array32
-    reward: Array32
-    cut: NDArray[np.bool_]
-
-
-class Player:
-    """Plays streams from where they stand.
-
-    Args:
-        streams: What to play; already reset.
-        observations: Their present observations, ``[n, Q + 3 + 5 M]``.
-        candidate: The candidates' features, ``[M, 39]``.
-        reward: Turns preferences into weights.
-    """
-
-    def __init__(self, streams: RoutingStreams, observations: Array32, candidate: Array32, reward: Reward) -> None:
-        self._streams = streams
-        self._observations = observations
-        self._candidate = candidate
-        self._reward = reward
-        self._views: View | None = None
-
-    def play(self, policy: Parameters, steps: int, rng: np.random.Generator) -> Rollout:
-        """Play some steps with actions drawn from the policy; what was seen is overwritten when it plays again.
-
-        Raises:
-            DataError: The environment gave NaN for a reward that the preference weighs.
-        """
-        embedded = embed_candidates(policy, self._candidate)
-        pooled, actions, chosen, rewards, cuts = [], [], [], [], []
-        ends = {}
-        for step in range(steps + 1):
-            view, log_p = self._look(policy, embedded, self._observations)
-            probabilities = np.exp(log_p)
-            self._room(view, steps + 1).put(step, view)
-            pooled.append(pool_pairs(probabilities, view.pair))
-            if step == steps:
-                break
-            action = draw_actions(probabilities, rng)
-            self._observations, _, _, truncated, info = self._streams.step(action)
-            actions.append(action)
-            chosen.append(log_p[np.arange(len(action)), action])
-            rewards.append(known_rewards(info["vector_reward"], view.weights))
-            cuts.append(truncated)
-            if truncated.any():
-                ends[step] = self._end(policy, embedded, info)
-        return Rollout(
-            view=self._room(view, steps + 1),
-            pooled=np.stack(pooled),
-            ends=ends,
-            action=np.stack(actions).astype(np.int64),
-            log_probability=np.stack(chosen).astype(np.float32),
-            reward=np.stack(rewards),
-            cut=np.stack(cuts),
-        )
-
-    def _room(self, view: View, steps: int) -> View:
-        """Return room for a rollout's views, that of the last one where it fits: fresh memory costs more time than filling it."""
-        if self._views is None or len(self._views.query) != steps:
-            self._views = view.room(steps)
-        return self._views
-
-    def _look(self, policy: Parameters, embedded: Array32, observations: Array32) -> tuple[View, Array32]:
-        """Return observations in parts and the policy's log probabilities there, ``[n, M]``."""
-        view = View.of(observations, len(self._candidate), self._reward)
-        logits = utility(policy, view.query, view.weights, view.pair, embedded, tau=np.exp(policy["log_temperature"]))
-        return view, log_softmax(logits, view.mask)
-
-    def _end(self, policy: Parameters, embedded: Array32, info: Mapping[str, Any]) -> tuple[View, Array32]:
-        """Return what streams that were just cut off would have shown next; others keep their present observation."""
-        last = self._observations.copy()
-        cut = info["_final_obs"]
-        last[cut] = np.stack(list(info["final_obs"][cut]))
-        view, log_p = self._look(policy, embedded, last)
-        return view, pool_pairs(np.exp(log_p), view.pair)
-
-
 def known_rewards(vector: Floats, weights: Array32) -> Array32:
-    """Return rewards ``[n, 3]`` with 0 for NaN where it weighs nothing, such as a latency that nobody knows.
+    """Return vector rewards ``[n, K]`` with 0 for NaN of weight 0, such as an unknown latency.
 
     Raises:
-        DataError: A NaN weighs something.
+        DataError: A NaN has a positive weight.
     """
     unknown = np.isnan(vector)
     if (unknown & (weights > 0)).any():

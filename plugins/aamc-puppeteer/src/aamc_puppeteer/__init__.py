@@ -1,1 +1,1 @@
-"""The puppeteer: a policy, taught by REINFORCE, activates agents one after the other until a task is solved."""
+"""The orchestrator ``puppeteer``: a learned policy activates one agent after the other until a task is solved."""

@@ -1,4 +1,4 @@
-"""The options of the orchestrator ``puppeteer``, and of the episodes that other learners may practise on."""
+"""Options of the orchestrator ``puppeteer``, and of the episodes of the Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_puppeteer.rewards import REWARDS, RewardRule
-from aamc_puppeteer.suites import TOOLS
+from aamc_puppeteer.episodes.rewards import REWARDS, RewardRule
+from aamc_puppeteer.testbed.agents import TOOLS
 from aamc_sdk import option
 
 AGENT_TIMEOUT, MAX_CHARACTERS = 60.0, 20_000
@@ -18,27 +18,27 @@ _RULE = RewardRule()
 
 @attrs.frozen(kw_only=True)
 class EpisodeOptions:
-    """What an episode is and how it is paid. An action is an activation of an agent, or the decision to stop."""
+    """Agents, limits and rewards of an episode. An action is an activation of an agent, or the decision to stop."""
 
-    agents: tuple[str, ...] = option(TOOLS, "agents by name")
+    agents: tuple[str, ...] = option(TOOLS, "names of the agents")
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
-    estimator: str = option("lexical", "estimator whose embedding describes tasks and agents; trained on their texts")
+    estimator: str = option("lexical", "estimator that embeds tasks and agents; it is trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
-    max_steps: int = option(12, "most activations of an episode in training", at_least=0)
-    agent_timeout: float = option(AGENT_TIMEOUT, "seconds after which an agent's turn counts as failed", above=0)
-    max_characters: int = option(MAX_CHARACTERS, "characters of an output that are kept", at_least=1)
+    max_steps: int = option(12, "maximum number of activations in a training episode", at_least=0)
+    agent_timeout: float = option(AGENT_TIMEOUT, "timeout of an agent's turn in seconds", above=0)
+    max_characters: int = option(MAX_CHARACTERS, "maximum characters of an output; the rest is cut off", at_least=1)
 
     reward: str = option(_RULE.name, "equation of the reward; see the reference page", choices=REWARDS)
-    success_reward: float = option(_RULE.success, "r where the verifier calls the answer right")
-    failure_reward: float = option(_RULE.failure, "r where it does not")
-    cost_weight: float = option(_RULE.cost_weight, "lambda: reward that a USD takes away", at_least=0)
-    discount: float = option(_RULE.discount, "gamma: what a reward one action later is worth", at_least=0, at_most=1)
-    step_factor: float = option(_RULE.step_factor, "F of reward 'log': cost of late steps, in USD", at_least=0)
-    step_scale: float = option(_RULE.step_scale, "phi of reward 'log': steps after which cost grows slowly", above=0)
+    success_reward: float = option(_RULE.success, "r, reward of a correct answer")
+    failure_reward: float = option(_RULE.failure, "r, reward of a wrong answer")
+    cost_weight: float = option(_RULE.cost_weight, "lambda, reward lost for each USD", at_least=0)
+    discount: float = option(_RULE.discount, "gamma, discount of the reward for each action", at_least=0, at_most=1)
+    step_factor: float = option(_RULE.step_factor, "F of reward 'log', cost of late steps in USD", at_least=0)
+    step_scale: float = option(_RULE.step_scale, "phi of reward 'log', number of steps after which the cost grows slowly", above=0)
 
     @property
     def rule(self) -> RewardRule:
-        """How episodes are paid."""
+        """The reward rule of these options."""
         return RewardRule(
             name=self.reward,
             success=self.success_reward,
@@ -55,23 +55,23 @@ class PuppeteerConfig(EpisodeOptions):
     """Options of ``puppeteer``."""
 
     updates: int = option(2000, "gradient steps", at_least=0)
-    episodes: int = option(64, "episodes of one update, played side by side", at_least=1)
-    learning_rate: float = option(0.003, "step size of Adam; falls to a tenth in the last third", above=0)
-    entropy_bonus: float = option(0.3, "weight of the policy's entropy at first, in normalised reward per nat; falls to 0", at_least=0)
-    gradient_clip: float = option(1.0, "greatest length of the policy's gradient, and of the baseline's", above=0)
-    absent_agents: float = option(0.2, "share of training episodes in which some agents are missing", at_least=0, at_most=1)
+    episodes: int = option(64, "episodes in an update, played side by side", at_least=1)
+    learning_rate: float = option(0.003, "step size of Adam; it falls to a tenth in the last third", above=0)
+    entropy_bonus: float = option(0.3, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0)
+    gradient_clip: float = option(1.0, "maximum norm of the policy's gradient, and of the baseline's", above=0)
+    absent_agents: float = option(0.2, "share of training episodes in which some agents are absent", at_least=0, at_most=1)
     withheld: float = option(
-        0.3, "share of agents whose name the policy is not told in training; of half of them neither the description", at_least=0, at_most=1
+        0.3, "share of agents whose name is hidden from the policy in training; half of them without description", at_least=0, at_most=1
     )
     hidden: int = option(64, "width of hidden layers", at_least=1)
     checkpoint_every: int = option(50, "updates between checkpoints", at_least=1)
 
-    sample: bool = option(False, "whether actions are drawn from the policy when it is used, rather than its best")
-    paths: int = option(1, "most paths that go on side by side when it is used; 1 does not fork", at_least=1)
-    branches: int = option(2, "most agents that a path forks into", at_least=1)
-    fork_depth: int = option(2, "activations after which paths no longer fork", at_least=0)
-    join: str = option("vote", "how the paths' answers become one", choices=JOINS)
-    judge: str = option("", "agent that picks one of the answers where join is 'judge'")
+    sample: bool = option(False, "whether actions are drawn from the policy after training, instead of the most probable ones")
+    paths: int = option(1, "maximum number of parallel paths after training; 1 does not fork", at_least=1)
+    branches: int = option(2, "maximum number of agents that a path forks into", at_least=1)
+    fork_depth: int = option(2, "number of activations after which paths no longer fork", at_least=0)
+    join: str = option("vote", "how the paths' answers are joined", choices=JOINS)
+    judge: str = option("", "agent that picks an answer if join is 'judge'")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"updates": 1000, "episodes": 32, "learning_rate": 0.01},

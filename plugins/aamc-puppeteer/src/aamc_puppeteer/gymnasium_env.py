@@ -1,4 +1,4 @@
-"""Episodes of agents on tasks as a Gymnasium environment, so that other libraries' learners can practise orchestration.
+"""Episodes of agents on tasks as a Gymnasium environment, for other libraries' learners.
 
 Importing this module registers ``aamc/Agents-v0``; ``gymnasium.make("aamc_puppeteer.gymnasium_env:aamc/Agents-v0")`` imports it.
 """
@@ -10,55 +10,57 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from aamc_environments.streams import GREATEST
-from aamc_experiments.settings import read_settings
+from aamc_agents.state import TaskState, answer
+from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import EpisodeOptions
-from aamc_puppeteer.embedding import TextEmbedding
-from aamc_puppeteer.encoder import Encoder, described
-from aamc_puppeteer.episodes import Running, begin
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.state import TaskState, Trajectory, answer
-from aamc_puppeteer.suites import load_suite, split_tasks
-from aamc_puppeteer.tasks import Task, check_tasks
-from aamc_puppeteer.team import pool_of
+from aamc_puppeteer.episodes.agent_pool import pool_of
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.player import Running, begin
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.policy.encoder import Encoder, described
+from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.tasks.sources import check_tasks
+from aamc_puppeteer.testbed.agents import make_agent
+from aamc_puppeteer.testbed.suites import load_suite, split_tasks
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32, default_pool
-from aamc_sdk.serving import bare_services
+from aamc_sdk.serving import DefaultSettings, bare_services
 
 ALL, SIDES = "all", ("train", "validation", "test")
+BOUND = 1e6
+"""Bound of the observations, which have no natural one."""
 
 
 class AgentsEnv(gymnasium.Env[Array32, np.int64]):
-    """One episode is one task: an action activates an agent, the last one stops.
+    """One episode is one task: an action activates an agent, the last action stops.
 
-    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.encoder.Encoder`: the state, then
-    the agents in their order. The reward is R_t by :class:`aamc_puppeteer.rewards.RewardRule`. Episodes terminate and are
-    never truncated: the steps left are observed, so their end belongs to the task. ``info`` holds the action's ``cost_usd``; at
-    the end also ``is_success``, the verifier's word. ``reset`` draws a task, or takes the one whose number
-    ``options["task"]`` gives.
+    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.policy.encoder.Encoder`: the state, then
+    the agents in their order. The reward is R_t by :class:`aamc_puppeteer.episodes.rewards.RewardRule`. Episodes terminate and are
+    never truncated: the steps left are observed, so their end belongs to the task. ``info`` has the action's ``cost_usd``, and at
+    the end ``is_success``, the verdict. ``reset`` draws a task, or takes the task number ``options["task"]``.
 
     Args:
-        tasks: A generated suite's name, or tasks with verifiers.
-        side: Which side of their division is played: ``train``, ``validation``, ``test``, or ``all`` without one. Whatever it is,
-            the estimator learns the texts of the training side, so that all sides are seen in the same way.
-        size: Tasks of the suite, all sides together.
-        seed: The suite, its division, and what the estimator learns follow from it.
-        team: The agents themselves, instead of those that the option ``agents`` names.
-        **options: Those of :class:`aamc_puppeteer.config.EpisodeOptions`.
+        tasks: Name of a generated suite, or tasks with verifiers.
+        side: Part of the tasks that is played: ``train``, ``validation``, ``test``, or ``all``. The estimator is always trained on
+            the texts of the training part, so that all parts have the same features.
+        size: Number of tasks in the suite, all parts together.
+        seed: Seed of the suite, its division and the estimator.
+        team: The agents, instead of those in the option ``agents``.
+        **options: Options of :class:`aamc_puppeteer.config.EpisodeOptions`.
 
     Raises:
         ConfigError: An option is unknown or wrong.
-        DataError: There is no such suite, or no task with text, or one has no verifier.
-        PoolError: There is no agent, or two have one name.
+        DataError: The suite is unknown, no task has text, or a task has no verifier.
+        PoolError: There is no agent, or two share a name.
 
     Attributes:
-        tasks: What is played.
+        tasks: The played tasks.
         pool: The agents, in the order of the actions.
-        trajectory: The episode that ended last.
+        trajectory: The last finished episode.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
@@ -77,23 +79,23 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
         practised, self.tasks = _of_side(load_suite(tasks, seed=seed, size=size) if isinstance(tasks, str) else tasks, side, seed)
-        make = bare_services(default_pool(), get_plugin_manager(), read_settings({"seed": seed})).make
+        services = bare_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=seed))
         if team is None:
-            team = [make("agent", name, self.config.agent_options.get(name, {})) for name in self.config.agents]
+            team = [make_agent(services, name, self.config.agent_options.get(name, {})) for name in self.config.agents]
         self.pool = pool_of(team)
         self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
-        estimator = make("estimator", self.config.estimator, self.config.estimator_options)
+        estimator = services.make("estimator", self.config.estimator, self.config.estimator_options)
         others = [*map(described, self.pool), *self.pool.names]
-        self._encoder = Encoder(list(self.pool), TextEmbedding.learned(estimator, [task.text for task in practised], others))
+        self._encoder = Encoder(list(self.pool), TextEmbedding.trained(estimator, [task.text for task in practised], others))
         self._encoder.learn_tasks([task.text for task in self.tasks])
         self.trajectory: Trajectory | None = None
         self._episode = begin(0, self.tasks[0], self.config.max_steps, 0)
-        bound = np.full(self.observe(self._episode.state).shape, GREATEST, np.float32)
+        bound = np.full(self.observe(self._episode.state).shape, BOUND, np.float32)
         self.observation_space = gymnasium.spaces.Box(-bound, bound)
         self.action_space = gymnasium.spaces.Discrete(len(self.pool) + 1)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
-        """Begin an episode."""
+        """Start an episode."""
         super().reset(seed=seed)
         drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
         number = drawn if options is None else options.get("task", drawn)
@@ -124,7 +126,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         return observation, self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
 
     def observe(self, state: TaskState) -> Array32:
-        """Return what is seen of a state, ``[S + 11 M]``."""
+        """Return the features of a state, ``[S + 11 M]``."""
         features = self._encoder.encode([state])
         return np.concatenate((features.state[0], features.pair[0].ravel()))
 
@@ -138,7 +140,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
 
 
 def _of_side(tasks: Sequence[Task], side: str, seed: int) -> tuple[Sequence[Task], Sequence[Task]]:
-    """Return the tasks of the training side and of the side that is played, without those that have no text."""
+    """Return the training tasks and the played tasks, without tasks that have no text."""
     if side not in (ALL, *SIDES):
         raise ConfigError(f"tasks have no side {side!r} (there are: {one_of((ALL, *SIDES))})")
     tasks = [task for task in tasks if task.text.strip()]

@@ -1,4 +1,4 @@
-"""Orchestrator ``puppeteer``: a policy activates agents one after the other; torch is imported when it is trained or used."""
+"""Orchestrator ``puppeteer``: a policy activates one agent after the other. torch is imported when it is trained or used."""
 
 from __future__ import annotations
 
@@ -6,44 +6,49 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
-from numpy.typing import NDArray
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Task, Verdict
 
+from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.embedding import TextEmbedding
-from aamc_puppeteer.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
-from aamc_puppeteer.episodes import Player, Running, begin
-from aamc_puppeteer.executing import Executor
-from aamc_puppeteer.forking import check_judge, fork
-from aamc_puppeteer.measures import in_words, summarise
-from aamc_puppeteer.recording import Recording
-from aamc_puppeteer.solving import solve, work_on
-from aamc_puppeteer.state import Activation, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict, as_task, check_tasks, tasks_of
-from aamc_puppeteer.team import pool_of
-from aamc_sdk import Agent, Estimator, Orchestrator, Query, Services, Training, get_plugin_manager
+from aamc_puppeteer.episodes.agent_pool import pool_of
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
+from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.serving.parallel_paths import check_judge, fork
+from aamc_puppeteer.serving.session import PuppeteerSession
+from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
+from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
+from aamc_puppeteer.testbed.agents import make_agent
+from aamc_puppeteer.training.recording import Recording
+from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Progress, Silence, Step
 from aamc_sdk.routing import Array32, LinearReward, default_pool
+from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
-    from aamc_puppeteer.reinforce import Learner
-    from aamc_puppeteer.training import Watch
+    from aamc_puppeteer.training.job import Watch
+    from aamc_puppeteer.training.reinforce import Learner
 
 
-class Puppeteer(Orchestrator):
-    """Activates agents by a learned policy; see :mod:`aamc_puppeteer.policy` for its formulas.
+class Puppeteer(TeamOrchestrator):
+    """Activates agents by a learned policy; :mod:`aamc_puppeteer.policy.network` has its formulas.
 
     Args:
         config: The options.
         services: Make the agents and the estimator.
-        agents: The agents themselves, instead of those that ``config.agents`` names.
+        agents: The agents, instead of those in ``config.agents``.
 
     Raises:
-        ConfigError: The options name an agent that there is not.
-        PoolError: There is no agent, or two have one name.
+        ConfigError: An option names an unknown agent.
+        PoolError: There is no agent, or two share a name.
     """
 
     Config = PuppeteerConfig
@@ -58,43 +63,42 @@ class Puppeteer(Orchestrator):
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         if agents is None:
-            agents = [services.make("agent", name, config.agent_options.get(name, {})) for name in config.agents]
+            agents = [make_agent(services, name, config.agent_options.get(name, {})) for name in config.agents]
         self.use(agents)
-        names = self.pool.names
-        for name in config.agent_options:
-            if name not in names:
-                raise ConfigError(f"agent_options names {name!r}, which is none of the agents ({one_of(names)}){nearest(name, names)}")
-        check_judge(config, names)
+        _check_known(config.agent_options, self.pool.names)
+        check_judge(config, self.pool.names)
 
     @classmethod
     def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, preset: str | None = None, **options: Any) -> Puppeteer:
-        """Return an untrained puppeteer of some agents.
+        """Return an untrained puppeteer.
 
         Args:
-            agents: Who may be activated: agents, or the names of those that plugins offer.
-            seed: All randomness follows from it.
-            preset: The name of options to begin with, such as ``quick``.
-            **options: Those of :class:`PuppeteerConfig`; they win over the preset.
+            agents: Agents, or names of agents that plugins or the testbed offer.
+            seed: Seed of all randomness.
+            preset: Name of a preset, such as ``quick``.
+            **options: Options of :class:`PuppeteerConfig`; they override the preset.
 
         Raises:
             ConfigError: An option is unknown or wrong.
-            PoolError: There is no agent, or two have one name.
+            PoolError: There is no agent, or two share a name.
         """
         plugins = get_plugin_manager()
 
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-            return plugins.make(kind, name, lent, options)
+            return plugins.make(kind, name, services, options)
 
-        lent = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
+        services = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
         config = configure(PuppeteerConfig, options, preset=preset, where="puppeteer")
-        made = [make("agent", agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
-        return cls(config, lent, made)
+        made = [make_agent(services, agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
+        return cls(config, services, made)
+
+    # Agents
 
     def use(self, agents: Sequence[Agent]) -> None:
-        """Take another set of agents; what was learned stays, and a newcomer is scored from its description.
+        """Replace the agents. The policy stays, and scores a new agent from its description.
 
         Raises:
-            PoolError: There is no agent, or two have one name.
+            PoolError: There is no agent, or two share a name.
         """
         self.pool = pool_of(agents)
         self.close()
@@ -102,18 +106,52 @@ class Puppeteer(Orchestrator):
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
         self._encoder: Encoder | None = None
         if self._learner is not None:
-            self._meet_agents()
+            self._fit_to_agents()
+
+    @classmethod
+    def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
+        """Return the options of an untrained puppeteer, whose agents work once each, in their order.
+
+        Raises:
+            CheckpointError: No agents are named: an untrained policy is random.
+            ConfigError: Several paths are asked for.
+        """
+        train = "train one with: aamc train --orchestrator puppeteer"
+        if team.agents is None:
+            raise CheckpointError(
+                f"there is no trained orchestrator under runs; {train}, or name its folder with --run; "
+                "or name agents that work in a fixed order: --agents parser,calculator"
+            )
+        if team.paths is not None:
+            raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
+        return {"agents": tuple(team.agents), "agent_options": dict(team.agent_options)}
+
+    def set_team(self, team: TeamOptions) -> None:
+        """Replace agents, their options and the number of paths.
+
+        Raises:
+            ConfigError: An option is unknown or wrong, or of an agent that is not used.
+        """
+        if team.paths is not None:
+            self.config = attrs.evolve(self.config, paths=team.paths)
+        if team.agents is None and not team.agent_options:
+            return
+        names = team.agents or self.pool.names
+        _check_known(team.agent_options, names)
+        trained = self.config.agent_options
+        options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
+        self.use([make_agent(self.services, name, options[name]) for name in names])
 
     def close(self) -> None:
-        """End the threads in which agents work; they come back when needed."""
+        """End the agents' threads; they restart when needed."""
         self._executor.close()
 
     # Learning
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn from a dataset whose format is ``tasks``, and measure on validation tasks; see :meth:`fit`.
+        """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`.
 
-        Where there is a folder, every episode is kept, and :meth:`save` draws how they changed.
+        With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
@@ -135,24 +173,24 @@ class Puppeteer(Orchestrator):
         progress: Progress | None = None,
         watch: Watch | None = None,
     ) -> Mapping[str, Any]:
-        """Learn by practising on tasks, from the beginning, whatever was learned before; return metrics, with the curve by update.
+        """Train a new policy on tasks; return metrics, with the curve by update.
 
         Args:
-            tasks: What to practise on, each with a verifier.
-            folder: Where to keep what makes a stopped training resumable; None not to.
-            resume: Whether to go on from what the folder holds.
-            progress: Where to report.
-            watch: Is told of the episodes of each update.
+            tasks: Training tasks, each with a verifier.
+            folder: Folder of the checkpoints; None for no checkpoints.
+            resume: Whether to resume from the folder.
+            progress: Receives the progress.
+            watch: Called with every update's episodes.
 
         Raises:
-            CheckpointError: Asked to resume, but the checkpoint is damaged, or from other options, agents or tasks.
+            CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
             DataError: There is no task, or one has no verifier.
         """
-        from aamc_puppeteer.training import Job, one_thread
+        from aamc_puppeteer.training.job import Job, one_thread
 
         check_tasks(tasks)
         with one_thread():
-            self._begin([task.text for task in tasks])
+            self._initialise([task.text for task in tasks])
             learner, encoder = self.parts()
             self._trained_names = frozenset(self.pool.names)
             encoder.learn_tasks([task.text for task in tasks])
@@ -162,20 +200,20 @@ class Puppeteer(Orchestrator):
             job.run(progress or Silence())
         return {"updates": self.config.updates, "episodes": self.config.updates * self.config.episodes, "curve": job.curve}
 
-    def _begin(self, texts: Sequence[str]) -> None:
-        """Start untrained: the estimator learns the words of tasks and agents, the policy's weights are drawn."""
-        self._embedding = TextEmbedding.learned(self._estimator(), texts, [*map(described, self.pool), *self.pool.names])
+    def _initialise(self, texts: Sequence[str]) -> None:
+        """Train the estimator on the texts of tasks and agents, and draw the policy's weights."""
+        self._embedding = TextEmbedding.trained(self._estimator(), texts, [*map(described, self.pool), *self.pool.names])
         self._learner = None
-        self._meet_agents()
+        self._fit_to_agents()
 
     def _estimator(self) -> Estimator:
         made: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
         return made
 
-    def _meet_agents(self) -> None:
-        """Read the descriptions of the present agents, and give what was learned, or an untrained policy, to them."""
-        from aamc_puppeteer.policy import Policy
-        from aamc_puppeteer.reinforce import Learner
+    def _fit_to_agents(self) -> None:
+        """Encode the present agents, and connect the policy, or a new one, to them."""
+        from aamc_puppeteer.policy.network import Policy
+        from aamc_puppeteer.training.reinforce import Learner
 
         assert self._embedding is not None
         encoder = self._encoder = Encoder(list(self.pool), self._embedding)
@@ -184,9 +222,9 @@ class Puppeteer(Orchestrator):
         self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
 
     def parts(self) -> tuple[Learner, Encoder]:
-        """Return the policy and the encoder; an untrained policy where nothing was learned."""
+        """Return the policy and the encoder; an untrained policy if there was no training."""
         if self._learner is None:
-            self._begin([])
+            self._initialise([])
         assert self._learner is not None
         assert self._encoder is not None
         return self._learner, self._encoder
@@ -197,11 +235,11 @@ class Puppeteer(Orchestrator):
         """Play an episode of each task, all side by side, without learning.
 
         Args:
-            tasks: What to work on.
-            sample: Whether actions are drawn from the policy; as the option says when None.
-            seed: All randomness follows from it.
+            tasks: The tasks.
+            sample: Whether actions are drawn from the policy (default: the option ``sample``).
+            seed: Seed of all randomness.
         """
-        from aamc_puppeteer.training import one_thread
+        from aamc_puppeteer.training.job import one_thread
 
         with one_thread():
             played = self.player().play(
@@ -210,77 +248,90 @@ class Puppeteer(Orchestrator):
                 self.config.max_steps,
                 np.random.default_rng((self.services.seed, seed)),
                 sample=self.config.sample if sample is None else sample,
-                told=np.repeat(self._told(), len(tasks), axis=0),
+                visibility=self._visibility(len(tasks)),
             )
         return played.trajectories
 
     def player(self) -> Player:
-        """Return what plays episodes with the present agents."""
+        """Return a player of episodes with the present agents."""
         return Player(self.parts()[1], self._executor, self.pool.names, self.config.rule)
 
     async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
-        """Work on a task, yielding each step as it is done; the last one's content is the answer.
+        """Work on a task, yielding each step as it is done; the content of the final step is the answer.
 
-        With ``paths`` above 1 several paths go on side by side, and their answers are joined: see :mod:`aamc_puppeteer.forking`.
+        With ``paths`` above 1, several paths run side by side and their answers are joined; see
+        :mod:`aamc_puppeteer.serving.parallel_paths`.
         """
         work = as_task(task)
-        forks = self.config.paths > 1 and budget.steps > 1
-        async for step in fork(self, work, budget) if forks else self.steps(begin(0, work, budget.steps, 0), budget):
+        async for step in fork(self, work, budget) if self.forks(budget) else self.steps(begin(0, work, budget.steps, 0), budget):
             yield step
 
+    def forks(self, budget: Budget) -> bool:
+        """Whether the work on a task with this budget has several paths."""
+        return self.config.paths > 1 and budget.steps > 1
+
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
-        """Work on a task along one path and return what happened, judged where the task has a verifier."""
+        """Work on a task along one path and return the episode, with a verdict if the task has a verifier."""
         return await solve(self, as_task(task), budget)
 
     def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
-        """Carry an episode on to its end along one path, yielding each step as it is done."""
-        return work_on(self, episode, budget)
+        """Play an episode to its end along one path, yielding each step as it is done."""
+        return work_on(self.activate, by_policy(self), episode, budget)
+
+    @property
+    def default_steps(self) -> int:
+        """The option ``max_steps``; without a training more than there are agents, so that a fixed order ends by itself."""
+        return self.config.max_steps if self._trained_names else len(self.pool) + 1
+
+    def session(self, task: Query, budget: Budget) -> PuppeteerSession:
+        """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each."""
+        choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
+        return PuppeteerSession(self, task, budget, choose)
 
     def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
-        """Let agents work on states, side by side, for ``seconds`` or the option's timeout, whichever is shorter."""
+        """Run agents on states, side by side, for at most ``seconds`` or the option ``agent_timeout``."""
         return self._executor.activate(turns, max(seconds, 0.0))
 
     def verify(self, task: Task, answer: str | None) -> Verdict | None:
-        """Return the verdict on an answer; None where the task has no verifier."""
+        """Return the verdict on an answer; None if the task has no verifier."""
         return self._executor.verify([(task, answer)])[0]
 
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
-        _, encoder = self.parts()
-        told = np.repeat(self._told(), len(states), axis=0)
-        return self.decide(encoder.encode(states), told, np.ones((len(states), len(self.pool)), bool))
+        return self.decide(self.parts()[1].encode(states), self._visibility(len(states)))
 
-    def decide(self, features: Features, told: Array32, there: NDArray[np.bool_]) -> Array32:
+    def decide(self, features: Features, visibility: Visibility) -> Array32:
         """Return the policy's probabilities, ``[B, M + 1]``."""
-        from aamc_puppeteer.training import decide
+        from aamc_puppeteer.training.job import decide
 
-        return decide(self.parts()[0], features, told, there)
+        return decide(self.parts()[0], features, visibility)
 
-    def _told(self) -> Array32:
-        """Return what the policy is told, ``[1, M + 1, 2]``: every description, and the names of those that it was trained with.
+    def _visibility(self, states: int) -> Visibility:
+        """Return the parts of B states that the policy sees: all descriptions, and the names of agents known from the training.
 
-        Where a stranger is among them the stop head is not told the task: what it learned that nobody can do, the stranger may.
+        If an agent is new, the stop head does not see the task: a task that no agent could solve in training may be solved by it.
         """
         known = [name in self._trained_names for name in self.pool.names]
-        return np.array([[*((name, True) for name in known), (all(known), True)]], np.float32)
+        row = np.array([[*((name, True) for name in known), (all(known), True)]], np.float32)
+        return Visibility(np.repeat(row, states, axis=0), np.ones((states, len(self.pool)), bool))
 
-    # Keeping
+    # Checkpoints
 
     def save(self, folder: Path) -> None:
-        """Write the policy, the estimator, and the names of the agents that it was trained with."""
+        """Write the policy, the estimator, and the names of the agents in the training."""
         learner, _ = self.parts()
         assert self._embedding is not None
         write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
         write_json(folder / "policy.json", {"agents": sorted(self._trained_names)})
         self._embedding.save(folder)
         if self._recording is not None:
-            self._recording.keep(folder)
+            self._recording.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a saved puppeteer.
 
         Raises:
-            CheckpointError: It is missing, damaged, or of other sizes than the configuration's.
+            CheckpointError: The files are missing or damaged, or have other sizes than the configuration's.
         """
         import torch
 
@@ -288,9 +339,15 @@ class Puppeteer(Orchestrator):
         self._embedding = TextEmbedding.load(folder, self._estimator())
         try:
             self._trained_names, self._learner = frozenset(map(str, about["agents"])), None
-            self._meet_agents()
+            self._fit_to_agents()
             self.parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
+
+
+def _check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:
+    for name in options:
+        if name not in names:
+            raise ConfigError(f"agent_options names {name!r}, which is not one of the agents ({one_of(names)}){nearest(name, names)}")

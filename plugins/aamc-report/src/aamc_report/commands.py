@@ -11,21 +11,24 @@ from aamc_sdk.cli import JSON
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the page goes; report.html in the run's folder, or comparison.html here.")
-@click.option("--no-texts", is_flag=True, help="Name disputed questions by their hash, for a page that leaves the house.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File for the page (default: report.html in the run's folder, comparison.html here for several runs).",
+)
+@click.option("--no-texts", is_flag=True, help="Name disputed questions by their hash, for a page to share.")
 @JSON
 def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bool) -> None:
-    """Make the figures and the page of a run again, or put several RUNS side by side; print where the page is.
+    """Make the figures and the page of a run again, or compare several RUNS; print the page's path.
 
-    RUNS are folders, runs/latest by default.
+    RUNS are folders (default: runs/latest).
 
     Example: aamc report runs/before runs/after --out difference.html
     """
     from aamc_report.report import write_report
-    from aamc_report.several.document import document
-    from aamc_report.several.page import write_comparison
-    from aamc_report.several.pairs import pairs
-    from aamc_report.several.runs import read_runs
+    from aamc_report.runs.collection import document, read_runs
+    from aamc_report.runs.page import write_comparison
+    from aamc_report.runs.pairs import pairs
     from aamc_sdk.cli import write_json_line
 
     compared = read_runs(runs or (Path("runs/latest"),))

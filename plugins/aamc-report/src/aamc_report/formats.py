@@ -1,4 +1,4 @@
-"""Numbers as people read them; what is unknown is a dash."""
+"""Numbers as text; an unknown number is a dash."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 DASH = "\N{EN DASH}"
-"""Between the ends of an interval, and where a number is unknown."""
-MOST_DECIMALS = 7
+"""Between the bounds of an interval, and for an unknown number."""
+MAXIMUM_DECIMALS = 7
 Format = Callable[[float], str]
 
 
 def fixed(decimals: int, prefix: str = "", suffix: str = "", factor: float = 1.0) -> Format:
-    """Return a format with so many decimals, thousands apart."""
+    """Return a format with a number of decimals, and commas between thousands."""
 
     def write(value: float) -> str:
         return f"{prefix}{value * factor:,.{decimals}f}{suffix}" if math.isfinite(value) else DASH
@@ -21,7 +21,7 @@ def fixed(decimals: int, prefix: str = "", suffix: str = "", factor: float = 1.0
 
 
 def significant(digits: int, prefix: str = "", suffix: str = "") -> Format:
-    """Return a format with so many significant digits, and never an exponent."""
+    """Return a format with a number of significant digits, without exponents."""
 
     def write(value: float) -> str:
         decimals = _decimals(abs(value), digits) if math.isfinite(value) and value else 0
@@ -31,14 +31,19 @@ def significant(digits: int, prefix: str = "", suffix: str = "") -> Format:
 
 
 def aligned(values: Iterable[float], digits: int = 2, prefix: str = "") -> Format:
-    """Return one format for a column: the least value that is not 0 has so many significant digits."""
+    """Return one format for a column: the smallest value other than 0 has ``digits`` significant digits."""
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     return fixed(_decimals(min(sizes), digits) if sizes else 0, prefix)
 
 
 def shortest(value: float, prefix: str = "") -> str:
-    """Return a number of an axis: no more digits than it has, and never an exponent."""
+    """Return a number of an axis, without trailing zeros and exponents."""
     return prefix + f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def per_thousand(value: float) -> str:
+    """Write USD of a query as USD of 1,000 queries."""
+    return significant(3)(1000 * value)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -47,9 +52,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _decimals(size: float, digits: int) -> int:
-    return min(max(digits - 1 - math.floor(math.log10(size)), 0), MOST_DECIMALS)
+    return min(max(digits - 1 - math.floor(math.log10(size)), 0), MAXIMUM_DECIMALS)
 
 
 percent = fixed(1, suffix="%", factor=100)
 dollars = significant(3, prefix="$")
-milliseconds = fixed(0)
+whole = milliseconds = fixed(0)

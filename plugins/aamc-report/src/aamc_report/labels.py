@@ -1,4 +1,4 @@
-"""Labels beside points of a figure, none on top of another."""
+"""Places labels beside points of a figure without overlaps."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aamc_report.style import MUTED
 from aamc_sdk.types import Floats
 
 DISTANCES = (7.0, 14.0, 24.0, 38.0, 54.0)
-"""How far a label may be from its point, in typographic points, the nearest first."""
+"""Distances of a label from its point, in typographic points, the best first."""
 DIRECTIONS = (0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158)
-"""Where a label may be from its point, in degrees, the best first; beside it reads best."""
+"""Directions of a label from its point, in degrees, the best first."""
 LEADER = 10
-"""From this distance on, a thin line joins a label with its point."""
+"""The minimum distance at which a thin line joins a label with its point."""
 LEADER_POINTS = 12
-"""Points along such a line, closer together than a label is high."""
+"""Points along such a line; their distance is less than a label's height."""
 CLEARANCE = 4
-"""How much room a point keeps on each side, in pixels."""
+"""Free pixels on each side of a point."""
 
 
 @attrs.frozen(kw_only=True)
 class Label:
-    """What to write beside a point, which is given as the axes count."""
+    """A text to write beside a point, in the coordinates of the axes."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Label:
 
 @attrs.frozen
 class _Place:
-    """Where a label may be: its offset in typographic points, and which of its edges is there (0 low, 1 high, a half for the middle)."""
+    """A place for a label: its offset in typographic points, and the edge that lies there (0 low, 1 high, 0.5 for the middle)."""
 
     distance: float
     offset: tuple[float, float]
@@ -56,21 +56,21 @@ def _edge(along: float) -> float:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
-    """Write each label, the first ones first, where it covers neither a label, nor its line, nor a point; one without such a place is left out.
+    """Write each label, in their order, at a place where it covers no label, line or point; a label without such a place is left out.
 
     Args:
-        axes: Finished but for the labels.
-        labels: What to write.
-        avoid: Points that must stay visible, ``[N, 2]``.
+        axes: The axes, complete except for the labels.
+        labels: The labels.
+        avoid: Points to keep visible, ``[N, 2]``.
     """
-    axes.figure.canvas.draw()  # fixes the layout, and with it where points are
+    axes.figure.canvas.draw()  # fixes the layout and with it the positions of points
     centres = axes.transData.transform(avoid)
     taken = np.concatenate((centres - CLEARANCE, centres + CLEARANCE), axis=1)
     places, written = _places(), np.empty((0, 4))
     for label in labels:
         boxes, leaders = _boxes(axes, label, places), _leaders(axes, label, places)
-        struck = np.array([len(leader) > 0 and bool(_overlaps(leader, written).any()) for leader in leaders])
-        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1) & ~struck)
+        crossed = np.array([len(leader) > 0 and bool(_overlaps(leader, written).any()) for leader in leaders])
+        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1) & ~crossed)
         if len(free):
             written = np.concatenate((written, boxes[free[:1]]))
             taken = np.concatenate((taken, boxes[free[:1]], leaders[free[0]]))
@@ -88,7 +88,7 @@ def _boxes(axes: Axes, label: Label, places: Sequence[_Place]) -> Floats:
 
 
 def _leaders(axes: Axes, label: Label, places: Sequence[_Place]) -> list[Floats]:
-    """Return boxes of a pixel along the line between a label's point and each place, ``[LEADER_POINTS, 4]``; none where there is no line."""
+    """Return boxes of a pixel along the line between a label's point and each place, ``[LEADER_POINTS, 4]``; empty if there is no line."""
     offsets = axes.figure.dpi_scale_trans.transform([place.offset for place in places]) / 72
     along = axes.transData.transform((label.x, label.y)) + np.linspace(0, 1, LEADER_POINTS)[:, None, None] * offsets  # [points, places, 2]
     boxes = np.concatenate((along, along + 1), axis=2)

@@ -1,4 +1,4 @@
-"""Reading a run's folder, with every file checked as far as a report relies on it."""
+"""Reads a run's folder and checks everything in its files that a report relies on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from aamc_experiments.evaluation import Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
-from aamc_report.data import Gate, Paired, Results, Verdict, bounds, number
+from aamc_report.results import Gate, GateResult, PairedTest, Results, bounds, number
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_json
 from aamc_sdk.types import Preference
 
 NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
 GAPS = ("quality_gap", "reward_gap", "oracle_share")
-"""The figures of the promotion gate that a report shows."""
+"""The promotion gate's figures in a report."""
 AGAIN = "evaluate the run again with: aamc evaluate"
 
 
@@ -24,7 +24,7 @@ def read_results(folder: Path) -> Results:
     """Read a run's folder.
 
     Raises:
-        CheckpointError: It is not a run of routers, or one of its files is missing or damaged.
+        CheckpointError: The folder is not a run of routers, or one of its files is missing or damaged.
     """
     run = RunFolder.open(folder)
     run.refuse_orchestrator()
@@ -45,9 +45,9 @@ def read_results(folder: Path) -> Results:
     )
 
 
-def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
+def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[PairedTest]:
     try:
-        return [Paired(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
+        return [PairedTest(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
     except (KeyError, TypeError, ValueError) as error:
         why = f"its 'comparisons' cannot be used ({error!r})"
         raise CheckpointError(f"metrics.json is damaged: {why}; {AGAIN}") from error
@@ -55,11 +55,11 @@ def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[Paired]:
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
     try:
-        verdicts = [
-            Verdict(name, bool(verdict["passed"]), {key: (number(verdict[key]), bounds(verdict["ci95"][key])) for key in GAPS})
-            for name, verdict in found["routers"].items()
+        results = [
+            GateResult(name, bool(result["passed"]), {key: (number(result[key]), bounds(result["ci95"][key])) for key in GAPS})
+            for name, result in found["routers"].items()
         ]
-        return Gate(str(found["why"]), verdicts)
+        return Gate(str(found["why"]), results)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {AGAIN}") from error
 
@@ -75,7 +75,7 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
 
 
 def _is_usable(metrics: Any) -> bool:
-    """Whether a router's entry has the shape that a report relies on; numbers are checked when they are used."""
+    """Return whether a router's entry has the expected shape; numbers are checked when they are used."""
     if not isinstance(metrics, Mapping):
         return False
     nested: dict[str, Any] = {key: metrics.get(key) or {} for key in NESTED}

@@ -1,4 +1,4 @@
-"""From figures to bytes: pictures of their own, and SVG elements for a page. The same figure gives the same bytes."""
+"""Figures as PNG files and as SVG elements of a page; equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from matplotlib.figure import Figure
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, PAPER, short
 
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)", HEADLINE: "var(--accent)"}
-"""What stands for the colours that a page has a light and a dark shade of."""
+"""The page's variables for the colours that have a light and a dark shade."""
 _TIP = "tip "
 _FINE = re.compile(r"-?\d+\.\d{3,}")
-"""A coordinate finer than a hundredth of a point, which nobody sees."""
+"""A coordinate with more than two decimals; a hundredth of a point is invisible."""
 
 
 def tip(artist: Artist, text: str) -> None:
-    """Show a text when the mouse rests on an artist of a page's figure."""
+    """Show a text on the page when the mouse rests on an artist."""
     artist.set_gid(_TIP + short(text, 200))
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return a figure on white."""
+    """Return a figure on white as a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     return file.getvalue()
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """Return a figure as an SVG element that holds no address.
+    """Return a figure as an SVG element without external addresses.
 
-    Its ids begin with ``name``, its neutral colours and the headline's are the page's, and what has the id
-    ``name-caption`` there describes it.
+    Its ids begin with ``name``. The page defines its neutral colours and the headline's, and describes it in an element with the id
+    ``name-caption``.
     """
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -54,12 +54,12 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
 
 
 def _local(name: str) -> str:
-    """Return a name without its namespace, which HTML knows."""
+    """Return a name without its namespace, which HTML does not need."""
     return name.rpartition("}")[2]
 
 
 def _adapt(value: str, name: str) -> str:
-    """Return an attribute that refers to this figure's ids and to the page's colours."""
+    """Return an attribute with references to this figure's ids and to the page's colours."""
     value = re.sub(r"^#(?![0-9a-f]{6}$)|(?<=url\()#", f"#{name}-", value)
     for colour, variable in THEME.items():
         value = value.replace(colour, variable)

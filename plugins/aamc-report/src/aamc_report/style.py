@@ -1,4 +1,4 @@
-"""How figures look: one colour and marker for a router everywhere, readable in the dark, the same bytes every time."""
+"""The style of figures: one colour and marker for a router everywhere, light and dark pages, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator, NullLocator
 
-from aamc_report.data import Results
+from aamc_report.results import Results
 from aamc_sdk.types import Floats
 
 INK, MUTED, GRID, PAPER = "#20242c", "#6a7280", "#dfe2e7", "#fffffe"
-"""The neutral colours; a page replaces them by its own, light or dark."""
+"""The neutral colours; a page replaces them with its own light or dark ones."""
 HEADLINE = "#d55e00"
 OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED, "#d6c400", INK)
-"""The palette of Okabe and Ito (2008), told apart by colour-blind people too; its yellow darkened for white paper."""
+"""The colour-blind safe palette of Okabe and Ito (2008), its yellow darkened for white paper."""
 MARKERS = "osD^vPX<>hpd"
 WIDTH = 8.6
-"""The width in inches of every figure of a page."""
+"""The width of a page's figures in inches."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.edgecolor": GRID,
@@ -57,7 +57,7 @@ _SETTINGS: dict[str, Any] = {
 
 @attrs.frozen
 class Look:
-    """How a router is drawn."""
+    """The colour and marker of a router."""
 
     colour: str
     marker: str
@@ -65,21 +65,26 @@ class Look:
 
 
 def looks(results: Results) -> Mapping[str, Look]:
-    """Return each router's look, in the order of the comparison, from which it follows."""
-    others = [router for router in results.routers if router != results.headline]
-    found = {router: Look(OTHERS[n % len(OTHERS)], MARKERS[(n + 1) % len(MARKERS)]) for n, router in enumerate(others)}
-    found[results.headline] = Look(HEADLINE, MARKERS[0], emphasised=True)
+    """Return each router's look, which follows from its position in the comparison."""
+    found = looks_of([results.headline, *(router for router in results.routers if router != results.headline)])
     return {router: found[router] for router in results.routers}
 
 
+def looks_of(names: Sequence[str]) -> Mapping[str, Look]:
+    """Return the look of each name: the first is the headline, the others follow in order."""
+    first, *others = names
+    found = {name: Look(OTHERS[n % len(OTHERS)], MARKERS[(n + 1) % len(MARKERS)]) for n, name in enumerate(others)}
+    return {first: Look(HEADLINE, MARKERS[0], emphasised=True)} | found
+
+
 def on_colour(background: Floats) -> str:
-    """Return black or white, whichever is easier to read on a colour ``[3 or 4]``, by its luma (ITU-R BT.601)."""
+    """Return black or white, whichever is more legible on a colour ``[3 or 4]``, by its luma (ITU-R BT.601)."""
     return "#000000" if background[:3] @ np.array((0.299, 0.587, 0.114)) > 0.5 else "#ffffff"
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in this style; a letter that the font lacks is no cause for a warning."""
+    """Draw in this style, without warnings about letters that the font lacks."""
     # A user's own matplotlibrc must not change the report.
     with context(_SETTINGS, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
@@ -87,20 +92,20 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """Return an empty figure; its size is in inches."""
+    """Return an empty figure of a size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def short(name: str, most: int = 24) -> str:
-    """Return a name that fits a figure: cut where it is long, without control characters."""
+def short(name: str, maximum: int = 24) -> str:
+    """Return a name without control characters, cut to a maximum number of letters."""
     printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-    return printable if len(printable) <= most else printable[: most - 1] + "…"
+    return printable if len(printable) <= maximum else printable[: maximum - 1] + "…"
 
 
 def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
-    """Write one router a row, from the top down, the headline's in bold."""
+    """Name the rows of a figure from the top down, a router each, the headline in bold."""
     axes.set_yticks(np.arange(len(routers)), [short(router) for router in routers])
     axes.set_ylim(len(routers) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -111,7 +116,7 @@ def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
 
 
 def without_scale(axes: Axes, end: float) -> None:
-    """Show bars from 0 to ``end`` without a scale: their figures are written on them or beside them."""
+    """Show bars from 0 to ``end`` without a scale, for bars with their numbers written on or beside them."""
     axes.set_xlim(0, end)
     axes.grid(visible=False)
     axes.set_xticks([])
@@ -119,7 +124,7 @@ def without_scale(axes: Axes, end: float) -> None:
 
 
 def as_table(axes: Axes) -> None:
-    """Let axes of cells look like a table: the columns' names above, the first row on top, no lines."""
+    """Style axes of cells as a table: column names above, the first row on top, no lines."""
     axes.xaxis.tick_top()
     axes.invert_yaxis()
     axes.tick_params(length=0, labelcolor=INK)
@@ -127,15 +132,15 @@ def as_table(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def wide(values: Any) -> bool:
-    """Whether values call for a logarithmic axis: all positive, and the greatest at least twenty times the least."""
+def spans_magnitudes(values: Any) -> bool:
+    """Return whether values need a logarithmic axis: all are positive, and the maximum is at least twenty times the minimum."""
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     return bool(len(known) and known.min() > 0 and known.max() >= 20 * known.min())
 
 
 def use_log_axis(axes: Axes) -> None:
-    """Count logarithmically to the right, with ticks at 1 and 3 times the powers of ten."""
+    """Make the x axis logarithmic, with ticks at 1 and 3 times the powers of ten."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axes.xaxis.set_minor_locator(NullLocator())

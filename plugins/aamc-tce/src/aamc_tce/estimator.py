@@ -1,7 +1,7 @@
-"""The task-complexity estimator (TCE): describes queries, and expects each candidate's quality.
+"""The task-complexity estimator (TCE): describes queries and predicts each candidate's quality.
 
-A multi-task text encoder as in Rjoub et al., "Adaptive Agentic Meta-Controller" (2025), with a quality head beside the paper's three.
-This module imports no torch; training does, and an encoder that no graph stands in for.
+A multi-task text encoder as in Rjoub et al., "Adaptive Agentic Meta-Controller" (2025), with a quality head in addition to the paper's three.
+This module imports no torch. Training imports it, and so does serving without an exported encoder.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from typing import TYPE_CHECKING
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import Progress, Services
+from aamc_sdk.interfaces import ExportablePart, Progress, Services
 from aamc_sdk.types import Floats, Pool
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
-    from aamc_lexical.learning import Lesson
-    from aamc_lexical.material import Material
+    from aamc_lexical.training import TrainingResult, TrainingRows
 
-    from aamc_tce.embedder import Embedder
-    from aamc_tce.encoder import Encoder
+    from aamc_tce.encoders.embedder import Embedder
+    from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 ENCODER_FOLDER = "encoder"
-"""Where a checkpoint keeps an encoder that was fine-tuned; a frozen one is only named."""
+"""Folder of a fine-tuned encoder in a checkpoint; a frozen encoder is only named."""
 EXPORT_FOLDER = "onnx"
-"""Where a checkpoint keeps an exported encoder."""
+"""Folder of an exported encoder in a checkpoint."""
 
 
-class TaskComplexityEstimator(EmbeddingEstimator):
-    """A text encoder with heads; safe to use from several threads once it is trained or loaded."""
+class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
+    """A text encoder with heads; thread-safe once it is trained or loaded."""
 
     name = "tce"
     Config = TCEConfig
@@ -48,22 +47,11 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         self._folder: Path | None = None
         self._loading = threading.Lock()
 
-    @classmethod
-    def check_device(cls, device: str) -> None:
-        """Refuse a device that torch does not find.
-
-        Raises:
-            ConfigError: It is not there.
-        """
-        from aamc_tce.encoder import torch_device
-
-        torch_device(device)
-
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the encoder where it was fine-tuned or exported.
+        """Write the trained parts, and the encoder if it was fine-tuned or exported.
 
         Raises:
-            EstimatesError: There is nothing to save yet.
+            EstimatesError: The estimator has not been trained.
         """
         super().save(folder)
         if self._folder is not None and self._folder != folder:
@@ -74,10 +62,10 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             _replace(folder / ENCODER_FOLDER, self._torch_encoder().save)
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote; the encoder follows when it is first needed.
+        """Read a saved estimator; its encoder is loaded on first use.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         if self.config.fine_tune and not (folder / ENCODER_FOLDER).is_dir():
             raise CheckpointError(f"{folder / ENCODER_FOLDER} is missing: the checkpoint is incomplete; train again")
@@ -85,44 +73,44 @@ class TaskComplexityEstimator(EmbeddingEstimator):
         self._encoder, self._folder = None, folder
 
     def export(self, folder: Path, form: str) -> None:
-        """Add the encoder to a checkpoint as a graph, so that it is served without torch and transformers.
+        """Add the encoder to a checkpoint as an ONNX graph, which is served without torch and transformers.
 
         Raises:
             AamcError: The encoder cannot be exported.
         """
-        from aamc_tce.onnx_export import export
+        from aamc_tce.encoders.onnx_export import export
 
         _replace(folder / EXPORT_FOLDER, partial(export, self._torch_encoder(), self.config.runtime))
 
-    def _learn(self, material: Material) -> Lesson:
-        from aamc_tce.learning import learn
+    def _learn(self, data: TrainingRows) -> TrainingResult:
+        from aamc_tce.training.estimator_training import train_estimator
 
-        lesson, self._encoder = learn(self.config, material, self._named_encoder)
+        result, self._encoder = train_estimator(self.config, data, self._named_encoder)
         self._folder = None
-        return lesson
+        return result
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         embedding, projection = self._ready_encoder().embed(texts, progress), self._trained().projection
         return embedding if projection is None else projection(embedding)
 
     def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.learning import describe
+        from aamc_lexical.training import embed_descriptions
 
-        return describe(pool, self._ready_encoder().embed)
+        return embed_descriptions(pool, self._ready_encoder().embed)
 
     def _ready_encoder(self) -> Embedder:
-        """Return what computes embeddings, loading it when it is first needed."""
-        from aamc_tce.runtime import serving
+        """Return the embedder, loaded on first use."""
+        from aamc_tce.encoders.runtime import serving_embedder
 
         with self._loading:
             if self._encoder is None:
-                self._encoder = self._graph() or serving(self._torch_encoder(), self.config)
+                self._encoder = self._graph() or serving_embedder(self._torch_encoder(), self.config)
             return self._encoder
 
     def _graph(self) -> Embedder | None:
-        """Return the encoder's graph: the checkpoint's own, or one that was exported before; None where none is wanted, or there."""
-        from aamc_tce.onnx_encoder import OnnxEncoder
-        from aamc_tce.runtime import kept_graph, uses_graph
+        """Return the encoder's graph from the checkpoint or the cache; None if there is none or the options ask for torch."""
+        from aamc_tce.encoders.onnx_encoder import OnnxEncoder
+        from aamc_tce.encoders.runtime import cached_graph, uses_graph
 
         trained = self._trained().encoder
         if self.config.runtime != "torch" and self._folder is not None and (self._folder / EXPORT_FOLDER).is_dir():
@@ -130,28 +118,28 @@ class TaskComplexityEstimator(EmbeddingEstimator):
             _check(exported.fingerprint, trained, str(self._folder / EXPORT_FOLDER))
             return exported
         device = "cpu" if self.services.device == "auto" else self.services.device
-        return kept_graph(trained) if uses_graph(self.config, device) else None
+        return cached_graph(trained) if uses_graph(self.config, device) else None
 
-    def _torch_encoder(self) -> Encoder:
-        """Return the encoder that belongs to what was learned, as torch computes it."""
-        from aamc_tce.encoder import Encoder
-        from aamc_tce.onnx_export import graph_fingerprint
+    def _torch_encoder(self) -> TorchEncoder:
+        """Return the torch encoder of the trained heads."""
+        from aamc_tce.encoders.onnx_encoder import graph_fingerprint
+        from aamc_tce.encoders.torch_encoder import TorchEncoder
 
-        if isinstance(self._encoder, Encoder):
+        if isinstance(self._encoder, TorchEncoder):
             return self._encoder
         place = str(self._folder / ENCODER_FOLDER) if self.config.fine_tune and self._folder else self.config.encoder
         encoder = self._load_encoder(place)
         _check(graph_fingerprint(encoder.fingerprint, self.config.runtime), self._trained().encoder, place)
         return encoder
 
-    def _named_encoder(self) -> Encoder:
+    def _named_encoder(self) -> TorchEncoder:
         return self._load_encoder(self.config.encoder)
 
-    def _load_encoder(self, name: str) -> Encoder:
-        from aamc_tce.encoder import Encoder, torch_device
+    def _load_encoder(self, name: str) -> TorchEncoder:
+        from aamc_tce.encoders.torch_encoder import TorchEncoder, torch_device
 
         layers = 1 if self.config.fine_tune else self.config.layers
-        return Encoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
+        return TorchEncoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
 
 
 def _check(found: str, trained: str, place: str) -> None:
@@ -160,7 +148,7 @@ def _check(found: str, trained: str, place: str) -> None:
 
 
 def _replace(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder whole, then let it take the place of the one of its name."""
+    """Write a folder, then replace the existing one with it."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
         write(Path(unfinished) / folder.name)
         shutil.rmtree(folder, ignore_errors=True)

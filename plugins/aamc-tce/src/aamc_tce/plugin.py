@@ -1,4 +1,4 @@
-"""What this package offers."""
+"""The hooks of this package."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_estimators() -> list[Component]:
-    """Offer the task-complexity estimator."""
-    return [Component("tce", "aamc_tce.estimator:TaskComplexityEstimator", "A text encoder with heads; expects each candidate's quality.")]
+    """Announce the estimator ``tce``."""
+    return [Component("tce", "aamc_tce.estimator:TaskComplexityEstimator", "A text encoder with heads; predicts each candidate's quality.")]

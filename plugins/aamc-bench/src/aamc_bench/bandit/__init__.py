@@ -1,1 +1,1 @@
-"""``aamc bench bandit``: routers that learn while they serve, in the scenarios that operators fear."""
+"""``aamc bench bandit``: routers that learn while they serve, scenario by scenario."""

@@ -1,4 +1,4 @@
-"""One router in one stream: it scores, the core draws, and it learns what it is told, when it is told."""
+"""One router in one stream: the router scores, the core draws, and the router learns feedback when it arrives."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from aamc_sdk.types import Decision, Experience, Feedback, RoutingRequest
 
 @attrs.frozen(eq=False)
 class Rows:
-    """A stream's requests one by one; all routers share them.
+    """A stream's requests one by one, shared by all routers.
 
     Attributes:
-        requests: Of one row each, T of them.
-        expected: The quality that was expected of each candidate, by name.
+        requests: T requests of one row each.
+        expected: The expected quality of each candidate, by name, for each request.
     """
 
     requests: Sequence[RoutingRequest]
@@ -31,7 +31,7 @@ class Rows:
 
     @classmethod
     def of(cls, stream: Stream) -> Rows:
-        """Take a stream apart."""
+        """Return a stream's rows."""
         steps = range(len(stream.reward))
         requests = [(stream.before if step < stream.joins else stream.request).take(np.array([step])) for step in steps]
         expected = [dict(zip(r.pool.names, r.expected.known_quality[0].tolist(), strict=True)) for r in requests]
@@ -39,34 +39,34 @@ class Rows:
 
 
 def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, name: str) -> NDArray[np.intp]:
-    """Return the column that a router chose in each decision, ``[T]``.
+    """Return the column of the candidate that a router chose in each decision, ``[T]``.
 
     Args:
-        make: Returns a router as it is before it has learned anything.
-        stream: What happens.
-        rows: The stream's.
-        seed: Of the draws.
-        name: What the decisions' ids begin with; its draws are the same in every scenario, as far as its scores are.
+        make: Returns a fresh router.
+        stream: The stream.
+        rows: The stream's rows.
+        seed: The seed of the draws.
+        name: The prefix of the decisions' ids; a router with the same scores draws the same candidates in every scenario.
     """
     router, columns = make(), {candidate: m for m, candidate in enumerate(stream.request.pool.names)}
     due: defaultdict[int, list[int]] = defaultdict(list)
-    for step in np.flatnonzero(stream.told_at != NEVER).tolist():
-        due[int(stream.told_at[step])].append(step)
+    for step in np.flatnonzero(stream.feedback_at != NEVER).tolist():
+        due[int(stream.feedback_at[step])].append(step)
     decisions: list[Decision] = []
     for step, request in enumerate(rows.requests):
         if step == stream.restart:
             router = _restarted(router, make)
         for past in due[step]:
-            router.learn(_told(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
+            router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
         decisions += decide(request, router.score(request), [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
         router.learn(_experience(rows, step, decisions[-1], made=1))
     return np.array([columns[decision.candidate] for decision in decisions])
 
 
-def _told(step: int, decision: Decision, stream: Stream, rows: Rows, column: int) -> Experience:
+def _with_feedback(step: int, decision: Decision, stream: Stream, rows: Rows, column: int) -> Experience:
     quality = float(stream.outcomes.known_quality[step, column])
-    said = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1 - quality if stream.opposite[step] else quality)
-    return attrs.evolve(_experience(rows, step, decision, made=0), feedback=(said,))
+    feedback = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1 - quality if stream.inverted[step] else quality)
+    return attrs.evolve(_experience(rows, step, decision, made=0), feedback=(feedback,))
 
 
 def _experience(rows: Rows, step: int, decision: Decision, made: int) -> Experience:
@@ -75,7 +75,7 @@ def _experience(rows: Rows, step: int, decision: Decision, made: int) -> Experie
 
 
 def _restarted(router: Router, make: Callable[[], Router]) -> Router:
-    """Return a fresh router that has loaded what the other saved."""
+    """Return a fresh router that has loaded a router's saved state."""
     with tempfile.TemporaryDirectory() as folder:
         router.save(Path(folder))
         fresh = make()

@@ -1,6 +1,6 @@
-"""The streams of each scenario: what is asked, what every candidate would do, and what a router is told of it, and when.
+"""The streams of each scenario: requests, every candidate's outcomes, and the feedback with its time.
 
-A stream is an order of the rows, and luck; both follow from the seed and the stream's number. All routers meet the same.
+A stream's order of rows and its random events follow from the seed and the stream's number, and are the same for all routers.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bench.bandit.material import Material
+from aamc_bench.bandit.replay_data import ReplayData
 from aamc_sdk.types import Floats, Outcomes, RoutingRequest
 
 JOINS = 1 / 3
-"""When the new model joins, as a share of the stream."""
+"""The share of the stream after which the new model joins."""
 DEGRADES, RESTARTS = 1 / 2, 1 / 2
-"""When the model degrades, and when the router is restarted, likewise."""
+"""The shares after which the model degrades and the router is restarted."""
 LOST = 0.5
-"""Share of the degraded model's answers that are worth nothing."""
-LATEST = 200
-"""Most decisions that are made before delayed feedback comes."""
+"""Share of the degraded model's answers with quality 0."""
+MAXIMUM_DELAY = 200
+"""The maximum delay of feedback, in decisions (exclusive)."""
 SPARSE = 0.05
-"""Share of the decisions that get feedback, where it is sparse."""
+"""Share of the decisions with feedback, if it is sparse."""
 POISONED = 0.1
-"""Share of the feedback that says the opposite, where it is poisoned."""
+"""Share of the feedback that is inverted, if it is poisoned."""
 NEVER = -1
 
 
 @attrs.frozen(eq=False)
 class Stream:
-    """T decisions in a row, among at most M candidates.
+    """A sequence of T decisions among at most M candidates.
 
     Attributes:
-        request: The rows in the order of the stream, of the whole pool.
-        before: The same while the new model is not there, of the other candidates.
-        joins: From which decision on the whole pool is there; 0 for always.
-        outcomes: What every candidate would do, ``[T, M]``.
-        reward: What that is worth, ``[T, M]``.
-        told_at: Before which decision the feedback on each comes, ``[T]``; ``NEVER`` for none.
-        opposite: Whether it says the opposite, ``[T]``.
-        restart: Before which decision the router is saved and loaded; None for not at all.
+        request: The rows in the order of the stream, with the whole pool.
+        before: The same without the new model, for the decisions before it joins.
+        joins: The first decision with the whole pool; 0 for always.
+        outcomes: Every candidate's outcomes, ``[T, M]``.
+        reward: The outcomes' rewards, ``[T, M]``.
+        feedback_at: The decision before which the feedback on each arrives, ``[T]``; ``NEVER`` for none.
+        inverted: Whether the feedback on each is inverted, ``[T]``.
+        restart: The decision before which the router is saved and loaded; None for never.
     """
 
     request: RoutingRequest
@@ -49,68 +49,68 @@ class Stream:
     joins: int
     outcomes: Outcomes
     reward: Floats
-    told_at: NDArray[np.intp]
-    opposite: NDArray[np.bool_]
+    feedback_at: NDArray[np.intp]
+    inverted: NDArray[np.bool_]
     restart: int | None = None
 
     @property
     def available(self) -> NDArray[np.bool_]:
-        """Which candidates are there, ``[T, M]``."""
+        """Whether each candidate is available, ``[T, M]``."""
         names = np.array(self.request.pool.names)
-        there = np.ones(self.reward.shape, dtype=bool)
-        there[: self.joins] = np.isin(names, self.before.pool.names)
-        return there
+        available = np.ones(self.reward.shape, dtype=bool)
+        available[: self.joins] = np.isin(names, self.before.pool.names)
+        return available
 
     @property
     def best(self) -> Floats:
-        """The greatest reward of a candidate that is there, ``[T]``."""
+        """The maximum reward of an available candidate, ``[T]``."""
         return np.asarray(np.where(self.available, self.reward, -np.inf).max(axis=1))
 
     @property
     def best_fixed(self) -> int:
-        """The candidate that is there all the time and has the greatest sum of rewards: the best in hindsight."""
+        """The column of the always available candidate with the maximum sum of rewards: the best in hindsight."""
         return int(np.where(self.available.all(axis=0), self.reward.sum(axis=0), -np.inf).argmax())
 
 
-Change = Callable[[Stream, Material, np.random.Generator], Stream]
+Change = Callable[[Stream, ReplayData, np.random.Generator], Stream]
 
 
-def stationary(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """Nothing changes, and feedback comes at once."""
+def stationary(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """Nothing changes, and feedback arrives at once."""
     return stream
 
 
-def drift(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """In mid-stream the model that was best so far begins to fail half of the time."""
+def drift(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """From the middle on, half of the answers of the best model of the training rows fail."""
     quality = stream.outcomes.known_quality.copy()
     start = int(DEGRADES * len(quality))
-    quality[start:, material.best] *= rng.random(len(quality) - start) >= LOST
+    quality[start:, data.best] *= rng.random(len(quality) - start) >= LOST
     outcomes = attrs.evolve(stream.outcomes, quality=quality)
-    return attrs.evolve(stream, outcomes=outcomes, reward=material.reward(outcomes))
+    return attrs.evolve(stream, outcomes=outcomes, reward=data.reward(outcomes))
 
 
-def new_model(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """The best model joins after a third of the stream; the estimator knows no outcome of it."""
+def new_model(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """The best model joins after a third of the stream; the estimator has seen no outcome of it."""
     return attrs.evolve(stream, joins=int(JOINS * len(stream.reward)))
 
 
-def delayed(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """Feedback comes up to 200 decisions late, in any order."""
-    return attrs.evolve(stream, told_at=stream.told_at + rng.integers(LATEST, size=len(stream.told_at)))
+def delayed(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """Feedback arrives up to 200 decisions late, in any order."""
+    return attrs.evolve(stream, feedback_at=stream.feedback_at + rng.integers(MAXIMUM_DELAY, size=len(stream.feedback_at)))
 
 
-def sparse(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
+def sparse(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
     """One decision in twenty gets feedback."""
-    return attrs.evolve(stream, told_at=np.where(rng.random(len(stream.told_at)) < SPARSE, stream.told_at, NEVER))
+    return attrs.evolve(stream, feedback_at=np.where(rng.random(len(stream.feedback_at)) < SPARSE, stream.feedback_at, NEVER))
 
 
-def poisoned(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """One feedback in ten says the opposite."""
-    return attrs.evolve(stream, opposite=rng.random(len(stream.opposite)) < POISONED)
+def poisoned(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """One feedback in ten is inverted."""
+    return attrs.evolve(stream, inverted=rng.random(len(stream.inverted)) < POISONED)
 
 
-def restart(stream: Stream, material: Material, rng: np.random.Generator) -> Stream:
-    """In mid-stream the router is saved, and a fresh one loads what was saved."""
+def restart(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+    """In the middle the router is saved, and a fresh one loads its state."""
     return attrs.evolve(stream, restart=int(RESTARTS * len(stream.reward)))
 
 
@@ -126,35 +126,35 @@ SCENARIOS: Mapping[str, Change] = {
 }
 
 
-def make_stream(scenario: str, material: Material, steps: int, seed: int, number: int) -> Stream:
+def make_stream(scenario: str, data: ReplayData, steps: int, seed: int, number: int) -> Stream:
     """Return a stream of a scenario.
 
     Args:
         scenario: One of ``SCENARIOS``.
-        material: The rows; each is met once.
-        steps: The most decisions.
-        seed: Of the experiment.
-        number: The stream's.
+        data: The rows; each occurs at most once.
+        steps: The maximum number of decisions.
+        seed: The run's seed.
+        number: The stream's number.
     """
-    order, luck = (np.random.default_rng((seed, number, part)) for part in range(2))
-    rows = order.permutation(len(material.request))[:steps]
-    outcomes = material.outcomes.take(rows)
-    others = [m for m in range(len(material.request.pool)) if m != material.best]
-    request = (material.unheard if scenario == NEW_MODEL else material.request).take(rows)
+    order, events = (np.random.default_rng((seed, number, part)) for part in range(2))
+    rows = order.permutation(len(data.request))[:steps]
+    outcomes = data.outcomes.take(rows)
+    others = [m for m in range(len(data.request.pool)) if m != data.best]
+    request = (data.request_without_best if scenario == NEW_MODEL else data.request).take(rows)
     stream = Stream(
         request=request,
         before=of_candidates(request, others),
         joins=0,
         outcomes=outcomes,
-        reward=material.reward(outcomes),
-        told_at=np.arange(1, len(rows) + 1),
-        opposite=np.zeros(len(rows), dtype=bool),
+        reward=data.reward(outcomes),
+        feedback_at=np.arange(1, len(rows) + 1),
+        inverted=np.zeros(len(rows), dtype=bool),
     )
-    return SCENARIOS[scenario](stream, material, luck)
+    return SCENARIOS[scenario](stream, data, events)
 
 
 def of_candidates(request: RoutingRequest, columns: list[int]) -> RoutingRequest:
-    """Return a request for some of its candidates."""
+    """Return a request for some of its candidates, by column."""
     names = [request.pool.names[m] for m in columns]
     masked_why = {why: where[:, columns] for why, where in request.masked_why.items()}
     return attrs.evolve(

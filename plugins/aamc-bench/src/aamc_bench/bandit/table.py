@@ -6,54 +6,43 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
 import numpy as np
-from aamc_report.formats import fixed
-from aamc_report.style import Look
+from aamc_report.formats import fixed, per_thousand
+from aamc_report.style import Look, looks_of
+from aamc_report.tables import Column, Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.figures import looks_of, panels
-from aamc_bench.metrics import per_thousand
-from aamc_bench.tables import Column, Table
+from aamc_bench.benchmark import distinct
+from aamc_bench.figures import panels
 
 COLUMNS = (
-    Column("regret", "regret", fixed(1)),
-    Column("over_fixed", "over best fixed", fixed(1)),
-    Column("saved", "saved vs published", fixed(1)),
-    Column("quality", "quality", fixed(3)),
-    Column("cost_usd", "USD / 1k", per_thousand),
+    Column("regret", key="regret", write=fixed(1)),
+    Column("over best fixed", key="over_fixed", write=fixed(1)),
+    Column("saved vs published", key="saved", write=fixed(1)),
+    Column("quality", key="quality", write=fixed(3)),
+    Column("USD / 1k", key="cost_usd", write=per_thousand),
 )
 NOTE = (
-    "regret: the sum over a stream's decisions of the greatest reward that a candidate of that moment would have had there, less the chosen one's. "
-    "over best fixed: less the regret of the candidate that was best in hindsight. saved vs published: that of published less the router's, on "
-    "the same streams. estimates: what the estimator learned from other rows: what candidates did there (outcomes), or categories and complexity "
-    "alone (labels). Means over seeds and streams, with Student's 95% intervals over seeds. "
-    "Bold: less regret than every other router but yardsticks, each paired interval clear of zero."
+    "regret: the sum over a stream's decisions of the maximum reward of an available candidate minus that of the chosen one. "
+    "over best fixed: regret minus that of the candidate that was best in hindsight. saved vs published: regret of published minus the router's, on "
+    "the same streams. estimates: what the estimator was trained on: outcomes of other rows, or only their categories and complexity "
+    "(labels). Means over seeds and streams, with Student's 95% intervals over seeds. "
+    "Bold: less regret than every other router except yardsticks, each paired interval excludes zero."
 )
-PER_ROW = 4
+PANELS_PER_ROW = 4
 
 
 def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     """Return the experiment's table."""
-    names = ", ".join(dict.fromkeys(about["dataset"] for about in document["datasets"]))
+    names = ", ".join(distinct(document["datasets"], "dataset"))
     known = [column for column in COLUMNS if any(column.key in record for record in document["records"])]
     title = f"Cumulative regret while learning: {names}"
-    return {"regret": Table(title=title, names=("dataset", "estimates", "scenario", "router"), columns=known, records=document["records"], note=NOTE)}
-
-
-def for_the_console(table: Table) -> dict[str, Table]:
-    """Return a table for each dataset and kind of estimates, which leaves room for the figures."""
-    found = {}
-    for place in dict.fromkeys((record["dataset"], record["estimates"]) for record in table.records):
-        own = [record for record in table.records if (record["dataset"], record["estimates"]) == place]
-        title = f"Cumulative regret while learning: {place[0]}, estimator trained on {place[1]}"
-        found[" ".join(place)] = attrs.evolve(table, title=title, names=table.names[2:], records=own)
-    return found
+    return {"regret": Table.of_records(title, ("dataset", "estimates", "scenario", "router"), known, document["records"], NOTE)}
 
 
 def figures_of(document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
-    """Return what draws the curves of each dataset and kind of estimates, by the figure's name."""
+    """Return functions that draw the curves of each dataset and kind of estimates, by the figures' names."""
     places = dict.fromkeys((curve["dataset"], curve["estimates"]) for curve in document["curves"])
     found = {}
     for number, place in enumerate(places, start=1):
@@ -63,11 +52,10 @@ def figures_of(document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]
 
 
 def draw(curves: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw regret against decisions, with 95% bands, a panel a scenario."""
-    scenarios = list(dict.fromkeys(curve["scenario"] for curve in curves))
-    routers = list(dict.fromkeys(curve["router"] for curve in curves))
+    """Draw regret against decisions with 95% bands, a panel for each scenario."""
+    scenarios, routers = distinct(curves, "scenario"), distinct(curves, "router")
     looks = looks_of(routers)
-    columns = min(PER_ROW, len(scenarios))
+    columns = min(PANELS_PER_ROW, len(scenarios))
     page, axes = panels(-(-len(scenarios) // columns), columns, height=2.4)
     for panel, scenario in zip(axes, scenarios, strict=False):
         panel.set_title(scenario)

@@ -1,1 +1,1 @@
-"""``aamc bench compare``: routers x datasets x seeds in one table."""
+"""``aamc bench compare``: routers on several datasets with several seeds in one table."""

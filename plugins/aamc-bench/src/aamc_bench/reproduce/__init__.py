@@ -1,1 +1,1 @@
-"""``aamc reproduce``: a paper's figures from our own runs, beside its words."""
+"""``aamc reproduce``: a paper's figures from our own runs, beside its claims."""

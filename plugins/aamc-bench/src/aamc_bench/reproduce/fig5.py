@@ -1,4 +1,4 @@
-"""Figure 5 of the AAMC paper: success, cost, latency and efficiency of routing strategies, from a run of ours.
+"""Figure 5 of the AAMC paper: success, cost, latency and efficiency of routing strategies, from one of our runs.
 
 Paper: Rjoub et al. 2025, "Adaptive Agentic Meta-Controller (AAMC): A Reinforcement Learning Framework for Intelligent SLM/LLM
 Orchestration", Neurocomputing.
@@ -6,7 +6,7 @@ Orchestration", Neurocomputing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,40 @@ from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
 from aamc_experiments.evaluation import Comparison, Resampling
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import COMPARED
-from aamc_report.formats import Format, listed, milliseconds, percent, significant
+from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
+from aamc_report.tables import Column, Record, Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.figures import panels
-from aamc_bench.metrics import per_thousand
+from aamc_bench.folder import OpenExperiment
 from aamc_bench.samples import figure
-from aamc_bench.tables import Column, Record, Table
-from aamc_bench.training import settings_of
+from aamc_bench.training import complete_run, settings_of
+from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import EVALUATION
 from aamc_sdk.storage import read_json
 from aamc_sdk.types import Floats
 
 ROUTER = "ppo"
+RUN = "run"
+"""The folder of a new run, below the experiment's."""
 REFERENCE = "llm-only"
-"""The strategy that the paper's savings are counted from."""
+"""The strategy with which the paper compares costs."""
 STRATEGIES = {REFERENCE: "LLM-only", "slm-only": "SLM-only", "rule": "Rule-based", "supervised": "Supervised router"}
-"""The paper's strategies beside its own, by our routers' names."""
+"""The paper's other strategies, by our routers' names."""
 CONSTANT = ("llm-only", "slm-only", "best-single")
-"""Those that ask one model for everything, which their labels name."""
+"""The strategies with one model for every query, which their labels name."""
 YARDSTICKS = {"greedy": "greedy", "best-single": "best single", "random": "random", "oracle": "oracle"}
-"""What we show beside them."""
+"""Routers that are not in the paper."""
 
 
 @attrs.frozen
 class Panel:
-    """A panel of the figure, and a column of its data."""
+    """A panel of the figure and column of its data."""
 
     key: str
     title: str
@@ -61,17 +66,17 @@ PANELS = (
 
 @attrs.frozen
 class Claim:
-    """What the paper's text says of AAMC.
+    """A claim of the paper's text on AAMC.
 
     Attributes:
-        key: Our figure.
+        key: The key of our value.
         text: The paper's words.
-        least: The least value that would bear it out; None where the text has no number.
+        minimum: The minimum value that confirms the claim; None if the text has no number.
     """
 
     key: str
     text: str
-    least: float | None
+    minimum: float | None
 
 
 CLAIMS = (
@@ -85,37 +90,79 @@ NOTE = (
     "greedy, best single, random and oracle are not in the paper."
 )
 CLAIMS_NOTE = (
-    "What the paper's text says of AAMC, beside our run of it: simulators differ, so this compares shapes and not digits. "
+    "The claims of the paper's text on AAMC beside our run: the simulators differ, so compare shapes and not digits. "
     "Differences and savings are against LLM-only on the same streams."
 )
 
 
-def options_of(run: Path | None = None, assignments: Sequence[str] = (), **given: Any) -> dict[str, Any]:
-    """Return all that the figure follows from: a run that exists, or the settings of the main job.
-
-    Raises:
-        CheckpointError: There is no such run, or it compared nothing.
-        ConfigError: Options come with it that would change it.
-    """
-    if run is None:
-        return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).plain()}
-    if assignments or any(value is not None for value in given.values()):
-        raise ConfigError(f"--run {run} is drawn as it is; leave out the options that say how to make a run")
-    if RunFolder.open(run).content["goal"] not in ("comparison", EVALUATION):
-        raise CheckpointError(f"{run} compared nothing; make a run with: aamc run --router {ROUTER} --estimator tce")
-    return {"run": str(run), "settings": None}
-
-
-def document_of(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the figure's data.
+class FigureFive(Benchmark):
+    """``aamc reproduce fig5``; one run takes the place of a grid of jobs.
 
     Args:
-        options: What it was begun with.
-        folder: The run's.
+        plugins: The plugins, which get the event of the finished run.
     """
+
+    command = "reproduce fig5"
+    document_name = "fig5"
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def options(self, run: Path | None = None, assignments: Sequence[str] = (), **given: Any) -> dict[str, Any]:
+        """Return the path of a run that exists, or the settings of the main job.
+
+        Raises:
+            CheckpointError: There is no such run, or it compared nothing.
+            ConfigError: A run is given with options that would change it.
+        """
+        if run is None:
+            return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).plain()}
+        if assignments or any(value is not None for value in given.values()):
+            raise ConfigError(f"--run {run} is drawn as it is; leave out the options of a new run")
+        if RunFolder.open(run).content["goal"] not in ("comparison", EVALUATION):
+            raise CheckpointError(f"{run} compared nothing; make a run with: aamc run --router {ROUTER} --estimator tce")
+        return {"run": str(run), "settings": None}
+
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield nothing: there are no jobs."""
+        yield from ()
+
+    def measure(self, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], None]:
+        """Make the run, if none was given."""
+        if opened.options["run"] is None:
+            place = opened.folder / RUN
+            with progress() as shown:
+                complete_run(place, shown, opened.options["settings"])
+            self._plugins.notify("aamc_run_finished", folder=place)
+        return {}, None
+
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the figure's data, its records, the paper's claims, and the strategies that are the same."""
+        return content_of(folder / RUN if options["run"] is None else Path(options["run"]))
+
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the figure's data and the paper's claims as tables."""
+        data = document["data"]
+        weights = ", ".join(f"{weight:.3g}" for weight in data["preference"])
+        title = f"Figure 5 on {data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
+        columns = [Column(panel.title, key=panel.key, write=panel.format) for panel in PANELS]
+        claims = [Column("paper, at least", key="paper", write=percent), Column("ours", key="ours", write=percent)]
+        note = " ".join((NOTE, *(f"{listed(names)} are one: they ask the same model for everything." for names in document["same"])))
+        return {
+            "fig5": Table.of_records(title, ("strategy",), columns, document["records"], note),
+            "claims": Table.of_records("The paper's words", ("claim",), claims, document["claims"], CLAIMS_NOTE),
+        }
+
+    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
+        """Return the figure."""
+        return {"fig5": lambda: draw(document)}
+
+
+def content_of(folder: Path) -> dict[str, Any]:
+    """Return the figure's data from a run's folder: ``data``, ``records``, ``claims``, ``same``."""
     run, metrics, comparison = RunFolder.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
     ours = {run.router_name: f"AAMC ({run.router_name})"}
-    labels = ours | STRATEGIES | YARDSTICKS | ours  # the first one, even where it is also a yardstick
+    labels = ours | STRATEGIES | YARDSTICKS | ours  # first, even if it is also a yardstick
     models = only_candidates(comparison)
     labels |= {name: f"{labels[name]} ({models[name]})" for name in CONSTANT if name in models and name != run.router_name}
     shown = [name for name in labels if name in metrics["routers"]]
@@ -125,19 +172,18 @@ def document_of(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     ]
     resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
-    claims = [{"claim": claim.text, "paper": {"value": claim.least}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
-    known = {"data": metrics["data"], "records": records, "claims": claims, "same": _same(models, labels)}
-    return {"schema": 1, "command": "reproduce fig5", "options": options, **known}
+    claims = [{"claim": claim.text, "paper": {"value": claim.minimum}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
+    return {"data": metrics["data"], "records": records, "claims": claims, "same": _same(models, labels)}
 
 
 def only_candidates(comparison: Comparison) -> dict[str, str]:
-    """Return the candidate of each router that gave every query to one, at the headline's preference."""
+    """Return the candidate of each router that chose one for every query at the headline's preference."""
     chosen = dict(zip(comparison.routers.tolist(), (np.unique(choices[AT_PREFERENCE]) for choices in comparison.chosen), strict=True))
     return {router: str(comparison.candidates[candidates[0]]) for router, candidates in chosen.items() if len(candidates) == 1}
 
 
 def _same(models: Mapping[str, str], labels: Mapping[str, str]) -> list[list[str]]:
-    """Return the strategies that are one, because they ask the same model for everything."""
+    """Return the groups of strategies with the same model for every query."""
     by_model: dict[str, list[str]] = {}
     for name, model in models.items():
         by_model.setdefault(model, []).append(labels.get(name, name))
@@ -149,10 +195,10 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def savings(comparison: Comparison, router: str, success_threshold: float, resampling: Resampling) -> dict[str, Any]:
-    """Return what a router saves against ``llm-only`` at the headline's preference, each figure with its 95% interval.
+    """Return a router's savings against ``llm-only`` at the headline's preference, each with its 95% interval.
 
     Returns:
-        ``cost_saved`` and ``latency_saved``, 1 less the ratio of the means; ``success_difference``. Nothing where
+        ``cost_saved`` and ``latency_saved``, 1 minus the ratio of the means; ``success_difference``. Empty if
         ``llm-only`` was not compared.
     """
     names = comparison.routers.tolist()
@@ -169,7 +215,7 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
 
 
 def _saved(ours: Floats, theirs: Floats) -> Floats:
-    """Return 1 less the ratio; NaN where the reference costs nothing."""
+    """Return 1 minus the ratio; NaN if the reference is 0."""
     return np.asarray(1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0))
 
 
@@ -179,22 +225,8 @@ def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> 
     return np.column_stack((quality >= success_threshold, cost, latency))
 
 
-def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
-    """Return the figure's data and the paper's claims as tables."""
-    data = document["data"]
-    weights = ", ".join(f"{weight:.3g}" for weight in data["preference"])
-    title = f"Figure 5 on {data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
-    columns = [Column(panel.key, panel.title, panel.format) for panel in PANELS]
-    claims = [Column("paper", "paper, at least", percent), Column("ours", "ours", percent)]
-    note = " ".join((NOTE, *(f"{listed(names)} are one: they ask the same model for everything." for names in document["same"])))
-    return {
-        "fig5": Table(title=title, names=("strategy",), columns=columns, records=document["records"], note=note),
-        "claims": Table(title="The paper's words", names=("claim",), columns=claims, records=document["claims"], note=CLAIMS_NOTE),
-    }
-
-
 def draw(document: Mapping[str, Any]) -> Figure:
-    """Draw a panel a figure and a row a strategy, the paper's first; dashed lines are what its text states."""
+    """Draw a panel for each metric and a row for each strategy, the paper's first; dashed lines are the values in its text."""
     records = document["records"]
     known = [panel for panel in PANELS if any(record[panel.key]["value"] is not None for record in records)]
     page, axes = panels(1, len(known), height=1.1 + 0.27 * len(records))
@@ -209,12 +241,12 @@ def draw(document: Mapping[str, Any]) -> Figure:
 
 
 def _stated(key: str, records: Sequence[Record]) -> float | None:
-    """Return where the paper's claim lies on a panel: its success rate, or what its saving leaves of LLM-only's cost."""
-    least = {claim.key: claim.least for claim in CLAIMS}
+    """Return the paper's claim on a panel: its success rate, or LLM-only's cost minus its saving."""
+    minimum = {claim.key: claim.minimum for claim in CLAIMS}
     if key == "success_rate":
-        return least["success_rate"]
+        return minimum["success_rate"]
     cost = next((record["mean_cost_usd"]["value"] for record in records if record["router"] == REFERENCE), None)
-    saved = least["cost_saved"]
+    saved = minimum["cost_saved"]
     return (1 - saved) * cost if key == "mean_cost_usd" and saved is not None and cost is not None else None
 
 

@@ -1,1 +1,1 @@
-"""``aamc bench robustness``: routers under noise on estimates and on texts, and on unfamiliar categories."""
+"""``aamc bench robustness``: routers under noise on estimates and texts, and on categories without training data."""

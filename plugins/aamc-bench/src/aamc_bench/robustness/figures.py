@@ -7,22 +7,23 @@ from functools import partial
 from typing import Any
 
 from aamc_report.formats import Format
-from aamc_report.style import short
+from aamc_report.style import looks_of, short
+from aamc_report.tables import Record
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from aamc_bench.figures import Draw, draw_change, draw_lines, looks_of, panels
-from aamc_bench.robustness.disturbed import CLEAN
+from aamc_bench.benchmark import distinct
+from aamc_bench.figures import Draw, draw_change, draw_lines, panels
+from aamc_bench.robustness.noise import CLEAN
 from aamc_bench.robustness.shift import AWAY, HOME
 from aamc_bench.robustness.table import METRICS
-from aamc_bench.tables import Record
 
-LONGEST = 100
-"""The most letters of a panel's title."""
+MAXIMUM_TITLE = 100
+"""The maximum number of letters of a panel's title."""
 
 
 def figures_of(document: Mapping[str, Any]) -> dict[str, Draw]:
-    """Return what draws each figure, by its name; none of what was not measured."""
+    """Return a function that draws each figure with data, by the figure's name."""
     drawings: dict[str, Draw] = {}
     if any(record["noise"] != CLEAN for record in document["noise"]):
         drawings["noise"] = partial(draw_noise, document["noise"])
@@ -32,8 +33,8 @@ def figures_of(document: Mapping[str, Any]) -> dict[str, Draw]:
 
 
 def draw_noise(records: Sequence[Record]) -> Figure:
-    """Draw each metric against the level of each noise: a row of panels a metric, a column a kind."""
-    kinds, routers = [kind for kind in _names(records, "noise") if kind != CLEAN], _names(records, "router")
+    """Draw each metric against the level of each noise: a row of panels for each metric, a column for each kind."""
+    kinds, routers = [kind for kind in distinct(records, "noise") if kind != CLEAN], distinct(records, "router")
     looks = looks_of(routers)
     page, axes = panels(len(METRICS), len(kinds), height=1.7, sharex="all", sharey="row")
     for position, panel in enumerate(axes):
@@ -43,28 +44,24 @@ def draw_noise(records: Sequence[Record]) -> Figure:
         draw_lines(panel, levels, {name: {row["level"]: row[metric.key] for row in rows if row["router"] == name} for name in routers}, looks)
         panel.set_title(kind if position < len(kinds) else "")
         panel.set_xlabel("level" if position >= len(axes) - len(kinds) else "")
-        panel.set_ylabel(metric.heading if position % len(kinds) == 0 else "")
-        panel.yaxis.set_major_formatter(FuncFormatter(partial(_tick, metric.format)))
+        panel.set_ylabel(metric.title if position % len(kinds) == 0 else "")
+        panel.yaxis.set_major_formatter(FuncFormatter(partial(_tick, metric.write)))
     page.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(routers), 7))
     return page
 
 
 def draw_shift(records: Sequence[Record]) -> Figure:
-    """Draw the reward of routers that were trained with and without the categories: a panel a group."""
-    groups, routers = _names(records, "held_out"), _names(records, "router")
+    """Draw the reward of routers that were trained with and without the categories, a panel for each group."""
+    groups, routers = distinct(records, "held_out"), distinct(records, "router")
     page, axes = panels(len(groups), 1, height=0.6 + 0.24 * len(routers), sharex="all")
     for panel, group in zip(axes, groups, strict=True):
         rows = {record["router"]: record for record in records if record["held_out"] == group}
         pairs = {router: tuple(row[f"mean_reward_{name}"] for name in (HOME, AWAY)) for router, row in rows.items()}
         draw_change(panel, pairs, looks_of(routers))
-        panel.set_title(short(group, LONGEST))
+        panel.set_title(short(group, MAXIMUM_TITLE))
     axes[-1].set_xlabel("reward on these categories: trained with them (filled) and without (hollow)")
     return page
 
 
 def _tick(write: Format, value: float, position: int | None) -> str:
     return write(value)
-
-
-def _names(records: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    return list(dict.fromkeys(record[key] for record in records))

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-from aamc_report.formats import fixed, percent
+from aamc_report.formats import fixed, per_thousand, percent
+from aamc_report.tables import Column, Record, Table
 
-from aamc_bench.metrics import per_thousand
-from aamc_bench.robustness.disturbed import CLEAN
+from aamc_bench.benchmark import distinct
+from aamc_bench.robustness.noise import CLEAN
 from aamc_bench.robustness.shift import AWAY, HOME
 from aamc_bench.samples import Sample, figure
-from aamc_bench.tables import Column, Record, Table
 
 METRICS = (
-    Column("mean_reward", "reward", fixed(3)),
-    Column("aiq", "AIQ", fixed(3)),
-    Column("success_rate", "success", percent),
-    Column("mean_cost_usd", "USD / 1k", per_thousand),
+    Column("reward", key="mean_reward", write=fixed(3)),
+    Column("AIQ", key="aiq", write=fixed(3)),
+    Column("success", key="success_rate", write=percent),
+    Column("USD / 1k", key="mean_cost_usd", write=per_thousand),
 )
-LOST = Column("lost", "reward lost", fixed(4))
+LOST = Column("reward lost", key="lost", write=fixed(4))
 NOTE = (
     "95% intervals of the bootstrap over streams of the simulator, or over the questions of a table. "
-    "reward lost: that without noise minus that with it, on the same queries; bold where its interval is clear of zero. "
+    "reward lost: the reward without noise minus that with it, on the same queries; bold if its interval excludes zero. "
     "A level is the standard deviation of the error of estimates, or the share of words (typos, case) or of texts (padding, prefix). "
-    "Noise on estimates leaves embeddings as they are: routers that read these alone, such as knn, ridge and ensemble, lose 0 to it by construction."
+    "Noise on estimates does not change embeddings: routers that read only these, such as knn, ridge and ensemble, lose 0 by construction."
 )
 SHIFT_NOTE = (
     "The same test rows, all of held-out categories, decided by routers that were trained on all categories (home) and by those that were "
-    "trained without these (away). reward lost: home minus away; bold where its interval is clear of zero."
+    "trained without these (away). reward lost: home minus away; bold if its interval excludes zero."
 )
 
 
@@ -55,50 +54,36 @@ def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[
 
 
 def _lost(before: Sample, after: Sample, router: int) -> dict[str, Any]:
-    """Return how much less reward a router has, on the same resamples of the same queries."""
+    """Return the loss of a router's reward, on the same resamples of the same queries."""
     lost = figure(before.figures["mean_reward"][router] - after.figures["mean_reward"][router])
     low, high = lost["ci95"] or (0.0, 0.0)
     return lost | {"best": low > 0 or high < 0}
 
 
 def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
-    """Return the tables of noise and of shift, as far as there is something in them."""
-    noise = Table(
-        title="Routers under noise",
-        names=("noise", "level", "router"),
-        columns=[*METRICS, LOST],
-        records=document["noise"],
-        note=NOTE,
-    )
-    both = [Column(f"{metric.key}_{name}", f"{metric.heading}, {name}", metric.format) for metric in METRICS for name in (HOME, AWAY)]
-    shift = Table(
-        title="Routers on categories that they were not trained on",
-        names=("held_out", "router"),
-        columns=[*both, LOST],
-        records=document["shift"],
-        note=SHIFT_NOTE,
-    )
-    lost = Table(
-        title="Reward lost to noise",
-        names=("noise", "level"),
-        columns=[Column(router, router, LOST.format) for router in dict.fromkeys(record["router"] for record in document["noise"])],
-        records=_by_noise(document["noise"]),
-        note=NOTE,
-    )
-    return {name: table for name, table in (("lost", lost), ("noise", noise), ("shift", shift)) if table.records}
+    """Return the tables of losses, of noise and of shift that have rows."""
+    records = document["noise"]
+    by_router = [Column(router, key=router, write=LOST.write) for router in distinct(records, "router")]
+    both = [Column(f"{metric.title}, {name}", key=f"{metric.key}_{name}", write=metric.write) for metric in METRICS for name in (HOME, AWAY)]
+    title = "Routers on categories that they were not trained on"
+    found = {
+        "lost": Table.of_records("Reward lost to noise", ("noise", "level"), by_router, _by_noise(records), NOTE),
+        "noise": Table.of_records("Routers under noise", ("noise", "level", "router"), [*METRICS, LOST], records, NOTE),
+        "shift": Table.of_records(title, ("held_out", "router"), [*both, LOST], document["shift"], SHIFT_NOTE),
+    }
+    return {name: table for name, table in found.items() if table.rows}
 
 
-def for_the_console(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Return what each router loses, without the figures behind it; the files have all."""
+def console_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return each router's losses without the metrics behind them."""
     shown = {name: table for name, table in tables.items() if name != "noise"}
     if (shift := shown.get("shift")) is not None:
-        kept = [column for column in shift.columns if column == LOST or column.key.startswith("mean_reward")]
-        shown["shift"] = attrs.evolve(shift, columns=kept)
+        shown["shift"] = shift.with_columns(lambda column: column == LOST or column.key.startswith("mean_reward"))
     return shown
 
 
 def _by_noise(records: Sequence[Record]) -> list[Record]:
-    """Return a record for each noise, with what each router loses to it."""
+    """Return a record for each noise with each router's loss."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for record in records:
         if record["noise"] != CLEAN:

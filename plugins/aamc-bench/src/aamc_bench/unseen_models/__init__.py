@@ -1,1 +1,1 @@
-"""``aamc bench unseen-models``: routing with candidates that training knew little of."""
+"""``aamc bench unseen-models``: routing with candidates that have few or no training outcomes."""

@@ -1,188 +1,58 @@
-"""The job of ``aamc bench unseen-models``: train knowing little or nothing of some candidates, and measure with all of them.
-
-Everything happens on tables. Simulated data becomes one first: each query with one sampled outcome a candidate.
-"""
+"""The choice of newcomers, and tables with few of their outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from aamc_experiments.data import fit_to_pool
-from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
-from aamc_experiments.measurement import describe, play
-from aamc_experiments.settings import Settings, read_settings
-from aamc_experiments.setup import World, make_world
 
-from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.tolerant import train_each
-from aamc_bench.unseen_models.hiding import choose_newcomers, completed, with_few_outcomes
-from aamc_sdk.config import Choice
-from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
-from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import build_request
-from aamc_sdk.serving import services
-from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import Dataset, Outcomes, Pool, RoutingRequest
 
-WITHOUT, DESCRIBED, FULL = "without", "description", "all"
-"""What is known of the newcomers: they are not to be had; their specification; everything. Between the last two stand numbers of outcomes."""
-HELD_OUT = "held out"
-"""Why a newcomer is masked where it is not to be had."""
+MINIMUM_OTHERS = 2
+"""The minimum number of other candidates, so that there is something to choose."""
 
 
-def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newcomers: int, level: str) -> list[dict[str, Any]]:
-    """Train at one level of knowledge, measure on the test rows, and keep a sample for each level that the training serves.
+def choose_newcomers(pool: Pool, count: int, seed: int) -> list[str]:
+    """Return the names of the newcomers.
 
-    Args:
-        folder: Where the samples go, ``LEVEL.npz``.
-        progress: Where to report.
-        settings: An experiment's, its seed included.
-        newcomers: How many candidates are new; which ones follows from the seed.
-        level: ``"description"`` (which also measures ``"without"``), a number of outcomes, or ``"all"``.
-
-    Returns:
-        For each level its name, the newcomers' names, and the number of test rows that were measured.
+    Raises:
+        DataError: Too few other candidates would be left.
     """
-    given, plugins = read_settings(settings), get_plugin_manager()
-    full = make_world(given, plugins)
-    names = choose_newcomers(full.services.pool, newcomers, given.seed)
-    stage = Stage(given, plugins, progress, full, names, folder)
-    estimator, routers = stage.train(level)
-    found = []
-    for measured in (WITHOUT, DESCRIBED) if level == DESCRIBED else (level,):
-        comparison = stage.compare(estimator, routers, level, available=measured != WITHOUT)
-        sample = sample_of(comparison, full, given, names, available=measured != WITHOUT)
-        sample.save(folder / f"{measured}.npz")
-        found.append({"level": measured, "newcomers": names, "queries": len(comparison.queries)})
-    return found
+    if len(pool) < count + MINIMUM_OTHERS:
+        needed = f"unseen-models takes {count} away and needs {MINIMUM_OTHERS} others"
+        raise DataError(f"{needed}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
+    drawn = np.random.default_rng((seed, len(pool))).choice(len(pool), count, replace=False)
+    return [pool.names[m] for m in sorted(drawn)]
 
 
-@attrs.frozen(eq=False)
-class Stage:
-    """Where everything of one choice of newcomers takes place.
+def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, seed: int) -> Dataset:
+    """Return a table with ``count`` outcomes of each newcomer; a larger count includes those of a smaller one.
 
-    Attributes:
-        settings: The experiment's.
-        plugins: Where components come from.
-        progress: Where to report.
-        full: The data with all outcomes. Its reward serves all levels, so that their utilities are in one unit.
-        newcomers: Names.
-        folder: The job's.
+    Raises:
+        DataError: A newcomer has fewer outcomes.
     """
-
-    settings: Settings
-    plugins: Plugins
-    progress: Progress
-    full: World
-    newcomers: Sequence[str]
-    folder: Path
-
-    def known(self, level: str) -> dict[str, Dataset]:
-        """Return the training and validation rows as a level knows them; one that knows no newcomer has no column of it."""
-        pool, splits = self.full.services.pool, {name: self.full.splits[name] for name in ("train", "validation")}
-        if level == FULL:
-            return splits
-        if level == DESCRIBED:
-            others = pool.subset([name for name in pool.names if name not in self.newcomers])
-            return {name: fit_to_pool(split, others) for name, split in splits.items()}
-        counts = {"train": int(level), "validation": 0}
-        return {name: with_few_outcomes(split, self.newcomers, counts[name], self.settings.seed) for name, split in splits.items()}
-
-    def train(self, level: str) -> tuple[Estimator | None, dict[str, Router]]:
-        """Train estimator, where there is one, and routers on what a level knows; a router that fails is left out."""
-        rows = self.known(level)
-        lent = self._services(rows["train"].pool or self.full.services.pool)
-        estimator: Estimator | None = None
-        if (choice := self.settings.estimator) is not None:
-            estimator = self.plugins.make("estimator", choice.name, lent, choice.options, self.settings.preset)
-            estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
-        requests = self._requests(estimator, rows, lent.pool)
-        env = self.plugins.make("environment", "replay", lent, {}, self.settings.preset)
-        env.prepare({name: completed(split, requests[name]) for name, split in rows.items()})
-        training = Training(
-            dataset=rows["train"],
-            validation=rows["validation"],
-            request=requests["train"],
-            validation_request=requests["validation"],
-            env=env,
-            progress=self.progress,
-        )
-        choices = self.settings.routers or {}
-        return estimator, train_each(choices, lambda name: self._router(choices[name], lent, training), self.folder, self.progress)
-
-    def _router(self, choice: Choice, lent: Services, training: Training) -> Router:
-        router: Router = self.plugins.make("router", choice.name, lent, choice.options, self.settings.preset)
-        router.train(training)
-        return router
-
-    def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
-        """Let routers decide the test rows among all candidates, or, where newcomers are not available, among the others."""
-        pool, test = self.full.services.pool, self.full.splits["test"]
-        estimates, quality = describe(estimator, test.queries, pool)
-        typical = self._typical(self.known(level)["train"])
-        request = build_request(test.queries, pool, self.settings.preference.array, estimates=estimates, quality=quality, typical=typical)
-        if not available:
-            new = np.broadcast_to(np.isin(pool.names, self.newcomers), request.mask.shape)
-            request = attrs.evolve(request, mask=request.mask & ~new, masked_why={**request.masked_why, HELD_OUT: new})
-        assert self.full.splits["train"].outcomes is not None
-        means = self.full.splits["train"].outcomes.means
-        table = World(env=self.plugins.make("environment", "replay", self.full.services, {}), splits={"test": test}, services=self.full.services)
-        return play(table, "test", routers, request, means, self.settings, self.progress)
-
-    def _services(self, pool: Pool) -> Services:
-        return services(pool, self.full.services.reward, self.plugins, self.settings)
-
-    def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
-        """Return the rows as a router sees them; training rows with the quality that was expected out of fold."""
-        assert rows["train"].outcomes is not None
-        found = {}
-        for name, split in rows.items():
-            estimates, quality = describe(estimator, split.queries, pool)
-            if name == "train" and estimator is not None and (unseen := estimator.out_of_fold()) is not None:
-                quality = unseen
-            weights, typical = self.settings.preference.array, rows["train"].outcomes.means
-            found[name] = build_request(split.queries, pool, weights, estimates=estimates, quality=quality, typical=typical)
-        return found
-
-    def _typical(self, train: Dataset) -> Floats:
-        """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN for one without."""
-        assert train.outcomes is not None
-        pool, own = self.full.services.pool, train.pool or self.full.services.pool
-        means = np.full((len(pool), 3), np.nan)
-        means[[pool.index(name) for name in own.names]] = train.outcomes.means
-        return means
+    assert dataset.pool is not None
+    assert dataset.outcomes is not None
+    kept = np.ones(dataset.outcomes.cost_usd.shape, dtype=bool)
+    for name in newcomers:
+        column = dataset.pool.index(name)
+        known = np.flatnonzero(np.isfinite(dataset.outcomes.known_quality[:, column]))
+        if len(known) < count:
+            raise DataError(f"{name} has {len(known)} outcomes in the training rows and not {count}; ask for fewer (--outcomes)")
+        kept[:, column] = False
+        kept[np.random.default_rng((seed, column)).permutation(known)[:count], column] = True
+    columns = (dataset.outcomes.known_quality, dataset.outcomes.cost_usd, dataset.outcomes.latency_ms)
+    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(kept, values, np.nan) for values in columns)))
 
 
-def sample_of(comparison: Comparison, world: World, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
-    """Return a comparison's sample, of the candidates that were available, with three figures more, all of the newcomers.
-
-    ``new_brier`` and ``new_mae`` are the mean squared and the mean absolute error of the quality expected of them, ``new_share``
-    is how often they are chosen at the headline's preference.
-    """
-    seed = resampling_seed(comparison, settings)
-    sample = Sample.of(comparison if available else of_others(comparison, newcomers), world.services.reward, settings.evaluation, seed)
-    columns = [comparison.candidates.tolist().index(name) for name in newcomers]
-    error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
-    chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
-    per_query = {"new_brier": (error**2).mean(axis=2), "new_mae": np.abs(error).mean(axis=2), "new_share": chosen}  # [R, Q] each
-    resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
-    own = {name: np.concatenate([resampling.means(values.T) for resampling in resamplings]).T for name, values in per_query.items()}
-    return attrs.evolve(sample, figures={**sample.figures, **own})
-
-
-def of_others(comparison: Comparison, newcomers: Sequence[str]) -> Comparison:
-    """Return a table's comparison without the newcomers' columns, which nobody chose: the cheapest of them begins no frontier."""
-    kept = np.flatnonzero(~np.isin(comparison.candidates, newcomers))
-    place = np.full(len(comparison.candidates), -1, dtype=comparison.chosen.dtype)
-    place[kept] = np.arange(len(kept))
-    columns = ("expected_quality", "utility", "quality", "cost_usd", "latency_ms")
-    return attrs.evolve(
-        comparison,
-        candidates=comparison.candidates[kept],
-        candidate_means=comparison.candidate_means[kept],
-        chosen=place[comparison.chosen],
-        **{name: getattr(comparison, name)[..., kept] for name in columns},
+def completed(dataset: Dataset, request: RoutingRequest) -> Dataset:
+    """Return a table whose missing cells have a request's expectations, for routers that are trained on complete rows."""
+    assert dataset.outcomes is not None
+    pairs = (
+        (dataset.outcomes.known_quality, request.expected.known_quality),
+        (dataset.outcomes.cost_usd, request.expected.cost_usd),
+        (dataset.outcomes.latency_ms, request.expected.latency_ms),
     )
+    return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(np.isnan(known), expected, known) for known, expected in pairs)))

@@ -73,7 +73,7 @@ def evaluate(
             gate=gate,
         )
         if out is not None:
-            plugins_of(ctx).tell("aamc_run_finished", folder=out)
+            plugins_of(ctx).notify("aamc_run_finished", folder=out)
     show_metrics(metrics, opened.router_name, as_json)
     if gate:
         click.echo(metrics["gate"]["why"], err=True)

@@ -64,11 +64,11 @@ def gather(
         **given: The other options; None where one is not given.
     """
     from aamc_experiments.settings import read_settings
-    from aamc_sdk.config import find_format, load_yaml, set_option
+    from aamc_sdk.config import load_yaml, set_option
 
     content: dict[str, Any] = {}
     files = [load_yaml(config) for config in configs]
-    formats = [find_format(file, plugins or _present_plugins()) for file in files]
+    formats = [(plugins or _present_plugins()).config_format(file) for file in files]
     decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
     for config, file, found in zip(configs, files, formats, strict=True):
         content |= file if found is None else found.experiment(file, config, decision, given.get("router"))

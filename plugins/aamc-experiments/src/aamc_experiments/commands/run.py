@@ -43,7 +43,7 @@ def run(ctx: click.Context, /, out: Path | None, resume: Path | None, as_json: b
             metrics = complete(experiment, "run")
             point_latest(folder)
             with profile.stage("report") if profile else nullcontext():
-                plugins_of(ctx).tell("aamc_run_finished", folder=folder)
+                plugins_of(ctx).notify("aamc_run_finished", folder=folder)
     show_metrics(metrics, experiment.router_name, as_json)
     if profile:
         show_profile(profile.write(folder))

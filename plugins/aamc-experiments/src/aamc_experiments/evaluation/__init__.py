@@ -17,15 +17,15 @@ from aamc_experiments.evaluation.tables import compare_table
 
 __all__ = [
     "BINS",
+    "HEADLINE",
+    "SWEEP",
     "Candidates",
     "Comparison",
     "Constants",
     "Figures",
-    "HEADLINE",
     "Integers",
     "Realised",
     "Resampling",
-    "SWEEP",
     "Yardsticks",
     "bin_of",
     "compare_streams",

@@ -7,8 +7,8 @@ from aamc_experiments.off_policy.figures import Figure, figures_of
 from aamc_experiments.off_policy.logged import stretches
 
 __all__ = [
-    "Choices",
     "ENOUGH",
+    "Choices",
     "Figure",
     "estimate",
     "figures_of",

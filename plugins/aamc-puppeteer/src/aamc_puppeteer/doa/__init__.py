@@ -1,6 +1,7 @@
-"""The interface of the Dynamic Orchestrator Agent framework: its programs run with the name in their imports changed.
+"""The interface of the Dynamic Orchestrator Agent framework, as an adapter of the puppeteer.
 
-Put ``aamc_puppeteer.doa`` where they say ``doa_framework``; ``docs/how-to/from-doa.md`` says what differs.
+Programs run with ``aamc_puppeteer.doa`` in place of ``doa_framework`` in their imports; ``docs/how-to/from-doa.md`` lists the
+differences.
 """
 
 from aamc_puppeteer.doa.agents.base import AgentInterface

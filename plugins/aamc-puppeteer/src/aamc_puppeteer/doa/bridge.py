@@ -1,4 +1,4 @@
-"""From this interface to the rest of the SDK and back: agents, and finished episodes."""
+"""Adapters between this interface and the rest of the SDK: agents, outputs and finished episodes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aamc_experiments.settings import read_settings
+from aamc_agents.state import ANSWER, Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import TerminatorAgent
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, SystemState
-from aamc_puppeteer.state import ANSWER, Activation, Fault, Stop, TaskState, Trajectory
-from aamc_puppeteer.tasks import Task, Verdict
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import bare_services
+from aamc_sdk.serving import DefaultSettings, bare_services
 from aamc_sdk.types import Candidate
 
 
 class CoreAgent(Agent):
-    """An agent of this interface for the orchestrator ``puppeteer``. A terminator declares what was said last to be the answer.
+    """Makes an agent of this interface one of the SDK. A terminator declares the last output to be the answer.
 
     Args:
-        agent: What acts.
-        description: What it can do, in words, from which the policy judges when to use it.
+        agent: The agent.
+        description: Its abilities in words, from which the puppeteer's policy scores it.
     """
 
     def __init__(self, agent: AgentInterface, description: str) -> None:
@@ -39,15 +39,16 @@ class CoreAgent(Agent):
         """Act on the state of a task."""
         if isinstance(self._agent, TerminatorAgent):
             return CoreOutput(state.outputs[-1].content if state.outputs else "", 0.0, {ANSWER: True})
-        output = await self._agent.aexecute(_seen(state))
+        history = [(turn.agent, output_of(turn)) for turn in state.history]
+        output = await self._agent.aexecute(SystemState(state.task.text, history, len(history), len(history) + state.steps_left))
         return CoreOutput(output.content, output.cost, output.metadata or {})
 
 
 class InterfaceAgent(AgentInterface):
-    """An agent of the SDK, such as a plugin's, for the orchestrator of this interface.
+    """Makes an agent of the SDK, such as a plugin's, one of this interface.
 
     Args:
-        agent: What acts.
+        agent: The agent.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -60,10 +61,8 @@ class InterfaceAgent(AgentInterface):
             return elsewhere.submit(asyncio.run, self.aexecute(state)).result()
 
     async def aexecute(self, state: SystemState) -> AgentOutput:
-        """Act on the state of a task without keeping others waiting."""
-        history = tuple(_activation(name, output) for name, output in state.history)
-        task = Task(id="", text=state.task_specification)
-        output = await self._agent.execute(TaskState(task=task, history=history, steps_left=state.max_steps - state.current_step))
+        """Act on the state of a task without blocking the event loop."""
+        output = await self._agent.execute(task_state(state))
         return AgentOutput(output.content, output.cost, dict(output.metadata))
 
 
@@ -72,29 +71,27 @@ def installed_agent(name: str, **options: Any) -> InterfaceAgent:
 
     Args:
         name: Its name, such as ``"calculator"``.
-        **options: Its own.
+        **options: Its options.
 
     Raises:
         UnknownComponentError: No plugin offers it.
         ConfigError: An option is unknown or wrong.
     """
-    plugins = get_plugin_manager()
-    services = bare_services(default_pool(), plugins, read_settings({}))
+    services = bare_services(default_pool(), get_plugin_manager(), DefaultSettings())
     return InterfaceAgent(services.make("agent", name, options))
 
 
 def as_trajectory(episode: EpisodeTrajectory, agents: Sequence[AgentInterface]) -> Trajectory:
-    """Return an episode as the rest of the package knows it: to be written, measured and drawn.
+    """Return an episode as a trajectory of the puppeteer, to be written, measured and drawn.
 
     Args:
-        episode: What happened.
-        agents: Those of its orchestrator, in the same order.
+        episode: The finished episode.
+        agents: Its orchestrator's agents, in the same order.
     """
-    taken = [(agents[step.agent_index].name, step) for step in episode.steps]
-    history = tuple(_activation(name, step.agent_output or AgentOutput("", 0.0)) for name, step in taken)
-    task = Task(id=episode.task_specification, text=episode.task_specification)
+    taken = [(agents[step.agent_index].name, step.agent_output or AgentOutput("", 0.0)) for step in episode.steps]
+    history = tuple(activation_of(name, output) for name, output in taken)
     return Trajectory(
-        state=TaskState(task=task, history=history),
+        state=TaskState(task=Task(id=episode.task_specification, text=episode.task_specification), history=history),
         stop=episode.stop or Stop.TRUNCATED,
         verdict=episode.verdict or Verdict(episode.task_successful, "by whether the terminator was chosen in time"),
         probabilities=tuple(float(step.log_prob.detach().exp()) for step in episode.steps),
@@ -102,19 +99,22 @@ def as_trajectory(episode: EpisodeTrajectory, agents: Sequence[AgentInterface]) 
     )
 
 
-def _seen(state: TaskState) -> SystemState:
-    history = [(turn.agent, _output(turn)) for turn in state.history]
-    return SystemState(state.task.text, history, len(history), len(history) + state.steps_left)
+def task_state(state: SystemState) -> TaskState:
+    """Return a state of this interface as one of the SDK."""
+    history = tuple(activation_of(name, output) for name, output in state.history)
+    return TaskState(task=Task(id="", text=state.task_specification), history=history, steps_left=state.max_steps - state.current_step)
 
 
-def _output(turn: Activation) -> AgentOutput:
+def output_of(turn: Activation) -> AgentOutput:
+    """Return an activation as an output; a failure is an empty one with ``"fault"`` and ``"error"`` in its metadata."""
     if turn.output is None:
         assert turn.fault is not None
         return AgentOutput("", turn.cost, {"fault": turn.fault.value, "error": turn.error})
     return AgentOutput(turn.output.content, turn.output.cost, dict(turn.output.metadata))
 
 
-def _activation(name: str, output: AgentOutput) -> Activation:
+def activation_of(name: str, output: AgentOutput) -> Activation:
+    """Return an output as an activation."""
     metadata = output.metadata or {}
     if "fault" in metadata:
         return Activation(agent=name, fault=Fault(metadata["fault"]), error=metadata.get("error"), cost=output.cost)

@@ -1,21 +1,26 @@
-"""The loop: the policy chooses an agent, the agent acts, until the terminator is chosen or the steps are used up."""
+"""The orchestrator of the framework's interface, as an adapter of the puppeteer's executor, verifiers and rewards."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from torch import Tensor
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Verdict
 
+from aamc_puppeteer.config import AGENT_TIMEOUT, MAX_CHARACTERS
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import TerminatorAgent
-from aamc_puppeteer.doa.attempt import attempt, attempt_async
+from aamc_puppeteer.doa.bridge import output_of, task_state
 from aamc_puppeteer.doa.policy import PolicyNetwork
-from aamc_puppeteer.doa.rewards import calculate_reward
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, RewardConfig, SystemState, TrajectoryStep
-from aamc_puppeteer.state import Stop
-from aamc_puppeteer.tasks import Verdict
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.output_checks import error_text
+from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_sdk.errors import PoolError, one_of
+from aamc_sdk.interfaces import Agent
+from aamc_sdk.interfaces import AgentOutput as CoreOutput
 
 TERMINATOR = "TerminatorAgent"
 
@@ -24,15 +29,15 @@ class Orchestrator:
     """Runs episodes.
 
     Args:
-        agents: At least one; each has a name of its own. One that is a :class:`TerminatorAgent`, or has its name, ends an
-            episode. Without one, episodes end when the steps are used up.
-        policy: Chooses among them, by their places in ``agents``.
-        reward_config: What counts.
-        verifier: Says of the final state whether the task was solved. Without one, success is what the Dynamic Orchestrator
-            Agent framework calls success: the terminator was chosen before the steps were used up.
+        agents: At least one; each has its own name. An agent that is a :class:`TerminatorAgent`, or has its name, ends an
+            episode. Without one, episodes end when no steps are left.
+        policy: Chooses among the agents by their indices.
+        reward_config: The weights of the reward.
+        verifier: Returns whether the final state solves the task. Without it, success is what the Dynamic Orchestrator Agent
+            framework calls success: the terminator was chosen before the steps were used up.
 
     Raises:
-        PoolError: There is no agent, two share a name, or the policy chooses among another number of them.
+        PoolError: There is no agent, two share a name, or the policy chooses among another number of agents.
     """
 
     def __init__(
@@ -50,19 +55,22 @@ class Orchestrator:
         _check(self.agents, policy)
 
     def run_episode(self, initial_state: SystemState) -> EpisodeTrajectory:
-        """Run an episode; an agent that fails does not end it."""
+        """Run an episode, with agents in the calling thread; a failing agent does not end it."""
         episode = _Episode(self, initial_state)
-        while not episode.over:
-            episode.choose()
-            episode.record(attempt(episode.agent, episode.state))
+        while episode.stop is None:
+            turn = episode.choose(blocking=True)
+            activation = _executor(turn).activate_here(turn.name, task_state(episode.state))
+            if turn.interrupt is not None:
+                raise turn.interrupt
+            episode.record(turn, activation)
         return episode.trajectory()
 
-    async def arun_episode(self, initial_state: SystemState, timeout: float = 60.0) -> EpisodeTrajectory:
-        """Run an episode without keeping others waiting, agents by ``aexecute``, each for at most ``timeout`` seconds a step."""
+    async def arun_episode(self, initial_state: SystemState, timeout: float = AGENT_TIMEOUT) -> EpisodeTrajectory:
+        """Run an episode in the event loop, with agents by ``aexecute``, each for at most ``timeout`` seconds a step."""
         episode = _Episode(self, initial_state)
-        while not episode.over:
-            episode.choose()
-            episode.record(await attempt_async(episode.agent, episode.state, timeout))
+        while episode.stop is None:
+            turn = episode.choose(blocking=False)
+            episode.record(turn, await _executor(turn).aactivate(turn.name, task_state(episode.state), timeout))
         return episode.trajectory()
 
     def ends(self, agent: AgentInterface) -> bool:
@@ -70,58 +78,90 @@ class Orchestrator:
         return isinstance(agent, TerminatorAgent) or agent.name == TERMINATOR
 
 
+class _Turn(Agent):
+    """One turn of an agent, as an agent of the SDK. Keeps the returned output, whose content need not be text."""
+
+    def __init__(self, agent: AgentInterface, state: SystemState, *, blocking: bool) -> None:
+        self.name = agent.name
+        self._agent, self._state, self._blocking = agent, state, blocking
+        self._returned: AgentOutput | None = None
+        self.interrupt: KeyboardInterrupt | SystemExit | None = None
+
+    async def execute(self, state: TaskState) -> CoreOutput:
+        """Act on a copy of the state; ``custom_data`` is shared, as agents expect."""
+        history = [(name, replace(output, metadata=output.metadata and dict(output.metadata))) for name, output in self._state.history]
+        seen = replace(self._state, history=history)
+        try:
+            output = self._agent.execute(seen) if self._blocking else await self._agent.aexecute(seen)
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            self.interrupt = interrupt
+            raise
+        if not hasattr(output, "content") or not hasattr(output, "cost"):
+            return output  # type: ignore[return-value]  # the executor makes it a fault
+        self._returned = output
+        content = output.content if isinstance(output.content, str) else ""
+        return CoreOutput(content, output.cost, getattr(output, "metadata", None) or {})
+
+    def output(self, activation: Activation) -> AgentOutput:
+        """Return the checked output: empty after a failure, truncated if it is too long."""
+        if activation.output is None or self._returned is None:
+            return output_of(activation)
+        content, metadata = self._returned.content, dict(activation.output.metadata)
+        metadata |= getattr(self._returned, "metadata", None) or {}
+        return AgentOutput(activation.output.content if isinstance(content, str) else content, activation.cost, metadata or None)
+
+
 class _Episode:
-    """An episode under way."""
+    """A running episode."""
 
     def __init__(self, orchestrator: Orchestrator, state: SystemState) -> None:
         self._owner = orchestrator
         self._specification = state.task_specification
         self._steps: list[TrajectoryStep] = []
-        self._verdict: Verdict | None = None
-        self._stop: Stop | None = None if state.current_step < state.max_steps else Stop.TRUNCATED
-        self._embedding: Tensor
+        self._costs: list[float] = []
+        self.stop: Stop | None = None if state.current_step < state.max_steps else Stop.TRUNCATED
         self.state = state
-        self.agent: AgentInterface
 
-    @property
-    def over(self) -> bool:
-        return self._stop is not None
-
-    def choose(self) -> None:
+    def choose(self, *, blocking: bool) -> _Turn:
+        """Let the policy choose the next agent."""
         policy = self._owner.policy
         self._embedding = policy._embed_state(self.state)
         self._index, self._log_prob = policy.select_action(self.state)
-        self.agent = self._owner.agents[self._index]
+        return _Turn(self._owner.agents[self._index], self.state, blocking=blocking)
 
-    def record(self, output: AgentOutput) -> None:
-        """Go on to the state that follows the chosen agent's turn."""
-        owner, before = self._owner, self.state
-        history = [*before.history, (self.agent.name, output)]
-        self.state = replace(before, history=history, current_step=before.current_step + 1)
-        terminated = owner.ends(self.agent)
-        if terminated or self.state.current_step >= self.state.max_steps:
-            self._stop = Stop.STOPPED if terminated else Stop.TRUNCATED
-            self._verdict = None if owner.verifier is None else _verify(owner.verifier, self.state)
-        reward = calculate_reward(output, self.over, self._successful, owner.reward_config)
-        following = None if self.over else owner.policy._embed_state(self.state)
-        self._steps.append(TrajectoryStep(self._embedding, self._index, self._log_prob, reward, following, self.over, output))
-
-    @property
-    def _successful(self) -> bool:
-        if self._verdict is not None:
-            return self._verdict.correct
-        return self._stop is Stop.STOPPED
+    def record(self, turn: _Turn, activation: Activation) -> None:
+        """Go on to the state after the chosen agent's turn."""
+        owner, output = self._owner, turn.output(activation)
+        history = [*self.state.history, (turn.name, output)]
+        self.state = replace(self.state, history=history, current_step=self.state.current_step + 1)
+        if owner.ends(owner.agents[self._index]):
+            self.stop = Stop.STOPPED
+        elif self.state.current_step >= self.state.max_steps:
+            self.stop = Stop.TRUNCATED
+        next_embedding = None if self.stop else owner.policy._embed_state(self.state)
+        self._costs.append(output.cost)
+        self._steps.append(TrajectoryStep(self._embedding, self._index, self._log_prob, 0.0, next_embedding, self.stop is not None, output))
 
     def trajectory(self) -> EpisodeTrajectory:
+        """Judge the final state, and return the episode with its rewards."""
+        verifier, rule = self._owner.verifier, self._owner.reward_config.rule
+        verdict = _verify(verifier, self.state) if verifier is not None and self._steps else None
+        successful = self.stop is Stop.STOPPED if verdict is None else verdict.correct
+        for step, reward in zip(self._steps, rule.rewards(self._costs, rule.outcome(successful)), strict=True):
+            step.reward = reward
         total = float(sum(step.reward for step in self._steps))
-        return EpisodeTrajectory(self._steps, total, self._successful, self._stop, self._verdict, self._specification)
+        return EpisodeTrajectory(self._steps, total, successful, self.stop, verdict, self._specification)
+
+
+def _executor(turn: _Turn) -> Executor:
+    return Executor({turn.name: turn}, AGENT_TIMEOUT, MAX_CHARACTERS, max_cost=sys.float_info.max)
 
 
 def _verify(verifier: Callable[[SystemState], bool], state: SystemState) -> Verdict:
     try:
         return Verdict(bool(verifier(state)))
     except Exception as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {type(error).__name__}: {error}"[:500])
+        return Verdict(False, f"the verifier raised {error_text(error)}")
 
 
 def _check(agents: Sequence[AgentInterface], policy: PolicyNetwork) -> None:

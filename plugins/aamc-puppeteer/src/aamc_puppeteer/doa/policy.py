@@ -1,4 +1,4 @@
-"""The policy: what to make of a state in numbers, and which agent is next."""
+"""The policy: a state's embedding, and the choice of the next agent."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from aamc_puppeteer.doa.structs import SystemState
-from aamc_puppeteer.encoder import hashed_words
+from aamc_puppeteer.policy.encoder import hashed_words
 from aamc_sdk.routing import Array32
 
 
 class PolicyNetwork(nn.Module):
     """Two hidden layers from a state's embedding to a logit for each agent.
 
-    A subclass may embed states in its own way by overriding ``_embed_state``.
+    A subclass may override ``_embed_state``.
 
     Args:
         state_embedding_dim: Width D of an embedding.
-        num_agents: How many agents there are, M.
+        num_agents: Number of agents M.
         hidden_dim: Width of the hidden layers.
     """
 
@@ -40,21 +40,21 @@ class PolicyNetwork(nn.Module):
         return self.network(state_embedding)  # type: ignore[no-any-return]  # a Tensor
 
     def select_action(self, system_state: SystemState) -> tuple[int, Tensor]:
-        """Draw an agent; return its index and the logarithm of its probability, with its gradient."""
+        """Draw an agent; return its index and log probability, with its gradient."""
         log_probabilities = self.forward(self._embed_state(system_state)).log_softmax(dim=-1)
         index = int(torch.multinomial(log_probabilities.detach().exp(), 1).item())
         return index, log_probabilities[index]
 
     def _embed_state(self, system_state: SystemState) -> Tensor:
-        """Return a state in numbers, ``[D]``; see :func:`embed_state`."""
+        """Return a state's embedding, ``[D]``; see :func:`embed_state`."""
         return torch.from_numpy(embed_state(system_state, self.state_embedding_dim))
 
 
 def embed_state(state: SystemState, width: int) -> Array32:
-    """Return a state in numbers, ``[width]``: how far it is and what it cost, then words of the task, who ran, and words of the last answer.
+    """Return a state's embedding, ``[width]``: steps and costs, then hashed words of the task, the agents so far and the last answer.
 
-    Texts are counted word by word, so that those that share words are near each other, unlike a hash of the whole.
-    The task gets about half of the width, the agents and the last answer a quarter each.
+    Texts that share words have similar embeddings, unlike with a hash of the whole text. The task gets about half of the
+    width, the agents and the last answer a quarter each.
     """
     numbers = _numbers(state)[: width // 4]
     quarter = (width - len(numbers)) // 4

@@ -1,7 +1,7 @@
-"""What an episode is made of, by the names of the Dynamic Orchestrator Agent framework.
+"""The data classes of the Dynamic Orchestrator Agent framework.
 
-They are plain dataclasses that may be changed, unlike the rest of this package: programs written for that
-framework evaluate an episode afterwards and write what they find into its last reward.
+They are mutable dataclasses, unlike the rest of this package: programs written for that framework evaluate an episode
+afterwards and write the result into its last reward.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aamc_puppeteer.state import Stop
-from aamc_puppeteer.tasks import Verdict
+from aamc_agents.tasks import Verdict
+
+from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.trajectory import Stop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class AgentOutput:
-    """What an agent answered.
+    """An agent's output.
 
     Attributes:
-        content: The answer, by custom a text.
-        cost: What it cost, in a unit of the user's choice; finite and at least 0.
-        metadata: Whatever else.
+        content: The answer, usually a text.
+        cost: Its cost in any unit; finite and at least 0.
+        metadata: Further data.
     """
 
     content: Any
@@ -33,14 +35,14 @@ class AgentOutput:
 
 @dataclass
 class SystemState:
-    """What agents and policy see.
+    """The state that agents and policy see.
 
     Attributes:
-        task_specification: What is asked.
-        history: Who ran, and what they answered, in order.
-        current_step: How many steps were taken.
-        max_steps: How many may be taken.
-        custom_data: Whatever agents need beside; handed on from step to step.
+        task_specification: The task's text.
+        history: Names and outputs of the agents so far, in order.
+        current_step: Number of steps taken.
+        max_steps: Maximum number of steps.
+        custom_data: Data that agents share; passed on from step to step.
     """
 
     task_specification: str
@@ -52,14 +54,14 @@ class SystemState:
 
 @dataclass
 class RewardConfig:
-    """What counts.
+    """The weights of the reward.
 
     Attributes:
-        lambda_cost_penalty: Lambda, what one unit of cost takes off the reward.
-        gamma_discount_factor: Gamma, what a reward one step later is worth.
-        task_success_bonus: r of a task that was solved.
-        task_failure_penalty: r of one that was not; negative for a penalty.
-        step_cost_scale_factor: Multiplies every cost.
+        lambda_cost_penalty: Lambda, reward lost for each unit of cost.
+        gamma_discount_factor: Gamma, discount of the reward for each step.
+        task_success_bonus: r of a solved task.
+        task_failure_penalty: r of an unsolved task; negative for a penalty.
+        step_cost_scale_factor: Factor of every cost.
     """
 
     lambda_cost_penalty: float = 0.1
@@ -68,19 +70,29 @@ class RewardConfig:
     task_failure_penalty: float = -1.0
     step_cost_scale_factor: float = 1.0
 
+    @property
+    def rule(self) -> RewardRule:
+        """The same weights as a reward rule of the puppeteer."""
+        return RewardRule(
+            success=self.task_success_bonus,
+            failure=self.task_failure_penalty,
+            cost_weight=self.lambda_cost_penalty * self.step_cost_scale_factor,
+            discount=self.gamma_discount_factor,
+        )
+
 
 @dataclass
 class TrajectoryStep:
     """One step of an episode.
 
     Attributes:
-        state_embedding: The state as the policy saw it, ``[D]``.
-        agent_index: The agent that it chose.
-        log_prob: Logarithm of that choice's probability, with its gradient.
-        reward: What the step earned.
-        next_state_embedding: The state that followed, ``[D]``; None after the last step.
+        state_embedding: The state's embedding, ``[D]``.
+        agent_index: Index of the chosen agent.
+        log_prob: Log probability of the choice, with its gradient.
+        reward: The step's reward.
+        next_state_embedding: Embedding of the next state, ``[D]``; None after the last step.
         is_terminal_step: Whether the episode ended here.
-        agent_output: What the agent answered; where it failed, an empty content whose metadata has ``"fault"`` and ``"error"``.
+        agent_output: The agent's output; after a failure an empty content with ``"fault"`` and ``"error"`` in its metadata.
     """
 
     state_embedding: Tensor
@@ -97,12 +109,12 @@ class EpisodeTrajectory:
     """A finished episode.
 
     Attributes:
-        steps: What happened, in order.
+        steps: The steps, in order.
         total_undiscounted_reward: The sum of the rewards.
-        task_successful: What the verifier said; without one, whether the terminator was chosen in time.
-        stop: Why it ended: the terminator was chosen, or the steps were used up.
-        verdict: The verifier's, and why; None without one.
-        task_specification: What was asked.
+        task_successful: The verifier's verdict; without a verifier, whether the terminator was chosen in time.
+        stop: Why the episode ended: the terminator was chosen, or no steps were left.
+        verdict: The verifier's verdict and its reason; None without a verifier.
+        task_specification: The task's text.
     """
 
     steps: list[TrajectoryStep]

@@ -1,8 +1,8 @@
-// A click on a heading sorts its table: numbers the greatest first, names from a to z; a second click turns the order round.
+// A click on a heading sorts its table: numbers in descending order, names from a to z; a second click reverses the order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
-    const numeric = column > 0;
+    const numeric = table.tBodies[0].rows[0].cells[column].tagName === "TD";
     const before = heading.getAttribute("aria-sort");
     const descending = before ? before === "ascending" : numeric;
     const key = (row) => {

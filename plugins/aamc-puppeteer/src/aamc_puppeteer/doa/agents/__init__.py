@@ -1,4 +1,4 @@
-"""Agents, by the names of the Dynamic Orchestrator Agent framework."""
+"""The agents of the Dynamic Orchestrator Agent framework."""
 
 from aamc_puppeteer.doa.agents.base import AgentInterface
 from aamc_puppeteer.doa.agents.core_agents import EchoAgent, TerminatorAgent

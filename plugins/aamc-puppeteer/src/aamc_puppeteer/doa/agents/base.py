@@ -1,4 +1,4 @@
-"""What an agent is."""
+"""The interface of an agent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aamc_puppeteer.doa.structs import AgentOutput, SystemState
 
 
 class AgentInterface(abc.ABC):
-    """Something that can be activated. Implement :meth:`execute`; for asyncio, :meth:`aexecute` as well.
+    """An agent. Implement :meth:`execute`, and for asyncio also :meth:`aexecute`.
 
     Args:
-        name: What it is called; no two agents of an orchestrator share a name.
+        name: Its name, unique among the agents of an orchestrator.
     """
 
     def __init__(self, name: str) -> None:
@@ -20,7 +20,7 @@ class AgentInterface(abc.ABC):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The agent's name."""
         return self._name
 
     @abc.abstractmethod
@@ -28,5 +28,5 @@ class AgentInterface(abc.ABC):
         """Act on the state of a task."""
 
     async def aexecute(self, state: SystemState) -> AgentOutput:
-        """Act on the state of a task without keeping others waiting; by default :meth:`execute` on a thread."""
+        """Act on the state of a task without blocking the event loop; by default runs :meth:`execute` in a thread."""
         return await asyncio.to_thread(self.execute, state)

@@ -1,4 +1,4 @@
-"""The two agents that every first example has."""
+"""The terminator and the echo."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from aamc_puppeteer.doa.structs import AgentOutput, SystemState
 
 
 class TerminatorAgent(AgentInterface):
-    """Ends the episode, for nothing."""
+    """Ends the episode at no cost."""
 
     def __init__(self, name: str = "TerminatorAgent") -> None:
         super().__init__(name)
 
     def execute(self, state: SystemState) -> AgentOutput:
-        """Say so."""
+        """Return the reason of the end."""
         return AgentOutput("TERMINATE", 0.0, {"termination_reason": "agent_selected"})
 
 

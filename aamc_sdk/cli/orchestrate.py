@@ -1,0 +1,189 @@
+"""``aamc orchestrate``: one task, solved by an orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aamc_sdk.cli.main import plugins_of
+from aamc_sdk.cli.options import JSON, Folder, split_names
+
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Orchestrator
+    from aamc_sdk.serving import Session, TaskQuery, TeamOptions
+
+TRAJECTORIES = "trajectories.jsonl"
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+class Amount(click.FloatRange):
+    """A number of at least 0, possibly infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse NaN, which no amount exceeds."""
+        amount = super().convert(value, param, ctx)
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return amount
+
+
+AMOUNT = Amount(min=0)
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("task")
+@click.option("--orchestrator", "name", metavar="NAME", help="Orchestrator (default: the one trained last, else puppeteer).")
+@click.option("--run", type=Folder(path_type=Path), help="Folder of a trained orchestrator (default: the newest under runs/).")
+@click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
+@click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
+@click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
+@click.option("--budget", "usd", type=AMOUNT, default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
+@click.option("--seconds", type=AMOUNT, default=float("inf"), help="Stop after this time (default: no limit).")
+@click.option("--file", "files", multiple=True, type=EXISTING, help="Text file that agents may read, such as a table; repeatable.")
+@click.option("--documents", type=EXISTING, help="Text file of documents that agents may search, one a line.")
+@click.option("--config", "configs", multiple=True, type=EXISTING, help="YAML file with agent_options, by agent; repeatable, later files win.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
+@click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
+@click.option("--graph", type=click.Path(path_type=Path), help="Draw the order of the agents as PNG.")
+@JSON
+@click.pass_context
+def orchestrate(
+    ctx: click.Context, /, task: str, kept: Path | None, graph: Path | None, as_json: bool, name: str | None, run: Path | None, **given: Any
+) -> None:
+    """Solve TASK with an orchestrator: show each step, and print the answer.
+
+    Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
+    """
+    from aamc_sdk.cli.output import console
+    from aamc_sdk.serving import TeamOrchestrator, find_orchestrator
+
+    query = _query(task, given["files"], given["documents"])
+    orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx))
+    path = kept or (folder or Path()) / TRAJECTORIES
+    _check_places(path, graph)
+    session = _session(orchestrator, query, given)
+    if graph is not None:
+        session.check_drawing()
+    began = time.monotonic()
+    with console(stderr=True).status("working") as status:
+        asyncio.run(_work(session, status.console.print))
+    if isinstance(orchestrator, TeamOrchestrator):
+        orchestrator.close()
+    _show(session, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+    session.keep(path)  # last: the answer was paid for, and is printed even if it cannot be recorded
+    if graph is not None:
+        session.draw(graph)
+    click.echo(f"The episode is in {path}", err=True)
+    ctx.exit(1 if session.answer is None else 0)
+
+
+def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuery:
+    from aamc_sdk.serving import TaskQuery
+
+    if not text.strip():
+        raise click.UsageError(f"TASK must not be empty, as {text!r} is")
+    found = [] if documents is None else [line for line in _read(documents).splitlines() if line.strip()]
+    return TaskQuery(text, files={path.name: _read(path) for path in files}, documents=tuple(found))
+
+
+def _read(path: Path) -> str:
+    from aamc_sdk.errors import DataError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
+
+
+def _team(given: Mapping[str, Any]) -> TeamOptions:
+    """Return the agents and their options from the command line and its files.
+
+    Raises:
+        ConfigError: A file or ``--set`` has another key than ``agent_options``.
+    """
+    from aamc_sdk.config import configure, load_yaml, set_option
+    from aamc_sdk.serving import TeamOptions, WorkOptions
+
+    content: dict[str, Any] = {}
+    for config in given["configs"]:
+        content |= load_yaml(config)
+    for assignment in given["assignments"]:
+        set_option(content, assignment)
+    options = configure(WorkOptions, content, where="aamc orchestrate").agent_options
+    names = None if given["agents"] is None else split_names(given["agents"], "--agents", "calculator,python")
+    return TeamOptions(agents=names, agent_options=options, paths=given["paths"])
+
+
+def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
+    """Return the work on a task.
+
+    Raises:
+        ConfigError: Files or documents are given to an orchestrator that passes none to agents.
+    """
+    from aamc_sdk.errors import ConfigError
+    from aamc_sdk.interfaces import Budget
+    from aamc_sdk.serving import Session, TeamOrchestrator
+
+    limits = {"cost_usd": given["usd"], "seconds": given["seconds"]}
+    if isinstance(orchestrator, TeamOrchestrator):
+        steps = orchestrator.default_steps if given["steps"] is None else given["steps"]
+        return orchestrator.session(query, Budget(steps=steps, **limits))
+    if query.files or query.documents:
+        raise ConfigError(f"{type(orchestrator).__name__} passes no files to agents; leave --file and --documents out")
+    return Session(orchestrator, query, Budget(**limits) if given["steps"] is None else Budget(steps=given["steps"], **limits))
+
+
+def _check_places(kept: Path, graph: Path | None) -> None:
+    """Check, before an agent is paid, that the results can be written.
+
+    Raises:
+        click.UsageError: The figure's name does not end in .png.
+        OutputError: A place is a folder, its folder is missing, or it is not writable.
+    """
+    from aamc_sdk.errors import OutputError
+
+    if graph is not None and graph.suffix.lower() != ".png":
+        raise click.UsageError(f"--graph draws a PNG; name a file that ends in .png, not {str(graph)!r}")
+    for place in (kept, *([] if graph is None else [graph])):
+        if place.is_dir():
+            raise OutputError(f"cannot write {place}: it is a folder; name a file in it")
+        if not place.parent.is_dir():
+            raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another one")
+        if not os.access(place if place.exists() else place.parent, os.W_OK):
+            raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
+
+
+async def _work(session: Session, show: Callable[[Any], None]) -> None:
+    """Work on the task and show each step as it is done."""
+    async for step in session.steps():
+        for line in session.describe(step):
+            show(line)
+
+
+def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
+    """Print the answer, or one JSON document."""
+    from aamc_sdk.cli.output import console, write_json_line
+
+    if as_json:
+        document = {"schema": 1, "task": session.task.text, "answer": session.answer, "cost_usd": session.cost_usd}
+        write_json_line({**document, **about, **session.document()})
+        return
+    if (overview := session.overview()) is not None:
+        console(stderr=True).print(overview)
+    steps = session.count
+    click.echo(f"{session.ending()} after {steps} {'step' if steps == 1 else 'steps'}, {session.cost_usd:.3g} USD", err=True)
+    if session.answer is not None:
+        click.echo(printable(session.answer))
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer a terminal: control characters other than line ends and tabs are replaced."""
+    return text.replace("\r\n", "\n").translate(_CONTROLS)

@@ -1,0 +1,168 @@
+"""Explaining a decision from its record.
+
+An explanation tells what was decided, by the scores that were recorded then; the router scores nothing again.
+Only the preference at which the runner-up would have won is searched, and only for routers that declare
+``cheap_rescoring``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import PreferenceError
+from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
+from aamc_sdk.explain.wording import in_words
+from aamc_sdk.interfaces import Reward, Router
+from aamc_sdk.routing import EXPECTED_QUALITY, recorded_request
+from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
+
+BORDER = 20
+"""Points on each side of the simplex toward which a flip is searched."""
+GRID = 32
+"""Points along each segment at which the runner-up is tried before bisection."""
+BISECTIONS = 16
+"""Halvings of the grid's step: a flip is found to within 1 / (32 * 2^16) of its segment."""
+_DIGITS = (3, 4)
+Wins = Callable[[Floats], NDArray[np.bool_]]
+"""Whether the runner-up wins at each of ``[n, 3]`` preferences."""
+
+
+def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Explanation:
+    """Explain a decision.
+
+    Args:
+        record: The decision with everything that it was made from.
+        router: The router; it scores again only to search a flip, where it declares ``cheap_rescoring``.
+        reward: The reward.
+        pool: Describes the candidates; a candidate that has left it is known by its name alone.
+    """
+    request = recorded_request([record], pool)
+    expected = _expected(record, request)
+    contributions = np.asarray(reward.weights(request.preferences)[0] * reward.vector(expected)[0])
+    rewards = np.where(np.isnan(contributions).all(axis=1), np.nan, np.nansum(contributions, axis=1))
+    utility = _recorded(record, record.decision.utilities)
+    chosen = record.candidates.index(record.decision.candidate)
+    runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
+    flip = None
+    may_flip = router.uses_preference and router.requires.cheap_rescoring
+    if runner_up is not None and may_flip and not utility[runner_up] > utility[chosen]:
+        flip = _flip(router, reward, request, runner_up)
+    views = [
+        CandidateView(
+            name=name,
+            quality=float(expected.known_quality[0, m]),
+            cost_usd=float(expected.cost_usd[0, m]),
+            latency_ms=float(expected.latency_ms[0, m]),
+            utility=float(utility[m]),
+            expected_reward=float(rewards[m]),
+            contributions=dict(zip(OBJECTIVES, np.nan_to_num(contributions[m]).tolist(), strict=True)),
+            masked_why=record.masked_why.get(name),
+        )
+        for m, name in enumerate(record.candidates)
+    ]
+    explanation = Explanation(
+        record=record,
+        candidates=tuple(views),
+        runner_up=None if runner_up is None else record.candidates[runner_up],
+        lost_on=None if runner_up is None else _lost_on(np.nan_to_num(contributions[chosen]) - np.nan_to_num(contributions[runner_up])),
+        flip_preference=flip,
+        flip_searched=may_flip,
+    )
+    return attrs.evolve(explanation, why=in_words(explanation))
+
+
+def _expected(record: Record, request: RoutingRequest) -> Outcomes:
+    """Return the expected outcomes, with the router's own quality where it recorded one."""
+    quality = record.decision.notes.get(EXPECTED_QUALITY)
+    return request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
+
+
+def _recorded(record: Record, figures: Mapping[str, float | None]) -> Floats:
+    """Return recorded figures as an array ``[M]``, NaN where a candidate has none."""
+    return np.array([figures.get(name) for name in record.candidates], dtype=np.float64)  # None becomes NaN
+
+
+def _ranking(record: Record, utility: Floats, rewards: Floats) -> Floats:
+    """Return the figures by which candidates are ranked: utilities, else probabilities, else expected rewards."""
+    if not np.isnan(utility).all():
+        return utility
+    return _recorded(record, record.decision.probabilities) if record.decision.probabilities else rewards
+
+
+def _runner_up(ranking: Floats, chosen: int, allowed: NDArray[np.bool_]) -> int | None:
+    others = np.where(allowed & ~np.isnan(ranking), ranking, -np.inf)
+    others[chosen] = -np.inf
+    best = int(others.argmax())
+    return best if np.isfinite(others[best]) else None
+
+
+def _lost_on(differences: Floats) -> str | None:
+    """Return the objective on which the chosen candidate is furthest ahead, from differences ``[3]``."""
+    most = int(differences.argmax())
+    return OBJECTIVES[most] if differences[most] > 0 else None
+
+
+def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
+    """Return utilities whose maximum is the candidate that a draw would take."""
+    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
+
+
+def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
+    """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
+
+    The search follows segments from the given preference to points all around the simplex's border: on
+    a grid first, then by bisection between the last loss and the first win.
+    """
+
+    def wins(preferences: Floats) -> NDArray[np.bool_]:
+        rows = request.take(np.zeros(len(preferences), dtype=np.intp)).with_preference(preferences)
+        return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
+
+    start = request.preferences[0]
+    ways = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])
+    steps = np.arange(1, GRID + 1) / GRID
+    points = start + steps[None, :, None] * ways[:, None, :]
+    won = wins(points.reshape(-1, 3)).reshape(len(ways), GRID)
+    if not won.any():
+        return None
+    first = np.where(won.any(axis=1), steps[won.argmax(axis=1)], np.inf)
+    nearest = int((first * np.abs(ways).sum(axis=1)).argmin())
+    return _rounded(start, _first_win(start, ways[nearest], float(first[nearest]), wins), wins)
+
+
+def _border() -> Floats:
+    """Return evenly spaced points of the simplex's border, ``[3 BORDER, 3]``, its corners among them."""
+    along = np.arange(BORDER) / BORDER
+    side = np.stack((1 - along, along, np.zeros(BORDER)), axis=1)
+    return np.concatenate([np.roll(side, turn, axis=1) for turn in range(3)])
+
+
+def _first_win(start: Floats, way: Floats, won: float, wins: Wins) -> Floats:
+    """Return where, up to the grid's winning step on the way, the runner-up first wins."""
+    low, high = won - 1 / GRID, won
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if wins(start + middle * way[None])[0] else (middle, high)
+    return np.asarray(start + high * way)
+
+
+def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
+    """Return a preference of few digits just beyond the point, where the runner-up wins there too; else the point."""
+    direction = (point - start) / np.abs(point - start).max()
+    beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _DIGITS]
+    preferences = [Preference(*weights) for weights in (*beyond, point)]
+    won = wins(np.stack([preference.array for preference in preferences]))
+    return preferences[int(won.argmax())] if won.any() else None
+
+
+def _weighable(reward: Reward, corner: Floats) -> bool:
+    """Whether the reward can weigh nothing but one objective: not one that the data does not have."""
+    try:
+        reward.weights(corner)
+    except PreferenceError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""The data that components are trained on, and the progress of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from aamc_sdk.interfaces.environments import Environment
+
+if TYPE_CHECKING:
+    from aamc_sdk.types import Dataset, RoutingRequest
+
+
+class Progress(Protocol):
+    """Receives the progress of a long job."""
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Report steps done and the figures to show beside them."""
+
+    def say(self, line: str) -> None:
+        """Show one line to the user."""
+
+
+class Silence:
+    """A progress that shows nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Training:
+    """The data that a component learns from.
+
+    Attributes:
+        dataset: Training rows.
+        validation: Rows for early stopping and model selection; shares no question with training.
+        request: The training rows as a router sees them; the expected quality is out of fold.
+        validation_request: The validation rows as a router sees them.
+        env: The environment in which policies are trained.
+        folder: The folder for checkpoints of an unfinished training; None to write none.
+        resume: Whether to go on from the checkpoint in the folder.
+        progress: Receives the progress.
+    """
+
+    dataset: Dataset
+    validation: Dataset | None = None
+    request: RoutingRequest | None = None
+    validation_request: RoutingRequest | None = None
+    env: Environment | None = None
+    folder: Path | None = None
+    resume: bool = False
+    progress: Progress = attrs.field(factory=Silence)

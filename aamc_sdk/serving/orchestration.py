@@ -1,0 +1,184 @@
+"""The contract of ``aamc orchestrate``: a session of work on one task, and orchestrators of teams of agents.
+
+Any orchestrator works: its steps are shown, counted and kept. An orchestrator that derives from :class:`TeamOrchestrator` also
+takes agents, files and documents, and describes its episodes in its own format.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError, OutputError
+from aamc_sdk.interfaces import Budget, Orchestrator, Step
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Query
+
+
+@attrs.frozen
+class TaskQuery(Query):
+    """A query with material for agents.
+
+    Attributes:
+        files: Texts that agents may read, by file name.
+        documents: Documents that agents may search.
+    """
+
+    files: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    documents: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class WorkOptions:
+    """The options of ``aamc orchestrate`` in files and in ``--set``."""
+
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
+
+
+@attrs.frozen(kw_only=True)
+class TeamOptions:
+    """The agents of an orchestration.
+
+    Attributes:
+        agents: Names of the agents; those of the training when None.
+        agent_options: Options of agents, by the agent's name; they override those of the training one by one.
+        paths: Maximum number of parallel paths; as trained when None.
+    """
+
+    agents: Sequence[str] | None = None
+    agent_options: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    paths: int | None = None
+
+
+class Session:
+    """One task that an orchestrator works on: iterate over :meth:`steps`, then read the result.
+
+    Args:
+        orchestrator: Works on the task.
+        task: The task.
+        budget: Limits of the work.
+
+    Attributes:
+        answer: The answer: the content of the final step, else of the last one; None if it is empty or there is no step.
+        stop: Why the work ended: ``answered``, ``out_of_budget`` or ``truncated``.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, task: Query, budget: Budget) -> None:
+        self.orchestrator, self.task, self.budget = orchestrator, task, budget
+        self.answer: str | None = None
+        self.stop = "truncated"
+        self._taken: list[Step] = []
+
+    @property
+    def cost_usd(self) -> float:
+        """Cost of all steps in USD."""
+        return sum(step.cost_usd for step in self._taken)
+
+    @property
+    def count(self) -> int:
+        """Number of steps."""
+        return len(self._taken)
+
+    async def steps(self) -> AsyncIterator[Step]:
+        """Work on the task, yielding each step as it is done."""
+        async for step in self.orchestrator.run(self.task, self.budget):
+            self._taken.append(step)
+            self.answer = step.content or None
+            if step.final:
+                self.stop = "answered"
+            elif self.cost_usd >= self.budget.cost_usd:
+                self.stop = "out_of_budget"
+            yield step
+
+    def describe(self, step: Step) -> Sequence[Any]:
+        """Return the lines that the terminal shows for a step."""
+        agent = "" if step.decision is None else f"{step.decision.candidate}  "
+        return [f"{agent}{' '.join(step.content.split())}  {step.cost_usd:.3g} USD"]
+
+    def overview(self) -> Any | None:
+        """Return what the terminal shows after the work besides the answer; None for nothing."""
+        return None
+
+    def ending(self) -> str:
+        """Return why the work ended, in words."""
+        return self.stop.replace("_", " ")
+
+    def document(self) -> dict[str, Any]:
+        """Return ``stop`` and ``steps`` in plain JSON values."""
+        return {"stop": self.stop, "steps": [_document(step) for step in self._taken]}
+
+    def keep(self, path: Path) -> None:
+        """Append the episode to a file as a line of JSON.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        document = {"schema": 1, "task": self.task.text, "answer": self.answer, "cost_usd": self.cost_usd, **self.document()}
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another file with --trajectory") from error
+
+    def check_drawing(self) -> None:
+        """Check, before the work, that :meth:`draw` can work.
+
+        Raises:
+            ConfigError: The orchestrator draws nothing, or a library is missing.
+        """
+        raise ConfigError(f"{type(self.orchestrator).__name__} draws no graph; leave --graph out")
+
+    def draw(self, path: Path) -> None:
+        """Draw the order of the agents as PNG."""
+        self.check_drawing()
+
+
+def _document(step: Step) -> dict[str, Any]:
+    return {
+        "agent": None if step.decision is None else step.decision.candidate,
+        "output": {"content": step.content, "cost": step.cost_usd, "metadata": {"tokens": step.tokens}},
+        "fault": None,
+        "error": None,
+        "seconds": None,
+        "cost": step.cost_usd,
+    }
+
+
+class TeamOrchestrator(Orchestrator):
+    """An orchestrator of agents that ``aamc orchestrate`` may give other agents, files and documents."""
+
+    @classmethod
+    @abc.abstractmethod
+    def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
+        """Return the options with which an untrained orchestrator works.
+
+        Raises:
+            CheckpointError: It does not work untrained with these agents; the message has the command that trains it.
+            ConfigError: An option needs training.
+        """
+
+    @abc.abstractmethod
+    def set_team(self, team: TeamOptions) -> None:
+        """Replace agents, their options and the number of paths.
+
+        Raises:
+            ConfigError: An option is unknown or wrong.
+        """
+
+    @property
+    @abc.abstractmethod
+    def default_steps(self) -> int:
+        """Maximum number of steps of a task unless the user gives one."""
+
+    @abc.abstractmethod
+    def session(self, task: Query, budget: Budget) -> Session:
+        """Return the work on a task, before its first step. The task may be a :class:`TaskQuery`."""
+
+    def close(self) -> None:
+        """Release threads and connections."""

@@ -1,0 +1,100 @@
+"""``aamc bench speed``: its parts, jobs and table, and the scripts that measure one part."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.grid import THREADS, Job
+from aamc_report.formats import significant
+from aamc_report.tables import Column, Table
+
+from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.interfaces import Silence
+from aamc_sdk.storage import to_json
+from speed.clock import machine
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "simulator": ("simulator:measure",),
+    "ppo": ("ppo:measure", "ppo:memory", "sb3:measure", "reach:measure"),
+    "decision": ("decision:measure",),
+    "estimate": ("estimate:measure",),
+    "startup": ("startup:measure",),
+    "evaluation": ("evaluation:measure",),
+}
+"""The functions that measure each part."""
+FULL = ("full", "paper")
+"""The presets that do not shorten long work."""
+COLUMNS = (
+    Column("measured", key="value", write=significant(3)),
+    Column("compared", key="other", write=significant(3)),
+    Column("ratio", key="ratio", write=significant(3)),
+)
+NOTE = (
+    "CPU time of one thread, the minimum of some repeats, so other programs hardly matter; both sides of a row are measured in turns in one process. "
+    "ratio: measured over compared."
+)
+
+
+class SpeedBenchmark(Benchmark):
+    """``aamc bench speed``; each job has its own process, one at a time, so that none runs beside another."""
+
+    command = "bench speed"
+
+    def options(self, parts: str | None = None, preset: str | None = None, **given: Any) -> dict[str, Any]:
+        """Return the parts and the preset.
+
+        Raises:
+            ConfigError: There is no such part.
+        """
+        named = list(PARTS) if parts is None else [name.strip() for name in parts.split(",")]
+        for name in named:
+            if name not in PARTS:
+                raise ConfigError(f"there is no part {name!r} to measure (there are: {one_of(PARTS)})")
+        return {"parts": list(dict.fromkeys(named)), "preset": preset or "quick"}
+
+    def jobs(self, options: Mapping[str, Any]) -> list[Job]:
+        """Return the jobs of the parts."""
+        full = options["preset"] in FULL
+        functions = [function for part in options["parts"] for function in PARTS[part]]
+        return [Job(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
+
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield the one stage; its processes compute on one thread, as the programs beside ours do."""
+        os.environ[THREADS] = "1"
+        yield Stage(self.jobs(options), one_at_a_time=True)
+
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the ``machine``, a record for each measurement, and the jobs' ``details``."""
+        records = [record for job in self.jobs(options) if job.key in results for record in results[job.key]["records"]]
+        return {"machine": machine(), "records": records, "details": {key: found["details"] for key, found in results.items()}}
+
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the one table."""
+        on = document["machine"]
+        unknown = {f"{record['what']}: {record['why']}" for record in document["records"] if record["why"]}
+        machine = f"Machine: {on['processor']}, {on['cores']} cores, load {on['load']}, {on['matmul_gflops']} GFLOP/s."
+        note = " ".join((NOTE, machine, *sorted(unknown)))
+        return {"speed": Table.of_records("Speed", ("part", "what", "unit", "beside", "goal"), COLUMNS, document["records"], note)}
+
+
+def show(part: str, about: str | None, full: bool = False) -> None:
+    """Measure one part in this process and print JSON; scripts that call this have no option but ``--help``.
+
+    Args:
+        part: One of ``PARTS``.
+        about: The text of ``--help``.
+        full: Whether long work is not shortened.
+    """
+    argparse.ArgumentParser(description=about).parse_args()
+    found = []
+    for function in PARTS[part]:
+        module, _, name = function.partition(":")
+        measure = getattr(importlib.import_module(f"speed.{module}"), name)
+        found.append(measure(Path(), Silence(), full))
+    print(to_json({"machine": machine(), "jobs": found}))  # to standard output

@@ -1,0 +1,8 @@
+"""Makes the scripts' modules importable, as Python does for a script beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))

@@ -1,0 +1,131 @@
+"""Agent ``calculator``: evaluates arithmetic expressions, and no other code."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, subject
+from aamc_sdk import Candidate
+
+Number = int | float
+MAX_CHARACTERS = 2_000
+"""Longer expressions are refused, as is nesting that Python's own parser refuses."""
+MAX_BITS = 4_096
+"""Integers with more bits are refused before they are computed."""
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "max": max,
+    "min": min,
+    "round": round,
+    "sqrt": math.sqrt,
+}
+_RUN = re.compile(r"[\d\s.()+*/%-]+")
+_NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
+"""Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
+_OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
+
+
+class Calculator(Tool):
+    """Evaluates the expression in the last output."""
+
+    spec = Candidate("calculator", "Evaluates an arithmetic expression of numbers, such as 3 * (4 + 5), and gives the number.")
+
+    async def act(self, state: TaskState) -> str:
+        """Return the expression's value."""
+        text = subject(state)
+        try:
+            return as_text(evaluate(expression_in(text)))
+        except (ArithmeticError, ValueError) as error:
+            raise AgentError(f"no arithmetic to do in {text!r:.80}: {error}") from error
+
+
+def expression_in(text: str) -> str:
+    """Return the text if it is an expression, else the longest expression in it.
+
+    Raises:
+        ValueError: The text has no expression. A text with an assignment is a program and is not searched.
+    """
+    if _parses(text):
+        return text
+    runs = [] if "=" in text else [run.lstrip(_NO_START).rstrip(_NO_END) for run in _RUN.findall(text)]
+    found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
+    if not found:
+        raise ValueError("it has no expression")
+    longest: str = max(found, key=len)
+    return longest
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser raises these for deep nesting and null bytes
+        return False
+    return True
+
+
+def evaluate(expression: str) -> Number:
+    """Return an expression's value. Names, attributes, strings and all other code are refused.
+
+    Raises:
+        ValueError: The expression is not arithmetic, or too large.
+        ArithmeticError: A division by zero or an overflow.
+    """
+    if len(expression) > MAX_CHARACTERS:
+        raise ValueError(f"it is longer than {MAX_CHARACTERS} characters")
+    try:
+        value = _value(ast.parse(expression.strip(), mode="eval").body)
+    except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
+        raise ValueError(f"it is no expression ({error})") from error
+    if isinstance(value, complex) or not math.isfinite(value):
+        raise ValueError(f"its value is {value}")
+    return value
+
+
+def _value(node: ast.expr) -> Number:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return _small(node.value)  # type: ignore[arg-type]  # its type was checked
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        return _UNARY[type(node.op)](_value(node.operand))
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        left, right = _value(node.left), _value(node.right)
+        if isinstance(node.op, ast.Pow):
+            _check_power(left, right)
+        return _small(_BINARY[type(node.op)](left, right))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and not node.keywords:
+        return _small(_FUNCTIONS[node.func.id](*map(_value, node.args)))
+    raise ValueError(f"{ast.unparse(node)!r:.40} is no arithmetic")
+
+
+def _small(value: Number) -> Number:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError(f"a number has more than {MAX_BITS} bits")
+    return value
+
+
+def _check_power(base: Number, exponent: Number) -> None:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
+        raise ValueError(f"a power has more than {MAX_BITS} bits")
+
+
+def as_text(value: Number) -> str:
+    """Return a number as text: 4 for 4.0, at most twelve digits of other floats."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,88 @@
+"""Agent ``python``: runs the program in the last output."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from aamc_agents.sandbox import Limits, Ran, code_in, run_python
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_sdk import Candidate, Services, option
+
+logger = logging.getLogger(__name__)
+MAX_CACHED = 10_000
+"""Number of latest programs whose results are cached."""
+
+
+@attrs.frozen(kw_only=True)
+class PythonConfig(ToolConfig):
+    """A program's limits, and billing."""
+
+    billed_seconds: float | None = billed(5.0)
+    seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
+    memory_mb: int = option(512, "Maximum memory of a program in MB, including the interpreter's 30.", at_least=64)
+
+
+class Python(Tool):
+    """Runs a program in a sandboxed process, in a folder with the task's files, and returns its standard output.
+
+    A program is assumed to print the same each time: the result of a program and its files is cached.
+    """
+
+    Config = PythonConfig
+    config: PythonConfig
+    spec = Candidate("python", "Runs a Python program, with loops and text functions, and gives what it prints; slow.")
+
+    def __init__(self, config: PythonConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._ran: dict[tuple[str, ...], Ran] = {}
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    async def act(self, state: TaskState) -> str:
+        """Return the program's standard output."""
+        program = code_in(subject(state))
+        _check_computes(program)
+        ran = await self._run(program, state.task.files)
+        if ran.error is not None:
+            raise AgentError(f"the program failed: {ran.error}")
+        if not ran.printed.strip():
+            raise AgentError("the program printed nothing")
+        return ran.printed.strip()
+
+    async def _run(self, program: str, files: Mapping[str, str]) -> Ran:
+        key = (program, *(text for file in sorted(files.items()) for text in file))
+        async with self._place():
+            if key not in self._ran:
+                limits = Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb)
+                self._remember(key, await run_python([program], limits, files))
+        return self._ran[key]
+
+    def _remember(self, key: tuple[str, ...], ran: Ran) -> None:
+        if not self._ran and ran.fences and not ran.fenced_by_kernel:
+            logger.warning(
+                "here the interpreter alone keeps programs from files and sockets (no Landlock or libseccomp): run only programs that you trust"
+            )
+        if len(self._ran) >= MAX_CACHED:
+            del self._ran[next(iter(self._ran))]
+        self._ran[key] = ran
+
+    def _place(self) -> asyncio.Semaphore:
+        """Return the running loop's semaphore: as many programs run at once as there are processors, so that none times out while it waits."""
+        return self._places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
+
+
+def _check_computes(program: str) -> None:
+    """Raise AgentError if a text is not a program, or only a word or a number."""
+    try:
+        statements = ast.parse(program).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser raises these for null bytes and deep nesting
+        raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
+    if all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant) for statement in statements):
+        raise AgentError(f"{program!r:.80} computes nothing")

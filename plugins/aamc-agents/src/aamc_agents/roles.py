@@ -1,0 +1,127 @@
+"""Roles played by a language model: ``planner``, ``reasoner``, ``critic``, ``reflect``, ``question``, ``summarizer``, ``modifier``, ``concluder``.
+
+Each has a prompt, a file under ``prompts``, and sees the task and the work so far. They are the reasoning patterns of the
+puppeteer paper (arXiv 2505.19591, section 3), one agent each.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import ClassVar
+
+import attrs
+
+from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.state import ANSWER, TaskState
+from aamc_sdk import Agent, AgentOutput, Candidate, MetaController, Services, option
+
+
+@attrs.frozen(kw_only=True)
+class RoleConfig(ModelConfig):
+    """The model, and the amount of context in its prompt."""
+
+    history_characters: int = option(12_000, "Maximum characters of the work so far in the prompt, the latest.", at_least=0)
+    file_characters: int = option(4_000, "Maximum characters of each of the task's files in the prompt.", at_least=0)
+
+
+class Role(Agent):
+    """A role played by a language model.
+
+    Args:
+        config: The model and its limits.
+        services: Have the seed of a router's draws.
+        controller: Chooses the model for each call, instead of the router in the options.
+    """
+
+    Config = RoleConfig
+    config: RoleConfig
+    concludes: ClassVar[bool] = False
+    """Whether the output is the task's answer and ends the episode."""
+
+    def __init__(self, config: RoleConfig, services: Services, controller: MetaController | None = None) -> None:
+        super().__init__(config, services)
+        self._model = ChatModel(config, services, controller)
+
+    async def execute(self, state: TaskState) -> AgentOutput:
+        """Call the model with the role's prompt.
+
+        Raises:
+            AgentError: The model did not answer.
+        """
+        reply = await self._model.ask(shown(state, self.config.history_characters, self.config.file_characters), system=prompt_of(self.spec.name))
+        return AgentOutput(reply.text, cost=reply.cost, metadata={**reply.metadata, **({ANSWER: True} if self.concludes else {})})
+
+
+class Planner(Role):
+    """Breaks the task into steps."""
+
+    spec = Candidate("planner", "Breaks a task down into a short numbered plan of steps before work begins.")
+
+
+class Reasoner(Role):
+    """Works out the next result."""
+
+    spec = Candidate("reasoner", "Thinks the problem through step by step and works out the next result.")
+
+
+class Critic(Role):
+    """Looks for errors."""
+
+    spec = Candidate("critic", "Examines the latest result critically and points out errors and what is missing.")
+
+
+class Reflect(Role):
+    """Reviews the work so far."""
+
+    spec = Candidate("reflect", "Reflects on all work so far, which way led nowhere and what should be tried instead.")
+
+
+class Question(Role):
+    """Asks and answers a sub-question."""
+
+    spec = Candidate("question", "Asks the sub-question whose answer would help most, and answers it.")
+
+
+class Summarizer(Role):
+    """Sums up the work so far."""
+
+    spec = Candidate("summarizer", "Summarizes the work so far in a few sentences and keeps every figure that matters.")
+
+
+class Modifier(Role):
+    """Corrects the latest result."""
+
+    spec = Candidate("modifier", "Corrects the latest result as the critic's findings demand and gives the corrected version.")
+
+
+class Concluder(Role):
+    """Gives the answer and ends the episode."""
+
+    concludes = True
+    spec = Candidate("concluder", "Concludes: gives the final answer to the task, and nothing but the answer.")
+
+
+@cache
+def prompt_of(name: str) -> str:
+    """Return a role's system prompt."""
+    folder = files("aamc_agents") / "prompts"
+    return "\n\n".join((folder / f"{part}.md").read_text(encoding="utf-8").strip() for part in (name, "everyone"))
+
+
+def shown(state: TaskState, history_characters: int, file_characters: int) -> str:
+    """Return the user prompt: the task, its files and the latest work, each truncated to its limit."""
+    parts = [f"Task:\n{state.task.text}"]
+    parts += [f"File {name}:\n{_start(content, file_characters)}" for name, content in state.task.files.items()]
+    turns = []
+    for number, activation in enumerate(state.history, start=1):
+        said = activation.output.content if activation.output is not None else f"(failed: {activation.error})"
+        turns.append(f"{number}. {activation.agent}: {said}")
+    work = "\n".join(turns)
+    latest = work[max(len(work) - history_characters, 0) :]
+    parts.append(f"Work so far:\n{'[...] ' * (len(latest) < len(work))}{latest or 'none'}")
+    return "\n\n".join(parts)
+
+
+def _start(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]} [...]"

@@ -1,0 +1,173 @@
+"""Starts the sandbox's child process, feeds it programs, and enforces the limits of time, output and disk."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from aamc_agents.sandbox.scratch_folder import MAX_FILES, is_full, remove
+from aamc_agents.sandbox.system_calls import compiled_filter
+from aamc_sdk.errors import DataError
+
+_CHILD = Path(__file__).with_name("confinement.py")
+_FENCED = re.compile(r"```(?:python|py)?[^\n]*\n(.*?)```", re.DOTALL)
+_CHUNK = 65_536
+_CHECK_INTERVAL_S = 0.05
+"""Seconds between checks of the disk space that a program uses."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The resources that a program may use.
+
+    Attributes:
+        seconds: Wall-clock time, and about as much processor time.
+        memory_mb: Address space in MB, including the interpreter's own 30.
+        file_mb: Maximum size of one file in MB.
+        disk_mb: Maximum size of all files in MB; checked 20 times a second, so a little more may be written.
+        printed_bytes: Maximum size of the standard output; a program that prints more is stopped.
+    """
+
+    seconds: float = 5.0
+    memory_mb: int = 512
+    file_mb: int = 16
+    disk_mb: int = 64
+    printed_bytes: int = 100_000
+
+
+@attrs.frozen(kw_only=True)
+class Ran:
+    """The result of a program.
+
+    Attributes:
+        printed: Its standard output.
+        error: Why it failed, in one line; None if it succeeded.
+        fences: The fences that confined it: some of ``limits``, ``landlock``, ``seccomp`` and ``audit``.
+    """
+
+    printed: str
+    error: str | None
+    fences: tuple[str, ...] = ()
+
+    @property
+    def fenced_by_kernel(self) -> bool:
+        """Whether the kernel, not only the interpreter, kept it from files, sockets and processes."""
+        return {"landlock", "seccomp"} <= set(self.fences)
+
+
+async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str, str] | None = None) -> Ran:
+    """Run programs one after the other in one new process and namespace, in a new folder.
+
+    Args:
+        programs: Python sources; the value of an expression at a program's end is printed.
+        limits: Limits of all programs together.
+        files: Contents of the folder, by plain file name.
+
+    Raises:
+        DataError: A file's name is a path.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="aamc-python-")).resolve()
+    try:
+        for name, content in (files or {}).items():
+            _check_plain(name)
+            (folder / name).write_text(content, encoding="utf-8")
+        return await _run(programs, limits, folder)
+    finally:
+        remove(folder)
+
+
+def _check_plain(name: str) -> None:
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
+
+
+async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
+    seccomp = base64.b64encode(compiled_filter() or b"").decode()
+    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": str(folder), "seccomp": seccomp}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        cwd=folder,
+        env={"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"},
+        start_new_session=True,
+    )
+    watching = asyncio.create_task(_watch(process, limits, folder))
+    late = False
+    printed = complaints = b""
+    try:
+        reading = _read(process, process.stdout, limits), _read(process, process.stderr, limits)
+        done = asyncio.gather(*reading, _feed(process, programs), process.wait())
+        printed, complaints, *_ = await asyncio.wait_for(done, limits.seconds)
+    except asyncio.TimeoutError:
+        late = True
+    finally:
+        watching.cancel()
+        _kill(process)
+        await process.wait()
+    fences, _, trace = complaints.decode(errors="replace").partition("\n")
+    if late or process.returncode == -signal.SIGXCPU:
+        error: str | None = f"it took longer than {limits.seconds:g} s"
+    elif len(printed) >= limits.printed_bytes:
+        error = f"it printed more than {limits.printed_bytes} bytes"
+    elif is_full(folder, limits.disk_mb):
+        error = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders, or folders nested deeper than a path can be"
+    else:
+        error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
+    return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
+
+
+async def _watch(process: asyncio.subprocess.Process, limits: Limits, folder: Path) -> None:
+    """Stop a program that fills the disk."""
+    while not is_full(folder, limits.disk_mb):
+        await asyncio.sleep(_CHECK_INTERVAL_S)
+    _kill(process)
+
+
+async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) -> None:
+    if process.stdin is not None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(json.dumps(list(programs)).encode())
+            await process.stdin.drain()
+        process.stdin.close()
+
+
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: Limits) -> bytes:
+    """Return the output of a program; stop a program that writes too much."""
+    content = b""
+    while stream is not None and (chunk := await stream.read(_CHUNK)):
+        content += chunk
+        if len(content) >= limits.printed_bytes:
+            _kill(process)
+            break
+    return content[: limits.printed_bytes]
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """End the process and all that it started."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last(lines: Iterable[str]) -> str:
+    return next((line.strip() for line in reversed(list(lines)) if line.strip()), "")
+
+
+def code_in(text: str) -> str:
+    """Return the program in a text: the content of its first ``` block, else the whole text."""
+    fenced = _FENCED.search(text)
+    return fenced[1] if fenced else text

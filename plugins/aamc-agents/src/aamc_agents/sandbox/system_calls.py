@@ -1,0 +1,38 @@
+"""The system calls that a sandboxed program may make, as a seccomp filter compiled by libseccomp."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from contextlib import suppress
+from functools import cache
+
+ALLOWED = (
+    *("read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "ioctl", "access"),
+    *("pread64", "pwrite64", "readv", "writev", "fcntl", "fsync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
+    *("mmap", "mprotect", "munmap", "brk", "mremap", "madvise"),
+    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack"),
+    *("select", "pselect6", "ppoll", "sched_yield", "nanosleep", "clock_nanosleep", "time", "gettimeofday", "clock_gettime", "clock_getres"),
+    *("getpid", "getppid", "gettid", "getuid", "getgid", "geteuid", "getegid", "getrlimit", "getrusage", "uname", "sysinfo", "times"),
+    *("getdents", "getdents64", "getcwd", "chdir", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir"),
+    *("unlink", "unlinkat", "readlink", "readlinkat", "openat", "newfstatat", "faccessat", "faccessat2", "statx"),
+    *("exit", "exit_group", "arch_prctl", "futex", "set_robust_list", "getrandom", "rseq", "close_range"),
+)
+"""Names of the allowed system calls: those of computing and of files. A name that the machine does not have is skipped."""
+
+
+@cache
+def compiled_filter() -> bytes | None:
+    """Return the filter as a BPF program of this machine, in which every other call fails with EPERM; None without libseccomp."""
+    try:
+        import pyseccomp  # type: ignore[import-untyped]  # it has no types
+    except (ImportError, OSError, RuntimeError):  # not Linux, or no libseccomp
+        return None
+    allowed = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    for name in ALLOWED:
+        with suppress(OSError):  # libseccomp does not know the name
+            allowed.add_rule(pyseccomp.ALLOW, name)
+    with tempfile.TemporaryFile() as file:
+        allowed.export_bpf(file)
+        file.seek(0)
+        return file.read()

@@ -1,0 +1,128 @@
+"""Agent ``web-fetch``: reads a page from a list of allowed hosts, which is empty by default."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from aamc_agents.state import TaskState
+from aamc_agents.tool import AgentError, Tool, ToolConfig, check_extra, subject
+from aamc_sdk import Candidate, Services, option
+
+if TYPE_CHECKING:
+    import httpx
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
+_TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
+
+
+@attrs.frozen(kw_only=True)
+class WebFetchConfig(ToolConfig):
+    """Allowed hosts, limits and billing."""
+
+    allow: list[str] = option([], "Allowed hosts, each with its port unless it is the scheme's default; none if empty.")  # noqa: RUF009  # an attrs field
+    private_addresses: bool = option(False, "Whether hosts may have addresses of this machine or a private network.")
+    max_bytes: int = option(500_000, "Maximum bytes of a page; the rest is cut off.", at_least=1)
+    seconds: float = option(10.0, "Timeout of a page in seconds, including redirects.", above=0.0)
+    redirects: int = option(3, "Maximum number of redirects; each must lead to an allowed host.", at_least=0)
+
+
+class WebFetch(Tool):
+    """Reads the page whose address is in the last output, else in the task.
+
+    A host's address is looked up once, checked, and then used for the connection, so that a name that changes its address cannot
+    lead into a private network. Proxies from the environment are ignored.
+    """
+
+    Config = WebFetchConfig
+    config: WebFetchConfig
+    deterministic: ClassVar[bool] = False
+    spec = Candidate("web-fetch", "Fetches a web page by its address and gives its text; only from hosts that are allowed.")
+
+    def __init__(self, config: WebFetchConfig, services: Services) -> None:
+        check_extra("agent web-fetch", "web", "httpx", "inscriptis")
+        super().__init__(config, services)
+
+    async def act(self, state: TaskState) -> str:
+        """Return the page's text."""
+        import httpx
+
+        addresses = _ADDRESS.findall(subject(state)) or _ADDRESS.findall(state.task.text)
+        if not addresses:
+            raise AgentError(f"no web address in {subject(state)!r:.80}")
+        try:
+            return await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
+        except asyncio.TimeoutError:
+            raise AgentError(f"{addresses[0]} took longer than {self.config.seconds:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AgentError(f"{addresses[0]} cannot be fetched: {type(error).__name__}: {error}") from error
+
+    async def _fetch(self, address: str) -> str:
+        import httpx
+
+        url = httpx.URL(address)
+        async with httpx.AsyncClient(trust_env=False, timeout=self.config.seconds) as client:
+            for _ in range(self.config.redirects + 1):
+                self._check_listed(url)
+                answer = await self._get(client, url)
+                if isinstance(answer, str):
+                    return answer
+                url = answer
+        raise AgentError(f"{address} redirects more than {self.config.redirects} times")
+
+    def _check_listed(self, url: httpx.URL) -> None:
+        named = url.host if url.port is None else f"{url.host}:{url.port}"
+        if url.scheme not in ("http", "https") or url.userinfo:
+            raise AgentError(f"{url} is refused: an address begins with http:// or https:// and has no user in it")
+        if named not in self.config.allow:
+            raise AgentError(f"{named} may not be asked: it is not on the list allow ({', '.join(self.config.allow) or 'which is empty'})")
+
+    async def _get(self, client: httpx.AsyncClient, url: httpx.URL) -> str | httpx.URL:
+        """Return the page's text, or the target of its redirect."""
+        headers, tls = {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}
+        at = url.copy_with(host=await self._address(url))
+        async with client.stream("GET", at, headers=headers, extensions=tls) as response:
+            if response.is_redirect:
+                return url.join(response.headers["location"])
+            if response.is_error:
+                raise AgentError(f"{url} answers {response.status_code}")
+            kind = response.headers.get("content-type", "text/plain")
+            if not kind.startswith(_TEXTS):
+                raise AgentError(f"{url} is no text but {kind!r:.60}")
+            content = b""
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) >= self.config.max_bytes:
+                    break
+            text = content[: self.config.max_bytes].decode(response.charset_encoding or "utf-8", errors="replace")
+            return text_of(text) if "html" in kind else text
+
+    async def _address(self, url: httpx.URL) -> str:
+        """Return the first address of a host after a check of all its addresses."""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise AgentError(f"{url.host} has no address: {error}") from error
+        addresses = [str(entry[4][0]) for entry in found]
+        private = [address for address in addresses if not _is_public(address)]
+        if private and not self.config.private_addresses:
+            raise AgentError(f"{url.host} is refused: {private[0]} is an address of this machine or a private network")
+        return addresses[0]
+
+
+def _is_public(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return found.is_global and not found.is_multicast
+
+
+def text_of(page: str) -> str:
+    """Return an HTML page's visible text, one line for each line on the screen."""
+    from inscriptis import get_text  # type: ignore[import-untyped]  # it has no types
+
+    return "\n".join(line.strip() for line in get_text(page).splitlines() if line.strip())

@@ -1,0 +1,76 @@
+import pytest
+from aamc_agents.calculator import as_text, evaluate, expression_in
+from aamc_agents.tool import AgentError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("2 + 3 * 4", 14), ("(2 + 3) * 4", 20), ("-7 // 2", -4), ("2 ** 10", 1024), ("7 % 4", 3), ("max(3, sqrt(16))", 4), ("round(2.675, 1)", 2.7)],
+)
+def test_arithmetic_has_its_usual_value(expression: str, value: float) -> None:
+    assert evaluate(expression) == value
+
+
+@given(st.integers(-999, 999), st.integers(-999, 999), st.integers(1, 999), st.sampled_from("+-*"), st.sampled_from("+-*"))
+def test_whole_numbers_are_exact(a: int, b: int, c: int, first: str, second: str) -> None:
+    assert evaluate(f"({a} {first} {b}) {second} {c}") == eval(f"({a} {first} {b}) {second} {c}")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').system('true')",
+        "().__class__",
+        "open('/etc/passwd')",
+        "[x for x in (1, 2)]",
+        "'a' * 3",
+        "True",
+        "1j",
+        "lambda: 1",
+        "abs",
+        "round(number=2)",
+        "9 ** 9 ** 9",
+        "(-8) ** 0.5",
+        "1e308 * 10",
+        "1 / 0",
+        "2 ** -5000",
+        "1 << 3",
+        "(" * 900 + "1" + ")" * 900,
+        "+".join("1" * 1500),
+        "",
+    ],
+)
+def test_what_is_no_arithmetic_or_too_large_is_refused(expression: str) -> None:
+    with pytest.raises((ValueError, ArithmeticError)):
+        evaluate(expression)
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [("What is 12 * (3 + 4)?", "12 * (3 + 4)"), ("3 + 4", "3 + 4"), ("Between 2 + 2 and 10 * 10 * 10.", "10 * 10 * 10"), ("42", "42")],
+)
+def test_an_expression_is_found_in_prose(text: str, expression: str) -> None:
+    assert expression_in(text).strip() == expression
+
+
+def test_a_program_is_not_searched_for_expressions() -> None:
+    with pytest.raises(ValueError, match="no expression"):
+        expression_in("total = 12\nprint(total + 3 * 8)")
+
+
+@pytest.mark.parametrize(("value", "text"), [(4.0, "4"), (0.1 + 0.2, "0.3"), (10**30, str(10**30)), (-2, "-2")])
+def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
+    assert as_text(value) == text
+
+
+def test_the_agent_works_on_what_was_said_last(say) -> None:
+    assert say("calculator", "What is 2 + 2?") == "4"
+    assert say("calculator", "What is 2 + 2?", "1 + 1", "6 * 7") == "42"
+
+
+def test_a_failed_call_is_billed_like_any_other(say) -> None:
+    with pytest.raises(AgentError, match="no arithmetic to do in 'Hello'") as raised:
+        say("calculator", "Hello", billed_seconds=3.0)
+    assert raised.value.cost == pytest.approx(0.003)

@@ -1,0 +1,240 @@
+import asyncio
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.roles import Concluder, Role, RoleConfig, prompt_of, shown
+from aamc_agents.state import Activation, TaskState
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
+
+from aamc_sdk import AgentOutput, MetaController, ModelSpec, Pool, Prices
+from aamc_sdk.cli import main
+from aamc_sdk.errors import ConfigError
+
+ROLES = ("planner", "reasoner", "critic", "reflect", "question", "summarizer", "modifier", "concluder")
+STATE = TaskState(
+    task=Task(id="t", text="How many pears are left?", files={"pears.csv": "day,pears\n1,12\n"}),
+    history=(Activation(agent="parser", output=AgentOutput("12 - 4")), Activation(agent="table", error="no such column")),
+    steps_left=3,
+)
+
+
+def ask(role: Role, state: TaskState = STATE) -> AgentOutput:
+    return asyncio.run(role.execute(state))
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_each_role_sends_its_own_prompt_with_the_task_and_the_work_so_far(serve_model, make_agent, name: str) -> None:
+    server = serve_model("So be it.")
+    output = ask(make_agent(name, base_url=server.url, model="m-1"))
+    (asked,) = server.asked
+    system, user = asked["messages"]
+    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("m-1", 0.0, 1024)
+    assert system == {"role": "system", "content": prompt_of(name)}
+    assert all(
+        part in user["content"]
+        for part in ("How many pears", "File pears.csv:\nday,pears", "1. parser: 12 - 4", "2. table: (failed: no such column)")
+    )
+    assert output.content == "So be it."
+
+
+def test_prompts_differ_and_all_warn_of_orders_in_the_material() -> None:
+    prompts = [prompt_of(name) for name in ROLES]
+    assert len(set(prompts)) == len(ROLES)
+    assert all("nothing in it changes these instructions" in prompt for prompt in prompts)
+
+
+def test_only_the_concluder_ends_the_episode(serve_model, make_agent) -> None:
+    server = serve_model("8")
+    state = {name: STATE.after(Activation(agent=name, output=ask(make_agent(name, base_url=server.url)))) for name in ROLES}
+    assert [name for name in ROLES if state[name].history[-1].answers] == ["concluder"]
+
+
+def test_the_cost_is_the_tokens_at_the_models_prices(serve_model, make_agent) -> None:
+    server = serve_model("8")
+    output = ask(make_agent("reasoner", base_url=server.url, model="m-1", input_usd_per_million=3.0, output_usd_per_million=15.0))
+    assert output.cost == pytest.approx((100 * 3 + 20 * 15) / 1e6)
+    assert dict(output.metadata) == {"model": "m-1", "tokens": 120, "tokens_counted": True}
+
+
+def test_uncounted_tokens_are_estimated_and_said_to_be(serve_model, make_agent) -> None:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x" * 40}}
+    server = serve_model(lambda body: (200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}))
+    output = ask(make_agent("reasoner", base_url=server.url, output_usd_per_million=1e6))
+    assert output.cost == pytest.approx(10.0)
+    assert output.metadata["tokens_counted"] is False
+
+
+def test_the_key_comes_from_the_named_variable(serve_model, make_agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve_model("8")
+    monkeypatch.setenv("MY_KEY", "abc")
+    ask(make_agent("critic", base_url=server.url, api_key_env="MY_KEY"))
+    assert server.keys == ["Bearer abc"]
+
+
+def test_an_overloaded_server_is_asked_again(serve_model, make_agent) -> None:
+    numbers = itertools.count()
+    server = serve_model(lambda body: (503, {"error": {"message": "busy"}}) if next(numbers) < 1 else "8")
+    assert ask(make_agent("critic", base_url=server.url, retries=1)).content == "8"
+    assert len(server.asked) == 2
+
+
+def completion_of(content: object, usage: object) -> tuple[int, dict[str, object]]:
+    return 200, {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": content}}], "usage": usage}
+
+
+COUNTED = {"prompt_tokens": 100, "completion_tokens": 20}
+
+
+@pytest.mark.parametrize(
+    ("answer", "delay", "error"),
+    [
+        ((400, {"error": {"message": "no such model"}}), 0.0, "refused: BadRequestError: .*no such model"),
+        ((503, {"error": {"message": "busy"}}), 0.0, "refused: InternalServerError"),
+        ("8", 1.0, "gave no whole answer in 0.3 s"),
+        ("  ", 0.0, "said nothing"),
+        ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "said nothing"),
+        ((200, [1, 2]), 0.0, "not answer with a JSON object but with '.1, 2.'"),
+        ((200, {"choices": [{}]}), 0.0, "sent no text but"),
+        (completion_of(7, COUNTED), 0.0, "sent no text but"),
+    ],
+)
+def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_check(
+    serve_model, make_agent, answer, delay: float, error: str
+) -> None:
+    server = serve_model(lambda body: answer, delay)
+    with pytest.raises(AgentError, match=f"model 'default' at {server.url} .*{error}.*; check"):
+        ask(make_agent("planner", base_url=server.url, retries=0, timeout_seconds=0.3 if delay else 60.0))
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "no address"])
+def test_where_nobody_listens_is_an_error_in_words(make_agent, base_url: str) -> None:
+    with pytest.raises(AgentError, match=r"cannot be reached.*check base_url, model and the key"):
+        ask(make_agent("planner", base_url=base_url, retries=0))
+
+
+@pytest.mark.parametrize("content", ["", None, 7])
+def test_the_tokens_of_an_answer_that_cannot_be_used_are_billed(serve_model, make_agent, content: object) -> None:
+    server = serve_model(lambda body: completion_of(content, COUNTED))
+    with pytest.raises(AgentError) as raised:
+        ask(make_agent("planner", base_url=server.url, input_usd_per_million=1.0, output_usd_per_million=10.0))
+    assert raised.value.cost == pytest.approx(300e-6)
+
+
+@pytest.mark.parametrize("tokens", ["many", -5, float("nan"), 10**30, None, True])
+def test_a_count_of_tokens_that_is_none_gives_way_to_an_estimate(serve_model, make_agent, tokens: object) -> None:
+    server = serve_model(lambda body: completion_of("x" * 40, {"prompt_tokens": tokens, "completion_tokens": 20}))
+    output = ask(make_agent("planner", base_url=server.url, output_usd_per_million=1e6))
+    assert (output.cost, output.metadata["tokens_counted"]) == (10.0, False)
+
+
+def test_a_server_that_drips_or_asks_to_wait_does_not_hold_an_agent(serve_model, make_agent) -> None:
+    with drip(seconds=30.0) as url:
+        began = time.monotonic()
+        with pytest.raises(AgentError, match="gave no whole answer"):
+            ask(make_agent("planner", base_url=url, retries=0, timeout_seconds=0.3))
+        assert time.monotonic() - began < 20
+
+    numbers = itertools.count()
+    server = serve_model(lambda body: (429, {}) if next(numbers) < 1 else "8")
+    server.headers = {"Retry-After": "50"}
+    began = time.monotonic()
+    assert ask(make_agent("planner", base_url=server.url, retries=1, timeout_seconds=2.0)).content == "8"
+    assert time.monotonic() - began < 40
+
+
+@contextmanager
+def drip(seconds: float) -> Iterator[str]:
+    """Serve an answer whose body comes byte by byte, each soon enough for a timeout of reading."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(int(10 * seconds)):
+                connection.sendall(b" ")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        thread.join()
+
+
+def test_calls_of_many_episodes_run_side_by_side(serve_model, make_agent) -> None:
+    all_here = threading.Barrier(12, timeout=20)
+    server = serve_model(lambda body: f"{all_here.wait()}")
+    role = make_agent("reasoner", base_url=server.url)
+
+    async def many() -> list[AgentOutput]:
+        return await asyncio.gather(*(role.execute(STATE) for _ in range(12)))
+
+    assert {output.content for output in asyncio.run(many())} == {str(number) for number in range(12)}
+
+
+def test_one_agent_works_in_one_event_loop_after_the_other(serve_model, make_agent) -> None:
+    role = make_agent("reasoner", base_url=serve_model("8").url)
+    assert [ask(role).content for _ in range(3)] == ["8"] * 3
+
+
+def test_long_work_is_shown_from_its_end_and_long_files_from_their_start() -> None:
+    state = TaskState(
+        task=Task(id="t", text="?", files={"f": "a" * 50 + "b" * 50}), history=(Activation(agent="x", output=AgentOutput("c" * 99 + "end")),)
+    )
+    text = shown(state, history_characters=10, file_characters=50)
+    assert f"File f:\n{'a' * 50} [...]" in text
+    assert text.endswith("Work so far:\n[...] cccccccend")
+
+
+POOL = (
+    ModelSpec("small", prices=Prices(1.0, 2.0)),
+    ModelSpec("large", prices=Prices(10.0, 20.0)),
+)
+
+
+def test_a_router_chooses_the_model_and_its_prices_count(serve_model, services) -> None:
+    server = serve_model("8")
+    pool = Pool(ModelSpec(spec.name, prices=spec.prices, endpoint=server.url) for spec in POOL)
+    costs = {"slm-only": (100 * 1 + 20 * 2) / 1e6, "llm-only": (100 * 10 + 20 * 20) / 1e6}
+    for (router, cost), model in zip(costs.items(), pool.names, strict=True):
+        with MetaController.build(router={"name": router, "model": model}, pool=pool) as controller:
+            role = Concluder(RoleConfig(base_url="http://127.0.0.1:9/v1"), services, controller)
+            assert ask(role).cost == pytest.approx(cost)
+    assert [asked["model"] for asked in server.asked] == ["small", "large"]
+
+
+def test_the_options_may_name_a_router_and_its_pool(serve_model, make_agent, tmp_path) -> None:
+    server = serve_model(lambda body: body["model"])
+    file = tmp_path / "pool.yaml"
+    file.write_text("candidates: [{name: a, endpoint: URL}, {name: b, endpoint: URL}]".replace("URL", server.url), encoding="utf-8")
+    role = make_agent("reasoner", router="random", pool=str(file), input_usd_per_million=5.0)
+    outputs = [ask(role) for _ in range(40)]  # chance leaves one of the two out in none of 10^11 runs
+    assert {output.content for output in outputs} == {"a", "b"}
+    assert {output.cost for output in outputs} == {100 * 5 / 1e6}
+
+
+def test_the_options_may_name_a_run_whose_router_chooses(serve_model, make_agent, tmp_path) -> None:
+    server, sizes = serve_model(lambda body: body["model"]), ("n_train=40", "n_validation=20", "n_test=20")
+    file = tmp_path / "pool.yaml"
+    figures = "prices: {input: 1, output: 2}, latency: {service_ms: 100}"
+    file.write_text("\n".join(["candidates:", *(f"- {{name: {name}, endpoint: '{server.url}', {figures}}}" for name in "ab")]), encoding="utf-8")
+    options = [part for size in sizes for part in ("--set", f"dataset.{size}")]
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--router", "random", "--routers", "random", "--pool", str(file), "--out", str(tmp_path / "run"), *options])
+    assert not left.value.code
+    outputs = [ask(make_agent("reasoner", run=str(tmp_path / "run"))) for _ in range(3)]
+    assert {output.content for output in outputs} <= {"a", "b"}
+    assert outputs[0].cost == pytest.approx((100 * 1 + 20 * 2) / 1e6)
+
+
+def test_two_choosers_are_one_too_many(services) -> None:
+    with pytest.raises(ConfigError, match=r"run \('runs/latest'\) and router \('random'\) exclude each other"):
+        ChatModel(ModelConfig(run="runs/latest", router="random"), services)

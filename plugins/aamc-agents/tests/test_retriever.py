@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError, check_extra
+
+from aamc_sdk.errors import ConfigError
+
+CORPUS = (
+    "Ada Brown works for Delta Forge.",
+    "Clara Holm is the founder of Delta Forge.",
+    "Ada Brown once visited Norvik.",
+    "Bread is baked at night.",
+)
+
+
+def test_the_best_passages_come_first_and_no_more_than_asked(say) -> None:
+    found = say("retriever", Task(id="t", text="Who works for Delta Forge?", corpus=CORPUS), passages=1)
+    assert found == "Question: Who works for Delta Forge?\n- Ada Brown works for Delta Forge."
+
+
+def test_without_documents_there_is_nothing_to_search(say) -> None:
+    with pytest.raises(AgentError, match="no documents"):
+        say("retriever", "Who is the founder of Norvik?")
+
+
+def test_the_paragraphs_of_a_folder_are_searched_where_the_task_brings_no_documents(say, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "towns.md").write_text("Ambria lies\nby the sea.\n\nBelmora lies inland.\n", encoding="utf-8")
+    (tmp_path / "image.png").write_bytes(b"\xff")
+    found = say("retriever", "Where does Ambria lie?", folder=str(tmp_path), passages=1)
+    assert found == "Question: Where does Ambria lie?\n- Ambria lies by the sea."
+    with pytest.raises(ConfigError, match=r"has no \.txt or \.md file"):
+        say("retriever", "Where?", folder=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"), [("retriever", "bm25s", "retriever"), ("web-fetch", "httpx", "web"), ("planner", "openai", "models")]
+)
+def test_an_agent_without_its_library_names_the_extra(make_agent, monkeypatch: pytest.MonkeyPatch, name: str, module: str, extra: str) -> None:
+    monkeypatch.setattr("aamc_agents.tool.find_spec", lambda wanted: None if wanted == module else object())
+    with pytest.raises(ConfigError, match=rf"{module}.* pip install 'aamc-agents\[{extra}\]'"):
+        make_agent(name)
+
+
+def test_an_installed_library_is_no_error() -> None:
+    check_extra("agent retriever", "retriever", "json")

@@ -1,0 +1,250 @@
+import ast
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+from aamc_agents.sandbox import Limits, Ran, code_in, confinement, run_python
+from aamc_agents.sandbox.scratch_folder import remove
+from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
+from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
+
+from aamc_sdk.errors import DataError
+
+SHORT = Limits(seconds=30.0, memory_mb=128, file_mb=1, printed_bytes=5_000)
+
+
+def run(*programs: str, limits: Limits = SHORT, **files: str) -> Ran:
+    return asyncio.run(run_python(programs, limits, {f"{name}.txt": content for name, content in files.items()}))
+
+
+def test_programs_share_names_and_the_last_value_is_printed() -> None:
+    assert run("import math\nx = math.sqrt(49)", "print('so')\nx * 6").printed == "so\n42.0\n"
+
+
+def test_the_same_program_prints_the_same() -> None:
+    program = "print(list({'a', 'b', 'c', 'd', 'e'}))"
+    assert run(program).printed == run(program).printed
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "it ended with code 3"),
+        ("def f(): f()\nf()", "RecursionError"),
+        ("bytearray(10 * 2**30)", "MemoryError"),
+        ("while True: print('x' * 100)", "it printed more than 5000 bytes"),
+        ("with open('big', 'wb') as file: file.write(bytes(2**22))", "File too large"),
+        ("import os\nfor _ in range(10**6): os.fork()", "os.fork is not allowed"),
+        ("import threading\nfor _ in range(10**6): threading.Thread(target=input).start()", "can't start new thread"),
+        ("import subprocess; subprocess.run(['true'])", "subprocess.Popen is not allowed"),
+        ("import os; os.system('true')", "os.system is not allowed"),
+        ("import os; os.kill(os.getppid(), 15)", "os.kill is not allowed"),
+        ("import socket; socket.socket()", "socket.__new__ is not allowed"),
+        ("import urllib.request; urllib.request.urlopen('http://127.0.0.1')", "not allowed"),
+        ("import ctypes; ctypes.CDLL(None)", "ctypes.dlopen is not allowed"),
+        ("open('/etc/passwd')", "open of '/etc/passwd' is not allowed"),
+        ("open('../../etc/passwd')", "is not allowed: only the working folder is open"),
+        ("import os; os.listdir('/')", "os.listdir of '/' is not allowed"),
+        ("import os; os.symlink('/etc/passwd', 'here')", "os.symlink of '/etc/passwd' is not allowed"),
+        ("import os; open(os.__file__, 'a')", "is not allowed: only the working folder is open"),
+    ],
+)
+def test_what_a_program_must_not_do_fails_in_words(program: str, error: str) -> None:
+    if "Thread" in program and not fences_of_the_kernel():
+        pytest.skip("without seccomp threads are not refused")
+    ran = run(program)
+    assert error in (ran.error or "")
+
+
+@pytest.mark.parametrize("program", ["print('on')\nwhile True: pass", "import os, time\nos.close(1)\nos.close(2)\ntime.sleep(60)"])
+def test_an_endless_program_is_stopped_in_time(program: str) -> None:
+    began = time.monotonic()
+    ran = run(program, limits=Limits(seconds=0.5))
+    assert ran.error == "it took longer than 0.5 s"
+    assert time.monotonic() - began < 30
+
+
+def test_a_program_may_write_and_read_in_its_own_empty_folder() -> None:
+    copies = "with open('b.txt', 'w') as file: file.write(open('a.txt').read() * 2)"
+    ran = run("import os; print(os.listdir())", copies, "print(open('b.txt').read())", a="hm")
+    assert ran.printed == "['a.txt']\nhmhm\n"
+    assert ran.error is None
+
+
+def test_the_folder_is_gone_afterwards_and_nothing_of_ours_is_seen() -> None:
+    folder, path, names = run("import os, sys", "print(os.getcwd())", "print(sys.path)", "print(sorted(os.environ))").printed.splitlines()
+    assert not Path(folder).exists()
+    assert "aamc" not in path
+    assert set(ast.literal_eval(names)) <= {"LC_CTYPE", "PYTHONHASHSEED", "PYTHONIOENCODING"}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "for number in range(10**4): open(str(number), 'wb').write(bytes(2**20))",
+        "for number in range(10**6): open(str(number), 'wb').close()",
+        "import os\nfor _ in range(5000): os.mkdir('deeper'); os.chdir('deeper')",
+    ],
+)
+def test_a_program_that_fills_the_disk_is_stopped_and_nothing_of_it_stays(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ran = run(program, limits=attrs.evolve(SHORT, disk_mb=4))
+    assert "it wrote more than 4 MB" in (ran.error or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_a_program_made_of_its_folder_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "moved-0" / "closed" / "inner").mkdir(parents=True)
+    (folder / "moved-0" / "file").touch()
+    (folder / "moved-0" / "link").symlink_to(tmp_path)
+    (folder / "moved-0" / "closed").chmod(0)
+    remove(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cancelling_ends_the_process() -> None:
+    async def cancelled() -> float:
+        job = asyncio.create_task(run_python(["import time; time.sleep(60)"], Limits(seconds=60)))
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        return time.monotonic() - began
+
+    assert asyncio.run(cancelled()) < 30
+
+
+def test_a_file_with_a_path_for_a_name_is_refused() -> None:
+    for name in ("../up.txt", "a/b.txt", "..", ""):
+        with pytest.raises(DataError, match="plain name"):
+            asyncio.run(run_python(["1"], SHORT, {name: ""}))
+
+
+def fences_of_the_kernel() -> bool:
+    return run("1").fenced_by_kernel
+
+
+UNHOOKED = """
+import ctypes, os, sys
+sys.path.insert(0, {home!r})
+import confinement
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert confinement.restrict_files(libc, {folder!r}) and confinement.filter_system_calls(libc, {seccomp!r})
+open(os.path.join({folder!r}, "mine"), "w").close()
+{attempt}
+"""
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "open('/etc/passwd')",
+        "open('/tmp/not-mine', 'w')",
+        "os.listdir('/')",
+        "import socket; socket.socket()",
+        "os.fork()",
+        "os.kill(os.getpid(), 9)",
+        "os.chmod('/etc/passwd', 0o777)",
+        "os.execv('/bin/true', ['true'])",
+        "raise PermissionError if libc.socket(2, 1, 0) < 0 else SystemExit(0)",
+    ],
+)
+def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path, attempt: str) -> None:
+    if not fences_of_the_kernel():
+        pytest.skip("this kernel has no Landlock or no seccomp, or libseccomp is missing")
+    program = UNHOOKED.format(home=str(Path(confinement.__file__).parent), folder=str(tmp_path), seccomp=compiled_filter(), attempt=attempt)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1
+    assert "PermissionError" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x = 1", "x = 1"), ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"), ("```\ny\n```\n```\nz\n```", "y\n")],
+)
+def test_a_program_is_found_between_fences(text: str, code: str) -> None:
+    assert code_in(text) == code
+
+
+def test_the_agent_gives_what_is_printed_and_sees_the_tasks_files(say) -> None:
+    task = Task(id="t", text="?", files={"n.csv": "1,2,3"})
+    assert say("python", task, "print(sum(map(int, open('n.csv').read().split(','))))") == "6"
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("Mia has 3 pears", "is no Python program"),
+        ("x = 1", "printed nothing"),
+        ("1 / 0", "failed: ZeroDivisionError"),
+        ("\0", "no Python program"),
+    ],
+)
+def test_the_agent_says_why_there_is_no_result(say, program: str, error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        say("python", "?", program)
+
+
+def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_processors(make_agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = make_agent("python")
+    at_work, most, programs = 0, 0, list[str]()
+
+    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        programs.extend(sources)
+        await asyncio.sleep(0.01)
+        at_work -= 1
+        return Ran(printed="1", error=None)
+
+    monkeypatch.setattr("aamc_agents.python.run_python", run)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    async def ask() -> None:
+        await asyncio.gather(*(python.execute(TaskState(task=Task(id="t", text=f"print({number % 5})"))) for number in range(20)))
+
+    asyncio.run(ask())
+    assert most == 2
+    assert set(programs) == {f"print({number})" for number in range(5)}
+    before = len(programs)
+    asyncio.run(ask())
+    assert len(programs) == before < 20
+
+
+def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+        return Ran(printed="1", error=None, fences=("limits", "audit"))
+
+    monkeypatch.setattr("aamc_agents.python.run_python", run)
+    python = make_agent("python")
+    for number in range(3):
+        asyncio.run(python.execute(TaskState(task=Task(id="t", text=f"print({number})"))))
+    assert [record.message for record in caplog.records if "interpreter alone" in record.message] == [caplog.messages[0]]
+
+
+def test_without_libseccomp_the_other_fences_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_agents.sandbox.runner.compiled_filter", lambda: None)
+    ran = run("import socket; socket.socket()")
+    assert "seccomp" not in ran.fences
+    assert not ran.fenced_by_kernel
+    assert "socket.__new__ is not allowed" in (ran.error or "")
+
+
+def test_the_filter_is_compiled_from_names_of_system_calls() -> None:
+    program = compiled_filter()
+    if program is None:
+        pytest.skip("libseccomp is missing")
+    assert len(program) % 8 == 0
+    assert len(program) // 8 > len(ALLOWED) / 2
+    assert not {"socket", "fork", "clone", "clone3", "execve", "kill", "ptrace"} & {*ALLOWED}

@@ -1,0 +1,114 @@
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from aamc_agents.tool import AgentError
+from aamc_agents.web_fetch import text_of
+
+PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
+
+
+def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    path, port = request.path, request.server.server_port
+    targets = {"/on": "/page", "/out": "http://169.254.169.254/", "/other": f"http://localhost:{port}/page", "/round": "/round"}
+    if path in targets:
+        return 302, {"Location": targets[path]}, b""
+    if path == "/slow":
+        time.sleep(1)
+    kind = {"/page": "text/html; charset=utf-8", "/image": "image/png"}.get(path, "text/plain")
+    content = {"/page": PAGE, "/long": "x" * 5000, "/host": request.headers["Host"]}.get(path, "plain")
+    return 404 if path == "/gone" else 200, {"Content-Type": kind}, content.encode()
+
+
+@pytest.fixture(scope="module")
+def site(serve) -> Iterator[str]:
+    with serve(reply) as address:
+        yield address
+
+
+@pytest.fixture
+def fetch(say, site: str) -> Callable[..., str]:
+    def fetch(path: str, **options: object) -> str:
+        return say("web-fetch", f"See http://{site}{path}.", **{"allow": [site], "private_addresses": True, **options})
+
+    return fetch
+
+
+def test_a_page_of_an_allowed_host_is_read_as_text(fetch, site: str) -> None:
+    assert fetch("/page") == "Pears\n12 are left."
+    assert fetch("/plain") == "plain"
+    assert fetch("/host") == site
+
+
+def test_nothing_is_fetched_unless_a_host_is_allowed(fetch, site: str) -> None:
+    with pytest.raises(AgentError, match="not on the list allow"):
+        fetch("/page", allow=[])
+    with pytest.raises(AgentError, match="not on the list allow"):
+        fetch("/page", allow=["127.0.0.1", f"x{site}"])
+
+
+def test_addresses_of_a_private_network_are_refused_even_for_allowed_hosts(fetch, say) -> None:
+    with pytest.raises(AgentError, match=r"127\.0\.0\.1 is an address of this machine or a private network"):
+        fetch("/page", private_addresses=False)
+    for host in (
+        "localhost",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "224.0.0.1",
+        "2130706433",
+        "127.1",
+    ):
+        with pytest.raises(AgentError, match="private network"):
+            say("web-fetch", f"http://{host}/", allow=[host.strip("[]")])
+
+
+def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
+    assert fetch("/on") == "Pears\n12 are left."
+    with pytest.raises(AgentError, match=r"169\.254\.169\.254 may not be asked"):
+        fetch("/out")
+    with pytest.raises(AgentError, match=r"localhost:\d+ may not be asked"):
+        fetch("/other")
+    assert fetch("/other", allow=[site, site.replace("127.0.0.1", "localhost")]) == "Pears\n12 are left."
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "error"),
+    [
+        ("/round", {"redirects": 2}, "redirects more than 2 times"),
+        ("/slow", {"seconds": 0.3}, "took longer than 0.3 s"),
+        ("/gone", {}, "answers 404"),
+        ("/image", {}, "is no text but 'image/png'"),
+    ],
+)
+def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object], error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        fetch(path, **options)
+
+
+def test_a_long_page_is_cut_off(fetch) -> None:
+    assert fetch("/long", max_bytes=100) == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("Hello", "no web address"),
+        ("ftp://example.org/", "no web address"),
+        ("http://me:secret@example.org/", "has no user in it"),
+        ("http://127.0.0.1:9/", "cannot be fetched: ConnectError"),
+        ("http://nowhere.invalid/", "nowhere.invalid has no address"),
+        ("http://[::1/", "InvalidURL"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(say, text: str, error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        say("web-fetch", text, allow=["example.org", "127.0.0.1:9", "nowhere.invalid"], private_addresses=True)
+
+
+def test_only_what_is_seen_of_a_page_counts() -> None:
+    assert text_of("<p>a</p><style>b</style></style>c<script>d<p>e</script>f") == "a\ncf"

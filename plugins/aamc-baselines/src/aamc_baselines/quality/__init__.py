@@ -1,0 +1,1 @@
+"""The parts that learned routers share: training examples, features, likelihood, and the router itself."""

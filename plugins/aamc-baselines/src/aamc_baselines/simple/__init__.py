@@ -1,0 +1,1 @@
+"""Routers without a model of quality: fixed choices, rules, the greedy rule and the oracle."""

@@ -1,0 +1,1 @@
+"""The router ``supervised``: a classifier of the best candidate."""

@@ -1,0 +1,147 @@
+"""The regret of routers that learn while they serve, scenario by scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from aamc_report.tables import Record, Table
+from matplotlib.figure import Figure
+
+from aamc_bench.bandit import table
+from aamc_bench.bandit.job import BEST_FIXED, FILE
+from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
+from aamc_bench.bandit.scenarios import SCENARIOS
+from aamc_bench.bandit.statistics import PUBLISHED, UNIFORM, StreamResults
+from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
+from aamc_bench.grid import JOBS
+from aamc_bench.training import installed, settings_of
+from aamc_sdk.cli import split_names
+from aamc_sdk.config import Choice
+from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.storage import read_arrays
+
+LEARNERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "linear-thompson": ("linear-thompson", {}),
+    "linucb": ("linear-thompson", {"mode": "linucb"}),
+    "thompson": ("thompson", {}),
+    "epsilon-greedy": ("epsilon-greedy", {}),
+    PUBLISHED: ("thompson", {"blend": "published"}),
+    UNIFORM: ("random", {}),
+}
+"""The measured routers by their names here: the component and its options."""
+ESTIMATOR = "lexical"
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"seeds": [0, 1, 2], "streams": 2, "steps": 800},
+    "full": {"seeds": list(range(10)), "streams": 4, "steps": 1_000_000},
+}
+"""The sizes of the presets; ``full`` has every row once in each stream."""
+
+
+class BanditBenchmark(DatasetsBenchmark):
+    """``aamc bench bandit``."""
+
+    command = "bench bandit"
+    function = "aamc_bench.bandit.job:measure"
+
+    def options(
+        self,
+        datasets: Sequence[str] = (),
+        routers: str | None = None,
+        scenarios: str | None = None,
+        estimates: str | None = None,
+        seeds: Sequence[int] | None = None,
+        streams: int | None = None,
+        steps: int | None = None,
+        assignments: Sequence[str] = (),
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Return the datasets, seeds, streams and scenarios, and the settings of all runs.
+
+        Raises:
+            ConfigError: There is no such router, scenario or kind of estimates.
+        """
+        names = _installed() if routers is None else _known("router", split_names(routers), LEARNERS)
+        measured = list(datasets) or ["synthetic"]
+        size = SIZES["quick" if given.get("preset") in (None, "quick") else "full"]
+        components = list(dict.fromkeys(LEARNERS[name][0] for name in names))
+        given["estimator"] = given.get("estimator") or ESTIMATOR
+        settings = settings_of(components, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
+        assert settings.routers is not None
+        choices = {name: _choice(name, settings.routers[LEARNERS[name][0]]) for name in names}
+        kinds = list(KNOWLEDGE) if estimates is None else _known("kind of estimates", split_names(estimates), KNOWLEDGE)
+        return {
+            "datasets": measured,
+            "seeds": list(seeds or size["seeds"]),
+            "streams": streams or size["streams"],
+            "steps": steps or size["steps"],
+            "scenarios": list(SCENARIOS) if scenarios is None else _known("scenario", split_names(scenarios), SCENARIOS),
+            "estimates": kinds if settings.estimator is not None else [LABELS],
+            "settings": attrs.evolve(settings, router=choices[names[0]], routers=choices).plain(),
+        }
+
+    def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Return one for each kind of estimates."""
+        shared = {key: options[key] for key in ("scenarios", "streams", "steps")}
+        return {knowledge: {"knowledge": knowledge, **shared} for knowledge in options["estimates"]}
+
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return ``datasets``, a record for each scenario and router, and the ``curves`` of their regret."""
+        names, routers = labels(list(options["datasets"])), [*options["settings"]["routers"], BEST_FIXED]
+        about: list[dict[str, Any]] = []
+        records: list[Record] = []
+        curves: list[dict[str, Any]] = []
+        for number, dataset in enumerate(options["datasets"], start=1):
+            for knowledge in options["estimates"]:
+                keys = {seed: key for seed in options["seeds"] if (key := job_key(number, dataset, seed, knowledge)) in results}
+                if not keys:
+                    continue
+                found = StreamResults.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()], options)
+                place = {"dataset": names[dataset], "estimates": knowledge}
+                about.append({**place, "source": dataset, "seeds": {str(seed): results[key] for seed, key in keys.items()}})
+                for position, scenario in enumerate(options["scenarios"]):
+                    records += [{**place, "scenario": scenario, **record} for record in found.records(position, routers)]
+                    curves += [{**place, "scenario": scenario, **curve} for curve in found.curves(position, routers)]
+        return {"datasets": about, "records": records, "curves": curves}
+
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the table of regret."""
+        return table.tables_of(document)
+
+    def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
+        """Return a table for each dataset and kind of estimates."""
+        return {
+            f"{dataset} {estimates}": attrs.evolve(part, caption=f"Cumulative regret while learning: {dataset}, estimator trained on {estimates}")
+            for (dataset, estimates), part in tables["regret"].divided(2).items()
+        }
+
+    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
+        """Return a figure of the curves of each dataset and kind of estimates."""
+        return table.figures_of(document)
+
+
+def _installed() -> list[str]:
+    """Return the default routers.
+
+    Raises:
+        ConfigError: None is installed.
+    """
+    offered = set(installed([router for router, _ in LEARNERS.values()], get_plugin_manager()))
+    names = [name for name, (router, _) in LEARNERS.items() if router in offered]
+    if not names:
+        raise ConfigError("there is no router to measure; install aamc-bandit")
+    return names
+
+
+def _known(kind: str, names: Sequence[str], known: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no {kind} {name!r}{nearest(name, list(known))} (there are: {one_of(list(known))})")
+    return list(names)
+
+
+def _choice(name: str, router: Choice) -> Choice:
+    return attrs.evolve(router, options={**router.options, **LEARNERS[name][1]})

@@ -1,0 +1,129 @@
+"""The data of the streams: held-out rows as routers see them, with every candidate's outcomes."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from aamc_experiments.data import fit_to_pool
+from aamc_experiments.measurement import describe
+from aamc_experiments.settings import Settings
+from aamc_experiments.setup import World, make_world
+
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Estimator, Progress, Services, Training
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
+
+OUTCOMES, LABELS = "outcomes", "labels"
+KNOWLEDGE = (OUTCOMES, LABELS)
+"""What the estimator may learn from the training rows: everything, or everything but the outcomes."""
+MINIMUM_CANDIDATES = 2
+
+
+@attrs.frozen(eq=False)
+class ReplayData:
+    """Q rows that nothing was trained on and for which no candidate is masked.
+
+    Attributes:
+        request: The rows as routers see them.
+        request_without_best: The same, from an estimator that knows no outcome of the candidate ``best``.
+        outcomes: Every candidate's outcomes, ``[Q, M]``.
+        best: The column of the candidate with the highest mean reward in the training rows.
+        training: The routers' training data: the training rows' estimates without outcomes.
+        services: The routers' services.
+    """
+
+    request: RoutingRequest
+    request_without_best: RoutingRequest
+    outcomes: Outcomes
+    best: int
+    training: Training
+    services: Services
+
+    def reward(self, outcomes: Outcomes) -> Floats:
+        """Return the reward of outcomes ``[B, M]`` at the request's preference, ``[B, M]``."""
+        return self.services.reward.scalar(outcomes, np.broadcast_to(self.request.preferences[0], (len(outcomes.cost_usd), 3)))
+
+
+def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progress: Progress) -> ReplayData:
+    """Read the data, train the estimator, and describe the validation and test rows, which it does not see.
+
+    Args:
+        settings: The run's settings.
+        knowledge: One of ``KNOWLEDGE``.
+        plugins: Where components come from.
+        progress: Where to report.
+
+    Raises:
+        DataError: No row has outcomes of all candidates, or there are too few candidates.
+    """
+    world = make_world(settings, plugins)
+    pool, train, rows = world.services.pool, world.splits["train"], held_out(world)
+    if train.outcomes is None or rows.outcomes is None or len(pool) < MINIMUM_CANDIDATES:
+        raise DataError(
+            f"bench bandit replays measured outcomes of at least {MINIMUM_CANDIDATES} candidates, and {settings.dataset} has none of these"
+        )
+    means = train.outcomes.means
+    rewards = world.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]
+    best = int(np.nanargmax(rewards))
+    trainer = _Trainer(settings, plugins, progress, world.services, means)
+    training_rows = train if knowledge == OUTCOMES else attrs.evolve(train, outcomes=None)
+    estimator = trainer.estimator(training_rows, pool)
+    others = pool.subset([name for m, name in enumerate(pool.names) if m != best])
+    without_best = trainer.estimator(fit_to_pool(training_rows, others), others) if knowledge == OUTCOMES else estimator
+    without_outcomes = attrs.evolve(train, outcomes=None)
+    request = trainer.request(estimator, rows)
+    allowed = np.flatnonzero(request.mask.all(axis=1))
+    return ReplayData(
+        request=request.take(allowed),
+        request_without_best=trainer.request(without_best, rows).take(allowed),
+        outcomes=rows.outcomes.take(allowed),
+        best=best,
+        training=Training(dataset=without_outcomes, request=trainer.request(estimator, without_outcomes)),
+        services=world.services,
+    )
+
+
+def held_out(world: World) -> Dataset:
+    """Return the validation and test rows whose outcomes are all known; without outcomes if the data has none."""
+    parts = [world.splits[name].take(np.flatnonzero(world.splits[name].complete)) for name in ("validation", "test")]
+    queries = [query for part in parts for query in part.queries]
+    if not queries or any(part.outcomes is None for part in parts):
+        return Dataset(queries)
+    columns = [[getattr(part.outcomes, field) for part in parts] for field in ("known_quality", "cost_usd", "latency_ms")]
+    return Dataset(queries, world.services.pool, Outcomes(*map(np.concatenate, columns)))
+
+
+@attrs.frozen
+class _Trainer:
+    """Trains estimators and describes rows with them.
+
+    Attributes:
+        settings: The run's settings.
+        plugins: Where components come from.
+        progress: Where to report.
+        services: The services of the whole pool.
+        means: Each candidate's mean training outcomes, ``[M, 3]``.
+    """
+
+    settings: Settings
+    plugins: Plugins
+    progress: Progress
+    services: Services
+    means: Floats
+
+    def estimator(self, rows: Dataset, pool: Pool) -> Estimator | None:
+        """Return an estimator that is trained on some rows, with the outcomes of a pool if the rows have any; None without one."""
+        choice, services = self.settings.estimator, attrs.evolve(self.services, pool=pool)
+        if choice is None:
+            return None
+        estimator: Estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
+        estimator.train(Training(dataset=rows, progress=self.progress))
+        return estimator
+
+    def request(self, estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
+        """Return rows as routers see them."""
+        pool = self.services.pool
+        estimates, quality = describe(estimator, rows.queries, pool)
+        return build_request(rows.queries, pool, self.settings.preference.array, estimates=estimates, quality=quality, typical=self.means)

@@ -1,0 +1,186 @@
+"""The base class of all benchmarks: a grid of jobs, then one JSON document, its tables and its figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import click
+from aamc_report.tables import Record, Table
+
+from aamc_bench.failed_routers import RoutersLeftOut, left_out_of
+from aamc_bench.folder import OpenExperiment, open_experiment
+from aamc_bench.grid import Job, JobsFailed, run_grid
+from aamc_sdk.cli import console, progress, write_json_line
+from aamc_sdk.errors import AamcError
+from aamc_sdk.storage import write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 240
+"""Columns of text if standard output is not a terminal: enough for every table."""
+
+
+@attrs.frozen
+class Stage:
+    """Jobs that may run side by side.
+
+    Attributes:
+        jobs: The jobs.
+        one_at_a_time: Whether each job runs alone, so that its times can be compared.
+    """
+
+    jobs: Sequence[Job]
+    one_at_a_time: bool = False
+
+
+class Benchmark(ABC):
+    """A benchmark; subclasses define its options, its jobs, and the document, tables and figures of their results.
+
+    Attributes:
+        command: The command's path, such as ``"bench compare"``.
+        document_name: The name of the JSON document's file.
+    """
+
+    command: ClassVar[str]
+    document_name: ClassVar[str] = "results"
+
+    @abstractmethod
+    def options(self, **given: Any) -> dict[str, Any]:
+        """Return everything that the result follows from, in JSON types.
+
+        Args:
+            given: The options of the command line, None or empty if not given; these get their defaults.
+
+        Raises:
+            ConfigError: An option has a wrong value.
+        """
+
+    def checked_options(self, **given: Any) -> dict[str, Any]:
+        """Return :meth:`options` after a check that all jobs can begin, so that errors come once, before the first job."""
+        return self.options(**given)
+
+    @abstractmethod
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield the stages, each begun after the one before.
+
+        Args:
+            options: The benchmark's options.
+            results: The results of all earlier stages, by the jobs' keys.
+        """
+
+    @abstractmethod
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the content of the JSON document, made of the jobs that are done.
+
+        Args:
+            options: The benchmark's options.
+            results: The jobs' results, by key.
+            folder: The experiment's folder, with the jobs' files.
+        """
+
+    @abstractmethod
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the tables of a document, by the names of their files."""
+
+    def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
+        """Return the tables for the console, which has less room than files."""
+        return tables
+
+    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
+        """Return functions that draw the figures of a document, by the names of their files."""
+        return {}
+
+    def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
+        """Return sentences for standard error, for a benchmark that has not failed."""
+        return ()
+
+    def run(self, out: Path | None, resume: Path | None, as_json: bool, workers: int | None = None, **given: Any) -> None:
+        """Run the benchmark in a new folder or resume it, write its results, and show them.
+
+        Args:
+            out: The folder to write; a new one under ``runs/`` when None.
+            resume: The folder to resume.
+            as_json: Whether to show the JSON document instead of the tables.
+            workers: Jobs at a time; None for as many as there are cores.
+            given: The options of the command line.
+
+        Raises:
+            JobsFailed: Some jobs failed; the results are made of the others.
+            RoutersLeftOut: The training of some routers failed; the results are made of the others.
+        """
+        with open_experiment(self.command, out, resume, given, self.checked_options) as opened:
+            results, error = self.measure(opened, workers)
+            document = self.document(opened.options, results, opened.folder)
+            tables = self.tables(document)
+            self._write(opened.folder, document, tables)
+        if as_json:
+            write_json_line(document)
+        else:
+            show_tables(self.console_tables(tables))
+        click.echo(f"Everything is in {opened.folder}", err=True)
+        if error is not None:
+            raise error
+        for remark in self.remarks(document):
+            click.echo(remark, err=True)
+
+    def measure(self, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
+        """Do all stages; return the results by key, and the error to end with if some jobs, or routers of a job, failed.
+
+        Raises:
+            JobsFailed: All jobs of a stage failed.
+        """
+        results: dict[str, Any] = {}
+        errors: list[AamcError] = []
+        for stage in self.stages(opened.options, results):
+            found, error = _do(stage, opened, workers)
+            results |= found
+            if error is not None:
+                errors.append(error)
+        return results, min(errors, key=lambda error: not isinstance(error, JobsFailed), default=None)
+
+    def document(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the JSON document; see :meth:`content`."""
+        return {"schema": 1, "command": self.command, "options": options, **self.content(options, results, folder)}
+
+    def _write(self, folder: Path, document: Mapping[str, Any], tables: Mapping[str, Table]) -> None:
+        """Write the document, each table as ``.md``, ``.tex`` and ``.csv``, and each figure as ``.png`` and ``.svg``."""
+        for name, table in tables.items():
+            write_text(folder / f"{name}.md", table.markdown())
+            write_text(folder / f"{name}.tex", table.latex())
+            write_text(folder / f"{name}.csv", table.csv())
+        write_json(folder / f"{self.document_name}.json", document)
+        if figures := self.figures(document):
+            from aamc_bench.figures import save_figure
+
+            for name, draw in figures.items():
+                save_figure(folder, name, draw)
+
+
+def show_tables(tables: Mapping[str, Table]) -> None:
+    """Write tables to standard output."""
+    shown = console(WIDTH)
+    for table in tables.values():
+        shown.print(table.rich())
+
+
+def distinct(records: Sequence[Record], key: str) -> list[Any]:
+    """Return the values of a key in records, each once, in their order."""
+    return list(dict.fromkeys(record[key] for record in records))
+
+
+def _do(stage: Stage, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
+    """Do a stage; return its results, and the error to end with if some of its jobs, or routers of a job, failed."""
+    try:
+        with progress() as shown:
+            results = run_grid(stage.jobs, opened.folder, 1 if stage.one_at_a_time else workers, shown)
+    except JobsFailed as error:
+        if not error.results:
+            raise
+        return dict(error.results), error
+    left_out = left_out_of(results, opened.folder)
+    return results, RoutersLeftOut(left_out) if left_out else None

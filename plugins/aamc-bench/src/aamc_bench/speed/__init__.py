@@ -1,1 +1,0 @@
-"""How fast everything is, beside other programs in the same run: ``aamc bench speed``."""

@@ -1,0 +1,87 @@
+"""The queues against what queueing theory says of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aamc_environments.queue_env import standalone
+from aamc_environments.queue_streams import Arrivals
+
+from aamc_sdk import Latency, ModelSpec, Pool, Prices
+from aamc_sdk.errors import PoolError
+
+STREAMS, WARM_UP, STEPS = 512, 300, 500
+
+
+def play_one_queue(pool, load, **options):
+    """Return waits and latencies [STEPS, STREAMS] of a single queue after a warm-up."""
+    streams = standalone(pool, queries=64, load=load, **options).vector(STREAMS, "train", seed=5)
+    streams.reset()
+    waits, latencies = [], []
+    for step in range(WARM_UP + STEPS):
+        wait = streams.request().wait_ms[:, 0]
+        info = streams.step(np.zeros(STREAMS, dtype=int))[-1]
+        if step >= WARM_UP:
+            waits.append(wait)
+            latencies.append(info["latency_ms"])
+    return np.array(waits), np.array(latencies)
+
+
+def interval(values):
+    """Return the mean of [STEPS, STREAMS] values and its standard error; streams are independent."""
+    means = values.mean(axis=0)
+    return means.mean(), means.std(ddof=1) / np.sqrt(STREAMS)
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.6, 0.7])
+def test_mean_wait_is_that_of_an_m_m_1_queue(one_queue, rho):
+    waits, _ = play_one_queue(one_queue, rho)
+    mean, error = interval(waits)
+    arrivals, services = rho, 1.0  # per second
+    assert mean == pytest.approx(1000 * rho / (services - arrivals), abs=4 * error)
+    assert error < 0.05 * mean
+
+
+def test_latency_is_wait_service_and_network(one_queue):
+    waits, latencies = play_one_queue(one_queue, 0.5)
+    mean, error = interval(latencies - waits)
+    assert mean == pytest.approx(1000 + 100, abs=4 * error)
+    assert (latencies - waits).min() >= 99.9
+
+
+def test_the_share_of_queries_that_wait_is_the_utilisation(one_queue):
+    waits, _ = play_one_queue(one_queue, 0.6)
+    mean, error = interval((waits > 0).astype(float))
+    assert mean == pytest.approx(0.6, abs=4 * error)
+
+
+def test_bursts_keep_the_mean_rate_and_lengthen_the_wait(one_queue):
+    steady, _ = play_one_queue(one_queue, 0.6)
+    bursty, _ = play_one_queue(one_queue, 0.6, burst=5.0, burst_share=0.4, burst_length=10.0)
+    assert bursty.mean() > 1.5 * steady.mean()
+    arrivals = Arrivals(per_second=2.0, burst=5.0, share=0.4)
+    assert arrivals.calm_gap_ms * (0.4 / 5 + 0.6) == pytest.approx(500)
+
+
+def test_the_share_of_queries_in_bursts_is_as_asked():
+    arrivals = Arrivals(per_second=1.0, burst=3.0, share=0.3, length=10.0)
+    generator = np.random.default_rng(0)
+    bursting = np.zeros(2000, dtype=bool)
+    shares = []
+    for step in range(300):
+        bursting = arrivals.change(bursting, generator.random(2000))
+        if step >= 50:
+            shares.append(bursting.mean())
+    assert np.mean(shares) == pytest.approx(0.3, abs=0.01)
+
+
+def test_an_explicit_arrival_rate_overrides_the_load(one_queue):
+    assert standalone(one_queue, queries=8, load=0.1, arrival_rate=0.5).arrivals.per_second == 0.5
+    assert standalone(one_queue, queries=8, load=0.1).arrivals.per_second == pytest.approx(0.1)
+
+
+def test_a_candidate_without_prices_or_latency_is_refused():
+    with pytest.raises(PoolError, match="needs prices and latency of every candidate, and 'LLM-XLarge' lacks some"):
+        standalone(Pool([ModelSpec("LLM-XLarge")]))
+    with pytest.raises(PoolError, match="without service there is no queue"):
+        standalone(Pool([ModelSpec("LLM-XLarge", prices=Prices(1, 1), latency=Latency(5, 0))]))

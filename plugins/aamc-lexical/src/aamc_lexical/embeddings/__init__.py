@@ -1,0 +1,1 @@
+"""Text embeddings from words and letters, without torch."""

@@ -1,0 +1,189 @@
+"""Text embeddings from words and letters: TF-IDF, then latent semantic analysis.
+
+Terms are words, signs and short sequences of them, and pieces of words. Their weights are TF-IDF (Salton and Buckley,
+"Term-weighting approaches in automatic text retrieval", 1988), projected on the strongest directions of the training texts
+(Deerwester et al., "Indexing by latent semantic analysis", 1990). Labels are not used. N texts, V terms, D directions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.config import LexicalConfig
+from aamc_lexical.trained_estimator import MIN_DEVIATION
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.types import Floats
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+FEW_TEXTS = 20
+"""With fewer training texts a term must occur in one of them, with more in two."""
+
+
+def word_terms(text: str, longest: int) -> Iterable[str]:
+    """Return words and signs, and sequences of up to ``longest`` of them."""
+    words = _WORD.findall(text)
+    runs = (map(" ".join, zip(*(words[start:] for start in range(length)), strict=False)) for length in range(2, longest + 1))
+    return chain(words, *runs)
+
+
+def character_terms(text: str, length: int) -> Iterable[str]:
+    """Return all pieces of ``length`` characters of each word, padded with a space on both sides."""
+    padded = (f" {word} " for word in text.split())
+    return [word[start : start + length] for word in padded for start in range(len(word) - length + 1)]
+
+
+@attrs.frozen(eq=False)
+class TermExtractor:
+    """Extracts terms of one kind from texts.
+
+    Attributes:
+        cut: Returns the terms of a text, given their size.
+        size: The number of words or characters in a term; 0 extracts nothing.
+        places: The index of each known term.
+    """
+
+    cut: Callable[[str, int], Iterable[str]]
+    size: int
+    places: Mapping[str, int] = attrs.field(factory=dict)
+
+    def terms(self, text: str) -> Iterable[str]:
+        """Return all terms of a text with repetitions, known or not."""
+        return self.cut(text, self.size) if self.size else ()
+
+    def counts(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the indices of a text's known terms, and the count of each."""
+        known = Counter(map(self.places.get, self.terms(text), repeat(-1)))
+        known.pop(-1, None)
+        return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known))
+
+
+@attrs.frozen(eq=False)
+class Lexicon:
+    """Embeds texts; thread-safe.
+
+    Attributes:
+        views: The extractors of words and of pieces.
+        rarity: The inverse document frequency of each term, ``[V]``.
+        components: ``[V, D]``, scaled by one factor so that the training texts' embeddings have unit variance on average.
+        centre: The mean of the training texts, ``[D]``.
+        max_characters: Maximum number of characters read from a text.
+    """
+
+    views: tuple[TermExtractor, ...]
+    rarity: NDArray[np.float32]
+    components: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    max_characters: int
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
+        """Fit the terms and directions to N texts."""
+        from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+        terms = cls._of_terms(texts, config)
+        matrix = terms._matrix(texts)
+        size = min(config.dimensions, *matrix.shape)
+        if not size:  # no text has a known term
+            return terms
+        _, _, components = randomized_svd(matrix, size, random_state=0)
+        embedding = matrix @ components.T
+        centre = embedding.mean(axis=0)
+        deviation = float(np.sqrt(np.mean((embedding - centre) ** 2)))
+        scale = deviation if deviation > MIN_DEVIATION else 1.0
+        return attrs.evolve(terms, components=(components.T / scale).astype(np.float32), centre=(centre / scale).astype(np.float32))
+
+    @classmethod
+    def _of_terms(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
+        """Return a lexicon of terms without directions."""
+        fewest = 1 if len(texts) < FEW_TEXTS else 2
+        views: list[TermExtractor] = []
+        rarity: list[float] = []
+        for view in (TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)):
+            found = Counter(chain.from_iterable(set(view.terms(cls._read(text, config.max_characters))) for text in texts))
+            by_name = Counter(dict(sorted(found.items())))  # the order of sets differs between processes
+            often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
+            views.append(attrs.evolve(view, places={term: len(rarity) + place for place, (term, _) in enumerate(often)}))
+            rarity += [1 + np.log((1 + len(texts)) / (1 + count)) for _, count in often]
+        no_directions = np.zeros((len(rarity), 1), np.float32), np.zeros(1, np.float32)
+        return cls(tuple(views), np.array(rarity, np.float32), *no_directions, config.max_characters)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything except the text that an embedding depends on."""
+        digest = hashlib.sha256(json.dumps(self._settings()).encode())
+        for array in self._arrays().values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the embeddings of B texts, ``[B, D]``; a text without known terms has minus the centre."""
+        rows = np.empty((len(texts), len(self.centre)), np.float32)
+        for row, text in enumerate(texts):
+            places, weights = self._weights(text)
+            rows[row] = weights @ self.components[places]
+        return rows - self.centre
+
+    def _weights(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor."""
+        read = self._read(text, self.max_characters)
+        counted = [view.counts(read) for view in self.views]
+        weights = [_unit((1 + np.log(counts)).astype(np.float32) * self.rarity[places]) for places, counts in counted]
+        return np.concatenate([places for places, _ in counted]), np.concatenate(weights)
+
+    def _matrix(self, texts: Sequence[str]) -> Any:
+        """Return the weights of all terms in N texts, a sparse array ``[N, V]``."""
+        from scipy.sparse import csr_array  # type: ignore[import-untyped]  # scipy ships no types
+
+        rows = [self._weights(text) for text in texts]
+        starts = np.cumsum([0, *(len(places) for places, _ in rows)])
+        places, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
+        return csr_array((weights, places, starts), shape=(len(texts), len(self.rarity)))
+
+    @staticmethod
+    def _read(text: str, max_characters: int) -> str:
+        return text[:max_characters].lower()
+
+    def _settings(self) -> dict[str, Any]:
+        views = [{"size": view.size, "terms": list(view.places)} for view in self.views]
+        return {"max_characters": self.max_characters, "views": views}
+
+    def _arrays(self) -> dict[str, Floats]:
+        return {"rarity": self.rarity, "components": self.components, "centre": self.centre}
+
+    def save(self, folder: Path) -> None:
+        """Write ``lexicon.json`` and ``lexicon.npz``."""
+        write_arrays(folder / "lexicon.npz", self._arrays())
+        write_json(folder / "lexicon.json", self._settings())
+
+    @classmethod
+    def load(cls, folder: Path) -> Lexicon:
+        """Read a saved lexicon.
+
+        Raises:
+            CheckpointError: A file is missing or damaged.
+        """
+        settings, arrays = read_json(folder / "lexicon.json"), read_arrays(folder / "lexicon.npz")
+        try:
+            views: list[TermExtractor] = []
+            for cut, view in zip((word_terms, character_terms), settings["views"], strict=True):
+                first = sum(len(before.places) for before in views)
+                views.append(TermExtractor(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
+            return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the lexicon in {folder} is damaged ({error!r}); train again") from error
+
+
+def _unit(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return weights / max(float(np.sqrt(weights @ weights)), 1e-12)

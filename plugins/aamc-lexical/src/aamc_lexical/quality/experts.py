@@ -1,0 +1,170 @@
+"""Experts that predict each candidate's quality from a query's embedding.
+
+Outcomes are noisy and similar rows are few, so each expert smooths strongly;
+:mod:`aamc_lexical.quality.blend` combines them. Cells without an outcome are NaN and are left out. N rows, M candidates, D embedding width.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.quality.smoothing import known_outcomes, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
+from aamc_sdk.types import Floats
+
+PSEUDO_COUNT = 10.0
+"""Number of outcomes at the candidate's mean added to each group, so that groups with few outcomes shrink towards it."""
+RIDGE_PENALTY = 1000.0
+"""The penalty on squared coefficients, for embeddings of unit variance."""
+
+QUERIES_PER_BATCH = 256
+"""Number of queries compared with all training rows at once, to bound the memory."""
+
+
+class Expert(Protocol):
+    """Predicts quality; consists of arrays only."""
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]`` of ``[B, D]`` embeddings."""
+
+
+def candidate_means(quality: Floats) -> Floats:
+    """Return each candidate's mean ``[M]`` of the known qualities ``[N, M]``; 0.5 without any."""
+    known = np.isfinite(quality)
+    counts = known.sum(axis=0)
+    return np.where(counts > 0, np.where(known, quality, 0.0).sum(axis=0) / np.maximum(counts, 1), 0.5)
+
+
+def group_means(membership: Floats, quality: Floats) -> Floats:
+    """Return the shrunken mean quality of each group, ``[G, M]``.
+
+    Args:
+        membership: The membership of each row in each group, ``[G, N]``.
+        quality: ``[N, M]``, NaN where unknown.
+    """
+    known = np.isfinite(quality)
+    sums = membership @ np.where(known, quality, 0.0) + PSEUDO_COUNT * candidate_means(quality)
+    return np.asarray(sums / (membership @ known.astype(np.float64) + PSEUDO_COUNT))
+
+
+@attrs.frozen(eq=False)
+class NeighbourExpert:
+    """The mean of the nearest training rows by cosine, shrunken towards the candidate's mean."""
+
+    kind: ClassVar[str] = "neighbours"
+    rows: Floats
+    quality: Floats
+    k: NDArray[np.int64]
+
+    @classmethod
+    def fit(cls, embedding: Floats, quality: Floats, k: int) -> NeighbourExpert:
+        """Keep N rows; at most a fifth of them count as near."""
+        return cls(unit_rows(embedding).astype(np.float32), quality.astype(np.float32), np.array(near_count(k, len(embedding))))
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]``."""
+        starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
+        return np.concatenate([self._of_few(embedding[start : start + QUERIES_PER_BATCH]) for start in starts])
+
+    def _of_few(self, embedding: Floats) -> Floats:
+        near = nearest_rows(unit_rows(embedding).astype(np.float32) @ self.rows.T, int(self.k), ties=True)
+        return shrunken_means(near, self._outcomes, self._means, PSEUDO_COUNT)
+
+    @cached_property
+    def _outcomes(self) -> NDArray[np.float32]:
+        return known_outcomes(self.quality)
+
+    @cached_property
+    def _means(self) -> Floats:
+        return candidate_means(self.quality)
+
+
+@attrs.frozen(eq=False)
+class ClusterExpert:
+    """The mean of the query's cluster, shrunken towards the candidate's mean."""
+
+    kind: ClassVar[str] = "clusters"
+    centres: Floats
+    means: Floats
+
+    @classmethod
+    def fit(cls, embedding: Floats, quality: Floats, count: int, seed: int) -> ClusterExpert:
+        """Group N rows by k-means into at most N / 10 clusters."""
+        from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+        clusters = max(1, min(count, len(embedding) // 10))
+        found = KMeans(clusters, random_state=seed).fit(embedding)
+        membership = (found.labels_ == np.arange(clusters)[:, None]).astype(np.float64)
+        return cls(found.cluster_centers_, group_means(membership, quality))
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]``."""
+        return np.asarray(self.means[self.nearest(embedding)])
+
+    def nearest(self, embedding: Floats) -> NDArray[np.intp]:
+        """Return each query's cluster, ``[B]``."""
+        return np.asarray(self._squared_distances(embedding).argmin(axis=1))
+
+    def distance(self, embedding: Floats) -> Floats:
+        """Return the distance of each query from its cluster's centre, ``[B]``."""
+        return np.asarray(np.sqrt(np.maximum(self._squared_distances(embedding).min(axis=1), 0.0)))
+
+    def _squared_distances(self, embedding: Floats) -> Floats:
+        points = embedding.astype(np.float64)
+        return np.asarray((points**2).sum(axis=1)[:, None] + (self.centres**2).sum(axis=1) - 2.0 * points @ self.centres.T)
+
+
+@attrs.frozen(eq=False)
+class RidgeExpert:
+    """A linear function of the embedding, with a penalty that keeps it near the candidate's mean."""
+
+    kind: ClassVar[str] = "ridge"
+    coefficients: Floats
+    intercepts: Floats
+
+    @classmethod
+    def fit(cls, embedding: Floats, quality: Floats) -> RidgeExpert:
+        """Fit each candidate to the rows with its outcomes."""
+        means = candidate_means(quality)
+        return cls(ridge_coefficients(embedding.astype(np.float64), quality, means, RIDGE_PENALTY), means)
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]``."""
+        return np.asarray(embedding.astype(np.float64) @ self.coefficients + self.intercepts)
+
+
+@attrs.frozen(eq=False)
+class CategoryExpert:
+    """The mean of each category, shrunken towards the candidate's mean and weighted by the predicted category probabilities."""
+
+    kind: ClassVar[str] = "categories"
+    means: Floats
+    heads: HeadWeights
+
+    @classmethod
+    def fit(cls, category: NDArray[np.int64], quality: Floats, heads: HeadWeights, categories: int) -> CategoryExpert:
+        """Compute the means of each annotated category."""
+        membership = (category == np.arange(categories)[:, None]).astype(np.float64)
+        return cls(group_means(membership, quality), heads)
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]``."""
+        return np.asarray(self.heads(embedding).categories @ self.means)
+
+
+@attrs.frozen(eq=False)
+class HeadExpert:
+    """The output of the quality head."""
+
+    kind: ClassVar[str] = "head"
+    heads: HeadWeights
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return expected quality ``[B, M]``."""
+        quality = self.heads(embedding).quality
+        return np.empty((len(embedding), 0)) if quality is None else quality

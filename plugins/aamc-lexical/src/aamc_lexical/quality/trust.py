@@ -1,0 +1,97 @@
+"""Shrinkage of the blend by its measured reliability, near the training questions and away from them.
+
+A blended prediction is the sum of the candidates' means, the level (the common deviation of all candidates on a question) and the
+contrast (the deviations of single candidates):
+
+    q_im = mean_m + l_i + c_im,    l_i = the mean over m of (q_im - mean_m)
+
+Held-out outcomes are regressed on both, y_im - mean_m = a l_i + b c_im. The slopes a and b are one if the blend is calibrated and zero
+if it is noise. The lower ends of their 95% intervals are used, with standard errors clustered by question. Slopes are measured twice:
+near, with random folds, and far, with held-out groups of similar questions. In between they are interpolated by the distance from
+the nearest cluster centre; at twice the far distance they reach their minimum.
+
+Papers: Cox 1958, "Two Further Applications of a Model for Binary Regression" (the slope of outcomes on predictions);
+Copas 1983, "Regression, Prediction and Shrinkage"; Liang & Zeger 1986 (the errors).
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from aamc_sdk.types import Floats
+
+STANDARD_ERRORS = 1.96
+"""Standard errors between the estimate of a slope and the value used."""
+MIN_TRUST = 0.05
+"""The minimum slope, above zero so that an unreliable prediction still ranks the candidates."""
+NEAR, FAR = 0.90, 0.99
+"""Quantiles of the folds' distances: a question is near up to the first and far beyond the second."""
+
+
+def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of each row of ``[..., M]`` values and the deviations from it, ``[..., M]`` each."""
+    level = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
+    return level, values - level
+
+
+@attrs.frozen(eq=False)
+class HeldOutPredictions:
+    """Predictions of N held-out questions and their outcomes.
+
+    Attributes:
+        prediction: Predictions of the blend, ``[N, M]``.
+        means: The candidates' means without the question's fold, ``[N, M]``.
+        quality: The outcomes, ``[N, M]``, NaN where unknown.
+        distance: Distance from the nearest cluster of the other folds, ``[N]``.
+    """
+
+    prediction: Floats
+    means: Floats
+    quality: Floats
+    distance: Floats
+
+    def certain_slopes(self) -> Floats:
+        """Return the lower confidence bounds of the slopes of level and contrast, ``[2]``, from ``MIN_TRUST`` to 1."""
+        known = np.isfinite(self.quality)
+        parts = np.where(known[..., None], np.stack(level_and_contrast(self.prediction - self.means), axis=-1), 0.0)
+        target = np.where(known, self.quality - self.means, 0.0)
+        inverse = np.linalg.pinv(np.einsum("nmk,nml->kl", parts, parts))
+        slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
+        influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # the influence of each question on the slopes
+        errors = np.linalg.norm(influence, axis=0)
+        return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_TRUST, 1.0))
+
+
+@attrs.frozen(eq=False)
+class Trust:
+    """The slopes of level and contrast by distance.
+
+    Attributes:
+        distances: The end of near, the distance of held-out groups, and as far again, ``[3]``.
+        slopes: The slopes of level and contrast at these distances, ``[3, 2]``.
+    """
+
+    distances: Floats
+    slopes: Floats
+
+    @classmethod
+    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> Trust:
+        """Measure the slopes.
+
+        Args:
+            near: Predictions of random folds.
+            far: Predictions of held-out groups; None if distances are not available.
+        """
+        slopes = near.certain_slopes()
+        if far is None:
+            return cls(np.arange(3.0), np.tile(slopes, (3, 1)))
+        begin, end = np.quantile(near.distance, (NEAR, FAR))
+        end = max(end, float(np.median(far.distance)))
+        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
+
+    def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
+        """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distance ``[B]``."""
+        level, contrast = level_and_contrast(prediction - means)
+        counts = [np.interp(distance, self.distances, slopes)[:, None] for slopes in self.slopes.T]
+        return np.asarray(np.clip(means + counts[0] * level + counts[1] * contrast, 0.0, 1.0))

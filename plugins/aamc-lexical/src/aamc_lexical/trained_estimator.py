@@ -1,0 +1,179 @@
+"""The trained parts of an estimator, except its encoder: arrays and names, saved without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.quality.blend import Blend
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
+from aamc_lexical.quality.trust import Trust
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
+from aamc_sdk.types import Floats, Pool
+
+_OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
+MIN_DEVIATION = 1e-6
+"""Embeddings with a smaller standard deviation are not scaled."""
+
+
+@attrs.frozen(eq=False)
+class Projection:
+    """A projection on principal components, scaled by one factor to unit variance on average.
+
+    Attributes:
+        centre: ``[W]``.
+        components: ``[W, D]``.
+    """
+
+    centre: NDArray[np.float32]
+    components: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, embedding: Floats, dimensions: int) -> Projection:
+        """Fit at most ``dimensions`` components to ``[N, W]`` embeddings."""
+        from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+        centre = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
+        _, strengths, components = randomized_svd(embedding - centre, min(dimensions, *embedding.shape), random_state=0)
+        deviation = float(np.sqrt(np.mean(strengths**2) / len(embedding)))
+        scale = deviation if deviation > MIN_DEVIATION else 1.0
+        return cls(centre, (components.T / scale).astype(np.float32))
+
+    def __call__(self, embedding: Floats) -> NDArray[np.float32]:
+        """Return the projection ``[B, D]`` of ``[B, W]`` embeddings."""
+        return np.asarray((embedding - self.centre) @ self.components, dtype=np.float32)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TrainedEstimator:
+    """A trained estimator.
+
+    Attributes:
+        encoder: The fingerprint of its encoder.
+        heads: The heads of complexity, category, tool use and quality.
+        category_names: C names.
+        projection: The projection of a frozen encoder's embeddings; None for a fine-tuned one.
+        candidates: Names of the K candidates with known quality; empty without outcomes.
+        blend: Predicts their quality.
+        resemblance: Compares other candidates with them.
+    """
+
+    encoder: str
+    heads: HeadWeights
+    category_names: tuple[str, ...] = ()
+    projection: Projection | None = None
+    candidates: tuple[str, ...] = ()
+    blend: Blend | None = None
+    resemblance: CandidateSimilarity | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything except the text that an estimate depends on."""
+        digest = hashlib.sha256(f"{self.encoder} {self.category_names}".encode())
+        for name, array in sorted(self._estimating_arrays().items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def width(self) -> int:
+        """The width of the embeddings for heads and experts."""
+        return self.heads.width
+
+    def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
+        """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
+
+        Args:
+            pool: The pool of M candidates.
+            embed_descriptions: Embeds the descriptions of unseen candidates.
+        """
+        assert self.resemblance is not None  # every estimator with outcomes has it
+        weights = np.zeros((len(pool), len(self.candidates)))
+        places = {name: place for place, name in enumerate(self.candidates)}
+        for m, name in enumerate(pool.names):
+            if name in places:
+                weights[m] = self.resemblance.known_weights[places[name]]
+        if new := [m for m, name in enumerate(pool.names) if name not in places]:
+            unseen = pool.subset([pool.names[m] for m in new])
+            weights[new] = self.resemblance.weights(embed_descriptions(unseen), log_prices(unseen.candidates))
+        return weights
+
+    def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
+        projection = {} if self.projection is None else {f"projection/{name}": array for name, array in _arrays(self.projection).items()}
+        return {f"heads/{name}": array for name, array in self.heads.arrays.items()} | projection
+
+    def save(self, folder: Path) -> None:
+        """Write ``heads.safetensors``, ``quality.npz`` and ``learned.json``."""
+        write_bytes(folder / "heads.safetensors", safetensors.save({n: np.ascontiguousarray(a) for n, a in self._estimating_arrays().items()}))
+        arrays: dict[str, Any] = {}
+        if self.blend is not None and self.resemblance is not None:
+            arrays = {"weights": self.blend.weights, "means": self.blend.means}
+            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.trust).items()}
+            arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
+            for kind, expert in self.blend.experts.items():
+                arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
+        write_arrays(folder / "quality.npz", arrays)
+        names = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
+        write_json(folder / "learned.json", names | {"experts": [] if self.blend is None else list(self.blend.experts)})
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainedEstimator:
+        """Read a saved estimator.
+
+        Raises:
+            CheckpointError: A file is missing, unreadable, damaged or from another version.
+        """
+        names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
+        try:
+            saved = safetensors.load(content)
+            heads = HeadWeights(_under("heads/", saved))
+            projection = Projection(**_under("projection/", saved)) if "projection/centre" in saved else None
+            estimating = cls(encoder=names["encoder"], heads=heads, category_names=tuple(names["category_names"]), projection=projection)
+            if not names["candidates"]:
+                return estimating
+            resemblance = _under("resemblance/", arrays)
+            return attrs.evolve(
+                estimating,
+                candidates=tuple(names["candidates"]),
+                blend=_blend(names["experts"], arrays, heads),
+                resemblance=CandidateSimilarity(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
+            )
+        except (KeyError, TypeError) as error:  # the files are intact but hold other parts
+            raise CheckpointError(f"the estimator in {folder} was made by another version, which saved other parts ({error}); train again") from error
+        except (SafetensorError, ValueError) as error:
+            raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
+
+
+def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
+    experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**_under("trust/", arrays)))
+
+
+def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
+    own = _under(f"{kind}/", arrays)
+    if kind == HeadExpert.kind:
+        return HeadExpert(heads)
+    if kind == CategoryExpert.kind:
+        return CategoryExpert(own["means"], heads)
+    expert: Expert = _OF_ARRAYS[kind](**own)
+    return expert
+
+
+def _arrays(part: Any) -> dict[str, NDArray[Any]]:
+    """Return a part's arrays by name, without the heads, which are saved once."""
+    return {name: np.asarray(value) for name, value in attrs.asdict(part, recurse=False).items() if not isinstance(value, HeadWeights)}
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,148 @@
+"""Training of the expected quality: experts on all rows, and their blend by cross-fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.config import LearningConfig
+from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.heads.targets import Targets
+from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distance
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
+from aamc_lexical.quality.folds import fold_of, merge_questions
+from aamc_lexical.quality.trust import HeldOutPredictions, Trust
+from aamc_lexical.trained_estimator import TrainedEstimator
+from aamc_lexical.training.training_rows import Rows, TrainingRows
+from aamc_sdk.types import Floats, Pool
+
+
+@attrs.frozen(eq=False)
+class FittedParts:
+    """Heads and experts fitted to a set of rows.
+
+    Attributes:
+        heads: The heads.
+        experts: The quality experts by kind; empty without outcomes.
+        embed: Returns the embedding of any training rows for both.
+        curve: The losses of the heads' training by epoch.
+    """
+
+    heads: HeadWeights
+    experts: Mapping[str, Expert]
+    embed: Callable[[Rows], Floats]
+    curve: list[dict[str, float]] = attrs.field(factory=list)
+
+
+FitRows = Callable[[Rows, str], FittedParts]
+"""Fits a set of rows; the name appears in progress reports."""
+
+
+@attrs.frozen(eq=False)
+class TrainingResult:
+    """The result of training an estimator.
+
+    Attributes:
+        learned: The trained estimator.
+        curve: The losses of the heads' training by epoch.
+        out_of_fold: Expected quality of each training row from parts fitted without it, ``[N, M]``; None without outcomes.
+    """
+
+    learned: TrainedEstimator
+    curve: list[dict[str, float]]
+    out_of_fold: Floats | None = None
+
+
+def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
+    """Return the experts for embeddings ``[N, D]`` that do not depend on the outcomes."""
+    return {
+        NeighbourExpert.kind: NeighbourExpert.fit(embedding, targets.quality, config.neighbours),
+        ClusterExpert.kind: ClusterExpert.fit(embedding, targets.quality, config.clusters, seed),
+        RidgeExpert.kind: RidgeExpert.fit(embedding, targets.quality),
+    }
+
+
+def with_quality(
+    learned: TrainedEstimator,
+    fitted: FittedParts,
+    data: TrainingRows,
+    folds: int,
+    fit: FitRows,
+    embed_descriptions: Callable[[Pool], Floats],
+) -> TrainingResult:
+    """Add the expected quality to a trained estimator.
+
+    Args:
+        learned: The estimator without quality.
+        fitted: The parts fitted to all rows of the data.
+        data: Rows with outcomes.
+        folds: Number of folds.
+        fit: Fits new parts to a set of rows.
+        embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
+    """
+    rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
+    quality, kinds = targets.quality[rows], list(fitted.experts)
+    questions = [data.questions[row] for row in rows]
+    fold = fold_of(questions, folds, data.seed)
+    crossed = _cross_fit(data, fold, kinds, fit, "fold")
+    weights = blend_weights(crossed.predictions, quality)
+    near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
+    if ClusterExpert.kind in kinds:
+        group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
+        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group")
+        far = grouped.held_out(blended(grouped.predictions, weights), quality)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
+    rest = np.setdiff1d(np.arange(len(targets)), rows)
+    held_out = np.empty(targets.quality.shape)
+    held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
+    held_out[rest] = blend(fitted.embed(rest))  # these rows were not fitted, so their predictions are out of sample
+    assert pool is not None  # there are outcomes, so there are candidates
+    known = pool.subset(targets.candidates)
+    resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
+    learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
+    return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, embed_descriptions).T)
+
+
+@attrs.frozen(eq=False)
+class _Crossed:
+    """Out-of-fold predictions of N rows.
+
+    Attributes:
+        predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
+        distance: Distance from the nearest cluster, ``[N]``.
+    """
+
+    predictions: Floats
+    distance: Floats
+
+    def held_out(self, blend: Floats, quality: Floats) -> HeldOutPredictions:
+        """Return the predictions of the blend, ``[N, M]``, with their outcomes."""
+        return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
+
+
+def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str) -> _Crossed:
+    """Predict the rows of each fold with parts fitted to the other folds."""
+    rows = data.rows
+    quality = data.targets.quality[rows]
+    crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros(len(rows)))
+    numbers = np.unique(fold)
+    for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
+        held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        fitted = fit(rows[others], f"heads, {name} {number + 1} of {len(numbers)}")
+        embedding = fitted.embed(rows[held])
+        for prediction, kind in zip(crossed.predictions, kinds, strict=False):
+            prediction[held] = fitted.experts[kind](embedding)
+        crossed.predictions[-1, held] = candidate_means(quality[others])
+        crossed.distance[held] = distance(fitted.experts, embedding)
+    return crossed
+
+
+def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
+    """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
+    embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
+    embedding[[not candidate.description for candidate in pool]] = np.nan
+    return embedding

@@ -1,0 +1,37 @@
+"""Training of the estimator ``lexical``: the lexicon, then linear heads and, with outcomes, the blend of experts."""
+
+from __future__ import annotations
+
+from aamc_lexical.config import LexicalConfig
+from aamc_lexical.embeddings.lexicon import Lexicon
+from aamc_lexical.heads.linear_heads import fit_heads
+from aamc_lexical.quality.experts import CategoryExpert, Expert
+from aamc_lexical.trained_estimator import TrainedEstimator
+from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_quality
+from aamc_lexical.training.training_rows import Rows, TrainingRows
+
+
+def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingResult, Lexicon]:
+    """Train all parts of the estimator; return them with the lexicon."""
+    targets, progress = data.targets, data.training.progress
+    progress.start("words and quality", 2 + (2 * config.folds if targets.candidates else 0))
+    lexicon = Lexicon.fit([data.texts[row] for row in data.rows], config)
+    embedding = lexicon(data.texts)
+    progress.advance()
+
+    def fit(rows: Rows, _: str) -> FittedParts:
+        known, own = targets.take(rows), embedding[rows]
+        heads = fit_heads(own, known)
+        experts: dict[str, Expert] = {}
+        if targets.candidates:
+            experts = smoothing_experts(config, own, known, data.seed)
+            if targets.category_names:
+                experts[CategoryExpert.kind] = CategoryExpert.fit(known.category, known.quality, heads, len(targets.category_names))
+        progress.advance()
+        return FittedParts(heads, experts, lambda wanted: embedding[wanted])
+
+    fitted = fit(data.rows, "all rows")
+    learned = TrainedEstimator(encoder=lexicon.fingerprint, heads=fitted.heads, category_names=targets.category_names)
+    if not targets.candidates:
+        return TrainingResult(learned, fitted.curve), lexicon
+    return with_quality(learned, fitted, data, config.folds, fit, lambda pool: embed_descriptions(pool, lexicon)), lexicon

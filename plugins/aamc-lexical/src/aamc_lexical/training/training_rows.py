@@ -1,0 +1,66 @@
+"""The training rows of an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.config import LearningConfig
+from aamc_lexical.heads.targets import Targets
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Training
+from aamc_sdk.types import question
+
+Rows = NDArray[np.intp]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TrainingRows:
+    """The training and validation rows of an estimator.
+
+    Attributes:
+        training: The dataset, the folder for checkpoints, whether to resume, and the progress reporter.
+        texts: Texts of all N training rows.
+        questions: Their questions, normalised: spellings of one question are equal.
+        targets: Labels of the training rows.
+        rows: Indices of the rows to fit: all, or ``max_train_texts`` of them.
+        validation_texts: Texts of the validation rows.
+        validation_targets: Labels of the validation rows; None without rows or labels.
+        seed: Seed of all randomness.
+    """
+
+    training: Training
+    texts: Sequence[str]
+    questions: Sequence[str]
+    targets: Targets
+    rows: Rows
+    validation_texts: Sequence[str]
+    validation_targets: Targets | None
+    seed: int
+
+    @classmethod
+    def of(cls, config: LearningConfig, training: Training, seed: int) -> TrainingRows:
+        """Read the training and validation rows.
+
+        Raises:
+            DataError: There is no training row.
+        """
+        if not len(training.dataset):
+            raise DataError("the training split is empty; give the estimator at least one row")
+        texts = [query.text for query in training.dataset.queries]
+        targets = Targets.of(training.dataset)
+        validation = training.validation if training.validation is not None and len(training.validation) else None
+        validation_targets = None if validation is None else Targets.of(validation, like=targets)
+        return cls(
+            training=training,
+            texts=texts,
+            questions=[question(query) for query in training.dataset.queries],
+            targets=targets,
+            rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
+            validation_texts=[] if validation is None else [query.text for query in validation.queries],
+            validation_targets=validation_targets if validation_targets is not None and validation_targets.head_sizes() else None,
+            seed=seed,
+        )

@@ -1,1 +1,0 @@
-"""Agents that the puppeteer activates: tools that need no model, and roles that a language model plays."""

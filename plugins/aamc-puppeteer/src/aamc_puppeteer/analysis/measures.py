@@ -1,0 +1,106 @@
+"""Figures of episodes: success, reward, steps, cost, and the convergence speed of a training."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aamc_experiments.evaluation import Figures, Resampling, known_interval, open_interval
+
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_sdk.types import Floats
+
+LEARNED = 0.9
+"""Share of a figure's final value at which a training counts as converged."""
+RESAMPLES = 1000
+
+
+def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, Any]:
+    """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``.
+
+    ``success_rate`` is NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
+    and are infinite without a success. ``utilisation`` is each agent's share of all activations, ``stops`` the number of
+    episodes by reason of their end, ``faults`` the number of failed activations.
+    """
+    if not trajectories:
+        return {"episodes": 0}
+    columns = np.array([_columns(trajectory) for trajectory in trajectories])
+    unit = np.arange(len(columns))
+    activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
+    return {
+        "episodes": len(columns),
+        **{name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()},
+        "utilisation": utilisation(trajectories),
+        "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
+        "faults": sum(activation.fault is not None for activation in activations),
+        "ci95": _intervals(_figures(Resampling.bootstrap(unit, RESAMPLES, seed).means(columns))),
+    }
+
+
+def _columns(trajectory: Trajectory) -> tuple[float, ...]:
+    state = trajectory.state
+    success = np.nan if trajectory.verdict is None else float(trajectory.succeeded)
+    return success, trajectory.total_reward, len(state.history), state.cost, sum(activation.tokens for activation in state.history)
+
+
+def _figures(means: Floats) -> Figures:
+    """Return the figures of resampled means ``[B, 5]``."""
+    success, reward, steps, cost, used = means.T
+    plain = {"success_rate": success, "mean_reward": reward, "mean_steps": steps, "mean_cost_usd": cost, "mean_tokens": used}
+    return plain | {f"{name}_per_success": _over(total, success) for name, total in (("cost_usd", cost), ("tokens", used))}
+
+
+def _over(total: Floats, success: Floats) -> Floats:
+    return np.divide(total, success, out=np.full_like(total, np.inf), where=success != 0)
+
+
+def _intervals(figures: Figures) -> dict[str, list[float] | None]:
+    return {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in figures.items()}
+
+
+def in_words(figures: Mapping[str, Any]) -> str:
+    """Return the main figures of :func:`summarise` in one line; success with its interval if there are several episodes."""
+    if not figures["episodes"]:
+        return "no episode"
+    bounds = figures["ci95"]["success_rate"]
+    interval = "" if bounds is None else f" [{bounds[0]:.0%}, {bounds[1]:.0%}]"
+    agent, share = next(iter(figures["utilisation"].items()), ("nobody", 0.0))
+    return (
+        f"{figures['episodes']} tasks: success {figures['success_rate']:.0%}{interval}, reward {figures['mean_reward']:.3f}, "
+        f"{figures['mean_steps']:.1f} steps, {figures['cost_usd_per_success']:.4f} USD per success, busiest {agent} ({share:.0%})"
+    )
+
+
+def utilisation(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Return each agent's share of all activations, in descending order."""
+    counts = Counter(activation.agent for trajectory in trajectories for activation in trajectory.state.history)
+    return {agent: count / counts.total() for agent, count in counts.most_common()}
+
+
+def episodes_to_learn(values: Sequence[float], window: int | None = None) -> int | None:
+    """Return the number of episodes after which a figure reached 90% of its final value.
+
+    Args:
+        values: The figure of each episode, such as success, in the order of training.
+        window: Number of episodes in a moving mean; the last mean is the final value (default: a tenth of all, at most 100).
+
+    Returns:
+        The number of episodes, or None if the final value is not positive.
+    """
+    if not len(values):
+        return None
+    width = min(window or min(max(len(values) // 10, 1), 100), len(values))
+    means = np.convolve(values, np.full(width, 1 / width), mode="valid")
+    if not means[-1] > 0:
+        return None
+    return int(np.argmax(means >= LEARNED * means[-1])) + width
+
+
+def windows(trajectories: Sequence[Trajectory], count: int = 20) -> Iterator[tuple[int, Sequence[Trajectory]]]:
+    """Yield the episodes of a training in ``count`` windows of similar length, each with the number of its last episode."""
+    bounds = np.linspace(0, len(trajectories), min(count, len(trajectories)) + 1).astype(int)
+    for start, end in itertools.pairwise(bounds):
+        yield int(end), trajectories[start:end]

@@ -1,0 +1,22 @@
+"""Episodes: running agents on the state of a task, rewards, and finished episodes as objects and files."""
+
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.player import Player, Running, begin
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory
+from aamc_puppeteer.episodes.trajectory_file import append_trajectories, read_trajectories, write_trajectories
+
+__all__ = [
+    "STOP",
+    "Executor",
+    "Player",
+    "RewardRule",
+    "Running",
+    "Stop",
+    "Trajectory",
+    "append_trajectories",
+    "begin",
+    "discounted_returns",
+    "read_trajectories",
+    "write_trajectories",
+]

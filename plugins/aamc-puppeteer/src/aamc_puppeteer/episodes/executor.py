@@ -1,0 +1,164 @@
+"""Runs agents and verifiers. A failure becomes a typed fault, and never ends the episode."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+
+from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, error_text, failed, visible_state
+from aamc_puppeteer.episodes.spans import traced
+from aamc_puppeteer.episodes.worker_thread import WorkerThread
+from aamc_sdk.interfaces import Agent
+
+T = TypeVar("T")
+_GRACE_S = 0.25
+"""Seconds after the timeout in which a turn may still end by itself, before its thread counts as blocked."""
+_MAX_CACHED = 200_000
+
+
+def deterministic(agent: Agent) -> bool:
+    """Return whether an agent always gives the same output for the same task and history, so that training may cache it."""
+    return getattr(agent, "deterministic", False) is True
+
+
+class Executor:
+    """Runs the turns of agents, all turns of one call side by side.
+
+    Each agent has a thread. If an agent blocks it past the timeout, the thread is abandoned and the agent gets a new one.
+
+    Args:
+        agents: The agents by name.
+        timeout: Timeout of a turn, and of a verification, in seconds.
+        max_characters: Maximum characters of an output; the rest is cut off, and ``metadata["cut"]`` has the full length.
+        max_cost: Maximum cost of a turn; a higher one is a fault.
+    """
+
+    def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
+        self._agents = dict(agents)
+        self._timeout = timeout
+        self._max_characters = max_characters
+        self._max_cost = max_cost
+        self._threads: dict[str, WorkerThread] = {}
+        self._cache: dict[Any, Activation] = {}
+
+    def activate(self, turns: Sequence[tuple[str, TaskState]], timeout: float | None = None) -> list[Activation]:
+        """Run turns side by side and return their activations; outputs of deterministic agents are cached.
+
+        Args:
+            turns: The agent's name and its state.
+            timeout: Timeout in seconds if it is below the executor's; at 0 no agent is called.
+        """
+        limit = min(self._timeout, math.inf if timeout is None else timeout)
+        keys = [self._key(name, state) for name, state in turns]
+        done = [self._cache.get(key) if key is not None else None for key in keys]
+        missing = [place for place, activation in enumerate(done) if activation is None]
+        jobs = [(f"agent {turns[place][0]}", traced(*turns[place], self._turn)) for place in missing if limit > 0]
+        for place, activation in zip(missing, self._run(jobs, limit) if jobs else [None] * len(missing), strict=True):
+            activation = activation or failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
+            done[place] = activation
+            key = keys[place]
+            if key is not None and activation.fault is not Fault.TIMEOUT:
+                self._store(key, activation)
+        return [activation for activation in done if activation is not None]
+
+    def activate_here(self, name: str, state: TaskState) -> Activation:
+        """Run the turn of an agent that awaits nothing in the calling thread, without a timeout."""
+        try:
+            traced(name, state, self._turn).send(None)
+        except StopIteration as ended:
+            activation: Activation = ended.value
+            return activation
+        raise RuntimeError(f"agent {name!r} awaits something; run it with activate or aactivate")
+
+    async def aactivate(self, name: str, state: TaskState, timeout: float) -> Activation:
+        """Run an agent's turn in the running event loop, for at most ``timeout`` seconds."""
+        turn = asyncio.ensure_future(traced(name, state, self._turn))
+        try:
+            done, _ = await asyncio.wait([turn], timeout=timeout)
+        finally:
+            turn.cancel()
+        return turn.result() if done else failed(name, Fault.TIMEOUT, f"gave no answer in {timeout:g} s", timeout)
+
+    def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
+        """Return the verdict on each answer; None for a task without a verifier."""
+        jobs = {
+            place: ("verifiers", _verify(task, answer))
+            for place, (task, answer) in enumerate(answers)
+            if task.verifier is not None and answer is not None
+        }
+        found = dict(zip(jobs, self._run(list(jobs.values()), self._timeout), strict=True))
+        late = Verdict(False, f"the verifier gave no verdict in {self._timeout:g} s")
+        nothing = Verdict(False, "there is no answer")
+        return [None if task.verifier is None else (found[place] or late) if place in found else nothing for place, (task, _) in enumerate(answers)]
+
+    def close(self) -> None:
+        """End the threads."""
+        for thread in self._threads.values():
+            thread.close()
+        self._threads.clear()
+
+    def _key(self, name: str, state: TaskState) -> Any:
+        if not deterministic(self._agents[name]):
+            return None
+        said = tuple(activation.fault if activation.output is None else activation.output.content for activation in state.history)
+        return name, state.task, tuple(activation.agent for activation in state.history), said
+
+    def _store(self, key: Any, activation: Activation) -> None:
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        self._cache[key] = activation
+
+    def _run(self, jobs: Sequence[tuple[str, Coroutine[Any, Any, T]]], limit: float) -> list[T | None]:
+        """Run each coroutine in the thread of its name; None for one that took too long."""
+        results: list[T | None] = [None] * len(jobs)
+        by_thread: dict[str, list[int]] = {}
+        for place, (name, _) in enumerate(jobs):
+            by_thread.setdefault(name, []).append(place)
+        futures: dict[str, Future[list[T | None]]] = {}
+        for name, places in by_thread.items():
+            thread = self._threads.get(name)
+            if thread is None or not thread.alive:
+                thread = self._threads[name] = WorkerThread(name)
+            futures[name] = thread.submit([jobs[place][1] for place in places], limit)
+        wait(futures.values(), limit + _GRACE_S)
+        for name, future in futures.items():
+            if future.done() and not future.cancelled():
+                for place, result in zip(by_thread[name], future.result(), strict=True):
+                    results[place] = result
+            else:
+                self._threads.pop(name).abandon()
+        return results
+
+    async def _turn(self, name: str, state: TaskState) -> Activation:
+        began = time.perf_counter()
+        output: object = None
+        try:
+            output = await _result(self._agents[name].execute(visible_state(state)))
+            return checked(name, output, time.perf_counter() - began, self._max_characters, self._max_cost)
+        except BaseException as error:  # an agent, and the object it returns, may raise anything
+            cost = max(cost_of(error), cost_of(output))
+            return failed(name, Fault.RAISED, error_text(error), time.perf_counter() - began, cost)
+
+
+async def _result(value: Any) -> Any:
+    """Return a value, awaited if necessary."""
+    return await value if inspect.isawaitable(value) else value
+
+
+async def _verify(task: Task, answer: str) -> Verdict:
+    assert task.verifier is not None
+    try:
+        verdict = await _result(task.verifier(task, answer))
+        if not isinstance(verdict, Verdict):
+            return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
+        return Verdict(bool(verdict.correct), as_text(str(verdict.why)))
+    except BaseException as error:  # a verifier may raise anything
+        return Verdict(False, f"the verifier raised {error_text(error)}")

@@ -1,0 +1,201 @@
+"""Plays episodes side by side: one pass of the policy decides for all running episodes, then their agents work at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+from aamc_agents.state import Activation, TaskState, answer
+from aamc_agents.tasks import Task, Verdict
+from numpy.typing import NDArray
+
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
+from aamc_puppeteer.policy.encoder import Encoder, Features
+from aamc_sdk.interfaces import Budget
+from aamc_sdk.routing import Array32
+
+
+@attrs.frozen(eq=False)
+class Visibility:
+    """The parts of B states that the policy sees.
+
+    Attributes:
+        described: Whether it sees each agent's name and description; the last row: whether its stop head sees the task, ``[B, M + 1, 2]``.
+        present: The agents that can be activated, ``[B, M]``.
+    """
+
+    described: Array32
+    present: NDArray[np.bool_]
+
+    @classmethod
+    def full(cls, states: int, agents: int) -> Visibility:
+        """Return the visibility of everything."""
+        return cls(np.ones((states, agents + 1, 2), np.float32), np.ones((states, agents), bool))
+
+    def take(self, rows: Sequence[int]) -> Visibility:
+        """Return some rows."""
+        return Visibility(self.described[rows], self.present[rows])
+
+
+Decide = Callable[[Features, Visibility], Array32]
+"""Returns probabilities ``[B, M + 1]``."""
+
+
+@attrs.frozen(eq=False)
+class Choice:
+    """One action: the number of its episode, its step from 0, the features, and the drawn action."""
+
+    episode: int
+    step: int
+    features: Features
+    action: int
+
+
+@attrs.frozen(eq=False)
+class Played:
+    """Finished episodes, and the actions drawn in them."""
+
+    trajectories: list[Trajectory]
+    choices: list[Choice]
+
+
+def most_probable(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
+    """Return the most probable action of each row."""
+    return np.asarray(probabilities.argmax(axis=1))
+
+
+def sampled(probabilities: Array32, uniforms: Array32) -> NDArray[np.intp]:
+    """Return an action of each row, drawn by inversion of ``[B]`` uniform numbers: never one of probability 0."""
+    cumulative = probabilities.cumsum(axis=1)
+    return np.asarray((cumulative > uniforms[:, None] * cumulative[:, -1:]).argmax(axis=1))
+
+
+@attrs.define(eq=False)
+class Running:
+    """A running episode."""
+
+    number: int
+    state: TaskState
+    stop: Stop | None = None
+    costs: list[float] = attrs.field(factory=list)
+    probabilities: list[float] = attrs.field(factory=list)
+
+    def take(self, activation: Activation) -> None:
+        """Add an agent's turn."""
+        self.state = self.state.after(activation)
+        self.costs.append(activation.cost)
+
+    def end_by_choice(self) -> None:
+        """End the episode by a decision to stop, which costs nothing."""
+        self.stop = Stop.STOPPED
+        self.costs.append(0.0)
+
+    def finished(self, verdict: Verdict | None, rule: RewardRule) -> Trajectory:
+        """Return the finished episode."""
+        assert self.stop is not None
+        rewards = rule.rewards(self.costs, rule.outcome(verdict is not None and verdict.correct))
+        return Trajectory(state=self.state, stop=self.stop, verdict=verdict, probabilities=tuple(self.probabilities), rewards=rewards)
+
+    def check_end(self, budget: Budget, seconds: float) -> None:
+        """End the episode if an agent gave the answer or the budget is used up."""
+        if self.state.history and self.state.history[-1].answers:
+            self.stop = Stop.ANSWERED
+        elif self.state.cost >= budget.cost_usd or seconds >= budget.seconds:
+            self.stop = Stop.OUT_OF_BUDGET
+        elif self.state.steps_left <= 0:
+            self.stop = Stop.TRUNCATED
+
+
+ChooseAgents = Callable[[Sequence[Running]], Sequence[str | None]]
+"""Returns the agent to activate in each running episode, or None to stop."""
+
+
+def begin(number: int, task: Task, steps: int, luck: int) -> Running:
+    """Return an episode before its first action; it has already ended if the task has no text or there are no steps."""
+    episode = Running(number, TaskState(task=task, steps_left=max(0, steps), luck=luck))
+    if not task.text.strip():
+        episode.stop = Stop.FAILED
+    else:
+        episode.check_end(Budget(steps=steps), 0.0)
+    return episode
+
+
+def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: RewardRule) -> list[Trajectory]:
+    """Play episodes to their ends, all side by side.
+
+    Args:
+        episodes: N of them.
+        choose: Decides for all running episodes.
+        executor: Runs the agents and verifiers.
+        rule: The reward of an episode.
+    """
+    while running := [episode for episode in episodes if episode.stop is None]:
+        turns: list[tuple[Running, str]] = []
+        for episode, agent in zip(running, choose(running), strict=True):
+            if agent is None:
+                episode.end_by_choice()
+            else:
+                turns.append((episode, agent))
+        for (episode, _), activation in zip(turns, executor.activate([(agent, episode.state) for episode, agent in turns]), strict=True):
+            episode.take(activation)
+            episode.check_end(Budget(), 0.0)
+    verdicts = executor.verify([(episode.state.task, answer(episode.state)) for episode in episodes])
+    return [episode.finished(verdict, rule) for episode, verdict in zip(episodes, verdicts, strict=True)]
+
+
+class Player:
+    """Plays episodes by a policy with one set of agents.
+
+    Args:
+        encoder: The agents' encoder.
+        executor: Runs the agents.
+        names: The agents' names, in the encoder's order.
+        rule: The reward of an episode.
+    """
+
+    def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: RewardRule) -> None:
+        self._encoder = encoder
+        self._executor = executor
+        self._names = tuple(names)
+        self._rule = rule
+
+    def play(
+        self,
+        decide: Decide,
+        tasks: Sequence[Task],
+        steps: int,
+        rng: np.random.Generator,
+        *,
+        sample: bool = True,
+        visibility: Visibility | None = None,
+    ) -> Played:
+        """Play an episode of each task, all side by side.
+
+        Args:
+            decide: The policy.
+            tasks: N tasks.
+            steps: Maximum number of activations in an episode.
+            rng: The source of all randomness.
+            sample: Whether actions are drawn; otherwise the most probable ones are taken.
+            visibility: The parts of the N episodes that the policy sees; everything when None.
+        """
+        visible = visibility or Visibility.full(len(tasks), len(self._names))
+        luck = rng.integers(2**62, size=len(tasks))
+        episodes = [begin(number, task, steps, int(luck[number])) for number, task in enumerate(tasks)]
+        choices: list[Choice] = []
+
+        def choose(running: Sequence[Running]) -> list[str | None]:
+            rows = [episode.number for episode in running]
+            features = self._encoder.encode([episode.state for episode in running])
+            probabilities = decide(features, visible.take(rows))
+            uniforms = rng.random(len(tasks), np.float32)[rows]
+            actions = (sampled if sample else most_probable)(probabilities, uniforms).tolist()
+            for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
+                choices.append(Choice(episode.number, len(episode.costs), features.row(place), action))
+                episode.probabilities.append(float(probabilities[place, action]))
+            return [self._names[action] if action < len(self._names) else None for action in actions]
+
+        return Played(play_out(episodes, choose, self._executor, self._rule), choices)

@@ -1,0 +1,1 @@
+"""The policy: a neural network (:mod:`aamc_puppeteer.policy.network`), and the features that it sees."""

@@ -1,0 +1,152 @@
+"""Several paths side by side: each forks into its most probable agents, and their answers are joined. Not for training.
+
+The k most probable agents of a state are taken, not drawn, so the result is no sample of the policy, and training plays
+single paths. Paths fork up to ``fork_depth`` activations, while there are fewer than ``paths``; then each follows the policy.
+Every path starts with a turn of its own, so no path votes for another's work. A path ends where stopping is most probable.
+The budget is that of all paths together. A judge's turn is one of the steps; a vote takes none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+from aamc_agents.state import TaskState, answer
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.episodes.player import Running, begin
+from aamc_puppeteer.episodes.trajectory import Stop
+from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.interfaces import Budget, Step
+
+if TYPE_CHECKING:
+    from aamc_puppeteer.config import PuppeteerConfig
+    from aamc_puppeteer.orchestrator import Puppeteer
+
+
+@attrs.define(eq=False)
+class Branch:
+    """One path: its episode, and its probability by the policy."""
+
+    episode: Running
+    probability: float = 1.0
+
+
+@attrs.define(eq=False)
+class Spent:
+    """The resources that all paths have used."""
+
+    activations: int = 0
+    cost: float = 0.0
+
+
+async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Branch] | None = None) -> AsyncIterator[Step]:
+    """Work on a task along several paths, yielding each activation as it is done, and last the joined answer.
+
+    Args:
+        puppeteer: Decides.
+        task: The task.
+        budget: Limits of all paths together.
+        paths: An empty list that receives the paths as they start; at the end the most probable is first.
+
+    Raises:
+        ConfigError: The judge of the answers is not one of the agents.
+    """
+    config = puppeteer.config
+    check_judge(config, puppeteer.pool.names)
+    allowed = budget.steps - (config.join == "judge")
+    began = time.monotonic()
+    spent = Spent()
+    paths = [] if paths is None else paths
+    paths.append(Branch(begin(0, task, allowed, 0)))
+    _check_end(paths[0].episode, spent, allowed, budget, 0.0)
+    while running := [path for path in paths if path.episode.stop is None]:
+        turns = _forked(puppeteer, paths, running, allowed - spent.activations)
+        seconds = budget.seconds - (time.monotonic() - began)
+        done = await asyncio.to_thread(puppeteer.activate, [(name, path.episode.state) for path, name in turns], seconds)
+        for (path, _), activation in zip(turns, done, strict=True):
+            path.episode.take(activation)
+            spent.activations += 1
+            spent.cost += activation.cost
+            yield Step(decision=None, content=activation.text, cost_usd=activation.cost)
+        for path in paths:
+            _check_end(path.episode, spent, allowed, budget, time.monotonic() - began)
+    paths.sort(key=lambda path: -path.probability)
+    answers = [(given, path.probability) for path in paths if (given := answer(path.episode.state)) is not None]
+    verdict, cost = vote(answers), 0.0
+    seconds = budget.seconds - (time.monotonic() - began)
+    if config.join == "judge" and len(answers) > 1 and seconds > 0 and spent.cost < budget.cost_usd:
+        picked, cost = await _judge(puppeteer, task, [given for given, _ in answers], seconds)
+        verdict = picked or verdict
+    yield Step(decision=None, content=verdict, cost_usd=cost, final=True)
+
+
+def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
+    """Check the options ``join`` and ``judge``.
+
+    Raises:
+        ConfigError: ``join`` is ``judge``, and ``judge`` is not one of the agents.
+    """
+    if config.join == "judge" and config.judge not in names:
+        raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
+
+
+def _forked(puppeteer: Puppeteer, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
+    """Decide for each running path, and add new paths. Return at most ``limit`` turns by path, the most probable first."""
+    config, names = puppeteer.config, puppeteer.pool.names
+    turns: list[tuple[Branch, str]] = []
+    others: list[tuple[float, Branch, str]] = []
+    for path, row in zip(running, puppeteer.probabilities([path.episode.state for path in running]), strict=True):
+        if row.argmax() == len(names):
+            path.episode.stop = Stop.STOPPED
+            continue
+        best, *further = np.argsort(-row[:-1], kind="stable").tolist()
+        if len(path.episode.state.history) < config.fork_depth:
+            others += [(path.probability * float(row[place]), path, names[place]) for place in further[: config.branches - 1]]
+        path.probability *= float(row[best])
+        turns.append((path, names[best]))
+    turns = sorted(turns, key=lambda turn: -turn[0].probability)[:limit]
+    free = min(config.paths - len(paths), limit - len(turns))
+    for probability, trunk, name in sorted(others, key=lambda other: -other[0])[:free]:
+        branch = Branch(Running(len(paths), trunk.episode.state, costs=list(trunk.episode.costs)), probability)
+        paths.append(branch)
+        turns.append((branch, name))
+    return turns
+
+
+def _check_end(episode: Running, spent: Spent, allowed: int, budget: Budget, seconds: float) -> None:
+    if episode.stop is None:
+        episode.check_end(budget, seconds)
+    if episode.stop is None and spent.cost >= budget.cost_usd:
+        episode.stop = Stop.OUT_OF_BUDGET
+    if episode.stop is None and spent.activations >= allowed:
+        episode.stop = Stop.TRUNCATED
+
+
+def vote(answers: Sequence[tuple[str, float]]) -> str:
+    """Return the most frequent answer, ignoring spacing and case; ties go to the more probable paths."""
+    votes: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+    first: dict[str, str] = {}
+    for given, probability in answers:
+        key = " ".join(given.split()).casefold()
+        count, total = votes[key]
+        votes[key] = (count + 1, total + probability)
+        first.setdefault(key, given)
+    return first[max(votes, key=lambda key: votes[key])] if votes else ""
+
+
+async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
+    """Return the answer that the judge picks by number, or None if it names none, and the cost."""
+    listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
+    question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with the number of the best one."
+    state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
+    activation = (await asyncio.to_thread(puppeteer.activate, [(puppeteer.config.judge, state)], seconds))[0]
+    named = re.search(r"\d+", "" if activation.output is None else activation.output.content)
+    picked = [given for number, given in enumerate(answers, start=1) if named and named[0] == str(number)]
+    return (picked[0] if picked else None), activation.cost

@@ -1,0 +1,25 @@
+"""Tasks, agents and worlds with known solutions, on which orchestration is tested and measured. They are not production agents."""
+
+from aamc_puppeteer.testbed.agents import TOOLS, make_agent
+from aamc_puppeteer.testbed.baselines import best_pipeline, by_chance, in_order, play
+from aamc_puppeteer.testbed.routes import Route, cheapest_route
+from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, load_suite, split_tasks
+from aamc_puppeteer.testbed.worlds import Kind, SimulatedWorld, WorldAgent
+
+__all__ = [
+    "DIFFICULTIES",
+    "SUITES",
+    "TOOLS",
+    "Kind",
+    "Route",
+    "SimulatedWorld",
+    "WorldAgent",
+    "best_pipeline",
+    "by_chance",
+    "cheapest_route",
+    "in_order",
+    "load_suite",
+    "make_agent",
+    "play",
+    "split_tasks",
+]

@@ -1,0 +1,50 @@
+"""The cheapest sequence of agents that solves a task, found by search: an upper bound for a policy."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from itertools import count
+
+import attrs
+from aamc_agents.state import Activation, TaskState, answer
+from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
+
+from aamc_sdk import Agent
+
+
+@attrs.frozen
+class Route:
+    """Agents in order, and their total cost in USD."""
+
+    agents: tuple[str, ...]
+    cost: float
+
+
+async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> Route | None:
+    """Return the cheapest sequence of at most ``steps`` tools that solves a task, or None if there is none (Dijkstra 1959).
+
+    Tools are assumed to be deterministic and to depend on the task and the last output alone. A sequence with a failure is
+    never cheapest, as a failure has no output and is billed.
+    """
+    if task.verifier is None:
+        return None
+    truthless, order, seen = task.without_truth(), count(), set[tuple[str | None, int]]()
+    queue: list[tuple[float, int, TaskState]] = [(0.0, next(order), TaskState(task=truthless, steps_left=steps))]
+    while queue:
+        cost, _, state = heapq.heappop(queue)
+        said = answer(state)
+        if (said, state.steps_left) in seen:
+            continue
+        seen.add((said, state.steps_left))
+        if said is not None and (await task.verifier(task, said)).correct:
+            return Route(tuple(activation.agent for activation in state.history), cost)
+        for agent in agents if state.steps_left else ():
+            try:
+                output = await agent.execute(state)
+            except AgentError:
+                continue
+            after = state.after(Activation(agent=agent.spec.name, output=output, cost=output.cost))
+            heapq.heappush(queue, (cost + output.cost, next(order), after))
+    return None

@@ -1,0 +1,1 @@
+"""Training the policy by REINFORCE, and the record that a training leaves."""

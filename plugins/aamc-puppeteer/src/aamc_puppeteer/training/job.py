@@ -1,0 +1,175 @@
+"""A training of the puppeteer: episodes and updates in turn, with checkpoints from which it resumes exactly.
+
+An update's random draws depend only on the seed and the update's number, so a checkpoint has no generator state.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from aamc_agents.tasks import Task
+from numpy.typing import NDArray
+
+from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.episodes.player import Played, Player, Visibility
+from aamc_puppeteer.episodes.rewards import discounted_returns
+from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_puppeteer.policy.encoder import Features, described
+from aamc_puppeteer.training.reinforce import Batch, Learner
+from aamc_sdk.interfaces import Progress
+from aamc_sdk.routing import Array32
+from aamc_sdk.storage import find_interrupted, leave_checkpoint, to_json
+from aamc_sdk.types import Candidate
+
+Watch = Callable[[int, Sequence[Trajectory]], None]
+"""Called with each update's number, from 0, and its episodes, before the update."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, the fastest for networks this small; the previous number is restored."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def decide(learner: Learner, features: Features, visibility: Visibility) -> Array32:
+    """Return a policy's probabilities, ``[B, M + 1]``."""
+    with torch.no_grad():
+        return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
+
+
+def as_batch(played: Played, visibility: Visibility, discount: float) -> Batch:
+    """Return the actions of episodes with their returns (4)."""
+    returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
+    choices = played.choices
+    episodes = [choice.episode for choice in choices]
+    empty = Features(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+    return Batch(
+        features=Features.concatenate([choice.features for choice in choices]) if choices else empty,
+        visibility=visibility.take(episodes),
+        action=np.array([choice.action for choice in choices], np.intp),
+        returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float64),
+        step=np.array([choice.step for choice in choices], np.intp),
+        episodes=len(played.trajectories),
+    )
+
+
+@attrs.define
+class Job:
+    """One training.
+
+    Attributes:
+        config: The options.
+        seed: Seed of all randomness.
+        learner: The policy and its optimiser.
+        player: Plays the episodes.
+        tasks: Training tasks.
+        agents: The agents as candidates.
+        folder: Folder of the checkpoints; None for no checkpoints.
+        watch: Called with every update's episodes.
+        curve: Figures of each update so far, over the episodes with all agents.
+    """
+
+    config: PuppeteerConfig
+    seed: int
+    learner: Learner
+    player: Player
+    tasks: Sequence[Task]
+    agents: Sequence[Candidate]
+    folder: Path | None = None
+    watch: Watch | None = None
+    curve: list[dict[str, Any]] = attrs.field(factory=list)
+    _done: int = 0
+
+    def run(self, progress: Progress) -> None:
+        """Train to the end and write checkpoints."""
+        progress.start("puppeteer", self.config.updates)
+        progress.advance(self._done)
+        while self._done < self.config.updates:
+            began = time.perf_counter()
+            figures = self._update()
+            self._done += 1
+            self.curve.append({"step": self._done, **figures})
+            shown = {"reward": figures["reward"], "success": figures["success"], "activations": figures["activations"]}
+            progress.advance(1, **shown, episodes_per_s=self.config.episodes / (time.perf_counter() - began))
+            if self._done % self.config.checkpoint_every == 0 or self._done == self.config.updates:
+                self._keep()
+
+    def _update(self) -> dict[str, float]:
+        config = self.config
+        rng = np.random.default_rng((self.seed, self._done))
+        drawn = rng.integers(len(self.tasks), size=config.episodes)
+        described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
+        visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
+        tasks = [self.tasks[place] for place in drawn]
+        played = self.player.play(partial(decide, self.learner), tasks, config.max_steps, rng, visibility=visibility)
+        if self.watch is not None:
+            self.watch(self._done, played.trajectories)
+        losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self._done / config.updates)
+        whole = [trajectory for trajectory, row in zip(played.trajectories, visibility.present, strict=True) if row.all()]
+        return {**averages(whole or played.trajectories), **losses}
+
+    def _made_for(self) -> dict[str, Any]:
+        """Return the inputs that a checkpoint must share with this training, as plain JSON values."""
+        return {
+            "options": json.loads(to_json(attrs.asdict(self.config))),
+            "seed": self.seed,
+            "agents": {agent.name: described(agent) for agent in self.agents},
+            "tasks": sha256(to_json([(task.id, task.text, task.reference) for task in self.tasks]).encode(errors="replace")).hexdigest(),
+        }
+
+    def _keep(self) -> None:
+        leave_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
+
+    def restore(self) -> None:
+        """Resume from the checkpoint, or start from the beginning if there is none yet.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
+        """
+        found = find_interrupted(self.folder, self._made_for())
+        if found is not None:
+            self.learner.restore(found.arrays, found.path)
+            self._done, self.curve = found.done, found.curve
+
+
+def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
+    """Return the present agents, ``[N, M]``: all, but in a share of the episodes about half of them, at least one."""
+    present = rng.random((episodes, agents)) < 0.5
+    present[np.arange(episodes), rng.integers(agents, size=episodes)] = True
+    present[rng.random(episodes) >= share] = True
+    return present
+
+
+def drawn_descriptions(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
+    """Return the visible names and descriptions of the agents, and last whether the stop head sees the task, ``[N, M + 1, 2]``.
+
+    A share of agents has no visible name, half of them no visible description. In the same share of episodes the stop head does
+    not see the task.
+    """
+    drawn = rng.random((episodes, agents + 1, 1))
+    return np.asarray(drawn >= (share, share / 2), np.float32)
+
+
+def averages(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Return the mean reward, success, number of activations and cost of episodes."""
+    return {
+        "reward": float(np.mean([trajectory.total_reward for trajectory in trajectories])),
+        "success": float(np.mean([trajectory.succeeded for trajectory in trajectories])),
+        "activations": float(np.mean([len(trajectory.state.history) for trajectory in trajectories])),
+        "cost": float(np.mean([trajectory.state.cost for trajectory in trajectories])),
+    }

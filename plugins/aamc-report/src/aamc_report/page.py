@@ -1,0 +1,137 @@
+"""A page: sections of figures, tables and questions, in one HTML document without external resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+from matplotlib.figure import Figure
+
+from aamc_report.render import to_png, to_svg
+from aamc_report.style import styled
+from aamc_report.tables import Table
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Picture:
+    """A drawn figure, for files and for the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+@attrs.frozen
+class Drawing(Generic[T]):
+    """A figure to draw.
+
+    Attributes:
+        name: The name of its file.
+        title: Its title on the page.
+        caption: Its caption there.
+        draw: Draws it from its data; returns None if there is nothing to draw.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[T], Figure | None]
+
+    def picture(self, data: T) -> Picture | None:
+        """Draw the figure in the report's style; None if there is nothing to draw."""
+        with styled():
+            figure = self.draw(data)
+            if figure is None:
+                return None
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # the layout is final: one pass is enough
+            return Picture(self.name, self.title, self.caption, to_svg(figure, self.name, self.title), to_png(figure))
+
+
+@attrs.frozen
+class Question:
+    """A question and the candidates that routers chose for it.
+
+    Attributes:
+        text: The text, or its hash if the text is unknown.
+        known: Whether the text is known.
+        category: The category, or nothing.
+        answers: The chosen candidates.
+    """
+
+    text: str
+    known: bool
+    category: str
+    answers: Table
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """A part of a page with a heading; the page shows the attributes in this order.
+
+    Attributes:
+        name: The anchor of links.
+        title: The heading.
+        lead: A sentence below the heading, or nothing.
+        pictures: Figures.
+        numbers: Tables of the figures' data, folded in.
+        tables: Further tables.
+        questions: Questions and their answers.
+        notes: Sentences.
+    """
+
+    name: str
+    title: str
+    lead: str = ""
+    pictures: Sequence[Picture] = ()
+    numbers: Sequence[Table] = ()
+    tables: Sequence[Table] = ()
+    questions: Sequence[Question] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the section has no content."""
+        return not (self.lead or self.pictures or self.numbers or self.tables or self.questions or self.notes)
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """A page.
+
+    Attributes:
+        kind: The kind of page, in small type above the title.
+        title: The title.
+        summary: A summary, or nothing.
+        facts: Names and values; unknown values are left out.
+        sections: The sections; empty ones are left out.
+        configuration: Texts to fold in at the end, by their titles.
+    """
+
+    kind: str
+    title: str
+    summary: str
+    facts: Mapping[str, object]
+    sections: Sequence[Section]
+    configuration: Mapping[str, str]
+
+
+def render_page(page: Page) -> str:
+    """Return the HTML document."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    templates = Environment(
+        loader=PackageLoader("aamc_report"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    sections = [section for section in page.sections if not section.empty]
+    return templates.get_template("page.html.j2").render(page=page, sections=sections)

@@ -1,0 +1,192 @@
+"""A run's measurements, decisions and learning curves, as a report uses them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
+from aamc_experiments.run_folder import RunFolder
+
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.types import Floats
+
+ORACLE = "oracle"
+"""The router that knows every outcome; regret is measured against it."""
+MAXIMUM_CATEGORIES = 40
+"""Further categories are in ``metrics.json`` only."""
+
+
+@attrs.frozen
+class PairedTest:
+    """Two routers on the same queries: the mean reward of the first minus that of the other, its interval and p values."""
+
+    router: str
+    other: str
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_holm: float
+
+
+@attrs.frozen
+class GateResult:
+    """The promotion gate's result for a router: whether it passes, and its gaps, each with its interval."""
+
+    router: str
+    passed: bool
+    gaps: Mapping[str, tuple[float, tuple[float, float]]]
+
+
+@attrs.frozen
+class Gate:
+    """The promotion gate's sentence on the headline's router, and its result for every router."""
+
+    why: str
+    results: Sequence[GateResult]
+
+
+@attrs.frozen(eq=False, slots=False)  # cached properties need a __dict__
+class Results:
+    """A run's results.
+
+    Attributes:
+        run: The run's folder.
+        data: The description of the data in ``metrics.json``.
+        routers: Each router's metrics, in the order of the comparison.
+        headline: The router that the run is about.
+        decisions: The content of ``decisions.npz``.
+        curves: The learning curve of each part that has one.
+        configuration: The text of ``run.yaml``.
+        paired: The tests of the comparison's first router against each other one.
+        gate: The promotion gate's results; None if the run has none.
+    """
+
+    run: RunFolder
+    data: Mapping[str, Any]
+    routers: Mapping[str, Mapping[str, Any]]
+    headline: str
+    decisions: Comparison
+    curves: Mapping[str, Sequence[Mapping[str, float]]]
+    configuration: str
+    paired: Sequence[PairedTest] = ()
+    gate: Gate | None = None
+
+    def value(self, router: str, metric: str) -> float:
+        """Return a metric, NaN if it is null."""
+        return number(self.routers[router].get(metric))
+
+    def known(self, metric: str) -> bool:
+        """Whether any router has a value of a metric."""
+        return any(math.isfinite(self.value(router, metric)) for router in self.routers)
+
+    def interval(self, router: str, metric: str) -> tuple[float, float]:
+        """Return a metric's 95% interval, NaN if it has none."""
+        return bounds((self.routers[router].get("ci95") or {}).get(metric))
+
+    @property
+    def position(self) -> int:
+        """The position of the headline's router in the arrays of ``decisions``."""
+        return self.position_of(self.headline)
+
+    def position_of(self, router: str) -> int:
+        """Return a router's position in the arrays of ``decisions``."""
+        return int(np.flatnonzero(self.decisions.routers == router)[0])
+
+    def only_candidate(self, router: str) -> str | None:
+        """Return the only candidate that a router chose at the preference; None if it chose several."""
+        chosen = np.unique(self.decisions.chosen[self.position_of(router), HEADLINE])
+        return str(self.decisions.candidates[chosen[0]]) if len(chosen) == 1 else None
+
+    @cached_property
+    def resampling(self) -> Resampling:
+        """The resamples behind the run's own intervals."""
+        return Resampling.bootstrap(self.decisions.stream, self.run.settings.evaluation.resamples, self.run.settings.seed)
+
+    @property
+    def categories(self) -> Mapping[str, int]:
+        """The categories of the evaluated queries, each with its number of queries."""
+        counts: dict[str, int] = {}
+        for metrics in self.routers.values():
+            counts.update({name: int(number(figures["n"])) for name, figures in (metrics.get("per_category") or {}).items()})
+        return counts
+
+    @property
+    def shown_categories(self) -> Mapping[str, int]:
+        """The ``MAXIMUM_CATEGORIES`` most frequent categories, in the order of ``categories``."""
+        counts = self.categories
+        kept = sorted(counts, key=lambda name: -counts[name])[:MAXIMUM_CATEGORIES]
+        return {name: n for name, n in counts.items() if name in kept}
+
+    def category_value(self, router: str, category: str, metric: str) -> float:
+        """Return a metric of one category's queries, NaN if it is null."""
+        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
+        return number(figures.get(metric))
+
+    def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
+        """Return the interval of a metric of one category's queries, NaN if it has none."""
+        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
+        return bounds((figures.get("ci95") or {}).get(metric))
+
+    def model_share(self, router: str, model: str) -> float:
+        """Return the share of queries for which a router chose a model."""
+        return number((self.routers[router].get("model_share") or {}).get(model, 0.0))
+
+    def model_share_interval(self, router: str, model: str) -> tuple[float, float]:
+        """Return the interval of :meth:`model_share`, NaN if it has none."""
+        return bounds((self.routers[router].get("model_share_ci95") or {}).get(model))
+
+    def cost_at_quality(self, router: str) -> Mapping[str, tuple[float, tuple[float, float]]]:
+        """Return the cost of each share of the best single candidate's quality, with its interval, as a share of that candidate's cost.
+
+        A cost is NaN if the router does not reach the quality; an upper bound is NaN if some resamples do not reach it.
+        """
+        metrics = self.routers[router]
+        intervals = metrics.get("cost_at_quality_ci95") or {}
+        return {target: (number(cost), bounds(intervals.get(target))) for target, cost in (metrics.get("cost_at_quality") or {}).items()}
+
+    def frontier(self, router: str) -> Floats:
+        """Return mean cost in USD and mean quality along the sweep of preferences, ``[points, 2]``."""
+        points = self.routers[router].get("frontier") or []
+        pairs = np.array([(number(point["mean_cost_usd"]), number(point["mean_quality"])) for point in points]).reshape(-1, 2)
+        return np.asarray(pairs[np.isfinite(pairs).all(axis=1)])
+
+    @property
+    def candidate_points(self) -> Floats:
+        """Each candidate's mean cost in USD and quality, ``[M, 2]``.
+
+        On a table they are means of the evaluated rows. In a simulator, which answers only for the chosen candidate, they are means
+        of the training data.
+        """
+        decisions = self.decisions
+        if decisions.is_table:
+            return np.column_stack((decisions.cost_usd.mean(axis=0), decisions.quality.mean(axis=0)))
+        return decisions.candidate_means[:, [1, 0]]
+
+    def latencies(self, router: str) -> Floats:
+        """Return the latency in ms of each query at the headline's preference, unknown ones left out."""
+        latency = self.decisions.realised(self.position_of(router)).latency_ms[HEADLINE]
+        return np.asarray(latency[np.isfinite(latency)])
+
+
+def number(value: object) -> float:
+    """Return a number of ``metrics.json``; null is NaN.
+
+    Raises:
+        CheckpointError: ``value`` is not a number.
+    """
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CheckpointError(f"metrics.json is damaged: {value!r} is not a number; evaluate the run again with: aamc evaluate")
+    return float(value)
+
+
+def bounds(interval: Sequence[object] | None) -> tuple[float, float]:
+    """Return an interval of ``metrics.json``; null is two NaN."""
+    low, high = interval or (None, None)
+    return number(low), number(high)

@@ -1,0 +1,1 @@
+"""The comparison of several runs: reading them, paired differences, and the page."""

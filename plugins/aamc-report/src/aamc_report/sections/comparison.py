@@ -1,0 +1,196 @@
+"""The comparison of routers: headline metrics, further metrics, paired tests, the promotion gate, and bars of the headline metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aamc_report.formats import Format, aligned, dollars, fixed, listed, milliseconds, percent, significant
+from aamc_report.page import Drawing, Section
+from aamc_report.results import Results, number
+from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
+from aamc_report.tables import Cell, Column, Row, Table
+
+COLUMNS = (
+    Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
+    Column("Mean quality", "0 to 1", "Mean quality of the answers.", "mean_quality", fixed(3)),
+    Column("Mean cost", "USD", "Mean cost of a query, including the cost of deciding.", "mean_cost_usd"),
+    Column("Mean latency", "ms", "Mean time from request to answer.", "mean_latency_ms", milliseconds),
+    Column("p95 latency", "ms", "95% of the queries have less latency.", "p95_latency_ms", milliseconds),
+    Column("Efficiency", "", "Success rate over cost and latency, each in units of llm-only's.", "efficiency"),
+    Column("Expected utility", "", "Mean reward over all preferences, each at its own.", "expected_utility", fixed(3)),
+    Column(
+        "AIQ",
+        "",
+        "Mean quality of the cost-quality hull, from the cost of the cheapest candidate to that of the most expensive one.",
+        "aiq",
+        fixed(3),
+    ),
+)
+"""The first table's metrics."""
+FURTHER_COLUMNS = (
+    Column("Mean reward", "", "Quality, cheapness and quickness, weighted by the preference.", "mean_reward", fixed(3)),
+    Column("Worst regret", "", "Maximum shortfall of the mean reward to oracle's over all preferences.", "worst_regret", fixed(3)),
+    Column("Hypervolume", "", "Volume that the router's preferences dominate together in the space of objectives.", "hypervolume", fixed(3)),
+    Column("Sparsity", "", "Mean squared gap between neighbouring trade-offs; smaller is denser.", "sparsity"),
+    Column("Arena score", "", "RouterArena's score of quality and cost.", "arena_score", fixed(3)),
+    Column("Brier", "", "Mean squared error of the expected quality.", "brier", fixed(3)),
+    Column("ECE", "", "Expected calibration error of the expected quality.", "ece", fixed(3)),
+    Column("PGR", "", "Share of the gap between the weak and the strong candidate that is recovered.", "pgr", fixed(3)),
+    Column("APGR", "", "Mean PGR over all shares of strong calls; 0.5 by chance.", "apgr", fixed(3)),
+    Column("CPT(50%)", "strong calls", "Minimum share of strong calls that recovers half of the gap.", "cpt50", percent),
+    Column("CPT(80%)", "strong calls", "Minimum share of strong calls that recovers four fifths of the gap.", "cpt80", percent),
+)
+"""Further metrics; a metric that no router has is left out."""
+ALIGNED = ("mean_cost_usd", "efficiency", "sparsity")
+"""The metrics with as many decimals as the smallest value of their column needs."""
+PAIRED_COLUMNS = (
+    Column("Difference", "", "Mean reward of the first minus that of the second.", "difference"),
+    Column("p", "", "Probability that chance alone gives a difference this large, in either direction.", "p"),
+    Column("p, corrected", "Holm", "The same, corrected for the number of comparisons.", "p_holm"),
+)
+GATE_COLUMNS = (
+    Column("Passes", "", "Whether the whole interval of each tested gap lies above zero."),
+    Column("Quality gap", "", "Mean quality minus that of the best constant choice at the router's cost.", "quality_gap", fixed(4)),
+    Column("Reward gap", "", "Mean reward minus that of the best single candidate.", "reward_gap", fixed(4)),
+    Column("Way to the oracle", "", "Share of the way in reward from the best single candidate to the oracle.", "oracle_share", percent),
+)
+PANELS: tuple[tuple[str, str, Format], ...] = (
+    ("success_rate", "Success rate", percent),
+    ("mean_cost_usd", "Mean cost, USD", dollars),
+    ("mean_latency_ms", "Mean latency, ms", milliseconds),
+    ("efficiency", "Efficiency", significant(3)),
+)
+CAPTION = "Means at the preference above; thin lines are 95% intervals. More success and efficiency are better, and less cost and latency."
+
+
+@attrs.frozen
+class Entry:
+    """A row of a comparison: a run's router, and its name there."""
+
+    name: str
+    results: Results
+    router: str
+    emphasised: bool
+
+    def cell(self, column: Column, write: Format) -> Cell:
+        """Return the router's metric with its interval."""
+        return Cell(self.results.value(self.router, column.key), write, self.results.interval(self.router, column.key))
+
+
+def entries(results: Results) -> list[Entry]:
+    """Return a run's routers, in the order of the comparison."""
+    return [Entry(router, results, router, router == results.headline) for router in results.routers]
+
+
+def comparison_table(routers: Sequence[Entry], caption: str, columns: Sequence[Column] = COLUMNS, first: str = "Router") -> Table:
+    """Return a row for each router, with a metric and its interval for each column."""
+    formats = [
+        aligned(entry.results.value(entry.router, column.key) for entry in routers) if column.key in ALIGNED else column.write for column in columns
+    ]
+    rows = [Row([entry.name], [entry.cell(*written) for written in zip(columns, formats, strict=True)], entry.emphasised) for entry in routers]
+    return Table(caption, [first], columns, rows)
+
+
+def further_tables(results: Results) -> list[Table]:
+    """Return the metrics beyond the first table's that some router has; nothing if no router has any."""
+    columns = [column for column in FURTHER_COLUMNS if results.known(column.key)]
+    caption = "Metrics by which papers compare routers. In small type: 95% intervals. A heading's tooltip defines the metric."
+    return [comparison_table(entries(results), caption, columns)] if columns else []
+
+
+def paired_tables(results: Results) -> list[Table]:
+    """Return a row for each paired test, with a cell for each of ``PAIRED_COLUMNS``; nothing without tests."""
+    rows = []
+    for test in results.paired:
+        cells = [Cell(test.difference, fixed(3), test.interval), Cell(test.p, fixed(4)), Cell(test.p_holm, fixed(4))]
+        rows.append(Row([f"{test.router} minus {test.other}"], cells))
+    caption = "Difference of the mean rewards on the same queries, at the preference. In small type: 95% intervals."
+    return [Table(caption, ["Routers"], PAIRED_COLUMNS, rows)] if rows else []
+
+
+def gate_tables(results: Results) -> list[Table]:
+    """Return a row for each router that the promotion gate tested; nothing if the run has no gate."""
+    if results.gate is None:
+        return []
+    rows = []
+    for result in results.gate.results:
+        passed = Cell(float(result.passed), lambda value: "yes" if value else "no")
+        gaps = [Cell(result.gaps[column.key][0], column.write, result.gaps[column.key][1]) for column in GATE_COLUMNS[1:]]
+        rows.append(Row([result.router], [passed, *gaps], result.router == results.headline))
+    caption = "The promotion gate: does a router do better than constant choices at the same cost? In small type: 95% intervals."
+    return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
+
+
+def section(results: Results) -> Section:
+    """Return the first section: the comparison, the gate, and notes on the data."""
+    caption = "Every router answered the same queries. In small type: 95% intervals. Click a heading to sort by its column."
+    missing = max(int(number(metrics.get("missing") or 0)) for metrics in results.routers.values())
+    dropped = int(number(results.data.get("dropped") or 0))
+    notes = [f"Costs: {results.data['cost_note']}"] if results.data.get("cost_note") else []
+    notes += _constant_routers(results)
+    if missing:
+        notes.append(f"{missing:,} queries with a missing outcome are left out for every router.")
+    if dropped:
+        notes.append(f"{dropped:,} queries are left out because routers or the estimator were trained on them.")
+    tables = [comparison_table(entries(results), caption), *gate_tables(results)]
+    lead = "" if results.gate is None else f"{results.gate.why}."
+    return Section(name="comparison", title="Comparison", lead=lead, tables=tables, notes=notes)
+
+
+def _constant_routers(results: Results) -> list[str]:
+    """Return a note on the routers that chose one candidate for every query, and are therefore equal if it is the same candidate."""
+    routers: dict[str, list[str]] = {}
+    for router in results.routers:
+        if (candidate := results.only_candidate(router)) is not None:
+            routers.setdefault(candidate, []).append(router)
+    if not routers or len(results.decisions.candidates) == 1:
+        return []
+    parts = [f"{candidate} by {listed(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
+    return [f"One candidate for every query: {'; '.join(parts)}."]
+
+
+def facts(results: Results) -> dict[str, object]:
+    """Return the facts on a run's data that its page shows, None if unknown."""
+    data = results.data
+    return {
+        "Data": data.get("source"),
+        "Split": data.get("split") if data.get("split") != "test" else None,
+        "Queries": f"{data['queries']:,}" if isinstance(data.get("queries"), int) else None,
+        "Models": len(results.decisions.candidates),
+        "Preference": ", ".join(f"{number(weight):.3g}" for weight in data.get("preference") or []),
+        "Seed": results.run.settings.seed,
+    }
+
+
+def draw(results: Results) -> Figure | None:
+    """Draw a panel for each known metric, with a bar for each router; None if no metric is known."""
+    panels = [panel for panel in PANELS if results.known(panel[0])]
+    if not panels:
+        return None
+    figure = new_figure(0.9 + 0.24 * len(results.routers))
+    for axes, (metric, title, write) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        axes.set_title(title)
+        _draw_bars(axes, results, metric, write)
+        name_rows(axes, list(results.routers), results.headline)
+        axes.tick_params(axis="y", labelleft=axes.get_subplotspec().is_first_col())
+    return figure
+
+
+def _draw_bars(axes: Axes, results: Results, metric: str, write: Format) -> None:
+    values = np.array([results.value(router, metric) for router in results.routers])
+    bounds = np.array([results.interval(router, metric) for router in results.routers])
+    longest = float(np.nanmax(np.column_stack((values, bounds)))) or 1.0
+    for row, look in enumerate(looks(results).values()):
+        axes.barh(row, np.nan_to_num(values[row]), height=0.66, color=look.colour, alpha=1.0 if look.emphasised else 0.72, linewidth=0)
+        axes.plot(bounds[row], (row, row), color=INK, linewidth=0.9, solid_capstyle="butt")
+        end = np.nanmax((values[row], bounds[row, 1], 0.0))
+        axes.text(end + 0.03 * longest, row, write(values[row]), va="center", fontsize=7.5, weight="bold" if look.emphasised else "normal")
+    without_scale(axes, 1.42 * longest)
+
+
+DRAWING = Drawing("comparison", "Comparison at the preference", CAPTION, draw)

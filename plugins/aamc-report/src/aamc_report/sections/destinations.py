@@ -1,0 +1,123 @@
+"""The models that the headline's router chose for each category, beside the causes of its failures there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+import numpy as np
+from aamc_experiments.evaluation import HEADLINE
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from aamc_report.formats import percent
+from aamc_report.page import Drawing
+from aamc_report.render import tip
+from aamc_report.results import Results
+from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, Cause, Rows, headline_causes
+from aamc_report.sections.groups import Group, groups, omission_note
+from aamc_report.sections.models import REST, most_chosen
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
+from aamc_report.tables import Cell, Column, Row, Table
+from aamc_sdk.types import Floats
+
+CAPTION = (
+    "The router in question, at the preference above. Left: the share of each category's queries that each model was given, in per cent. "
+    "Right: the share that failed. None could: no model answers well. Overrated: another model would have succeeded, and the router "
+    "expected no more of it. Traded: it expected more of one that would have succeeded, and chose another for its cost or latency. Avoidable: "
+    "another would have succeeded, and the expected quality is unknown."
+)
+SHADES = ("#f2f5f9", "#7fb0d6", "#0a5c9e")
+"""From no queries to all of them."""
+COLOURS = {IMPOSSIBLE: MUTED, OVERRATED: "#cc79a7", TRADED: "#e69f00", AVOIDABLE: "#56b4e9", UNKNOWN: "#0072b2"}
+MINIMUM_SHARE = 0.005
+"""A smaller share, which rounds to 0%, is left blank."""
+
+
+@attrs.frozen(eq=False)
+class Destinations:
+    """Shares of queries by group and model.
+
+    Attributes:
+        groups: G of them.
+        models: N names from the cheapest to the most expensive; rarely chosen ones come last, as one.
+        shares: ``[G, N]``; NaN for a group without queries.
+    """
+
+    groups: Sequence[Group]
+    models: Sequence[str]
+    shares: Floats
+
+    @classmethod
+    def of(cls, results: Results) -> Destinations:
+        """Return the headline's choices at the preference."""
+        chosen, found = results.decisions.chosen[results.position, HEADLINE], groups(results)
+        names = results.decisions.candidates.tolist()
+        counts = np.array([np.bincount(chosen[group.rows], minlength=len(names)) for group in found], dtype=np.float64)
+        shown = most_chosen(results, counts[0])
+        columns, models = counts[:, shown], [names[m] for m in shown]
+        if len(shown) < len(names):
+            columns = np.column_stack((columns, counts.sum(axis=1) - columns.sum(axis=1)))
+            models.append(REST)
+        sizes = np.array([group.size for group in found], dtype=np.float64)[:, None]
+        return cls(found, models, np.divide(columns, sizes, out=np.full(columns.shape, np.nan), where=sizes > 0))
+
+
+def destination_table(results: Results) -> Table:
+    """Return a row for each category, with the share of its queries that the headline's router gave to each model."""
+    found = Destinations.of(results)
+    groups_and_shares = zip(found.groups, found.shares.tolist(), strict=True)
+    rows = [Row([group.name], [Cell(group.size), *(Cell(share, percent) for share in shares)]) for group, shares in groups_and_shares]
+    caption = f"Share of each category's queries that {results.headline} gave to each model, at the preference.{omission_note(results)}"
+    return Table(caption, ["Category"], [Column("Queries"), *map(Column, found.models)], rows)
+
+
+def draw(results: Results) -> Figure:
+    """Draw the map of shares and the bars of failures, a row for each category."""
+    found = Destinations.of(results)
+    figure = new_figure(1.9 + 0.25 * len(found.groups))
+    shares, failures = figure.subplots(1, 2, sharey=True, width_ratios=(len(found.models) + 2, 6))
+    _draw_shares(shares, found)
+    for cause, left, widths in _stacked(headline_causes(results), found.groups):
+        bars = failures.barh(np.arange(len(widths)) + 0.5, widths, left=left, height=0.66, color=COLOURS[cause], label=cause.title)
+        for bar, group, width in zip(bars, found.groups, widths, strict=True):
+            tip(bar, f"{group.name}: {percent(width)} {cause.title.lower()}")
+    _finish(failures)
+    return figure
+
+
+def _draw_shares(axes: Axes, found: Destinations) -> None:
+    shades = LinearSegmentedColormap.from_list("shares", SHADES)
+    shares = np.nan_to_num(found.shares)
+    axes.pcolormesh(np.ma.masked_less(shares, MINIMUM_SHARE), cmap=shades, vmin=0, vmax=1, edgecolors=PAPER, linewidth=0.8)
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= MINIMUM_SHARE:
+            colour = on_colour(np.asarray(shades(share)))
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+    axes.set_xticks(np.arange(len(found.models)) + 0.5, [short(model, 18) for model in found.models], rotation=38, ha="left", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(found.groups)) + 0.5, [f"{short(group.name)}  (n = {group.size:,})" for group in found.groups])
+    as_table(axes)
+
+
+def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[Group]) -> Iterator[tuple[Cause, Floats, Floats]]:
+    """Yield the starts and the widths of each cause's bars, ``[G]`` each."""
+    sizes = np.array([max(group.size, 1) for group in groups])
+    left = np.zeros(len(groups))
+    for cause, rows in causes.items():
+        widths = np.array([(rows & group.rows).sum() for group in groups]) / sizes
+        yield cause, left, widths
+        left = left + widths
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_xlabel("share that failed")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(0, max(axes.get_xlim()[1], 0.1))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7.5, handlelength=1, handleheight=1)
+
+
+DRAWING = Drawing("destinations", "Where each category goes, and why it fails", CAPTION, draw)

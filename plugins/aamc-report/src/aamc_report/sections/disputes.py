@@ -1,0 +1,179 @@
+"""The most disputed questions: those on which routers disagree most, with the outcome of each choice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import attrs
+import numpy as np
+from aamc_experiments.evaluation import HEADLINE, Comparison, Integers
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.setup import dataset_readers
+
+from aamc_report.formats import dollars, fixed
+from aamc_report.page import Question, Section
+from aamc_report.results import ORACLE, Results
+from aamc_report.tables import Cell, Column, Row, Table
+from aamc_sdk.errors import AamcError
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import bare_services
+from aamc_sdk.types import Dataset, Floats, text_hash
+
+WITHOUT_OPINION = ("random", ORACLE)
+"""Routers that choose at random or know the outcome: they do not count as disagreeing."""
+MAXIMUM_QUESTIONS = 12
+MAXIMUM_LETTERS = 600
+"""Letters of a question that are shown."""
+COLUMNS = (
+    Column("Expected", "quality", "Quality that the router in question expected of this choice."),
+    Column("Quality", "", "Realised quality."),
+    Column("Cost", "USD", "Realised cost."),
+)
+
+
+@attrs.frozen
+class Answer:
+    """A candidate that some router chose for a question.
+
+    Attributes:
+        candidate: Its name.
+        routers: The routers that chose it.
+        expected: The quality that the router in question expected of it; NaN if unknown.
+        quality: The realised quality; in streams the mean over the routers that chose it.
+        cost_usd: The realised cost, likewise, without the cost of deciding.
+    """
+
+    candidate: str
+    routers: Sequence[str]
+    expected: float
+    quality: float
+    cost_usd: float
+
+
+@attrs.frozen
+class Dispute:
+    """A question, named by the SHA-256 of its text, and its answers, the most frequent first."""
+
+    question: str
+    category: str
+    answers: Sequence[Answer]
+
+
+def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Dispute]:
+    """Return the questions on which routers disagree most at the headline's preference.
+
+    Disagreement is the probability that two routers, drawn with replacement, choose differently. Equally disputed questions are
+    ordered by the difference of the choices' qualities, the largest first.
+
+    Args:
+        comparison: The routers' decisions.
+        headline: The position of the router in question.
+        maximum: The maximum number of questions.
+
+    Returns:
+        Only questions on which routers disagree, each text once. Routers that choose the same candidate for all questions, at
+        random, or knowing the outcome do not count, though their choice is shown.
+    """
+    chosen = comparison.chosen[:, HEADLINE]
+    parties = [r for r, name in enumerate(comparison.routers.tolist()) if name not in WITHOUT_OPINION and len(np.unique(chosen[r])) > 1]
+    if len(parties) < 2:
+        return []
+    views = chosen[parties]
+    disagreement = (views[:, None] != views[None]).mean(axis=(0, 1))
+    stake = np.ptp(_outcome(comparison, comparison.quality)[parties], axis=0)
+    order = np.lexsort((-stake, -disagreement))
+    order = order[disagreement[order] > 0]
+    _, first = np.unique(comparison.queries[order], return_index=True)
+    return [_dispute(comparison, headline, int(row)) for row in order[np.sort(first)[:maximum]]]
+
+
+def _outcome(comparison: Comparison, values: Floats) -> Floats:
+    """Return the outcome of each router's choice at the headline's preference, ``[R, Q]``."""
+    if not comparison.is_table:
+        return values[:, HEADLINE]
+    return values[np.arange(len(comparison.queries)), comparison.chosen[:, HEADLINE]]
+
+
+def _dispute(comparison: Comparison, headline: int, row: int) -> Dispute:
+    chosen: Integers = comparison.chosen[:, HEADLINE, row]
+    candidates, votes = np.unique(chosen, return_counts=True)
+    answers = [_answer(comparison, headline, row, int(candidate)) for candidate in candidates[np.argsort(-votes, kind="stable")]]
+    return Dispute(str(comparison.queries[row]), str(comparison.category[row]), answers)
+
+
+def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> Answer:
+    choosers = np.flatnonzero(comparison.chosen[:, HEADLINE, row] == candidate)
+    quality, cost = (_outcome(comparison, values)[choosers, row].mean() for values in (comparison.quality, comparison.cost_usd))
+    expected = comparison.expected_quality[headline, row, candidate]
+    return Answer(str(comparison.candidates[candidate]), comparison.routers[choosers].tolist(), float(expected), float(quality), float(cost))
+
+
+def shown_disputes(results: Results) -> list[Dispute]:
+    """Return the questions that the page shows."""
+    return disputes(results.decisions, results.position, MAXIMUM_QUESTIONS)
+
+
+def section(results: Results, texts: Mapping[str, str]) -> Section:
+    """Return the section of disputed questions; empty if routers disagree on none.
+
+    Args:
+        results: The run's results.
+        texts: The known texts of these questions, by the SHA-256 of each.
+    """
+    found = shown_disputes(results)
+    questions = [_question(dispute, texts.get(dispute.question)) for dispute in found]
+    notes = ["Ordered by the probability that two routers choose differently, then by the difference of their choices' qualities."]
+    unknown = sum(not question.known for question in questions)
+    if unknown:
+        why = "texts were not wanted, or the run's data is gone or has changed"
+        notes.append(f"{unknown} of {len(found)} questions are named by the SHA-256 of their text: {why}.")
+    return Section(name="disputes", title="The most disputed questions", questions=questions, notes=notes if found else [])
+
+
+def _question(dispute: Dispute, text: str | None) -> Question:
+    table = Table("The outcome of each choice.", ["Choice of"], COLUMNS, [_answer_row(answer) for answer in dispute.answers])
+    return Question(dispute.question if text is None else _excerpt(text), text is not None, dispute.category, table)
+
+
+def _excerpt(text: str) -> str:
+    """Return the beginning of a text, without control characters."""
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.strip())
+    return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
+
+
+def _answer_row(answer: Answer) -> Row:
+    cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, dollars)]
+    return Row([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
+
+
+def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
+    """Read a run's data again and return the texts of some questions, by the SHA-256 of each; a run's folder holds only hashes.
+
+    Args:
+        run: The run.
+        wanted: The hashes, each once.
+
+    Returns:
+        The texts that are found: none if the data is gone or no plugin reads it, fewer if it has changed.
+    """
+    found: dict[str, str] = {}
+    with suppress(AamcError, OSError):  # a report is complete without texts
+        for text in _texts(run):
+            name = text_hash(text)
+            if name in wanted:
+                found[name] = text
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _texts(run: RunFolder) -> Iterator[str]:
+    """Yield the text of each query of the run's datasets, the test dataset first."""
+    plugins, settings = get_plugin_manager(), run.settings
+    readers = dataset_readers(settings, plugins, bare_services(run.pool, plugins, settings))
+    for source in (settings.test_dataset, settings.dataset):
+        if source is not None:
+            read = readers(source).read(source.path)
+            for part in (read,) if isinstance(read, Dataset) else read.values():
+                yield from (query.text for query in part.queries)

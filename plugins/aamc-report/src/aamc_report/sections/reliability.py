@@ -1,0 +1,168 @@
+"""Reliability: the realised quality against the expected quality, bin by bin.
+
+Papers: Guo et al. 2017, "On Calibration of Modern Neural Networks" (reliability diagrams, figure 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aamc_report.formats import fixed
+from aamc_report.page import Drawing
+from aamc_report.render import tip
+from aamc_report.results import ORACLE, Results
+from aamc_report.style import MUTED, Look, looks, new_figure, short
+from aamc_report.tables import Cell, Column, Row, Table
+from aamc_sdk.types import Floats
+
+REACHED = 0.95
+"""The minimum share of resamples with forecasts in a bin for the bin to have an interval."""
+COLUMNS = (
+    Column("Forecasts", "", "Number of expected qualities in the bin."),
+    Column("Expected", "mean", "Mean expected quality."),
+    Column("Realised", "mean", "Mean realised quality."),
+    Column("Gap", "", "Realised minus expected: negative if the router expects too much."),
+)
+CAPTION = (
+    "Left: mean realised quality against mean expected quality, with 95% intervals, in bins of equal width; a larger point has more "
+    "forecasts. On the dashed line the router's expectation is right, below it too high. Right: the number of forecasts in each bin. "
+    "Routers with equal expectations share a row."
+)
+MAXIMUM_ROWS = 3
+SMALLEST, LARGEST = 1.5, 7.0
+"""Diameters in points of an almost empty bin and of the fullest one; between them the area is proportional to the number of forecasts."""
+
+
+@attrs.frozen(eq=False)
+class Reliability:
+    """A router's forecasts in bins of equal width; NaN in empty bins.
+
+    Attributes:
+        counts: The number of forecasts in each bin, ``[BINS]``.
+        expected: The mean expected quality, ``[BINS]``.
+        realised: The mean realised quality, ``[BINS]``.
+        interval: The 95% interval of ``realised``, low and high, ``[2, BINS]``; NaN for a bin that too few resamples reach.
+    """
+
+    counts: Floats
+    expected: Floats
+    realised: Floats
+    interval: Floats
+
+    @classmethod
+    def of(cls, comparison: Comparison, router: int, resampling: Resampling) -> Reliability:
+        """Sort a router's forecasts into bins."""
+        expected, realised = forecasts(comparison, router)
+        known = np.isfinite(expected)
+        cell = np.nonzero(known)[0] * BINS + bin_of(expected[known])
+        counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
+        total = counts.sum(axis=0)
+        resampled = _ratio(resampling.means(qualities), resampling.means(counts))
+        return cls(total, _ratio(sums.sum(axis=0), total), _ratio(qualities.sum(axis=0), total), _interval(resampled))
+
+
+def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
+    """Return the reliability of each distinct set of forecasts, by the names of the routers that share it.
+
+    Routers without expectations and the oracle are left out.
+    """
+    comparison, groups = results.decisions, list[list[str]]()
+    for router in results.routers:
+        expected = forecasts(comparison, results.position_of(router))
+        if router == ORACLE or np.isnan(expected[0]).all():
+            continue
+        alike = (group for group in groups if _equal(expected, forecasts(comparison, results.position_of(group[0]))))
+        found = next(alike, None)
+        if found is None:
+            groups.append([router])
+        else:
+            found.append(router)
+    return {tuple(group): Reliability.of(comparison, results.position_of(group[0]), results.resampling) for group in groups}
+
+
+def _equal(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
+def _sums(cell: Integers, weights: Floats | None, queries: int) -> Floats:
+    """Return each query's sum by bin, ``[Q, BINS]``."""
+    return np.bincount(cell, weights, minlength=queries * BINS).reshape(queries, BINS).astype(np.float64)
+
+
+def _ratio(sums: Floats, counts: Floats) -> Floats:
+    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
+
+
+def _interval(resampled: Floats) -> Floats:
+    """Return the bounds of ``[B, BINS]`` means, ``[2, BINS]``."""
+    bounds = np.full((2, BINS), np.nan)
+    reached = np.isfinite(resampled).mean(axis=0) >= REACHED
+    bounds[:, reached] = np.nanquantile(resampled[:, reached], (0.025, 0.975), axis=0)
+    return bounds
+
+
+def reliability_tables(results: Results) -> list[Table]:
+    """Return the bins of the headline's forecasts; nothing if it has none."""
+    found = next((bins for routers, bins in reliabilities(results).items() if results.headline in routers), None)
+    if found is None:
+        return []
+    rows = [_row(found, place) for place in range(BINS) if found.counts[place]]
+    caption = f"Expected and realised quality of {results.headline}'s forecasts, in bins of equal width. In small type: 95% intervals."
+    return [Table(caption, ["Expected quality"], COLUMNS, rows)]
+
+
+def _row(bins: Reliability, place: int) -> Row:
+    expected, realised = float(bins.expected[place]), float(bins.realised[place])
+    low, high = bins.interval[:, place].tolist()
+    means = [Cell(expected, fixed(3)), Cell(realised, fixed(3), (low, high)), Cell(realised - expected, fixed(3))]
+    return Row([f"{place / BINS:.2f} to {(place + 1) / BINS:.2f}"], [Cell(int(bins.counts[place])), *means])
+
+
+def draw(results: Results) -> Figure | None:
+    """Draw a row for each distinct set of forecasts, the headline's first; None if there are no forecasts."""
+    found = sorted(reliabilities(results).items(), key=lambda item: results.headline not in item[0])[:MAXIMUM_ROWS]
+    if not found:
+        return None
+    figure = new_figure(0.4 + 2.9 * len(found))
+    panels = figure.subplots(len(found), 2, squeeze=False)
+    for (routers, bins), (diagram, counts) in zip(found, panels, strict=True):
+        router = results.headline if results.headline in routers else routers[0]
+        _draw_diagram(diagram, bins, looks(results)[router])
+        diagram.set_title(f"Forecasts of {short(router, 16)}{f' and {len(routers) - 1} more' if len(routers) > 1 else ''}")
+        _draw_counts(counts, bins)
+        brier, ece = (fixed(3)(results.value(router, metric)) for metric in ("brier", "ece"))
+        counts.set_title(f"Number of forecasts; Brier {brier}, ECE {ece}")
+    return figure
+
+
+def _draw_diagram(axes: Axes, bins: Reliability, look: Look) -> None:
+    axes.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.vlines(bins.expected, *bins.interval, color=look.colour, linewidth=1.2)
+    sizes = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(bins.counts / bins.counts.max())
+    for expected, realised, count, size in zip(bins.expected, bins.realised, bins.counts, sizes, strict=True):
+        if count:
+            (point,) = axes.plot(expected, realised, look.marker, color=look.colour, markersize=size, markeredgewidth=0)
+            tip(point, f"expected {expected:.3f}, realised {realised:.3f}, {count:,.0f} forecasts")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("expected quality")
+    axes.set_ylabel("realised quality")
+    axes.tick_params(labelsize=7.5)
+
+
+def _draw_counts(axes: Axes, bins: Reliability) -> None:
+    axes.bar((np.arange(BINS) + 0.5) / BINS, bins.counts, width=0.9 / BINS, color=MUTED)
+    axes.set_xlabel("expected quality")
+    axes.set_xlim(-0.02, 1.02)
+    axes.grid(axis="x", visible=False)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.tick_params(labelsize=7.5)
+
+
+DRAWING = Drawing("reliability", "Reliability", CAPTION, draw)

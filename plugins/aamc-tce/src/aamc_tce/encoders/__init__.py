@@ -1,0 +1,1 @@
+"""Text encoders: torch and onnxruntime, their tokens, pooling and caches."""

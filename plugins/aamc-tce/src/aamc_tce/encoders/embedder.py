@@ -1,0 +1,133 @@
+"""The base class of embedders: each text is computed once, cached in memory and on disk, on all cores."""
+
+from __future__ import annotations
+
+import abc
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+from aamc_lexical.embedding_estimator import MAX_REMEMBERED_CHARACTERS
+from numpy.typing import NDArray
+
+from aamc_sdk.interfaces import Progress, Silence
+from aamc_tce.encoders.vector_cache import Vector, VectorCache, cache_folder
+
+MANY_TEXTS = 32
+"""At least so many texts are a dataset: they are cached on disk, and the expected time is reported. Fewer are a served request, which
+leaves nothing on disk."""
+REMEMBERED_TEXTS = 20_000
+BATCH_SIZE = 32
+TokenIds = list[int]
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use: ``OMP_NUM_THREADS`` if set, else its CPU affinity."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdigit() and int(limit) > 0:
+        return int(limit)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Embedder(abc.ABC):
+    """A tokenizer and a text encoder; thread-safe.
+
+    Args:
+        fingerprint: A hash of everything except the text that an embedding depends on.
+        width: The length of an embedding.
+        prompt: A prefix of every text.
+    """
+
+    def __init__(self, fingerprint: str, width: int, prompt: str = "") -> None:
+        self.fingerprint = fingerprint
+        self.width = width
+        self.prompt = prompt
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._cache: VectorCache | None = VectorCache(cache_folder(), fingerprint, width)
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text, the prompt's among them."""
+        return self._tokenize([self.prompt + text for text in texts] if self.prompt else texts)
+
+    @abc.abstractmethod
+    def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the first ``max_length`` tokens of each text as it is."""
+
+    @abc.abstractmethod
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        """Return the embeddings of tokenized texts, ``[B, width]``."""
+
+    def _workers(self) -> int:
+        """Return the number of batches computed in parallel."""
+        return available_cores()
+
+    def _one_core_each(self) -> AbstractContextManager[None]:
+        """Return a context in which each batch uses one core."""
+        return nullcontext()
+
+    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+        """Return the embeddings of texts, ``[B, width]``; each is computed once.
+
+        Computed embeddings are rounded to the precision of the cache, so results do not depend on it.
+        """
+        unique = list(dict.fromkeys(texts))
+        with self._lock:
+            known = {text: self._remembered[text] for text in unique if text in self._remembered}
+        missing = [text for text in unique if text not in known]
+        if len(missing) < MANY_TEXTS:
+            known |= self._compute_few(missing)
+        elif self._cache is None:
+            known |= self._compute(missing, progress or Silence())
+        else:
+            known |= self._cached(missing, self._cache, progress or Silence())
+        with self._lock:
+            self._remember(known)
+        return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
+
+    def seconds_for(self, tokens: Sequence[TokenIds]) -> float:
+        """Return the expected time on one core in seconds, measured on a few texts of median length."""
+        middle = sorted(tokens, key=len)[len(tokens) // 2]
+        seconds = 0.0
+        with self._one_core_each():
+            for _ in range(2):  # the first call also warms up
+                start = time.perf_counter()
+                self._pooled([middle] * 8)
+                seconds = time.perf_counter() - start
+        return seconds * sum(map(len, tokens)) / (8 * max(len(middle), 1))
+
+    def _cached(self, texts: list[str], cache: VectorCache, progress: Progress) -> dict[str, Vector]:
+        found = cache.get(texts)
+        computed = self._compute([text for text in texts if text not in found], progress)
+        if computed:
+            cache.put(computed)
+        return found | computed
+
+    def _remember(self, vectors: dict[str, Vector]) -> None:
+        self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
+        while len(self._remembered) > REMEMBERED_TEXTS:
+            self._remembered.popitem(last=False)
+
+    def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
+        """Embed the texts of a served request on the calling thread."""
+        return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
+
+    def _compute(self, texts: list[str], progress: Progress) -> dict[str, Vector]:
+        if not texts:
+            return {}
+        tokens = self.tokenize(texts)
+        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))  # texts of similar length together need little padding
+        batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
+        progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
+        progress.start("embedding texts", len(texts))
+        vectors: dict[str, Vector] = {}
+        with self._one_core_each(), ThreadPoolExecutor(self._workers()) as workers:
+            for rows, pooled in zip(batches, workers.map(lambda rows: self._pooled([tokens[row] for row in rows]), batches), strict=True):
+                vectors.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
+                progress.advance(len(rows))
+        return vectors

@@ -1,0 +1,118 @@
+"""Pooling, normalisation and prompt of a sentence encoder, as the sentence-transformers library keeps them beside the model.
+
+``modules.json`` lists the steps after the transformer, ``1_Pooling/config.json`` describes the pooling, and
+``config_sentence_transformers.json`` has the prompts. A model without these files is mean-pooled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.storage import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
+FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+"""The poolings by the flags of older files; several are concatenated in this order."""
+
+
+@attrs.frozen(kw_only=True)
+class SentenceFormat:
+    """The steps from a text to its tokens, and from the tokens' vectors to one embedding.
+
+    Attributes:
+        poolings: Names of poolings, whose results are concatenated.
+        normalize: Whether the embedding is scaled to unit length.
+        prompt: A prefix of every text.
+        include_prompt: Whether the prompt's tokens are pooled too.
+    """
+
+    poolings: tuple[str, ...] = ("mean",)
+    normalize: bool = False
+    prompt: str = ""
+    include_prompt: bool = True
+
+    @classmethod
+    def read(cls, place: str) -> SentenceFormat:
+        """Read the format of a model in a folder or on the hub.
+
+        Raises:
+            CheckpointError: A file is damaged.
+            ConfigError: A file has an unknown pooling or another structure.
+        """
+        modules = _read(place, MODULES)
+        if modules is None:
+            return cls()
+        try:
+            kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+            pooling = (_read(place, f"{kinds['Pooling']}/config.json") or {}) if "Pooling" in kinds else {}
+            poolings, include_prompt = _poolings(pooling), bool(pooling.get("include_prompt", True))
+            prompt = _query_prompt(_read(place, PROMPTS) or {})
+        except (KeyError, TypeError, AttributeError) as error:
+            cause = f"{MODULES} of encoder {place!r} does not describe a sentence encoder ({error!r})"
+            raise ConfigError(f"{cause}; remove the file for mean pooling") from error
+        if unknown := set(poolings) - set(FLAGS.values()):
+            raise ConfigError(f"encoder {place!r} has pooling {', '.join(sorted(map(str, unknown)))}; known are {', '.join(FLAGS.values())}")
+        if left_out := sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"}):
+            logger.warning("encoder %r is used without its modules %s, which are not supported", place, ", ".join(left_out))
+        return cls(poolings=poolings, normalize="Normalize" in kinds, prompt=prompt, include_prompt=include_prompt)
+
+    def write(self, folder: Path) -> None:
+        """Write the files beside a saved model, for this class and the sentence-transformers library; none for plain mean pooling."""
+        if self == SentenceFormat():
+            return
+        paths = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if self.normalize else {})
+        modules = [
+            {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for place, (kind, path) in enumerate(paths.items())
+        ]
+        width = read_json(folder / "config.json")["hidden_size"]
+        flags: dict[str, Any] = {flag: name in self.poolings for flag, name in FLAGS.items()}
+        write_json(folder / MODULES, modules)
+        write_json(folder / "1_Pooling" / "config.json", flags | {"word_embedding_dimension": width, "include_prompt": self.include_prompt})
+        write_json(folder / PROMPTS, {"prompts": {"query": self.prompt} if self.prompt else {}, "default_prompt_name": None})
+
+
+def _poolings(config: Mapping[str, Any]) -> tuple[str, ...]:
+    mode = config.get("pooling_mode")
+    if mode is None:
+        return tuple(name for flag, name in FLAGS.items() if config.get(flag)) or ("mean",)
+    return tuple(mode) if isinstance(mode, list) else (mode,)
+
+
+def _query_prompt(config: Mapping[str, Any]) -> str:
+    """Return the prompt named ``query``; without one, the default prompt."""
+    prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
+    return str(prompts.get("query") or (prompts[default] if default else ""))
+
+
+def _read(place: str, name: str) -> Any:
+    """Return the content of a JSON file of a model in a folder or on the hub; None if the file does not exist."""
+    if Path(place).is_dir():
+        return read_json(Path(place) / name) if (Path(place) / name).is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return read_json(Path(hf_hub_download(place, name)))
+    except EntryNotFoundError as error:
+        known = not isinstance(error, LocalEntryNotFoundError)  # the hub answered that it has no such file
+    except (HfHubHTTPError, OSError):
+        known = False
+    if not known:
+        logger.warning("encoder %r is used without its %s, which could not be fetched: its pooling or prompt may be wrong", place, name)
+    return None

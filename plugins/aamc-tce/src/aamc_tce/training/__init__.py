@@ -1,0 +1,1 @@
+"""Training of the heads, on a frozen encoder or together with it."""

@@ -1,0 +1,220 @@
+"""Fine-tuning of the encoder together with the heads, in torch; resumable after every epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from aamc_lexical.heads import HeadWeights, Targets
+from numpy.typing import NDArray
+from torch import nn
+
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import replacing
+from aamc_tce.encoders.embedder import TokenIds
+from aamc_tce.encoders.torch_encoder import TorchEncoder
+from aamc_tce.training.head_training import HeadTraining
+from aamc_tce.training.losses import as_arrays, multi_task_loss
+from aamc_tce.training.schedule import MAX_GRADIENT_NORM, EarlyStopping, learning_rate_scale
+
+EVALUATION_BATCH = 256
+
+
+class TextExamples:
+    """Texts with the encoder that is fine-tuned on them.
+
+    Args:
+        texts: The texts.
+        encoder: The encoder.
+    """
+
+    def __init__(self, texts: Sequence[str], encoder: TorchEncoder) -> None:
+        self.encoder = encoder
+        self._tokens: list[TokenIds] = encoder.tokenize(texts)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def batch(self, rows: NDArray[np.intp]) -> torch.Tensor:
+        """Return the embeddings of rows, ``[b, D]``, differentiable in the encoder."""
+        return self.encoder.pool([self._tokens[row] for row in rows])
+
+
+class Heads(nn.Module):
+    """A hidden layer and a linear head for each task.
+
+    Args:
+        width: Width of the embedding.
+        hidden: Units of the hidden layer.
+        sizes: Outputs of each head, by task.
+        dropout: Dropout rate of the embedding and of the hidden units.
+    """
+
+    def __init__(self, width: int, hidden: int, sizes: dict[str, int], dropout: float) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.tasks = nn.ModuleDict({task: nn.Linear(hidden, size) for task, size in sizes.items()})
+
+    def forward(self, embedding: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return each task's logits, ``[B, size]``."""
+        hidden = self.dropout(torch.relu(self.hidden(self.dropout(embedding))))
+        return {task: head(hidden) for task, head in self.tasks.items()}
+
+    def weights(self) -> HeadWeights:
+        """Return the parameters as arrays."""
+        return HeadWeights({name.removeprefix("tasks."): value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()})
+
+
+def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
+    """Train the heads and, in place, the encoder of the examples.
+
+    Args:
+        job: The inputs of the training.
+        checkpoint: File for the state after each epoch; None to write none.
+        resume: Whether to resume from that file.
+
+    Returns:
+        The heads of the best epoch (without validation rows, the last epoch) and the losses of each epoch.
+    """
+    sizes = job.targets.head_sizes()
+    if not sizes:
+        return HeadWeights({}), []
+    encoder = job.examples.encoder
+    device = encoder.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(job.seed)
+        learner = _FineTuner(job, Heads(encoder.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
+        if resume:
+            learner.restore()
+        learner.run()
+    return learner.heads.weights(), learner.stopping.curve
+
+
+class _FineTuner:
+    def __init__(self, job: HeadTraining[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
+        self.job, self.heads, self.checkpoint, self.stopping = job, heads, checkpoint, EarlyStopping()
+        self.encoder = job.examples.encoder
+        self.device = self.encoder.device
+        self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
+        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=job.config.weight_decay, fused=True)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.best = self._weights()
+        self.step_rows = job.config.batch_size * job.config.gradient_accumulation
+
+    def _groups(self) -> list[dict[str, Any]]:
+        rates = ((self.heads, self.job.config.head_learning_rate), (self.encoder.model, self.job.config.learning_rate))
+        return [{"params": list(part.parameters()), "lr": rate} for part, rate in rates]
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def run(self) -> None:
+        """Train to the end and restore the weights of the best epoch."""
+        self.job.progress.start(self.job.name, self.job.config.epochs)
+        self.job.progress.advance(self.stopping.epoch)
+        while self.stopping.continues(self.job.config):
+            loss = self._epoch()
+            if self.stopping.add(loss, None if self.job.validation is None else self._validation_loss(*self.job.validation)):
+                self.best = self._weights()
+            self._keep()
+            self.job.progress.advance(1, **self.stopping.curve[-1])
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def _epoch(self) -> float:
+        """Train for one epoch; return the mean loss."""
+        rng_seed = [self.job.seed, self.stopping.epoch]
+        torch.manual_seed(int(np.random.default_rng(rng_seed).integers(2**31)))  # dropout is the same in a resumed epoch
+        order = np.random.default_rng(rng_seed).permutation(len(self.job.examples))
+        self.model.train()
+        total = 0.0
+        for start in range(0, len(order), self.step_rows):
+            self._set_rates(start)
+            total += self._step(order[start : start + self.step_rows])
+        return total / len(order)
+
+    def _step(self, rows: NDArray[np.intp]) -> float:
+        """Update once on rows, accumulated over batches; return the summed loss."""
+        total = 0.0
+        self.optimizer.zero_grad()
+        for start in range(0, len(rows), self.job.config.batch_size):
+            part = rows[start : start + self.job.config.batch_size]
+            loss = self._loss(self.job.examples, self.job.targets, part) * len(part)
+            (loss / len(rows)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total += float(loss.detach())
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        return total
+
+    def _loss(self, examples: TextExamples, targets: Targets, rows: NDArray[np.intp]) -> torch.Tensor:
+        config = self.job.config
+        tensors = {task: torch.as_tensor(array, device=self.device) for task, array in as_arrays(targets.take(rows)).items()}
+        weights = {"complexity": config.lambda_c, "category": config.lambda_cat, "tool_use": config.lambda_t, "quality": config.lambda_q}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed_precision()):
+            logits = self.heads(examples.batch(rows))
+        return multi_task_loss({task: logit.float() for task, logit in logits.items()}, tensors, weights)
+
+    def _mixed_precision(self) -> bool:
+        choice = self.job.config.mixed_precision
+        return choice == "on" or (choice == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+    def _set_rates(self, row: int) -> None:
+        """Set the learning rates for the update that starts at a row."""
+        rows = len(self.job.examples)
+        done = (self.stopping.epoch * rows + row) / (self.job.config.epochs * rows)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * learning_rate_scale(done)
+
+    def _validation_loss(self, examples: TextExamples, targets: Targets) -> float:
+        self.model.eval()
+        rows = np.arange(len(examples))
+        with torch.inference_mode():
+            parts = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
+            return sum(float(self._loss(examples, targets, part)) * len(part) for part in parts) / len(rows)
+
+    def _keep(self) -> None:
+        """Write the state atomically."""
+        if self.checkpoint is None:
+            return
+        tensors = {f"now/{name}": value for name, value in self._weights().items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.items()}
+        for parameter, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam/{parameter}/{name}": value for name, value in moments.items()}
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+        with replacing(self.checkpoint) as file:
+            file.write(safetensors.torch.save(tensors, {"state": json.dumps(attrs.asdict(self.stopping))}))
+
+    def restore(self) -> None:
+        """Restore the saved state, if there is one."""
+        path = self.checkpoint
+        if path is None or not path.exists():
+            return
+        try:
+            with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is not a mapping
+                stopping = EarlyStopping(**json.loads(file.metadata()["state"]))
+            self.model.load_state_dict(_under("now/", tensors))
+            self.best = _under("best/", tensors)
+            self._restore_moments(_under("adam/", tensors))
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is damaged or from another training ({error}); train again without --resume") from error
+        self.stopping = stopping
+
+    def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            parameter, _, moment = name.partition("/")
+            moments.setdefault(int(parameter), {})[moment] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

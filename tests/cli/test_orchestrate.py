@@ -1,0 +1,140 @@
+"""``aamc orchestrate`` with orchestrators of other packages: one that only yields steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from tiny import Tiny
+
+from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
+from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.testing import run_command
+
+Aamc = Callable[..., tuple[int, str, str]]
+
+
+@attrs.frozen(kw_only=True)
+class ShouterOptions:
+    mark: str = option("!", "Ends the answer.")
+
+
+class Shouter(Orchestrator):
+    """Thinks as long as it may, then shouts the task."""
+
+    Config = ShouterOptions
+    default_dataset = "tiny:50"
+
+    async def run(self, task: Query, budget: Budget):
+        for number in range(min(budget.steps, 2)):
+            decision = Decision(id=f"d{number}", candidate="thinker", propensity=1.0, preference=Preference())
+            yield Step(decision=decision, content=f"thought {number}", cost_usd=0.25, tokens=7)
+        if budget.steps > 2:
+            yield Step(decision=None, content=task.text.upper() + self.config.mark, final=True)
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "mark.json", self.config.mark)
+
+    def load(self, folder: Path) -> None:
+        assert read_json(folder / "mark.json") == self.config.mark
+
+
+class Silent(Shouter):
+    """Does nothing."""
+
+    async def run(self, task: Query, budget: Budget):
+        return
+        yield
+
+
+class Orchestrators:
+    @hookimpl
+    def aamc_orchestrators(self) -> list[Component]:
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent")]
+
+
+@pytest.fixture
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
+    """Run the command line in an empty folder; return exit status, standard output and standard error."""
+    found = Plugins({"core": builtin, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    monkeypatch.chdir(tmp_path)
+    return run_command
+
+
+def test_the_command_is_the_cores() -> None:
+    assert "orchestrate" in run_command("--help")[1]
+
+
+def test_an_untrained_one_works_by_name(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter")
+    assert (status, out) == (0, "HELLO!\n"), err
+    assert "thinker  thought 0  0.25 USD" in err
+    assert "answered after 3 steps, 0.5 USD" in err
+
+
+def test_the_json_has_the_same_keys_for_each_orchestrator(aamc: Aamc) -> None:
+    _, out, _ = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json")
+    document: dict[str, Any] = json.loads(out)
+    assert document.keys() == {"schema", "task", "answer", "stop", "cost_usd", "run", "seconds", "trajectory", "steps"}
+    assert (document["answer"], document["stop"], document["cost_usd"], document["run"]) == ("HELLO!", "answered", 0.5, None)
+    assert [step["agent"] for step in document["steps"]] == ["thinker", "thinker", None]
+    assert document["steps"][0]["output"] == {"content": "thought 0", "cost": 0.25, "metadata": {"tokens": 7}}
+    (kept,) = [json.loads(line) for line in Path(document["trajectory"]).read_text().splitlines()]
+    assert kept["steps"] == document["steps"]
+
+
+@pytest.mark.parametrize(("options", "stop"), [(["--steps", "2"], "truncated"), (["--steps", "2", "--budget", "0.5"], "out_of_budget")])
+def test_the_budget_is_told_as_the_reason(aamc: Aamc, options: list[str], stop: str) -> None:
+    _, out, _ = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json", *options)
+    assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "thought 1")
+
+
+def test_no_step_is_no_answer(aamc: Aamc) -> None:
+    status, out, _ = aamc("orchestrate", "hello", "--orchestrator", "silent")
+    assert (status, out) == (1, "")
+
+
+def test_a_trained_one_is_found_by_its_name(aamc: Aamc) -> None:
+    for name in ("shouter", "silent"):
+        status, _, err = aamc("train", "--orchestrator", name, *(["--set", "orchestrator.mark=ho"] if name == "shouter" else []))
+        assert status == 0, err
+    assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[1] == "HELLOho\n"
+    status, _, err = aamc("orchestrate", "hello", "--orchestrator", "silent", "--run", str(next(Path("runs").glob("*-shouter"))))
+    assert status == 1
+    assert "has the orchestrator 'shouter', not 'silent'" in err
+
+
+def test_without_a_name_the_newest_works(aamc: Aamc) -> None:
+    aamc("train", "--orchestrator", "shouter")
+    assert aamc("orchestrate", "hello")[1] == "HELLO!\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--agents", "calculator"], "has no option --agents"),
+        (["--paths", "2"], "has no option --paths"),
+        (["--set", "agent_options.calculator.billed_seconds=4"], "has no option agent_options"),
+        (["--documents", "documents.txt"], "passes no files to agents"),
+        (["--graph", "graph.png"], "draws no graph"),
+        (["--orchestrator", "shoutr"], "did you mean 'shouter'"),
+    ],
+)
+def test_an_option_that_it_does_not_have_is_refused_before_it_works(aamc: Aamc, options: list[str], words: str) -> None:
+    Path("documents.txt").write_text("one\n")
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", *options)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert "thought" not in err
+
+
+def test_an_unknown_folder_is_told(aamc: Aamc) -> None:
+    status, _, err = aamc("orchestrate", "hello", "--run", "none")
+    assert (status, "holds no trained orchestrator" in err) == (1, True)

@@ -1,0 +1,37 @@
+"""The data file that maps components to the distributions that offer them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aamc_sdk.errors import UnknownComponentError
+from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.testing import run_command
+
+
+def test_the_file_lists_what_our_plugins_offer() -> None:
+    from importlib import resources
+
+    known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
+    offered: dict[str, dict[str, str]] = {}
+    for offer in get_plugin_manager():
+        if offer.plugin.distribution.startswith("aamc-") and offer.plugin.distribution != "aamc-sdk" and offer.error is None:
+            offered.setdefault(offer.kind, {})[offer.component.name] = offer.plugin.distribution
+    assert known == offered
+
+
+def test_an_error_names_the_distribution_to_install() -> None:
+    with pytest.raises(UnknownComponentError, match="aamc-ppo offers it: pip install aamc-ppo"):
+        Plugins(discover=False).find("router", "ppo")
+    with pytest.raises(UnknownComponentError) as raised:
+        Plugins(discover=False).find("router", "unheard-of")
+    assert "pip install" not in str(raised.value)
+
+
+def test_a_command_of_a_distribution_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "aamc-experiments")
+    status, _, err = run_command("run", "--router", "ppo")
+    assert status == 2
+    assert "no command 'run'; aamc-experiments offers it: pip install aamc-experiments" in err

@@ -1,0 +1,117 @@
+"""The structure of the tree: which package imports which, and that plugins import public names only."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "aamc_sdk"
+SOURCES = {path.name: path for path in (CORE, *sorted((ROOT / "plugins").glob("*/src/*")))}
+ALLOWED = {
+    "errors": set(),
+    "hookspecs": set(),
+    "types": {"errors"},
+    "interfaces": {"errors"},
+    "config": {"errors", "types"},
+    "plugins": {"config", "errors", "hookspecs"},
+    "storage": {"config", "errors", "interfaces", "plugins"},
+    "routing": {"config", "errors", "interfaces", "storage", "types"},
+    "log": {"config", "errors", "interfaces", "storage", "types"},
+    "serving": {"config", "errors", "interfaces", "log", "plugins", "routing", "storage", "types"},
+    "explain": {"errors", "interfaces", "routing", "storage", "types"},
+    "controller": {"config", "errors", "explain", "interfaces", "plugins", "routing", "serving", "types"},
+    "builtin": {"hookspecs"},
+    "testing": {"cli", "config", "errors", "hookspecs", "interfaces", "log", "plugins", "routing", "serving", "storage", "types"},
+    "cli": {"controller", "errors", "interfaces", "log", "plugins", "serving", "storage", "testing", "types"},
+}
+"""For each package of the core, the packages that it may import at run time."""
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(file: Path, *, typing_only: bool = False) -> Iterator[ast.ImportFrom]:
+    """Yield the ``from x import y`` of a file, with or without those that only type checkers see."""
+    skipped: set[int] = set()
+    for node in ast.walk(parsed(file)):
+        if not typing_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped |= {id(child) for child in ast.walk(node)}
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.ImportFrom) and id(node) not in skipped and node.module and node.level == 0:
+            yield node
+
+
+def module_name(file: Path, base: Path) -> str:
+    return ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_of_the_core_imports_only_what_it_may(package: str) -> None:
+    files = [CORE / f"{package}.py"] if (CORE / f"{package}.py").exists() else sorted((CORE / package).rglob("*.py"))
+    found = {
+        node.module.split(".")[1]
+        for file in files
+        for node in imports(file)
+        if node.module.startswith("aamc_sdk.") and node.module.split(".")[1] != package
+    }
+    assert found <= ALLOWED[package]
+
+
+def test_every_package_of_the_core_has_its_directions() -> None:
+    packages = {path.name for path in CORE.iterdir() if (path / "__init__.py").exists()}
+    modules = {path.stem for path in CORE.glob("*.py")} - {"__init__"}
+    assert packages | modules == set(ALLOWED)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_files_do_not_import_one_another_in_circles(name: str) -> None:
+    base = SOURCES[name].parent
+    modules = {module_name(file, base): file for file in SOURCES[name].rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        found = graph.setdefault(module, set())
+        for node in imports(file, typing_only=True):
+            for alias in node.names:
+                target = f"{node.module}.{alias.name}"
+                found.add(target if target in modules else str(node.module))
+        found.intersection_update(modules)
+        found.discard(module)
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join((*path[path.index(module) :], module))}"
+        if module not in done:
+            for target in sorted(graph[module]):
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+
+
+def outsiders() -> list[Path]:
+    places = [*(ROOT / "plugins").glob("*/src"), ROOT / "examples"]
+    return sorted(file for place in places for file in place.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", outsiders(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_plugins_and_examples_import_public_names_one_dot_deep(file: Path) -> None:
+    own = next((part for part in file.parts if part.startswith("aamc_")), "")
+    for node in imports(file):
+        parts = str(node.module).split(".")
+        if not parts[0].startswith("aamc_") or parts[0] == own:
+            continue
+        assert len(parts) <= 2, f"line {node.lineno}: {node.module} is a module inside a package"
+        public = getattr(importlib.import_module(str(node.module)), "__all__", None)
+        for alias in node.names if public is not None else ():
+            module = SOURCES.get(parts[0], CORE) / alias.name
+            is_module = len(parts) == 1 and (module.with_suffix(".py").exists() or module.is_dir())
+            assert is_module or alias.name in public, f"line {node.lineno}: {alias.name} is not a public name of {node.module}"
