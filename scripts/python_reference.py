@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import attrs
+from reference_examples import EXAMPLES
 
 MODULES = (
     "aamc_sdk",
@@ -100,6 +101,8 @@ def _page(module_name: str) -> str:
     module = importlib.import_module(module_name)
     names = public_names(module_name)
     parts = [f"# `{module_name}`", _markdown(inspect.cleandoc(module.__doc__ or ""))]
+    if module_name in EXAMPLES:
+        parts.append(_code(EXAMPLES[module_name].strip()))
     if names:
         table = [f"| {_link(module_name, name)} | {_first_sentence(docstring(module_name, name))} |" for name in names]
         parts.append("\n".join(("| name | |", "|---|---|", *table)))

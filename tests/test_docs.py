@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import re
 import subprocess
@@ -112,11 +111,22 @@ def test_programs_in_the_docs_import_public_names_only(page):
                 assert not missing, f"{page}: {node.module} does not export {missing}"
 
 
-def test_every_public_name_has_a_docstring():
+@pytest.fixture
+def reference(monkeypatch):
     pytest.importorskip("aamc_experiments")
-    found = importlib.util.spec_from_file_location("python_reference", ROOT / "scripts" / "python_reference.py")
-    reference = importlib.util.module_from_spec(found)
-    found.loader.exec_module(reference)
+    pytest.importorskip("aamc_baselines")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("python_reference")
+
+
+def test_every_example_of_the_reference_runs(reference, tmp_path):
+    program = "\n\n\n".join(reference.EXAMPLES.values())
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert set(reference.EXAMPLES) <= set(reference.public_modules())
+
+
+def test_every_public_name_has_a_docstring(reference):
     public = [(module, name) for module in reference.public_modules() for name in reference.public_names(module)]
     assert ("aamc_sdk", "MetaController") in public
     assert [f"{module}.{name}" for module, name in public if not reference.docstring(module, name)] == []
