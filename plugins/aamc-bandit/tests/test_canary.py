@@ -11,8 +11,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
-from aamc_bandit.canary import served_by
-from aamc_bandit.pairs import Pair
+from aamc_bandit.trials.canary import served_by
+from aamc_bandit.trials.router_pair import RouterPair
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.config import configure
@@ -118,8 +118,8 @@ def plugins() -> Plugins:
     return Plugins({"core": builtin, "bandit": plugin, "small": Small()}, discover=False)
 
 
-def make(plugins: Plugins, name: str = "canary", **options: Any) -> Pair:
-    router: Pair = Subject("router", name, plugins, {**OPTIONS, **options}).make()
+def make(plugins: Plugins, name: str = "canary", **options: Any) -> RouterPair:
+    router: RouterPair = Subject("router", name, plugins, {**OPTIONS, **options}).make()
     return router
 
 

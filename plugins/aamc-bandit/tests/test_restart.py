@@ -41,9 +41,9 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     made.close()
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
-    return MetaController(
-        ServedComponents(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
-    )
+    log = open_store(store, plugins)
+    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, estimator=Digits(None, services), seed=1)
+    return MetaController(components)
 
 
 def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
