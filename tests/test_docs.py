@@ -77,16 +77,20 @@ def test_requirements_name_the_core_and_every_plugin():
     assert named == ["-c constraints.txt", "-e .", *plugins]
 
 
+def prose(path):
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
+
+
 def anchors(path):
     """Return the anchors of a page's headings, as the forge and Sphinx make them."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", read(path), flags=re.DOTALL), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(path), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_relative_link_leads_to_a_file_and_a_heading(page):
-    text = re.sub(r"```.*?```", "", read(page), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
