@@ -12,3 +12,24 @@ html_title = f"AAMC SDK {release}"
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository outside docs/
+
+SIDEBAR = {
+    "index": {
+        "": ["tutorial", "glossary"],
+        "How to": ["how-to/*"],
+        "Reference": ["reference/python/index", "reference/*"],
+        "Explanation": ["explanation/*", "performance", "decisions"],
+    },
+    "reference/python/index": {"": ["aamc_*"]},
+}
+"""The pages of the sidebar: by page that has them below it, by caption. Not in the pages, where the forge would show it as code."""
+
+
+def setup(app):  # noqa: D103  # Sphinx calls it
+    app.connect("source-read", _add_sidebar)
+
+
+def _add_sidebar(app, page, source):
+    for caption, entries in SIDEBAR.get(page, {}).items():
+        options = [":hidden:", ":glob:", *([f":caption: {caption}"] if caption else [])]
+        source[0] += "\n".join(("", "```{toctree}", *options, "", *entries, "```", ""))

@@ -87,12 +87,6 @@ def _index() -> str:
             "|---|---|",
             *rows,
             "",
-            "```{toctree}",
-            ":hidden:",
-            "",
-            *(name for name in public_modules()),
-            "```",
-            "",
         )
     )
 
