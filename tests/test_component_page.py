@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from aamc_sdk import DataError, MetaController, ModelSpec, Pool, builtin
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.plugins import KINDS, Plugins
 from aamc_sdk.testing import assert_conforms
 
@@ -96,7 +97,9 @@ def test_the_provider_calls_a_server_and_names_a_failure(plugins, server):
     with MetaController.build(router="cheapest", pool=pool, plugins=plugins) as controller:
         answer = controller.complete("Hello")
         assert (answer.text, answer.usage.output_tokens) == ("m: Hello", 5)
-        assert controller.explain(answer.decision_id).record.decision.candidate == "m"
+    nobody = Pool([ModelSpec("m", endpoint={"provider": "http-json", "base_url": "http://127.0.0.1:1"})])
+    with MetaController.build(router="cheapest", pool=nobody, plugins=plugins) as controller, pytest.raises(ProviderError, match="'m' at http"):
+        controller.complete("Hello")
 
 
 def test_the_dataset_format_reads_a_table(plugins, tmp_path):
