@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from aamc_bandit.trials.trial_statistics import Judgement, betting_terms
-from aamc_experiments.off_policy import ENOUGH, log_wealth
+from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
 from aamc_sdk.types import Floats
 
@@ -61,7 +61,7 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
 def first_verdict(judgements: list[Judgement]) -> int | None:
     """Return the number of feedbacks until the trial has a verdict, or None."""
     _, differences, low = betting_terms(judgements)
-    found = [log_wealth(side * differences, low, 0.0) >= ENOUGH for side in (1.0, -1.0)]
+    found = [log_wealth(side * differences, low, 0.0) >= LOG_WEALTH_BOUND for side in (1.0, -1.0)]
     any_time = np.logical_or(*found)
     return int(any_time.argmax()) + 1 if any_time.any() else None
 

@@ -20,7 +20,7 @@ _ABOUT = "about"
 
 
 @attrs.frozen(eq=False)
-class Interrupted:
+class UnfinishedTraining:
     """Where a training stood when its last checkpoint was left.
 
     Attributes:
@@ -53,7 +53,7 @@ def leave_checkpoint(
         write_arrays(folder / CHECKPOINT, {**arrays, _ABOUT: np.array(about)})
 
 
-def find_interrupted(folder: Path | None, made_for: Mapping[str, Any]) -> Interrupted | None:
+def find_interrupted(folder: Path | None, made_for: Mapping[str, Any]) -> UnfinishedTraining | None:
     """Return what :func:`leave_checkpoint` wrote last, or None where a training stopped before its first checkpoint.
 
     Raises:
@@ -71,4 +71,4 @@ def find_interrupted(folder: Path | None, made_for: Mapping[str, Any]) -> Interr
     for key, value in made_for.items():
         if made.get(key) != value:
             raise CheckpointError(f"{path} was made with other {key}: {made.get(key)!r} and not {value!r}; resume with the same or train anew")
-    return Interrupted(arrays, done, curve, path)
+    return UnfinishedTraining(arrays, done, curve, path)

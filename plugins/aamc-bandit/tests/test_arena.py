@@ -13,14 +13,14 @@ from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, 
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import AgentOutput, Router, Services
+from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ServedComponents
 from aamc_sdk.types import Query, Scores
 
 
-class Loaded(Router):
+class Loaded(OnlineRouter):
     """Draws small, middle and large with probabilities 0.2, 0.3 and 0.5; keeps the feedback that it learns."""
 
     samples = True  # type: ignore[assignment]  # a property there

@@ -20,10 +20,12 @@ from aamc_bandit.thompson.hierarchy import average_posteriors
 from aamc_bandit.thompson.options import BLENDS, ThompsonOptions
 from aamc_bandit.thompson.router import epsilon
 
-from aamc_sdk import MetaController
+from aamc_sdk import MetaController, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.routing import build_request
+from aamc_sdk.serving import make_components
 from aamc_sdk.types import Decision, Estimates, ModelSpec, Pool, Preference, Prices, Query
 
 NAMES = ("gpt-4", "claude-3-sonnet", "mistral-7b")
@@ -49,8 +51,9 @@ def build():
     ) -> MetaController:
         priced = prices or [1.0] * len(names)
         pool = Pool([ModelSpec(name, prices=Prices(price, price)) for name, price in zip(names, priced, strict=True)])
-        controller = MetaController.build(router={"name": router, "blend": "linear", **options}, pool=pool, seed=7)
-        controller.estimator = ByFirstWord(None, controller.router.services) if estimator else None
+        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", **options}, "seed": 7})
+        components = make_components(settings, get_plugin_manager(), pool=pool)
+        controller = MetaController(attrs.evolve(components, estimator=ByFirstWord(None, components.router.services) if estimator else None))
         opened.append(controller)
         return controller
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bandit.trials.trial_statistics import Judgement, Trial, betting_terms, read_trials
-from aamc_experiments.off_policy import ENOUGH, log_wealth
+from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
@@ -53,7 +53,7 @@ def simulated(seed: int, decisions: int, share: float, chances: tuple[float, flo
 def alarm(judgements: list[Judgement]) -> bool:
     """Return whether a verdict stood at any time."""
     _, differences, low = betting_terms(judgements)
-    return any(log_wealth(side * differences, low, 0.0).max() >= ENOUGH for side in (1.0, -1.0))
+    return any(log_wealth(side * differences, low, 0.0).max() >= LOG_WEALTH_BOUND for side in (1.0, -1.0))
 
 
 def test_a_judged_decision_by_hand(store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aamc_bench import benchmark
 from aamc_bench.benchmark import Benchmark, Stage, show_tables
 from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut
-from aamc_bench.grid import Job, JobsFailed
+from aamc_bench.grid import GridJob, JobsFailed
 from aamc_report.formats import whole
 from aamc_report.tables import Column, Row, Table
 
@@ -25,8 +25,8 @@ class Squares(Benchmark):
         return {"numbers": numbers or [2, 3], "unlucky": unlucky}
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
-        yield Stage([Job(f"first-{n}", "bench_jobs:square", {"number": n, "unlucky": options["unlucky"]}) for n in options["numbers"]])
-        yield Stage([Job(f"second-{key}", "bench_jobs:square", {"number": square}) for key, square in results.items()], one_at_a_time=True)
+        yield Stage([GridJob(f"first-{n}", "bench_jobs:square", {"number": n, "unlucky": options["unlucky"]}) for n in options["numbers"]])
+        yield Stage([GridJob(f"second-{key}", "bench_jobs:square", {"number": square}) for key, square in results.items()], one_at_a_time=True)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return {"records": [{"key": key, "square": {"value": square}} for key, square in results.items()]}

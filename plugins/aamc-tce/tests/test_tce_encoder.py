@@ -143,7 +143,7 @@ def test_training_refuses_a_device_that_is_not_there(monkeypatch):
 
     monkeypatch.setattr("torch.empty", fail)
     with pytest.raises(ConfigError, match="No CUDA GPUs are available"):
-        torch_device("cuda")
+        TaskComplexityEstimator.check_device("cuda")
 
 
 def test_looking_at_the_options_imports_nothing_heavy():

@@ -31,7 +31,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, stretches
+from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, read_batches
 
 from aamc_bandit.trials import canary, shadow
 from aamc_sdk.interfaces import Store
@@ -157,7 +157,7 @@ def read_trials(store: Store) -> list[Trial]:
 def _first_judgements(store: Store) -> Iterator[tuple[Decision, Feedback | None]]:
     """Yield each decision with None, and later, where its first judgement with a positive weight stands in the log, with that."""
     made, judged = set[str](), set[str]()
-    for experience in stretches(store):
+    for experience in read_batches(store):
         decisions = {decision.id: decision for decision in experience.decisions}
         for decision in experience.decisions:
             if decision.id not in made:

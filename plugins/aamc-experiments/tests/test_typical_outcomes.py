@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.data import typical_outcomes
-from aamc_experiments.data.votes import strengths
+from aamc_experiments.typical_outcomes import bradley_terry, typical_outcomes
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query
 from aamc_sdk.errors import DataError
@@ -24,19 +23,19 @@ def log_of(*feedback: Feedback) -> Experience:
 
 
 def test_three_wins_of_four_are_a_lead_of_log_three() -> None:
-    found = strengths([cast("a", "b", weight=30_000), cast("b", "a", weight=10_000)])
+    found = bradley_terry([cast("a", "b", weight=30_000), cast("b", "a", weight=10_000)])
     assert found["a"] == pytest.approx(np.sqrt(3) / (1 + np.sqrt(3)), abs=1e-4)  # sigmoid(log(3) / 2)
     assert found["a"] + found["b"] == pytest.approx(1)
 
 
 def test_few_votes_are_drawn_to_one_half() -> None:
-    score = -np.log(1 / strengths([cast("a", "b")])["a"] - 1)
+    score = -np.log(1 / bradley_terry([cast("a", "b")])["a"] - 1)
     assert score == pytest.approx(1 / (1 + np.exp(2 * score)))  # where the prior's pull is the likelihood's
     assert 0 < score < 0.5
 
 
 def test_strength_counts_whom_one_beat() -> None:
-    found = strengths([cast("b", "c", weight=90), cast("c", "b", weight=10), cast("a", "b", weight=50), cast("b", "a", weight=50)])
+    found = bradley_terry([cast("b", "c", weight=90), cast("c", "b", weight=10), cast("a", "b", weight=50), cast("b", "a", weight=50)])
     assert found["a"] == pytest.approx(found["b"], abs=0.02)  # though it never met c
     assert found["a"] > 0.6 > 0.3 > found["c"]
 
@@ -45,17 +44,17 @@ def test_the_scores_of_a_drawn_world_are_found() -> None:
     rng, truth = np.random.default_rng(0), np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
     pairs = [rng.permutation(5)[:2] for _ in range(20_000)]
     drawn = [(i, j) if rng.random() < 1 / (1 + np.exp(truth[j] - truth[i])) else (j, i) for i, j in pairs]
-    found = strengths([cast(str(i), str(j)) for i, j in drawn])
+    found = bradley_terry([cast(str(i), str(j)) for i, j in drawn])
     chance = np.array([found[str(m)] for m in range(5)])
     np.testing.assert_allclose(np.log(chance / (1 - chance)), truth, atol=0.1)
 
 
 def test_a_tie_is_half_a_win_for_either() -> None:
-    assert strengths([cast("a", "b", won=0.5)]) == pytest.approx({"a": 0.5, "b": 0.5})
+    assert bradley_terry([cast("a", "b", won=0.5)]) == pytest.approx({"a": 0.5, "b": 0.5})
 
 
 def test_who_never_lost_is_still_finite() -> None:
-    found = strengths([cast("a", "b", weight=1e6)])
+    found = bradley_terry([cast("a", "b", weight=1e6)])
     assert 0.9 < found["a"] < 1
 
 
@@ -73,7 +72,7 @@ def test_without_outcomes_quality_is_strength_and_costs_are_list_prices() -> Non
     voted = Dataset([ASKED], experience=log_of(Feedback(decision_id="1", over="b")))
     pool = Pool([ModelSpec("b", prices=Prices(1, 2), latency=Latency(5, 10)), ModelSpec("new", prices=Prices(0, 0))])
     typical = typical_outcomes(voted, pool)
-    np.testing.assert_allclose(typical.known_quality, [[strengths([cast("a", "b")])["b"], np.nan]])
+    np.testing.assert_allclose(typical.known_quality, [[bradley_terry([cast("a", "b")])["b"], np.nan]])
     np.testing.assert_allclose(typical.cost_usd, [[(1000 * 1 + 2000 * 2) / 1e6, 0]])
     np.testing.assert_allclose(typical.latency_ms, [[15, np.nan]])
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import compare_table, tables
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation import ComparisonRequest, compare_table
+from aamc_experiments.evaluation.decisions import table as tables
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 
 from aamc_sdk.errors import DataError, PreferenceError
 from aamc_sdk.types import Preference, text_hash
@@ -69,8 +70,11 @@ def test_no_complete_row_is_an_error(make_table: Any, routers: Any) -> None:
     table = make_table([[1, 1]], [[1, 2]])
     broken = table.outcomes.columns([0, 1])
     broken.quality[0, 0] = np.nan
+    compared = ComparisonRequest(
+        routers={}, request=table.request, reward=table.reward, headline=Preference(), seed=0, categories=["a"], candidate_means=table.means
+    )
     with pytest.raises(DataError, match="every candidate"):
-        compare_table({}, table.request, broken, reward=table.reward, headline=Preference(), seed=0, categories=["a"], candidate_means=table.means)
+        compare_table(compared, broken)
 
 
 def test_draws_follow_from_the_seed_and_differ_between_preferences(large_table: Any, routers: Any) -> None:

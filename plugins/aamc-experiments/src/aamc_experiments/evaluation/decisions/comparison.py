@@ -1,8 +1,7 @@
-"""What a comparison recorded: the file that every reported number is computed from.
+"""The record of a comparison, from which every reported number is computed.
 
-R routers, P = 43 preferences, Q queries, M candidates. Queries of a simulation are played in
-streams, and each router meets its own waiting times there; a table has one outcome for each
-query and candidate, whoever asks.
+R routers, P = 43 preferences, Q queries, M candidates. In a simulation, queries are played in streams, where each router has
+its own waiting times. A table has one outcome for each query and candidate, the same for all routers.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Integers = NDArray[np.integer[Any]]
 
 @attrs.frozen(eq=False, kw_only=True)
 class Comparison:
-    """The decisions of R routers, and what came of them; each attribute is an array of ``decisions.npz``.
+    """The decisions of R routers and their outcomes; each attribute is an array of ``decisions.npz``.
 
     Attributes:
         routers: Names, ``[R]``.
@@ -34,17 +33,17 @@ class Comparison:
         category: The dataset's category, else the predicted one, ``[Q]``.
         candidates: Names, ``[M]``.
         candidate_means: Training means of quality, cost in USD, latency in ms, ``[M, 3]``.
-        scales: Least and greatest of cost and latency in the default reward, ``[2, 2]``; NaN in another.
-        chosen: The candidate's position, ``[R, P, Q]``.
-        spent_usd: What deciding itself cost, ``[R, P, Q]``.
-        expected_quality: What the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where it does not say.
-        utility: Its scores at (1, 0, 0), ``[R, Q, M]``.
-        stream: Which stream a query was played in, the unit of resampling, ``[Q]``; in a table its row.
+        scales: Minimum and maximum of cost and of latency in the default reward, ``[2, 2]``; NaN in other rewards.
+        chosen: The position of the chosen candidate, ``[R, P, Q]``.
+        spent_usd: The cost of deciding in USD, ``[R, P, Q]``.
+        expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
+        utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
+        stream: The stream that a query was played in, which is the unit of resampling, ``[Q]``; in a table its row.
         quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
-        cost_usd: Likewise, without what deciding cost.
-        latency_ms: Likewise, NaN where it is not known; without how long deciding took.
-        missing: Queries left out because an outcome was missing.
-        spent_ms: How long deciding itself took beyond computing, ``[R, P, Q]``; one 0 in files from before it was kept.
+        cost_usd: Likewise, without the cost of deciding.
+        latency_ms: Likewise, without the time of deciding; NaN where unknown.
+        missing: The number of queries that were left out because an outcome was missing.
+        spent_ms: The time of deciding in ms, beyond computing, ``[R, P, Q]``; a single 0 in older files.
     """
 
     routers: Names
@@ -67,11 +66,11 @@ class Comparison:
 
     @property
     def is_table(self) -> bool:
-        """Whether outcomes are those of a table, rather than of streams that each router played."""
+        """Whether the outcomes are those of a table, not of streams."""
         return self.quality.ndim == 2
 
     def realised(self, router: int) -> Outcomes:
-        """Return what came of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""
+        """Return the outcomes of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""
         if self.is_table:
             place = (np.arange(len(self.queries)), self.chosen[router])
             quality, cost, latency = self.quality[place], self.cost_usd[place], self.latency_ms[place]
@@ -89,7 +88,7 @@ class Comparison:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: It is missing, damaged, or some other npz.
+            CheckpointError: The file is missing, damaged, or not a comparison.
         """
         arrays = read_arrays(path)
         lacking = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING and field.name not in arrays]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from aamc_experiments.off_policy import figures_of, interval
+from aamc_experiments.off_policy import bounded_outcomes, mean_interval
 
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import Outcomes
@@ -24,7 +24,7 @@ def figures(reward, quality, cost, latency, preference=(0.8, 0.1, 0.1), expected
     earned = Outcomes(*(np.array(values, dtype=float)[:, None] for values in (quality, cost, latency)))
     expected = Outcomes(*np.full((3, rows, 2), np.nan)) if expected is None else expected
     possible = np.ones((rows, 2), dtype=bool) if possible is None else possible
-    return figures_of(earned, expected, possible, reward, np.tile(preference, (rows, 1)))
+    return bounded_outcomes(earned, expected, possible, reward, np.tile(preference, (rows, 1)))
 
 
 def test_costs_and_latencies_reach_as_far_again_as_they_were_seen_to(reward) -> None:
@@ -62,7 +62,7 @@ def test_intervals_of_utility_hold_the_truth_where_failures_are_rare(reward) -> 
     for _ in range(logs):
         quality, cost = generator.random(100) < 0.985, generator.choice([1.0, 3.0], size=100)
         found = figures(reward, quality, cost, np.full(100, 100.0), preference=(0.9, 0.1, 0.0))["utility"]
-        low, high = interval(found.values, found.low, found.high)
+        low, high = mean_interval(found.values, found.low, found.high)
         held += low <= truth <= high
     assert held >= 0.93 * logs
 
@@ -72,6 +72,6 @@ def test_intervals_of_skewed_costs_hold_the_truth(reward) -> None:
     for _ in range(logs):
         cost = np.exp(1.5 * generator.normal(size=100) - 1.5**2 / 2)
         found = figures(reward, np.ones(100), cost, np.full(100, 100.0))["cost_usd"]
-        low, high = interval(found.values, found.low, found.high)
+        low, high = mean_interval(found.values, found.low, found.high)
         held += low <= 1 <= high
     assert held >= 0.93 * logs

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.off_policy.logged import LoggedDecisions, read_log
+from aamc_experiments.off_policy.logged_decisions import LoggedDecisions, read_log
 
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.testing import POOL, make_dataset, make_request

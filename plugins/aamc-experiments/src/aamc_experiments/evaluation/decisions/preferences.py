@@ -1,4 +1,4 @@
-"""The preferences at which every router is compared: the user's own, a sweep, and a lattice."""
+"""The preferences at which routers are compared: the user's own, a sweep and a lattice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes, Preference
 
 HEADLINE = 0
-"""The row of the preference that the user asked for."""
+"""The row of the user's preference."""
 SWEEP = slice(1, 22)
 """The rows from quality alone to cost alone: the cost-quality frontier."""
 QUALITY_ALONE = 1
@@ -37,12 +37,12 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
     """Return the 43 preferences of a comparison, ``[43, 3]``; repeats are kept.
 
     Args:
-        headline: What the user asked for, row 0.
-        latency_counts: Whether latency is known. Where it is not, its weight in the headline is
-            dropped and the rest rescaled, and the sweep stands for the lattice.
+        headline: The user's preference, row 0.
+        latency_counts: Whether latency is known. If not, its weight in the headline is dropped and the rest rescaled,
+            and the sweep stands for the lattice.
 
     Raises:
-        PreferenceError: The headline weighs nothing but a latency that is not known.
+        PreferenceError: The headline preference weighs only latency, which is not known.
     """
     if latency_counts:
         return np.vstack((headline.array, sweep(), lattice()))
@@ -53,6 +53,6 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
 
 
 def latency_counts(reward: Reward, outcomes: Outcomes | None = None) -> bool:
-    """Return whether the reward weighs latency and, where outcomes are given, whether they have any."""
+    """Return whether the reward weighs latency, and the outcomes, if given, hold latencies."""
     weighed = reward.weights(np.full((1, 3), 1 / 3))[0, 2] > 0
     return bool(weighed and (outcomes is None or outcomes.latency_known))

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Comparison, compare_streams, metrics
+from aamc_experiments.evaluation import Comparison, ComparisonRequest, compare_streams, metrics
 
 from aamc_sdk.errors import PreferenceError
 from aamc_sdk.types import Outcomes, Preference, RoutingRequest
@@ -73,10 +73,9 @@ def play(table: Any, routers: dict[str, Any], **changes: Any) -> tuple[Compariso
         "seed": 0,
         "categories": ["a", "b", "c", "d"],
         "candidate_means": table.means,
-        "streams": STREAMS,
-        "steps": STEPS,
     }
-    return compare_streams(routers, env, "test", table.request, **(arguments | changes)), env  # type: ignore[arg-type]  # all that is used of one
+    compared = ComparisonRequest(routers=routers, request=table.request, **(arguments | changes))
+    return compare_streams(compared, env, "test", streams=STREAMS, steps=STEPS), env  # type: ignore[arg-type]  # all that is used of one
 
 
 def test_every_router_and_preference_meets_the_same_queries(table: Any, routers: Any) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, holm, randomisation_test
-from aamc_experiments.evaluation.paired import TOSSES, paired_comparisons
+from aamc_experiments.evaluation.paired_tests import PERMUTATIONS, paired_comparisons
 
 
 def p_of(differences: list[float], unit: list[int] | None = None) -> float:
@@ -21,7 +21,7 @@ def test_equal_sizes_give_the_sign_test() -> None:
 
 def test_no_difference_is_no_evidence_and_a_plain_one_is_as_much_as_the_tosses_can_show() -> None:
     assert p_of([0.0] * 20) == 1
-    assert p_of([0.1] * 60) == 1 / (TOSSES + 1)
+    assert p_of([0.1] * 60) == 1 / (PERMUTATIONS + 1)
 
 
 def test_the_rows_of_a_unit_change_sign_together() -> None:
@@ -53,5 +53,5 @@ def test_the_first_router_is_compared_with_each_other_one() -> None:
     assert same == {"a": "ours", "b": "same", "difference": 0, "ci95": [0, 0], "p": 1, "p_holm": 1}
     assert worse["difference"] == pytest.approx((ours - rewards["worse"]).mean())
     assert worse["ci95"][0] > 0.45
-    assert worse["p_holm"] == pytest.approx(2 * worse["p"]) == pytest.approx(2 / (TOSSES + 1))
+    assert worse["p_holm"] == pytest.approx(2 * worse["p"]) == pytest.approx(2 / (PERMUTATIONS + 1))
     assert paired_comparisons({"alone": ours}, resampling, seed=0) == []
