@@ -22,6 +22,7 @@ from aamc_sdk.storage import plain, to_json
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
+"""The kinds of entries in the log."""
 _FLOAT32 = np.dtype("<f4")
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 

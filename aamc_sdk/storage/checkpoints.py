@@ -19,6 +19,7 @@ from aamc_sdk.storage.files import read_json, write_json
 from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
+"""The file of a checkpoint that names its component, with its options and version."""
 RESUME = "resume"
 """Where a part keeps what makes its interrupted training resumable, until it is trained."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+"""An array of floating-point numbers."""
 ROUNDING = 1e-9
 """Sums of the same numbers differ in their last digits with the order: figures of size 1 that are nearer than this count as equal."""
 

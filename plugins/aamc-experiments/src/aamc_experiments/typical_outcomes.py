@@ -16,6 +16,7 @@ from aamc_sdk.routing import expected_cost, expected_latency
 from aamc_sdk.types import Dataset, Outcomes, Pool, Vote, sigmoid, votes
 
 NEWTON_STEPS, TOLERANCE = 100, 1e-9
+"""The limits of the fit: its steps, and the step size below which it ends."""
 SHOWN = 5
 """The maximum number of candidates that a message names."""
 

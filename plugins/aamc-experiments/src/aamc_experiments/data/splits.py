@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
 """Makes the reader of a source, with the source's options."""
 SPLITS = ("train", "validation", "test")
+"""The names of the splits."""
 LARGE_GROUP = 0.1
 """The share of all rows above which one group of near-duplicates makes the sizes of the splits uneven; that of the validation split."""
 

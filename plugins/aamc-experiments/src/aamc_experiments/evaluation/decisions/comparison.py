@@ -19,6 +19,7 @@ from aamc_sdk.types import Floats, Outcomes
 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]
+"""An array of integers."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
