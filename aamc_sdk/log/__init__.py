@@ -4,9 +4,9 @@ from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.experience import join
 from aamc_sdk.log.group_commit import GroupCommit, carry_out
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.ledger_store import MOST_VIEWS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
-from aamc_sdk.log.opening import open_store
+from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, StoreOptions, erased, forgotten_as, record_from, user_of
 from aamc_sdk.log.rules import Ledger, Write, append, append_feedback
 from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.ledger_store import MOST_VIEWS, LedgerStore
 from aamc_sdk.log.memory_ledger import Lists
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback

@@ -24,7 +24,7 @@ from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.experience import join
 from aamc_sdk.log.group_commit import GroupCommit, carry_out
-from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.ledger_store import MOST_VIEWS, LedgerStore
 from aamc_sdk.log.rows import DECISION, Row, StoreOptions, erased, forgotten_as, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction, write_ahead

@@ -25,7 +25,7 @@ CHOSEN, OTHER = POOL.names[0], POOL.names[1]
 WRITER = """
 import sys
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.log.opening import open_store
+from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.types import Feedback
 url, prefix, spool, me, count = sys.argv[1:]
 store = open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": spool})
