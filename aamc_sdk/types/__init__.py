@@ -5,6 +5,7 @@ from aamc_sdk.types.arrays import Estimates, Floats, Outcomes, RoutingRequest, R
 from aamc_sdk.types.candidates import Candidate, Latency, ModelSpec, Pool, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
@@ -27,6 +28,7 @@ __all__ = [
     "Floats",
     "Labels",
     "Latency",
+    "LoggedOutcomes",
     "ModelSpec",
     "Outcomes",
     "Pool",

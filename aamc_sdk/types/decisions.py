@@ -26,7 +26,7 @@ from aamc_sdk.types.checks import (
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.texts import check_name
 
-GREATEST_WEIGHT = 1_000_000
+MAX_WEIGHT = 1_000_000
 """The most that one piece of feedback counts: sums of so many stay exact enough for every router."""
 
 
@@ -137,7 +137,7 @@ class Feedback:
         over: The candidate that it beat, or tied with.
         tie: Whether the two were equally good.
         confidence: How sure the source is, from 0 to 1.
-        weight: How much it counts, from 0 to ``GREATEST_WEIGHT``.
+        weight: How much it counts, from 0 to ``MAX_WEIGHT``.
         source: Who says so: ``"explicit"``, ``"implicit"``, a judge's name.
         time: The time of the judgement, in seconds since the epoch.
         revision: A later revision of the same id replaces the earlier one; both stay in the log.
@@ -180,7 +180,7 @@ class Feedback:
             raise AamcError(f"tie must be true or false, not {self.tie!r}")
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
-        _check_range("weight", self.weight, GREATEST_WEIGHT)
+        _check_range("weight", self.weight, MAX_WEIGHT)
         if not is_amount(self.time) or not math.isfinite(self.time):
             raise AamcError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
