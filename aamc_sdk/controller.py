@@ -267,7 +267,7 @@ class MetaController:
         feedback = Feedback(decision_id=decision_id, **{"time": time.time(), **judgement})
         attempt = attempt_of(feedback, cost_usd, latency_ms, output_tokens)
         with self._door:
-            new = self.store.judged(feedback, attempt)
+            new = self.store.add_feedback([(feedback, attempt)])[0]
             if self.learner is not None:
                 self.learner.wake()
             elif new:
@@ -290,7 +290,7 @@ class MetaController:
         now = time.time()
         given = [timed(feedback, now) for feedback in judgements]
         with self._door:
-            new = self.store.judged_all([(feedback, None) for feedback in given])
+            new = self.store.add_feedback([(feedback, None) for feedback in given])
             if self.learner is not None:
                 self.learner.wake()
             else:
@@ -385,7 +385,7 @@ class MetaController:
         names = new_ids(len(request)) if ids is None else ids
         with self._door:  # what is in the log is also told: closing waits
             decisions = decide(request, scores, names, router=self.router_name, sample=self.router.samples, seed=self.seed)
-            self.store.decided(Records(decisions, request))
+            self.store.add_decisions(Records(decisions, request))
             if "aamc_decided" in self._heard:
                 for decision in decisions:
                     self._tell("aamc_decided", decision=decision)

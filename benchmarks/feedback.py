@@ -38,7 +38,7 @@ def opened(url: str) -> Store:
 def decide(store: Store) -> None:
     """Log the decisions that all feedback is about."""
     request = make_request(make_dataset(DECISIONS))
-    store.decided(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
+    store.add_decisions(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
 
 
 def judgements(count: int, source: str) -> list[Feedback]:
@@ -70,8 +70,8 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
         decide(store)
         batch, single = [(feedback, None) for feedback in judgements(count, "batch")], judgements(count // 4, "single")
         figures = {
-            "batch": rate(len(batch), lambda: store.judged_all(batch)),
-            "one_by_one": rate(len(single), lambda: [store.judged(feedback) for feedback in single]),
+            "batch": rate(len(batch), lambda: store.add_feedback(batch)),
+            "one_by_one": rate(len(single), lambda: [store.add_feedback([(feedback, None)])[0] for feedback in single]),
         }
     with MetaController.build(router="random", pool=POOL) as controller:
         decide(controller.store)
@@ -99,7 +99,7 @@ def plain(path: Path, count: int = 500) -> dict[str, float]:
 def give(url: str, source: str) -> None:
     """Give feedback from a process of its own, four threads at a time."""
     with closing(opened(url)) as store, ThreadPoolExecutor(4) as threads:
-        list(threads.map(store.judged, judgements(EACH, source)))
+        list(threads.map(lambda given: store.add_feedback([(given, None)])[0], judgements(EACH, source)))
 
 
 def durable(url: str) -> dict[str, object]:
@@ -109,11 +109,11 @@ def durable(url: str) -> dict[str, object]:
         batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]
         lone, shared = judgements(EACH // 4, "lone"), judgements(THREADS * EACH, "thread")
         figures: dict[str, object] = {
-            "one_thread": rate(len(lone), lambda: [store.judged(feedback) for feedback in lone]),
-            "batch": rate(len(batch), lambda: store.judged_all(batch)),
+            "one_thread": rate(len(lone), lambda: [store.add_feedback([(feedback, None)])[0] for feedback in lone]),
+            "batch": rate(len(batch), lambda: store.add_feedback(batch)),
         }
         with ThreadPoolExecutor(THREADS) as threads:
-            figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(store.judged, shared)))
+            figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(lambda given: store.add_feedback([(given, None)])[0], shared)))
         spawned = multiprocessing.get_context("spawn")
         processes = [spawned.Process(target=give, args=(url, f"process {me}")) for me in range(PROCESSES)]
         for process in processes:

@@ -79,7 +79,7 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
     given = Feedback(decision_id=decision_id, time=time.time(), **judgement)
     with _opened(ctx, run, store) as log:
         known = _is_known(log, decision_id, wait)
-        new = log.judged(given)
+        new = log.add_feedback([(given, None)])[0]
     if as_json:
         write_json_line({"schema": 1, "id": given.id, "decision_id": decision_id, "new": new, "waits": not known})
     elif not known:
@@ -122,7 +122,7 @@ def _entries(log: LedgerStore) -> Iterator[Entry]:
     while rows := log.rows(position):
         yield from rows
         position += len(rows)
-    yield from log.waiting()
+    yield from log.pending_rows()
 
 
 @feedback.command("import")

@@ -168,7 +168,7 @@ class Learner:
 
     def _take_up_view(self) -> None:
         """Start where the log's view of the router ends, if it has one that can be read."""
-        view = self._store.view(self._name) if self._saves else None
+        view = self._store.snapshot(self._name) if self._saves else None
         if view is None:
             return
         try:
@@ -184,7 +184,7 @@ class Learner:
         if not self._saves or self.error is not None or self.position == self._kept:
             return
         try:
-            self._store.keep_view(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
+            self._store.put_snapshot(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
             logger.warning("what the router has learned could not be kept: %s", error)
         else:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import DECISION, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
+from aamc_sdk.log import DECISION, MAX_SNAPSHOTS, Excerpt, Row, Write, run_writes, erased, user_digest, user_of
 from aamc_sdk.types import Snapshot
 from aamc_stores.connections import Connections
 from aamc_stores.shared import SharedStore, Stretch
@@ -64,7 +64,7 @@ class PostgresStore(SharedStore):
                 self._run(connection, "DELETE FROM {views} WHERE name = %s", name)
                 values = (name, view.position, view.content, view.last)
                 self._run(connection, "INSERT INTO {views} (name, position, content, last) VALUES (%s, %s, %s, %s)", *values)
-                self._run(connection, "DELETE FROM {views} WHERE n NOT IN (SELECT n FROM {views} ORDER BY n DESC LIMIT %s)", MOST_VIEWS)
+                self._run(connection, "DELETE FROM {views} WHERE n NOT IN (SELECT n FROM {views} ORDER BY n DESC LIMIT %s)", MAX_SNAPSHOTS)
 
     def _forget(self, user: str) -> int:
         """Erase a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM.
@@ -79,7 +79,7 @@ class PostgresStore(SharedStore):
                     connection, "UPDATE {entries} SET content = %s, embedding = NULL WHERE kind = %s AND id = %s", row.content, row.kind, row.id
                 )
             self._run(connection, "DELETE FROM {views}")
-            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", forgotten_as(user))
+            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", user_digest(user))
         return len(rows)
 
     def drop(self) -> None:
@@ -122,7 +122,7 @@ class PostgresStore(SharedStore):
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         with self._writing() as connection:
             excerpt = self._excerpt(connection, writes)
-            results = carry_out(writes, excerpt)
+            results = run_writes(writes, excerpt)
             self._write_excerpt(connection, excerpt)
         return results
 

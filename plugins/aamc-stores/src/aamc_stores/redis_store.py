@@ -23,7 +23,7 @@ import redis
 from redis.client import Pipeline
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import DECISION, FEEDBACK, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
+from aamc_sdk.log import DECISION, FEEDBACK, MAX_SNAPSHOTS, Excerpt, Row, Write, run_writes, erased, user_digest, user_of
 from aamc_sdk.types import Snapshot
 from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_keys import EMBEDDING, POSITION, Kept, entries_of, names_of, row_of, text_of, value_of
@@ -65,7 +65,7 @@ class RedisStore(SharedStore):
                 views[name] = [view.position, 1 + max((number for _, number, _ in views.values()), default=0), view.last]
                 pipeline.hset(self._key("views"), name, json.dumps(views[name]))
                 pipeline.hset(self._key("views:content"), name, view.content)
-                for oldest in sorted(views, key=lambda known: views[known][1])[:-MOST_VIEWS]:
+                for oldest in sorted(views, key=lambda known: views[known][1])[:-MAX_SNAPSHOTS]:
                     pipeline.hdel(self._key("views"), oldest)
                     pipeline.hdel(self._key("views:content"), oldest)
 
@@ -85,7 +85,7 @@ class RedisStore(SharedStore):
                 pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.waits))
                 pipeline.hdel(decision, EMBEDDING)
             pipeline.delete(asked, self._key("views"), self._key("views:content"))
-            pipeline.sadd(self._key("forgotten"), forgotten_as(user))
+            pipeline.sadd(self._key("forgotten"), user_digest(user))
             pipeline.incr(self._key("epoch"))
             return len(names)
 
@@ -137,7 +137,7 @@ class RedisStore(SharedStore):
             placed = sorted((entry for entry in kept if not entry.waits), key=lambda entry: entry.order)
             held = sorted((entry for entry in kept if entry.waits), key=lambda entry: entry.order)
             excerpt = Excerpt([entry.row for entry in placed], [entry.row for entry in held])
-            results = carry_out(writes, excerpt)
+            results = run_writes(writes, excerpt)
             pipeline.multi()
             self._write_excerpt(pipeline, excerpt, 1 + max((entry.order for entry in kept), default=0))
             return results

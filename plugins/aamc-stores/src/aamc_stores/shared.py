@@ -71,7 +71,7 @@ class SharedStore(LedgerStore):
 
     def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new, as far as the spool knows where it is spooled."""
-        return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), lambda: self._spool.put(judgements))
+        return self._or_spooled(lambda: super(SharedStore, self).add_feedback(judgements), lambda: self._spool.put(judgements))
 
     def record(self, decision_id: str) -> Record:
         """Return a decision with what it was made from, from the server or from the spool.

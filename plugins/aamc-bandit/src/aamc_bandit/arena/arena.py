@@ -136,7 +136,7 @@ class Arena:
     def _note(self, decision: Decision, answers: Sequence[Answer]) -> None:
         """Log the calls, the router's own choice last: the last one without an error is who served the decision."""
         for n, answer in enumerate(reversed(answers)):
-            self._controller.store.attempted(Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error))
+            self._controller.store.add_attempts([Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error)])
 
     def _check(self, match: Match) -> None:
         if match.failed and (not match.answers or self.options.on_error == "fail"):
