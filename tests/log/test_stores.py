@@ -439,7 +439,7 @@ def test_32_threads_lose_no_feedback(store: Store) -> None:
     assert len(found) == len(set(found)) == 32 * each
 
 
-@given(st.lists(st.tuples(st.sampled_from("dja"), st.integers(0, 2), st.integers(0, 2), st.sampled_from([None, "a", "b", "z"])), max_size=12))
+@given(st.lists(st.tuples(st.sampled_from("dja"), st.integers(0, 2), st.integers(0, 2), st.sampled_from([None, "a", "b", "z"])), max_size=16))
 @settings(max_examples=40, deadline=None)
 def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(steps: list[tuple[str, int, int, str | None]]) -> None:
     """Decisions, judgements and attempts on three decisions, with ids that repeat, candidates that do not exist, and early comers."""
@@ -452,6 +452,7 @@ def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(s
         for row, other in zip(memory[0] + memory[1], [*file[0], *file[1]], strict=True):
             assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
         assert stores[0].experience(1, 3).feedback == stores[1].experience(1, 3).feedback
+        assert list(stores[0].experience().replaced) == list(stores[1].experience().replaced)
         for store in stores:
             store.close()
 
@@ -464,7 +465,8 @@ def outcome_of(store: Store, kind: str, name: str, number: int, whom: str | None
         if kind == "a":
             return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
         figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
-        return store.add_feedback([(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2)), figures)])[0]
+        source, revision = str(number % 2), number // 2
+        return store.add_feedback([(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, revision=revision), figures)])
     except StoreError as error:
         return str(error)
 

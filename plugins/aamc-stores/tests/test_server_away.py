@@ -275,6 +275,33 @@ def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):
     assert ids(store)[1] == ["d/explicit", "d/judge"]
 
 
+def test_decisions_and_attempts_made_while_the_server_is_away_count_once(log, server):
+    store = log()
+    store.add_decisions(records("before"))
+    store.add_attempts([Attempt("before", cost_usd=0.5)])
+    server.kill()
+    try:
+        (given,) = records("during")
+        assert list(store.add_decisions([given])) == [given.decision]
+        again = attrs.evolve(given, decision=attrs.evolve(given.decision, candidate=POOL.names[1]))
+        assert list(store.add_decisions([again])) == [given.decision]
+        with pytest.raises(StoreError, match="other content"):
+            store.add_decisions([attrs.evolve(given, budget_usd=1.0)])
+        assert store.add_attempts([Attempt("during", cost_usd=0.25), Attempt("before", cost_usd=0.75)]) == [0, 0]  # the spool's own count
+        assert store.health() == {"spooled": 3, "refused": 0, "away": 1}
+        waiting = [entry for _, entry in store._spool.first(9)]
+    finally:
+        server.start()
+    wait_until(lambda: not store._spool.first(1))
+    assert store.add(waiting) == ([False] * 3, None)  # as after a crash between delivery and removal
+    assert sorted((call.decision_id, call.n, call.cost_usd) for call in store.experience().attempts) == [
+        ("before", 0, 0.5),
+        ("before", 1, 0.75),
+        ("during", 0, 0.25),
+    ]
+    assert store.health()["away"] == 0
+
+
 def test_who_waits_in_the_spool_is_forgotten_too(log, server, tmp_path):
     store = log(retry_s=60.0)  # nothing is delivered by itself meanwhile
     store.add_decisions(records("d"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import attrs
 import numpy as np
+import psycopg
 import pytest
+import redis
 
 from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, Router
@@ -21,6 +25,7 @@ from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
+DATA = Path(__file__).parent / "data"
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
 WRITER = """
 import sys
@@ -170,7 +175,7 @@ def empty(store) -> None:
         store.drop()
     else:
         with store._writing() as connection:
-            store._run(connection, "TRUNCATE {entries}, {views}, {erasures}")
+            store._run(connection, "TRUNCATE {entries}, {snapshots}, {erasures}")
 
 
 def test_a_log_that_was_emptied_is_learned_anew(log):
@@ -236,6 +241,65 @@ def test_several_logs_share_a_server(log, server, tmp_path):
     assert ids(store) == (["d"], [])
 
 
+def write_old_log(server) -> None:
+    """Put on a server what version 0.1 wrote there under the prefix ``old``: an entry of each kind, pending ones and a snapshot."""
+    if server.url.startswith("postgres"):
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute((DATA / "postgres-2.sql").read_text())
+        return
+    with redis.Redis.from_url(server.url) as client:
+        for key, (kind, value) in json.loads((DATA / "redis-1.json").read_text()).items():
+            if kind == "string":
+                client.set(key, value.encode("latin-1"))
+            elif kind == "hash":
+                client.hset(key, mapping={field.encode("latin-1"): text.encode("latin-1") for field, text in value.items()})
+            else:
+                (client.rpush if kind == "list" else client.sadd)(key, *(text.encode("latin-1") for text in value))
+
+
+def test_a_log_of_version_0_1_keeps_every_entry(log, server):
+    write_old_log(server)
+    store = log(prefix="old", store_text=True)
+    try:
+        calls = [Attempt("d", 0, "b", error="timed out"), Attempt("d", 1, "a", 0.25, 20.0, 7), Attempt("d", 2, "a", 0.5)]
+        assert ids(store) == (["d", "e", "f"], ["d/explicit", "e/judge"])
+        assert repr(list(store.experience().attempts)) == repr(calls)  # NaN is unequal to itself
+        assert [row.id for row in store.pending_rows()] == ["later/feedback/later/explicit", "later/explicit", "later/4"]
+        assert (store.record("d").query.text, store.record("e").query.user) == ("What is it?", "bob")
+        assert store.record("d").estimates.embedding.tolist() == [[0.5, -1.5]]
+        assert np.isnan(store.record("f").decision.propensity)
+        assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
+        assert set(store.forgotten(["eve", "ann"])) == {"eve"}
+        assert store.add([*store.rows(), *store.pending_rows()]) == ([False] * 11, None)
+        assert store.add_attempts([calls[0], Attempt("d")]) == [0, 3]
+        assert store.add_feedback([(Feedback(decision_id="d", quality=0.5, revision=1), None)]) == [True]
+        assert [feedback.quality for feedback in store.experience(8).replaced] == [1.0]
+        with pytest.raises(StoreError, match="without its request's fingerprint"):
+            store.add_decisions([attrs.evolve(store.record("d"), budget_usd=1.0)])
+        assert store.forget("ann") == 2
+        assert store.record("e").query.user == "bob"
+        again = log(prefix="old")
+        assert ids(again) == (["d", "e", "f"], ["d/explicit", "e/judge", "d/explicit"])
+        assert again.health() | {"spooled": 0} == {
+            **{"entries": 13, "position": 10, "pending_feedback": 1, "pending_attempts": 2, "snapshots": 0},
+            **{"spooled": 0, "refused": 0, "away": 0},
+        }
+    finally:
+        store.drop()
+
+
+def test_revisions_may_wait_and_an_early_one_that_does_not_fit_is_not_replaced(log):
+    store = log()
+    first = Feedback(decision_id="d", quality=1.0, candidate="nobody")
+    given = [first, attrs.evolve(first, candidate=None, quality=0.5, revision=1), attrs.evolve(first, candidate=OTHER, quality=0.0, revision=2)]
+    assert store.add_feedback([(feedback, None) for feedback in given]) == [True] * 3
+    store.add_decisions(records("d"))
+    found = log().experience()
+    assert [(feedback.candidate, feedback.quality) for feedback in found.feedback] == [(CHOSEN, 0.5), (OTHER, 0.0)]
+    assert [feedback.quality for feedback in found.replaced] == [0.5]
+    assert [feedback.quality for feedback in store.pending()] == [1.0]
+
+
 @pytest.mark.parametrize("path", ["routing", "0/1", "-1", "1x"])
 def test_a_redis_database_that_is_no_number_is_refused(path, tmp_path):
     with pytest.raises(StoreError, match="is the number of a database") as raised:
@@ -263,11 +327,12 @@ def test_the_log_agrees_with_the_one_in_memory_whatever_comes_in_whatever_order(
         step = [draws.choice("djja"), f"d{draws.randrange(12)}", draws.randrange(3), draws.choice([None, CHOSEN, OTHER, "nobody"])]
         outcomes = [_outcome(store, *step) for store in stores]
         assert outcomes[0] == outcomes[1], step
-    found, expected = ([store.rows(0, 1000), sorted(store.pending_rows(), key=lambda row: row.id)] for store in stores)
+    found, expected = ([store.rows(0, 1000), sorted(store.pending_rows(), key=lambda row: row.key)] for store in stores)
     for row, other in zip(found[0] + found[1], expected[0] + expected[1], strict=True):
         assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
     assert len(found[0]) > 50
     assert stores[0].experience(10, 20).feedback == stores[1].experience(10, 20).feedback
+    assert list(stores[0].experience(limit=1000).replaced) == list(stores[1].experience(limit=1000).replaced)
     stores[1].close()
 
 
@@ -279,6 +344,8 @@ def _outcome(store, kind, name, number, whom):
         if kind == "a":
             return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
         figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
-        return store.add_feedback([(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2), time=1.0), figures)])[0]
+        source, revision = str(number % 2), number // 2
+        feedback = Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, time=1.0, revision=revision)
+        return store.add_feedback([(feedback, figures)])
     except StoreError as error:
         return str(error)
