@@ -81,7 +81,10 @@ class Experience:
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with their attempts and feedback."""
         asked = set(map(question, queries))
-        rows = np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp)
+        return self.take(np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp))
+
+    def take(self, rows: NDArray[np.intp]) -> Experience:
+        """Return some decisions, with their attempts and feedback."""
         decisions = [self.decisions[row] for row in rows]
         ids = {decision.id for decision in decisions}
         return attrs.evolve(
