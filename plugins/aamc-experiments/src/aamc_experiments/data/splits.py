@@ -75,7 +75,7 @@ class Groups:
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
         """Return a split's rows of whose groups another has no row, and say how many were left out."""
-        held = set(self.names(held_out))
+        held = set(self.names(held_out)) - {""}  # queries without text, such as a log's, cannot be compared
         rows = np.array([row for row, group in enumerate(self.names(split)) if group not in held], dtype=np.intp)
         if len(rows) == len(split):
             return split
