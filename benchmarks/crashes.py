@@ -1,11 +1,10 @@
-"""Kill a process that takes feedback, at random moments, again and again: what it acknowledged must be there exactly once.
+"""Kill a process that takes feedback at random moments: acknowledged feedback must be in the log exactly once.
 
     python benchmarks/crashes.py --kills 50
 
-Eight threads decide and judge on one SQLite log, with a router that learns; each line that the
-process writes is a piece of feedback that was acknowledged. After every kill the next process goes
-on where the log ends. At the end the router as a restart gives it back, from its view and what came
-after, is compared with one that learns the whole log anew: the same bytes. Prints JSON.
+Eight threads decide and add feedback on one SQLite log, with a router that learns; the process writes a line for each
+acknowledged piece of feedback. After every kill the next process continues the log. At the end the router of a restart, made
+from its snapshot and the entries after it, is compared with one that learns the whole log: the same bytes. Prints JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ LONGEST_LIFE_SECONDS = 0.4
 
 
 class Posterior(Router):
-    """A Beta posterior a candidate, how many decisions it has seen, and when it learned last; draws uniformly."""
+    """A Beta posterior for each candidate, a count of decisions, and the time of the last feedback; draws uniformly."""
 
     samples = True
 
@@ -76,8 +75,8 @@ def open_log(path: Path) -> SqliteStore:
 
 
 def serve(path: Path, acknowledged: int) -> None:
-    """Decide and judge for ever, writing the id of each piece of feedback once it is acknowledged."""
-    learner.VIEW_EVERY = 100  # so that kills meet the keeping of views as well
+    """Decide and add feedback for ever, writing the id of each piece of feedback once it is acknowledged."""
+    learner.VIEW_EVERY = 100  # so that kills meet the writing of snapshots as well
     controller = MetaController(ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path)))
 
     def work(me: int) -> None:
@@ -127,7 +126,7 @@ def everything(store: SqliteStore) -> list[str]:
 
 
 def main() -> None:
-    """Kill as often as was asked for, and say what was left."""
+    """Kill as often as asked for, and print what the log holds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

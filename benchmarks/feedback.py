@@ -1,9 +1,9 @@
-"""How much feedback a second the decision log takes, in memory and durably, beside a plain SQLite loop in the same run; prints JSON.
+"""Measure the feedback that the decision log takes a second, in memory and durably, beside a plain SQLite loop; prints JSON.
 
     python benchmarks/feedback.py [--store redis://localhost:6379/0]
 
-Also gives 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts what is there. Figures are pieces a second by the
-clock, and the microseconds of CPU time that each takes. A disk or a processor shared with others makes the first vary; the second varies less.
+Also adds 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts its entries. Figures are pieces a second of
+wall-clock time, and microseconds of CPU time for each. A shared disk or processor makes the first vary; the second varies less.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def opened(url: str) -> Store:
 
 
 def decide(store: Store) -> None:
-    """Log the decisions that all feedback is about."""
+    """Log the decisions that all feedback refers to."""
     request = make_request(make_dataset(DECISIONS))
     store.add_decisions(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
 
@@ -47,7 +47,7 @@ def judgements(count: int, source: str) -> list[Feedback]:
 
 
 def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
-    """Return how many of ``count`` pieces a second some work takes, and the CPU time of each."""
+    """Return pieces a second of some work on ``count`` pieces, and the CPU time of each."""
     begun, cpu = time.perf_counter(), time.process_time()
     work()
     taken, used = time.perf_counter() - begun, time.process_time() - cpu
@@ -55,7 +55,7 @@ def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
 
 
 def counted(store: Store) -> dict[str, int]:
-    """Return how much feedback a log holds, and how much of it twice."""
+    """Return the number of pieces of feedback in a log, and of those that it holds twice."""
     found: list[str] = []
     position = 0
     while (part := store.experience(position, 10_000)).position > position:
@@ -71,7 +71,7 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
         batch, single = [(feedback, None) for feedback in judgements(count, "batch")], judgements(count // 4, "single")
         figures = {
             "batch": rate(len(batch), lambda: store.add_feedback(batch)),
-            "one_by_one": rate(len(single), lambda: [store.add_feedback([(feedback, None)])[0] for feedback in single]),
+            "one_by_one": rate(len(single), lambda: [store.add_feedback([(feedback, None)]) for feedback in single]),
         }
     with MetaController.build(router="random", pool=POOL) as controller:
         decide(controller.store)
@@ -81,7 +81,7 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
 
 @contextmanager
 def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a table as one would write it without a log: ids, contents, a commit each, as durable as the log."""
+    """Open a table without a log around it: ids and contents, one commit each, as durable as the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -97,23 +97,25 @@ def plain(path: Path, count: int = 500) -> dict[str, float]:
 
 
 def give(url: str, source: str) -> None:
-    """Give feedback from a process of its own, four threads at a time."""
+    """Add feedback from a process of its own, four threads at a time."""
     with closing(opened(url)) as store, ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda given: store.add_feedback([(given, None)])[0], judgements(EACH, source)))
+        list(threads.map(lambda feedback: store.add_feedback([(feedback, None)]), judgements(EACH, source)))
 
 
 def durable(url: str) -> dict[str, object]:
-    """Measure a log that keeps what it is given: in batches, from many threads, from several processes."""
+    """Measure a durable log: in batches, from many threads, from several processes."""
     with closing(opened(url)) as store:
         decide(store)
         batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]
         lone, shared = judgements(EACH // 4, "lone"), judgements(THREADS * EACH, "thread")
         figures: dict[str, object] = {
-            "one_thread": rate(len(lone), lambda: [store.add_feedback([(feedback, None)])[0] for feedback in lone]),
+            "one_thread": rate(len(lone), lambda: [store.add_feedback([(feedback, None)]) for feedback in lone]),
             "batch": rate(len(batch), lambda: store.add_feedback(batch)),
         }
         with ThreadPoolExecutor(THREADS) as threads:
-            figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(lambda given: store.add_feedback([(given, None)])[0], shared)))
+            figures[f"{THREADS}_threads"] = rate(
+                len(shared), lambda: list(threads.map(lambda feedback: store.add_feedback([(feedback, None)]), shared))
+            )
         spawned = multiprocessing.get_context("spawn")
         processes = [spawned.Process(target=give, args=(url, f"process {me}")) for me in range(PROCESSES)]
         for process in processes:

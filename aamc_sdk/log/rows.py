@@ -31,6 +31,7 @@ COLUMNS: Mapping[str, str] = {
     "episode": _TEXT,
     "propensity": _NUMBER,
     "quality": _NUMBER,
+    "beaten": _TEXT,
     "attempt": _COUNT,
     "status": _TEXT,
     "cost_usd": _NUMBER,
@@ -42,8 +43,14 @@ COLUMNS: Mapping[str, str] = {
     "reasoning_tokens": _COUNT,
     "output_tokens": _COUNT,
 }
-"""Columns that SQL stores fill from the JSON, with their types: see :func:`column_values`. An attempt's error stays in the JSON alone,
+"""Columns that SQL stores fill from the JSON, with their types: see :func:`columns_of`. An attempt's error stays in the JSON alone,
 since it may hold characters that a database refuses."""
+KIND_COLUMNS: Mapping[str, Sequence[str]] = {
+    DECISION: ("tenant", "user_id", "episode", "propensity"),
+    FEEDBACK: ("quality", "beaten"),
+    ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
+}
+"""The columns that a kind of entry fills; the others are NULL."""
 _FLOAT32 = np.dtype("<f4")
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS: Mapping[type[Any], Mapping[str, Any]] = {
@@ -78,6 +85,7 @@ class Row:
         embedding: The query's embedding as little-endian float32, or None.
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
+        columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
     """
 
     kind: str
@@ -89,6 +97,7 @@ class Row:
     embedding: bytes | None = None
     revision: int = 0
     fingerprint: str = ""
+    columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -113,18 +122,29 @@ class Row:
             raise StoreError(f"the log's entry {self.name!r} is damaged ({error}): restore a copy of the log") from error
 
 
-def column_values(row: Row) -> list[Any]:
-    """Return a row's values of ``COLUMNS``; None where its kind has none or the value is unknown."""
+def columns_of(row: Row) -> Mapping[str, Any]:
+    """Return a row's values of ``COLUMNS`` by name; names that its kind has no value for are left out, and an unknown value is None."""
+    if row.columns is not None:
+        return row.columns
     fields = row.fields
     if row.kind == DECISION:
-        decision, query = fields["decision"], fields["query"]
-        values = {"tenant": query.get("tenant"), "user_id": query["user"], "episode": decision.get("episode"), "propensity": decision["propensity"]}
-    elif row.kind == FEEDBACK:
-        values = {"quality": fields["quality"]}
-    else:
-        cost_source = fields.get("cost_source", None if fields["cost_usd"] is None else "given")
-        values = fields | {"attempt": fields["n"], "status": status_of(row), "cost_source": cost_source or None}
-    return [values.get(name) for name in COLUMNS]
+        return _decision_columns(fields["query"].get("tenant"), user_of(row), episode_of(row), fields["decision"]["propensity"])
+    if row.kind == FEEDBACK:
+        return {"quality": fields["quality"], "beaten": fields["over"]}
+    return _attempt_columns(fields)
+
+
+def _decision_columns(tenant: str | None, user: str | None, episode: str | None, propensity: float | None) -> Mapping[str, Any]:
+    return {"tenant": tenant, "user_id": user, "episode": episode, "propensity": propensity}
+
+
+def _attempt_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an attempt from its fields, of which those of later versions may be missing."""
+    found = {name: fields.get(name) for name in KIND_COLUMNS[ATTEMPT]}
+    found["attempt"] = fields["n"]
+    found["status"] = fields.get("status") or _default_status(fields)
+    found["cost_source"] = fields.get("cost_source", _default_cost_source(fields)) or None
+    return found
 
 
 def decision_row(record: Record, store_text: bool) -> Row:
@@ -166,6 +186,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         time=decision.time,
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
+        columns=_decision_columns(query.tenant, query.user, decision.episode, _known(decision.propensity)),
     )
 
 
@@ -263,12 +284,18 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
         candidate=attempt.candidate,
         content=_json(kept),
         time=time.time(),
+        columns=_attempt_columns(kept),
     )
+
+
+def feedback_attempt_id(feedback: Feedback) -> str:
+    """Return the row's id of the attempt that comes with a piece of feedback."""
+    return f"{feedback.decision_id}/feedback/{feedback.id}"
 
 
 def numbered(row: Row, n: int) -> Row:
     """Return an attempt's row with a number."""
-    return attrs.evolve(row, content=_json(row.fields | {"n": n}))
+    return attrs.evolve(row, content=_json(row.fields | {"n": n}), columns=None)
 
 
 def attempt_from(row: Row) -> Attempt:
@@ -282,11 +309,6 @@ def same_attempt(left: Row, right: Row) -> bool:
     """Return whether two rows keep the same call, reported by itself or with feedback."""
     first, second = ({name: value for name, value in row.fields.items() if name not in _CALL_KEYS} for row in (left, right))
     return first == second
-
-
-def status_of(row: Row) -> str:
-    """Return the status of the attempt that a row keeps."""
-    return row.fields.get("status") or _default_status(row.fields)
 
 
 def _default_status(fields: Mapping[str, Any]) -> str:
@@ -307,6 +329,7 @@ def feedback_row(feedback: Feedback) -> Row:
         content=_json(_fields(feedback, "time")),
         time=feedback.time,
         revision=feedback.revision,
+        columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
     )
 
 
@@ -322,12 +345,15 @@ def without_text(record: Record) -> Record:
 
 def redacted_query(query: Query) -> Query:
     """Return a query without its texts; turns keep speaker, model and rating."""
+    tokens = query.expected_prompt_tokens
+    if not query.turns:
+        return attrs.evolve(query, text="", prompt_tokens=tokens)
     turns = [attrs.evolve(turn, content="") for turn in query.turns]
-    return attrs.evolve(query, text="", turns=turns, prompt_tokens=query.expected_prompt_tokens)
+    return attrs.evolve(query, text="", turns=turns, prompt_tokens=tokens)
 
 
 def _with_query(row: Row, query: Query) -> Row:
-    return attrs.evolve(row, content=_json(row.fields | {"query": _query_fields(query)}))
+    return attrs.evolve(row, content=_json(row.fields | {"query": _query_fields(query)}), columns=None)
 
 
 def _query_fields(query: Query) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
 from aamc_sdk.errors import StoreError, nearest, one_of
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, numbered, same_attempt, status_of
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_attempt_id, feedback_row, numbered, same_attempt
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
@@ -69,8 +69,8 @@ class Excerpt:
 
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return the entry of that kind and id, placed or pending, with all its revisions."""
-        known = self._known.get((kind, entry_id))
-        return [known[revision] for revision in sorted(known)] if known else ()
+        known = self._known.get((kind, entry_id), {})
+        return [known[revision] for revision in sorted(known)]
 
     def history(self, decision_id: str) -> Sequence[Row]:
         """Return a decision and its placed attempts in log order."""
@@ -125,7 +125,7 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     Raises:
         StoreError: An id is known with other content, or an entry does not fit its decision.
     """
-    keys = [row.key for row in rows]
+    keys = [row.key for row in rows] if len(rows) > 1 else ()
     if len(set(keys)) < len(keys):
         (kind, twice, _), _ = Counter(keys).most_common(1)[0]
         raise StoreError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
@@ -157,8 +157,8 @@ def append_attempts(ledger: Ledger, rows: Sequence[Row]) -> list[int]:
     """
     new = [row for row in rows if not _is_known_call(ledger, row)]
     append(ledger, new)
-    numbers = (row.fields["n"] for row in rows)
-    return [ledger.find(ATTEMPT, row.id)[0].fields["n"] if n is None else n for row, n in zip(rows, numbers, strict=True)]
+    numbers = map(_number, rows)
+    return [_number(ledger.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
 
 
 def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None) -> bool:
@@ -169,24 +169,25 @@ def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None)
     """
     rows = [feedback_row(feedback)]
     if attempt is not None:
-        rows.insert(0, attempt_row(attrs.evolve(attempt, n=None), feedback_id=feedback.id))
+        numbers = [_number(row) for row in ledger.find(ATTEMPT, feedback_attempt_id(feedback))] or [_next_number(ledger, feedback.decision_id)]
+        rows.insert(0, attempt_row(attrs.evolve(attempt, n=numbers[0]), feedback_id=feedback.id))
     return append(ledger, rows)[-1]
 
 
 def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
-    if all(row.kind != ATTEMPT or row.fields["n"] is not None for row in rows):
+    if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
         return rows
     following: dict[str, int] = {}
     result = []
     for row in rows:
-        if row.kind == ATTEMPT and row.fields["n"] is None:
+        if row.kind == ATTEMPT and _number(row) is None:
             name = row.decision_id
             if name not in following:
-                given = [other.fields["n"] for other in rows if other.kind == ATTEMPT and other.decision_id == name]
-                following[name] = 1 + max((n for n in (*_numbers(ledger, name), *given) if n is not None), default=-1)
+                given = [_number(other) for other in rows if other.kind == ATTEMPT and other.decision_id == name]
+                following[name] = max(_next_number(ledger, name), *(1 + n for n in given if n is not None), 0)
             known = ledger.find(ATTEMPT, row.id)
-            row = numbered(row, known[0].fields["n"] if known else following[name])
+            row = numbered(row, _number(known[0]) if known else following[name])
             following[name] += not known
         result.append(row)
     return result
@@ -197,8 +198,13 @@ def _attempts(ledger: Ledger, decision_id: str) -> list[Row]:
     return [row for row in (*ledger.history(decision_id), *ledger.pending(decision_id)) if row.kind == ATTEMPT]
 
 
-def _numbers(ledger: Ledger, decision_id: str) -> list[int]:
-    return [row.fields["n"] for row in _attempts(ledger, decision_id)]
+def _next_number(ledger: Ledger, decision_id: str) -> int:
+    return 1 + max(map(_number, _attempts(ledger, decision_id)), default=-1)
+
+
+def _number(row: Row) -> Any:
+    """Return an attempt's number; None before the log has given it one."""
+    return columns_of(row)["attempt"]
 
 
 def _is_known_call(ledger: Ledger, row: Row) -> bool:
@@ -207,8 +213,8 @@ def _is_known_call(ledger: Ledger, row: Row) -> bool:
     Raises:
         StoreError: Another call has that number.
     """
-    n = row.fields["n"]
-    alike = [] if n is None else [known for known in _attempts(ledger, row.decision_id) if known.fields["n"] == n and known.id != row.id]
+    n = _number(row)
+    alike = [] if n is None else [known for known in _attempts(ledger, row.decision_id) if _number(known) == n and known.id != row.id]
     if not alike or ledger.find(ATTEMPT, row.id):
         return False
     if any(same_attempt(known, row) for known in alike):
@@ -239,7 +245,7 @@ def _same_request(known: Row, row: Row) -> bool:
 def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
-    known, loser = history[0].fields["candidates"], row.fields.get("over")
+    known, loser = history[0].fields["candidates"], columns_of(row).get("beaten")
     for name in (row.candidate, loser):
         if name and name not in known:
             raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
@@ -274,6 +280,6 @@ def _candidate_of(row: Row, history: Sequence[Row]) -> str:
     """Return the candidate that an entry is about: by default the chosen one; for feedback and its call the one that served."""
     if row.candidate:
         return row.candidate
-    served = [past.candidate for past in history if past.kind == ATTEMPT and status_of(past) == "ok"]
+    served = [past.candidate for past in history if past.kind == ATTEMPT and columns_of(past)["status"] == "ok"]
     judges = row.kind == FEEDBACK or "feedback" in row.fields
     return served[-1] if served and judges else history[0].candidate

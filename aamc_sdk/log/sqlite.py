@@ -34,7 +34,7 @@ _ADVICE = {
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
     "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: choose another path",
     "readonly": "it cannot be written: choose another path, or only read it by ?read_only=true",
-    "locked": "another process is holding it; try again",
+    "locked": "another process has locked it; try again",
 }
 
 
@@ -49,7 +49,7 @@ class SqliteStore(LedgerStore):
     """Keeps the log in a file.
 
     Raises:
-        StoreError: The file cannot be opened, is no log, or is of a newer version. It is never overwritten.
+        StoreError: The file cannot be opened, is no log, or has a newer version. It is never overwritten.
     """
 
     Config = SqliteOptions
@@ -125,7 +125,8 @@ class SqliteStore(LedgerStore):
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if held_up:
-            logger.warning("%s is being read, so what was erased is still in %s-wal; forget the user again when nobody reads", self.path, self.path)
+            advice = "forget the user again when no program reads the log"
+            logger.warning("%s is being read, so erased bytes are still in %s-wal; %s", self.path, self.path, advice)
         return decisions
 
     def _counts(self) -> tuple[int, int]:
@@ -163,7 +164,7 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
-        """Open the file for one piece of work."""
+        """Open a connection for one task."""
         with self._explained(), contextlib.closing(connect(self._address(mode))) as connection:
             yield connection
 
@@ -184,7 +185,7 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Table]:
-        """Open the file for one read, which sees one state of it however many queries it takes."""
+        """Open a connection that sees one state of the file, however many queries it runs."""
         with self._connected("ro") as connection, snapshot(connection):
             yield Table(connection)
 

@@ -13,7 +13,7 @@ from typing import Any
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
-from aamc_sdk.log.rows import COLUMNS, DECISION, FEEDBACK, Row, column_values, erased, user_digest
+from aamc_sdk.log.rows import COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, erased, user_digest
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.log.sqlite_file import snapshot, transaction, write_ahead
 from aamc_sdk.types import Snapshot
@@ -67,12 +67,18 @@ _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(
 _PLACED = f"SELECT {_ROW} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
 _PENDING = f"""SELECT {_ROW} FROM entries WHERE +position IS NULL  -- + keeps SQLite from reading all that is pending
     AND (decision_id IN (SELECT value FROM json_each(?)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
-_WRITE = f"""INSERT INTO entries (position, {_KEPT}, embedding, revision, fingerprint, {", ".join(COLUMNS)})
-    VALUES (?{", ?" * (9 + len(COLUMNS))})
-    ON CONFLICT (kind, id, revision) DO UPDATE  -- it was pending
-    SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time,
-    {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}"""  # noqa: S608  # constants
-_FILL = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE n = ?"  # noqa: S608  # constants
+_WRITES = {
+    kind: f"""INSERT INTO entries (position, {_KEPT}, embedding, revision, fingerprint, {", ".join(names)})
+        VALUES (?{", ?" * (9 + len(names))})
+        ON CONFLICT (kind, id, revision) DO UPDATE  -- it was pending
+        SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time,
+        {", ".join(f"{name} = excluded.{name}" for name in names)}"""  # noqa: S608  # constants
+    for kind, names in KIND_COLUMNS.items()
+}
+_FILLS = {
+    kind: f"UPDATE entries SET {', '.join(f'{name} = ?' for name in names)} WHERE n = ?"  # noqa: S608  # constants
+    for kind, names in KIND_COLUMNS.items()
+}
 
 
 class Table:
@@ -118,7 +124,8 @@ class Table:
     def write(self, excerpt: Excerpt) -> None:
         """Write the changes of an excerpt."""
         entries = [*enumerate(excerpt.placed, 1 + self.position), *((None, row) for row in excerpt.held.values())]
-        self._connection.executemany(_WRITE, [_values(position, row) for position, row in entries])
+        for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
+            self._connection.executemany(_WRITES[kind], [_values(position, row) for position, row in some])
 
     @property
     def position(self) -> int:
@@ -190,15 +197,17 @@ def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _values(position: int | None, row: Row) -> tuple[Any, ...]:
-    kept = (position, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding)
-    return (*kept, row.revision, row.fingerprint or None, *column_values(row))
+    kept = (position, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding, row.revision, row.fingerprint or None)
+    return (*kept, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
 
 
 def _fill_columns(connection: sqlite3.Connection) -> None:
     """Fill the columns of entries that had none."""
     found = connection.execute(f"SELECT n, {_ROW} FROM entries")  # noqa: S608  # constants
-    while rows := found.fetchmany(1000):
-        connection.executemany(_FILL, [(*column_values(Row(*row)), n) for n, *row in rows])
+    while batch := found.fetchmany(1000):
+        for n, *values in batch:
+            row = Row(*values)
+            connection.execute(_FILLS[row.kind], (*map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]), n))
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -24,7 +24,7 @@ from aamc_sdk.log import (
     Excerpt,
     Row,
     Write,
-    column_values,
+    columns_of,
     erased,
     replaced_rows,
     revised_ids,
@@ -137,7 +137,7 @@ class PostgresStore(SharedStore):
         """Fill the columns of entries that had none."""
         last = 0
         while found := self._run(connection, "SELECT n, {rule_row} FROM {entries} WHERE n > %s ORDER BY n LIMIT 1000", last).fetchall():
-            values = [(*column_values(Row(*row)), n) for n, *row in found]
+            values = [(*_column_values(Row(*row)), n) for n, *row in found]
             connection.cursor().executemany(self._query("UPDATE {entries} SET {set} WHERE n = %s"), values)
             last = found[-1][0]
 
@@ -272,4 +272,9 @@ class PostgresStore(SharedStore):
 
 def _values(position: int | None, row: Row) -> tuple[Any, ...]:
     kept = (position, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding)
-    return (*kept, row.revision, row.fingerprint or None, *column_values(row))
+    return (*kept, row.revision, row.fingerprint or None, *_column_values(row))
+
+
+def _column_values(row: Row) -> list[Any]:
+    columns = columns_of(row)
+    return [columns.get(name) for name in COLUMNS]
