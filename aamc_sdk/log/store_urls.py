@@ -35,7 +35,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
 
     scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
-        raise ConfigError(f"a store's URL looks like sqlite:PATH or memory:, not {url!r}")
+        raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
     target = plugins.load("store", scheme)
     address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
     path = address.partition(":")[2]
