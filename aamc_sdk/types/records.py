@@ -84,12 +84,10 @@ class Records(Sequence[Record]):
     Attributes:
         decisions: B of them.
         request: The request, of B rows.
-        budget_usd: The request's budget in USD; None for none.
     """
 
     decisions: Sequence[Decision]
     request: RoutingRequest
-    budget_usd: float | None = None
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -112,5 +110,4 @@ class Records(Sequence[Record]):
             wait_ms=request.wait_ms[here],
             masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
             preference_given=request.preference_given,
-            budget_usd=self.budget_usd,
         )
