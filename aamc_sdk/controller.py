@@ -96,7 +96,7 @@ class MetaController:
         self._decider = Decider(components, self._user_id, self._loop)
         self._models = components.models
         if self._models is not None:
-            self._models.record_attempts(partial(self._in_thread, store.attempted))
+            self._models.record_attempts(self._record_attempt)
         self.learner: Learner | None = None
         if isinstance(router, OnlineRouter):
             router.attach(store, self._user_id)
@@ -315,7 +315,7 @@ class MetaController:
         """
         given = attempt_of(decision_id, figures) or Attempt(decision_id)
         with self._guard:
-            number = self.store.attempted(given)
+            (number,) = self.store.add_attempts([given])
             self._log_has_grown()
         return number
 
@@ -484,12 +484,15 @@ class MetaController:
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         with self._guard:
-            new = self.store.judged_all(judgements)
+            new = self.store.add_feedback(judgements)
             self._log_has_grown()
             if self.learner is None:
                 for feedback, _ in itertools.compress(judgements, new):
                     self._emit_learned(feedback)
         return new
+
+    async def _record_attempt(self, attempt: Attempt) -> None:
+        await self._in_thread(self.store.add_attempts, [attempt])
 
     def _log_has_grown(self) -> None:
         if self.learner is not None:

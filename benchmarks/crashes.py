@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.controller import MetaController
-from aamc_sdk.interfaces import NoOptions, Router, Store
+from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
 from aamc_sdk.serving import Learner, learner, state_of
 from aamc_sdk.storage import read_json, write_json
@@ -36,10 +36,11 @@ THREADS = 8
 LONGEST_LIFE_SECONDS = 0.4
 
 
-class Posterior(Router):
+class Posterior(OnlineRouter):
     """A Beta posterior for each candidate, a count of decisions, and the time of the last update; draws uniformly."""
 
     samples = True
+    snapshots = True
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config or NoOptions(), services)

@@ -477,14 +477,14 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypa
     hearer = Hearer()
     controller = build(hearer=hearer)
     logged, release = threading.Event(), threading.Event()
-    log = controller.store.decided
+    log = controller.store.add_decisions
 
     def slowly(records: Any) -> None:
         log(records)
         logged.set()
         assert release.wait(10)
 
-    monkeypatch.setattr(controller.store, "decided", slowly)
+    monkeypatch.setattr(controller.store, "add_decisions", slowly)
     with ThreadPoolExecutor(2) as pool:
         decision = pool.submit(controller.route, "Hi", decision_id="d")
         assert logged.wait(10)

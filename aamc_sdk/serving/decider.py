@@ -91,5 +91,4 @@ class Decider:
         own = self._components
         names = new_ids(len(request)) if ids is None else ids
         decisions = decide(request, scores, names, router=own.router_name, sample=own.router.samples, seed=own.seed, episode=episode)
-        own.store.decided(Records(decisions, request))
-        return decisions
+        return list(own.store.add_decisions(Records(decisions, request)))

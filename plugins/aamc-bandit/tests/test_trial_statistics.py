@@ -34,11 +34,11 @@ def store() -> Store:
 def decide(store: Store, name: str, candidate: str = OLD, note: Any = CANARY, probabilities: Any = MIXED, kind: str = "canary") -> None:
     drawn = probabilities.get(candidate, 1.0)
     decision = Decision(name, candidate, drawn, Preference(), probabilities, notes={kind: note} if note else {})
-    store.decided(list(Records([decision], make_request(make_dataset(1)))))
+    store.add_decisions(list(Records([decision], make_request(make_dataset(1)))))
 
 
 def judge(store: Store, name: str, quality: float = 1.0, **fields: Any) -> None:
-    store.judged(Feedback(decision_id=name, quality=quality, **fields))
+    store.add_feedback([(Feedback(decision_id=name, quality=quality, **fields), None)])
 
 
 def simulated(seed: int, decisions: int, share: float, chances: tuple[float, float]) -> list[Judgement]:
@@ -108,7 +108,7 @@ def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store
 
 def test_what_cannot_be_compared_is_counted(store) -> None:
     decide(store, "fallback")
-    store.attempted(Attempt("fallback", 0, OTHER))
+    store.add_attempts([Attempt("fallback", 0, OTHER)])
     decide(store, "elsewhere", note={**CANARY, "candidate": {"router": "new", "probabilities": {OTHER: 1.0}}})
     failed = {"stable": {"router": "old"}, "candidate": {"router": "new", "error": "x"}}
     decide(store, "failed", note=failed, kind="shadow")

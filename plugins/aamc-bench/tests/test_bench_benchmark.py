@@ -11,7 +11,7 @@ from aamc_bench.benchmark import Benchmark, Stage, show_tables
 from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut
 from aamc_bench.grid import GridJob, JobsFailed
 from aamc_report.formats import whole
-from aamc_report.tables import Column, Row, Table
+from aamc_report.tables import Column, Table, TableRow
 
 from aamc_sdk.storage import write_json
 
@@ -67,7 +67,7 @@ def test_nothing_is_written_if_every_job_fails(tmp_path: Path) -> None:
 
 
 def test_the_console_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    named = Table("of [old]", ("router[s]",), (), [Row(["mine[/old]"], [])], note="[red]")
+    named = Table("of [old]", ("router[s]",), (), [TableRow(["mine[/old]"], [])], note="[red]")
     show_tables({"named": named})
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert [line for line in lines if "[" in line] == ["of [old]", "router[s]", "mine[/old]", "[red]"]

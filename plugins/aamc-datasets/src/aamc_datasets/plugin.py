@@ -17,6 +17,7 @@ def aamc_datasets() -> list[Component]:
         Component("routerbench", "aamc_datasets.published.routerbench:RouterBench", "RouterBench's scores and costs as CSV or Parquet."),
         Component("embedllm", "aamc_datasets.published.embedllm:EmbedLLM", "EmbedLLM's right and wrong answers, one row per answer."),
         Component("arena", "aamc_datasets.published.arena_votes:ArenaVotes", "Chatbot Arena's votes, for routers that learn from comparisons."),
+        Component("log", "aamc_datasets.log:LogFormat", "A decision log: served decisions, their attempts and feedback."),
     ]
 
 

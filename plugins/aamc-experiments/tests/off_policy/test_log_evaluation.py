@@ -82,7 +82,7 @@ def make_log(plugins: Plugins, url: str, router: str = "uniform", decisions: int
         made = controller.route_batch([f"Question {n}" for n in range(decisions)], ids=[f"d{n}" for n in range(decisions)])
         calls = [Attempt(decision.id, 0, "", COST[decision.candidate], 100.0) for decision in made]
         judged = [Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]) for decision in made]
-        controller.store.judged_all(list(zip(judged, calls, strict=True)))
+        controller.store.add_feedback(list(zip(judged, calls, strict=True)))
     return url
 
 
@@ -151,7 +151,7 @@ def test_feedback_that_depends_on_the_choice_is_noticed(plugins, tmp_path) -> No
     with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
         made = controller.route_batch(["x"] * 800, ids=[str(n) for n in range(800)])
         rated = [decision.id for decision in made if decision.candidate == POOL.names[0] or int(decision.id) % 4 == 0]
-        controller.store.judged_all([(Feedback(decision_id=name, quality=0.5), None) for name in rated])
+        controller.store.add_feedback([(Feedback(decision_id=name, quality=0.5), None) for name in rated])
     document = evaluate_log(url, plugins, names=["favourite"])
     assert "instead of 1" in document["routers"]["favourite"]["warning"]
     assert document["decisions"]["left_out"]["not_judged"] > 0
@@ -223,7 +223,7 @@ def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_use
     others = Pool(attrs.evolve(candidate, name=f"Other-{candidate.name}") for candidate in POOL)
     with MetaController.build(router="uniform", pool=others, store="sqlite:other.db", plugins=plugins) as controller:
         made = controller.route_batch(["x"] * 100)
-        controller.store.judged_all([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
+        controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
     status, out, err = aamc("evaluate", "--logs", "sqlite:other.db", "--routers", "uniform", "--json")
     assert status == 0, err
     assert json.loads(out)["run"] is None

@@ -26,11 +26,11 @@ def decide(store: MemoryStore, name: str, **fields: Any) -> None:
     """Log a decision for ``SLM-Tiny``, drawn from a quarter and three quarters unless told otherwise."""
     usual = {"candidate": TINY, "propensity": 0.25, "preference": Preference(), "probabilities": {TINY: 0.25, LARGE: 0.75}}
     request = make_request(make_dataset(1))
-    store.decided(list(Records([Decision(id=name, **{**usual, **fields})], request)))
+    store.add_decisions(list(Records([Decision(id=name, **{**usual, **fields})], request)))
 
 
 def judge(store: MemoryStore, name: str, quality: float | None = 1.0, attempt: Attempt | None = None, **fields: Any) -> None:
-    store.judged(Feedback(decision_id=name, quality=quality, **fields), attempt)
+    store.add_feedback([(Feedback(decision_id=name, quality=quality, **fields), attempt)])
 
 
 def quality_of(store: MemoryStore) -> float:
@@ -58,8 +58,8 @@ def test_what_does_not_count_is_counted_by_reason(store) -> None:
     for name in ("unknown", "fallback", "compared", "silent", "counts"):
         decide(store, name, **({"propensity": math.nan} if name == "unknown" else {}))
     judge(store, "unknown")
-    store.attempted(Attempt("fallback", 0, TINY, error="timeout"))
-    store.attempted(Attempt("fallback", 1, LARGE, 0.1))
+    store.add_attempts([Attempt("fallback", 0, TINY, error="timeout")])
+    store.add_attempts([Attempt("fallback", 1, LARGE, 0.1)])
     judge(store, "fallback")
     judge(store, "compared", None, over=LARGE)
     judge(store, "counts")
@@ -70,7 +70,7 @@ def test_what_does_not_count_is_counted_by_reason(store) -> None:
 
 def test_a_failed_call_without_a_fallback_still_belongs_to_the_chosen_one(store) -> None:
     decide(store, "a")
-    store.attempted(Attempt("a", 0, TINY, error="timeout"))
+    store.add_attempts([Attempt("a", 0, TINY, error="timeout")])
     judge(store, "a", 0.0)
     assert quality_of(store) == 0.0
 
@@ -117,7 +117,7 @@ def test_candidates_that_a_decision_did_not_have_are_impossible_and_unknown(stor
     judge(store, "a")
     request = make_request(make_dataset(1), POOL.subset([LARGE]))
     alone: Record = Records([Decision("b", LARGE, 1.0, Preference())], request)[0]
-    store.decided([attrs.evolve(alone, candidates=("Newcomer",), decision=Decision("b", "Newcomer", 1.0, Preference()))])
+    store.add_decisions([attrs.evolve(alone, candidates=("Newcomer",), decision=Decision("b", "Newcomer", 1.0, Preference()))])
     judge(store, "b")
     log: LoggedDecisions = read_log(store)
     assert log.candidates == (*POOL.names, "Newcomer")

@@ -137,7 +137,7 @@ class Arena:
     def _log_attempts(self, decision: Decision, answers: Sequence[CandidateAnswer]) -> None:
         """Log the calls, the router's choice last: the last attempt without an error counts as the serving one."""
         for n, answer in enumerate(reversed(answers)):
-            self._controller.store.attempted(Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error))
+            self._controller.store.add_attempts([Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error)])
 
     def _check(self, match: Match) -> None:
         if match.failed and (not match.answers or self.options.on_error == "fail"):

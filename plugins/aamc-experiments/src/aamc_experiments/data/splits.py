@@ -77,7 +77,7 @@ class Groups:
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
         """Return the rows of a split whose groups have no held-out row; warn of the others."""
-        held = set(self.names(held_out))
+        held = set(self.names(held_out)) - {""}
         rows = np.array([row for row, group in enumerate(self.names(split)) if group not in held], dtype=np.intp)
         if len(rows) == len(split):
             return split

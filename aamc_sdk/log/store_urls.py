@@ -1,4 +1,4 @@
-"""Stores: where the decision log is kept. A URL's scheme says in which kind."""
+"""Store URLs: the scheme is a store's name."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     """Open the store that a URL names, such as ``sqlite:state.db``, ``memory:`` or ``sqlite:state.db?store_text=true``.
 
     Args:
-        url: Its scheme is a store's name. What follows a ``?`` are the store's options, and a server's own.
-        plugins: Where stores come from.
-        options: The store's options; those of the URL win.
-        existing: Whether a file that is not there is an error, rather than a new store; one that cannot be written is then only read.
+        url: The scheme is a store's name. After a ``?`` come the store's options, and parameters of a server's own.
+        plugins: The plugins that offer stores.
+        options: The store's options; those of the URL take precedence.
+        existing: Whether a missing file is an error instead of a new store; a file that cannot be written is then only read.
 
     Raises:
-        ConfigError: It is no URL, or an option is wrong.
-        UnknownComponentError: No plugin has a store of that scheme.
-        StoreError: The store cannot be reached or read, or does not exist as it should.
+        ConfigError: The URL or an option is wrong.
+        UnknownComponentError: No plugin offers a store of that scheme.
+        StoreError: The store cannot be reached or read, or a file that must exist is missing.
     """
     from aamc_sdk.config import configure
 
@@ -48,15 +48,15 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
 
 
 def _can_be_written(path: Path) -> bool:
-    """Return whether a file can be, and files beside it can be made, as SQLite does."""
+    """Return whether a file, and new files beside it, can be written, as SQLite needs."""
     return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
 
 
 def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return a URL without the options that the store knows, and these.
+    """Return a URL without the store's options, and these options.
 
     Raises:
-        ConfigError: A store that is no server's is given an option that it does not know.
+        ConfigError: An option is unknown, and the URL names no server that could know it.
     """
     from aamc_sdk.config import parse_yaml
 
