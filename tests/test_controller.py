@@ -479,10 +479,11 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_told(monkeypa
     logged, release = threading.Event(), threading.Event()
     log = controller.store.add_decisions
 
-    def slowly(records: Any) -> None:
-        log(records)
+    def slowly(records: Any) -> Any:
+        decisions = log(records)
         logged.set()
         assert release.wait(10)
+        return decisions
 
     monkeypatch.setattr(controller.store, "add_decisions", slowly)
     with ThreadPoolExecutor(2) as pool:

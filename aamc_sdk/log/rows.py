@@ -24,6 +24,7 @@ from aamc_sdk.storage import plain, to_json
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record, Turn, new_ids, request_fingerprint
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
+"""The kinds of entries."""
 _TEXT, _NUMBER, _COUNT = "TEXT", "DOUBLE PRECISION", "BIGINT"
 COLUMNS: Mapping[str, str] = {
     "tenant": _TEXT,

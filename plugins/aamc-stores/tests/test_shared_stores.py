@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import NoOptions, Router
+from aamc_sdk.interfaces import NoOptions, OnlineRouter
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
@@ -148,8 +148,10 @@ def test_a_stretch_says_what_it_follows(log):
     assert (store.experience(4).follows, store.experience(0, 0).follows) == ("", "")
 
 
-class Counting(Router):
+class Counting(OnlineRouter):
     """Counts judgements by their quality."""
+
+    snapshots = True
 
     def __init__(self) -> None:
         super().__init__(NoOptions(), None)

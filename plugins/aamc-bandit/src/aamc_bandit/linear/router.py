@@ -109,7 +109,7 @@ class LinearThompson(OnlineRouter):
             return {"outcomes": 0 if outcomes is None else self._learn_table(request, outcomes.known_quality)}
 
     def learn(self, experience: Experience) -> None:
-        """Learn from feedback, in its order."""
+        """Learn from feedback, in its order; a later revision takes the place of the earlier one (exactly, without a discount)."""
         rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
         with self._lock:
             self._widen(self._context.with_categories(experience.estimates.category_names))
@@ -121,9 +121,12 @@ class LinearThompson(OnlineRouter):
                 if row is None:
                     continue
                 expected = experience.expected_quality[row] if experience.expected_quality else {}
-                weight = feedback_weight(feedback, self.config.implicit_feedback_weight)
-                for name, quality in candidate_qualities(feedback, experience.decisions[row].candidate):
-                    self._learn(name, contexts[row], expected.get(name, np.nan), quality, weight)
+                for judgement, sign in ((experience.replaced_by(feedback), -1.0), (feedback, 1.0)):
+                    if judgement is None:
+                        continue
+                    weight = sign * feedback_weight(judgement, self.config.implicit_feedback_weight)
+                    for name, quality in candidate_qualities(judgement, experience.decisions[row].candidate):
+                        self._learn(name, contexts[row], expected.get(name, np.nan), quality, weight)
             self._latest = None
 
     def save(self, folder: Path) -> None:
@@ -177,10 +180,11 @@ class LinearThompson(OnlineRouter):
         return np.where(unknown, UNKNOWN_QUALITY, quality), np.where(unknown, 1.0, self.config.residual)
 
     def _learn(self, name: str, x: Floats, expected: float, quality: float, weight: float) -> None:
+        """Add an outcome, or take one back with a negative weight."""
         offset, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
-        if weight > 0:
+        if weight:
             own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
-            own.add(share * x, quality - offset, weight, self.config.discount)
+            own.add(share * x, quality - offset, weight, self.config.discount if weight > 0 else 1.0)  # taking back discounts nothing
 
     def _learn_table(self, request: RoutingRequest, quality: Floats) -> int:
         """Learn outcomes ``[B, M]`` without discounting between them; return their number."""

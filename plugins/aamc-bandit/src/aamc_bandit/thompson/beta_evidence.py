@@ -113,6 +113,31 @@ class EntityEvidence:
             while len(self.recent) > window:
                 self._subtract(self.recent.popleft())
 
+    def remove(self, outcomes: Sequence[WeightedOutcome], implicit: bool, discount: float, window: int) -> None:
+        """Take back one feedback that a later revision replaces.
+
+        Exact without a discount. With one, the feedback's age is unknown and counts as 0, so at most the present evidence is taken back.
+        Feedback that has left the window is in no sum any more.
+        """
+        counted = tuple(outcome[:3] for outcome in outcomes)
+        in_sums = not window or counted in self.recent
+        if window and in_sums:
+            self.recent.remove(counted)
+        for candidate, wins, losses, success in outcomes:
+            known = self.candidates.get(candidate)
+            if known is None:  # its entity was dropped in between
+                continue
+            kept = discount ** (self.feedback_count - known.at)
+            self.candidates[candidate] = known._replace(
+                wins=max(kept * known.wins - wins * in_sums, 0.0),
+                losses=max(kept * known.losses - losses * in_sums, 0.0),
+                total=max(known.total - 1, 0),
+                successes=max(known.successes - success, 0),
+                at=self.feedback_count,
+                explicit=max(known.explicit - (not implicit), 0),
+                implicit=max(known.implicit - implicit, 0),
+            )
+
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
         for candidate, wins, losses in outcomes:
             known = self.candidates[candidate]
@@ -186,6 +211,16 @@ class BetaEvidence:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
                     self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window)
+            self.changes += 1
+
+    def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
+        """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
+        if self._window:
+            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        with self._writing:
+            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
+                if name is not None and (entity := self._levels[level].get(name)) is not None:
+                    entity.remove(outcomes, implicit, self._discount, self._window)
             self.changes += 1
 
     def _latest_entity(self, level: str, name: str) -> EntityEvidence:

@@ -139,14 +139,18 @@ class Thompson(OnlineRouter):
             self._state.record_start()
 
     def learn(self, experience: Experience) -> None:
-        """Count the feedback, in its order."""
+        """Count the feedback, in its order; a later revision takes the place of the earlier one."""
         rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
         keys = self._evidence_keys(experience.queries, experience.estimates)
         self.evidence.selections += experience.made
         for feedback in experience.feedback:
             row = rows.get(feedback.decision_id)
-            if row is not None:
-                self._add_feedback(feedback, experience.decisions[row], keys[row])
+            if row is None:
+                continue
+            if (replaced := experience.replaced_by(feedback)) is not None:
+                self.evidence.remove(keys[row], self._outcomes(replaced, experience.decisions[row]), implicit=replaced.implicit)
+            outcomes = self._outcomes(feedback, experience.decisions[row])
+            self.evidence.add(keys[row], outcomes, implicit=feedback.implicit, time=feedback.time)
 
     def close(self) -> None:
         """Save the state once more."""
@@ -198,10 +202,10 @@ class Thompson(OnlineRouter):
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
         return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight else key
 
-    def _add_feedback(self, feedback: Feedback, decision: Decision, keys: EvidenceKeys) -> None:
+    def _outcomes(self, feedback: Feedback, decision: Decision) -> list[WeightedOutcome]:
+        """Return one outcome for each candidate that the feedback names."""
         weight = feedback_weight(feedback, self.config.implicit_feedback_weight)
-        outcomes = [WeightedOutcome.of_quality(name, quality, weight) for name, quality in candidate_qualities(feedback, decision.candidate)]
-        self.evidence.add(keys, outcomes, implicit=feedback.implicit, time=feedback.time)
+        return [WeightedOutcome.of_quality(name, quality, weight) for name, quality in candidate_qualities(feedback, decision.candidate)]
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
