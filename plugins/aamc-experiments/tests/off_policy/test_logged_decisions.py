@@ -134,3 +134,24 @@ def test_feedback_hours_later_finds_its_decision(store) -> None:
     log = read_log(store)
     assert len(log) == 1200
     assert log.quality.mean() == 0.5
+
+
+def test_the_latest_revision_of_feedback_counts_alone(store) -> None:
+    decide(store, "a")
+    judge(store, "a", 0.0)
+    judge(store, "a", 1.0, revision=1)
+    assert quality_of(store) == 1.0
+
+
+def test_a_cancelled_call_is_no_answer(store) -> None:
+    decide(store, "a")
+    store.add_attempts([Attempt("a", candidate=TINY, cost_usd=0.5), Attempt("a", candidate=LARGE, status="cancelled", cost_usd=9.0)])
+    judge(store, "a")
+    assert read_log(store).cost_usd.tolist() == [0.5]
+
+
+def test_a_router_that_takes_the_maximum_without_knowing_its_propensity_is_left_out(store) -> None:
+    decide(store, "a", propensity=math.nan, probabilities={})
+    judge(store, "a")
+    log = read_log(store)
+    assert (len(log), log.left_out["propensity_unknown"]) == (0, 1)

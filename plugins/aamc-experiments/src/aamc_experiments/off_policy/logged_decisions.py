@@ -30,7 +30,7 @@ LEFT_OUT = {
 
 @attrs.frozen(eq=False)
 class DecisionHistory:
-    """A decision with its record, and with the attempts and feedback that followed, in log order."""
+    """A decision with its record, and with its attempts and the latest revision of each piece of feedback, in log order."""
 
     record: Record
     attempts: list[Attempt] = attrs.field(factory=list)
@@ -52,7 +52,7 @@ class DecisionHistory:
     @property
     def fell_back(self) -> bool:
         """Whether another candidate than the chosen one served."""
-        served = [attempt.candidate for attempt in self.attempts if attempt.error is None]
+        served = [attempt.candidate for attempt in self.attempts if attempt.status == "ok"]
         return bool(served) and served[-1] != self.decision.candidate
 
     @property
@@ -74,7 +74,7 @@ class DecisionHistory:
 
     def measured(self, figure: str) -> float:
         """Return the last known ``cost_usd`` or ``latency_ms`` of the chosen candidate's successful calls, else NaN."""
-        calls = (getattr(attempt, figure) for attempt in self.attempts if attempt.candidate == self.decision.candidate and attempt.error is None)
+        calls = (getattr(attempt, figure) for attempt in self.attempts if attempt.candidate == self.decision.candidate and attempt.status == "ok")
         return next((value for value in reversed(list(calls)) if not math.isnan(value)), math.nan)
 
     @property
@@ -145,7 +145,8 @@ def read_histories(store: Store) -> list[DecisionHistory]:
         for attempt in experience.attempts:
             found[attempt.decision_id].attempts.append(attempt)
         for feedback in experience.feedback:
-            found[feedback.decision_id].feedback.append(feedback)
+            earlier = found[feedback.decision_id].feedback
+            earlier[:] = [*(other for other in earlier if other.id != feedback.id), feedback]  # a later revision replaces the earlier one
     return list(found.values())
 
 
