@@ -99,7 +99,7 @@ class MetaController:
         self._decider = Decider(components, self._user_id, self._loop)
         self._models = components.models
         if self._models is not None:
-            self._models.record_attempts(partial(self._in_thread, store.attempted))
+            self._models.record_attempts(self._record_attempt)
         self.learner: Learner | None = None
         if isinstance(router, OnlineRouter):
             router.attach(store, self._user_id)
@@ -257,9 +257,12 @@ class MetaController:
         return self._route(arguments.query(query), preference, arguments).decisions[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
-        """Decide one request as :meth:`route` does, with its arguments, and explain the decision without reading the log."""
+        """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        return self._explain(self._route(given.query(query), preference, given)[0])
+        records = self._route(given.query(query), preference, given)
+        if given.decision_id is not None:  # the log may have had the decision, made from an earlier state of the pool
+            return self.explain(given.decision_id)
+        return self._explain(records[0])
 
     def route_batch(
         self,
@@ -324,7 +327,7 @@ class MetaController:
         """
         given = attempt_of(decision_id, figures) or Attempt(decision_id)
         with self._guard:
-            number = self.store.attempted(given)
+            (number,) = self.store.add_attempts([given])
             self._log_has_grown()
         return number
 
@@ -496,12 +499,15 @@ class MetaController:
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         with self._guard:
-            new = self.store.judged_all(judgements)
+            new = self.store.add_feedback(judgements)
             self._log_has_grown()
             if self.learner is None:
                 for feedback, _ in itertools.compress(judgements, new):
                     self._emit_learned(feedback)
         return new
+
+    async def _record_attempt(self, attempt: Attempt) -> None:
+        await self._in_thread(self.store.add_attempts, [attempt])
 
     def _log_has_grown(self) -> None:
         if self.learner is not None:

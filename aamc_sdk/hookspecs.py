@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from aamc_sdk.types import Decision, Feedback
 
 PROJECT = "aamc"
+"""The name of the pluggy project and of the entry-point group."""
 hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks a function as a hook specification."""
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's function as the implementation of a hook."""
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
-"""Microseconds of a bandit's decisions and updates, beside plain numpy Beta sampling in the same process: prints JSON.
+"""Measures the time of a bandit's decisions and learning, beside plain numpy Beta sampling in the same process; prints JSON.
 
-``python benchmarks/bandit.py`` measures CPU time on one thread, the minimum of some repeats, with both sides in turns.
+``python benchmarks/bandit.py`` measures CPU time on one thread and takes the minimum of several alternating repeats.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from aamc_bandit.evidence import Place
-from aamc_bandit.thompson import Thompson
-from speed.clock import minimum_call_us
+from aamc_bandit.thompson import EvidenceKeys, Thompson
+from aamc_bench.speed.clock import least_call_us
 
 from aamc_sdk.interfaces import Services
 from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost, expected_latency
@@ -23,45 +22,45 @@ from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Latency, M
 CANDIDATES = 10
 USERS = (10, 100_000)
 REPEATS, CALLS = 15, 300
-STRETCH = 1000
-"""Pieces of feedback in one batch of the log."""
+BATCH = 1000
+"""Number of feedbacks in one batch of the log."""
 
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
 ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
-PLACE = Place("code", "user0", "session0")
-"""The subject of the measured decisions."""
+KEYS = EvidenceKeys("code", "user0", "session0")
+"""The entities of the measured decisions."""
 
 
 def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
-    """Yield requests that each differ from the one before in one respect.
+    """Yield requests that differ from each other in one respect.
 
     Args:
-        kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"users"`` for other users who were heard of;
-            ``"strangers"`` for users of whom nothing was heard.
-        users: How many were heard of.
+        kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"users"`` for other users with evidence;
+            ``"new_users"`` for users without evidence.
+        users: Number of users with evidence.
     """
     for n in itertools.count():
-        user = {"tokens": PLACE.user, "users": f"user{n % users}", "strangers": f"stranger{n}"}[kind]
-        query = Query("a question", user=user, session=PLACE.session, prompt_tokens=100 + n if kind == "tokens" else 100)
+        user = {"tokens": KEYS.user, "users": f"user{n % users}", "new_users": f"new user {n}"}[kind]
+        query = Query("a question", user=user, session=KEYS.session, prompt_tokens=100 + n if kind == "tokens" else 100)
         yield build_request([query], POOL, Preference().array, estimates=ESTIMATES)
 
 
 def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
-    """Return a router with feedback of a number of users, and a request of one of them."""
-    queries = [Query("a question", user=PLACE.user, session=PLACE.session)]
+    """Return a router with evidence of ``users`` users, and a request of one of them."""
+    queries = [Query("a question", user=KEYS.user, session=KEYS.session)]
     reward = LinearReward()
     reward.fit(Outcomes(None, expected_cost(queries, POOL), expected_latency(POOL, 1)))
     router = Thompson(Thompson.Config(), Services(pool=POOL, reward=reward, make=lambda *_: None))
-    for first in range(0, max(users, STRETCH), STRETCH):
-        router.learn(lesson([f"user{n % users}" for n in range(first, first + STRETCH)]))
-    router.learn(lesson(["user0"] * 20))
+    for first in range(0, max(users, BATCH), BATCH):
+        router.learn(feedback_from([f"user{n % users}" for n in range(first, first + BATCH)]))
+    router.learn(feedback_from(["user0"] * 20))
     return router, build_request(queries, POOL, Preference().array, estimates=ESTIMATES)
 
 
-def lesson(users: list[str]) -> Experience:
-    """Return one piece of feedback from each of some users."""
+def feedback_from(users: list[str]) -> Experience:
+    """Return one feedback from each user."""
     rng = np.random.default_rng(len(users))
-    queries = [Query("a question", user=user, session=PLACE.session) for user in users]
+    queries = [Query("a question", user=user, session=KEYS.session) for user in users]
     chosen, won = rng.integers(CANDIDATES, size=len(users)), rng.random(len(users))
     decisions = [Decision(str(n), POOL.names[m], 0.1, Preference()) for n, m in enumerate(chosen)]
     feedback = [Feedback(decision_id=str(n), quality=float(won[n] < 0.5 + 0.04 * m)) for n, m in enumerate(chosen)]
@@ -70,11 +69,11 @@ def lesson(users: list[str]) -> Experience:
 
 
 def measure(users: int) -> dict[str, float]:
-    """Return the measurements of a router with feedback of a number of users."""
+    """Return the figures of a router with evidence of ``users`` users."""
     router, request = make_router(users)
-    belief, _ = router.belief(PLACE, POOL)
+    belief, _ = router.belief(KEYS, POOL)
     rng = np.random.default_rng(0)
-    one, stretch = lesson(["user0"]), lesson([f"user{n}" for n in range(STRETCH)])
+    one, batch = feedback_from(["user0"]), feedback_from([f"user{n}" for n in range(BATCH)])
 
     def sample() -> object:
         return rng.beta(belief.alpha, belief.beta).argmax()
@@ -83,26 +82,26 @@ def measure(users: int) -> dict[str, float]:
         return draw(router.score(request), request, True, 0, ["decision"])
 
     def decide_next(requests: Iterator[RoutingRequest]) -> object:
-        asked = next(requests)
-        return draw(router.score(asked), asked, True, 0, ["decision"])
+        request = next(requests)
+        return draw(router.score(request), request, True, 0, ["decision"])
 
-    def hear_and_score() -> object:
+    def learn_and_score() -> object:
         router.learn(one)
         return router.score(request)
 
-    us = minimum_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
-    for kind in ("tokens", "users", "strangers"):
+    us = least_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
+    for kind in ("tokens", "users", "new_users"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
-        us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
-    us |= minimum_call_us({"after": hear_and_score}, CALLS, REPEATS)
-    us |= minimum_call_us({"stretch": lambda: router.learn(stretch)}, 3, REPEATS)
+        us |= least_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
+    us |= least_call_us({"after": learn_and_score}, CALLS, REPEATS)
+    us |= least_call_us({"batch": lambda: router.learn(batch)}, 3, REPEATS)
     return {
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),
         "times_sampling": round(us["decision"] / us["sampling"], 2),
-        **{f"other_{kind}_us": round(us[kind], 1) for kind in ("tokens", "users", "strangers")},
+        **{f"other_{kind}_us": round(us[kind], 1) for kind in ("tokens", "users", "new_users")},
         "after_each_feedback_us": round(us["after"], 1),
-        "feedback_per_second": round(STRETCH / us["stretch"] * 1e6),
+        "feedback_per_second": round(BATCH / us["batch"] * 1e6),
     }
 
 

@@ -1,9 +1,10 @@
-"""Mean quality of ``thompson`` on real outcomes with bandit feedback, for each way to combine its levels: prints JSON.
+"""Measures the mean quality of ``thompson`` on real outcomes with bandit feedback, for each combination of its levels; prints JSON.
 
-``AAMC_DATA=DATA python benchmarks/bandit_levels.py choose|report`` replays LLMRouter's rows in random order: each is decided, and the router
-learns only the chosen candidate's outcome, at once. The category is the row's task. ``users`` users, drawn at random, differ in their
-opinion of each candidate by a normal number with standard deviation ``taste``. ``choose`` replays the training rows (70/10/20 by a hash of
-the text, seed 0) with its own seeds, ``report`` all others. Each line is written to stderr at once.
+``AAMC_DATA=DATA python benchmarks/bandit_levels.py choose|report`` replays LLMRouter's rows in random order: each row is decided,
+and the outcome of the chosen candidate is learned at once. The category is the row's task. Each of ``users`` users, drawn at
+random, has a preference for each candidate: a normal number with standard deviation ``taste``, added to the quality. ``choose``
+replays the training rows (70/10/20 by a hash of the text, seed 0), ``report`` all others, with different seeds. Results are also
+written to stderr one by one.
 """
 
 from __future__ import annotations
@@ -51,21 +52,21 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
     """Return the mean quality of one replay."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(dataset))
-    asking = rng.integers(users, size=len(rows)) if users else None
-    liked = rng.normal(0, taste, size=(max(users, 1), len(dataset.pool)))
+    row_users = rng.integers(users, size=len(rows)) if users else None
+    tastes = rng.normal(0, taste, size=(max(users, 1), len(dataset.pool)))
     target = Plugins().load("router", "thompson")
     router = target(configure(target.Config, options), Services(pool=dataset.pool, reward=LinearReward(), make=lambda *_: None))
     names, known = np.unique(dataset.labels.category, return_inverse=True)
     total = 0.0
     for step, row in enumerate(rows):
-        user = 0 if asking is None else int(asking[step])
-        queries = [Query(dataset.queries[row].text, user=None if asking is None else f"user {user}")]
+        user = 0 if row_users is None else int(row_users[step])
+        queries = [Query(dataset.queries[row].text, user=None if row_users is None else f"user {user}")]
         nothing = np.full(1, np.nan)
         estimates = Estimates(nothing, np.eye(len(names))[known[row]][None], tuple(names.tolist()), nothing)
         request = build_request(queries, dataset.pool, QUALITY_ONLY, estimates=estimates)
         (decision,) = decide(request, router.score(request), [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
         m = dataset.pool.index(decision.candidate)
-        quality = float(np.clip(outcome(dataset, row, m) + liked[user, m], 0, 1))
+        quality = float(np.clip(outcome(dataset, row, m) + tastes[user, m], 0, 1))
         feedback = [Feedback(decision_id=decision.id, quality=quality)]
         router.learn(Experience(step, queries, estimates, [decision], (), feedback, made=1))
         total += quality
@@ -73,7 +74,7 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
 
 
 def outcome(dataset: Dataset, row: int, candidate: int) -> float:
-    """Return a row's quality by a candidate."""
+    """Return the quality of a candidate on a row."""
     assert dataset.outcomes is not None
     return float(dataset.outcomes.known_quality[row, candidate])
 

@@ -1,8 +1,8 @@
-"""Microseconds of a decision and an update of ``linear-thompson`` with ten candidates, beside plain numpy in the same process: prints JSON.
+"""Measures a decision and a feedback of ``linear-thompson`` at ten candidates, beside plain numpy in the same process; prints JSON.
 
-``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` measures CPU time on one thread, the minimum of some repeats, with both sides in turns.
-The comparison is a minimal linear Thompson sampling in numpy: coefficients are drawn from their normal posteriors, and the maximum product with
-the context is chosen. It has no propensity, and learns by Sherman and Morrison's formula without a discount.
+``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` measures CPU time on one thread and takes the minimum of several alternating
+repeats. The comparison is linear Thompson sampling in a few lines of numpy: it draws coefficients from their normal posteriors and
+takes the maximum product with the context. It has no propensities, and it learns by the Sherman-Morrison formula without a discount.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query, RoutingRequest
 
 CANDIDATES, CATEGORIES, EMBEDDING = 10, 8, 256
-REPEATS, CALLS, HEARD = 15, 200, 2000
+REPEATS, CALLS, ROWS = 15, 200, 2000
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
 
 
@@ -33,8 +33,8 @@ def make_request(rows: int, seed: int) -> RoutingRequest:
     return build_request([Query("a question")] * rows, POOL, Preference().array, estimates=estimates)
 
 
-def lesson(request: RoutingRequest, seed: int) -> Experience:
-    """Return one piece of feedback on each request, for a random candidate."""
+def feedback_on(request: RoutingRequest, seed: int) -> Experience:
+    """Return one feedback on each request, for a random candidate."""
     rng = np.random.default_rng(seed)
     decisions = [Decision(str(n), POOL.names[m], 0.1, Preference()) for n, m in enumerate(rng.integers(CANDIDATES, size=len(request)))]
     feedback = [Feedback(decision_id=decision.id, quality=float(rng.random())) for decision in decisions]
@@ -42,13 +42,13 @@ def lesson(request: RoutingRequest, seed: int) -> Experience:
 
 
 def measure() -> dict[str, float]:
-    """Return the measurements."""
-    request, many = make_request(1, 0), make_request(HEARD, 1)
+    """Return the figures."""
+    request, many = make_request(1, 0), make_request(ROWS, 1)
     reward = LinearReward()
     reward.fit(many.expected)
     router = LinearThompson(LinearThompson.Config(), Services(pool=POOL, reward=reward, make=lambda *_: None))
-    router.learn(lesson(many, 2))
-    one = lesson(request, 3)
+    router.learn(feedback_on(many, 2))
+    one = feedback_on(request, 3)
     width = len(router._context(request.estimates)[0])
     rng = np.random.default_rng(4)
     x = rng.normal(size=width)
@@ -79,7 +79,7 @@ def measure() -> dict[str, float]:
         "numbers_of_context": width,
         **us,
         "lesson_and_decision_times_numpy": us["lesson_and_decision"] / (us["numpy_draw"] + us["numpy_update"]),
-        "decision_in_a_batch": cpu_and_wall_s(lambda: router.score(many))[0] / HEARD * 1e6,
+        "decision_in_a_batch": cpu_and_wall_s(lambda: router.score(many))[0] / ROWS * 1e6,
     }
 
 

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.controller import MetaController
-from aamc_sdk.interfaces import NoOptions, Router, Store
+from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
-from aamc_sdk.serving import Learner, learner, state_of
+from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
@@ -36,10 +36,11 @@ THREADS = 8
 LONGEST_LIFE_SECONDS = 0.4
 
 
-class Posterior(Router):
+class Posterior(OnlineRouter):
     """A Beta posterior for each candidate, a count of decisions, and the time of the last update; draws uniformly."""
 
     samples = True
+    snapshots = True
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config or NoOptions(), services)
@@ -77,8 +78,9 @@ def open_log(path: Path) -> SqliteStore:
 
 def serve(path: Path, acknowledged: int) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
-    learner.SNAPSHOT_EVERY = 100  # so that kills meet the keeping of views as well
-    controller = MetaController(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
+    learner.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
+    components = ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
+    controller = MetaController(components)
 
     def work(me: int) -> None:
         draws = random.Random(os.getpid() * THREADS + me)

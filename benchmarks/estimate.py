@@ -30,7 +30,7 @@ from aamc_experiments.evaluation import Comparison
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
 from aamc_tce.encoders.runtime import serving_embedder
@@ -178,7 +178,7 @@ def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, 
         run = RunFolder.open(Path(folder) / "run")
         lent = run.services(plugins)
         sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), lent.reward, settings.evaluation, seed)
-        test, estimator = make_world(settings, plugins).splits["test"], run.estimator(plugins, lent)
+        test, estimator = make_setup(settings, plugins).splits["test"], run.estimator(plugins, lent)
         assert estimator is not None
         assert test.outcomes is not None
         assert test.labels.category is not None

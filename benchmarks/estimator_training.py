@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from aamc_experiments.experiment import Experiment
+from aamc_experiments.run_folder import Goal
 from aamc_experiments.settings import read_settings
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE
@@ -38,7 +39,7 @@ def seconds(work: Callable[[], Any]) -> float:
 def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
     """Return the CPU seconds of a training, and the texts that it embeds."""
     settings = read_settings({"router": "greedy", "estimator": "tce", "preset": preset, "seed": seed})
-    experiment = Experiment(settings, get_plugin_manager(), folder / "run", NoProgress(), goal="estimator")
+    experiment = Experiment(settings, get_plugin_manager(), folder / "run", NoProgress(), goal=Goal.ESTIMATOR)
     world = experiment.begin()
     took = seconds(lambda: experiment.estimator(world))
     return took, [query.text for split in ("train", "validation") for query in world.splits[split].queries]

@@ -1,9 +1,9 @@
-"""Feedback per second of the decision log, in memory and durably, beside a plain SQLite loop in the same run: prints JSON.
+"""Measure the feedback that the decision log takes a second, in memory and durably, beside a plain SQLite loop; prints JSON.
 
     python benchmarks/feedback.py [--store redis://localhost:6379/0]
 
-It also writes 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts them. The results are pieces per second of
-wall-clock time, which vary on a shared disk or processor, and microseconds of CPU time for each, which vary less.
+Also adds 32,000 pieces from 32 threads and 4,000 from 4 processes to one log, and counts its entries. Figures are pieces a second of
+wall-clock time, and microseconds of CPU time for each. A shared disk or processor makes the first vary; the second varies less.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def opened(url: str) -> Store:
 
 
 def decide(store: Store) -> None:
-    """Log the decisions of all feedback."""
+    """Log the decisions that all feedback refers to."""
     request = make_request(make_dataset(DECISIONS))
-    store.decided(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
+    store.add_decisions(Records([Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(DECISIONS)], request))
 
 
 def judgements(count: int, source: str) -> list[Feedback]:
-    """Return new pieces of feedback."""
+    """Return feedback, each piece new."""
     return [Feedback(decision_id=f"d{n % DECISIONS}", quality=0.5, source=f"{source} {n}", time=1.0) for n in range(count)]
 
 
 def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
-    """Return the pieces per second of some work on ``count`` pieces, and the CPU time of each."""
+    """Return pieces a second of some work on ``count`` pieces, and the CPU time of each."""
     begun, cpu = time.perf_counter(), time.process_time()
     work()
     taken, used = time.perf_counter() - begun, time.process_time() - cpu
@@ -55,7 +55,7 @@ def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
 
 
 def counted(store: Store) -> dict[str, int]:
-    """Return the number of pieces of feedback in a log, and of those that are there twice."""
+    """Return the number of pieces of feedback in a log, and of those that it holds twice."""
     found: list[str] = []
     position = 0
     while (part := store.experience(position, 10_000)).position > position:
@@ -70,8 +70,8 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
         decide(store)
         batch, single = [(feedback, None) for feedback in judgements(count, "batch")], judgements(count // 4, "single")
         figures = {
-            "batch": rate(len(batch), lambda: store.judged_all(batch)),
-            "one_by_one": rate(len(single), lambda: [store.judged(feedback) for feedback in single]),
+            "batch": rate(len(batch), lambda: store.add_feedback(batch)),
+            "one_by_one": rate(len(single), lambda: [store.add_feedback([(feedback, None)]) for feedback in single]),
         }
     with MetaController.build(router="random", pool=POOL) as controller:
         decide(controller.store)
@@ -81,7 +81,7 @@ def in_memory(count: int = 200_000) -> dict[str, dict[str, float]]:
 
 @contextmanager
 def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a plain table of ids and contents, with a commit for each row, as durable as the log."""
+    """Open a table without a log around it: ids and contents, one commit each, as durable as the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -97,9 +97,9 @@ def plain(path: Path, count: int = 500) -> dict[str, float]:
 
 
 def give(url: str, source: str) -> None:
-    """Write feedback from a separate process, with four threads."""
+    """Add feedback from a process of its own, four threads at a time."""
     with closing(opened(url)) as store, ThreadPoolExecutor(4) as threads:
-        list(threads.map(store.judged, judgements(EACH, source)))
+        list(threads.map(lambda feedback: store.add_feedback([(feedback, None)]), judgements(EACH, source)))
 
 
 def durable(url: str) -> dict[str, object]:
@@ -109,11 +109,13 @@ def durable(url: str) -> dict[str, object]:
         batch: Sequence[tuple[Feedback, None]] = [(feedback, None) for feedback in judgements(10 * EACH, "batch")]
         lone, shared = judgements(EACH // 4, "lone"), judgements(THREADS * EACH, "thread")
         figures: dict[str, object] = {
-            "one_thread": rate(len(lone), lambda: [store.judged(feedback) for feedback in lone]),
-            "batch": rate(len(batch), lambda: store.judged_all(batch)),
+            "one_thread": rate(len(lone), lambda: [store.add_feedback([(feedback, None)]) for feedback in lone]),
+            "batch": rate(len(batch), lambda: store.add_feedback(batch)),
         }
         with ThreadPoolExecutor(THREADS) as threads:
-            figures[f"{THREADS}_threads"] = rate(len(shared), lambda: list(threads.map(store.judged, shared)))
+            figures[f"{THREADS}_threads"] = rate(
+                len(shared), lambda: list(threads.map(lambda feedback: store.add_feedback([(feedback, None)]), shared))
+            )
         spawned = multiprocessing.get_context("spawn")
         processes = [spawned.Process(target=give, args=(url, f"process {me}")) for me in range(PROCESSES)]
         for process in processes:

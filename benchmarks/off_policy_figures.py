@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
-from aamc_experiments.off_policy import Choices, Figure, estimate, figures_of, interval, refusal
+from aamc_experiments.off_policy import BoundedOutcome, Choices, bounded_outcomes, estimate, mean_interval, refusal
 
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import Floats, Outcomes
@@ -43,9 +43,9 @@ def draw(quality: float, sigma: float, size: int, generator: np.random.Generator
     return Choices(chosen, np.tile(LOGGED, (size, 1)), np.tile(TARGET, (size, 1))), Outcomes(good[:, None], cost[:, None], latency[:, None])
 
 
-def intervals(figure: Figure, choices: Choices) -> Iterator[tuple[str, str, list[float]]]:
+def intervals(figure: BoundedOutcome, choices: Choices) -> Iterator[tuple[str, str, list[float]]]:
     """Yield each estimator, its quantity, and its interval."""
-    yield "logged", "logged", interval(figure.values, figure.low, figure.high)
+    yield "logged", "logged", mean_interval(figure.values, figure.low, figure.high)
     for name, found in estimate(figure.values, choices, figure.prior, figure.low, figure.high).items():
         yield name, "value", found.ci95
         yield name, "difference", found.difference_ci95
@@ -64,7 +64,7 @@ def measure(quality: float, sigma: float, size: int, logs: int) -> dict[str, dic
     for seed in range(logs):
         choices, earned = draw(quality, sigma, size, np.random.default_rng(seed))
         assert refusal(choices) is None
-        found = figures_of(earned, nothing, choices.logged > 0, reward, np.tile(PREFERENCE, (size, 1)))
+        found = bounded_outcomes(earned, nothing, choices.logged > 0, reward, np.tile(PREFERENCE, (size, 1)))
         for name, figure in found.items():
             for estimator, what, (low, high) in intervals(figure, choices):
                 held[name][estimator, what] += low <= truths[name][what] <= high

@@ -27,10 +27,10 @@ from aamc_bench.samples import Sample
 from aamc_experiments.data import split_rows
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.measurement import describe, play
+from aamc_experiments.measurement import Measurement, estimate_queries
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 from aamc_experiments.target_preferences import Target, calibrate
 
 from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
@@ -160,13 +160,25 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
 def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     """Calibrate for a minimum quality on validation rows, and return the results on test rows."""
     preference = calibrate(run, plugins, NoProgress(), Target("quality-floor", FLOOR)).preference
-    world, lent = make_world(run.settings, plugins), run.services(plugins)
+    world, lent = make_setup(run.settings, plugins), run.services(plugins)
     queries = world.splits["test"].queries
-    estimates, quality = describe(run.estimator(plugins, lent), queries, run.pool)
+    estimates, quality = estimate_queries(run.estimator(plugins, lent), queries, run.pool)
     request = build_request(queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
     router = {run.router_name: run.router(plugins, lent)}
     point = preference.array[None]
-    played = play(world, "test", router, request, run.candidate_means, run.settings, NoProgress(), points=point).realised(0)
+    played = (
+        Measurement(
+            setup=world,
+            routers=router,
+            request=request,
+            candidate_means=run.candidate_means,
+            settings=run.settings,
+            progress=NoProgress(),
+            preferences=point,
+        )
+        .compare()
+        .realised(0)
+    )
     outcomes = world.splits["test"].outcomes
     assert outcomes is not None
     best = int(outcomes.known_quality.mean(axis=0).argmax())

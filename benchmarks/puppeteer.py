@@ -21,7 +21,7 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
 from aamc_bench.speed.clock import cpu_and_wall_s
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.testbed import TOOLS, Kind, SimulatedWorld, WorldAgent, load_suite, split_tasks
+from aamc_puppeteer.testbed import TOOLS, AgentWorld, Kind, WorldAgent, load_suite, split_tasks
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 from aamc_sdk.interfaces import Budget
@@ -31,14 +31,14 @@ MEMBERS = ("planner", "retriever", "calculator", "coder", "writer", "critic")
 EPISODES = 3000
 
 
-def specialists(seed: int) -> SimulatedWorld:
+def specialists(seed: int) -> AgentWorld:
     """Return a world in which one good turn is enough; who is good at what, and what a turn costs, is drawn."""
     rng = np.random.default_rng(seed)
     costs = {name: float(rng.choice([0.1, 0.3, 1.0, 2.0])) for name in MEMBERS}
-    return SimulatedWorld.of_table({sort: {name: float(rng.uniform()) for name in MEMBERS} for sort in SORTS}, costs)
+    return AgentWorld.of_table({sort: {name: float(rng.uniform()) for name in MEMBERS} for sort in SORTS}, costs)
 
 
-def sequences(seed: int) -> SimulatedWorld:
+def sequences(seed: int) -> AgentWorld:
     """Return a world in which each sort of task needs two or three agents in an order that is drawn, and any may fail to help."""
     rng = np.random.default_rng(seed)
     agents = [WorldAgent(name=name, description=f"Does the work of a {name}.", cost=float(rng.choice([0.1, 0.2, 0.5]))) for name in MEMBERS]
@@ -52,10 +52,10 @@ def sequences(seed: int) -> SimulatedWorld:
             moves[stages[place], MEMBERS[member]] = {stages[place + 1]: chance, stages[place]: 1 - chance}
         solved = {stages[-1]: float(rng.uniform(0.85, 1.0)), stages[-2]: 0.2}
         kinds.append(Kind(name=sort, text=f"A task about {sort}.", moves=moves, solved=solved))
-    return SimulatedWorld(agents=tuple(agents), kinds=tuple(kinds))
+    return AgentWorld(agents=tuple(agents), kinds=tuple(kinds))
 
 
-def loops(seed: int) -> SimulatedWorld:
+def loops(seed: int) -> AgentWorld:
     """Return a world in which a critic and a solver take turns, as often as the sort of task asks for; the seed changes nothing."""
     costs = {"solver": 0.2, "critic": 0.1, "guesser": 0.1, "planner": 0.1, "searcher": 0.3, "summarizer": 0.1}
     kinds = []
@@ -68,10 +68,10 @@ def loops(seed: int) -> SimulatedWorld:
             solved[f"draft {turn}"] = 0.6 * (turn + 0.2) / (rounds + 0.2)
         kinds.append(Kind(name=sort, text=f"A task that is {sort}.", moves=moves, solved=solved))
     agents = [WorldAgent(name=name, description=f"Does the work of a {name}.", cost=cost) for name, cost in costs.items()]
-    return SimulatedWorld(agents=tuple(agents), kinds=tuple(kinds))
+    return AgentWorld(agents=tuple(agents), kinds=tuple(kinds))
 
 
-def practice(_: int) -> SimulatedWorld:
+def practice(_: int) -> AgentWorld:
     """Return a doctor's practice: each sort of case needs other agents in turn, who may fail, lose or muddle what there was."""
     agents = {
         "nurse": ("Takes samples and readings.", 0.05),
@@ -120,10 +120,10 @@ def practice(_: int) -> SimulatedWorld:
         solved={"readings": 0.2, "values": 0.5, "verdict": 0.97},
     )
     made = tuple(WorldAgent(name=name, description=description, cost=cost) for name, (description, cost) in agents.items())
-    return SimulatedWorld(agents=made, kinds=(fever, fall, check), steps=7)
+    return AgentWorld(agents=made, kinds=(fever, fall, check), steps=7)
 
 
-def workshop(_: int) -> SimulatedWorld:
+def workshop(_: int) -> AgentWorld:
     """Return a workshop: a piece is measured and carved again, two to four times, either of which may fail; varnish undoes a measure."""
     agents = {
         "carver": ("Carves wood.", 0.25),
@@ -146,10 +146,10 @@ def workshop(_: int) -> SimulatedWorld:
             solved["masterpiece"] = 0.9
         kinds.append(Kind(name=piece, text=f"Make a {piece} of {{number}} mm.", moves=moves, solved=solved))
     made = tuple(WorldAgent(name=name, description=description, cost=cost) for name, (description, cost) in agents.items())
-    return SimulatedWorld(agents=made, kinds=tuple(kinds), steps=9)
+    return AgentWorld(agents=made, kinds=tuple(kinds), steps=9)
 
 
-WORLDS: Mapping[str, Callable[[int], SimulatedWorld]] = {
+WORLDS: Mapping[str, Callable[[int], AgentWorld]] = {
     "specialists": specialists,
     "sequences": sequences,
     "loops": loops,
@@ -158,7 +158,7 @@ WORLDS: Mapping[str, Callable[[int], SimulatedWorld]] = {
 }
 
 
-def learn(world: SimulatedWorld, seed: int) -> dict[str, float]:
+def learn(world: AgentWorld, seed: int) -> dict[str, float]:
     """Return how near a trained policy comes to the optimum, and how its episodes changed."""
     puppeteer = world.puppeteer(seed=seed)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]

@@ -1,8 +1,8 @@
-"""Recompute every number of a ``metrics.json`` from the ``decisions.npz`` beside it, by code that shares nothing with the SDK.
+"""Recompute every number of a ``metrics.json`` from the ``decisions.npz`` beside it, with code independent of the SDK.
 
-``python scripts/recompute.py RUN`` prints what differs, and leaves with status 1 where anything does. ``--resamples N`` also draws
-N bootstrap resamples of its own, and compares the intervals. It is written from the definitions in
-docs/reference/metrics.md, to be read beside them, and knows the default reward, efficiency and threshold of success only.
+``python scripts/recompute.py RUN`` prints all differences, and exits with status 1 if there are any. ``--resamples N`` also
+compares the intervals with those of N bootstrap resamples. The script follows the definitions in docs/reference/metrics.md, and
+supports only the default reward, efficiency and success threshold.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]
 HEADLINE, SWEEP, LATTICE, QUALITY_ALONE = 0, range(1, 22), range(22, 43), 1
 SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
-TOSSES = 4_000
-LEAST_RESAMPLES = 400
-"""With fewer, all of them may well lie on one side of a correct bound."""
+PERMUTATIONS = 4_000
+MIN_RESAMPLES = 400
+"""With fewer, all of them may lie on one side of a correct bound."""
 
 
 class Decisions:
-    """What ``decisions.npz`` holds, on some of its rows; a row may come more than once."""
+    """The content of ``decisions.npz`` on some of its rows, with repetitions."""
 
     def __init__(self, arrays: dict[str, Array], rows: Array) -> None:
         self.arrays, self.rows, self.n = arrays, rows, len(rows)
@@ -36,14 +36,14 @@ class Decisions:
         self.preferences = arrays["preferences"]
 
     def column(self, name: str, router: int, point: int) -> Array:
-        """Return what came of each row's decision at a preference."""
+        """Return one outcome of each row's decision at a preference."""
         values = self.arrays[name]
         chosen: Array = self.arrays["chosen"][router, point, self.rows]
         column: Array = values[self.rows, chosen] if self.is_table else values[router, point, self.rows]
         return column
 
     def realised(self, router: int, point: int) -> tuple[Array, Array, Array]:
-        """Return quality, cost and latency with what deciding cost and took."""
+        """Return quality, cost and latency, including cost and time of deciding."""
         quality, cost, latency = (self.column(name, router, point) for name in ("quality", "cost_usd", "latency_ms"))
         return quality, cost + self.arrays["spent_usd"][router, point, self.rows], latency + self.arrays["spent_ms"][router, point, self.rows]
 
@@ -56,10 +56,10 @@ class Decisions:
 
     def objectives(self, outcome: tuple[Array, Array, Array]) -> list[Array]:
         """Return quality, cheapness and quickness."""
-        quality, *dear = outcome
+        quality, *costs = outcome
         goodness = [
-            (greatest - values) / (greatest - least) if greatest > least else np.zeros(len(values))
-            for values, (least, greatest) in zip(dear, self.arrays["scales"].tolist(), strict=True)
+            (maximum - values) / (maximum - minimum) if maximum > minimum else np.zeros(len(values))
+            for values, (minimum, maximum) in zip(costs, self.arrays["scales"].tolist(), strict=True)
         ]
         return [quality, *goodness]
 
@@ -70,7 +70,7 @@ class Decisions:
 
 
 def mixtures(points: list[tuple[float, float]], cost: float) -> float:
-    """Return the best quality at a cost of a mixture of two points, or of one that costs no more."""
+    """Return the maximum quality, at a cost, of one point or of a mixture of two."""
     below = [(c, q) for c, q in points if c <= cost]
     above = [(c, q) for c, q in points if c > cost]
     mixed = [q0 + (q1 - q0) * (cost - c0) / (c1 - c0) for c0, q0 in below for c1, q1 in above]
@@ -83,16 +83,16 @@ def area(heights: Any, places: Any) -> float:
     return float((np.diff(places) * (heights[1:] + heights[:-1]) / 2).sum())
 
 
-def average_quality(points: list[tuple[float, float]], least: float, greatest: float) -> float | None:
-    """Return AIQ; the best mixture's quality is straight between the points' costs."""
-    if greatest <= least:
+def average_quality(points: list[tuple[float, float]], low: float, high: float) -> float | None:
+    """Return AIQ; the best mixture's quality is linear between the points' costs."""
+    if high <= low:
         return None
-    costs = sorted({least, greatest, *(cost for cost, _ in points if least < cost < greatest)})
-    return area([mixtures(points, cost) for cost in costs], costs) / (greatest - least)
+    costs = sorted({low, high, *(cost for cost, _ in points if low < cost < high)})
+    return area([mixtures(points, cost) for cost in costs], costs) / (high - low)
 
 
-def least_cost(points: list[tuple[float, float]], target: float) -> float:
-    """Return the least cost of a mixture that has the target quality; infinity where none has."""
+def minimum_cost(points: list[tuple[float, float]], target: float) -> float:
+    """Return the minimum cost of a mixture with the target quality; infinity if there is none."""
     target *= 1 - 1e-12
     enough = [cost for cost, quality in points if quality >= target]
     pairs = product([p for p in points if p[1] < target], [p for p in points if p[1] >= target])
@@ -101,7 +101,7 @@ def least_cost(points: list[tuple[float, float]], target: float) -> float:
 
 
 def volume(vectors: Array) -> float:
-    """Add up the boxes of the grid through all vectors that some vector covers."""
+    """Return the volume of the grid's boxes that some vector covers."""
     vectors = np.maximum(vectors, 0)
     edges = [np.unique(np.append(column, 0.0)) for column in vectors.T]
     upper = np.meshgrid(*(edge[1:] for edge in edges), indexing="ij")
@@ -113,7 +113,7 @@ def volume(vectors: Array) -> float:
 
 
 def gaps(vectors: Array) -> float | None:
-    """Return the sparsity of the different vectors that no other dominates."""
+    """Return the sparsity of the distinct non-dominated vectors."""
     different = np.unique(vectors.round(9), axis=0)
     kept = np.array([p for p in different if not any((q >= p).all() and (q > p).any() for q in different)])
     return float((np.diff(np.sort(kept, axis=0), axis=0) ** 2).sum()) / (len(kept) - 1) if len(kept) > 1 else None
@@ -121,8 +121,8 @@ def gaps(vectors: Array) -> float | None:
 
 def arena(accuracy: float, cost_usd: float) -> float:
     """Return RouterArena's score."""
-    dearness = math.log2(200) - math.log2(max(1000 * cost_usd, 1e-300))
-    cheapness = min(max(dearness / (math.log2(200) - math.log2(0.0044)), 0.0), 1.0)
+    margin = math.log2(200) - math.log2(max(1000 * cost_usd, 1e-300))
+    cheapness = min(max(margin / (math.log2(200) - math.log2(0.0044)), 0.0), 1.0)
     weight = 0.1 * accuracy + cheapness
     return 1.1 * accuracy * cheapness / weight if weight else 0.0
 
@@ -145,7 +145,7 @@ def calibration(data: Decisions, router: int) -> dict[str, float | None]:
 
 
 def strong_calls(data: Decisions, router: int) -> dict[str, float | None]:
-    """Send one query after the other to the strong candidate, those ranked alike together."""
+    """Return PGR, APGR and CPT: queries go to the strong candidate one after another, those of equal rank together."""
     nothing: dict[str, float | None] = dict.fromkeys(("pgr", "apgr", "cpt50", "cpt80"))
     means = data.arrays["candidate_means"]
     if not data.is_table or len(data.models) != 2 or np.isnan(means[:, 0]).any():
@@ -171,7 +171,7 @@ def strong_calls(data: Decisions, router: int) -> dict[str, float | None]:
 
 
 def headline(data: Decisions, router: int, price: tuple[float, float] | None) -> dict[str, Any]:
-    """Return the figures at the preference that was asked for."""
+    """Return the figures at the headline preference."""
     outcome = quality, cost, latency = data.realised(router, HEADLINE)
     success = float((quality >= 0.5).mean())
     known = not np.isnan(latency).any()
@@ -210,7 +210,7 @@ def figures(data: Decisions, router: int, price: tuple[float, float] | None) -> 
     reachable = [min(singles, key=lambda single: (single[0], -single[1])), *((cost, quality) for quality, cost, _ in sweep)]
     found["aiq",] = average_quality(reachable, min(singles)[0], max(singles)[0])
     for share in SHARES:
-        found["cost_at_quality", share] = least_cost(reachable, float(share) * best) / best_cost if best_cost > 0 else None
+        found["cost_at_quality", share] = minimum_cost(reachable, float(share) * best) / best_cost if best_cost > 0 else None
     found |= over_the_lattice(data, router)
     found |= {(name,): value for part in (calibration(data, router), strong_calls(data, router)) for name, value in part.items()}
     chosen = data.arrays["chosen"][router, HEADLINE, data.rows]
@@ -250,14 +250,14 @@ def per_category(data: Decisions, router: int) -> dict[Place, Any]:
 
 
 def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict[str, Any]:
-    """Return what the gate compares."""
+    """Return the figures of the promotion gate."""
     outcome = data.realised(router, HEADLINE)
     quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
     if constants is None:
         columns = [tuple(data.arrays[name][data.rows, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
     else:
         columns = [constants.realised(m, HEADLINE) for m in range(len(data.models))]
-    points = [(float(dear.mean()), float(good.mean())) for good, dear, _ in columns]
+    points = [(float(costs.mean()), float(qualities.mean())) for qualities, costs, _ in columns]
     constant = mixtures(points, max(cost, min(points)[0]))
     best = max(float(data.reward(column, HEADLINE).mean()) for column in columns)
     way = None
@@ -271,7 +271,7 @@ def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict
 
 
 def everything(data: Decisions, price: tuple[float, float] | None) -> dict[Place, Any]:
-    """Return every figure of ``metrics.json`` but the gate's, by its place."""
+    """Return every figure of ``metrics.json`` except the gate's, by its place."""
     singles = data.singles()
     found: dict[Place, Any] = {("zero_router", "aiq"): average_quality(singles, min(singles)[0], max(singles)[0])}
     mean = [float(data.reward(data.realised(router, HEADLINE), HEADLINE).mean()) for router in range(len(data.names))]
@@ -302,7 +302,7 @@ def reported(document: dict[str, Any]) -> dict[Place, tuple[Any, Any]]:
 
 
 def differences(stated: dict[Place, tuple[Any, Any]], found: dict[Place, Any]) -> list[str]:
-    """Return what does not agree; a cost that is infinite is null in JSON."""
+    """Return the differences of reported and recomputed figures; an infinite cost is null in JSON."""
     lines = [f"{'/'.join(place)} is reported and not recomputed" for place in stated.keys() - found.keys()]
     lines += [f"{'/'.join(place)} is recomputed and not reported" for place in found.keys() - stated.keys() if found[place] is not None]
     for place in stated.keys() & found.keys():
@@ -313,16 +313,16 @@ def differences(stated: dict[Place, tuple[Any, Any]], found: dict[Place, Any]) -
 
 
 def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
-    """Toss the coins of the paired tests again, and correct their p."""
+    """Return the differences of the paired tests, repeated with other random exchanges."""
     lines, pairs, rng = [], document["comparisons"], np.random.default_rng(1)
     units, unit = np.unique(data.arrays["stream"], return_inverse=True)
     first = data.reward(data.realised(0, HEADLINE), HEADLINE)
     for router, pair in enumerate(pairs, start=1):
         totals = np.bincount(unit, first - data.reward(data.realised(router, HEADLINE), HEADLINE))
-        tossed = np.abs(rng.choice([-1.0, 1.0], size=(TOSSES, len(units))) @ totals)
-        p = float((np.append(tossed, np.inf) >= abs(totals.sum()) * (1 - 1e-9)).mean())
-        if abs(p - pair["p"]) > 5 * math.sqrt(p * (1 - p) / TOSSES) + 2 / TOSSES:
-            lines.append(f"comparisons/{pair['b']}/p is reported as {pair['p']} and tossed as {p}")
+        exchanged = np.abs(rng.choice([-1.0, 1.0], size=(PERMUTATIONS, len(units))) @ totals)
+        p = float((np.append(exchanged, np.inf) >= abs(totals.sum()) * (1 - 1e-9)).mean())
+        if abs(p - pair["p"]) > 5 * math.sqrt(p * (1 - p) / PERMUTATIONS) + 2 / PERMUTATIONS:
+            lines.append(f"comparisons/{pair['b']}/p is reported as {pair['p']} and recomputed as {p}")
     worst = 0.0
     for rank, pair in enumerate(sorted(pairs, key=lambda pair: pair["p"])):
         worst = max(worst, min(1.0, pair["p"] * (len(pairs) - rank)))
@@ -331,17 +331,17 @@ def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def spread(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array]) -> list[str]:
-    """Return which intervals do not agree with those of other resamples."""
+def compared_intervals(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array]) -> list[str]:
+    """Return the intervals that do not agree with those of other resamples."""
     return [
-        f"{'/'.join(place)} has the interval {interval}, and another with other resamples"
+        f"{'/'.join(place)} has the interval {interval}, but another one with other resamples"
         for place, (_, interval) in stated.items()
         if not agree(place, interval, resampled[place])
     ]
 
 
 def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
-    """Return whether each bound lies where chance, within five standard errors, puts those of figures on resamples; a bound of null is infinite."""
+    """Return whether each bound agrees within five standard errors with that of figures on other resamples; null stands for infinity."""
     known = np.sort(drawn[~np.isnan(drawn)])
     if interval is None:
         return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
@@ -357,7 +357,7 @@ def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
 
 
 def check(folder: Path, resamples: int = 0) -> list[str]:
-    """Return in what a folder's ``metrics.json`` does not follow from its ``decisions.npz``."""
+    """Return the differences between a folder's ``metrics.json`` and its ``decisions.npz``."""
     arrays = load(folder / "decisions.npz")
     document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     constant = load(folder / "constants.npz") if (folder / "constants.npz").exists() else None
@@ -378,11 +378,11 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
     lines = differences(stated, recompute(rows)) + tested(data, document)
     rng, units = np.random.default_rng(2), [np.flatnonzero(arrays["stream"] == unit) for unit in np.unique(arrays["stream"])]
     draws = [recompute(np.concatenate([units[unit] for unit in rng.integers(len(units), size=len(units))])) for _ in range(resamples)]
-    if len(units) < 2:  # one alone says nothing of how much they differ
+    if len(units) < 2:  # no interval follows from a single unit
         draws = [{} for _ in draws]
     if draws:
         resampled = {place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated}
-        lines += spread(stated, resampled)
+        lines += compared_intervals(stated, resampled)
     return lines
 
 
@@ -393,13 +393,13 @@ def load(path: Path) -> dict[str, Array]:
 
 
 def main() -> None:
-    """Check and print."""
+    """Check a run and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--resamples", type=int, default=0, help=f"of its own, {LEAST_RESAMPLES} or more; 0 leaves intervals unchecked")
+    parser.add_argument("--resamples", type=int, default=0, help=f"Resamples for intervals: 0 or at least {MIN_RESAMPLES} (default: 0).")
     given = parser.parse_args()
-    if 0 < given.resamples < LEAST_RESAMPLES:
-        parser.error(f"--resamples {given.resamples} are too few to check intervals; give at least {LEAST_RESAMPLES}")
+    if 0 < given.resamples < MIN_RESAMPLES:
+        parser.error(f"--resamples must be 0 or at least {MIN_RESAMPLES}, not {given.resamples}")
     lines = check(given.run, given.resamples)
     sys.stdout.write("\n".join(lines or ["every number follows from the decisions"]) + "\n")
     sys.exit(bool(lines))

@@ -305,10 +305,10 @@ def test_feedback_for_a_decision_yet_to_come_waits(controller: MetaController) -
 def test_a_decision_is_explained_from_memory_as_from_the_log(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
     read = controller.store.record
     monkeypatch.setattr(controller.store, "record", None)
-    found = controller.route_explained("Hi", (0.7, 0.2, 0.1), user="anna", decision_id="d")
-    assert (found.record.decision.id, found.record.query.user) == ("d", "anna")
+    found = controller.route_explained("Hi", (0.7, 0.2, 0.1), user="anna")
+    assert found.record.query.user == "anna"
     monkeypatch.setattr(controller.store, "record", read)
-    assert controller.explain("d").to_dict() == found.to_dict()
+    assert controller.explain(found.record.decision.id).to_dict() == found.to_dict()
 
 
 def test_an_unknown_decision_cannot_be_explained(controller: MetaController) -> None:
@@ -486,14 +486,15 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_announced(mon
     hearer = Hearer()
     controller = build(hearer=hearer)
     logged, release = threading.Event(), threading.Event()
-    log = controller.store.decided
+    log = controller.store.add_decisions
 
-    def slowly(records: Any) -> None:
-        log(records)
+    def slowly(records: Any) -> Any:
+        decisions = log(records)
         logged.set()
         assert release.wait(10)
+        return decisions
 
-    monkeypatch.setattr(controller.store, "decided", slowly)
+    monkeypatch.setattr(controller.store, "add_decisions", slowly)
     with ThreadPoolExecutor(2) as pool:
         decision = pool.submit(controller.route, "Hi", decision_id="d")
         assert logged.wait(10)

@@ -1,9 +1,12 @@
-"""The docs say what the code does: hooks, the guide's code, the README's lines, generated pages."""
+"""The docs agree with the code: hooks, the guide's code, the README's lines, links, imports, docstrings of public names."""
 
+import ast
+import importlib
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from aamc_sdk import hookspecs
 from aamc_sdk.plugins import KINDS
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("aamc_"))
 EXAMPLE = ROOT / "examples" / "third_party_plugin"
 TEST_LINE = "python3 -m venv .venv-tox && .venv-tox/bin/pip install tox && .venv-tox/bin/tox"
@@ -71,3 +75,74 @@ def test_requirements_name_the_core_and_every_plugin():
     plugins = [f"-e {path.parent.relative_to(ROOT).as_posix()}" for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
     named = [line.partition("[")[0] for line in read("requirements.txt").splitlines()]  # without extras
     assert named == ["-c constraints.txt", "-e .", *plugins]
+
+
+def prose(path):
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path):
+    """Return the anchors of a page's headings, as the forge and Sphinx make them."""
+    headings = re.findall(r"^#+ (.*)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert found.exists(), f"{page} links to {target}, which does not exist"
+        if anchor and found.suffix == ".md":
+            assert anchor in anchors(found.relative_to(ROOT).as_posix()), f"{page} links to {target}, which has no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_programs_in_the_docs_import_public_names_only(page):
+    for program in blocks(page, "python"):
+        try:
+            tree = ast.parse(textwrap.dedent(program))
+        except SyntaxError:  # a signature, not a program
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "aamc_sdk":
+                assert node.module.count(".") <= 1, f"{page} imports from {node.module}, which is private"
+                module = importlib.import_module(node.module)
+                missing = [alias.name for alias in node.names if alias.name not in getattr(module, "__all__", dir(module))]
+                assert not missing, f"{page}: {node.module} does not export {missing}"
+
+
+@pytest.fixture
+def reference(monkeypatch):
+    pytest.importorskip("aamc_experiments")
+    pytest.importorskip("aamc_baselines")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("python_reference")
+
+
+def test_every_example_of_the_reference_runs(reference, tmp_path):
+    program = "\n\n\n".join(reference.EXAMPLES.values())
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert set(reference.EXAMPLES) <= set(reference.public_modules())
+
+
+def test_every_public_module_of_the_core_has_a_page(reference):
+    core = {f"aamc_sdk.{path.stem}" for path in (ROOT / "aamc_sdk").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert core - {"aamc_sdk.__init__", "aamc_sdk.builtin"} == set(reference.MODULES) - {"aamc_sdk"}
+    assert {f"{module}.md" for module in reference.public_modules()} < {path.name for path in (ROOT / "docs" / "reference" / "python").iterdir()}
+
+
+def test_every_public_name_has_a_docstring(reference):
+    public = [(module, name) for module in reference.public_modules() for name in reference.public_names(module)]
+    assert ("aamc_sdk", "MetaController") in public
+    assert [f"{module}.{name}" for module, name in public if not reference.docstring(module, name)] == []
+
+
+def test_the_glossary_is_alphabetical_in_each_group():
+    for group in re.split(r"^## ", read("docs/glossary.md"), flags=re.MULTILINE)[1:]:
+        terms = re.findall(r"^### (.*)$", group, flags=re.MULTILINE)
+        assert terms == sorted(set(terms), key=str.lower)

@@ -17,7 +17,7 @@ ALLOWED = {
     "errors": set(),
     "hookspecs": set(),
     "types": {"errors"},
-    "interfaces": {"errors"},
+    "interfaces": {"errors", "types"},
     "config": {"errors", "types"},
     "plugins": {"config", "errors", "hookspecs"},
     "storage": {"config", "errors", "interfaces", "plugins"},

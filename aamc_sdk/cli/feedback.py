@@ -1,4 +1,4 @@
-"""``aamc feedback``: telling a router what came of its decisions, and taking the log elsewhere."""
+"""``aamc feedback``: record feedback on decisions, export and import the log, forget a user."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LINES_AT_ONCE = 1000
 
 
 def log_options(function: F) -> F:
-    """Add the options that say whose log is meant."""
-    function = click.option("--store", metavar="URL", help="The log, such as sqlite:state.db, instead of a run's.")(function)
-    return click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Whose log; runs/latest by default.")(function)
+    """Add the options that name the log."""
+    function = click.option("--store", metavar="URL", help="URL of the log, such as sqlite:state.db, instead of a run's log.")(function)
+    return click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run with the log (default: runs/latest).")(function)
 
 
 @contextmanager
@@ -44,58 +44,63 @@ def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = 
 
 
 def _ledger(store: Store) -> LedgerStore:
-    """Return a store as one whose entries can be read and added as they are kept."""
+    """Return a store whose entries can be exported and imported.
+
+    Raises:
+        StoreError: The store has no such entries.
+    """
     from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):
-        raise StoreError(f"the store {store.url} keeps its log in a way of its own, and cannot be exported or imported")
+        raise StoreError(f"the log of the store {store.url} cannot be exported or imported: its store does not extend aamc_sdk.log.LedgerStore")
     return store
 
 
 @click.group()
 def feedback() -> None:
-    """Tell a router what came of its decisions, and take its log elsewhere."""
+    """Record feedback on decisions; export and import the log; forget a user."""
 
 
 @feedback.command()
 @click.argument("decision_id", metavar="ID")
-@click.option("--quality", type=float, metavar="Q", help="How good the answer was, from 0 to 1.")
-@click.option("--over", metavar="NAME", help="Instead of a quality: the candidate that was beaten, or tied with.")
-@click.option("--tie", is_flag=True, help="With --over: the two were equally good.")
-@click.option("--candidate", metavar="NAME", help="Who is judged; the candidate that served by default.")
-@click.option("--confidence", type=float, default=1.0, metavar="C", help="How sure this is, from 0 to 1; 1 by default.")
-@click.option("--source", default="explicit", help="Who says so; each source counts once a decision.")
-@click.option("--wait", is_flag=True, help="Keep it also where the decision has not come yet.")
+@click.option("--quality", type=float, metavar="Q", help="Quality of the answer, from 0 to 1.")
+@click.option("--over", metavar="NAME", help="Instead of a quality: the candidate that the answer beat, or tied with.")
+@click.option("--tie", is_flag=True, help="With --over: both answers were equally good.")
+@click.option("--candidate", metavar="NAME", help="The judged candidate (default: the one that served).")
+@click.option("--confidence", type=float, default=1.0, metavar="C", help="Confidence of the source, from 0 to 1 (default: 1).")
+@click.option("--source", default="explicit", help="Source of the feedback, which counts once a decision (default: explicit).")
+@click.option("--revision", type=int, default=0, metavar="N", help="Revision, which replaces lower ones of the same source (default: 0).")
+@click.option("--wait", is_flag=True, help="Keep the feedback also if the decision is not in the log yet.")
 @log_options
 @JSON
 @click.pass_context
 def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **judgement: Any) -> None:
-    """Say how good the answer was that followed the decision ID."""
+    """Record feedback on the decision ID."""
     from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.types import Feedback
 
     if (judgement["quality"] is None) == (judgement["over"] is None):
-        raise click.UsageError("give --quality, or --over for a comparison, and not both")
+        raise click.UsageError("give --quality, or --over for a comparison, not both")
     given = Feedback(decision_id=decision_id, time=time.time(), **judgement)
     with _opened(ctx, run, store) as log:
         known = _is_known(log, decision_id, wait)
-        new = log.judged(given)
+        (new,) = log.add_feedback([(given, None)])
     if as_json:
         write_json_line({"schema": 1, "id": given.id, "decision_id": decision_id, "new": new, "waits": not known})
     elif not known:
-        click.echo(f"Noted as {given.id}; it waits for decision {decision_id}.", err=True)
+        click.echo(f"Recorded as {given.id}; pending until decision {decision_id} is in the log.", err=True)
     else:
-        click.echo(f"Noted as {given.id}." if new else f"{given.id} was there before; it counts once.", err=True)
+        click.echo(f"Recorded as {given.id}." if new else f"{given.id} was in the log already; it counts once.", err=True)
 
 
 def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
-    """Return whether a decision is in the log; without ``wait``, a mistyped id is an error and not feedback that waits."""
+    """Return whether a decision is in the log; without ``wait``, an unknown id is an error, since it may be mistyped."""
     try:
         log.record(decision_id)
     except UnknownDecisionError as error:
         if wait:
             return False
-        raise UnknownDecisionError(f"{error}; with --wait the feedback is kept until that decision comes") from error
+        raise UnknownDecisionError(f"{error}; with --wait the feedback is kept until that decision is logged") from error
     return True
 
 
@@ -104,7 +109,7 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 @log_options
 @click.pass_context
 def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None:
-    """Write the log as JSON Lines to FILE, or to standard output: decisions, attempts and feedback in their order."""
+    """Write the log as JSON Lines to FILE, or to standard output: decisions, attempts and feedback in log order."""
     from aamc_sdk.log import line_of
     from aamc_sdk.storage import replacing
 
@@ -117,12 +122,12 @@ def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None
 
 
 def _entries(log: LedgerStore) -> Iterator[Entry]:
-    """Yield all that the log holds, what waits for its decision at the end."""
+    """Yield all entries, pending ones last."""
     position = 0
     while rows := log.rows(position):
         yield from rows
         position += len(rows)
-    yield from log.waiting()
+    yield from log.pending_rows()
 
 
 @feedback.command("import")
@@ -131,9 +136,10 @@ def _entries(log: LedgerStore) -> Iterator[Entry]:
 @JSON
 @click.pass_context
 def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_json: bool) -> None:
-    """Add the entries of FILE, as export writes them, to the log; what is there already counts once.
+    """Add the entries of FILE, as export writes them, to the log; known entries count once.
 
-    A line that cannot be read or does not fit is named and ends the import; those before it are in the log, and the whole file may be imported again.
+    The first line that cannot be read or is refused ends the import, with its number in the error. The lines before it are in the log, and the
+    whole file may be imported again.
     """
     from aamc_sdk.cli.output import write_json_line
 
@@ -153,7 +159,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
 
 
 def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
-    """Yield entries with the numbers of their lines, many at once, and why the line after the last of them cannot be read."""
+    """Yield batches of entries with their line numbers, and the error of the line after a batch that cannot be read."""
     from aamc_sdk.log import entry_of
 
     numbered = ((number, line) for number, line in enumerate(source, 1) if line.strip())
@@ -169,21 +175,21 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 
 
 @feedback.command()
-@click.option("--user", required=True, help="Whose decisions to erase.")
-@click.option("--user-key-file", type=click.Path(path_type=Path), help="The key that turns user ids into the log's pseudonyms.")
+@click.option("--user", required=True, help="User whose decisions to erase.")
+@click.option("--user-key-file", type=click.Path(path_type=Path), help="File of the key that turns user ids into the log's pseudonyms.")
 @log_options
 @JSON
 @click.pass_context
 def forget(ctx: click.Context, user: str, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
-    """Erase a user from the log: who asked, in which session, and what. Routers learn the rest again."""
+    """Erase a user from the log: user, session, text and embedding of their decisions. Routers then learn the log again."""
     from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.serving.pseudonyms import pseudonym, read_key
 
-    known_as = user if user_key_file is None else pseudonym(user, read_key(user_key_file))
+    log_user = user if user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
-        decisions = log.forget(known_as)
+        decisions = log.forget(log_user)
     if as_json:
-        write_json_line({"schema": 1, "user": known_as, "decisions": decisions})
+        write_json_line({"schema": 1, "user": log_user, "decisions": decisions})
     else:
-        hint = "" if decisions or user_key_file else " (where user ids are hashed, name the key's file with --user-key-file)"
+        hint = "" if decisions or user_key_file else " (if user ids are hashed, give the key's file with --user-key-file)"
         click.echo(f"{decisions} decisions erased{hint}.", err=True)

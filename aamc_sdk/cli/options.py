@@ -19,9 +19,13 @@ class Folder(click.Path):
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
+"""The option ``--json``."""
 OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")
+"""The option ``--out``."""
 RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an interrupted job from its folder, with its own options.")
+"""The option ``--resume``."""
 PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: 0.9,0.08,0.02).")
+"""The option ``--preference``."""
 
 
 def split_names(names: str, option: str = "--routers", example: str = "greedy,oracle") -> list[str]:

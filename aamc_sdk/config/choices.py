@@ -10,7 +10,9 @@ import attrs
 from aamc_sdk.errors import ConfigError
 
 PRESETS = ("quick", "full", "paper")
+"""The names of the presets."""
 DEVICES = ("auto", "cpu", "cuda")
+"""The devices that torch may compute on."""
 MAX_SEED = 2**32 - 1
 """The maximum seed that every generator accepts: scikit-learn's seeds have 32 bits."""
 NO_ESTIMATOR = "none"

@@ -1,95 +1,114 @@
-"""Where the decision log is kept."""
+"""The interface of stores: where the decision log is kept."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.parts import NoOptions
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Attempt, Experience, Feedback, Record, Snapshot
+    from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, Snapshot
 
 
 class Store(abc.ABC):
     """The log of decisions, attempts and feedback. All methods may be called from any thread.
 
-    Made as ``Class(url, config)``. A method that writes returns when the record is durable.
-
-    Attributes:
-        on_server: Whether its URL names a server, where the option ``prefix`` tells several logs apart.
+    A store is made as ``Class(url, config)``. A method that writes returns when the entry is durable. Where an unknown number is stored, it is
+    NULL or null, and NaN in memory.
     """
 
     Config: ClassVar[type[Any]] = NoOptions
-    on_server: ClassVar[bool] = False
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url
         self.config = config
 
     @abc.abstractmethod
-    def decided(self, records: Sequence[Record]) -> None:
-        """Append decisions with what they were made from; all or none."""
+    def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Append decisions with their records, all or none; return each as it is in the log.
 
-    @abc.abstractmethod
-    def attempted(self, attempt: Attempt) -> None:
-        """Append a call; the same attempt twice counts once."""
-
-    @abc.abstractmethod
-    def judged(self, feedback: Feedback, attempt: Attempt | None = None) -> bool:
-        """Append feedback, and the call that came with it, both or none; False where the same feedback was there before.
-
-        The call gets the decision's next free number, whatever ``attempt.n`` is: each source may bring figures of its own.
-        Feedback before its decision is kept, and waits.
+        A known decision id with the same request (see :func:`aamc_sdk.types.request_fingerprint`) adds nothing: the decision in the log is returned.
 
         Raises:
-            StoreError: The id is known with other content, or the decision had no such candidate.
+            StoreError: An id is known with another request, or its request's fingerprint was erased with its user.
         """
 
-    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        """Append feedback in order, each as :meth:`judged` does; return which of it is new.
+    @abc.abstractmethod
+    def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
+        """Append attempts, all or none, before or after their decisions; return their numbers.
+
+        An attempt's key is its decision's id and its number. The same content again adds nothing; an attempt without a number takes the next one.
 
         Raises:
-            StoreError: One was refused. What stood before it is kept, what stood after it is not; the whole may be given again.
+            StoreError: A number is known with other content, or the decision had no such candidate.
         """
-        return [self.judged(feedback, attempt) for feedback, attempt in judgements]
+
+    @abc.abstractmethod
+    def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, each with the attempt that came with it, both or none; return which of it is new.
+
+        The attempt gets the decision's next number, whatever its own is: each source may bring figures of its own. A later revision of an id
+        replaces the earlier one, and both stay in the log. Feedback before its decision is pending.
+
+        Raises:
+            StoreError: An id is known with other content in the same or a later revision, or the decision had no such candidate. The feedback
+                before the refused piece is kept, the rest is not; the whole may be given again.
+        """
 
     @abc.abstractmethod
     def record(self, decision_id: str) -> Record:
-        """Return a decision with what it was made from.
+        """Return a decision's record.
 
         Raises:
-            UnknownDecisionError: There is none of that id.
-            StoreAwayError: The log cannot be read now, so nobody knows.
+            UnknownDecisionError: The log has no decision of that id.
+            StoreAwayError: The log cannot be read now, so it is unknown whether it has.
         """
 
     @abc.abstractmethod
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return what the log holds after a position, at most ``limit`` entries, in its order.
+        """Return at most ``limit`` entries after a position, in log order.
 
-        Feedback and attempts that do not say whom they are about come with the candidate that served.
+        Feedback and attempts without a candidate come with the candidate that served.
         """
 
     @abc.abstractmethod
     def pending(self) -> Sequence[Feedback]:
-        """Return the feedback whose decision has not come yet."""
+        """Return the feedback whose decision is not in the log."""
 
-    def view(self, name: str) -> Snapshot | None:
-        """Return what was kept under a name, or None; without views a restart learns the whole log again."""
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release files and connections; closing twice does nothing."""
+
+    def outcomes(self, since: float | None = None, until: float | None = None) -> LoggedOutcomes:
+        """Return propensities and outcomes of the decisions made at ``since`` or later and before ``until``, as arrays; NaN where unknown."""
+        from aamc_sdk.types import LoggedOutcomes
+
+        return LoggedOutcomes.of(self._batches(), since, until)
+
+    def episode(self, episode_id: str) -> Sequence[Record]:
+        """Return the records of an episode's decisions in log order; by default by reading the whole log."""
+        found = {decision.id: decision for batch in self._batches() for decision in batch.decisions if decision.episode == episode_id}
+        return [self.record(decision_id) for decision_id in found]
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, or None; without snapshots a restart learns the whole log again."""
         return None
 
-    def keep_view(self, name: str, view: Snapshot) -> None:
-        """Keep what a router has learned, unless what is there is as new or it belongs to a past epoch.
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch.
 
-        At most 8 names are kept; of more, those that were written longest ago go.
+        At most 8 names are kept; of more, those written longest ago go.
         """
 
     def forget(self, user: str) -> int:
-        """Erase who asked, in which session, and what (text and embedding) from a user's decisions; return how many they are.
+        """Erase user, session, text, embedding and fingerprint of a user's decisions; return how many they are.
 
-        What was learned from them goes as well: views are dropped, and a new epoch begins.
+        Snapshots are dropped, since they were learned from these decisions, and a new epoch begins.
 
         Raises:
             StoreError: This store cannot.
@@ -97,17 +116,32 @@ class Store(abc.ABC):
         raise StoreError(f"the store {self.url} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return which of some users were forgotten, so that what came from elsewhere can forget them too; none where the store does not know."""
+        """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know."""
         return ()
 
-    def drop(self) -> None:
-        """Delete the log with all that it holds.
+    def health(self) -> Mapping[str, float]:
+        """Return plain numbers on the log's state.
 
-        Raises:
-            StoreError: This store leaves that to who made its file.
+        ``pending_feedback`` counts feedback whose decision is not in the log. Stores add what they know: ``entries``, ``position``,
+        ``pending_attempts``, ``snapshots``, and entries that wait for a server.
         """
-        raise StoreError(f"the store {self.url} does not delete itself")
+        return {"pending_feedback": len(self.pending())}
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Let go of files and connections; closing twice does nothing."""
+    @classmethod
+    def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:
+        """Return the URL of a new, empty store for the conformance kit, as a context that removes afterwards what was written there.
+
+        By default a file in a folder of the kit's. A store on a server overrides this, and says in its error what the kit's user must set.
+
+        Args:
+            name: The store's component name, the URL's scheme.
+            folder: An empty folder, which the kit deletes.
+        """
+        return nullcontext(f"{name}:{folder / 'log.db'}")
+
+    def _batches(self) -> Iterator[Experience]:
+        """Yield the whole log."""
+        position = 0
+        while (batch := self.experience(position)).position > position:
+            position = batch.position
+            yield batch

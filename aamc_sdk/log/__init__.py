@@ -1,22 +1,37 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
-from aamc_sdk.log.excerpt import Excerpt
-from aamc_sdk.log.experience import join
-from aamc_sdk.log.group_commit import GroupCommit, carry_out
+from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
+from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
-from aamc_sdk.log.opening import open_store
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, StoreOptions, erased, forgotten_as, record_from, user_of
-from aamc_sdk.log.rules import Ledger, Write, append, append_feedback
+from aamc_sdk.log.rows import (
+    ATTEMPT,
+    COLUMNS,
+    DECISION,
+    FEEDBACK,
+    Row,
+    StoreOptions,
+    columns_of,
+    decision_row,
+    episode_of,
+    erased,
+    record_from,
+    user_digest,
+    user_of,
+)
+from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
 from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.log.sqlite_file import connect, transaction, write_ahead
+from aamc_sdk.log.store_urls import open_store
 
 __all__ = [
     "ATTEMPT",
+    "COLUMNS",
     "DECISION",
     "FEEDBACK",
-    "MOST_VIEWS",
+    "MAX_SNAPSHOTS",
+    "Batch",
     "Entry",
     "Excerpt",
     "GroupCommit",
@@ -30,16 +45,20 @@ __all__ = [
     "Write",
     "append",
     "append_feedback",
-    "carry_out",
+    "columns_of",
     "connect",
+    "decision_row",
     "entry_of",
+    "episode_of",
     "erased",
-    "forgotten_as",
-    "join",
     "line_of",
     "open_store",
     "record_from",
+    "replaced_rows",
+    "revised_ids",
+    "run_writes",
     "transaction",
+    "user_digest",
     "user_of",
     "write_ahead",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -10,34 +10,53 @@ from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, fe
 from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
 
 
-def join(position: int, stretch: Sequence[Row], decisions: Sequence[Row], epoch: int, follows: str | None = None) -> Experience:
-    """Return a stretch of the log's rows as an experience: :func:`experience_of` what they keep, and what it follows."""
-    experience = experience_of(
-        position,
-        [record_from(row) for row in decisions],
-        [attempt_from(row) for row in stretch if row.kind == ATTEMPT],
-        [feedback_from(row) for row in stretch if row.kind == FEEDBACK],
-        made=sum(row.kind == DECISION for row in stretch),
-        epoch=epoch,
-    )
-    return attrs.evolve(experience, follows=follows, last=stretch[-1].name if stretch else follows)
+@attrs.frozen
+class Batch:
+    """Successive entries of the log and the entries that belong to them.
+
+    Attributes:
+        position: The log's position at which the batch ends.
+        rows: The entries.
+        decisions: The decisions that they are or refer to, in log order.
+        epoch: Number of times that a user was forgotten.
+        follows: Name of the entry before the batch, ``""`` where there is none; None where it is not known.
+        replaced: The revisions of feedback that entries of the batch replaced.
+    """
+
+    position: int
+    rows: Sequence[Row]
+    decisions: Sequence[Row]
+    epoch: int
+    follows: str | None
+    replaced: Sequence[Row] = ()
+
+    def experience(self) -> Experience:
+        """Return the batch as an experience."""
+        experience = joined(
+            self.position,
+            [record_from(row) for row in self.decisions],
+            [attempt_from(row) for row in self.rows if row.kind == ATTEMPT],
+            [feedback_from(row) for row in self.rows if row.kind == FEEDBACK],
+            made=sum(row.kind == DECISION for row in self.rows),
+            epoch=self.epoch,
+        )
+        replaced = [feedback_from(row) for row in self.replaced]
+        return attrs.evolve(experience, follows=self.follows, last=self.rows[-1].name if self.rows else self.follows, replaced=replaced)
 
 
-def experience_of(
-    position: int, records: Sequence[Record], attempts: Sequence[Attempt], feedback: Sequence[Feedback], made: int, epoch: int
-) -> Experience:
-    """Return a stretch of the log as an experience.
+def joined(position: int, records: Sequence[Record], attempts: Sequence[Attempt], feedback: Sequence[Feedback], made: int, epoch: int) -> Experience:
+    """Return a batch of the log as an experience.
 
-    Each attempt and each piece of feedback stands in exactly one stretch. A decision stands in
-    every stretch that has something about it; ``made`` counts those whose own entry it is.
+    Each attempt and each piece of feedback is in exactly one batch. A decision is in every batch with an entry on it;
+    ``made`` counts those whose own entry it is.
 
     Args:
-        position: Where the stretch ends.
-        records: The decisions that its entries are or name, in log order.
+        position: The log's position at which the batch ends.
+        records: The decisions that its entries are or refer to, in log order.
         attempts: Its attempts.
         feedback: Its feedback.
-        made: How many of its entries are decisions.
-        epoch: How often somebody was forgotten.
+        made: Number of its entries that are decisions.
+        epoch: Number of times that a user was forgotten.
     """
     return Experience(
         position=position,
@@ -51,6 +70,17 @@ def experience_of(
         expected_quality=[_expected_quality(record) for record in records],
         records=records,
     )
+
+
+def revised_ids(rows: Iterable[Row]) -> list[str]:
+    """Return the ids of the feedback in some entries that replaced an earlier revision."""
+    return [row.id for row in rows if row.kind == FEEDBACK and row.revision > 0]
+
+
+def replaced_rows(rows: Sequence[Row], revisions: Sequence[Row]) -> list[Row]:
+    """Return the revision that each entry replaced, among all placed revisions of the same feedback."""
+    earlier = [[past for past in revisions if past.id == row.id and past.revision < row.revision] for row in rows if row.kind == FEEDBACK]
+    return [max(found, key=lambda row: row.revision) for found in earlier if found]
 
 
 def _expected_quality(record: Record) -> dict[str, float]:

@@ -1,7 +1,6 @@
-"""Group commit: writes of many threads share one transaction, since making it durable is what takes time.
+"""Group commit: writes of many threads share one transaction, since making a transaction durable takes most of the time.
 
-While one group is being committed the next one gathers, so a lone writer waits for one commit
-and a thousand of them for two at most.
+While one group is being committed the next one gathers: a single writer waits for one commit, a thousand writers for two at most.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log.rules import Ledger, Write
 
 T = TypeVar("T")
-MOST_PER_GROUP = 1024
+MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
 
 
-def carry_out(writes: Sequence[Write[Any]], ledger: Ledger) -> list[Any]:
+def run_writes(writes: Sequence[Write[Any]], ledger: Ledger) -> list[Any]:
     """Run writes on a ledger, one after the other; return the result of each, or the StoreError that refused it."""
     return [_result(write, ledger) for write in writes]
 
@@ -38,8 +37,8 @@ class GroupCommit:
     """Commits writes on one thread of its own; each caller returns when its write is durable.
 
     Args:
-        commit: Commits a group, whole or not at all, and returns what :func:`carry_out` does. A StoreAwayError is nobody's fault, and every
-            caller of the group is told; after another error the group is divided, until only who brought what cannot be written is told.
+        commit: Commits a group, whole or not at all, and returns the results of :func:`run_writes`. A StoreAwayError is raised in every caller
+            of the group; after another error the group is divided, until only the callers whose writes fail see it.
         finish: Called on that thread after the last group.
     """
 
@@ -66,7 +65,7 @@ class GroupCommit:
         return future.result()
 
     def close(self) -> None:
-        """Finish what was asked, then stop; closing twice does nothing."""
+        """Finish the writes, then stop; closing twice does nothing."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -82,16 +81,16 @@ class GroupCommit:
         self._finish()
 
     def _next_group(self) -> list[_Waiting | None]:
-        """Wait for a write and return it with all that queue behind it; None stands for the end."""
+        """Wait for a write and return it with all that are queued behind it; None stands for the end."""
         group = [self._queue.get()]
-        while len(group) < MOST_PER_GROUP and not self._queue.empty():
+        while len(group) < MAX_PER_GROUP and not self._queue.empty():
             group.append(self._queue.get())
         return group
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:
             results = self._commit([write for write, _ in group])
-        except BaseException as error:  # each waiting caller is told, whatever it is
+        except BaseException as error:  # raised in each waiting caller, whatever it is
             if len(group) > 1 and not isinstance(error, StoreAwayError):
                 self._commit_halves(group)
                 return
@@ -105,7 +104,7 @@ class GroupCommit:
                 future.set_result(result)
 
     def _commit_halves(self, group: list[_Waiting]) -> None:
-        """Commit a group that failed as two: one write that cannot be carried out must not cost the others theirs."""
+        """Commit a group that failed as two: one write that fails must not take the others with it."""
         middle = len(group) // 2
         self._commit_group(group[:middle])
         self._commit_group(group[middle:])

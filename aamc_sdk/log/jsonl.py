@@ -1,7 +1,7 @@
-"""The log as JSON Lines, one entry a line: how it leaves a store and comes into another.
+"""The log as JSON Lines, one entry a line: the format of export and import.
 
-{"decision": {...}}     as the log keeps it, its time and embedding beside it
-{"attempt": {...}}      the fields of Attempt; "feedback" names the feedback that it came with
+{"decision": {...}}     the entry as the log keeps it, with time, embedding and the request's fingerprint
+{"attempt": {...}}      the fields of Attempt; "feedback" is the id of feedback that it came with, "call" the id of an attempt without a number
 {"feedback": {...}}     the fields of Feedback; an "attempt" beside it is the call that came with it, which the log numbers
 """
 
@@ -17,42 +17,42 @@ import attrs
 
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, record_from
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
 
 T = TypeVar("T")
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
-"""What a decision's entry has, each as keys and values."""
-Judgement = tuple[Feedback, Attempt | None]
-"""Feedback, and the call that came with it."""
-Entry = Row | Judgement
-"""What can be added to a log: an entry as it is kept, or feedback with a call that has no number yet."""
+"""Sections of a decision's entry that are keys and values."""
+Entry = Row | tuple[Feedback, Attempt | None]
+"""An addition to a log: an entry as it is kept, or feedback with a call that has no number yet."""
 
 
 def line_of(entry: Entry) -> str:
     """Return an entry as one line of JSON."""
     if isinstance(entry, Row):
-        told: dict[str, Any] = dict(entry.fields)
+        fields: dict[str, Any] = dict(entry.fields)
         if entry.kind != ATTEMPT:
-            told["time"] = entry.time
+            fields["time"] = entry.time
         if entry.embedding is not None:
-            told["embedding"] = base64.b64encode(entry.embedding).decode()
-        return json.dumps({entry.kind: told})
+            fields["embedding"] = base64.b64encode(entry.embedding).decode()
+        if entry.fingerprint:
+            fields["fingerprint"] = entry.fingerprint
+        return json.dumps({entry.kind: fields})
     feedback, attempt = entry
-    called = None if attempt is None else attempt_row(attempt).fields
-    return json.dumps({FEEDBACK: feedback_row(feedback).fields | {"time": feedback.time}, ATTEMPT: called})
+    call = None if attempt is None else attempt_row(attempt, feedback_id=feedback.id).fields
+    return json.dumps({FEEDBACK: feedback_row(feedback).fields | {"time": feedback.time}, ATTEMPT: call})
 
 
 def entry_of(line: str | bytes) -> Entry:
-    """Return the entry that a line tells; bytes are UTF-8.
+    """Return the entry of a line; bytes are UTF-8.
 
     Raises:
-        DataError: It tells none, or one with a value that cannot be.
+        DataError: The line is no entry, or has a value that cannot be used.
     """
     try:
-        told = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
-        if not isinstance(told, dict) or not all(isinstance(value, dict | None) for value in told.values()):
+        document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
+        if not isinstance(document, dict) or not all(isinstance(value, dict | None) for value in document.values()):
             raise DataError("it is no JSON object of objects")
-        return _entry(told)
+        return _entry(document)
     except (AamcError, binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f'no entry of a log: {why}; a line is {{"decision": ...}}, {{"attempt": ...}} or {{"feedback": ...}}') from error
@@ -62,67 +62,77 @@ def _refuse(name: str) -> None:
     raise DataError(f"{name} is no number in JSON")
 
 
-def _entry(told: dict[str, Any]) -> Entry:
-    unknown = set(told) - {DECISION, ATTEMPT, FEEDBACK}
-    if unknown or not (len(told) == 1 or set(told) == {FEEDBACK, ATTEMPT}):
-        raise DataError(f"it tells {', '.join(sorted(told)) or 'nothing'}")
-    if DECISION in told:
-        return _decision(told[DECISION])
-    if FEEDBACK not in told:
-        came_with = told[ATTEMPT].get("feedback")
-        return attempt_row(_attempt(told[ATTEMPT]), came_with)
-    feedback = _made(Feedback, told[FEEDBACK], FEEDBACK)
-    called = told.get(ATTEMPT)
-    return (feedback, _attempt(called)) if called else feedback_row(feedback)
+def _entry(document: dict[str, Any]) -> Entry:
+    unknown = set(document) - {DECISION, ATTEMPT, FEEDBACK}
+    if unknown or not (len(document) == 1 or set(document) == {FEEDBACK, ATTEMPT}):
+        raise DataError(f"its keys are {', '.join(sorted(document))}" if document else "it has no keys")
+    if DECISION in document:
+        return _decision(document[DECISION])
+    if FEEDBACK not in document:
+        return _attempt_row(document[ATTEMPT])
+    feedback = _made(Feedback, document[FEEDBACK], FEEDBACK)
+    call = document.get(ATTEMPT)
+    return (feedback, _attempt(call)) if call else feedback_row(feedback)
 
 
-def _attempt(told: dict[str, Any]) -> Attempt:
-    """Return an attempt; figures that are null are not known."""
-    return _made(Attempt, {name: value for name, value in told.items() if name != "feedback" and value is not None}, ATTEMPT)
+def _attempt_row(fields: Mapping[str, Any]) -> Row:
+    """Return an attempt's row; without a number it needs the random id that keeps it from counting twice."""
+    if fields.get("n") is None and "call" not in fields:
+        raise DataError("attempt must have the field 'n'")
+    return attempt_row(_attempt(fields), feedback_id=fields.get("feedback"), call_id=fields.get("call"))
 
 
-def _decision(told: dict[str, Any]) -> Row:
-    """Return a decision's row, if a record can be read from it as whatever reads the log later will."""
-    _check_decision(told)
-    content = {name: value for name, value in told.items() if name not in ("time", "embedding")}
-    embedding = base64.b64decode(told["embedding"], validate=True) if told.get("embedding") else None
+def _attempt(fields: Mapping[str, Any]) -> Attempt:
+    """Return an attempt; figures that are null are unknown."""
+    return _made(Attempt, {name: value for name, value in fields.items() if name not in ("feedback", "call") and value is not None}, ATTEMPT)
+
+
+def _decision(fields: Mapping[str, Any]) -> Row:
+    """Return a decision's row, if a record can be read from it as readers of the log will."""
+    _check_decision(fields)
+    content = {name: value for name, value in fields.items() if name not in ("time", "embedding", "fingerprint")}
+    embedding = base64.b64decode(fields["embedding"], validate=True) if fields.get("embedding") else None
     decision = content["decision"]
-    row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], json.dumps(content), told["time"], embedding)
+    fingerprint = fields.get("fingerprint") or ""
+    if fingerprint:
+        check_name(fingerprint, "a decision's fingerprint")
+    row = Row(
+        DECISION, decision["id"], decision["id"], decision["candidate"], json.dumps(content), fields["time"], embedding, fingerprint=fingerprint
+    )
     record_from(row)
     return row
 
 
-def _check_decision(told: Mapping[str, Any]) -> None:
+def _check_decision(fields: Mapping[str, Any]) -> None:
     """Check that a decision's entry has all its parts, and figures of every candidate."""
     for name in _SECTIONS:
-        if not isinstance(told[name], Mapping):
-            raise DataError(f"a decision's {name} must be keys and values, not {told[name]!r:.80}")
-    decision, candidates, expected = told["decision"], told["candidates"], told["expected"]
+        if not isinstance(fields[name], Mapping):
+            raise DataError(f"a decision's {name} must be keys and values, not {fields[name]!r:.80}")
+    decision, candidates, expected = fields["decision"], fields["candidates"], fields["expected"]
     _check_fields(Decision, decision, DECISION)
-    _check_fields(Query, told["query"], "query")
+    _check_fields(Query, fields["query"], "query")
     Preference.of(decision["preference"])
     chosen = decision["candidate"]
     if not isinstance(candidates, list) or chosen not in candidates:
         raise DataError(f"a decision's candidates must be a list of names, {chosen!r} among them, not {candidates!r:.80}")
-    figures = {"wait_ms": told["wait_ms"], "cost_usd": expected["cost_usd"], "latency_ms": expected["latency_ms"]}
-    if expected["quality"] is not None:
-        figures["quality"] = expected["quality"]
+    figures = {"wait_ms": fields["wait_ms"], "cost_usd": expected["cost_usd"], "latency_ms": expected["latency_ms"]}
+    figures |= {name: values for name, values in (("quality", expected["quality"]), ("in_flight", fields.get("in_flight"))) if values is not None}
     for name, values in figures.items():
         if not isinstance(values, list) or len(values) != len(candidates) or not all(isinstance(value, int | float | None) for value in values):
             raise DataError(f"a decision's {name} must be {len(candidates)} numbers, one a candidate, not {values!r:.80}")
 
 
-def _made(cls: type[T], told: Mapping[str, Any], what: str) -> T:
-    """Return what fields make, which checks their values itself."""
-    _check_fields(cls, told, what)
-    return cls(**told)
+def _made(cls: type[T], fields: Mapping[str, Any], noun: str) -> T:
+    """Return an instance made of fields, whose values its class checks."""
+    _check_fields(cls, fields, noun)
+    return cls(**fields)
 
 
-def _check_fields(cls: type[Any], told: Mapping[str, Any], what: str) -> None:
+def _check_fields(cls: type[Any], given: Mapping[str, Any], noun: str) -> None:
     fields = {field.name: field for field in attrs.fields(cls)}
-    for name in told:
+    for name in given:
         if name not in fields:
-            raise DataError(f"{what} has no field {name!r}{nearest(name, fields)} (it has {one_of(fields)})")
+            raise DataError(f"{noun} has no field {name!r}{nearest(name, fields)} (it has {one_of(fields)})")
     for name, field in fields.items():
-        if field.default is attrs.NOTHING and name not in told:
-            raise DataError(f"{what} must have the field {name!r}")
+        if field.default is attrs.NOTHING and name not in given:
+            raise DataError(f"{noun} must have the field {name!r}")

@@ -7,51 +7,53 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log.ledger import MOST_VIEWS, LedgerStore
-from aamc_sdk.log.memory_ledger import Lists
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
+from aamc_sdk.log.memory_ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
-from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot
 
 T = TypeVar("T")
 
 
 class MemoryStore(LedgerStore):
-    """Keeps the log in memory; for tests, and for what need not outlive its process."""
+    """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
-        self._ledger = Lists()
+        self._ledger = MemoryLedger()
         self._lock = threading.Lock()
         self._closed = False
 
-    def decided(self, records: Sequence[Record]) -> None:
-        """Append decisions with what they were made from; all or none."""
+    def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Append decisions, all or none; return each as it is in the log."""
         decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
         ids = [decision.id for decision in decisions if not decision.notes]  # notes of no JSON type are refused at once
         with self._lock:
-            noted = len(ids) == len(decisions) and self._open.note_decisions(ids, records, self.config.store_text)
-        if not noted:
-            super().decided(records)
+            added = len(ids) == len(decisions) and self._open.add_new_decisions(ids, records, self.config.store_text)
+        return decisions if added else super().add_decisions(records)
 
-    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+    def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
         with self._lock:
             ledger = self._open
-            return [
-                (attempt is None and ledger.note_feedback(feedback)) or append_feedback(ledger, feedback, attempt) for feedback, attempt in judgements
-            ]
+            return [(attempt is None and ledger.add_new_feedback(item)) or append_feedback(ledger, item, attempt) for item, attempt in feedback]
 
     def record(self, decision_id: str) -> Record:
-        """Return a decision with what it was made from."""
+        """Return a decision's record."""
         with self._lock:
             record = self._ledger.record(decision_id)
         if record is None:
             raise UnknownDecisionError(f"no decision of the log has the id {decision_id!r}")
         return record
 
+    def episode(self, episode_id: str) -> Sequence[Record]:
+        """Return the records of an episode's decisions in log order."""
+        with self._lock:
+            return self._ledger.episode(episode_id)
+
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return what the log holds after a position."""
+        """Return at most ``limit`` entries after a position."""
         with self._lock:
             return self._ledger.experience(after, limit)
 
@@ -60,45 +62,49 @@ class MemoryStore(LedgerStore):
         with self._lock:
             return self._ledger.rows(after, limit)
 
-    def waiting(self) -> Sequence[Row]:
-        """Return what waits for its decision."""
+    def pending_rows(self) -> Sequence[Row]:
+        """Return the entries whose decision is not in the log."""
         with self._lock:
-            return list(self._ledger.held.values())
+            return list(self._ledger.pending_rows.values())
 
-    def view(self, name: str) -> Snapshot | None:
-        """Return what was kept under a name, or None."""
-        return self._ledger.views.get(name)
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, or None."""
+        return self._ledger.snapshots.get(name)
 
-    def keep_view(self, name: str, view: Snapshot) -> None:
-        """Keep what a router has learned."""
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
         with self._lock:
             ledger = self._open
-            known = ledger.views.get(name)
-            if view.epoch == ledger.epoch and (known is None or known.position < view.position):
-                ledger.views.pop(name, None)  # the newest stands last
-                ledger.views[name] = view
-            for oldest in list(ledger.views)[:-MOST_VIEWS]:
-                del ledger.views[oldest]
+            known = ledger.snapshots.get(name)
+            if snapshot.epoch == ledger.epoch and (known is None or known.position < snapshot.position):
+                ledger.snapshots.pop(name, None)  # the newest stands last
+                ledger.snapshots[name] = snapshot
+            for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
+                del ledger.snapshots[oldest]
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
         with self._lock:
             return self._open.forget(user)
 
-    def _forgotten_as(self) -> Collection[str]:
-        return self._ledger.forgotten
-
     def close(self) -> None:
         """Refuse further writes."""
         self._closed = True
+
+    def _counts(self) -> tuple[int, int]:
+        with self._lock:
+            return len(self._ledger), len(self._ledger.snapshots)
+
+    def _forgotten_digests(self) -> Collection[str]:
+        return self._ledger.forgotten
 
     def _write(self, write: Write[T]) -> T:
         with self._lock:
             return write.run(self._open)
 
     @property
-    def _open(self) -> Lists:
-        """The ledger, to be written to."""
+    def _open(self) -> MemoryLedger:
+        """The ledger, for writing."""
         if self._closed:
             raise StoreError("the decision log is closed")
         return self._ledger

@@ -1,7 +1,7 @@
 """The ledger in lists and mappings.
 
-What is logged is kept as it came, and becomes a row (JSON, as databases keep it) when a rule asks
-for that: most entries never do, since most are new and the decision that they name is there.
+Entries are kept as they came, and become rows (JSON, as databases keep them) when a rule or a reader needs that: most entries never do,
+since most are new and their decision is in the log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from aamc_sdk.log.experience import experience_of
+from aamc_sdk.log.experience import joined, replaced_rows, revised_ids
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
@@ -23,23 +23,23 @@ from aamc_sdk.log.rows import (
     erased,
     feedback_from,
     feedback_row,
-    forgotten_as,
     record_from,
+    user_digest,
     without_text,
 )
 from aamc_sdk.types import Experience, Feedback, Record, Records, Snapshot
 
-Key = tuple[str, str]
-"""An entry's kind and id."""
+Key = tuple[str, str, int]
+"""An entry's kind, id and revision."""
 
 
 @attrs.frozen(eq=False)
-class Unread:
-    """Decisions that came together and that nobody has asked for yet; it stands at the position of each.
+class UnreadRecords:
+    """Decisions that were added together and not read yet; the object stands at the position of each.
 
     Attributes:
         first: The position of the first.
-        records: The decisions with what they were made from.
+        records: The decisions' records.
         store_text: Whether texts are kept.
     """
 
@@ -48,65 +48,78 @@ class Unread:
     store_text: bool
 
 
-class Lists:
+class MemoryLedger:
     """A ledger (see :class:`aamc_sdk.log.Ledger`); positions are places in a list.
 
     Attributes:
-        held: What waits for its decision, in the order in which it came.
-        views: What was made of the log, those that were written last at the end.
-        epoch: How often somebody was forgotten.
-        forgotten: Digests of who they were.
+        pending_rows: Entries whose decision is not in the log, in order of arrival.
+        snapshots: Snapshots by name, the newest last.
+        epoch: Number of times that a user was forgotten.
+        forgotten: Digests of the forgotten users.
     """
 
     def __init__(self) -> None:
-        self.held: dict[Key, Row] = {}
-        self.views: dict[str, Snapshot] = {}
+        self.pending_rows: dict[Key, Row] = {}
+        self.snapshots: dict[str, Snapshot] = {}
         self.epoch = 0
         self.forgotten: set[str] = set()
-        self._log: list[Unread | Record | Feedback | Row] = []
-        self._positions: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by kind, by id
+        self._log: list[UnreadRecords | Record | Feedback | Row] = []
+        self._positions: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by kind, by id: of the latest revision
+        self._replaced: defaultdict[str, list[int]] = defaultdict(list)  # by id of feedback: of earlier revisions
         self._rows: dict[int, Row] = {}
         self._attempts: defaultdict[str, list[Row]] = defaultdict(list)
 
-    def note_decisions(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
-        """Place decisions as they are; return whether that was possible: they are new, and nothing waits for them."""
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def add_new_decisions(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
+        """Place decisions as they are; return whether that was possible: they are new, and nothing is pending."""
         known, first = self._positions[DECISION], len(self._log)
-        if self.held or len(set(ids)) < len(ids) or not known.keys().isdisjoint(ids):
+        if self.pending_rows or len(set(ids)) < len(ids) or not known.keys().isdisjoint(ids):
             return False
         known.update(zip(ids, itertools.count(first)))
-        self._log.extend(itertools.repeat(Unread(first, records, store_text), len(ids)))
+        self._log.extend(itertools.repeat(UnreadRecords(first, records, store_text), len(ids)))
         return True
 
-    def note_feedback(self, feedback: Feedback) -> bool:
-        """Place feedback as it is; return whether that was possible: it is new, and fits a decision that nobody has attempted."""
+    def add_new_feedback(self, feedback: Feedback) -> bool:
+        """Place feedback as it is; return whether that was possible: it is new, and fits a decision without attempts."""
         known, decided = self._positions[FEEDBACK], self._positions[DECISION].get(feedback.decision_id)
-        if decided is None or feedback.id in known or (FEEDBACK, feedback.id) in self.held or feedback.decision_id in self._attempts:
+        if decided is None or feedback.id in known or feedback.decision_id in self._attempts:
+            return False
+        if self.pending_rows and self._pending_revisions(FEEDBACK, feedback.id):
             return False
         candidates, chosen = self._choice(decided)
-        whom = feedback.candidate or chosen
-        if whom not in candidates or feedback.over == whom or (feedback.over is not None and feedback.over not in candidates):
+        candidate = feedback.candidate or chosen
+        if candidate not in candidates or feedback.over == candidate or (feedback.over is not None and feedback.over not in candidates):
             return False
         known[feedback.id] = len(self._log)
         self._log.append(feedback)
         return True
 
-    def find(self, kind: str, entry_id: str) -> Row | None:
-        """Return the entry of that kind and id, whether it has its place or waits."""
-        position = self._positions[kind].get(entry_id)
-        return self.held.get((kind, entry_id)) if position is None else self._row(position)
+    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
+        """Return the entry of that kind and id, placed or pending, with all its revisions."""
+        latest = self._positions[kind].get(entry_id)
+        placed = [] if latest is None else [self._row(position) for position in (*self._replaced.get(entry_id, ()), latest)]
+        if kind == DECISION or not self.pending_rows:
+            return placed
+        pending = self._pending_revisions(kind, entry_id)
+        return sorted(placed + pending, key=lambda row: row.revision) if pending else placed
 
     def history(self, decision_id: str) -> Sequence[Row]:
-        """Return a decision and the attempts that have followed it, in log order."""
-        decision = self.find(DECISION, decision_id)
-        return () if decision is None else (decision, *self._attempts.get(decision_id, ()))
+        """Return a decision and its placed attempts in log order."""
+        decision = self._positions[DECISION].get(decision_id)
+        return () if decision is None else (self._row(decision), *self._attempts.get(decision_id, ()))
 
-    def waiting(self, decision_id: str) -> Sequence[Row]:
-        """Return what waits for a decision, in the order in which it came."""
-        return [row for row in self.held.values() if row.decision_id == decision_id]
+    def pending(self, decision_id: str) -> Sequence[Row]:
+        """Return the entries that are pending until a decision comes, in order of arrival."""
+        return [row for row in self.pending_rows.values() if row.decision_id == decision_id]
 
     def place(self, row: Row) -> None:
-        """Give an entry the log's next position, whether it is new or waited."""
-        self.held.pop((row.kind, row.id), None)
+        """Give an entry the log's next position."""
+        self.pending_rows.pop(row.key, None)
+        earlier = self._positions[row.kind].get(row.id)
+        if earlier is not None:
+            self._replaced[row.id].append(earlier)
         self._positions[row.kind][row.id] = len(self._log)
         self._log.append(row)
         if row.kind == ATTEMPT:
@@ -114,22 +127,28 @@ class Lists:
 
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
-        self.held[row.kind, row.id] = row
+        self.pending_rows[row.key] = row
 
     def record(self, decision_id: str) -> Record | None:
-        """Return a decision, or None where there is none."""
+        """Return a decision's record, or None if the decision is unknown."""
         position = self._positions[DECISION].get(decision_id)
         return None if position is None else self._record(position)
+
+    def episode(self, episode_id: str) -> list[Record]:
+        """Return the records of an episode in log order."""
+        positions = self._positions[DECISION].values()
+        return [self._record(position) for position in positions if self._episode(position) == episode_id]
 
     def experience(self, after: int, limit: int) -> Experience:
         """Return at most ``limit`` entries after a position."""
         end = max(after, min(after + limit, len(self._log)))
-        stretch = self._log[after:end]
-        of_decisions = [self._of_decision(position) for position in range(after, end)]
-        attempts = [attempt_from(entry) for entry in stretch if isinstance(entry, Row) and entry.kind == ATTEMPT]
-        feedback = [self._feedback(entry) for entry in stretch if _is_feedback(entry)]
+        entries = self._log[after:end]
+        of_decisions = [self._decision_position(position) for position in range(after, end)]
+        attempts = [attempt_from(entry) for entry in entries if isinstance(entry, Row) and entry.kind == ATTEMPT]
+        feedback = [self._feedback(entry) for entry in entries if _is_feedback(entry)]
         records = [self._record(position) for position in sorted(set(of_decisions))]
-        return experience_of(end, records, attempts, feedback, len(stretch) - len(attempts) - len(feedback), self.epoch)
+        experience = joined(end, records, attempts, feedback, len(entries) - len(attempts) - len(feedback), self.epoch)
+        return attrs.evolve(experience, replaced=self._replaced_in(after, end)) if self._replaced else experience
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position, as databases keep them."""
@@ -137,46 +156,64 @@ class Lists:
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are."""
-        asked = [position for position in self._positions[DECISION].values() if self._record(position).query.user == user]
-        for position in asked:
+        positions = [position for position in self._positions[DECISION].values() if self._record(position).query.user == user]
+        for position in positions:
             self._log[position] = erased(self._row(position))
             self._rows.pop(position, None)
-        self.views.clear()
+        self.snapshots.clear()
         self.epoch += 1
-        self.forgotten.add(forgotten_as(user))
-        return len(asked)
+        self.forgotten.add(user_digest(user))
+        return len(positions)
 
-    def _of_decision(self, position: int) -> int:
-        """Return the position of the decision that an entry is or names."""
+    def _pending_revisions(self, kind: str, entry_id: str) -> list[Row]:
+        if kind != FEEDBACK:
+            row = self.pending_rows.get((kind, entry_id, 0))
+            return [] if row is None else [row]
+        return [row for row in self.pending_rows.values() if row.kind == kind and row.id == entry_id]
+
+    def _replaced_in(self, after: int, end: int) -> list[Feedback]:
+        """Return the revisions that feedback between two positions replaced."""
+        rows = [self._row(position) for position in range(after, end) if _is_feedback(self._log[position])]
+        revisions = [row for name in dict.fromkeys(revised_ids(rows)) for row in self.find(FEEDBACK, name)]
+        return [feedback_from(row) for row in replaced_rows(rows, [row for row in revisions if row.key not in self.pending_rows])]
+
+    def _decision_position(self, position: int) -> int:
+        """Return the position of the decision that an entry is or refers to."""
         entry = self._log[position]
         return self._positions[DECISION][entry.decision_id] if isinstance(entry, Row | Feedback) else position
 
     def _choice(self, position: int) -> tuple[Sequence[str], str]:
-        """Return among whom a decision was made, and who was chosen."""
+        """Return a decision's candidates, and the chosen one."""
         entry = self._log[position]
-        if isinstance(entry, Unread) and isinstance(entry.records, Records):
+        if isinstance(entry, UnreadRecords) and isinstance(entry.records, Records):
             return entry.records.request.pool.names, entry.records.decisions[position - entry.first].candidate
         record = self._record(position)
         return record.candidates, record.decision.candidate
+
+    def _episode(self, position: int) -> str | None:
+        entry = self._log[position]
+        if isinstance(entry, UnreadRecords) and isinstance(entry.records, Records):
+            return entry.records.decisions[position - entry.first].episode
+        return self._record(position).decision.episode
 
     def _record(self, position: int) -> Record:
         entry = self._log[position]
         if isinstance(entry, Row):
             return record_from(entry)
-        if isinstance(entry, Unread):
+        if isinstance(entry, UnreadRecords):
             record = entry.records[position - entry.first]
             self._log[position] = entry = record if entry.store_text else without_text(record)
         assert isinstance(entry, Record)
         return entry
 
     def _feedback(self, entry: object) -> Feedback:
-        """Return feedback with whom it judges, who is the chosen one where it came without: nobody was attempted then."""
+        """Return feedback with the judged candidate: the chosen one where it came without, since no attempt preceded it."""
         if isinstance(entry, Row):
             return feedback_from(entry)
         assert isinstance(entry, Feedback)
-        return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._whom(entry))
+        return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._judged_candidate(entry))
 
-    def _whom(self, feedback: Feedback) -> str:
+    def _judged_candidate(self, feedback: Feedback) -> str:
         return feedback.candidate or self._choice(self._positions[DECISION][feedback.decision_id])[1]
 
     def _row(self, position: int) -> Row:
@@ -186,7 +223,7 @@ class Lists:
             return entry
         if position not in self._rows:
             if isinstance(entry, Feedback):
-                self._rows[position] = attrs.evolve(feedback_row(entry), candidate=self._whom(entry))
+                self._rows[position] = attrs.evolve(feedback_row(entry), candidate=self._judged_candidate(entry))
             else:
                 self._rows[position] = decision_row(self._record(position), store_text=True)
         return self._rows[position]

@@ -1,6 +1,7 @@
-"""What the log's entries look like in storage: plain JSON, and an embedding's float32 bytes.
+"""The log's entries as rows: plain JSON, an embedding's float32 bytes, and columns for queries that need no JSON.
 
-A prompt is not kept unless the store's ``store_text`` option is set: its text then reads as ``""``.
+The store's option ``store_text`` decides whether prompts are kept; without it every text reads as ``""``. Fields that version 0.1 did not
+have are left out of the JSON where they have their default, so that its entries and ours compare equal.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,11 +21,48 @@ import numpy as np
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreError
 from aamc_sdk.storage import plain, to_json
-from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record, Turn, new_ids, request_fingerprint
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
+"""The kinds of entries."""
+_TEXT, _NUMBER, _COUNT = "TEXT", "DOUBLE PRECISION", "BIGINT"
+COLUMNS: Mapping[str, str] = {
+    "tenant": _TEXT,
+    "user_id": _TEXT,
+    "episode": _TEXT,
+    "propensity": _NUMBER,
+    "quality": _NUMBER,
+    "beaten": _TEXT,
+    "attempt": _COUNT,
+    "status": _TEXT,
+    "cost_usd": _NUMBER,
+    "cost_source": _TEXT,
+    "latency_ms": _NUMBER,
+    "first_token_ms": _NUMBER,
+    "prompt_tokens": _COUNT,
+    "cached_tokens": _COUNT,
+    "reasoning_tokens": _COUNT,
+    "output_tokens": _COUNT,
+}
+"""Columns that SQL stores fill from the JSON, with their types: see :func:`columns_of`. An attempt's error stays in the JSON alone,
+since it may hold characters that a database refuses."""
+KIND_COLUMNS: Mapping[str, Sequence[str]] = {
+    DECISION: ("tenant", "user_id", "episode", "propensity"),
+    FEEDBACK: ("quality", "beaten"),
+    ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
+}
+"""The columns that a kind of entry fills; the others are NULL."""
 _FLOAT32 = np.dtype("<f4")
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
+_LATER_FIELDS: Mapping[type[Any], Mapping[str, Any]] = {
+    Decision: {"utilities": {}, "episode": None},
+    Query: {"turns": (), "tenant": None},
+    Feedback: {"revision": 0},
+    Attempt: {"first_token_ms": None, "prompt_tokens": None, "cached_tokens": None, "reasoning_tokens": None},
+}
+"""Fields that version 0.1 did not have, with the value that is left out."""
+_CALL_KEYS = ("feedback", "call")
+"""Keys of an attempt's JSON beside its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,12 +78,15 @@ class Row:
 
     Attributes:
         kind: ``DECISION``, ``ATTEMPT`` or ``FEEDBACK``.
-        id: Its own id, unique among those of its kind.
-        decision_id: The decision that it is, or that it names.
-        candidate: Whom it is about; ``""`` where the caller did not say and the decision has not come.
-        content: JSON; two entries are the same when their contents are.
-        time: When it was made, in seconds since the epoch.
+        id: Its own id; kind, id and revision are unique.
+        decision_id: The decision that it is or refers to.
+        candidate: The candidate that it is about; ``""`` where the caller gave none and the decision is not in the log yet.
+        content: JSON; two entries are the same if their contents are.
+        time: Its time, in seconds since the epoch.
         embedding: The query's embedding as little-endian float32, or None.
+        revision: The revision of feedback; 0 for other entries.
+        fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
+        columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
     """
 
     kind: str
@@ -54,15 +96,23 @@ class Row:
     content: str
     time: float
     embedding: bytes | None = None
+    revision: int = 0
+    fingerprint: str = ""
+    columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """The key that no other entry of the log has."""
+        return self.kind, self.id, self.revision
 
     @property
     def name(self) -> str:
-        """What tells it from all other entries of the log."""
-        return f"{self.kind}/{self.id}"
+        """The key as text."""
+        return f"{self.kind}/{self.id}#{self.revision}" if self.revision else f"{self.kind}/{self.id}"
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The content, read.
+        """The parsed content.
 
         Raises:
             StoreError: It is damaged.
@@ -73,17 +123,43 @@ class Row:
             raise StoreError(f"the log's entry {self.name!r} is damaged ({error}): restore a copy of the log") from error
 
 
+def columns_of(row: Row) -> Mapping[str, Any]:
+    """Return a row's values of ``COLUMNS`` by name; names that its kind has no value for are left out, and an unknown value is None."""
+    if row.columns is not None:
+        return row.columns
+    fields = row.fields
+    if row.kind == DECISION:
+        return _decision_columns(fields["query"].get("tenant"), user_of(row), episode_of(row), fields["decision"]["propensity"])
+    if row.kind == FEEDBACK:
+        return {"quality": fields["quality"], "beaten": fields["over"]}
+    return _attempt_columns(fields)
+
+
+def _decision_columns(tenant: str | None, user: str | None, episode: str | None, propensity: float | None) -> Mapping[str, Any]:
+    return {"tenant": tenant, "user_id": user, "episode": episode, "propensity": propensity}
+
+
+def _attempt_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an attempt from its fields, of which those of later versions may be missing."""
+    found = {name: fields.get(name) for name in KIND_COLUMNS[ATTEMPT]}
+    found["attempt"] = fields["n"]
+    found["status"] = fields.get("status") or _default_status(fields)
+    found["cost_source"] = fields.get("cost_source", _default_cost_source(fields)) or None
+    return found
+
+
 def decision_row(record: Record, store_text: bool) -> Row:
-    """Return a decision, with what it was made from, as it is kept.
+    """Return a decision with what it was made from, as it is kept.
 
     Raises:
         StoreError: A note is not of JSON's types.
     """
-    record = record if store_text else without_text(record)
+    fingerprint = request_fingerprint(record)
+    query = record.query if store_text else redacted_query(record.query)
     decision, estimates = record.decision, record.estimates
     content = {
         "decision": _fields(decision, "time") | {"preference": decision.preference.array, "propensity": _known(decision.propensity)},
-        "query": _fields(record.query),
+        "query": _query_fields(query),
         "estimates": {
             "complexity": _known(estimates.complexity[0]),
             "categories": estimates.categories[0],
@@ -95,7 +171,13 @@ def decision_row(record: Record, store_text: bool) -> Row:
         "expected": {name: None if array is None else array[0] for name, array in _fields(record.expected).items()},
         "wait_ms": record.wait_ms[0],
         "masked_why": record.masked_why,
-    } | ({} if record.preference_given else {"preference_given": False})
+    }
+    if not record.preference_given:
+        content["preference_given"] = False
+    if record.in_flight is not None:
+        content["in_flight"] = record.in_flight[0]
+    if record.budget_usd is not None:
+        content["budget_usd"] = float(record.budget_usd)
     return Row(
         kind=DECISION,
         id=decision.id,
@@ -104,16 +186,27 @@ def decision_row(record: Record, store_text: bool) -> Row:
         content=_json(content),
         time=decision.time,
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
+        fingerprint=fingerprint,
+        columns=_decision_columns(query.tenant, query.user, decision.episode, _known(decision.propensity)),
     )
+
+
+def decision_from(row: Row) -> Decision:
+    """Return the decision that a row keeps."""
+    saved = row.fields["decision"]
+    read = {"preference": Preference(*saved["preference"]), "propensity": _number(saved["propensity"]), "time": row.time}
+    if "utilities" in saved:
+        read["utilities"] = {name: _number(value) for name, value in saved["utilities"].items()}
+    return Decision(**saved | read)
 
 
 def record_from(row: Row) -> Record:
     """Return the record that a decision's row keeps."""
     content = row.fields
-    saved, estimates, expected = content["decision"], content["estimates"], content["expected"]
+    estimates, expected = content["estimates"], content["expected"]
     return Record(
-        decision=Decision(**saved | {"preference": Preference(*saved["preference"]), "propensity": _number(saved["propensity"]), "time": row.time}),
-        query=Query(**content["query"]),
+        decision=decision_from(row),
+        query=_query_from(content["query"]),
         estimates=Estimates(
             complexity=_floats([estimates["complexity"]]),
             categories=_floats([estimates["categories"]]),
@@ -131,51 +224,100 @@ def record_from(row: Row) -> Record:
         wait_ms=_floats([content["wait_ms"]]),
         masked_why=content["masked_why"],
         preference_given=content.get("preference_given", True),
+        in_flight=_floats([content["in_flight"]]) if "in_flight" in content else None,
+        budget_usd=content.get("budget_usd"),
+        fingerprint=row.fingerprint,
     )
 
 
 def user_of(row: Row) -> str | None:
-    """Return who asked for the decision that a row keeps."""
+    """Return the user of the decision that a row keeps."""
     return row.fields["query"]["user"]  # type: ignore[no-any-return]  # as decision_row writes it
 
 
-def unspoken(row: Row) -> Row:
+def episode_of(row: Row) -> str | None:
+    """Return the episode of the decision that a row keeps."""
+    return row.fields["decision"].get("episode")  # type: ignore[no-any-return]  # as decision_row writes it
+
+
+def redacted(row: Row) -> Row:
     """Return a decision's row without its prompt."""
-    if not row.fields["query"]["text"]:
-        return row
-    asked = _unspoken(Query(**row.fields["query"]))
-    return attrs.evolve(row, content=_json(row.fields | {"query": _fields(asked)}))
+    query = _query_from(row.fields["query"])
+    without = redacted_query(query)
+    return row if without.text == query.text and without.turns == query.turns else _with_query(row, without)
 
 
 def erased(row: Row) -> Row:
-    """Return a decision's row without who asked, in which session, and what."""
-    asked = attrs.evolve(_unspoken(Query(**row.fields["query"])), user=None, session=None)
-    return attrs.evolve(row, content=_json(row.fields | {"query": _fields(asked)}), embedding=None)
+    """Return a decision's row without user, session, prompt, embedding and fingerprint."""
+    query = attrs.evolve(redacted_query(_query_from(row.fields["query"])), user=None, session=None, turns=())
+    return attrs.evolve(_with_query(row, query), embedding=None, fingerprint="")
 
 
-def forgotten_as(user: str) -> str:
-    """Return what stays of a user who was forgotten: a digest, by which what others have kept under that name can be told."""
+def user_digest(user: str) -> str:
+    """Return the digest that stays of a forgotten user, so that records kept elsewhere under the same id can be recognised."""
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
-def attempt_row(attempt: Attempt, feedback_id: str | None = None) -> Row:
-    """Return an attempt as it is kept; one that came with feedback has that one's id, and so never a caller's."""
-    came_with = {} if feedback_id is None else {"feedback": feedback_id}
+def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:
+    """Return an attempt as it is kept.
+
+    Args:
+        attempt: The attempt; its number may be None, the log's rules then give it one.
+        feedback_id: The feedback that it came with; its id is made of this one, and so is never a caller's.
+        call_id: The random id of an attempt without a number; by default a new one where there is no number and no feedback.
+    """
+    if attempt.n is None and feedback_id is None and call_id is None:
+        (call_id,) = new_ids(1)
+    fields = _fields(attempt) | {name: _known(getattr(attempt, name)) for name in _FIGURES}
+    kept = {name: value for name, value in fields.items() if name not in _LATER_FIELDS[Attempt] or value is not None}
+    for name, default in (("status", _default_status(fields)), ("cost_source", _default_cost_source(fields))):
+        if kept[name] == default:
+            del kept[name]
+    own = str(attempt.n)
+    for name, key in zip(_CALL_KEYS, (feedback_id, call_id), strict=True):
+        if key is not None:
+            kept[name] = key
+            own = f"{name}/{key}"
     return Row(
         kind=ATTEMPT,
-        id=f"{attempt.decision_id}/{attempt.n}" if feedback_id is None else f"{attempt.decision_id}/feedback/{feedback_id}",
+        id=f"{attempt.decision_id}/{own}",
         decision_id=attempt.decision_id,
         candidate=attempt.candidate,
-        content=_json(_fields(attempt) | {name: _known(getattr(attempt, name)) for name in _FIGURES} | came_with),
+        content=_json(kept),
         time=time.time(),
+        columns=_attempt_columns(kept),
     )
+
+
+def feedback_attempt_id(feedback: Feedback) -> str:
+    """Return the row's id of the attempt that comes with a piece of feedback."""
+    return f"{feedback.decision_id}/feedback/{feedback.id}"
+
+
+def numbered(row: Row, n: int) -> Row:
+    """Return an attempt's row with a number."""
+    return attrs.evolve(row, content=_json(row.fields | {"n": n}), columns=None)
 
 
 def attempt_from(row: Row) -> Attempt:
     """Return the attempt that a row keeps, with the candidate that was called."""
-    saved = {name: value for name, value in row.fields.items() if name != "feedback"}
-    figures = {name: _number(saved[name]) for name in _FIGURES}
+    saved = {name: value for name, value in row.fields.items() if name not in _CALL_KEYS}
+    figures = {name: _number(saved.get(name)) for name in _FIGURES}
     return Attempt(**saved | figures | {"candidate": row.candidate})
+
+
+def same_attempt(left: Row, right: Row) -> bool:
+    """Return whether two rows keep the same call, reported by itself or with feedback."""
+    first, second = ({name: value for name, value in row.fields.items() if name not in _CALL_KEYS} for row in (left, right))
+    return first == second
+
+
+def _default_status(fields: Mapping[str, Any]) -> str:
+    return "ok" if fields["error"] is None else "error"
+
+
+def _default_cost_source(fields: Mapping[str, Any]) -> str:
+    return "" if fields["cost_usd"] is None else "given"
 
 
 def feedback_row(feedback: Feedback) -> Row:
@@ -187,26 +329,53 @@ def feedback_row(feedback: Feedback) -> Row:
         candidate=feedback.candidate or "",
         content=_json(_fields(feedback, "time")),
         time=feedback.time,
+        revision=feedback.revision,
+        columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
     )
 
 
 def feedback_from(row: Row) -> Feedback:
-    """Return the feedback that a row keeps, with the candidate that it judges where that is known."""
+    """Return the feedback that a row keeps, with the judged candidate where that is known."""
     return Feedback(**row.fields | {"candidate": row.candidate or None, "time": row.time})
 
 
 def without_text(record: Record) -> Record:
-    """Return a record without its prompt, whose tokens it still counts."""
-    return attrs.evolve(record, query=_unspoken(record.query))
+    """Return a record without its prompt; token count and fingerprint stay."""
+    return attrs.evolve(record, query=redacted_query(record.query), fingerprint=request_fingerprint(record))
 
 
-def _unspoken(query: Query) -> Query:
-    return attrs.evolve(query, text="", prompt_tokens=query.expected_prompt_tokens)
+def redacted_query(query: Query) -> Query:
+    """Return a query without its texts; turns keep speaker, model and rating."""
+    tokens = query.expected_prompt_tokens
+    if not query.turns:
+        return attrs.evolve(query, text="", prompt_tokens=tokens)
+    turns = [attrs.evolve(turn, content="") for turn in query.turns]
+    return attrs.evolve(query, text="", turns=turns, prompt_tokens=tokens)
+
+
+def _with_query(row: Row, query: Query) -> Row:
+    return attrs.evolve(row, content=_json(row.fields | {"query": _query_fields(query)}), columns=None)
+
+
+def _query_fields(query: Query) -> dict[str, Any]:
+    fields = _fields(query)
+    return fields | {"turns": [attrs.asdict(turn) for turn in query.turns]} if query.turns else fields
+
+
+def _query_from(fields: Mapping[str, Any]) -> Query:
+    turns: Sequence[Mapping[str, Any]] = fields.get("turns", ())
+    return Query(**{**fields, "turns": [Turn(**turn) for turn in turns]})
 
 
 def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
+    """Return a noun's fields, without those of later versions that have their default."""
     values: dict[str, Any] = attrs.asdict(instance, recurse=False)
-    return {name: value for name, value in values.items() if name not in left_out}
+    for name in left_out:
+        del values[name]
+    for name, default in _LATER_FIELDS.get(type(instance), {}).items():
+        if values[name] == default:
+            del values[name]
+    return values
 
 
 def _json(content: dict[str, Any]) -> str:

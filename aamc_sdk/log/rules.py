@@ -1,44 +1,105 @@
 """The log's rules, the same for every store that keeps its entries in a ledger.
 
-An entry has an id: the same id with the same content counts once, with other content it is
-refused. What names a decision that has not come waits, and gets its place right after it; what turns
-out not to fit it goes on waiting, until other content comes under its id.
+An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
+is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
+A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
 from aamc_sdk.errors import StoreError, nearest, one_of
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_attempt_id, feedback_row, numbered, same_attempt
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+_PENDING_STAYS = "%s stays pending until it is given anew: %s"
 
 
 class Ledger(Protocol):
     """A log's storage, as these rules need it. Only one thread at a time uses it."""
 
-    def find(self, kind: str, entry_id: str) -> Row | None:
-        """Return the entry of that kind and id, whether it has its place or waits."""
+    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
+        """Return the entry of that kind and id, placed or pending: nothing, one row, or several revisions of feedback in ascending order."""
 
     def history(self, decision_id: str) -> Sequence[Row]:
-        """Return a decision and the attempts that have followed it, in log order; nothing before it has come."""
+        """Return a decision and its placed attempts in log order; nothing if the decision is not in the log."""
 
-    def waiting(self, decision_id: str) -> Sequence[Row]:
-        """Return what waits for a decision, in the order in which it came."""
+    def pending(self, decision_id: str) -> Sequence[Row]:
+        """Return the entries that are pending until a decision comes, in order of arrival."""
 
     def place(self, row: Row) -> None:
-        """Give an entry the log's next position, whether it is new, waited, or replaces one that waited."""
+        """Give an entry the log's next position, whether it is new, was pending, or replaces a pending one."""
 
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
+
+
+class Excerpt:
+    """A ledger of some decisions and all that the rules need to know of them.
+
+    A database is asked for it once per group of writes, and written to once; asking for each fact on its own would cost a round trip each.
+
+    Args:
+        placed: Entries with a position, in log order: the decisions, their attempts, and the feedback whose ids are written.
+        pending: Entries that are pending until these decisions come, in order of arrival.
+
+    Attributes:
+        placed: The entries that get the log's next positions, in this order: new ones, and ones that were pending.
+        held: New entries that are pending.
+    """
+
+    def __init__(self, placed: Iterable[Row], pending: Iterable[Row]) -> None:
+        self.placed: list[Row] = []
+        self.held: dict[tuple[str, str, int], Row] = {}
+        self._known: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
+        self._history: defaultdict[str, list[Row]] = defaultdict(list)
+        self._pending: defaultdict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
+        for row in placed:
+            self._add_placed(row)
+        for row in pending:
+            self._add_pending(row)
+
+    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
+        """Return the entry of that kind and id, placed or pending, with all its revisions."""
+        known = self._known.get((kind, entry_id), {})
+        return [known[revision] for revision in sorted(known)]
+
+    def history(self, decision_id: str) -> Sequence[Row]:
+        """Return a decision and its placed attempts in log order."""
+        return self._history[decision_id]
+
+    def pending(self, decision_id: str) -> Sequence[Row]:
+        """Return the entries that are pending until a decision comes, in order of arrival."""
+        return list(self._pending[decision_id].values())
+
+    def place(self, row: Row) -> None:
+        """Give an entry the log's next position."""
+        self.held.pop(row.key, None)
+        self._pending[row.decision_id].pop(row.key, None)
+        self.placed.append(row)
+        self._add_placed(row)
+
+    def hold(self, row: Row) -> None:
+        """Keep a new entry without a position."""
+        self.held[row.key] = row
+        self._add_pending(row)
+
+    def _add_placed(self, row: Row) -> None:
+        self._known[row.kind, row.id][row.revision] = row
+        if row.kind != FEEDBACK:
+            self._history[row.decision_id].append(row)
+
+    def _add_pending(self, row: Row) -> None:
+        self._known[row.kind, row.id][row.revision] = row
+        self._pending[row.decision_id][row.key] = row
 
 
 @attrs.frozen
@@ -46,9 +107,9 @@ class Write(Generic[T]):
     """A change of the log.
 
     Attributes:
-        run: Makes it. It checks first and writes then, so when it raises a StoreError it has changed nothing.
-        decisions: Ids of the decisions whose entries it looks at or adds.
-        feedback: Ids of the feedback that it looks at or adds.
+        run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
+        decisions: Ids of the decisions whose entries it reads or adds.
+        feedback: Ids of the feedback that it reads or adds.
     """
 
     run: Callable[[Ledger], T]
@@ -64,10 +125,11 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     Raises:
         StoreError: An id is known with other content, or an entry does not fit its decision.
     """
-    ids = [(row.kind, row.id) for row in rows]
-    if len(set(ids)) < len(ids):
-        (kind, twice), _ = Counter(ids).most_common(1)[0]
+    keys = [row.key for row in rows] if len(rows) > 1 else ()
+    if len(set(keys)) < len(keys):
+        (kind, twice, _), _ = Counter(keys).most_common(1)[0]
         raise StoreError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
+    rows = _with_numbers(ledger, rows)
     new = [_is_new(ledger, row) for row in rows]
     fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
     for row in fresh:
@@ -75,6 +137,28 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     for row in fresh:
         _append(ledger, row)
     return new
+
+
+def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row]:
+    """Append decisions, all or none; return each as it is in the log, the earlier one where its id was known.
+
+    Raises:
+        StoreError: An id is known with another request.
+    """
+    append(ledger, rows)
+    return [ledger.find(DECISION, row.id)[-1] for row in rows]
+
+
+def append_attempts(ledger: Ledger, rows: Sequence[Row]) -> list[int]:
+    """Append attempts, all or none; return their numbers.
+
+    Raises:
+        StoreError: A decision has another call of that number, or an attempt does not fit its decision.
+    """
+    new = [row for row in rows if not _is_known_call(ledger, row)]
+    append(ledger, new)
+    numbers = map(_number, rows)
+    return [_number(ledger.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
 
 
 def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None) -> bool:
@@ -85,36 +169,87 @@ def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None)
     """
     rows = [feedback_row(feedback)]
     if attempt is not None:
-        numbered = attrs.evolve(attempt, n=_number(ledger, feedback))
-        rows.insert(0, attempt_row(numbered, feedback.id))
+        numbers = [_number(row) for row in ledger.find(ATTEMPT, feedback_attempt_id(feedback))] or [_next_number(ledger, feedback.decision_id)]
+        rows.insert(0, attempt_row(attrs.evolve(attempt, n=numbers[0]), feedback_id=feedback.id))
     return append(ledger, rows)[-1]
 
 
-def _number(ledger: Ledger, feedback: Feedback) -> int:
-    """Return the number of the call that came with feedback: the one that it has already, or the decision's next."""
-    entries = (*ledger.history(feedback.decision_id), *ledger.waiting(feedback.decision_id))
-    attempts = [row.fields for row in entries if row.kind == ATTEMPT]
-    own = [attempt["n"] for attempt in attempts if attempt.get("feedback") == feedback.id]
-    return own[0] if own else 1 + max((attempt["n"] for attempt in attempts), default=-1)
+def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
+    """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
+    if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
+        return rows
+    following: dict[str, int] = {}
+    result = []
+    for row in rows:
+        if row.kind == ATTEMPT and _number(row) is None:
+            name = row.decision_id
+            if name not in following:
+                given = [_number(other) for other in rows if other.kind == ATTEMPT and other.decision_id == name]
+                following[name] = max(_next_number(ledger, name), *(1 + n for n in given if n is not None), 0)
+            known = ledger.find(ATTEMPT, row.id)
+            row = numbered(row, _number(known[0]) if known else following[name])
+            following[name] += not known
+        result.append(row)
+    return result
+
+
+def _attempts(ledger: Ledger, decision_id: str) -> list[Row]:
+    """Return a decision's attempts, placed or pending."""
+    return [row for row in (*ledger.history(decision_id), *ledger.pending(decision_id)) if row.kind == ATTEMPT]
+
+
+def _next_number(ledger: Ledger, decision_id: str) -> int:
+    return 1 + max(map(_number, _attempts(ledger, decision_id)), default=-1)
+
+
+def _number(row: Row) -> Any:
+    """Return an attempt's number; None before the log has given it one."""
+    return columns_of(row)["attempt"]
+
+
+def _is_known_call(ledger: Ledger, row: Row) -> bool:
+    """Return whether the log holds an attempt's call under its number but another id: the caller or feedback reported it before.
+
+    Raises:
+        StoreError: Another call has that number.
+    """
+    n = _number(row)
+    alike = [] if n is None else [known for known in _attempts(ledger, row.decision_id) if _number(known) == n and known.id != row.id]
+    if not alike or ledger.find(ATTEMPT, row.id):
+        return False
+    if any(same_attempt(known, row) for known in alike):
+        return True
+    raise StoreError(f"decision {row.decision_id!r} has another attempt {n} in the log, with other content; leave n out to take the next number")
 
 
 def _is_new(ledger: Ledger, row: Row) -> bool:
     known = ledger.find(row.kind, row.id)
-    if known is None or known.content == row.content:
-        return known is None
-    if known in ledger.waiting(row.decision_id) and ledger.history(row.decision_id):
-        return True  # its decision came and it did not fit: it gives way
-    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one an id of its own")
+    if not known or row.revision > known[-1].revision:
+        return True
+    same = next((past for past in known if past.revision == row.revision), None)
+    if same is not None and (same.content == row.content or _same_request(same, row)):
+        return False
+    if same is not None and ledger.history(row.decision_id) and any(past.key == row.key for past in ledger.pending(row.decision_id)):
+        return True  # it did not fit its decision, so the new content takes its place
+    if row.kind == DECISION and not known[0].fingerprint:
+        why = "its user was forgotten, or an earlier version logged it"
+        raise StoreError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request an id of its own")
+    advice = "an id of its own" if row.kind != FEEDBACK else f"an id of its own, or a revision above {known[-1].revision}"
+    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one {advice}")
+
+
+def _same_request(known: Row, row: Row) -> bool:
+    return row.kind == DECISION and bool(known.fingerprint) and known.fingerprint == row.fingerprint
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
-    known, loser = history[0].fields["candidates"], row.fields.get("over")
+    known, loser = history[0].fields["candidates"], columns_of(row).get("beaten")
     for name in (row.candidate, loser):
         if name and name not in known:
             raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
-    if loser and loser == _whom(row, history):
+    if loser and loser == _candidate_of(row, history):
         raise StoreError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 
 
@@ -122,28 +257,29 @@ def _append(ledger: Ledger, row: Row) -> None:
     history = ledger.history(row.decision_id)
     if row.kind == DECISION:
         ledger.place(row)
-        for waited in ledger.waiting(row.id):
-            _release(ledger, waited)
+        for pending in ledger.pending(row.id):
+            _release(ledger, pending)
     elif history:
-        ledger.place(attrs.evolve(row, candidate=_whom(row, history)))
+        ledger.place(attrs.evolve(row, candidate=_candidate_of(row, history)))
     else:
         ledger.hold(row)
 
 
 def _release(ledger: Ledger, row: Row) -> None:
+    """Place a pending entry whose decision has come."""
     history = ledger.history(row.decision_id)
     try:
         _check(row, history)
-    except StoreError as error:  # the decision itself is right, so it must not fail; this stays listed as pending
-        logger.warning("%s %s goes on waiting, until it is given anew: %s", row.kind, row.id, error)
+    except StoreError as error:  # the decision itself is right, so it must not fail
+        logger.warning(_PENDING_STAYS, row.name, error)
     else:
-        ledger.place(attrs.evolve(row, candidate=_whom(row, history)))
+        ledger.place(attrs.evolve(row, candidate=_candidate_of(row, history)))
 
 
-def _whom(row: Row, history: Sequence[Row]) -> str:
-    """Return whom an entry is about: for feedback and its call the candidate that served, for another attempt the chosen one."""
+def _candidate_of(row: Row, history: Sequence[Row]) -> str:
+    """Return the candidate that an entry is about: by default the chosen one; for feedback and its call the one that served."""
     if row.candidate:
         return row.candidate
-    served = [past.candidate for past in history if past.kind == ATTEMPT and past.fields["error"] is None]
+    served = [past.candidate for past in history if past.kind == ATTEMPT and columns_of(past)["status"] == "ok"]
     judges = row.kind == FEEDBACK or "feedback" in row.fields
     return served[-1] if served and judges else history[0].candidate

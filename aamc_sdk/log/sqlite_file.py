@@ -1,4 +1,4 @@
-"""How an SQLite file is opened and written by several processes at once: the log in a file, and where writes wait for a server."""
+"""Opening SQLite files that several processes write: the log in a file, and the spool of stores on servers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _RETRY_SECONDS = 0.01
 def connect(address: str) -> sqlite3.Connection:
     """Open the file of a URI.
 
-    Transactions are begun and ended by hand, any thread may use the connection, and what is deleted leaves no bytes in unused pages.
+    Transactions are begun and ended explicitly, any thread may use the connection, and deleted content leaves no bytes in unused pages.
 
     Raises:
-        sqlite3.Error: It cannot be opened. Whether it is a database, the first query tells.
+        sqlite3.Error: The file cannot be opened. A file that is no database is noticed by the first query.
     """
     connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     try:
@@ -29,9 +29,9 @@ def connect(address: str) -> sqlite3.Connection:
 
 
 def write_ahead(connection: sqlite3.Connection) -> None:
-    """Keep a write-ahead log for the file, synced at each commit; where a file system can have none, SQLite's usual journal does.
+    """Use a write-ahead log, synced at each commit; on file systems without support for it, SQLite's rollback journal.
 
-    Of processes that turn it on at once SQLite refuses all but one, without the patience that it has elsewhere; so it is asked again.
+    If several processes turn it on at once, SQLite refuses all but one without waiting; so this tries again.
 
     Raises:
         sqlite3.Error: The file cannot be written, or is locked for long.
@@ -49,12 +49,12 @@ def write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Commit what the block writes, whole or not at all; nobody else writes meanwhile. None begins within another."""
+    """Commit the block's writes, whole or not at all; no other process writes meanwhile. Transactions do not nest."""
     return _between(connection, "BEGIN IMMEDIATE")
 
 
 def snapshot(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Show the block one state of the file, however many queries it asks."""
+    """Show the block one state of the file, however many queries it runs."""
     return _between(connection, "BEGIN")
 
 

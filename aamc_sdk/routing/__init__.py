@@ -1,5 +1,6 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
+from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
@@ -25,6 +26,7 @@ __all__ = [
     "WORD_BUCKETS",
     "Array32",
     "LinearReward",
+    "RouteArguments",
     "Scale",
     "build_request",
     "by_position",

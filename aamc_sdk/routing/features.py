@@ -27,9 +27,11 @@ PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "allowed")
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
 """The first features of a candidate; the hashed words of its description follow."""
 WORD_BUCKETS = 32
+"""Features that hold a candidate's hashed words."""
 _UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
 _UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0)
 Array32 = NDArray[np.float32]
+"""An array of 32-bit floats: features of a policy."""
 
 
 @attrs.frozen(eq=False)

@@ -95,6 +95,4 @@ class Decider:
         served = self._components
         names = new_ids(len(request)) if ids is None else ids
         decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
-        records = Records(decisions, request)
-        served.store.decided(records)
-        return records
+        return Records(served.store.add_decisions(Records(decisions, request)), request)

@@ -164,7 +164,7 @@ class Learner:
 
     def _load_snapshot(self) -> None:
         """Start at the position of the log's snapshot of the router, if there is one that can be read."""
-        snapshot = self._store.view(self._name) if self._router.snapshots else None
+        snapshot = self._store.snapshot(self._name) if self._router.snapshots else None
         if snapshot is None:
             return
         try:
@@ -180,7 +180,7 @@ class Learner:
         if not self._router.snapshots or self.error is not None or self.position == self._saved_position:
             return
         try:
-            self._store.keep_view(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
+            self._store.put_snapshot(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
             logger.warning("the router's snapshot could not be kept: %s", error)
         else:

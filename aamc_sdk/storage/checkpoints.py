@@ -19,6 +19,7 @@ from aamc_sdk.storage.files import read_json, write_json
 from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
+"""The file of a checkpoint that names its component, with its options and version."""
 RESUME = "resume"
 """Name of the subfolder with the state of an unfinished training; removed after it."""
 

@@ -30,6 +30,7 @@ INTERFACES: Mapping[str, type[Any]] = {
     "agent": interfaces.Agent,
     "orchestrator": interfaces.Orchestrator,
     "store": interfaces.Store,
+    "provider": interfaces.Provider,
 }
 """The base class of each kind that has one."""
 

@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import os
+import math
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aamc_sdk.config import configure
+import attrs
+
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records
 
-SERVER = "AAMC_KIT_{}_URL"
-"""The environment variable that names a server for the kit to write to, such as ``AAMC_KIT_REDIS_URL``."""
+ID, CHOSEN = "decision-0", POOL.names[3]
 
 
 @contextmanager
 def _store(subject: Subject) -> Iterator[Store]:
-    """Open an empty store; what it keeps, in a folder or on a server, goes afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        url, options = f"{subject.name}:{Path(folder) / 'log.db'}", dict(subject.options)
-        if subject.target.on_server:
-            url = _server(subject.name)
-            options |= {"prefix": f"kit_{uuid.uuid4().hex}", "spool": f"{folder}/spool.db"}
-        config = configure(subject.target.Config, options, where=subject.name)
-        store = subject.target(url, config)
+    """Open an empty store; its ``test_url`` removes afterwards what was written."""
+    with tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
+        store = open_store(url, subject.plugins, subject.options)
         try:
             yield store
         finally:
             store.close()
-            if subject.target.on_server:
-                _drop(subject.target(url, config))
-
-
-def _drop(store: Store) -> None:
-    store.drop()
-    store.close()
-
-
-def _server(name: str) -> str:
-    """Return the URL of the server that a store is checked on."""
-    variable = SERVER.format(name.upper())
-    require(variable in os.environ, f"not checked: set {variable} to the URL of a server that the kit may write to")
-    return os.environ[variable]
 
 
 def _records(size: int, first: int = 0) -> Records:
     request = make_request(make_dataset(size, first))
-    decisions = [Decision(f"decision-{first + row}", POOL.names[3], 0.5, Preference(), {POOL.names[3]: 0.5}, "kit") for row in range(size)]
+    decisions = [Decision(f"decision-{first + row}", CHOSEN, 0.5, Preference(), {CHOSEN: 0.5}, "kit") for row in range(size)]
     return Records(decisions, request)
 
 
@@ -72,7 +53,7 @@ def _everything(store: Store, step: int) -> list[Experience]:
         position = part.position
 
 
-def _ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int]]]:
+def _ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int | None]]]:
     """Return the ids of decisions, feedback and attempts; a decision comes again with what is said of it later."""
     return (
         list(dict.fromkeys(decision.id for part in parts for decision in part.decisions)),
@@ -85,8 +66,9 @@ def check_a_decision_is_returned_as_it_was_logged(subject: Subject) -> None:
     """``record`` returns the decision and the numbers that it was made from."""
     with _store(subject) as store:
         (given,) = _records(1)
-        store.decided([given])
-        found = store.record("decision-0")
+        added = store.add_decisions([given])
+        require(list(added) == [given.decision], f"add_decisions must return the decisions in the log, not {added!r:.200}")
+        found = store.record(ID)
         require(found.decision == given.decision, f"the decision came back as {found.decision}")
         require(found.candidates == given.candidates, "the candidates came back otherwise")
         require(found.masked_why == given.masked_why, "the reasons of masks came back otherwise")
@@ -95,10 +77,33 @@ def check_a_decision_is_returned_as_it_was_logged(subject: Subject) -> None:
         require(equal(found.estimates.complexity, given.estimates.complexity), "the estimates came back otherwise")
 
 
+def check_an_unknown_propensity_stays_unknown(subject: Subject) -> None:
+    """A propensity of NaN comes back as NaN, so that it is never counted off-policy."""
+    with _store(subject) as store:
+        (given,) = _records(1)
+        store.add_decisions([attrs.evolve(given, decision=attrs.evolve(given.decision, propensity=math.nan))])
+        require(math.isnan(store.record(ID).decision.propensity), "an unknown propensity must come back as NaN")
+        require(math.isnan(store.outcomes().propensity[0]), "outcomes must give an unknown propensity as NaN")
+
+
+def check_asking_again_returns_the_logged_decision(subject: Subject) -> None:
+    """A known id with the same request adds nothing; with another request it is refused."""
+    with _store(subject) as store:
+        (given,) = _records(1)
+        store.add_decisions([given])
+        again = attrs.evolve(given, decision=attrs.evolve(given.decision, candidate=POOL.names[0], propensity=0.25), wait_ms=given.wait_ms + 1)
+        found = store.add_decisions([again])
+        require([decision.candidate for decision in found] == [CHOSEN], "asking again must return the decision that is in the log")
+        require(_ids(_everything(store, 100))[0] == [ID], "asking again must add nothing")
+        other = attrs.evolve(given, query=attrs.evolve(given.query, session="another"))
+        _must_raise(StoreError, lambda: store.add_decisions([_records(1, 1)[0], other]), "another request under a known id")
+        require(_ids(_everything(store, 100))[0] == [ID], "of a batch that is refused nothing may be kept")
+
+
 def check_records_go_with_decisions(subject: Subject) -> None:
     """Experience has the records of its decisions, one each and in their order, or none at all."""
     with _store(subject) as store:
-        store.decided(_records(3))
+        store.add_decisions(_records(3))
         for part in _everything(store, 2):
             found = [record.decision for record in part.records]
             require(found in ([], list(part.decisions)), "experience must have a record for each of its decisions, in their order, or none at all")
@@ -113,12 +118,12 @@ def check_an_unknown_decision_is_an_error(subject: Subject) -> None:
 def check_the_same_feedback_counts_once(subject: Subject) -> None:
     """The same id and content counts once; the same id with other content is refused."""
     with _store(subject) as store:
-        store.decided(_records(1))
-        feedback = Feedback(decision_id="decision-0", quality=1.0)
-        require(store.judged(feedback) is True, "new feedback must return True")
-        require(store.judged(feedback) is False, "the same feedback again must return False")
-        _must_raise(StoreError, lambda: store.judged(Feedback(decision_id="decision-0", quality=0.0)), "other content under one id")
-        store.judged(Feedback(decision_id="decision-0", quality=0.0, source="implicit"))
+        store.add_decisions(_records(1))
+        feedback = Feedback(decision_id=ID, quality=1.0)
+        require(store.add_feedback([(feedback, None)]) == [True], "new feedback must return [True]")
+        require(store.add_feedback([(feedback, None)]) == [False], "the same feedback again must return [False]")
+        _must_raise(StoreError, lambda: store.add_feedback([(Feedback(decision_id=ID, quality=0.0), None)]), "other content under one id")
+        store.add_feedback([(Feedback(decision_id=ID, quality=0.0, source="implicit"), None)])
         found = _ids(_everything(store, 100))[1]
         require(found == ["decision-0/explicit", "decision-0/implicit"], f"experience must have each feedback once, not {found}")
 
@@ -126,30 +131,81 @@ def check_the_same_feedback_counts_once(subject: Subject) -> None:
 def check_early_feedback_waits_for_its_decision(subject: Subject) -> None:
     """Feedback before its decision is pending until that comes, and is not lost."""
     with _store(subject) as store:
-        early = Feedback(decision_id="decision-0", quality=1.0)
-        store.judged(early)
+        early = Feedback(decision_id=ID, quality=1.0)
+        store.add_feedback([(early, None)])
         require(list(store.pending()) == [early], "feedback without a decision must be pending")
-        store.decided(_records(1))
+        store.add_decisions(_records(1))
         require(not store.pending(), "feedback must not be pending once its decision is there")
         require(early.id in _ids(_everything(store, 100))[1], "feedback that waited must be in the experience")
 
 
-def check_the_same_attempt_counts_once(subject: Subject) -> None:
-    """An attempt that is logged twice is in the experience once."""
+def check_a_later_revision_replaces_feedback(subject: Subject) -> None:
+    """A later revision of an id is new, and experience carries the replaced one along; other content under an earlier one is refused."""
     with _store(subject) as store:
-        store.decided(_records(1))
-        attempt = Attempt("decision-0", 0, POOL.names[3], cost_usd=0.001, latency_ms=20.0)
-        store.attempted(attempt)
-        store.attempted(attempt)
-        require(_ids(_everything(store, 100))[2] == [("decision-0", 0)], "an attempt that is logged twice must count once")
+        store.add_decisions(_records(1))
+        first = Feedback(decision_id=ID, quality=1.0)
+        second = attrs.evolve(first, quality=0.0, revision=1)
+        store.add_feedback([(first, None)])
+        require(store.add_feedback([(second, None), (second, None), (first, None)]) == [True, False, False], "a revision must count once")
+        _must_raise(StoreError, lambda: store.add_feedback([(attrs.evolve(first, quality=0.5), None)]), "other content under an earlier revision")
+        parts = _everything(store, 1)
+        require([item.quality for part in parts for item in part.feedback] == [1.0, 0.0], "both revisions must stay in the log, in their order")
+        replaced = [item.quality for part in parts for item in part.replaced]
+        require(replaced == [1.0], f"experience must carry the replaced revision along, and carries {replaced}")
+
+
+def check_the_same_attempt_counts_once(subject: Subject) -> None:
+    """An attempt that is logged twice is in the experience once; other content under its number is refused."""
+    with _store(subject) as store:
+        store.add_decisions(_records(1))
+        attempt = Attempt(ID, 0, CHOSEN, cost_usd=0.001, latency_ms=20.0)
+        require(list(store.add_attempts([attempt])) == [0], "add_attempts must return the attempts' numbers")
+        store.add_attempts([attempt])
+        require(_ids(_everything(store, 100))[2] == [(ID, 0)], "an attempt that is logged twice must count once")
+        _must_raise(StoreError, lambda: store.add_attempts([attrs.evolve(attempt, cost_usd=0.002)]), "other content under an attempt's number")
+
+
+def check_attempts_without_a_number_take_the_next(subject: Subject) -> None:
+    """Attempts may come before their decision and without feedback; all their fields come back."""
+    with _store(subject) as store:
+        early = Attempt(
+            ID, None, CHOSEN, error="timed out", status="cancelled", first_token_ms=5.0, prompt_tokens=7, cached_tokens=3, reasoning_tokens=2
+        )
+        require(list(store.add_attempts([early, Attempt(ID)])) == [0, 1], "attempts without a number must take the decision's next ones")
+        store.add_decisions(_records(1))
+        require(list(store.add_attempts([Attempt(ID, cost_usd=0.5)])) == [2], "attempts without a number must take the decision's next ones")
+        found = [attempt for part in _everything(store, 100) for attempt in part.attempts]
+        require([attempt.n for attempt in found] == [0, 1, 2], f"three attempts were given, and experience has {found}")
+        given = attrs.asdict(attrs.evolve(early, n=0))
+        returned = attrs.asdict(found[0])
+        wrong = [name for name, value in given.items() if value == value and returned[name] != value]  # NaN is unequal to itself
+        require(not wrong, f"an attempt came back otherwise in {', '.join(wrong)}")
+
+
+def check_an_episode_is_read_in_log_order(subject: Subject) -> None:
+    """``episode`` returns the records of decisions that share an episode's id."""
+    with _store(subject) as store:
+        given = [attrs.evolve(record, decision=attrs.evolve(record.decision, episode=f"task-{n % 2}")) for n, record in enumerate(_records(4))]
+        store.add_decisions(given)
+        found = [record.decision.id for record in store.episode("task-1")]
+        require(found == ["decision-1", "decision-3"], f"an episode must have its decisions in log order, not {found}")
+
+
+def check_health_counts_pending_feedback(subject: Subject) -> None:
+    """``health`` gives plain numbers, among them the feedback whose decision is not in the log."""
+    with _store(subject) as store:
+        store.add_feedback([(Feedback(decision_id="unknown", quality=1.0), None)])
+        found = store.health()
+        require(found.get("pending_feedback") == 1, f"health must count pending_feedback, and gives {dict(found)}")
+        require(all(isinstance(value, int | float) for value in found.values()), "health must give plain numbers")
 
 
 def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
     """Read in pieces of any size, the log gives the same entries in the same order, each once."""
     with _store(subject) as store:
         for first in range(0, 12, 3):
-            store.decided(_records(3, first))
-            store.judged(Feedback(decision_id=f"decision-{first}", quality=0.5))
+            store.add_decisions(_records(3, first))
+            store.add_feedback([(Feedback(decision_id=f"decision-{first}", quality=0.5), None)])
         whole = _ids(_everything(store, 1000))
         require(whole[0] == [f"decision-{n}" for n in range(12)], f"decisions must be in the order of the log, not {whole[0]}")
         require(len(whole[1]) == 4, f"four pieces of feedback were given, and experience has {len(whole[1])}")
@@ -160,8 +216,8 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
 def check_several_threads_write(subject: Subject) -> None:
     """What several threads write at once is all there."""
     with _store(subject) as store, ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda n: store.decided(_records(1, n)), range(32)))
-        list(threads.map(lambda n: store.judged(Feedback(decision_id=f"decision-{n}", quality=1.0)), range(32)))
+        list(threads.map(lambda n: store.add_decisions(_records(1, n)), range(32)))
+        list(threads.map(lambda n: store.add_feedback([(Feedback(decision_id=f"decision-{n}", quality=1.0), None)]), range(32)))
         decisions, feedback, _ = _ids(_everything(store, 1000))
         require(sorted(decisions) == sorted(f"decision-{n}" for n in range(32)), "decisions of several threads were lost or doubled")
         require(len(feedback) == len(set(feedback)) == 32, "feedback of several threads was lost or doubled")
@@ -184,11 +240,17 @@ def _must_raise(error: type[Exception], action: Callable[[], Any], what: str) ->
 CHECKS = (
     *OPTION_CHECKS,
     check_a_decision_is_returned_as_it_was_logged,
+    check_an_unknown_propensity_stays_unknown,
+    check_asking_again_returns_the_logged_decision,
     check_records_go_with_decisions,
     check_an_unknown_decision_is_an_error,
     check_the_same_feedback_counts_once,
     check_early_feedback_waits_for_its_decision,
+    check_a_later_revision_replaces_feedback,
     check_the_same_attempt_counts_once,
+    check_attempts_without_a_number_take_the_next,
+    check_an_episode_is_read_in_log_order,
+    check_health_counts_pending_feedback,
     check_experience_keeps_the_order_of_the_log,
     check_several_threads_write,
     check_closing_twice_does_nothing,

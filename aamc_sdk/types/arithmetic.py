@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+"""An array of floating-point numbers."""
 ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
 

@@ -18,6 +18,7 @@ from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 
 Rows = NDArray[np.intp] | NDArray[np.bool_] | slice | list[int]
+"""Selects rows of an array."""
 
 
 def _optional(function: Callable[[Floats], Floats], array: Floats | None) -> Floats | None:

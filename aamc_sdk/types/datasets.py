@@ -1,4 +1,4 @@
-"""Queries with what is known of them offline: labels, outcomes, experience."""
+"""Datasets: queries with labels, outcomes and experience."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aamc_sdk.types.records import Record
 
 @attrs.frozen(eq=False)
 class Labels:
-    """What was annotated. Labels train estimators and never reach a router at test time.
+    """Annotations of queries. Labels train estimators and never reach a router at test time.
 
     Attributes:
         complexity: From 0 to 1, ``[B]``, or None.
@@ -41,22 +41,23 @@ class Labels:
 
 @attrs.frozen(eq=False)
 class Experience:
-    """A stretch of the log, in its order: what online routers learn from.
+    """A batch of the log's entries, in log order: what online routers learn from.
 
     Attributes:
-        position: Where in the log it ends; learning goes on after it.
+        position: The log's position at which the batch ends; learning goes on after it.
         queries: The query of each decision.
-        estimates: What was estimated of them then.
-        decisions: The decisions.
+        estimates: The estimates of each query at the time of its decision.
+        decisions: The decisions, D of them.
         attempts: The calls that followed, by decision id.
-        feedback: What was thought of them, in the order in which it came.
-        made: How many of the decisions were made in this stretch: the last ones. The others only have something in it.
-        epoch: How often somebody was forgotten. What was learned in another epoch must be learned again from the start.
-        follows: What names the entry that it comes after, ``""`` where the log has none there; None where the store does not say.
-        last: What names its own last entry, or the one that it comes after where it is empty. Where the next stretch follows another
-            one, the log has lost entries or is another one, and must be learned again from the start.
-        expected_quality: What an estimator expected of the candidates then, by name; a mapping a decision, or none at all.
-        records: The decisions with all that they were made from, a record each; or none at all, and then whoever needs them asks the log one by one.
+        feedback: The feedback, in log order.
+        made: Number of decisions that were made in this batch: the last ones. The earlier ones only have attempts or feedback in it.
+        epoch: Number of times that a user was forgotten. State that was learned in another epoch must be learned again from the start.
+        follows: Name of the log's entry before the batch, ``""`` where there is none; None where the store does not say.
+        last: Name of the batch's last entry, or of the entry before it where the batch is empty. If the next batch follows another entry,
+            the log has lost entries or is another log, and must be learned again from the start.
+        expected_quality: Each candidate's expected quality at the time of the decision, by name; one mapping a decision, or none at all.
+        records: The decisions' records, one each; or none at all: then ask the log for them one by one.
+        replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
     """
 
     position: int
@@ -71,11 +72,20 @@ class Experience:
     last: str | None = None
     expected_quality: Sequence[Mapping[str, float]] = ()
     records: Sequence[Record] = ()
+    replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
+
+    def replaced_by(self, feedback: Feedback) -> Feedback | None:
+        """Return the revision that a piece of feedback replaced, None for a first one."""
+        earlier = [past for past in self.replaced if past.id == feedback.id and past.revision < feedback.revision]
+        return max(earlier, key=lambda past: past.revision, default=None)
 
     def about(self, queries: Sequence[Query]) -> Experience:
-        """Return the decisions on some questions, with what followed them."""
+        """Return the decisions on some questions, with their attempts and feedback."""
         asked = set(map(question, queries))
-        rows = np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp)
+        return self.take(np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp))
+
+    def take(self, rows: NDArray[np.intp]) -> Experience:
+        """Return some decisions, with their attempts and feedback."""
         decisions = [self.decisions[row] for row in rows]
         ids = {decision.id for decision in decisions}
         return attrs.evolve(
@@ -85,6 +95,7 @@ class Experience:
             decisions=decisions,
             attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
             feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
+            replaced=[feedback for feedback in self.replaced if feedback.decision_id in ids],
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
             records=[self.records[row] for row in rows] if self.records else (),
@@ -93,17 +104,17 @@ class Experience:
 
 @attrs.frozen(eq=False)
 class Dataset:
-    """Queries, and whatever else is known of them; every other part is optional.
+    """Queries and what is known of them; every part but the queries is optional.
 
     Attributes:
-        queries: Q of them.
-        pool: The candidates of the outcomes.
-        outcomes: What each candidate did, ``[Q, M]``.
+        queries: The queries, Q of them.
+        pool: The candidates of the outcomes, M of them.
+        outcomes: Each candidate's outcome for each query, ``[Q, M]``.
         labels: Annotations, for training estimators and for tables by category.
-        references: The right answers, where there are some.
+        references: The right answers.
         experience: Logged decisions, for routers that learn from logs.
-        source: Where it comes from, for reports.
-        cost_note: How costs were come by, where they were not measured.
+        source: The dataset's origin, for reports.
+        cost_note: The origin of the costs, where they were not measured.
     """
 
     queries: Sequence[Query]
@@ -119,7 +130,7 @@ class Dataset:
         return len(self.queries)
 
     def take(self, rows: NDArray[np.intp]) -> Dataset:
-        """Return some rows, and the experience that is about their questions: a split tells nothing of another's."""
+        """Return some rows, with the experience on their questions only: one split holds nothing of another."""
         queries = [self.queries[row] for row in rows]
         return attrs.evolve(
             self,
@@ -132,7 +143,7 @@ class Dataset:
 
     @property
     def only_compared(self) -> bool:
-        """Whether nobody measured an outcome, while a log may say which candidate did better."""
+        """Whether the dataset holds no measured outcome, only experience such as comparisons."""
         return self.outcomes is None and self.experience is not None
 
     @property
@@ -142,7 +153,7 @@ class Dataset:
 
 
 class Vote(NamedTuple):
-    """One comparison: on a query the winner did better than the loser; ``won`` is 1, or 0.5 where they tied."""
+    """One comparison of two candidates on a query; ``won`` is 1 for the winner, 0.5 for a tie."""
 
     query: Query
     winner: str
@@ -152,7 +163,7 @@ class Vote(NamedTuple):
 
 
 def votes(experience: Experience) -> list[Vote]:
-    """Return the comparisons in a log; feedback on decisions that it does not hold is left out."""
+    """Return the comparisons in an experience; feedback on decisions that it does not hold is left out."""
     made = {decision.id: (query, decision) for query, decision in zip(experience.queries, experience.decisions, strict=True)}
     found = []
     for feedback in experience.feedback:
@@ -169,5 +180,5 @@ def text_hash(text: str) -> str:
 
 
 def question(query: Query) -> str:
-    """Return what makes two queries the same question: the text, whatever its spacing, its case and the form of its letters (NFKC)."""
+    """Return the text without differences of spacing, case and Unicode form (NFKC): equal for queries that ask the same question."""
     return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()

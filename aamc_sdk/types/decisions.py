@@ -26,8 +26,8 @@ from aamc_sdk.types.checks import (
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.texts import check_name
 
-GREATEST_WEIGHT = 1_000_000
-"""The most that one piece of feedback counts: sums of so many stay exact enough for every router."""
+MAX_WEIGHT = 1_000_000
+"""Maximum weight of one piece of feedback: sums of such weights stay exact enough for every router."""
 
 
 def new_ids(count: int) -> list[str]:
@@ -127,18 +127,18 @@ class Attempt:
 
 @attrs.frozen(kw_only=True)
 class Feedback:
-    """What somebody thought of an answer: a quality, or that one candidate beat another.
+    """A judgement of a decision: a quality, or that one candidate beat another.
 
     Attributes:
         id: Its own id; by default the decision's id, a slash and the source, so each source counts once.
         decision_id: The decision that it judges.
-        candidate: Who is judged; the served candidate when None.
+        candidate: The judged candidate; None for the one that served.
         quality: From 0 to 1, or None for a comparison.
-        over: The candidate that it beat, or tied with.
+        over: The candidate that the judged one beat, or tied with.
         tie: Whether the two were equally good.
-        confidence: How sure the source is, from 0 to 1.
-        weight: How much it counts, from 0 to ``GREATEST_WEIGHT``.
-        source: Who says so: ``"explicit"``, ``"implicit"``, a judge's name.
+        confidence: Confidence of the source, from 0 to 1.
+        weight: Weight in averages, from 0 to ``MAX_WEIGHT``.
+        source: The source: ``"explicit"``, ``"implicit"``, or a judge's name.
         time: The time of the judgement, in seconds since the epoch.
         revision: A later revision of the same id replaces the earlier one; both stay in the log.
 
@@ -164,7 +164,7 @@ class Feedback:
 
     @property
     def implicit(self) -> bool:
-        """Whether it was inferred and nobody gave it on purpose: its source begins with "implicit"."""
+        """Whether it was inferred, not given on purpose: its source begins with "implicit"."""
         return self.source.startswith("implicit")
 
     def __attrs_post_init__(self) -> None:
@@ -180,13 +180,13 @@ class Feedback:
             raise AamcError(f"tie must be true or false, not {self.tie!r}")
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
-        _check_range("weight", self.weight, GREATEST_WEIGHT)
+        _check_range("weight", self.weight, MAX_WEIGHT)
         if not is_amount(self.time) or not math.isfinite(self.time):
             raise AamcError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise AamcError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
 
 
-def _check_range(name: str, value: object, greatest: float) -> None:
-    if not is_amount(value) or not value <= greatest:  # type: ignore[operator]  # a number here
-        raise AamcError(f"{name} must be a number from 0 to {greatest:,}, not {value!r}")
+def _check_range(name: str, value: object, maximum: float) -> None:
+    if not is_amount(value) or not value <= maximum:  # type: ignore[operator]  # a number here
+        raise AamcError(f"{name} must be a number from 0 to {maximum:,}, not {value!r}")

@@ -53,10 +53,11 @@ def request_fingerprint(record: Record) -> str:
     """
     if record.fingerprint:
         return record.fingerprint
-    query = record.query
-    turns = [attrs.astuple(turn) for turn in query.turns]
-    asked = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
-    described = repr((*asked, attrs.astuple(record.decision.preference), record.budget_usd))
+    query, preference = record.query, record.decision.preference
+    turns = [(turn.role, turn.content, turn.model, turn.rating) for turn in query.turns]
+    budget = None if record.budget_usd is None else float(record.budget_usd)
+    request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
+    described = repr((*request, preference.quality, preference.cost, preference.latency, budget))
     return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -79,11 +80,11 @@ class Snapshot:
 
 @attrs.frozen(eq=False)
 class Records(Sequence[Record]):
-    """Decisions and the request that they answer, row for row; a record is made when it is looked at.
+    """Decisions and the request that they answer, row for row; a record is made when it is read.
 
     Attributes:
         decisions: B of them.
-        request: Of B rows.
+        request: The request, of B rows.
     """
 
     decisions: Sequence[Decision]

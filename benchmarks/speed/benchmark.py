@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.grid import THREADS, Job
+from aamc_bench.grid import THREADS, GridJob
 from aamc_report.formats import significant
 from aamc_report.tables import Column, Table
 
@@ -58,11 +58,11 @@ class SpeedBenchmark(Benchmark):
                 raise ConfigError(f"there is no part {name!r} to measure (there are: {one_of(PARTS)})")
         return {"parts": list(dict.fromkeys(named)), "preset": preset or "quick"}
 
-    def jobs(self, options: Mapping[str, Any]) -> list[Job]:
+    def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
         """Return the jobs of the parts."""
         full = options["preset"] in FULL
         functions = [function for part in options["parts"] for function in PARTS[part]]
-        return [Job(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
+        return [GridJob(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the one stage; its processes compute on one thread, as the programs beside ours do."""

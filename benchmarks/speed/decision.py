@@ -15,9 +15,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk import Estimator, MetaController, Query
+from aamc_sdk import Estimator, MetaController, Query, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.routing import default_pool
+from aamc_sdk.routing import RouteArguments, default_pool
+from aamc_sdk.serving import make_components
 from aamc_sdk.types import Estimates, Floats, Pool
 from speed.clock import minimum_cpu_s, missing, repeated
 from speed.measurement import Measurement, result
@@ -71,12 +73,13 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 
 def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     """Return the microseconds of each way to a decision, with one router and a pool of one size."""
-    with MetaController.build(router=router, pool=pool_of(size)) as controller:
-        controller.estimator = Instant(size)
-        request = controller._request([QUERY], None, (), None)  # a part of route is what is measured
+    settings = ServingSettings.of({"router": router})
+    components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
+    with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
+        request = controller._request_of(QUERY, None, RouteArguments())  # only a part of route is measured
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: controller._decide(request, controller.router.score(request), None), CALLS, 1),
+            "decide": (lambda: controller._log(request, controller.router.score(request), None, None), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }

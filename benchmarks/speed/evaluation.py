@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from aamc_bench.training import installed
-from aamc_experiments.evaluation import Resampling, compare_table, metrics
+from aamc_experiments.evaluation import ComparisonRequest, Resampling, compare_table, metrics
+from aamc_experiments.settings import Evaluation
 
 from aamc_sdk import Dataset, Estimates, Outcomes, Pool, Preference, Query, Router, RoutingRequest, Services, Training, get_plugin_manager
 from aamc_sdk.interfaces import Progress
@@ -38,8 +39,8 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def evaluate() -> None:
-        found["comparison"] = compare_table(routers, request, outcomes, categories=[""] * rows, **where)
-        metrics(found["comparison"], reward, resamples=RESAMPLES)
+        found["comparison"] = compare_table(ComparisonRequest(routers=routers, request=request, categories=[""] * rows, **where), outcomes)
+        metrics(found["comparison"], reward, Evaluation(resamples=RESAMPLES))
 
     before = peak_mib()
     cpu, wall = cpu_and_wall_s(evaluate)

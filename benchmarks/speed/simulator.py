@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 from aamc_environments.common_random_numbers import BLOCK, GROUP
 from aamc_environments.queue_env import QueueEnv, standalone
-from aamc_experiments.profile import hottest
+from aamc_experiments.profile import slowest_functions
 
 from aamc_sdk.interfaces import Progress
 from speed.clock import minimum_cpu_s
@@ -95,4 +95,4 @@ def profile(play: Callable[[], None]) -> dict[str, float]:
     profiler = cProfile.Profile(time.thread_time)
     profiler.runcall(play)
     whole = sum(entry.inlinetime for entry in profiler.getstats())
-    return {name: round(seconds / whole, 3) for name, _, seconds in hottest(profiler, MOST_EXPENSIVE)}
+    return {name: round(seconds / whole, 3) for name, _, seconds in slowest_functions(profiler, MOST_EXPENSIVE)}

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 from aamc_experiments import plugin as experiments
-from aamc_experiments.experiment import OUT_OF_FOLD
+from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
 from aamc_sdk import builtin, hookimpl
+from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
@@ -203,10 +205,14 @@ def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     assert aamc("run", "--router", "kept", "--estimator", "kept", *RUN[5:])[0] == 0
 
 
+def write_note(self, folder: Path, form: str) -> None:
+    (folder / form).write_text(type(self).__name__)
+
+
 def test_what_is_trained_is_exported_to_its_own_folder(aamc, monkeypatch) -> None:
     for part in ("TinyRouter", "TinyEstimator"):
-        monkeypatch.setattr(f"tiny.{part}.exports", ("note",))
-        monkeypatch.setattr(f"tiny.{part}.export", lambda self, folder, form: (folder / form).write_text(type(self).__name__))
+        exportable = type(part, (getattr(tiny, part), ExportablePart), {"exports": ("note",), "export": write_note})
+        monkeypatch.setattr(tiny, part, exportable)
     assert aamc("train", "--router", "favourite", *RUN[3:-2], "--export", "note", "--out", "both")[0] == 0
     assert [path.as_posix() for path in sorted(Path("both").rglob("note"))] == ["both/routers/favourite/note"]
     assert aamc("train", *RUN[3:-2], "--out", "alone")[0] == 0

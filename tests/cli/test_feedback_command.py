@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of
 from aamc_sdk.serving.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
 
 FIRST, SECOND = POOL.names[:2]
 
@@ -42,14 +42,14 @@ def fill(store: Store) -> None:
     request = make_request(make_dataset(2))
     asked = attrs.evolve(request, queries=[Query("a secret", user=user, session="s") for user in ("ann", pseudonym("ann", "key"))])
     decisions = [Decision(name, FIRST, 0.5, Preference(), {FIRST: 0.5, SECOND: 0.5}, time=7.0) for name in "de"]
-    store.decided(Records(decisions, asked))
-    store.judged(Feedback(decision_id="d", quality=0.5, time=8.5), Attempt("d", 0, "", cost_usd=0.25))
-    store.judged(Feedback(decision_id="e", over=SECOND, source="arena", time=9.0))
-    store.judged(Feedback(decision_id="later", quality=1.0, time=10.0))
+    store.add_decisions(Records(decisions, asked))
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=8.5), Attempt("d", 0, "", cost_usd=0.25))])
+    store.add_feedback([(Feedback(decision_id="e", over=SECOND, source="arena", time=9.0), None)])
+    store.add_feedback([(Feedback(decision_id="later", quality=1.0, time=10.0), None)])
 
 
-def told(store: Store) -> list[Any]:
-    """Return all that a store says of its log."""
+def content(store: Store) -> list[Any]:
+    """Return everything that can be read from a store."""
     found = store.experience()
     attempts = [(attempt.decision_id, attempt.n, attempt.candidate, attempt.cost_usd) for attempt in found.attempts]
     return [found.position, found.decisions, found.queries, attempts, found.feedback, store.pending(), store.record("d").expected.cost_usd.tolist()]
@@ -60,11 +60,54 @@ def test_an_exported_log_is_the_same_when_it_is_imported(aamc) -> None:
     assert json.loads(aamc("import", "all.jsonl", "--store", "sqlite:copy.db", "--json")[1]) == {"schema": 1, "lines": 6, "new": 6}
     assert json.loads(aamc("import", "all.jsonl", "--store", "sqlite:copy.db", "--json")[1]) == {"schema": 1, "lines": 6, "new": 0}
     with closing(opened("log.db")) as log, closing(opened("copy.db")) as copy:
-        assert told(copy) == told(log)
+        assert content(copy) == content(log)
         embeddings = [store.experience().estimates.embedding for store in (log, copy)]
         assert embeddings[0].tobytes() == embeddings[1].tobytes()
-        assert not copy.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))  # a client's retry counts once there too
+        retried = (Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))
+        assert copy.add_feedback([retried]) == [False]  # a client's retry counts once there too
     assert aamc("export", "--store", "sqlite:copy.db")[1] == Path("all.jsonl").read_text()
+
+
+def test_fields_of_later_versions_are_exported_and_imported(aamc) -> None:
+    with closing(opened("log.db")) as log:
+        known = log.record("d")
+        decision = attrs.evolve(known.decision, id="new", episode="task", utilities={FIRST: 0.5})
+        query = attrs.evolve(known.query, turns=[Turn("assistant", "", FIRST, 0.5)], tenant="acme")
+        fresh = attrs.evolve(known, decision=decision, query=query, in_flight=known.wait_ms + 1, budget_usd=0.5, fingerprint="")
+        log.add_decisions([fresh])
+        log.add_attempts([Attempt("new", status="cancelled", first_token_ms=2.0, cached_tokens=7), Attempt("new", error="gone")])
+        log.add_feedback([(Feedback(decision_id="d", quality=1.0, revision=1), None)])
+    aamc("export", "all.jsonl", "--store", "sqlite:log.db")
+    for new in (10, 0):
+        assert json.loads(aamc("import", "all.jsonl", "--store", "sqlite:copy.db", "--json")[1])["new"] == new
+    with closing(opened("log.db")) as log, closing(opened("copy.db")) as copy:
+        found, expected = copy.record("new"), log.record("new")
+        assert (found.decision, found.query, found.budget_usd) == (expected.decision, expected.query, 0.5)
+        assert found.in_flight is not None
+        assert found.in_flight.tolist() == (known.wait_ms + 1).tolist()
+        assert repr(copy.experience().attempts) == repr(log.experience().attempts)
+        assert [item.quality for item in copy.experience().replaced] == [0.5]
+        assert [found.decision.id for found in copy.episode("task")] == ["new"]
+        assert list(copy.add_decisions([fresh])) == [decision]  # the fingerprint came along
+    assert aamc("export", "--store", "sqlite:copy.db")[1] == Path("all.jsonl").read_text()
+
+
+def test_an_export_of_version_0_1_is_imported_and_counts_once(aamc) -> None:
+    old = Path(__file__).parents[1] / "log" / "data" / "version-0.1.jsonl"
+    for new in (11, 0):
+        assert json.loads(aamc("import", str(old), "--store", "sqlite:copy.db?store_text=true", "--json")[1]) == {
+            "schema": 1,
+            "lines": 11,
+            "new": new,
+        }
+    assert aamc("export", "--store", "sqlite:copy.db")[1] == old.read_text()
+
+
+def test_feedback_is_revised(aamc) -> None:
+    arguments = ("d", "--quality", "1", "--store", "sqlite:log.db")
+    assert aamc("add", *arguments)[0] == 1  # the log has 0.5 under that id
+    assert aamc("add", *arguments, "--revision", "1") == (0, "", "Recorded as d/explicit.\n")
+    assert aamc("add", *arguments, "--revision", "1") == (0, "", "d/explicit was in the log already; it counts once.\n")
 
 
 def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
@@ -74,7 +117,7 @@ def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
     assert "a secret" in Path("texts.jsonl").read_text()
     aamc("import", "texts.jsonl", "--store", "sqlite:copy.db")
     with closing(opened("copy.db")) as copy, closing(opened("log.db")) as log:
-        assert told(copy) == told(log)
+        assert content(copy) == content(log)
     with closing(SqliteStore("sqlite:kept.db", SqliteOptions(store_text=True))) as kept:
         kept.add([entry_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
         assert kept.record("d").query.text == "a secret"
@@ -112,8 +155,8 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
         ('{"attempt": {"decision_id": "d"}}', "attempt must have the field 'n'"),
         ('{"attempt": {"decision_id": "d", "n": 0, "candidate": "", "cost_usd": "1"}}', "cost_usd must be a number"),
         ('{"decision": {"id": "x"}}', "is missing"),
-        ('{"thought": {}}', "it tells thought"),
-        ("{}", "it tells nothing"),
+        ('{"thought": {}}', "its keys are thought"),
+        ("{}", "it has no keys"),
     ],
 )
 def test_a_bad_line_is_named_and_what_stands_before_it_is_kept(aamc, line: str, why: str) -> None:
@@ -189,7 +232,7 @@ def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> Non
     assert aamc("add", "soon", "--quality", "1", "--wait", "--store", "sqlite:log.db") == (
         0,
         "",
-        "Noted as soon/explicit; it waits for decision soon.\n",
+        "Recorded as soon/explicit; pending until decision soon is in the log.\n",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
 from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
@@ -62,7 +63,7 @@ class Orchestrators:
 @pytest.fixture
 def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
     """Run the command line in an empty folder; return exit status, standard output and standard error."""
-    found = Plugins({"core": builtin, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
+    found = Plugins({"core": builtin, "experiments": experiments, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
     monkeypatch.chdir(tmp_path)
     return run_command

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Excerpt, GroupCommit, Write, carry_out
+from aamc_sdk.log import Excerpt, GroupCommit, Write, run_writes
 
 
 class Commits:
@@ -26,7 +26,7 @@ class Commits:
         if self.failure is not None:
             raise self.failure
         self.sizes.append(len(writes))
-        return carry_out(writes, Excerpt([], []))
+        return run_writes(writes, Excerpt([], []))
 
     def finish(self) -> None:
         self.finished = True
@@ -60,7 +60,7 @@ def test_a_refused_write_leaves_the_others_of_its_group() -> None:
     def refuse(ledger: object) -> None:
         raise StoreError("not this one")
 
-    results = carry_out([Write(lambda ledger: 1, []), Write(refuse, []), Write(lambda ledger: 3, [])], Excerpt([], []))
+    results = run_writes([Write(lambda ledger: 1, []), Write(refuse, []), Write(lambda ledger: 3, [])], Excerpt([], []))
     assert (results[0], str(results[1]), results[2]) == (1, "not this one", 3)
     commits = Commits()
     with pytest.raises(StoreError, match="not this one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ def store():
 
 def test_a_batch_reads_as_single_records_do(store):
     given = batch("a", "b", "c")
-    store.decided(given)
+    store.add_decisions(given)
     for row, name in enumerate("abc"):
         found, expected = store.record(name), given[row]
         assert found.decision == expected.decision
@@ -38,23 +39,23 @@ def test_a_batch_reads_as_single_records_do(store):
 
 
 def test_an_id_that_is_known_with_other_content_changes_nothing(store):
-    store.decided(batch("a"))
+    store.add_decisions(batch("a"))
     with pytest.raises(StoreError, match="'a' is in the log with other content"):
-        store.decided(batch("b", "a", notes="other"))
-    store.decided(batch("a"))
+        store.add_decisions([batch("b")[0], attrs.evolve(batch("a")[0], budget_usd=1.0)])
+    store.add_decisions(batch("a"))
     assert [decision.id for decision in store.experience().decisions] == ["a"]
 
 
 def test_feedback_that_waits_gets_its_place_after_its_decision(store):
-    store.judged(Feedback(decision_id="a", quality=1.0))
-    store.decided(batch("z", "a"))
+    store.add_feedback([(Feedback(decision_id="a", quality=1.0), None)])
+    store.add_decisions(batch("z", "a"))
     assert [feedback.candidate for feedback in store.experience().feedback] == [POOL.names[1]]
     assert store.pending() == []
 
 
 def test_notes_that_are_no_json_are_refused_at_once(store):
     with pytest.raises(StoreError, match="JSON's own types"):
-        store.decided(batch("a", notes=object()))
+        store.add_decisions(batch("a", notes=object()))
     assert not store.experience().decisions
 
 

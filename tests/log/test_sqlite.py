@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pwd
 import signal
@@ -20,19 +22,20 @@ import attrs
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import SqliteOptions, SqliteStore, open_store
+from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of, line_of, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Snapshot
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot
 
 PLUGINS = Plugins()
+DATA = Path(__file__).parent / "data"
 WRITER = """
 import sys
 from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 for n in range(int(sys.argv[3])):
-    store.judged(Feedback(decision_id=f"{sys.argv[2]}-{n}", quality=1.0))
+    store.add_feedback([(Feedback(decision_id=f"{sys.argv[2]}-{n}", quality=1.0), None)])
     print(f"{sys.argv[2]}-{n}", flush=True)
 """
 
@@ -70,7 +73,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
     def open_and_write(path: Path, n: int) -> int:
         together.wait()
         with closing(open_log(path)) as store:
-            store.judged(Feedback(decision_id=str(n), quality=1.0))
+            store.add_feedback([(Feedback(decision_id=str(n), quality=1.0), None)])
             return len(store.pending())
 
     with ThreadPoolExecutor(6) as threads:
@@ -82,7 +85,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
 def test_a_log_is_as_it_was_when_it_is_opened_again(tmp_path: Path) -> None:
     for name in ("one", "two"):
         with closing(open_log(tmp_path / "log.db")) as store:
-            store.judged(Feedback(decision_id=name, quality=1.0))
+            store.add_feedback([(Feedback(decision_id=name, quality=1.0), None)])
             names = [feedback.decision_id for feedback in store.pending()]
     assert names == ["one", "two"]
 
@@ -94,7 +97,7 @@ def unwritable() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
         with closing(open_log(path)) as store:
-            store.decided(Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1))))
+            store.add_decisions(Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1))))
         path.chmod(0o444)
         path.parent.chmod(0o555)
         if root:
@@ -114,7 +117,7 @@ def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
         assert store.record("d").decision.candidate == POOL.names[0]
         assert not store.pending()
         with pytest.raises(StoreError, match="cannot be written"):
-            store.judged(Feedback(decision_id="d", quality=1.0))
+            store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
         with pytest.raises(StoreError, match="cannot be written"):
             store.forget("ann")
     with pytest.raises(StoreError, match="cannot be written"):
@@ -124,7 +127,7 @@ def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
 def test_what_others_write_is_seen_by_who_only_reads(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as writer, closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
-        writer.judged(Feedback(decision_id="d", quality=1.0))
+        writer.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
     with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
         assert [feedback.id for feedback in reader.pending()] == ["d/explicit"]
@@ -148,19 +151,19 @@ def test_a_database_of_something_else_is_left_as_it_is_whatever_its_version(tmp_
 def test_a_log_that_was_removed_or_replaced_takes_no_more(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:
-        store.judged(Feedback(decision_id="before", quality=1.0))
+        store.add_feedback([(Feedback(decision_id="before", quality=1.0), None)])
         path.unlink()
         with pytest.raises(StoreAwayError, match="removed or replaced"):
-            store.judged(Feedback(decision_id="lost", quality=1.0))
+            store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])
         path.touch()
         with pytest.raises(StoreAwayError, match="removed or replaced"):
-            store.judged(Feedback(decision_id="lost", quality=1.0))
+            store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])
 
 
 def test_a_damaged_entry_is_told_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:
-        store.judged(Feedback(decision_id="d", quality=1.0))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
         with closing(sqlite3.connect(path)) as hand:
             hand.execute("UPDATE entries SET content = '{bad'")
             hand.commit()
@@ -172,8 +175,8 @@ def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()
     with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
-        reader.keep_view("router", Snapshot(1, b"what it learned"))
-        assert reader.view("router") is None
+        reader.put_snapshot("router", Snapshot(1, b"what it learned"))
+        assert reader.snapshot("router") is None
 
 
 def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp
     open_log(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has version 2, and becomes 3"):
+    with pytest.raises(StoreError, match="has version 2, and becomes 4"):
         SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))
 
 
@@ -209,23 +212,78 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="version 7, newer than 3"):
+    with pytest.raises(StoreError, match="version 7, newer than 4"):
         open_log(path)
     assert before == path.read_bytes()
 
 
+def old_log(path: Path) -> Path:
+    """Return a log as version 0.1 wrote it, with an entry of each kind, pending ones and a snapshot."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((DATA / "version-3.sql").read_text())
+    return path
+
+
 def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None:
-    path = tmp_path / "log.db"
-    with closing(open_log(path)) as store:
-        store.judged(Feedback(decision_id="d", quality=1.0))
+    path = old_log(tmp_path / "log.db")
     with closing(sqlite3.connect(path)) as connection:  # version 1 had neither of these
         connection.executescript("DROP TABLE views; DROP TABLE erasures; PRAGMA user_version = 1")
     with closing(open_log(path)) as store:
-        assert [feedback.decision_id for feedback in store.pending()] == ["d"]
-        store.keep_view("router", Snapshot(3, b"state", last="decision/d"))
-        assert store.view("router") == Snapshot(3, b"state", last="decision/d")
+        assert [feedback.decision_id for feedback in store.pending()] == ["later"]
+        store.put_snapshot("router", Snapshot(3, b"state", last="decision/d"))
+        assert store.snapshot("router") == Snapshot(3, b"state", last="decision/d")
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+
+
+def test_a_log_of_version_0_1_keeps_every_entry(tmp_path: Path) -> None:
+    exported = [json.loads(line) for line in (DATA / "version-0.1.jsonl").read_text().splitlines()]
+    with closing(SqliteStore(f"sqlite:{old_log(tmp_path / 'log.db')}", SqliteOptions(store_text=True))) as store:
+        entries = [*store.rows(), *store.pending_rows()]
+        assert exported == [json.loads(line_of(row)) for row in entries]
+        assert [found.id for found in store.experience().decisions] == ["d", "e", "f"]
+        assert [(found.n, found.candidate, found.status) for found in store.experience().attempts] == [
+            (0, "b", "error"),
+            (1, "a", "ok"),
+            (2, "a", "ok"),
+        ]
+        assert math.isnan(store.record("f").decision.propensity)
+        assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
+        assert set(store.forgotten(["eve", "ann"])) == {"eve"}
+        assert store.add(entries) == ([False] * 11, None)
+        assert store.add([entry_of(json.dumps(line)) for line in exported]) == ([False] * 11, None)
+        assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", cost_usd=0.5))]) == [False]  # a client's retry
+        assert store.add_attempts([Attempt("d", 0, "b", error="timed out"), Attempt("d")]) == [0, 3]
+        with pytest.raises(StoreError, match="without its request's fingerprint"):
+            store.add_decisions([attrs.evolve(store.record("d"), budget_usd=1.0)])
+        assert store.forget("ann") == 2
+        assert store.record("e").query.user == "bob"
+
+
+def test_columns_answer_without_json(tmp_path: Path) -> None:
+    """Migrated entries and new ones fill the same columns; an unknown number is NULL."""
+    path = old_log(tmp_path / "log.db")
+    columns = "user_id, tenant, episode, propensity, quality, attempt, status, cost_usd, cost_source, latency_ms, output_tokens"
+    with closing(open_log(path)) as store:
+        (given,) = Records([Decision("new", POOL.names[0], math.nan, Preference(), episode="task")], make_request(make_dataset(1)))
+        store.add_decisions([attrs.evolve(given, query=Query("Hi", user="eve", tenant="acme"))])
+        store.add_attempts([Attempt("new", error="gone", first_token_ms=3.0)])
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute(f"SELECT {columns} FROM entries ORDER BY position IS NULL, position, n").fetchall()
+        indexes = [plan[-1] for plan in connection.execute("EXPLAIN QUERY PLAN SELECT id FROM entries WHERE user_id = 'ann'")]
+        fingerprints = connection.execute("SELECT count(*) FROM entries WHERE fingerprint IS NOT NULL").fetchone()
+    nothing = (None,) * 4
+    assert found[:6] == [
+        ("ann", None, None, 0.25, None, None, *nothing, None),
+        ("bob", None, None, 0.25, None, None, *nothing, None),
+        (*nothing, None, 0, "error", None, None, None, None),
+        (*nothing, None, 1, "ok", 0.25, "given", 20.0, 7),
+        (*nothing, None, 2, "ok", 0.5, "given", None, None),
+        (*nothing, 1.0, None, *nothing, None),
+    ]
+    assert found[8:10] == [("eve", "acme", "task", None, None, None, *nothing, None), (*nothing, None, 0, "error", None, None, None, None)]
+    assert "entries_by_user" in indexes[0]
+    assert fingerprints == (1,)
 
 
 def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
@@ -235,7 +293,7 @@ def test_who_was_forgotten_leaves_no_bytes_in_the_file(tmp_path: Path) -> None:
     with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", SqliteOptions(store_text=True))) as store:
         given = Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))
         asked = attrs.evolve(given[0], query=Query("a very private question", user="ann-from-accounting"))
-        store.decided([asked])
+        store.add_decisions([asked])
         assert b"ann-from-accounting" in bytes_of_the_log()
         assert store.forget("ann-from-accounting") == 1
         assert b"ann-from-accounting" not in bytes_of_the_log()
@@ -246,7 +304,7 @@ def test_who_is_forgotten_while_somebody_reads_is_said_to_be_left_and_holds_nobo
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store, closing(sqlite3.connect(path)) as reader:
         given = Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))
-        store.decided([attrs.evolve(given[0], query=Query("", user="ann-from-accounting"))])
+        store.add_decisions([attrs.evolve(given[0], query=Query("", user="ann-from-accounting"))])
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM entries").fetchone()
         began = time.monotonic()
@@ -280,7 +338,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 def test_a_log_whose_pages_are_damaged_says_so(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:
-        store.judged(Feedback(decision_id="d", quality=1.0))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with closing(open_log(path)) as store, pytest.raises(StoreError, match=r"log\.db.*damaged"):
@@ -301,15 +359,15 @@ from aamc_sdk.log.sqlite import SqliteOptions
 from aamc_sdk.log.sqlite import SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
-store.judged(Feedback(decision_id="kept", quality=1.0))
+store.add_feedback([(Feedback(decision_id="kept", quality=1.0), None)])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
-    store.judged(Feedback(decision_id="lost", quality=1.0, source="x" * 200_000))
+    store.add_feedback([(Feedback(decision_id="lost", quality=1.0, source="x" * 200_000), None)])
 except StoreError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-store.judged(Feedback(decision_id="later", quality=1.0))
+store.add_feedback([(Feedback(decision_id="later", quality=1.0), None)])
 print([feedback.decision_id for feedback in store.pending()])
 store.close()
 """

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -19,9 +20,17 @@ from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, Unkn
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
 PLUGINS = Plugins()
+
+
+def asked(name: str, *, text: str | None = None, preference: Preference | None = None, budget_usd: float | None = None, **fields: Any) -> Record:
+    """Return a decision on another request than ``record(name)`` has."""
+    plain = record(name)
+    query = attrs.evolve(plain.query, **fields, **({} if text is None else {"text": text}))
+    decision = plain.decision if preference is None else attrs.evolve(plain.decision, preference=preference)
+    return attrs.evolve(plain, query=query, decision=decision, budget_usd=budget_usd)
 
 
 def record(name: str, *, fingerprint: str = "one", notes: object = None) -> Record:
@@ -57,7 +66,7 @@ def called(store: Store) -> list[tuple[int, str, float]]:
 
 def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> None:
     given = record("d")
-    store.decided([given])
+    store.add_decisions([given])
     found = store.record("d")
     assert found.decision == given.decision
     assert found.query == attrs.evolve(given.query, text="", prompt_tokens=3)  # 11 characters at four a token
@@ -75,14 +84,14 @@ def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> Non
 @pytest.mark.parametrize("scheme", ["memory", "sqlite"])
 def test_prompts_are_kept_where_the_option_says_so(scheme: str, tmp_path: Path) -> None:
     store = open_store(f"{scheme}:{tmp_path / 'log.db'}", PLUGINS, {"store_text": True})
-    store.decided([record("d")])
+    store.add_decisions([record("d")])
     assert store.record("d").query == record("d").query
     store.close()
 
 
 def test_an_unknown_propensity_reads_as_unknown(store: Store) -> None:
     given = record("d")
-    store.decided([attrs.evolve(given, decision=attrs.evolve(given.decision, propensity=math.nan))])
+    store.add_decisions([attrs.evolve(given, decision=attrs.evolve(given.decision, propensity=math.nan))])
     assert math.isnan(store.record("d").decision.propensity)
 
 
@@ -92,51 +101,51 @@ def test_an_unknown_decision_is_an_error_that_names_it(store: Store) -> None:
 
 
 def test_the_same_feedback_counts_once_and_other_content_is_refused(store: Store) -> None:
-    store.decided([record("d")])
-    assert store.judged(Feedback(decision_id="d", quality=1.0, time=1.0))
-    assert not store.judged(Feedback(decision_id="d", quality=1.0, time=2.0))
+    store.add_decisions([record("d")])
+    assert store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=1.0), None)])[0]
+    assert not store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=2.0), None)])[0]
     with pytest.raises(StoreError, match=r"d/explicit.*other content"):
-        store.judged(Feedback(decision_id="d", quality=0.5))
-    assert store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
+        store.add_feedback([(Feedback(decision_id="d", quality=0.5), None)])
+    assert store.add_feedback([(Feedback(decision_id="d", quality=0.5, source="judge"), None)])[0]
     assert ids(store) == (["d"], ["d/explicit", "d/judge"])
     assert [feedback.quality for feedback in store.experience().feedback] == [1.0, 0.5]
 
 
 def test_the_same_attempt_counts_once_and_other_content_is_refused(store: Store) -> None:
-    store.decided([record("d")])
+    store.add_decisions([record("d")])
     attempt = Attempt("d", 0, "b", cost_usd=0.5)
-    store.attempted(attempt)
-    store.attempted(attempt)
+    store.add_attempts([attempt])
+    store.add_attempts([attempt])
     assert [(a.decision_id, a.n, a.candidate, a.cost_usd) for a in store.experience().attempts] == [("d", 0, "b", 0.5)]
     assert math.isnan(store.experience().attempts[0].latency_ms)
     with pytest.raises(StoreError, match=r"d/0.*other content"):
-        store.attempted(attrs.evolve(attempt, cost_usd=0.25))
+        store.add_attempts([attrs.evolve(attempt, cost_usd=0.25)])
 
 
 def test_a_batch_of_decisions_is_logged_whole_or_not_at_all(store: Store) -> None:
-    store.decided([record("old")])
-    with pytest.raises(StoreError, match="'old'"):
-        store.decided([record("new"), record("old", notes=1)])
+    store.add_decisions([record("old")])
+    with pytest.raises(StoreError, match="'old' is in the log with other content"):
+        store.add_decisions([record("new"), asked("old", text="Another question")])
     with pytest.raises(StoreError, match="same id, decision 'twice'"):
-        store.decided([record("twice"), record("twice")])
+        store.add_decisions([record("twice"), record("twice")])
     assert ids(store) == (["old"], [])
 
 
 def test_notes_that_json_cannot_hold_are_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="notes"):
-        store.decided([record("d", notes=object())])
+        store.add_decisions([record("d", notes=object())])
 
 
 def test_feedback_and_its_call_are_logged_both_or_none(store: Store) -> None:
     feedback = Feedback(decision_id="d", quality=1.0)
-    store.decided([record("d")])
-    assert store.judged(feedback, Attempt("d", 0, "", cost_usd=0.5))
+    store.add_decisions([record("d")])
+    assert store.add_feedback([(feedback, Attempt("d", 0, "", cost_usd=0.5))])[0]
     with pytest.raises(StoreError, match="other content"):
-        store.judged(feedback, Attempt("d", 0, "", cost_usd=0.75))
+        store.add_feedback([(feedback, Attempt("d", 0, "", cost_usd=0.75))])
     with pytest.raises(StoreError, match=r"d/explicit.*other content"):
-        store.judged(attrs.evolve(feedback, quality=0.5), Attempt("d", 0, "", cost_usd=0.5))
+        store.add_feedback([(attrs.evolve(feedback, quality=0.5), Attempt("d", 0, "", cost_usd=0.5))])
     with pytest.raises(StoreError, match="no candidate 'stranger'"):
-        store.judged(attrs.evolve(feedback, id="other", candidate="stranger"), Attempt("d", 0, "", cost_usd=0.5))
+        store.add_feedback([(attrs.evolve(feedback, id="other", candidate="stranger"), Attempt("d", 0, "", cost_usd=0.5))])
     assert called(store) == [(0, "b", 0.5)]
     assert ids(store) == (["d"], ["d/explicit"])
 
@@ -144,50 +153,50 @@ def test_feedback_and_its_call_are_logged_both_or_none(store: Store) -> None:
 @pytest.mark.parametrize("early", [True, False])
 def test_figures_that_come_with_feedback_have_a_number_of_their_own(store: Store, early: bool) -> None:
     if not early:
-        store.decided([record("d")])
+        store.add_decisions([record("d")])
     for _ in range(2):  # the second time nothing is new
-        store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
-        store.judged(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))])
+        store.add_feedback([(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))])
     if early:
-        store.decided([record("d")])
-    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))
+        store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, source="judge"), Attempt("d", 0, "", cost_usd=0.75))])
     assert called(store) == [(0, "b", 0.5), (1, "b", 0.75)]
     assert [feedback.quality for feedback in store.experience().feedback] == [1.0, 0.5]
 
 
 def test_figures_follow_the_calls_that_were_logged_before_and_are_of_the_one_that_served(store: Store) -> None:
-    store.decided([record("d")])
-    store.attempted(Attempt("d", 0, "b", error="timed out"))
-    store.attempted(Attempt("d", 1, "a", cost_usd=0.25))
-    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))
+    store.add_decisions([record("d")])
+    store.add_attempts([Attempt("d", 0, "b", error="timed out")])
+    store.add_attempts([Attempt("d", 1, "a", cost_usd=0.25)])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.5))])
     assert called(store)[1:] == [(1, "a", 0.25), (2, "a", 0.5)]
     assert [feedback.candidate for feedback in store.experience().feedback] == ["a"]
 
 
 def test_a_callers_own_call_is_kept_beside_figures_that_came_first(store: Store) -> None:
-    store.decided([record("d")])
-    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "b", cost_usd=0.1))
-    store.attempted(Attempt("d", 0, "b", cost_usd=0.2))
+    store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "b", cost_usd=0.1))])
+    assert store.add_attempts([Attempt("d", candidate="b", cost_usd=0.2)]) == [1]
     assert sorted(attempt.cost_usd for attempt in store.experience().attempts) == [0.1, 0.2]
 
 
 def test_figures_may_come_after_the_feedback_that_they_belong_to(store: Store) -> None:
     feedback = Feedback(decision_id="d", quality=1.0)
-    store.decided([record("d")])
-    assert store.judged(feedback)
-    assert not store.judged(feedback, Attempt("d", 0, "", cost_usd=0.5))
-    assert not store.judged(feedback)
+    store.add_decisions([record("d")])
+    assert store.add_feedback([(feedback, None)])[0]
+    assert not store.add_feedback([(feedback, Attempt("d", 0, "", cost_usd=0.5))])[0]
+    assert not store.add_feedback([(feedback, None)])[0]
     assert called(store) == [(0, "b", 0.5)]
 
 
 def test_feedback_waits_for_its_decision_and_then_follows_it(store: Store) -> None:
     early = Feedback(decision_id="late", quality=1.0, time=3.0)
-    assert store.judged(early, Attempt("late", 0, "", cost_usd=0.5))
-    assert not store.judged(early)
-    store.decided([record("first")])
+    assert store.add_feedback([(early, Attempt("late", 0, "", cost_usd=0.5))])[0]
+    assert not store.add_feedback([(early, None)])[0]
+    store.add_decisions([record("first")])
     assert [early] == list(store.pending())
     assert ids(store) == (["first"], [])
-    store.decided([record("late")])
+    store.add_decisions([record("late")])
     assert list(store.pending()) == []
     found = store.experience(after=1)
     assert found.position == 4
@@ -196,23 +205,23 @@ def test_feedback_waits_for_its_decision_and_then_follows_it(store: Store) -> No
         [attempt.candidate for attempt in found.attempts],
         [feedback.candidate for feedback in found.feedback],
     ) == (["late"], ["b"], ["b"])
-    assert not store.judged(early)
+    assert not store.add_feedback([(early, None)])[0]
 
 
 def test_feedback_for_a_candidate_that_the_decision_had_not_is_refused(store: Store) -> None:
-    store.decided([record("d")])
+    store.add_decisions([record("d")])
     for wrong in ({"quality": 1.0, "candidate": "bb"}, {"over": "bb", "candidate": "a"}):
         with pytest.raises(StoreError, match=r"no candidate 'bb'.*'b'"):
-            store.judged(Feedback(decision_id="d", **wrong))
+            store.add_feedback([(Feedback(decision_id="d", **wrong), None)])
     with pytest.raises(StoreError, match="cannot beat itself: 'b'"):
-        store.judged(Feedback(decision_id="d", over="b"))
+        store.add_feedback([(Feedback(decision_id="d", over="b"), None)])
     assert ids(store) == (["d"], [])
 
 
 def test_early_feedback_that_does_not_fit_its_decision_goes_on_waiting(store: Store) -> None:
-    store.judged(Feedback(decision_id="d", quality=1.0, candidate="stranger"))
-    store.judged(Feedback(decision_id="d", quality=1.0, source="judge"))
-    store.decided([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, candidate="stranger"), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, source="judge"), None)])
+    store.add_decisions([record("d")])
     assert ids(store) == (["d"], ["d/judge"])
     assert [feedback.id for feedback in store.pending()] == ["d/explicit"]
 
@@ -220,38 +229,38 @@ def test_early_feedback_that_does_not_fit_its_decision_goes_on_waiting(store: St
 def test_early_feedback_that_did_not_fit_gives_way_to_what_comes_under_its_id(store: Store) -> None:
     wrong = Feedback(decision_id="d", quality=1.0, candidate="stranger")
     right = attrs.evolve(wrong, candidate="c", quality=0.5, time=7.0)
-    store.judged(wrong, Attempt("d", 0, "stranger", cost_usd=0.5))
+    store.add_feedback([(wrong, Attempt("d", 0, "stranger", cost_usd=0.5))])
     with pytest.raises(StoreError, match="other content"):  # the decision may have a stranger yet
-        store.judged(right)
-    store.decided([record("d")])
+        store.add_feedback([(right, None)])
+    store.add_decisions([record("d")])
     with pytest.raises(StoreError, match="no candidate 'another'"):
-        store.judged(attrs.evolve(wrong, candidate="another"))
+        store.add_feedback([(attrs.evolve(wrong, candidate="another"), None)])
     assert [wrong] == list(store.pending())
-    assert store.judged(right, Attempt("d", 0, "c", cost_usd=0.5))
+    assert store.add_feedback([(right, Attempt("d", 0, "c", cost_usd=0.5))])[0]
     assert list(store.pending()) == []
     assert [right] == list(store.experience().feedback)
     assert called(store) == [(0, "c", 0.5)]
-    assert not store.judged(right)
+    assert not store.add_feedback([(right, None)])[0]
     with pytest.raises(StoreError, match="other content"):
-        store.judged(wrong)
+        store.add_feedback([(wrong, None)])
 
 
 def test_feedback_is_about_the_candidate_that_served(store: Store) -> None:
-    store.decided([record("d")])
-    store.judged(Feedback(decision_id="d", quality=0.0, source="before"))
-    store.attempted(Attempt("d", 0, "b", error="timed out"))
-    store.attempted(Attempt("d", 1, "a"))
-    store.judged(Feedback(decision_id="d", quality=1.0, source="after"))
-    store.judged(Feedback(decision_id="d", quality=1.0, source="told", candidate="c"))
+    store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.0, source="before"), None)])
+    store.add_attempts([Attempt("d", 0, "b", error="timed out")])
+    store.add_attempts([Attempt("d", 1, "a")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, source="after"), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, source="told", candidate="c"), None)])
     assert [feedback.candidate for feedback in store.experience().feedback] == ["b", "a", "c"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_read_in_stretches_each_entry_comes_once_and_with_its_decision(store: Store, limit: int) -> None:
     for name in ("one", "two"):
-        store.decided([record(name)])
-    store.judged(Feedback(decision_id="one", quality=1.0), Attempt("one", 0, ""))
-    store.judged(Feedback(decision_id="two", quality=0.5))
+        store.add_decisions([record(name)])
+    store.add_feedback([(Feedback(decision_id="one", quality=1.0), Attempt("one", 0, ""))])
+    store.add_feedback([(Feedback(decision_id="two", quality=0.5), None)])
     feedback, attempts, position = [], [], 0
     while (found := store.experience(position, limit)).position > position:
         named = {judged.decision_id for judged in found.feedback} | {attempt.decision_id for attempt in found.attempts}
@@ -269,12 +278,12 @@ def test_an_empty_log_gives_an_empty_experience(store: Store) -> None:
 
 
 def test_embeddings_of_several_estimators_are_told_by_an_empty_fingerprint(store: Store) -> None:
-    store.decided([record("one"), record("two")])
+    store.add_decisions([record("one"), record("two")])
     alike = store.experience().estimates
     assert alike.fingerprint == "one"
     assert alike.embedding is not None
     assert alike.embedding.shape == (2, 2)
-    store.decided([record("three", fingerprint="other")])
+    store.add_decisions([record("three", fingerprint="other")])
     mixed = store.experience().estimates
     assert mixed.fingerprint == ""
     assert mixed.embedding is not None
@@ -284,7 +293,7 @@ def test_embeddings_of_several_estimators_are_told_by_an_empty_fingerprint(store
 
 def test_an_erased_embedding_takes_no_other_away(store: Store) -> None:
     other = record("other")
-    store.decided([record("erased"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob"))])
+    store.add_decisions([record("erased"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob"))])
     store.forget("ann")
     embedding = store.experience().estimates.embedding
     assert np.isnan(embedding[0]).all()
@@ -293,18 +302,18 @@ def test_an_erased_embedding_takes_no_other_away(store: Store) -> None:
 
 def test_experience_says_what_quality_was_expected(store: Store) -> None:
     expected = attrs.evolve(record("known").expected, quality=np.array([[0.5, 0.25, 1.0]]))
-    store.decided([record("unknown"), attrs.evolve(record("known"), expected=expected)])
+    store.add_decisions([record("unknown"), attrs.evolve(record("known"), expected=expected)])
     assert store.experience().expected_quality == [{}, {"a": 0.5, "b": 0.25, "c": 1.0}]
 
 
 def test_threads_lose_nothing_and_count_nothing_twice(store: Store) -> None:
     def work(n: int) -> None:
         for name in (f"shared-{k}" for k in range(10)):
-            store.judged(Feedback(decision_id=name, quality=1.0))
-        store.decided([record(f"own-{n}")])
-        store.judged(Feedback(decision_id=f"own-{n}", quality=0.5))
+            store.add_feedback([(Feedback(decision_id=name, quality=1.0), None)])
+        store.add_decisions([record(f"own-{n}")])
+        store.add_feedback([(Feedback(decision_id=f"own-{n}", quality=0.5), None)])
 
-    store.decided([record(f"shared-{k}") for k in range(10)])
+    store.add_decisions([record(f"shared-{k}") for k in range(10)])
     threads = [threading.Thread(target=work, args=(n,)) for n in range(32)]
     for thread in threads:
         thread.start()
@@ -319,7 +328,7 @@ def test_a_closed_store_refuses_writes_and_closes_again(store: Store) -> None:
     store.close()
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.decided([record("d")])
+        store.add_decisions([record("d")])
 
 
 def test_a_store_is_named_by_a_url_of_a_known_scheme() -> None:
@@ -332,13 +341,13 @@ def test_a_store_is_named_by_a_url_of_a_known_scheme() -> None:
 
 
 def test_a_preference_that_nobody_gave_reads_as_such(store: Store) -> None:
-    store.decided([attrs.evolve(record("d"), preference_given=False), record("e")])
+    store.add_decisions([attrs.evolve(record("d"), preference_given=False), record("e")])
     assert [store.record(name).preference_given for name in "de"] == [False, True]
 
 
 def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
-    store.decided([record("d"), record("e")])
-    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.add_decisions([record("d"), record("e")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     assert store.experience().made == 2
     assert [store.experience(after, 1).made for after in range(4)] == [1, 1, 0, 0]
     about = store.experience(1).about([attrs.evolve(record("d").query, text="")])
@@ -346,27 +355,27 @@ def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
 
 
 def test_a_view_is_kept_until_a_newer_one_comes(store: Store) -> None:
-    assert store.view("router") is None
+    assert store.snapshot("router") is None
     for position, content in ((5, b"five"), (4, b"four"), (5, b"again")):
-        store.keep_view("router", Snapshot(position, content))
-        assert store.view("router") == Snapshot(5, b"five")
-    store.keep_view("router", Snapshot(6, b"six"))
-    assert store.view("router") == Snapshot(6, b"six")
+        store.put_snapshot("router", Snapshot(position, content))
+        assert store.snapshot("router") == Snapshot(5, b"five")
+    store.put_snapshot("router", Snapshot(6, b"six"))
+    assert store.snapshot("router") == Snapshot(6, b"six")
 
 
 def test_the_views_written_longest_ago_go(store: Store) -> None:
     for n in range(8):
-        store.keep_view(f"router {n}", Snapshot(1, b""))
-    store.keep_view("router 0", Snapshot(2, b""))
-    store.keep_view("router 8", Snapshot(1, b""))
-    assert [n for n in range(9) if store.view(f"router {n}") is None] == [1]
+        store.put_snapshot(f"router {n}", Snapshot(1, b""))
+    store.put_snapshot("router 0", Snapshot(2, b""))
+    store.put_snapshot("router 8", Snapshot(1, b""))
+    assert [n for n in range(9) if store.snapshot(f"router {n}") is None] == [1]
 
 
 def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store) -> None:
     other = record("other")
-    store.decided([record("d"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob", session="s")), record("e")])
-    store.judged(Feedback(decision_id="d", quality=1.0))
-    store.keep_view("router", Snapshot(4, b"state"))
+    store.add_decisions([record("d"), attrs.evolve(other, query=attrs.evolve(other.query, user="bob", session="s")), record("e")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    store.put_snapshot("router", Snapshot(4, b"state"))
     assert store.experience().epoch == 0
     assert store.forget("ann") == 2
     for name in "de":
@@ -374,7 +383,7 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
         assert store.record(name).estimates.embedding is None
     assert (store.record("other").query.user, store.record("other").query.session) == ("bob", "s")
     assert store.record("other").estimates.embedding is not None
-    assert store.view("router") is None
+    assert store.snapshot("router") is None
     found = store.experience()
     assert (found.epoch, [feedback.quality for feedback in found.feedback]) == (1, [1.0])
     assert store.forget("ann") == 0
@@ -390,45 +399,47 @@ def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> N
 
 def test_a_view_of_a_past_epoch_is_not_kept(store: Store) -> None:
     store.forget("ann")
-    store.keep_view("router", Snapshot(3, b"knows ann", epoch=0))
-    assert store.view("router") is None
-    store.keep_view("router", Snapshot(3, b"", epoch=1))
-    assert store.view("router") == Snapshot(3, b"", epoch=1)
+    store.put_snapshot("router", Snapshot(3, b"knows ann", epoch=0))
+    assert store.snapshot("router") is None
+    store.put_snapshot("router", Snapshot(3, b"", epoch=1))
+    assert store.snapshot("router") == Snapshot(3, b"", epoch=1)
 
 
 def test_much_feedback_at_once_counts_as_each_would(store: Store) -> None:
-    store.decided([record("d"), record("e")])
+    store.add_decisions([record("d"), record("e")])
     early = Feedback(decision_id="later", quality=0.5)
     given = [(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="e", over="a", candidate="c"), Attempt("e", 0, "c", cost_usd=0.5))]
-    assert store.judged_all([*given, (early, None), given[0]]) == [True, True, True, False]
+    assert store.add_feedback([*given, (early, None), given[0]]) == [True, True, True, False]
     assert ids(store) == (["d", "e"], ["d/explicit", "e/explicit"])
     assert called(store) == [(0, "c", 0.5)]
     assert store.pending() == [early]
 
 
 def test_feedback_after_one_that_is_refused_is_not_appended(store: Store) -> None:
-    store.decided([record("d")])
+    store.add_decisions([record("d")])
     given = [(Feedback(decision_id="d", quality=1.0, source=source, candidate=whom), None) for source, whom in (("x", "a"), ("y", "z"), ("w", "b"))]
     with pytest.raises(StoreError, match="no candidate 'z'"):
-        store.judged_all(given)
+        store.add_feedback(given)
     assert ids(store)[1] == ["d/x"]
     with pytest.raises(StoreError, match="no candidate 'z'"):
-        store.judged_all(given)  # giving the whole again is harmless
-    assert store.judged_all(given[2:]) == [True]
+        store.add_feedback(given)  # giving the whole again is harmless
+    assert store.add_feedback(given[2:]) == [True]
     assert ids(store)[1] == ["d/x", "d/w"]
 
 
 def test_32_threads_lose_no_feedback(store: Store) -> None:
     each = 1000 if store.url.startswith("memory") else 50  # benchmarks/feedback.py gives 1,000 each to a file
-    store.decided([record(f"d{n}") for n in range(8)])
+    store.add_decisions([record(f"d{n}") for n in range(8)])
     with ThreadPoolExecutor(32) as threads:
-        new = list(threads.map(lambda n: store.judged(Feedback(decision_id=f"d{n % 8}", quality=0.5, source=str(n))), range(32 * each)))
+        new = list(
+            threads.map(lambda n: store.add_feedback([(Feedback(decision_id=f"d{n % 8}", quality=0.5, source=str(n)), None)])[0], range(32 * each))
+        )
     found = [feedback.id for feedback in store.experience(limit=10**6).feedback]
     assert all(new)
     assert len(found) == len(set(found)) == 32 * each
 
 
-@given(st.lists(st.tuples(st.sampled_from("dja"), st.integers(0, 2), st.integers(0, 2), st.sampled_from([None, "a", "b", "z"])), max_size=12))
+@given(st.lists(st.tuples(st.sampled_from("dja"), st.integers(0, 2), st.integers(0, 2), st.sampled_from([None, "a", "b", "z"])), max_size=16))
 @settings(max_examples=40, deadline=None)
 def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(steps: list[tuple[str, int, int, str | None]]) -> None:
     """Decisions, judgements and attempts on three decisions, with ids that repeat, candidates that do not exist, and early comers."""
@@ -437,10 +448,11 @@ def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(s
         for kind, name, number, whom in steps:
             outcomes = [outcome_of(store, kind, f"d{name}", number, whom) for store in stores]
             assert outcomes[0] == outcomes[1]
-        memory, file = ([store.rows(), store.waiting()] for store in stores)
+        memory, file = ([store.rows(), store.pending_rows()] for store in stores)
         for row, other in zip(memory[0] + memory[1], [*file[0], *file[1]], strict=True):
             assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
         assert stores[0].experience(1, 3).feedback == stores[1].experience(1, 3).feedback
+        assert list(stores[0].experience().replaced) == list(stores[1].experience().replaced)
         for store in stores:
             store.close()
 
@@ -449,13 +461,166 @@ def outcome_of(store: Store, kind: str, name: str, number: int, whom: str | None
     """Write something, and return what the store says to that."""
     try:
         if kind == "d":
-            return store.decided([record(name)])
+            return store.add_decisions([record(name)])
         if kind == "a":
-            return store.attempted(Attempt(name, number, whom or "", cost_usd=0.5 * number))
+            return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
         figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
-        return store.judged(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2)), figures)
+        source, revision = str(number % 2), number // 2
+        return store.add_feedback([(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, revision=revision), figures)])
     except StoreError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_asking_again_returns_the_decision_in_the_log_whatever_the_pools_state_is(store: Store, repeat: int) -> None:
+    first = record("d")
+    assert list(store.add_decisions([first])) == [first.decision]
+    for _ in range(repeat):
+        redrawn = attrs.evolve(first.decision, candidate="a", propensity=0.75, time=99.0)
+        again = attrs.evolve(first, decision=redrawn, wait_ms=first.wait_ms + 1, masked_why={}, expected=first.expected.take([0]))
+        fresh = record("e")
+        assert list(store.add_decisions([fresh, again])) == [fresh.decision, first.decision]
+    assert ids(store)[0] == ["d", "e"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "What is that?"},
+        {"turns": [Turn("user", "Hi")]},
+        {"tenant": "acme"},
+        {"user": "bob"},
+        {"session": "s"},
+        {"needs": {"tools"}},
+        {"preference": Preference(1, 0, 0)},
+        {"budget_usd": 0.01},
+    ],
+)
+def test_another_request_under_a_known_id_is_refused(store: Store, change: dict[str, Any]) -> None:
+    store.add_decisions([record("d")])
+    with pytest.raises(StoreError, match="decision 'd' is in the log with other content"):
+        store.add_decisions([asked("d", **change)])
+    changed = asked("e", **change)
+    assert list(store.add_decisions([changed])) == list(store.add_decisions([changed]))
+    with pytest.raises(StoreError, match="other content"):
+        store.add_decisions([record("e")])
+
+
+def test_the_id_of_a_forgotten_users_decision_is_refused(store: Store) -> None:
+    store.add_decisions([record("d")])
+    store.forget("ann")
+    assert store.record("d").fingerprint == ""
+    with pytest.raises(StoreError, match=r"'d' is in the log without its request's fingerprint.*user was forgotten"):
+        store.add_decisions([record("d")])
+
+
+def test_what_later_versions_log_reads_as_it_was_logged(store: Store) -> None:
+    plain = record("d")
+    turns = [Turn("user", "a secret"), Turn("assistant", "an answer", "b", 0.5)]
+    given = attrs.evolve(
+        plain,
+        query=attrs.evolve(plain.query, turns=turns, tenant="acme"),
+        decision=attrs.evolve(plain.decision, utilities={"a": 0.5, "b": math.nan}, episode="task"),
+        in_flight=np.array([[1.0, 0.0, 2.0]]),
+        budget_usd=0.5,
+    )
+    store.add_decisions([given])
+    found = store.record("d")
+    assert [(turn.role, turn.content, turn.model, turn.rating) for turn in found.query.turns] == [
+        ("user", "", None, None),
+        ("assistant", "", "b", 0.5),
+    ]
+    assert (found.query.tenant, found.decision.episode, found.budget_usd) == ("acme", "task", 0.5)
+    assert found.query.prompt_tokens == 7  # 28 characters at four a token
+    assert found.decision.utilities["a"] == 0.5
+    assert math.isnan(found.decision.utilities["b"])
+    assert found.in_flight is not None
+    np.testing.assert_array_equal(found.in_flight, given.in_flight)
+
+
+def test_attempts_take_numbers_around_those_that_are_given(store: Store) -> None:
+    store.add_decisions([record("d")])
+    assert store.add_attempts([Attempt("d", cost_usd=0.1), Attempt("d", 1), Attempt("d", cost_usd=0.3), Attempt("later")]) == [2, 1, 3, 0]
+    assert store.add_attempts([Attempt("d", 1)]) == [1]
+    assert store.add_attempts([Attempt("d", 2, cost_usd=0.1)]) == [2]  # the call without a number, reported again by its number
+    assert [attempt.n for attempt in store.experience().attempts] == [2, 1, 3]
+    with pytest.raises(StoreError, match=r"another attempt 2.*leave n out"):
+        store.add_attempts([Attempt("d", 7), Attempt("d", 2, cost_usd=0.2)])
+    assert len(store.experience().attempts) == 3  # all or none
+    assert store.health()["pending_attempts"] == 1
+
+
+def test_figures_of_feedback_are_known_under_their_number(store: Store) -> None:
+    store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", None, "b", cost_usd=0.1))])
+    assert store.add_attempts([Attempt("d", 0, "b", cost_usd=0.1)]) == [0]
+    with pytest.raises(StoreError, match="another attempt 0"):
+        store.add_attempts([Attempt("d", 0, "b", cost_usd=0.2)])
+    assert called(store) == [(0, "b", 0.1)]
+
+
+def test_an_attempts_fields_read_as_they_were_logged(store: Store) -> None:
+    tokens = {"prompt_tokens": 9, "cached_tokens": 5, "reasoning_tokens": 2}
+    given = Attempt("d", 3, "c", 0.5, 20.0, 7, "gone", status="cancelled", cost_source="priced", first_token_ms=4.0, **tokens)
+    store.add_attempts([given])
+    store.add_decisions([record("d")])
+    assert list(store.experience().attempts) == [given]
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    assert [feedback.candidate for feedback in store.experience().feedback] == ["b"]  # a cancelled call did not serve
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_later_revision_replaces_an_earlier_one_and_both_stay(store: Store, early: bool) -> None:
+    first = Feedback(decision_id="d", quality=1.0, time=1.0)
+    second, third = attrs.evolve(first, quality=0.5, revision=2, time=2.0), attrs.evolve(first, quality=0.0, revision=3, time=3.0)
+    if not early:
+        store.add_decisions([record("d")])
+    assert store.add_feedback([(first, None), (second, None), (first, None), (third, None), (second, None)]) == [True, True, False, True, False]
+    for wrong in (attrs.evolve(third, quality=1.0), attrs.evolve(first, quality=0.25), attrs.evolve(first, revision=1)):
+        with pytest.raises(StoreError, match=r"'d/explicit' is in the log with other content.*a revision above 3"):
+            store.add_feedback([(wrong, None)])
+    if early:
+        store.add_decisions([record("d")])
+    whole = store.experience()
+    assert [feedback.quality for feedback in whole.feedback] == [1.0, 0.5, 0.0]
+    assert [feedback.quality for feedback in whole.replaced] == [1.0, 0.5]
+    assert [whole.replaced_by(feedback) for feedback in whole.feedback] == [None, *whole.feedback[:2]]
+    last = store.experience(3)
+    assert ([feedback.revision for feedback in last.feedback], [feedback.quality for feedback in last.replaced]) == ([3], [0.5])
+    assert last.follows in (None, "feedback/d/explicit#2")  # the log in memory loses no entries, and does not say
+    assert store.outcomes().quality.tolist() == [0.0]
+
+
+def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
+    unknown = attrs.evolve(record("u").decision, propensity=math.nan, time=20.0)
+    store.add_decisions([record("d"), attrs.evolve(record("u"), decision=unknown), record("fallback")])
+    store.add_attempts([Attempt("d", 0, "b", cost_usd=0.5), Attempt("d", 1, "b", latency_ms=3.0), Attempt("fallback", 0, "b", error="gone")])
+    store.add_attempts([Attempt("fallback", 1, "a", cost_usd=9.0)])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5), None), (Feedback(decision_id="d", quality=1.0, source="implicit"), None)])
+    store.add_feedback([(Feedback(decision_id="u", over="a"), None), (Feedback(decision_id="fallback", quality=1.0), None)])
+    found = store.outcomes()
+    assert (found.decision_ids, found.candidates) == (["d", "u", "fallback"], ["b", "b", "b"])
+    np.testing.assert_array_equal(found.propensity, [0.25, math.nan, 0.25])
+    np.testing.assert_array_equal(found.quality, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
+    assert store.outcomes(since=13.0).decision_ids == ["u"]
+    assert store.outcomes(until=20.0).decision_ids == ["d", "fallback"]
+
+
+def test_an_episode_has_its_decisions_in_log_order(store: Store) -> None:
+    for name, episode in (("z", "one"), ("y", None), ("x", "two"), ("w", "one")):
+        given = record(name)
+        store.add_decisions([attrs.evolve(given, decision=attrs.evolve(given.decision, episode=episode))])
+    assert [found.decision.id for found in store.episode("one")] == ["z", "w"]
+    assert list(store.episode("three")) == []
+
+
+def test_health_gives_plain_numbers(store: Store) -> None:
+    store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="later", quality=1.0), Attempt("later"))])
+    store.put_snapshot("router", Snapshot(1, b""))
+    assert store.health() == {"entries": 4, "position": 2, "pending_feedback": 1, "pending_attempts": 1, "snapshots": 1}
 
 
 def test_options_stand_in_the_url(tmp_path: Path) -> None:

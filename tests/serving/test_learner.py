@@ -75,9 +75,9 @@ def judge(store: Store, *names: str) -> None:
     request = make_request(make_dataset(len(names)))
     asked = attrs.evolve(request, queries=[Query("Hi", user=name[0]) for name in names])
     decisions = [Decision(name, POOL.names[0], 1.0, Preference()) for name in names]
-    store.decided(Records(decisions, asked))
+    store.add_decisions(Records(decisions, asked))
     for name in names:
-        store.judged(Feedback(decision_id=name, quality=0.5))
+        store.add_feedback([(Feedback(decision_id=name, quality=0.5), None)])
 
 
 def learned(store: Store, router: Tally) -> Tally:
@@ -104,7 +104,7 @@ def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.Mo
     router = Tally()
     name = state_name(router, state_of(router))
     learner = Learner(store, router, lambda _: None)
-    kept = store.view(name)  # as a killed process would leave it
+    kept = store.snapshot(name)  # as a killed process would leave it
     learner.close()
     assert kept is not None
     assert kept.position == 4
@@ -128,7 +128,7 @@ def test_routers_of_other_states_have_views_of_their_own(store: Store) -> None:
 
 def test_a_view_that_cannot_be_read_is_learned_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     judge(store, "ann1", "bob1")
-    store.keep_view(state_name(Tally(), state_of(Tally())), Snapshot(2, b"no archive"))
+    store.put_snapshot(state_name(Tally(), state_of(Tally())), Snapshot(2, b"no archive"))
     assert learned(store, Tally()).judged == {"a": 0.5, "b": 0.5}
     assert "cannot be read" in caplog.text
 
@@ -156,7 +156,7 @@ def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeyp
         raise StoreError("the disk is full")
 
     judge(store, "ann1")
-    monkeypatch.setattr(store, "keep_view", refuse)
+    monkeypatch.setattr(store, "put_snapshot", refuse)
     with caplog.at_level(logging.WARNING):
         assert learned(store, Tally()).judged == {"a": 0.5}
     assert "the disk is full" in caplog.text

@@ -76,9 +76,9 @@ def test_a_broken_reward_is_caught(offer, target, check):
     ("target", "message"),
     [
         (Broadcast, r"must be \(3,\) each, not \(1, 3\) and \(1, 3\)"),
-        (Bent, "must give what vector gives, or be None"),
-        (Clipped, "must give what vector gives of costs and latencies times 1000, or be None"),
-        (RememberedForGood, "must give what vector gives after a second fit, or be None"),
+        (Bent, "must give the result of vector, or be None"),
+        (Clipped, "must give the result of vector of costs and latencies times 1000, or be None"),
+        (RememberedForGood, "must give the result of vector after a second fit, or be None"),
     ],
 )
 def test_what_is_wrong_with_slopes_and_offsets_is_said(offer, target, message):

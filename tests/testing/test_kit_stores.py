@@ -1,16 +1,23 @@
-"""Each broken store is caught by the check that is meant for it."""
+"""The kit passes a third party's store, and each broken store is caught by the check that is meant for it."""
+
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import ClassVar
 
 import attrs
+import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.log import MemoryStore
+from aamc_sdk.errors import UnknownDecisionError
+from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, StoreOptions, record_from, replaced_rows
 
 
 class Twice(MemoryStore):
-    def judged(self, feedback, attempt=None):
-        super().judged(feedback, attempt)
-        return True
+    def add_feedback(self, feedback):
+        super().add_feedback(feedback)
+        return [True] * len(feedback)
 
 
 class Impatient(MemoryStore):
@@ -30,14 +37,103 @@ class Mixed(MemoryStore):
         return attrs.evolve(found, records=list(found.records)[::-1])
 
 
+class Forgetful(MemoryStore):
+    def experience(self, after=0, limit=1000):
+        return attrs.evolve(super().experience(after, limit), replaced=())
+
+
+class Rerolled(MemoryStore):
+    def add_decisions(self, records):
+        super().add_decisions(records)
+        return [record.decision for record in records]
+
+
+class Certain(MemoryStore):
+    def add_decisions(self, records):
+        known = [np.nan_to_num(record.decision.propensity, nan=1.0) for record in records]
+        decisions = [attrs.evolve(record.decision, propensity=propensity) for record, propensity in zip(records, known, strict=True)]
+        super().add_decisions([attrs.evolve(record, decision=decision) for record, decision in zip(records, decisions, strict=True)])
+        return [self.record(decision.id).decision for decision in decisions]
+
+
 @pytest.mark.parametrize(
-    ("target", "check"),
+    ("target", "checks"),
     [
-        (Twice, "the same feedback counts once"),
-        (Impatient, "early feedback waits for its decision"),
-        (Backwards, "experience keeps the order of the log"),
-        (Mixed, "records go with decisions"),
+        (Twice, {"the same feedback counts once", "a later revision replaces feedback"}),
+        (Impatient, {"early feedback waits for its decision"}),
+        (Backwards, {"experience keeps the order of the log"}),
+        (Mixed, {"records go with decisions"}),
+        (Forgetful, {"a later revision replaces feedback"}),
+        (Rerolled, {"asking again returns the logged decision"}),
+        (Certain, {"an unknown propensity stays unknown"}),
     ],
 )
-def test_a_broken_store_is_caught(offer, target, check):
-    assert failed(offer("store", target), "store") == {check}
+def test_a_broken_store_is_caught(offer, target, checks):
+    assert failed(offer("store", target), "store") == checks
+
+
+class ShelfOptions(StoreOptions):
+    """The options of a store that has neither files nor a prefix."""
+
+
+class Shelf(LedgerStore):
+    """A third party's store on a server: rows on shelves, one shelf a URL."""
+
+    Config = ShelfOptions
+    shelves: ClassVar[dict] = {}
+    lock = threading.Lock()
+
+    @classmethod
+    @contextmanager
+    def test_url(cls, name, folder):
+        url = f"{name}://shelves/{uuid.uuid4().hex}"
+        yield url
+        del cls.shelves[url]
+
+    def __init__(self, url, config):
+        super().__init__(url, config)
+        if "//shelves/" not in url:
+            raise ValueError(f"no shelf has the name {url!r}")
+        self.shelves.setdefault(url, ([], []))
+
+    def rows(self, after=0, limit=1000):
+        return self.shelves[self.url][0][after : after + limit]
+
+    def pending_rows(self):
+        return self.shelves[self.url][1]
+
+    def record(self, decision_id):
+        for row in self.rows(0, 10**9):
+            if (row.kind, row.id) == (DECISION, decision_id):
+                return record_from(row)
+        raise UnknownDecisionError(f"no decision {decision_id!r}")
+
+    def experience(self, after=0, limit=1000):
+        everything, rows = self.rows(0, 10**9), self.rows(after, limit)
+        named = {row.decision_id for row in rows}
+        decisions = [row for row in everything if row.kind == DECISION and row.id in named]
+        return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything)).experience()
+
+    def close(self):
+        pass
+
+    def _counts(self):
+        return len(self.rows(0, 10**9)), 0
+
+    def _forgotten_digests(self):
+        return ()
+
+    def _write(self, write):
+        with self.lock:
+            placed, pending = self.shelves[self.url]
+            excerpt = Excerpt(placed, pending)
+            result = write.run(excerpt)
+            placed.extend(excerpt.placed)
+            taken = {row.key for row in excerpt.placed}
+            pending[:] = [row for row in pending if row.key not in taken] + list(excerpt.held.values())
+            return result
+
+
+def test_a_third_partys_store_on_a_server_passes_the_kit(offer):
+    assert failed(offer("store", Shelf), "store") == set()
+    assert Shelf.shelves == {}

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bandit.arena import Answer, Arena, ModelJudge, NoAnswerError, ScoreJudge, Verdict
+from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import AgentOutput, Router, Services
+from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ServedComponents
 from aamc_sdk.types import Query, Scores
 
 
-class Loaded(Router):
+class Loaded(OnlineRouter):
     """Draws small, middle and large with probabilities 0.2, 0.3 and 0.5; keeps the feedback that it learns."""
 
     samples = True  # type: ignore[assignment]  # a property there
@@ -44,10 +44,8 @@ def controller(pool):
 
     reward = LinearReward()
     services = Services(pool=pool, reward=reward, make=make)
-    made = MetaController(
-        ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=MemoryStore("memory:", StoreOptions()), seed=3)
-    )
-    with made:
+    store = MemoryStore("memory:", StoreOptions())
+    with MetaController(ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=store, seed=3)) as made:
         yield made
 
 
@@ -70,7 +68,7 @@ class Models:
             self.active -= 1
 
 
-def longest(query: Query, answer: Answer) -> float:
+def longest(query: Query, answer: CandidateAnswer) -> float:
     return len(answer.content)  # "middle" is longer than "small" and "large", which are equal
 
 
@@ -210,16 +208,16 @@ def test_a_call_that_returns_something_else_fails_alone(controller, output) -> N
 @pytest.mark.parametrize("points", [0.7, "A", math.nan])
 def test_a_verdict_is_a_win_a_tie_or_a_loss(points) -> None:
     with pytest.raises(ValueError, match=r"1, 0\.5 or 0 points, or None"):
-        Verdict(first=points)
+        JudgeVerdict(first=points)
 
 
 def test_a_judge_that_returns_something_else_teaches_nothing(controller, caplog) -> None:
     class Odd(ScoreJudge):
-        async def compare(self, query: Query, first: Answer, second: Answer) -> Any:
+        async def compare(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> Any:
             return 1.0
 
     assert asyncio.run(Arena(controller, Models(), Odd(longest)).play("Sort")).comparisons == ()
-    assert "a judge must return a Verdict, not 1.0" in caplog.text
+    assert "a judge must return a JudgeVerdict, not 1.0" in caplog.text
 
 
 @pytest.mark.parametrize("margin", [-1, math.nan, math.inf])
@@ -246,8 +244,8 @@ def judge_that(verdict) -> tuple[ModelJudge, list[str]]:
     return ModelJudge(call, source="judge-9b"), prompts
 
 
-def compare(judge: ModelJudge) -> Verdict:
-    first, second = Answer(candidate="a", content="good {answer}", latency_ms=1), Answer(candidate="b", content="bad", latency_ms=1)
+def compare(judge: ModelJudge) -> JudgeVerdict:
+    first, second = CandidateAnswer(candidate="a", content="good {answer}", latency_ms=1), CandidateAnswer(candidate="b", content="bad", latency_ms=1)
     return asyncio.run(judge.compare(Query("What?"), first, second))
 
 
@@ -266,7 +264,7 @@ def compare(judge: ModelJudge) -> Verdict:
 )
 def test_a_model_judges_in_both_orders_and_disagreement_is_a_tie(verdict, first) -> None:
     judge, prompts = judge_that(verdict)
-    assert compare(judge) == Verdict(first=first, cost_usd=0.004)
+    assert compare(judge) == JudgeVerdict(first=first, cost_usd=0.004)
     assert len(prompts) == 2
 
 
@@ -277,7 +275,7 @@ def test_a_question_that_fails_leaves_no_verdict_but_the_others_cost(caplog) -> 
         return "A"
 
     judge, _ = judge_that(verdict)
-    assert compare(judge) == Verdict(first=None, cost_usd=0.002)
+    assert compare(judge) == JudgeVerdict(first=None, cost_usd=0.002)
     assert "judge-9b did not answer: ConnectionError('gone')" in caplog.text
 
 
@@ -290,7 +288,7 @@ def test_what_judging_costs_is_counted(controller) -> None:
 
 
 def test_a_judge_without_a_verdict_teaches_nothing(controller, caplog) -> None:
-    def score(query: Query, answer: Answer) -> float:
+    def score(query: Query, answer: CandidateAnswer) -> float:
         if answer.candidate == "small":
             raise ValueError("cannot read it")
         return math.nan
@@ -304,7 +302,7 @@ def test_a_judge_without_a_verdict_teaches_nothing(controller, caplog) -> None:
 def test_scores_within_the_margin_are_a_tie() -> None:
     judge = ScoreJudge(lambda query, answer: float(answer.content), margin=0.1)
     verdicts = [
-        asyncio.run(judge.compare(Query("?"), *(Answer(candidate=name, content=name, latency_ms=0) for name in pair))).first
+        asyncio.run(judge.compare(Query("?"), *(CandidateAnswer(candidate=name, content=name, latency_ms=0) for name in pair))).first
         for pair in (("0.50", "0.58"), ("0.5", "0.7"), ("0.7", "0.5"))
     ]
     assert verdicts == [0.5, 0.0, 1.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from aamc_bandit.autosave import AutoSave
+from aamc_bandit.thompson.autosave import AutoSave
 
 from aamc_sdk.errors import OutputError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aamc_bandit.thompson import EpsilonGreedy, Thompson
+from aamc_bandit.thompson.router import EpsilonGreedy, Thompson
 
 from aamc_sdk import MetaController
 from aamc_sdk.cli import main

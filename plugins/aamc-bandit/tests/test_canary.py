@@ -11,12 +11,13 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
-from aamc_bandit.canary import served_by
-from aamc_bandit.pairs import Pair
+from aamc_bandit.trials.canary import served_by
+from aamc_bandit.trials.router_pair import RouterPair
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.interfaces import OnlineRouter, Requirements
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import load_part, read_json, save_part, write_json
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
@@ -52,14 +53,14 @@ class CountingOptions:
 class Reading(Fixed):
     """Needs all that a router may need."""
 
-    needs_estimator = True
-    needs_text = True
+    requires = Requirements(estimator=True, text=True)
 
 
-class Counting(Router):
+class Counting(OnlineRouter):
     """Draws candidates by how often they were praised, plus one."""
 
     Config = CountingOptions
+    snapshots = True
 
     def __init__(self, config, services) -> None:
         super().__init__(config, services)
@@ -85,7 +86,7 @@ class Counting(Router):
         self.praise = dict(read_json(folder / "praise.json"))
 
 
-class Failing(Router):
+class Failing(OnlineRouter):
     """Cannot score, and cannot learn."""
 
     def score(self, request) -> Scores:
@@ -118,8 +119,8 @@ def plugins() -> Plugins:
     return Plugins({"core": builtin, "bandit": plugin, "small": Small()}, discover=False)
 
 
-def make(plugins: Plugins, name: str = "canary", **options: Any) -> Pair:
-    router: Pair = Subject("router", name, plugins, {**OPTIONS, **options}).make()
+def make(plugins: Plugins, name: str = "canary", **options: Any) -> RouterPair:
+    router: RouterPair = Subject("router", name, plugins, {**OPTIONS, **options}).make()
     return router
 
 

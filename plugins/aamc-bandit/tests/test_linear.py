@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.linear import LinearThompson
+from aamc_bandit.linear.router import LinearThompson
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure

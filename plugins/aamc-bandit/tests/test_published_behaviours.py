@@ -14,16 +14,18 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.durations import auto_save_seconds
-from aamc_bandit.hierarchy import blended
 from aamc_bandit.leaderboard import leaderboard
-from aamc_bandit.options import BLENDS, Options
-from aamc_bandit.thompson import epsilon
+from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.hierarchy import average_posteriors
+from aamc_bandit.thompson.options import BLENDS, ThompsonOptions
+from aamc_bandit.thompson.router import epsilon
 
-from aamc_sdk import MetaController
+from aamc_sdk import MetaController, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.routing import build_request
+from aamc_sdk.serving import make_components
 from aamc_sdk.types import Decision, Estimates, ModelSpec, Pool, Preference, Prices, Query
 
 NAMES = ("gpt-4", "claude-3-sonnet", "mistral-7b")
@@ -49,8 +51,9 @@ def build():
     ) -> MetaController:
         priced = prices or [1.0] * len(names)
         pool = Pool([ModelSpec(name, prices=Prices(price, price)) for name, price in zip(names, priced, strict=True)])
-        controller = MetaController.build(router={"name": router, "blend": "linear", **options}, pool=pool, seed=7)
-        controller.estimator = ByFirstWord(None, controller.router.services) if estimator else None
+        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", **options}, "seed": 7})
+        components = make_components(settings, get_plugin_manager(), pool=pool)
+        controller = MetaController(attrs.evolve(components, estimator=ByFirstWord(None, components.router.services) if estimator else None))
         opened.append(controller)
         return controller
 
@@ -75,7 +78,7 @@ def choose(controller: MetaController, times: int = 100, text: str = "test query
 
 
 def counted(controller: MetaController, candidate: str, level: str = "global", name: str = "") -> Any:
-    return controller.router.evidence.entities(level)[name].cells[candidate]
+    return controller.router.evidence.entities(level)[name].candidates[candidate]
 
 
 @pytest.mark.parametrize(("wins", "losses", "mean"), [(0, 0, 1 / 2), (9, 0, 10 / 11), (0, 9, 1 / 11), (4, 4, 1 / 2), (9, 1, 10 / 12), (1, 9, 2 / 12)])
@@ -153,7 +156,7 @@ def test_a_sessions_successes_make_its_model_the_preferred_one(build, blend) -> 
 
 
 def test_exploration_decays_by_the_hundred_down_to_its_least() -> None:
-    options = Options(exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1)
+    options = ThompsonOptions(exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1)
     assert epsilon(options, 0) == pytest.approx(0.5)
     assert epsilon(options, 100) == pytest.approx(0.5 * 0.9)
     assert epsilon(options, 10_000) == 0.1
@@ -210,7 +213,7 @@ def test_epsilon_greedy_mostly_takes_the_best(build, router, options) -> None:
 
 
 def test_the_linear_blend_of_10_2_and_2_10_is_6_6() -> None:
-    assert blended(np.array([10.0, 2.0]), np.array([2.0, 10.0]), 0.5).tolist() == [6.0, 6.0]
+    assert average_posteriors(np.array([10.0, 2.0]), np.array([2.0, 10.0]), 0.5).tolist() == [6.0, 6.0]
 
 
 def test_a_category_has_its_own_preference(build) -> None:
@@ -261,7 +264,7 @@ def test_32_threads_choose_at_once(build, options) -> None:
     assert len(chosen) == 1600
     assert set(chosen) <= set(controller.pool.names)
     assert controller.router.evidence.selections == 1600
-    assert sum(cell.total for cell in controller.router.evidence.entities("global")[""].cells.values()) == 160
+    assert sum(cell.total for cell in controller.router.evidence.entities("global")[""].candidates.values()) == 160
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 30), ("45s", 45), ("0s", 30), ("-5s", 30), ("banana", 30), ("48h", 30)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from aamc_bandit.ratings import Tally, is_ratings, read_ratings
+from aamc_bandit.semantic_router.ratings import CandidateRating, is_ratings, read_ratings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,15 +28,15 @@ def key(prefix: str, whose: str) -> str:
     return prefix + base64.urlsafe_b64encode(whose.encode()).decode().rstrip("=")
 
 
-def tally_of(figures: dict[str, float]) -> Tally:
+def tally_of(figures: dict[str, float]) -> CandidateRating:
     (only,) = read_ratings({"version": 1, "global_ratings": {"m": figures}})
-    return only.tallies["m"]
+    return only.candidates["m"]
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_whole_wins_and_losses_come_back_exactly(wins, losses) -> None:
     found = tally_of(rating(1 + wins, 1 + losses, wins + losses))
-    assert found == Tally(wins, losses, wins + losses)
+    assert found == CandidateRating(wins, losses, wins + losses)
 
 
 @given(st.floats(0, 50), st.integers(0, 50))
@@ -57,8 +57,8 @@ def test_of_two_fractions_the_mean_is_kept_and_nothing_is_made_up(wins, losses) 
 
 def test_an_elo_rating_gives_its_counts() -> None:
     figures = {"model": "m", "rating": 1632.0, "comparisons": 10, "wins": 7, "losses": 1, "ties": 2}
-    assert tally_of(figures) == Tally(8.0, 2.0, 10)
-    assert tally_of(figures | {"rating": 2400.0}) == Tally(8.0, 2.0, 10)
+    assert tally_of(figures) == CandidateRating(8.0, 2.0, 10)
+    assert tally_of(figures | {"rating": 2400.0}) == CandidateRating(8.0, 2.0, 10)
 
 
 @pytest.mark.parametrize("whose", ["user/123", "session:abc", "o'brien", "名前", "a+b=c?", ""])
@@ -70,8 +70,8 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
             key("_rl_session:", whose): {"m": {"rating": 1333.3, "comparisons": 3, "wins": 1, "losses": 2}},
         }
     }
-    assert [(rated.level, rated.whose) for rated in read_ratings(content)] == [("category", "coding"), ("user", whose), ("session", whose)]
-    assert read_ratings(content)[2].tallies["m"] == Tally(1.0, 2.0, 3)
+    assert [(rated.level, rated.entity) for rated in read_ratings(content)] == [("category", "coding"), ("user", whose), ("session", whose)]
+    assert read_ratings(content)[2].candidates["m"] == CandidateRating(1.0, 2.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
         ({"global_ratings": {"m": {"rating": "high"}}}, "rating of 'm' must be a finite number of at least 0, not 'high'"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"wins": -8}}}, "wins of 'm' must be a finite number of at least 0, not -8"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"rating": 5000}}}, "rating of 'm' must be at most 4000, not 5000"),
-        ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "no user of a state file"),
+        ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "does not encode the id of a user"),
     ],
 )
 def test_what_is_no_rating_is_refused(content, message) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Estimator
@@ -41,9 +43,9 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     made.close()
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
-    return MetaController(
-        ServedComponents(pool=pool, reward=made.reward, router=fresh, store=open_store(store, plugins), estimator=Digits(None, services), seed=1)
-    )
+    log = open_store(store, plugins)
+    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, estimator=Digits(None, services), seed=1)
+    return MetaController(components)
 
 
 def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
@@ -76,3 +78,32 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
         anew.store.add(log.rows(0, 10**6))
         anew.learner.flush(60)
         assert state_of(anew.router) == after
+
+
+@pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
+@pytest.mark.parametrize("options", [{}, {"window": 5}], ids=["all", "window"])
+def test_a_revision_takes_the_place_of_the_earlier_feedback(router: str, options: dict, pool: Pool) -> None:
+    if router == "linear-thompson":
+        options = {"discount": 1.0}  # with one, the age of what is taken back is unknown
+
+    def state(*revisions: float) -> list[float]:
+        with MetaController.build(router={"name": router, **options}, pool=pool, seed=1) as controller:
+            for number in range(3):
+                controller.route("What?", user="anna", decision_id=f"d{number}")
+            controller.feedback("d1", quality=0.25, time=1.0)
+            for revision, quality in enumerate(revisions):
+                controller.feedback("d0", quality=quality, revision=revision, time=1.0)
+                controller.learner.flush()
+            return state_numbers(controller.router)
+
+    once, revised = state(0.75), state(0.0, 1.0, 0.75)
+    assert revised == pytest.approx(once, abs=1e-9)
+
+
+def state_numbers(router: Any) -> list[float]:
+    """Return the posterior's numbers: wins, losses and counts of events, or the sums of the regression."""
+    if hasattr(router, "evidence"):
+        tables = [router.evidence.table(level, name, router.services.pool.names) for level, name in ((LEVELS[0], GLOBAL_ENTITY), (LEVELS[2], "anna"))]
+        return [float(number) for table in tables for number in table.ravel()]
+    statistics = router._statistics.values()
+    return [float(number) for one in statistics for number in (*one.precision.ravel(), *one.response.ravel(), one.count)]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import yaml
 from aamc_bandit.semantic_router import SemanticRouterFormat, read_arena
-from aamc_experiments.commands import gather
+from aamc_experiments.commands import settings_from_options
 
 from aamc_sdk import MetaController, builtin, hookimpl
 from aamc_sdk.config import load_yaml, option
@@ -86,7 +86,7 @@ def read_parts(path: Path, decision: str | None = None) -> dict[str, Any]:
 
 
 def options_of(*configs: Path, sets: tuple[str, ...] = (), **given: Any) -> tuple[str, dict[str, Any]]:
-    router = gather(configs, sets, **given).router
+    router = settings_from_options({"configs": configs, "assignments": sets, **given}).router
     return router.name, dict(router.options)
 
 
@@ -167,11 +167,17 @@ def test_the_first_decision_that_learns_counts_unless_another_is_named(file) -> 
 
 def test_a_decision_is_named_only_where_there_are_any(file) -> None:
     with pytest.raises(ConfigError, match="no option 'decision'"):
-        gather((file({"seed": 3}),), ("decision=general",))
+        settings_from_options({"configs": (file({"seed": 3}),), "assignments": ("decision=general",)})
 
 
 def test_our_own_keys_and_assignments_go_with_it(file) -> None:
-    settings = gather((file({**FIRST_FORM, "seed": 7}), file({"preset": "full"}, "ours.yaml")), ("router.exploration_rate=0.4",), dataset="synthetic")
+    settings = settings_from_options(
+        {
+            "configs": (file({**FIRST_FORM, "seed": 7}), file({"preset": "full"}, "ours.yaml")),
+            "assignments": ("router.exploration_rate=0.4",),
+            "dataset": "synthetic",
+        }
+    )
     assert (settings.seed, settings.preset, settings.router.options["exploration_rate"]) == (7, "full", 0.4)
 
 
@@ -203,15 +209,15 @@ def test_an_algorithm_whose_place_another_router_takes_is_reported(file, caplog)
 def test_what_cannot_be_used_is_refused_with_the_file_and_the_way_out(file, content, message) -> None:
     path = file(content)
     with pytest.raises(ConfigError, match=message) as refused:
-        gather((path,), ())
+        settings_from_options({"configs": (path,), "assignments": ()})
     assert str(refused.value).startswith(str(path))
 
 
 def test_a_decision_that_is_not_there_is_refused_with_the_nearest(file) -> None:
     with pytest.raises(ConfigError, match="no decision 'technicl'; did you mean 'technical'"):
-        gather((file(FIRST_FORM),), ("decision=technicl",))
+        settings_from_options({"configs": (file(FIRST_FORM),), "assignments": ("decision=technicl",)})
     with pytest.raises(ConfigError, match=r"no decision 'technical' \(it has none\)"):
-        gather((file({"algorithm": TECHNICAL["algorithm"]}),), ("decision=technical",))
+        settings_from_options({"configs": (file({"algorithm": TECHNICAL["algorithm"]}),), "assignments": ("decision=technical",)})
 
 
 def test_a_controllers_candidates_are_the_models_that_the_decision_refers_to(file, caplog) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.best_arm import probability_best
-from aamc_bandit.evidence import EVERYWHERE, Place
-from aamc_bandit.options import BLENDS
-from aamc_bandit.thompson import EpsilonGreedy, Thompson, epsilon
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
+from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
+from aamc_bandit.thompson.options import BLENDS
+from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def log(*judged: Feedback | tuple[str, float] | tuple[str, float, str | None], u
     return Experience(len(judged), queries, known, decisions, (), feedback, made=len(judged))
 
 
-def counts(router: Thompson, level: str = "global", name: str = EVERYWHERE, pool: Pool = POOL) -> list[list[float]]:
+def counts(router: Thompson, level: str = "global", name: str = GLOBAL_ENTITY, pool: Pool = POOL) -> list[list[float]]:
     table: list[list[float]] = router.evidence.table(level, name, pool.names)[:, :2].tolist()
     return table
 
@@ -84,7 +84,7 @@ def test_it_conforms(name: str, options: dict[str, Any]) -> None:
 
 
 def test_showing_it_does_not_import_scipy() -> None:
-    program = "import sys, aamc_bandit.thompson; raise SystemExit('scipy' in sys.modules)"
+    program = "import sys, aamc_bandit.thompson.router; raise SystemExit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -98,7 +98,7 @@ def test_wins_losses_ties_and_grades_are_counted() -> None:
 def test_a_tie_is_no_success_however_it_is_said() -> None:
     router = make()
     router.learn(log(Feedback(decision_id="?", candidate="middle", over="large", tie=True), ("small", 0.5), ("small", 0.75)))
-    assert router.evidence.table("global", EVERYWHERE, POOL.names)[:, 3].tolist() == [1, 0, 0]
+    assert router.evidence.table("global", GLOBAL_ENTITY, POOL.names)[:, 3].tolist() == [1, 0, 0]
 
 
 def test_posterior_means_follow_from_the_prior_and_the_counts() -> None:
@@ -144,7 +144,7 @@ def test_draws_have_the_frequencies_of_the_posteriors_and_propensities_are_these
     router.learn(log(*[("small", 0.6)] * 10, *[("middle", 0.7)] * 10, *[("large", 0.65)] * 5))
     batch = build_request([Query("?")] * 4000, POOL, QUALITY_ONLY)
     decisions = decide(batch, router.score(batch), [str(n) for n in range(4000)], router="thompson", sample=router.samples, seed=0)
-    expected = probability_best(np.array([7.0, 8.0, 4.25]), np.array([5.0, 4.0, 2.75]), np.ones(3), np.zeros(3))
+    expected = beta_best_probabilities(np.array([7.0, 8.0, 4.25]), np.array([5.0, 4.0, 2.75]), np.ones(3), np.zeros(3))
     shares = np.array([sum(decision.candidate == name for decision in decisions) for name in POOL.names]) / 4000
     assert np.abs(shares - expected).max() < 4 * np.sqrt(0.25 / 4000)
     assert {decision.candidate: decision.propensity for decision in decisions} == pytest.approx(dict(zip(POOL.names, expected, strict=True)))
@@ -242,7 +242,7 @@ def test_the_published_algorithm_is_drawn_from_with_its_own_frequencies() -> Non
     router = make(blend="published")
     router.learn(log(*[("small", 0.6)] * 5, *[("large", 0.9)] * 4, user="anna", category="code"))
     router.learn(log(*[("large", 0.2)] * 6, *[("middle", 0.7)] * 3, category="code"))
-    router.evidence.hear(Place(session="s"), [], implicit=False, time=0.0)
+    router.evidence.add(EvidenceKeys(session="s"), [], implicit=False, time=0.0)
     experience = log(("small", 1.0), ("small", 0.0), ("large", 1.0))
     router.learn(attrs.evolve(experience, queries=[Query("?", session="s")] * 3))
     rng, draws = np.random.default_rng(0), 200_000
@@ -307,7 +307,7 @@ def test_kept_scores_follow_prices_that_change_under_the_same_names() -> None:
 
 
 def test_kept_scores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_bandit.thompson.REMEMBERED", 30)
+    monkeypatch.setattr("aamc_bandit.thompson.router.CACHED_SCORES", 30)
     router = make()
     router.score(build_request([Query("?", prompt_tokens=n) for n in range(100)], POOL, QUALITY_ONLY))
     assert 0 < len(router._scores) <= 30
@@ -332,7 +332,7 @@ def test_a_log_teaches_the_same_however_it_is_cut(judged: list[tuple[str, float,
                 made=last - first,
             )
         )
-    assert cut.evidence.plain() == whole.evidence.plain()
+    assert cut.evidence.to_json() == whole.evidence.to_json()
 
 
 def test_a_decision_without_an_estimator_is_of_no_category_whatever_others_are_of() -> None:
@@ -408,9 +408,9 @@ def test_a_checkpoint_that_the_state_file_takes_the_place_of_is_named(tmp_path: 
 
     for _ in range(2):
         serve(10)
-    assert "takes the place" not in caplog.text
+    assert "replaces" not in caplog.text
     serve(30)
-    assert f"{tmp_path / 'state.json'} takes the place of what the router was trained on" in caplog.text
+    assert f"{tmp_path / 'state.json'} replaces the evidence that the router was trained on" in caplog.text
 
 
 def test_a_router_model_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -421,8 +421,8 @@ def test_a_router_model_path_without_a_checkpoint_is_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"router_model_path": "policy.pt"}, "can run code when it is read.*folder of a checkpoint"),
-        ({"discount": 0.9, "window": 5}, "by discount or by window, not by both"),
+        ({"router_model_path": "policy.pt"}, "can run code when it is read.*checkpoint folder"),
+        ({"discount": 0.9, "window": 5}, "discount 0.9 and window 5 exclude each other"),
         ({"discount": 0.0}, "discount must be above 0"),
         ({"prior_alpha": 0.1}, "prior_alpha must be at least 0.5"),
         ({"blend": "linaer"}, "did you mean 'linear'"),
@@ -439,8 +439,8 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
 def test_options_without_effect_are_named_with_why(caplog: pytest.LogCaptureFixture) -> None:
     make(use_router_r1_rewards=True, enable_llm_routing=False)
     assert [record.getMessage() for record in caplog.records] == [
-        "option use_router_r1_rewards has no effect: evidence is of quality alone; "
-        "cost enters a decision by the preference, and without one by cost_weight"
+        "option use_router_r1_rewards has no effect: evidence holds quality only; "
+        "cost enters a decision through the preference, or without one through cost_weight"
     ]
 
 

@@ -25,7 +25,7 @@ def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_process() -> Iterator[None]:
     """Do jobs one after the other in this process: a new one takes a second to start, and ``test_bench_grid.py`` is about these."""
 
-    def work_off(jobs: Sequence[grid.Job], place: Path, workers: int, progress: Progress) -> dict[str, str]:
+    def work_off(jobs: Sequence[grid.GridJob], place: Path, workers: int, progress: Progress) -> dict[str, str]:
         return {job.key: why for job in jobs if (why := grid.do(job, place)) is not None}
 
     with pytest.MonkeyPatch.context() as patch:

@@ -19,7 +19,7 @@ from aamc_experiments.settings import read_settings
 
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import NoOptions, NoProgress, Router, Services, Training
+from aamc_sdk.interfaces import NoOptions, NoProgress, OnlineRouter, Router, Services, Training
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_arrays, read_json, write_json
@@ -101,7 +101,7 @@ def test_feedback_is_late_rare_or_wrong_as_the_scenario_says(data: ReplayData) -
     assert stream_of(data, "restart").restart == ROWS // 2
 
 
-class Diary(Router):
+class Diary(OnlineRouter):
     """Takes the first candidate and notes what it hears; what it has heard survives a save."""
 
     Config = NoOptions

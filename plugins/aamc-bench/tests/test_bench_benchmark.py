@@ -9,9 +9,9 @@ import pytest
 from aamc_bench import benchmark
 from aamc_bench.benchmark import Benchmark, Stage, show_tables
 from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut
-from aamc_bench.grid import Job, JobsFailed
+from aamc_bench.grid import GridJob, JobsFailed
 from aamc_report.formats import whole
-from aamc_report.tables import Column, Row, Table
+from aamc_report.tables import Column, Table, TableRow
 
 from aamc_sdk.storage import write_json
 
@@ -25,8 +25,8 @@ class Squares(Benchmark):
         return {"numbers": numbers or [2, 3], "unlucky": unlucky}
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
-        yield Stage([Job(f"first-{n}", "bench_jobs:square", {"number": n, "unlucky": options["unlucky"]}) for n in options["numbers"]])
-        yield Stage([Job(f"second-{key}", "bench_jobs:square", {"number": square}) for key, square in results.items()], one_at_a_time=True)
+        yield Stage([GridJob(f"first-{n}", "bench_jobs:square", {"number": n, "unlucky": options["unlucky"]}) for n in options["numbers"]])
+        yield Stage([GridJob(f"second-{key}", "bench_jobs:square", {"number": square}) for key, square in results.items()], one_at_a_time=True)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return {"records": [{"key": key, "square": {"value": square}} for key, square in results.items()]}
@@ -67,7 +67,7 @@ def test_nothing_is_written_if_every_job_fails(tmp_path: Path) -> None:
 
 
 def test_the_console_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    named = Table("of [old]", ("router[s]",), (), [Row(["mine[/old]"], [])], note="[red]")
+    named = Table("of [old]", ("router[s]",), (), [TableRow(["mine[/old]"], [])], note="[red]")
     show_tables({"named": named})
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert [line for line in lines if "[" in line] == ["of [old]", "router[s]", "mine[/old]", "[red]"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aamc_bench import grid
-from aamc_bench.grid import Job, JobsFailed, run_grid, slug
+from aamc_bench.grid import GridJob, JobsFailed, run_grid, slug
 
 from aamc_sdk.errors import OutputError
 from aamc_sdk.interfaces import NoProgress
@@ -18,8 +18,8 @@ from aamc_sdk.interfaces import NoProgress
 HERE = "bench_jobs"
 
 
-def jobs(numbers: range, **more: Any) -> list[Job]:
-    return [Job(f"job-{number}", f"{HERE}:square", {"number": number, **more}) for number in numbers]
+def jobs(numbers: range, **more: Any) -> list[GridJob]:
+    return [GridJob(f"job-{number}", f"{HERE}:square", {"number": number, **more}) for number in numbers]
 
 
 def runs(folder: Path) -> int:
@@ -46,12 +46,12 @@ def test_a_job_with_other_arguments_is_refused(tmp_path: Path) -> None:
 
 def test_a_result_is_kept_even_if_its_function_has_been_renamed(tmp_path: Path) -> None:
     run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
-    assert run_grid([Job("job-0", f"{HERE}:talk", {"number": 0})], tmp_path, 1, NoProgress()) == {"job-0": 0}
+    assert run_grid([GridJob("job-0", f"{HERE}:talk", {"number": 0})], tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
 def test_a_job_that_exits_fails_with_its_status(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="SystemExit: 3"):
-        run_grid([Job("exits", f"{HERE}:leave")], tmp_path, 1, NoProgress())
+        run_grid([GridJob("exits", f"{HERE}:leave")], tmp_path, 1, NoProgress())
 
 
 def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
 
 def test_a_job_that_is_killed_stops_no_other(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="killed by signal 9"):
-        run_grid([Job("dies", f"{HERE}:die"), *jobs(range(1))], tmp_path, 1, NoProgress())
+        run_grid([GridJob("dies", f"{HERE}:die"), *jobs(range(1))], tmp_path, 1, NoProgress())
     assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
 def test_workers_keep_what_they_print_to_themselves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run_grid([Job("talks", f"{HERE}:talk")], tmp_path, 1, NoProgress())
+    run_grid([GridJob("talks", f"{HERE}:talk")], tmp_path, 1, NoProgress())
     assert "aloud" not in "".join(capfd.readouterr())
     assert "said aloud" in (tmp_path / "jobs" / "talks.log").read_text()
 
@@ -83,7 +83,7 @@ def test_workers_share_the_cores_unless_the_user_says_otherwise(
     monkeypatch.delenv(grid.THREADS, raising=False)
     if said is not None:
         monkeypatch.setenv(grid.THREADS, said)
-    found = run_grid([Job(name, f"{HERE}:count_threads") for name in ("a", "b")], tmp_path, 2, NoProgress())
+    found = run_grid([GridJob(name, f"{HERE}:count_threads") for name in ("a", "b")], tmp_path, 2, NoProgress())
     assert found == dict.fromkeys("ab", min(expected, cores()))
     assert os.environ.get(grid.THREADS) == said
 
@@ -96,11 +96,11 @@ SCRIPT = f"""
 import signal, sys
 from pathlib import Path
 from aamc_bench import grid
-from aamc_bench.grid import Job, run_grid
+from aamc_bench.grid import GridJob, run_grid
 from aamc_sdk.interfaces import NoProgress
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests in the background has it ignored
-    jobs = [Job("quick", "{HERE}:square", {{"number": 2}}), Job("slow", "{HERE}:wait", {{"seconds": 300}})]
+    jobs = [GridJob("quick", "{HERE}:square", {{"number": 2}}), GridJob("slow", "{HERE}:wait", {{"seconds": 300}})]
     run_grid(jobs, Path(sys.argv[1]), 1, NoProgress())
 """
 
@@ -118,7 +118,7 @@ def test_what_is_done_survives_a_stop_and_no_job_outlives_it(tmp_path: Path, how
     process.wait(60)
     until(lambda: gone(pid))
     assert runs(folder) == 1
-    assert run_grid([Job("quick", f"{HERE}:square", {"number": 2})], folder, 1, NoProgress()) == {"quick": 4}
+    assert run_grid([GridJob("quick", f"{HERE}:square", {"number": 2})], folder, 1, NoProgress()) == {"quick": 4}
     assert runs(folder) == 1
 
 
@@ -146,7 +146,7 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize("key", ["", "a/b", "../a", "a b", ".hidden"])
 def test_a_key_that_names_no_file_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="names its files"):
-        Job(key, "x:y")
+        GridJob(key, "x:y")
 
 
 def test_any_text_becomes_part_of_a_key() -> None:

@@ -11,7 +11,7 @@ from aamc_bench.unseen_models.benchmark import EXPECTED, ROUTING, UnseenModelsBe
 from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT, NewcomerExperiment, measure, of_others, sample_of
 from aamc_bench.unseen_models.newcomers import choose_newcomers, completed, with_few_outcomes
 from aamc_experiments.settings import Settings, read_settings
-from aamc_experiments.setup import World, make_world
+from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import NoProgress
@@ -32,11 +32,11 @@ def settings(outcomes) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def world(settings) -> World:
-    return make_world(settings, get_plugin_manager())
+def world(settings) -> ExperimentSetup:
+    return make_setup(settings, get_plugin_manager())
 
 
-def stage_of(settings: Settings, world: World) -> NewcomerExperiment:
+def stage_of(settings: Settings, world: ExperimentSetup) -> NewcomerExperiment:
     return NewcomerExperiment(settings, get_plugin_manager(), NoProgress(), world, [NEW], Path("nothing is left out"))
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
 from aamc_datasets.columns import column_names, read_columns
-from aamc_datasets.score_table import from_rows
+from aamc_datasets.published.score_table import from_rows
 
 from aamc_sdk.errors import DataError
 
@@ -40,7 +40,7 @@ def test_parquet_has_the_same_columns_whatever_their_type(tmp_path: Path) -> Non
 
 
 def test_a_file_larger_than_a_block_keeps_its_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_datasets.columns.LONGEST_ROW", 256)
+    monkeypatch.setattr("aamc_datasets.columns.MAX_ROW_BYTES", 256)
     rows = [f"text {n % 7}\nwith a line" for n in range(200)]
     (tmp_path / "a.csv").write_text("t,s\n" + "".join(f'"{row}",{n / 200}\n' for n, row in enumerate(rows)))
     columns = read_columns(tmp_path / "a.csv", ["t", "s"])

@@ -3,8 +3,8 @@
 import attrs
 import numpy as np
 import pytest
-from aamc_datasets.composition import Ask, Composer, Composition
-from aamc_datasets.grammar import CATEGORIES, load_grammar
+from aamc_datasets.synthetic.composition import Ask, Composer, Composition
+from aamc_datasets.synthetic.grammar import CATEGORIES, load_grammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.costs import CostOptions
-from aamc_datasets.outcomes import OutcomesFormat
-from aamc_datasets.routellm import RouteLLM
+from aamc_datasets.outcomes.outcomes_format import OutcomesFormat
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.routellm import RouteLLM
 
 from aamc_sdk import Services
 from aamc_sdk.testing import run_command
@@ -148,7 +148,7 @@ def test_convert_writes_over_nothing(aamc: Aamc, native: str, tmp_path: Path) ->
     (tmp_path / "there" / "pool.yaml").write_text("mine")
     status, _, err = aamc("convert", native, "--to", str(tmp_path / "there"))
     assert status == 1
-    assert "is there already; choose another folder" in err
+    assert "already exists; choose another folder" in err
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["pool.yaml"]
     assert (tmp_path / "there" / "pool.yaml").read_text() == "mine"
 

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from aamc_datasets import plugin
 
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import assert_conforms
 
-FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "embedllm", "arena"}
+FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "embedllm", "arena", "log"}
 COMMANDS = {"data generate", "data inspect", "data convert"}
 
 
@@ -21,7 +22,7 @@ def test_every_component_is_offered_and_can_be_loaded(kind: str, names: set[str]
 
 
 def test_showing_a_format_loads_no_library_that_only_reading_needs() -> None:
-    modules = ", ".join(f"aamc_datasets.{name}" for name in FORMATS)
+    modules = ", ".join(component.target.partition(":")[0] for component in plugin.aamc_datasets())
     code = f"import sys, {modules}; print(sorted({{'pyarrow', 'rich', 'sklearn', 'torch'}} & sys.modules.keys()))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

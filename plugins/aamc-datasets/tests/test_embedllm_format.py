@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.costs import CostOptions
-from aamc_datasets.embedllm import EmbedLLM
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.embedllm import EmbedLLM
 
 from aamc_sdk import Dataset, Services
 from aamc_sdk.errors import DataError
@@ -45,7 +45,7 @@ def test_without_prices_every_candidate_costs_the_same_and_it_is_said(write: Wri
     dataset = read(write("train.csv", ROWS), services)
     assert dataset.outcomes is not None
     np.testing.assert_allclose([[257e-6, 257e-6], [np.nan, 257e-6]], dataset.outcomes.cost_usd)
-    assert dataset.cost_note.endswith("every candidate is taken to cost 1 USD per million tokens, and cost tells none apart")
+    assert dataset.cost_note.endswith("every candidate is taken to cost 1 USD per million tokens, so cost does not distinguish candidates")
 
 
 def test_prices_are_those_of_the_options_for_all_candidates_or_none(write: Write, services: Services) -> None:
@@ -68,7 +68,7 @@ def test_prices_are_those_of_the_options_for_all_candidates_or_none(write: Write
         (HEADER + "1,q,a,2\n", "column 'label', row 1: it must be a number from 0 to 1, not 2.0"),
         (HEADER + "1,,a,1\n", "column 'question', row 1 must be a text that is not empty"),
         (HEADER + "1,q,,1\n", "column 'model_id', row 1 must be a name or a number, not ''"),
-        (HEADER + "1,q,a,1\n1,r,b,1\n", "question '1' stands with two texts, 'q' and 'r'"),
+        (HEADER + "1,q,a,1\n1,r,b,1\n", "question '1' has two texts, 'q' and 'r'"),
         ("model_a,model_b,prompt,winner\na,b,q,tie\n", "no column 'question_id'.*looks like format arena"),
     ],
 )

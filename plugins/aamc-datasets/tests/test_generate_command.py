@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from aamc_datasets.commands import generate
-from aamc_datasets.synthetic import FILES, Synthetic, SyntheticConfig
+from aamc_datasets.data_commands import generate
+from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticOptions
 from click.testing import CliRunner, Result
 
 from aamc_sdk import Services
@@ -46,7 +46,7 @@ def test_files_are_the_same_for_the_same_seed_and_differ_for_another(tmp_path: P
 
 def test_what_was_written_can_be_read_as_a_dataset(tmp_path: Path, services: Services) -> None:
     run("--out", str(tmp_path))
-    splits = Synthetic(SyntheticConfig(), services).read(str(tmp_path))
+    splits = Synthetic(SyntheticOptions(), services).read(str(tmp_path))
     assert isinstance(splits, dict)
     assert {split: len(dataset) for split, dataset in splits.items()} == {"train": 40, "validation": 10, "test": 12}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from aamc_datasets.outcomes import OutcomesFormat, write_outcomes
+from aamc_datasets.outcomes.outcomes_format import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,13 +151,13 @@ def test_paths_of_nothing_of_another_format_or_of_many_files_are_refused(write: 
         reader.read("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         reader.read(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"has no outcomes\.jsonl"):
+    with pytest.raises(DataError, match=r"has no \.jsonl or \.parquet file, as format outcomes reads"):
         reader.read(str(tmp_path))
     with pytest.raises(DataError, match=r"looks like format synthetic: --dataset synthetic:"):
         reader.read(str(write("train.csv", "text,complexity,category,tool_use\n")))
     write("a.jsonl", "")
     write("b.jsonl", "")
-    with pytest.raises(DataError, match=r"several files of rows \(a\.jsonl, b\.jsonl\)"):
+    with pytest.raises(DataError, match=r"several files \(a\.jsonl, b\.jsonl\)"):
         reader.read(str(tmp_path))
 
 
@@ -166,7 +166,7 @@ def test_a_folder_of_another_format_is_told_apart(write: Write, reader: Outcomes
     with pytest.raises(DataError, match=r"line 1: has no 'query'.*; it looks like format routerarena: --dataset routerarena:"):
         reader.read(str(tmp_path))
     write("b.jsonl", "")
-    with pytest.raises(DataError, match=r"several files of rows .*; it looks like format routerarena: --dataset routerarena:"):
+    with pytest.raises(DataError, match=r"several files .*; it looks like format routerarena: --dataset routerarena:"):
         reader.read(str(tmp_path))
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from aamc_datasets.llmrouter import LLMRouter
-from aamc_datasets.routellm import RouteLLM
-from aamc_datasets.routerarena import RouterArena
+from aamc_datasets.published.llmrouter import LLMRouter
+from aamc_datasets.published.routellm import RouteLLM
+from aamc_datasets.published.routerarena import RouterArena
 from aamc_experiments.data import Groups
 
 from aamc_sdk import DatasetFormat, Services

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.costs import CostOptions
-from aamc_datasets.routerarena import RouterArena
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.routerarena import RouterArena
 
 from aamc_sdk import Dataset, Services
 from aamc_sdk.errors import DataError
@@ -74,7 +74,7 @@ def test_a_price_replaces_a_measured_cost_and_is_said(tmp_path: Path, services: 
         ({**ROW, "evaluation_result": 1}, "line 2: must be an object with inference_cost, score, not 1"),
         ({**ROW, "evaluation_result": {"score": 1.5, "inference_cost": 0}}, "line 2: score must be a number from 0 to 1, not 1.5"),
         ({**ROW, "evaluation_result": {"score": 1, "inference_cost": -1}}, r"line 2: inference_cost must be a number from 0 to 1e\+12, not -1"),
-        ({**ROW, "question": "other"}, "question 'Some_set_7' stands with two texts, 'xxxxxxxx' and 'other'"),
+        ({**ROW, "question": "other"}, "question 'Some_set_7' has two texts, 'xxxxxxxx' and 'other'"),
     ],
 )
 def test_bad_lines_are_refused(tmp_path: Path, services: Services, row: Any, message: str) -> None:

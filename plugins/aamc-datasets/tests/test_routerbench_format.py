@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from aamc_datasets.costs import CostOptions
-from aamc_datasets.routerbench import RouterBench
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.routerbench import RouterBench
 
 from aamc_sdk import Services
 from aamc_sdk.errors import DataError
@@ -60,7 +60,7 @@ def test_a_model_without_costs_is_left_out_and_named(write: Write, reader: Route
     dataset = reader.read(str(write("bench.csv", as_csv(columns))))  # type: ignore[arg-type]  # lists of several types
     assert dataset.pool is not None
     assert dataset.pool.names == ("a/small",)
-    assert "bench.csv: columns large are left out, for there is no '<model>|total_cost' beside them" in caplog.text
+    assert "bench.csv: columns large are left out, because they have no '<model>|total_cost'" in caplog.text
     caplog.clear()
     reader.read(str(write("bench.csv", as_csv(COLUMNS))))  # type: ignore[arg-type]  # likewise
     assert caplog.text == ""

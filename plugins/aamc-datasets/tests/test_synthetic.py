@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_datasets.labelled_csv import read_labelled, write_labelled
-from aamc_datasets.synthetic import FILES, Synthetic, SyntheticConfig, generate, split_of
+from aamc_datasets.synthetic.labelled_csv import read_labelled, write_labelled
+from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticOptions, compose_splits, split_of
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # it ships no types
 from sklearn.linear_model import LogisticRegression, Ridge  # type: ignore[import-untyped]  # likewise
 
@@ -24,48 +24,48 @@ def keys(dataset: Dataset) -> set[str]:
 
 
 def test_splits_have_the_sizes_asked_for_and_share_no_text() -> None:
-    splits = generate(SIZES, seed=1)
+    splits = compose_splits(SIZES, seed=1)
     assert {split: len(dataset) for split, dataset in splits.items()} == SIZES
     assert sum(SIZES.values()) == len(set.union(*(keys(dataset) for dataset in splits.values())))
 
 
 def test_a_training_text_is_a_test_text_of_no_other_seed_or_size() -> None:
     for seed, sizes in ((1, SIZES), (2, {"train": 10, "validation": 400, "test": 20})):
-        for split, dataset in generate(sizes, seed).items():
+        for split, dataset in compose_splits(sizes, seed).items():
             assert {split} == {split_of(key) for key in keys(dataset)}
 
 
 def test_a_larger_size_only_adds_texts() -> None:
-    small, large = generate(SIZES, seed=4), generate({**SIZES, "train": 500}, seed=4)
+    small, large = compose_splits(SIZES, seed=4), compose_splits({**SIZES, "train": 500}, seed=4)
     assert small["train"].queries == large["train"].queries[:300]
 
 
 def test_the_runs_seed_is_used_unless_the_configuration_has_one(services: Services) -> None:
     sizes = {"n_train": 20, "n_validation": 5, "n_test": 5}
-    by_run = Synthetic(SyntheticConfig(**sizes), services).read("")
-    by_option = Synthetic(SyntheticConfig(**sizes, seed=9), services).read("")
+    by_run = Synthetic(SyntheticOptions(**sizes), services).read("")
+    by_option = Synthetic(SyntheticOptions(**sizes, seed=9), services).read("")
     assert isinstance(by_run, dict)
     assert isinstance(by_option, dict)
-    assert generate({"train": 20, "validation": 5, "test": 5}, services.seed)["test"].queries == by_run["test"].queries
-    assert generate({"train": 20, "validation": 5, "test": 5}, 9)["test"].queries == by_option["test"].queries
+    assert compose_splits({"train": 20, "validation": 5, "test": 5}, services.seed)["test"].queries == by_run["test"].queries
+    assert compose_splits({"train": 20, "validation": 5, "test": 5}, 9)["test"].queries == by_option["test"].queries
 
 
 def test_preset_quick_is_smaller_than_the_default() -> None:
-    assert configure(SyntheticConfig, {}, preset="quick").n_train < SyntheticConfig().n_train
-    assert SyntheticConfig() == configure(SyntheticConfig, {}, preset="paper")
+    assert configure(SyntheticOptions, {}, preset="quick").n_train < SyntheticOptions().n_train
+    assert SyntheticOptions() == configure(SyntheticOptions, {}, preset="paper")
 
 
 @pytest.mark.parametrize("option", [{"n_train": 0}, {"n_test": -1}, {"n_validation": 2.5}, {"seed": -1}, {"n_train": 10**9}])
 def test_sizes_that_make_no_sense_are_refused(option: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(option))):
-        configure(SyntheticConfig, option)
+        configure(SyntheticOptions, option)
 
 
 def test_files_come_back_as_they_were_written(tmp_path: Path, services: Services) -> None:
-    splits = generate(SIZES, seed=1)
+    splits = compose_splits(SIZES, seed=1)
     for split, name in FILES.items():
         write_labelled(tmp_path / name, splits[split])
-    read = Synthetic(SyntheticConfig(), services).read(str(tmp_path))
+    read = Synthetic(SyntheticOptions(), services).read(str(tmp_path))
     assert isinstance(read, dict)
     for split, dataset in splits.items():
         assert dataset.queries == read[split].queries
@@ -75,7 +75,7 @@ def test_files_come_back_as_they_were_written(tmp_path: Path, services: Services
 
 def test_one_csv_file_is_one_dataset(write: Write, services: Services) -> None:
     path = write("own.csv", 'category,text,tool_use,complexity\nmath,"Add 2, 3",1,0.25\n')
-    dataset = Synthetic(SyntheticConfig(), services).read(str(path))
+    dataset = Synthetic(SyntheticOptions(), services).read(str(path))
     assert isinstance(dataset, Dataset)
     assert [Query("Add 2, 3")] == dataset.queries
     assert (dataset.labels.complexity[0], dataset.labels.category[0], dataset.labels.tool_use[0]) == (0.25, "math", 1.0)  # type: ignore[index]  # labelled
@@ -112,7 +112,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_paths_of_nothing_or_of_another_format_are_refused(write: Write, tmp_path: Path, services: Services) -> None:
-    synthetic = Synthetic(SyntheticConfig(), services)
+    synthetic = Synthetic(SyntheticOptions(), services)
     with pytest.raises(DataError, match=r"nowhere does not exist"):
         synthetic.read(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"no train\.csv.*aamc data generate"):
@@ -131,7 +131,7 @@ def test_a_dataset_without_labels_cannot_be_written_as_csv(tmp_path: Path) -> No
 
 
 def test_labels_can_be_learned_from_the_text_but_not_perfectly() -> None:
-    splits = generate({"train": 2_000, "validation": 1, "test": 600}, seed=0)
+    splits = compose_splits({"train": 2_000, "validation": 1, "test": 600}, seed=0)
     vectorizer = TfidfVectorizer()
     train = vectorizer.fit_transform([query.text for query in splits["train"].queries])
     test = vectorizer.transform([query.text for query in splits["test"].queries])

@@ -6,16 +6,18 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from aamc_experiments.experiment import Experiment, kept_out_of_fold
-from aamc_experiments.measurement import measure_run
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.measurement import EvaluationRequest, evaluate_run
+from aamc_experiments.out_of_fold import read_out_of_fold
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Source, read_settings
 from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
-from aamc_sdk import Query, option
+from aamc_sdk import Query, Requirements, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import Run, find_checkpoint
+from aamc_sdk.serving import find_checkpoint
 from aamc_sdk.testing import make_dataset
 
 LARGE = "{name: LLM-XLarge, abilities: [tools], prices: {input: 1, output: 1}}"
@@ -38,7 +40,7 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def experiment(tmp_path, plugins):
-    def make(goal: str = "comparison", folder: str = "run", **changes) -> Experiment:
+    def make(goal: Goal = Goal.COMPARISON, folder: str = "run", **changes) -> Experiment:
         return Experiment(read_settings(CONTENT | changes), plugins, tmp_path / folder, NoProgress(), goal)
 
     return make
@@ -75,27 +77,27 @@ def test_hindsight_is_only_for_the_privileged_and_is_an_upper_bound(experiment) 
 
 
 def test_routers_are_trained_on_out_of_fold_quality(experiment) -> None:
-    made = experiment(goal="router")
+    made = experiment(goal=Goal.ROUTER)
     assert made.complete()["expected"] == 0.5
 
 
 def test_a_checkpoint_of_the_same_rows_brings_its_out_of_fold_quality(experiment) -> None:
-    kept = experiment(goal="estimator", folder="kept")
+    kept = experiment(goal=Goal.ESTIMATOR, folder="kept")
     kept.complete()
-    again = experiment(goal="router", estimator=str(kept.run.folder))
+    again = experiment(goal=Goal.ROUTER, estimator=str(kept.run.folder))
     assert again.complete()["expected"] == 0.5
 
 
 def test_out_of_fold_quality_is_found_by_the_candidates_names(experiment, tmp_path) -> None:
-    kept = experiment(goal="estimator", folder="kept", estimator="numbered")
+    kept = experiment(goal=Goal.ESTIMATOR, folder="kept", estimator="numbered")
     kept.complete()
     pool = tmp_path / "pool.yaml"
     content = yaml.safe_load((kept.run.folder / "pool.yaml").read_text())
     pool.write_text(yaml.safe_dump({"candidates": content["candidates"][::-1]}))
-    again = experiment(goal="router", estimator=str(kept.run.folder), pool=str(pool))
-    world = again.begin()
-    again.estimator(world)
-    expected = kept_out_of_fold(again.run.folder, world)
+    again = experiment(goal=Goal.ROUTER, estimator=str(kept.run.folder), pool=str(pool))
+    setup = again.begin()
+    again.estimator(setup)
+    expected = read_out_of_fold(again.run.folder / "estimator", setup)
     assert expected is not None
     assert expected[0].tolist() == [3, 2, 1, 0]
 
@@ -116,10 +118,10 @@ def test_two_sources_of_one_format_have_options_of_their_own(experiment) -> None
 
 
 def test_a_checkpoint_of_other_rows_is_taken_as_it_is_and_said(experiment) -> None:
-    kept = experiment(goal="estimator", folder="kept")
+    kept = experiment(goal=Goal.ESTIMATOR, folder="kept")
     kept.complete()
     said: list[str] = []
-    other = experiment(goal="router", estimator=str(kept.run.folder), seed=1)
+    other = experiment(goal=Goal.ROUTER, estimator=str(kept.run.folder), seed=1)
     other.progress.say = said.append
     assert other.complete()["expected"] != 0.5
     assert "was trained on other rows" in said[0]
@@ -135,12 +137,12 @@ def test_success_is_what_the_user_says_it_is(experiment) -> None:
 def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
     made = experiment()
     made.complete()
-    run = Run.open(made.run.folder)
-    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
-    evaluation = Run.open(tmp_path / "o")
+    run = RunFolder.open(made.run.folder)
+    evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, out=tmp_path / "o"), plugins)
+    evaluation = RunFolder.open(tmp_path / "o")
     for asked in (
         lambda: evaluation.router_names,
-        lambda: evaluation.seals,
+        lambda: evaluation.fingerprints,
         lambda: evaluation.services(plugins),
         lambda: find_checkpoint(str(evaluation.folder), "router"),
     ):
@@ -148,12 +150,12 @@ def test_an_evaluation_is_no_run(experiment, plugins, tmp_path) -> None:
             asked()
     before = (made.run.folder / "run.yaml").read_bytes()
     with pytest.raises(OutputError, match="holds a run already"):
-        measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=made.run.folder)
+        evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, out=made.run.folder), plugins)
     assert (made.run.folder / "run.yaml").read_bytes() == before
 
 
 def test_an_estimator_alone_can_be_trained(experiment) -> None:
-    made = experiment(goal="estimator")
+    made = experiment(goal=Goal.ESTIMATOR)
     assert made.complete() == {"rows": len(made.begin().splits["train"])}
     assert not (made.run.folder / "routers").exists()
 
@@ -230,7 +232,7 @@ def test_a_pool_may_leave_candidates_out(experiment, tmp_path) -> None:
 
 
 def test_a_pool_of_one_routes_to_it(experiment, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Seer, "compares_outcomes", True)  # with one candidate the only outcome is all that there is to compare
+    monkeypatch.setattr(Seer, "requires", Requirements(comparisons=True))  # with one candidate the only outcome is all that there is to compare
     pool = tmp_path / "pool.yaml"
     pool.write_text(f"candidates: [{LARGE}]")
     metrics = experiment(pool=str(pool), routers=["seer"]).complete()
@@ -262,7 +264,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(experiment, tmp_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("goal", ["estimator", "router", "comparison"])
+@pytest.mark.parametrize("goal", [Goal.ESTIMATOR, Goal.ROUTER, Goal.COMPARISON])
 def test_an_option_of_the_estimator_is_refused_before_data_are_read(experiment, monkeypatch, goal) -> None:
     monkeypatch.setattr(TinyFormat, "read", stop)
     with pytest.raises(ConfigError, match="means has no option 'epochs'"):
@@ -275,22 +277,22 @@ def test_a_device_that_is_not_there_is_refused_before_data_are_read(experiment, 
         raise ConfigError(f"there is no {device}")
 
     monkeypatch.setattr(TinyFormat, "read", stop)
-    monkeypatch.setattr(part, "check_device", classmethod(refuse))
+    monkeypatch.setattr(part, "check_device", classmethod(refuse), raising=False)
     with pytest.raises(ConfigError, match="there is no cuda"):
         experiment(device="cuda").complete()
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_device_that_is_always_there_is_not_asked_for(experiment, monkeypatch, device) -> None:
-    monkeypatch.setattr(TinyRouter, "check_device", stop)
+    monkeypatch.setattr(TinyRouter, "check_device", stop, raising=False)
     assert experiment(device=device).begin().splits
 
 
 def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monkeypatch) -> None:
     trained = experiment(device="cuda")
     trained.complete()
-    monkeypatch.setattr(TinyRouter, "check_device", stop)
-    monkeypatch.setattr(TinyEstimator, "check_device", stop)
+    monkeypatch.setattr(TinyRouter, "check_device", stop, raising=False)
+    monkeypatch.setattr(TinyEstimator, "check_device", stop, raising=False)
     folder = str(trained.run.folder)
     assert experiment(folder="second", device="cuda", router=folder, estimator=folder).complete()["routers"]
     assert Experiment.resume(trained.run.folder, trained.plugins, NoProgress()).complete()["routers"]
@@ -319,7 +321,7 @@ def one_outcome_a_row(monkeypatch):
         return rows if self.config.first else attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, quality=known))
 
     monkeypatch.setattr(TinyFormat, "read", read)
-    monkeypatch.setattr(Seer, "compares_outcomes", True)
+    monkeypatch.setattr(Seer, "requires", Requirements(comparisons=True))
     monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("favourite", "seer"))
     return {"estimator": None, "test_dataset": {"name": "tiny", "path": "50", "first": 1000}}
 
@@ -333,7 +335,8 @@ def test_a_baseline_that_the_data_cannot_train_is_left_out_and_said(experiment, 
     assert f"seer is left out: {why}" in said
 
 
-def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path) -> None:
+def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(training=True))
     with pytest.raises(DataError, match=r"^seer learns which candidate did best in a row, .*; use one that these rows can train: favourite$"):
         experiment(routers=["seer"], **one_outcome_a_row).complete()
     with pytest.raises(DataError, match=r"^seer learns which"):
@@ -351,10 +354,10 @@ def test_evaluating_elsewhere_changes_nothing_in_the_run(experiment, plugins, tm
     made = experiment()
     expected = made.complete()
     before = {path: path.stat().st_mtime_ns for path in made.run.folder.rglob("*")}
-    run = Run.open(made.run.folder)
-    again = measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
+    run = RunFolder.open(made.run.folder)
+    again = evaluate_run(run, EvaluationRequest(names=run.router_names, preference=run.settings.preference), plugins)
     assert again == expected
-    other = measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
+    other = evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o"), plugins)
     assert other["data"]["queries"] == 50
     assert list(other["routers"]) == ["seer"]
     assert (tmp_path / "o" / "decisions.npz").exists()
@@ -375,9 +378,9 @@ def test_other_data_of_the_same_format_is_read_with_the_runs_options(experiment,
     monkeypatch.setattr("tiny.TinyFormat", Noting)
     made = experiment(dataset={"name": "tiny", "path": "200", "note": "guessed"})
     made.complete()
-    run = Run.open(made.run.folder)
+    run = RunFolder.open(made.run.folder)
     for source, note in (("tiny:50", "guessed"), ({"name": "tiny", "path": "50", "note": "counted"}, "counted")):
-        metrics = measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=Source.of(source, ""))
+        metrics = evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, source=Source.of(source, "")), plugins)
         assert metrics["data"]["cost_note"] == note
 
 
@@ -395,8 +398,8 @@ def test_a_damaged_run_is_a_one_line_error(experiment, plugins, file, damage) ->
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
 
     def evaluate() -> None:
-        run = Run.open(made.run.folder)
-        measure_run(run, plugins, NoProgress(), names=["favourite"], preference=run.settings.preference)
+        run = RunFolder.open(made.run.folder)
+        evaluate_run(run, EvaluationRequest(names=["favourite"], preference=run.settings.preference), plugins)
 
     with pytest.raises(AamcError) as caught:
         evaluate()
@@ -410,23 +413,23 @@ def test_half_a_run_is_damaged_and_another_schema_is_another_version(experiment)
     text = file.read_text()
     file.write_text("".join(text.splitlines(keepends=True)[: text.count("\n") // 2]))
     with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks .*versions; train again"):
-        _ = Run.open(made.run.folder).settings
+        _ = RunFolder.open(made.run.folder).settings
     file.write_text(text.replace("schema: 1", "schema: 2", 1))
     with pytest.raises(CheckpointError, match="has schema 2, not 1: it was made by another version"):
-        _ = Run.open(made.run.folder).settings
+        _ = RunFolder.open(made.run.folder).settings
 
 
 def test_a_router_that_the_run_does_not_hold_is_named(experiment, plugins) -> None:
     made = experiment()
     made.complete()
-    run = Run.open(made.run.folder)
+    run = RunFolder.open(made.run.folder)
     with pytest.raises(CheckpointError, match=r"no router 'oracle' \(it holds: best-expected, favourite, seer\)"):
-        measure_run(run, plugins, NoProgress(), names=["oracle"], preference=run.settings.preference)
+        evaluate_run(run, EvaluationRequest(names=["oracle"], preference=run.settings.preference), plugins)
 
 
 def test_a_folder_without_a_run_names_the_command_that_makes_one(tmp_path) -> None:
     with pytest.raises(CheckpointError, match="aamc run"):
-        Run.open(tmp_path)
+        RunFolder.open(tmp_path)
 
 
 def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, monkeypatch) -> None:
@@ -441,16 +444,16 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
 def test_a_run_that_is_damaged_is_not_overwritten(tmp_path, content) -> None:
     (tmp_path / "run.yaml").write_text(content)
     with pytest.raises(OutputError, match="holds a run already"):
-        Run(tmp_path).refuse_to_overwrite()
+        RunFolder(tmp_path).refuse_to_overwrite()
 
 
 def test_an_evaluation_is_not_overwritten_nor_gone_on_with(experiment, plugins, tmp_path) -> None:
     made = experiment()
     made.complete()
-    run = Run.open(made.run.folder)
-    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, out=tmp_path / "o")
+    run = RunFolder.open(made.run.folder)
+    evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, out=tmp_path / "o"), plugins)
     with pytest.raises(OutputError, match="holds an evaluation already; choose another folder"):
-        Run(tmp_path / "o").refuse_to_overwrite()
+        RunFolder(tmp_path / "o").refuse_to_overwrite()
 
 
 def test_a_folder_with_other_files_is_left_alone(experiment, tmp_path) -> None:
@@ -465,17 +468,17 @@ def test_a_router_whose_checkpoint_is_gone_is_missed(experiment, plugins) -> Non
     made = experiment()
     made.complete()
     (made.run.folder / "routers" / "seer" / "component.json").unlink()
-    run = Run.open(made.run.folder)
+    run = RunFolder.open(made.run.folder)
     with pytest.raises(CheckpointError, match=r"'seer' of .* is incomplete"):
-        measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
+        evaluate_run(run, EvaluationRequest(names=run.router_names, preference=run.settings.preference), plugins)
 
 
 def test_an_estimator_alone_has_nothing_to_evaluate(experiment, plugins) -> None:
-    made = experiment(goal="estimator")
+    made = experiment(goal=Goal.ESTIMATOR)
     made.complete()
-    run = Run.open(made.run.folder)
+    run = RunFolder.open(made.run.folder)
     with pytest.raises(CheckpointError, match="holds no router to evaluate"):
-        measure_run(run, plugins, NoProgress(), names=run.router_names, preference=run.settings.preference)
+        evaluate_run(run, EvaluationRequest(names=run.router_names, preference=run.settings.preference), plugins)
 
 
 def test_another_runs_pool_is_noticed(experiment) -> None:
@@ -483,7 +486,7 @@ def test_another_runs_pool_is_noticed(experiment) -> None:
     made.complete()
     (made.run.folder / "pool.yaml").write_text("candidates: [{name: other}]")
     with pytest.raises(CheckpointError, match="name different candidates"):
-        _ = Run.open(made.run.folder).candidate_means
+        _ = RunFolder.open(made.run.folder).candidate_means
 
 
 def test_the_query_of_a_run_is_named_by_its_hash_alone(experiment) -> None:
@@ -501,7 +504,7 @@ def make_text(made: Experiment) -> str:
 def test_settings_of_an_evaluation_are_the_runs_own_but_for_what_was_asked(experiment, plugins, tmp_path) -> None:
     made = experiment()
     made.complete()
-    run = Run.open(made.run.folder)
-    measure_run(run, plugins, NoProgress(), names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o")
+    run = RunFolder.open(made.run.folder)
+    evaluate_run(run, EvaluationRequest(names=["seer"], preference=run.settings.preference, source=ELSEWHERE, out=tmp_path / "o"), plugins)
     changed = attrs.evolve(run.settings, dataset=ELSEWHERE)
-    assert Run.open(tmp_path / "o").settings == changed
+    assert RunFolder.open(tmp_path / "o").settings == changed

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.leak_guard import guard
-from aamc_experiments.measurement import measure_run
+from aamc_experiments.leak_guard import leave_out_trained_rows
+from aamc_experiments.measurement import EvaluationRequest, evaluate_run
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Source, read_settings
 from aamc_experiments.target_preferences import Target, calibrate
 from tiny import Tiny, TinyFormat
@@ -20,7 +21,6 @@ from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, bui
 from aamc_sdk.errors import CheckpointError, DataError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import Run
 from aamc_sdk.testing import make_dataset
 
 CONTENT = {"router": "favourite", "estimator": "means", "environment": "table", "dataset": "tiny:100", "routers": ["seer"]}
@@ -35,9 +35,9 @@ def plugins() -> Plugins:
 def made(tmp_path, plugins):
     """Make a run and return it with its metrics."""
 
-    def make(name: str = "run", **changes) -> tuple[Run, dict]:
+    def make(name: str = "run", **changes) -> tuple[RunFolder, dict]:
         metrics = Experiment(read_settings(CONTENT | changes), plugins, tmp_path / name, NoProgress()).complete()
-        return Run.open(tmp_path / name), metrics
+        return RunFolder.open(tmp_path / name), metrics
 
     return make
 
@@ -46,21 +46,21 @@ def made(tmp_path, plugins):
 def evaluate(plugins):
     """Evaluate a run on a tiny dataset, on rows of its own where none is named."""
 
-    def measure(run: Run, source=None, **options) -> dict:
+    def measure(run: RunFolder, source=None, **options) -> dict:
         given = None if source is None else Source.of(source, "")
-        return measure_run(run, plugins, NoProgress(), names=["favourite"], preference=run.settings.preference, source=given, **options)
+        return evaluate_run(run, EvaluationRequest(names=["favourite"], preference=run.settings.preference, source=given, **options), plugins)
 
     return measure
 
 
-def sizes(run: Run) -> dict[str, int]:
+def sizes(run: RunFolder) -> dict[str, int]:
     return {name: about["queries"] for name, about in run.content["splits"].items()}
 
 
-def test_a_run_seals_what_it_trained_and_chose_by(made) -> None:
+def test_a_run_keeps_a_fingerprint_of_what_it_trained_and_chose_by(made) -> None:
     run, metrics = made()
-    (seal,) = run.seals
-    assert len(seal.questions) == sizes(run)["train"] + sizes(run)["validation"]
+    (fingerprint,) = run.fingerprints
+    assert len(fingerprint.questions) == sizes(run)["train"] + sizes(run)["validation"]
     assert (metrics["data"]["split"], metrics["data"]["dropped"]) == ("test", 0)
 
 
@@ -93,10 +93,10 @@ def test_with_strict_they_are_an_error_with_their_count_and_an_example(made, eva
 def test_where_nothing_else_is_left_that_is_an_error(made, plugins) -> None:
     run, _ = made()
     trained = make_dataset(100)
-    rows = guard(trained, run.seals, strict=False).rows
+    rows = leave_out_trained_rows(trained, run.fingerprints, strict=False).rows
     assert len(rows) == sizes(run)["test"]
     with pytest.raises(DataError, match="none is left to evaluate"):
-        guard(trained, [*run.seals, TrainingFingerprint.of([query.text.lower() for query in rows.queries])], strict=False)
+        leave_out_trained_rows(trained, [*run.fingerprints, TrainingFingerprint.of([query.text.lower() for query in rows.queries])], strict=False)
 
 
 def test_its_own_trained_rows_are_evaluated_only_by_name_and_that_is_said(made, evaluate, caplog) -> None:
@@ -149,8 +149,8 @@ def test_what_a_checkpoint_was_trained_on_is_no_test_of_it(made, evaluate, caplo
     assert f"{dropped} of {dropped + metrics['data']['queries']} rows" in caplog.text
     assert sizes(second)["test"] == metrics["data"]["queries"]
     assert evaluate(second)["data"] == metrics["data"]
-    own, taken_over = second.seals
-    assert set(taken_over.questions) == set(first.seals[0].questions) != set(own.questions)
+    own, taken_over = second.fingerprints
+    assert set(taken_over.questions) == set(first.fingerprints[0].questions) != set(own.questions)
 
 
 def test_what_was_trained_on_is_passed_on_from_run_to_run(made, evaluate) -> None:
@@ -183,30 +183,30 @@ def test_a_checkpoint_outside_a_run_may_have_seen_anything(made, tmp_path, caplo
         made("third", estimator=str(moved), evaluation={"strict": True})
 
 
-def test_a_checkpoint_of_a_run_without_seals_may_have_seen_anything(made, caplog) -> None:
+def test_a_checkpoint_of_a_run_without_fingerprints_may_have_seen_anything(made, caplog) -> None:
     first, _ = made("first")
-    remove_seals(first)
+    remove_fingerprints(first)
     second, metrics = made("second", estimator=str(first.folder), seed=1)
     assert f"what {first.folder / 'estimator'} was trained on is not known, for its run was made by another version" in caplog.text
-    assert (metrics["data"]["dropped"], len(second.seals)) == (0, 1)
+    assert (metrics["data"]["dropped"], len(second.fingerprints)) == (0, 1)
     with pytest.raises(DataError, match="is not known, for its run was made by another version"):
         made("third", estimator=str(first.folder), evaluation={"strict": True})
 
 
-def remove_seals(run: Run) -> None:
-    """Make ``run.yaml`` what it was before there were seals."""
+def remove_fingerprints(run: RunFolder) -> None:
+    """Make ``run.yaml`` what it was before there were fingerprints."""
     path = run.folder / "run.yaml"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(("seals:", f"- {run.content['seals'][0]}"))))
 
 
-def test_a_run_without_its_seal_is_not_evaluated_elsewhere(made, evaluate) -> None:
+def test_a_run_without_its_fingerprint_is_not_evaluated_elsewhere(made, evaluate) -> None:
     run, _ = made()
     shutil.rmtree(run.folder / "seals")
     with pytest.raises(CheckpointError, match="is missing"):
         evaluate(run, "tiny:120")
-    remove_seals(run)
+    remove_fingerprints(run)
     with pytest.raises(CheckpointError, match="does not say what was trained on"):
-        evaluate(Run.open(run.folder), "tiny:120")
+        evaluate(RunFolder.open(run.folder), "tiny:120")
 
 
 def test_an_evaluation_keeps_in_its_folder_what_was_left_out(made, evaluate, tmp_path) -> None:
@@ -214,4 +214,4 @@ def test_an_evaluation_keeps_in_its_folder_what_was_left_out(made, evaluate, tmp
     evaluate(run, "tiny:120", out=tmp_path / "out")
     kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["data"]
     assert kept["dropped"] == 100 - sizes(run)["test"]
-    assert sizes(Run.open(tmp_path / "out")) == {"test": kept["queries"]}
+    assert sizes(RunFolder.open(tmp_path / "out")) == {"test": kept["queries"]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 import yaml
+from aamc_experiments import plugin
 from tiny import Tiny
 
 from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
@@ -65,7 +66,7 @@ class Orchestrators:
 
 @pytest.fixture
 def plugins(monkeypatch) -> Plugins:
-    found = Plugins({"core": builtin, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
+    found = Plugins({"core": builtin, "experiments": plugin, "tiny": Tiny(), "orchestrators": Orchestrators()}, discover=False)
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
     return found
 

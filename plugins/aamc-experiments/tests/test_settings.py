@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_experiments.commands import gather
+from aamc_experiments.commands import settings_from_options
 from aamc_experiments.settings import COMPARED, Source, read_settings
 from click import UsageError
 
@@ -21,7 +21,7 @@ def test_defaults_compare_ppo_with_every_baseline_on_synthetic_queries() -> None
 def test_no_estimator_can_be_named_over_a_files(tmp_path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("estimator: {name: tce, embedding: hashed}\n")
-    assert gather((file,), (), estimator="none").estimator is None
+    assert settings_from_options({"configs": (file,), "estimator": "none"}).estimator is None
     assert read_settings({"estimator": "none"}) == read_settings({})
 
 
@@ -59,7 +59,7 @@ def test_a_test_dataset_of_the_same_format_is_read_with_the_same_options(test_da
 def test_a_file_gives_way_to_options_and_they_to_set(tmp_path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("router: {name: ppo, gamma: 0.5}\nseed: 3\n")
-    settings = gather((file,), ("router.gamma=0.25",), router=None, seed=4)
+    settings = settings_from_options({"configs": (file,), "assignments": ("router.gamma=0.25",), "router": None, "seed": 4})
     assert settings.router == Choice("ppo", {"gamma": 0.25})
     assert settings.seed == 4
 
@@ -67,34 +67,34 @@ def test_a_file_gives_way_to_options_and_they_to_set(tmp_path) -> None:
 def test_a_router_named_anew_loses_the_options_of_another(tmp_path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("router: {name: ppo, gamma: 0.5}\n")
-    assert gather((file,), (), router="greedy").router == Choice("greedy")
-    assert gather((file,), (), router="ppo").router == Choice("ppo", {"gamma": 0.5})
+    assert settings_from_options({"configs": (file,), "router": "greedy"}).router == Choice("greedy")
+    assert settings_from_options({"configs": (file,), "router": "ppo"}).router == Choice("ppo", {"gamma": 0.5})
 
 
 def test_later_files_win(tmp_path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text("seed: 1\npreset: full\n")
     second.write_text("seed: 2\n")
-    settings = gather((first, second), ())
+    settings = settings_from_options({"configs": (first, second)})
     assert (settings.seed, settings.preset) == (2, "full")
 
 
 def test_set_reaches_one_of_the_compared_routers_and_keeps_the_others() -> None:
-    settings = gather((), ("routers.rule.easy=0.2",))
+    settings = settings_from_options({"assignments": ("routers.rule.easy=0.2",)})
     assert settings.routers["rule"] == Choice("rule", {"easy": 0.2})
     assert tuple(settings.routers) == COMPARED
 
 
 def test_set_gives_options_to_the_environment_that_the_data_decides_on() -> None:
-    assert gather((), ("environment.load=0.9",)).environment == Choice("", {"load": 0.9})
+    assert settings_from_options({"assignments": ("environment.load=0.9",)}).environment == Choice("", {"load": 0.9})
 
 
 def test_set_reaches_how_routers_are_compared() -> None:
-    assert gather((), ("evaluation.success_threshold=0.75",)).evaluation.success_threshold == 0.75
+    assert settings_from_options({"assignments": ("evaluation.success_threshold=0.75",)}).evaluation.success_threshold == 0.75
 
 
 def test_set_gives_options_to_a_dataset_with_a_path() -> None:
-    settings = gather((), ("dataset.output_tokens=128",), dataset="llmrouter:some/path")
+    settings = settings_from_options({"assignments": ("dataset.output_tokens=128",), "dataset": "llmrouter:some/path"})
     assert settings.dataset == Source("llmrouter", {"output_tokens": 128}, "some/path")
     assert str(settings.dataset) == "llmrouter:some/path"
 
@@ -102,7 +102,10 @@ def test_set_gives_options_to_a_dataset_with_a_path() -> None:
 def test_routers_keep_the_options_that_the_file_gave_them(tmp_path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("routers: {rule: {easy: 0.2}, random: }\n")
-    assert gather((file,), (), routers="rule,oracle").routers == {"rule": Choice("rule", {"easy": 0.2}), "oracle": Choice("oracle")}
+    assert settings_from_options({"configs": (file,), "routers": "rule,oracle"}).routers == {
+        "rule": Choice("rule", {"easy": 0.2}),
+        "oracle": Choice("oracle"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,19 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling
-from aamc_experiments.experiment import OUT_OF_FOLD, Experiment
-from aamc_experiments.measurement import play
+from aamc_experiments.experiment import Experiment
+from aamc_experiments.measurement import Measurement
+from aamc_experiments.out_of_fold import OUT_OF_FOLD
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
-from aamc_experiments.target_preferences import Calibration, Target, _Decided, calibrate, keep, ray
-from tiny import Tiny
+from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
+from tiny import Tiny, TinyRouter
 
-from aamc_sdk import MetaController, Preference, builtin
+from aamc_sdk import MetaController, Preference, Requirements, builtin
 from aamc_sdk.errors import ConfigError, DataError, PreferenceError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import Run
 
 CONTENT = {"router": "best-expected", "estimator": "means", "environment": "table", "dataset": "tiny:400", "routers": []}
 
@@ -26,18 +27,18 @@ def plugins() -> Plugins:
 
 
 @pytest.fixture(scope="module")
-def run(plugins, tmp_path_factory) -> Run:
+def run(plugins, tmp_path_factory) -> RunFolder:
     folder = tmp_path_factory.mktemp("calibration") / "run"
     Experiment(read_settings(CONTENT), plugins, folder, NoProgress()).complete()
     (folder / "estimator" / OUT_OF_FOLD).unlink()  # so that validation rows alone count
-    return Run.open(folder)
+    return RunFolder.open(folder)
 
 
-def calibrated(run: Run, plugins: Plugins, kind: str, value: float, confidence: float = 0.0) -> Calibration:
+def calibrated(run: RunFolder, plugins: Plugins, kind: str, value: float, confidence: float = 0.0) -> Calibration:
     return calibrate(run, plugins, NoProgress(), Target(kind, value, confidence))
 
 
-def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
+def reachable(run: RunFolder, plugins: Plugins) -> dict[str, np.ndarray]:
     """Return what the router gives on the validation rows at each preference of the ray, worked out row by row."""
     dataset = Experiment(run.settings, plugins, run.folder, NoProgress()).begin().splits["validation"]
     assert dataset.outcomes is not None
@@ -47,7 +48,7 @@ def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
     quality = estimator.quality(estimator.estimate(dataset.queries), run.pool)
     request = build_request(dataset.queries, run.pool, Preference().array, quality=quality, typical=run.candidate_means)
     found = []
-    for preference in ray():
+    for preference in quality_cost_ray():
         utility = np.where(request.mask, router.score(request.with_preference(preference)).utility, -np.inf)
         cells = np.arange(len(dataset)), utility.argmax(axis=1)
         found.append((outcomes.known_quality[cells].mean(), 1000 * outcomes.cost_usd[cells].mean()))
@@ -56,7 +57,7 @@ def reachable(run: Run, plugins: Plugins) -> dict[str, np.ndarray]:
 
 
 def test_the_ray_goes_from_quality_alone_to_cost_alone() -> None:
-    points = ray()
+    points = quality_cost_ray()
     assert points[0].tolist() == [1, 0, 0]
     assert points[-1].tolist() == [0, 1, 0]
     np.testing.assert_allclose(points.sum(axis=1), 1)
@@ -72,7 +73,7 @@ def test_a_quality_floor_is_met_as_cheaply_as_can_be(run, plugins, floor) -> Non
 
 
 def test_a_surer_floor_costs_more_and_is_met_on_more_resamples(run, plugins) -> None:
-    floor = float(np.sort(reachable(run, plugins)["quality"])[len(ray()) // 2])
+    floor = float(np.sort(reachable(run, plugins)["quality"])[len(quality_cost_ray()) // 2])
     taken_as_it_is, sure = (calibrated(run, plugins, "quality-floor", floor, confidence) for confidence in (0.0, 0.95))
     assert sure.confidence >= 0.95 > taken_as_it_is.confidence
     assert sure.figures["usd_per_1k"] > taken_as_it_is.figures["usd_per_1k"]
@@ -108,17 +109,19 @@ def test_each_figure_lies_in_its_interval(run, plugins) -> None:
 
 
 @pytest.mark.parametrize(("router", "splits"), [("best-expected", {"validation", "train"}), ("favourite", {"validation"})])
-def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, router, splits) -> None:
+def test_training_rows_count_where_the_router_has_learned_nothing_from_them(plugins, tmp_path, monkeypatch, router, splits) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(training=True))
     settings = read_settings(CONTENT | {"router": router})
     experiment = Experiment(settings, plugins, tmp_path / "run", NoProgress())
     experiment.complete()
     sizes = {name: about["queries"] for name, about in experiment.run.content["splits"].items()}
-    found = calibrated(Run.open(tmp_path / "run"), plugins, "budget-usd-per-1k", 1e6)
+    found = calibrated(RunFolder.open(tmp_path / "run"), plugins, "budget-usd-per-1k", 1e6)
     assert found.rows == sum(sizes[name] for name in splits)
 
 
 def test_one_validation_row_alone_makes_nothing_sure(run, plugins, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_experiments.target_preferences.play", lambda *given, **named: one_row(play(*given, **named)))
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: one_row(compare(self)))
     found = calibrated(run, plugins, "budget-usd-per-1k", 1e6)
     assert found.confidence == 0
     assert set(found.ci95.values()) == {None}
@@ -155,7 +158,7 @@ def test_a_confidence_of_one_is_refused() -> None:
 
 def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
     found = calibrated(run, plugins, "quality-floor", 0.8)
-    keep(run, "thrifty", found)
+    save_calibration(run, "thrifty", found)
     assert run.preference("thrifty") == found.preference
     assert run.preference("0.5,0.5,0") == Preference(0.5, 0.5, 0)
     with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller:
@@ -163,7 +166,7 @@ def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:
-    keep(run, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
+    save_calibration(run, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
     message = r"three numbers such as .*, not 'thrify'; did you mean 'thrifty'\? \(calibrated preferences: .*thrifty\)"
     with pytest.raises(PreferenceError, match=message):
         run.preference("thrify")
@@ -175,14 +178,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:
 def test_a_name_that_is_hard_to_give_or_a_preference_itself_is_refused(run, plugins, name) -> None:
     found = calibrated(run, plugins, "quality-floor", 0.8)
     with pytest.raises(ConfigError, match="letters, digits and"):
-        keep(run, name, found)
+        save_calibration(run, name, found)
     for usual in ("thrifty", "floor_0.8", Target("budget-usd-per-1k", 1e6).name):
-        keep(run, usual, found)
+        save_calibration(run, usual, found)
         assert run.preference(usual) == found.preference
 
 
 def test_where_every_candidate_fails_there_is_nothing_to_be_a_share_of(run, plugins, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_experiments.target_preferences.play", lambda *given, **named: all_wrong(play(*given, **named)))
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: all_wrong(compare(self)))
     with pytest.raises(DataError, match=r"^every candidate's quality is 0 on the \d+ rows to calibrate on"):
         calibrated(run, plugins, "budget-usd-per-1k", 1e6)
 
@@ -193,7 +197,7 @@ def all_wrong(comparison):
 
 def test_resamples_on_which_every_candidate_fails_meet_no_floor() -> None:
     one_success = np.eye(8)[:, :1]
-    rows = _Decided(quality=one_success, cost_usd=one_success, strong=one_success, singles=one_success, unit=np.arange(8))
+    rows = _DecidedRows(quality=one_success, cost_usd=one_success, strong=one_success, singles=one_success, unit=np.arange(8))
     resampling = Resampling.bootstrap(rows.unit, 200, 0)
     relative = rows.figures(resampling)["relative_quality"]
     assert (np.isnan(relative) == (resampling.weights[:, :1] == 0)).all()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewards, play
-from aamc_ppo.training import choose_device, choose_trust, scale_correction
+from aamc_ppo.router import PPORouter
+from aamc_ppo.training import choose_trust, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
@@ -117,7 +118,7 @@ def test_threads_of_torch_are_set_back(bandit):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="torch finds no GPU; use --device auto or cpu"):
-        choose_device("cuda")
+        PPORouter.check_device("cuda")
 
 
 def test_progress_reports_return_and_speed(bandit):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
-from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.testbed.agents import make_agent as agent_by_name
 
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
@@ -74,9 +74,9 @@ def follow(make_agent: Make) -> Callable[[Task, Sequence[str]], TaskState]:
 
 
 @pytest.fixture(scope="session")
-def essays() -> SimulatedWorld:
+def essays() -> AgentWorld:
     """A world in which a writer does better once a critic has found faults, and so has to come twice."""
-    return SimulatedWorld(
+    return AgentWorld(
         agents=(
             WorldAgent(name="writer", description="Writes and revises.", cost=0.2),
             WorldAgent(name="critic", description="Finds faults.", cost=0.1),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.gymnasium_env import AgentsEnv
-from aamc_puppeteer.testbed import Kind, SimulatedWorld
+from aamc_puppeteer.testbed import AgentWorld, Kind
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
@@ -19,7 +19,7 @@ WRITER, CRITIC, STOP = range(3)
 
 
 @pytest.fixture
-def make(essays: SimulatedWorld) -> Iterator[Callable[..., AgentsEnv]]:
+def make(essays: AgentWorld) -> Iterator[Callable[..., AgentsEnv]]:
     note = Kind(name="note", text="Take a note.", moves={("start", "writer"): {"note": 1.0}}, solved={"note": 1.0})
     world = attrs.evolve(essays, kinds=(*essays.kinds, note))
     made: list[AgentsEnv] = []

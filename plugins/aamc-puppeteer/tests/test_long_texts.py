@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.tasks.verifiers import Choice
+from aamc_puppeteer.tasks.verifiers import MultipleChoice
 
 LENGTH = 20_000
 
@@ -31,6 +31,6 @@ def test_no_text_keeps_a_tool_at_work_for_long(say, agent: str, start: str, repe
 
 def test_no_answer_keeps_a_verifier_at_work_for_long() -> None:
     began = time.process_time()
-    verdict = asyncio.run(Choice()(Task(id="t", text="?", reference="A"), "\n" * LENGTH))
+    verdict = asyncio.run(MultipleChoice()(Task(id="t", text="?", reference="A"), "\n" * LENGTH))
     assert not verdict.correct
     assert time.process_time() - began < 0.5

@@ -9,18 +9,18 @@ from aamc_agents.state import TaskState
 from aamc_puppeteer.episodes.player import Visibility
 from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.policy.encoder import Encoder, Features
-from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
+from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.testbed.worlds import standing, turn
 from aamc_puppeteer.training.job import as_batch
-from aamc_puppeteer.training.reinforce import Learner
+from aamc_puppeteer.training.reinforce import ReinforceLearner
 from torch import Tensor
 
-LogProbabilities = Callable[[Features], Tensor]
+LogProbabilities = Callable[[StateFeatures], Tensor]
 """Returns a policy's log probabilities ``[B, M + 1]``."""
 
 
-def expected_reward(world: SimulatedWorld, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+def expected_reward(world: AgentWorld, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
     """Return J, the expected discounted reward of an episode, summed over every history that can happen.
 
     Their number grows as (agents times outcomes) to the power of steps: for worlds of a few of each.
@@ -28,12 +28,12 @@ def expected_reward(world: SimulatedWorld, encoder: Encoder, log_probabilities: 
     return torch.stack([_value(world, kind, encoder, log_probabilities) for kind in world.kinds]).mean()
 
 
-def _value(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
+def _value(world: AgentWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities) -> Tensor:
     task = next(task for task in world.tasks(len(world.kinds)) if task.kind == kind.name)
     return _of_histories(world, kind, encoder, log_probabilities, [TaskState(task=task, steps_left=world.steps)])[0]
 
 
-def _of_histories(world: SimulatedWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities, states: Sequence[TaskState]) -> Tensor:
+def _of_histories(world: AgentWorld, kind: Kind, encoder: Encoder, log_probabilities: LogProbabilities, states: Sequence[TaskState]) -> Tensor:
     """Return the value of each of some states that have had the same number of turns."""
     rule, number, left = world.rule, len(states[0].history) + 1, states[0].steps_left
     probabilities = log_probabilities(encoder.encode(states)).exp()
@@ -61,13 +61,13 @@ def _outcomes(kind: Kind, state: TaskState, agent: str) -> list[tuple[str, float
     return list(kind.next_states(standing(state, kind), agent).items())
 
 
-def _worth(world: SimulatedWorld, kind: Kind, state: TaskState) -> float:
+def _worth(world: AgentWorld, kind: Kind, state: TaskState) -> float:
     chance = kind.solved.get(standing(state, kind), 0.0) if state.outputs else 0.0
     return world.rule.failure + (world.rule.success - world.rule.failure) * chance
 
 
 RULE = RewardRule(discount=0.8, cost_weight=0.5)
-WORLD = SimulatedWorld(
+WORLD = AgentWorld(
     agents=(WorldAgent(name="a", description="Plans.", cost=0.1), WorldAgent(name="b", description="Solves.", cost=0.3)),
     kinds=(
         Kind(name="x", text="First sort.", moves={("start", "a"): {"plan": 0.6, "start": 0.4}, ("plan", "b"): {"done": 1.0}}, solved={"done": 0.9}),
@@ -88,8 +88,8 @@ def puppeteer() -> Iterator[Puppeteer]:
     puppeteer.close()
 
 
-def exact_reward(puppeteer: Puppeteer, learner: Learner) -> torch.Tensor:
-    def log_probabilities(features: Features) -> torch.Tensor:
+def exact_reward(puppeteer: Puppeteer, learner: ReinforceLearner) -> torch.Tensor:
+    def log_probabilities(features: StateFeatures) -> torch.Tensor:
         return learner.log_probabilities(features, Visibility.full(*features.pair.shape[:2]))
 
     return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)

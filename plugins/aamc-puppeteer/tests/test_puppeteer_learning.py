@@ -12,7 +12,7 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Visibility
 from aamc_puppeteer.episodes.rewards import RewardRule
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.training.job import as_batch
 
 from aamc_sdk.config import configure
@@ -25,7 +25,7 @@ from aamc_sdk.storage import read_arrays
 def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
     made: list[Puppeteer] = []
 
-    def make(world: SimulatedWorld, **options: Any) -> Puppeteer:
+    def make(world: AgentWorld, **options: Any) -> Puppeteer:
         made.append(world.puppeteer(**options))
         return made[-1]
 
@@ -34,7 +34,7 @@ def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
         puppeteer.close()
 
 
-SPECIALISTS = SimulatedWorld.of_table(
+SPECIALISTS = AgentWorld.of_table(
     {"algebra": {"mathematician": 0.9, "lawyer": 0.1, "guesser": 0.3}, "contracts": {"mathematician": 0.1, "lawyer": 0.95, "guesser": 0.3}},
     {"mathematician": 0.5, "lawyer": 0.5, "guesser": 0.1},
     steps=4,
@@ -57,12 +57,12 @@ def test_a_puppeteer_with_a_worlds_options_is_paid_as_the_world_says() -> None:
 
 
 @pytest.fixture(scope="session")
-def loop(essays: SimulatedWorld) -> SimulatedWorld:
+def loop(essays: AgentWorld) -> AgentWorld:
     idler = WorldAgent(name="idler", description="Does nothing.", cost=0.1)
     return attrs.evolve(essays, agents=(*essays.agents, idler), steps=6)
 
 
-def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld) -> None:
+def test_the_cycle_that_revisits_an_agent_is_found(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld) -> None:
     puppeteer = puppeteer_of(loop, preset="quick", updates=150)
     puppeteer.fit(loop.tasks(100))
     trajectory = puppeteer.play(loop.tasks(1), sample=False)[0]
@@ -86,7 +86,7 @@ class StopAt(NoProgress):
             raise Stopped
 
 
-def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld, tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path) -> None:
     options = {"updates": 12, "episodes": 6, "checkpoint_every": 4, "hidden": 8, "seed": 5}
     whole, stopped, resumed = (puppeteer_of(loop, **options) for _ in range(3))
     tasks = loop.tasks(20)
@@ -106,7 +106,7 @@ def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppetee
         puppeteer_of(loop, **options).fit(loop.tasks(21), folder=tmp_path, resume=True)
 
 
-def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld, tmp_path: Path) -> None:
+def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path) -> None:
     options = {"updates": 5, "episodes": 8}
     trained, loaded = (puppeteer_of(loop, **options) for _ in range(2))
     trained.fit(loop.tasks(20))
@@ -119,7 +119,7 @@ def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[...,
         puppeteer_of(loop, **options).load(tmp_path)
 
 
-def newcomer_world(*names: str) -> SimulatedWorld:
+def newcomer_world(*names: str) -> AgentWorld:
     """Return a world of sorts of tasks, with an agent for each name: a specialist says in its description for which sort it is."""
     sorts = ("algebra", "geometry", "history", "chemistry", "grammar")
     agents = []
@@ -144,7 +144,7 @@ def newcomer_world(*names: str) -> SimulatedWorld:
         )
         for sort in sorts
     ]
-    return SimulatedWorld(agents=tuple(agents), kinds=tuple(kinds), steps=3)
+    return AgentWorld(agents=tuple(agents), kinds=tuple(kinds), steps=3)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -164,7 +164,7 @@ def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of
     assert np.mean([trajectory.succeeded for trajectory in puppeteer.play(others, sample=True)]) > 0.85
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld) -> None:
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld) -> None:
     puppeteer = puppeteer_of(loop)
     learner, _ = puppeteer.parts()
     before = {name: parameter.clone() for name, parameter in learner.policy.state_dict().items()}
@@ -175,13 +175,13 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of:
     assert all((parameter == before[name]).all() for name, parameter in learner.policy.state_dict().items())
 
 
-def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld) -> None:
+def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld) -> None:
     puppeteer = puppeteer_of(loop, updates=2, episodes=4, cost_weight=1e40)
     puppeteer.fit(loop.tasks(4))
     assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
 
 
-def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], loop: SimulatedWorld, tmp_path: Path) -> None:
+def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path) -> None:
     puppeteer = puppeteer_of(loop, updates=2, episodes=4, max_steps=0)
     metrics = puppeteer.fit(loop.tasks(4), folder=tmp_path)
     assert [point["activations"] for point in metrics["curve"]] == [0.0, 0.0]

@@ -5,11 +5,11 @@ from aamc_agents.sandbox import Limits
 from aamc_agents.tasks import Task, Verdict, Verifier
 from aamc_puppeteer.tasks.verifiers import (
     Callback,
-    Choice,
     CompleteProgram,
     Coverage,
     Exact,
     Judge,
+    MultipleChoice,
     Numeric,
     UnitTests,
     chosen_letter,
@@ -100,7 +100,7 @@ def test_a_reference_without_a_number_is_an_error_of_the_task() -> None:
 )
 def test_a_letter_is_chosen_in_the_usual_ways(answer: str, letter: str | None) -> None:
     assert chosen_letter(answer) == letter
-    assert judge(Choice(), "C", answer).correct is (letter == "C")
+    assert judge(MultipleChoice(), "C", answer).correct is (letter == "C")
 
 
 @pytest.mark.parametrize(("answer", "correct"), [("A Dog catches the frisbee.", True), ("The dogs like a frisbee.", False), ("", False)])

@@ -8,11 +8,11 @@ from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.rewards import RewardRule
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_puppeteer.testbed import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 
 from aamc_sdk.errors import ConfigError
 
-OFFICE = SimulatedWorld(
+OFFICE = AgentWorld(
     agents=(
         WorldAgent(name="archivist", description="Looks things up in the files.", cost=0.4),
         WorldAgent(name="clerk", description="Fills forms.", cost=0.05),

@@ -1,19 +1,19 @@
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.requirements import Requirements, mended
+from aamc_puppeteer.testbed.agents.requirements import LineRequirements, mended
 
 DRAFT = "We really quite rather very like the gardens."
 TEXT = f"Mend this line about gardens: '{DRAFT}' Use the word birds. Do not use the word very. End with '!'. At most 6 words."
 
 
 def test_requirements_are_read_from_the_task() -> None:
-    wanted = Requirements.read(TEXT)
-    assert wanted == Requirements("gardens", DRAFT, use=("birds",), avoid=("very",), at_most=6, ending="!")
-    assert Requirements.read("How many pears are there?") is None
+    wanted = LineRequirements.read(TEXT)
+    assert wanted == LineRequirements("gardens", DRAFT, use=("birds",), avoid=("very",), at_most=6, ending="!")
+    assert LineRequirements.read("How many pears are there?") is None
 
 
 def test_findings_come_in_a_fixed_order() -> None:
-    wanted = Requirements.read(TEXT)
+    wanted = LineRequirements.read(TEXT)
     assert wanted is not None
     assert list(wanted.findings(DRAFT)) == [
         "the word birds is missing",

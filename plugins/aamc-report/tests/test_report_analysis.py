@@ -7,6 +7,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import BINS, Comparison, Resampling, metrics
+from aamc_experiments.settings import Evaluation
 from aamc_report.reading import read_results
 from aamc_report.results import Results
 from aamc_report.sections.cost_quality import hull_band
@@ -99,7 +100,7 @@ def test_mean_regret_is_the_difference_of_the_mean_rewards_of_metrics(make_run: 
     decisions = read_results(make_run()).decisions
     reward = LinearReward()
     reward.cost, reward.latency = (Scale(*scale) for scale in decisions.scales.tolist())
-    figures = metrics(decisions, reward, resamples=10)["routers"]
+    figures = metrics(decisions, reward, Evaluation(resamples=10))["routers"]
     for router, values in regrets(decisions).items():
         assert values.mean() == pytest.approx(figures["oracle"]["mean_reward"] - figures[router]["mean_reward"], abs=1e-12)
 
@@ -113,7 +114,7 @@ def test_regret_is_not_known_without_an_oracle_or_under_another_reward() -> None
 def test_bins_hold_means_and_counts_that_give_brier_and_ece_of_metrics(make_run: Any) -> None:
     results = read_results(make_run())
     bins = Reliability.of(results.decisions, 0, results.resampling)
-    figures = metrics(results.decisions, LinearReward(), resamples=10)["routers"]["ppo"]
+    figures = metrics(results.decisions, LinearReward(), Evaluation(resamples=10))["routers"]["ppo"]
     known = bins.counts > 0
     gaps = np.abs(bins.realised - bins.expected)[known] @ bins.counts[known] / bins.counts.sum()
     assert gaps == pytest.approx(figures["ece"], abs=1e-12)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from aamc_report.formats import DASH, fixed
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from markdown_it import MarkdownIt
 from rich.console import Console
 
@@ -71,6 +71,6 @@ def test_a_table_is_divided_by_its_first_names_and_keeps_some_columns(table: Tab
 
 
 def test_a_table_of_texts_is_not_sorted() -> None:
-    numbers, texts = ([Row(["a"], [Cell(value)])] for value in (1.0, "one"))
+    numbers, texts = ([TableRow(["a"], [Cell(value)])] for value in (1.0, "one"))
     assert Table("", ["name"], [Column("n")], numbers).sortable
     assert not Table("", ["name"], [Column("n")], texts).sortable

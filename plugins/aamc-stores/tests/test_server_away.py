@@ -108,13 +108,13 @@ def _received(source: socket.socket) -> bytes:
 
 def test_traffic_goes_on_while_the_server_is_away(log, server, caplog):
     store = log()
-    store.decided(records("before"))
+    store.add_decisions(records("before"))
     server.kill()
     with caplog.at_level(logging.WARNING):
-        store.decided(records("during"))
-        assert store.judged(Feedback(decision_id="during", quality=1.0), Attempt("during", 0, "", cost_usd=0.5))
-        assert store.judged(Feedback(decision_id="before", quality=0.5))
-        store.attempted(Attempt("before", 0, POOL.names[0], latency_ms=3.0))
+        store.add_decisions(records("during"))
+        assert store.add_feedback([(Feedback(decision_id="during", quality=1.0), Attempt("during", 0, "", cost_usd=0.5))])[0]
+        assert store.add_feedback([(Feedback(decision_id="before", quality=0.5), None)])[0]
+        store.add_attempts([Attempt("before", 0, POOL.names[0], latency_ms=3.0)])
         assert store.record("during").decision.candidate == POOL.names[0]
         assert store.experience(after=1).position == 1
     assert "writes wait in" in caplog.text
@@ -125,16 +125,16 @@ def test_traffic_goes_on_while_the_server_is_away(log, server, caplog):
         ("during", POOL.names[0]),
         ("before", POOL.names[0]),
     ]
-    assert not store.judged(Feedback(decision_id="during", quality=1.0))  # a client's retry after all
-    store.decided(records("after"))
+    assert not store.add_feedback([(Feedback(decision_id="during", quality=1.0), None)])[0]  # a client's retry after all
+    store.add_decisions(records("after"))
     assert ids(store)[0][-1] == "after"
 
 
 def test_an_older_decision_is_unknown_until_the_server_is_back(log, server):
     store = log()
-    store.decided(records("before"))
+    store.add_decisions(records("before"))
     server.kill()
-    store.decided(records("during"))
+    store.add_decisions(records("during"))
     assert store.record("during").decision.id == "during"
     with pytest.raises(StoreAwayError, match="'before' does not wait here, so it is unknown until the server is back"):
         store.record("before")
@@ -146,9 +146,9 @@ def test_an_older_decision_is_unknown_until_the_server_is_back(log, server):
 
 def test_what_waits_outlives_the_process(log, server, tmp_path):
     store = log()
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     server.kill()
-    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     store.close()
     server.start()
     again = log()
@@ -164,9 +164,9 @@ def test_a_lost_acknowledgement_counts_once(server, tmp_path):
     line = Line(int(port))
     options = {"prefix": f"lost_{line.port}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 20.0}
     store = open_store(f"{head}:{line.port}/{database}", get_plugin_manager(), options)
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     line.last_word = b"EXEC" if server.url.startswith("redis") else b"COMMIT"
-    store.judged(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.25))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.25))])
     assert line.cut.is_set()
     wait_until(lambda: not spooled(tmp_path / "spool.db"))
     assert ids(store) == (["d"], ["d/explicit"])
@@ -179,13 +179,13 @@ def test_a_lost_acknowledgement_counts_once(server, tmp_path):
 def test_threads_lose_nothing_when_the_server_goes_and_comes(log, server):
     store = log()
     names = [f"d{n}" for n in range(8)]
-    store.decided(records(*names))
+    store.add_decisions(records(*names))
     stop, given = threading.Event(), [[] for _ in range(8)]
 
     def judge(me: int) -> None:
         while not stop.is_set():
             feedback = Feedback(decision_id=names[me], quality=1.0, source=str(len(given[me])))
-            store.judged(feedback)
+            store.add_feedback([(feedback, None)])
             given[me].append(feedback.id)
 
     threads = [threading.Thread(target=judge, args=(me,)) for me in range(8)]
@@ -210,10 +210,10 @@ def test_threads_lose_nothing_when_the_server_goes_and_comes(log, server):
 
 def test_what_the_server_refuses_later_is_kept_aside(log, server, tmp_path, caplog):
     store = log()
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     server.kill()
-    store.judged(Feedback(decision_id="d", quality=1.0, candidate="nobody"))
-    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, candidate="nobody"), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, source="judge"), None)])
     server.start()
     wait_until(lambda: store.experience().feedback)
     assert ids(store)[1] == ["d/judge"]
@@ -229,10 +229,10 @@ def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server,
     """PostgreSQL's indexes hold no names of more than some 2,700 bytes; Redis takes any."""
     endless = "".join(random.Random(0).choices(string.ascii_letters, k=9000))
     store = log()
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     server.kill()
     for source in ("one", endless, "two"):
-        store.judged(Feedback(decision_id="d", quality=1.0, source=source))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0, source=source), None)])
     server.start()
     wait_until(lambda: not store._spool.first(1))
     held = server.url.startswith("redis")
@@ -240,7 +240,7 @@ def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server,
     with closing(Spool(tmp_path / "spool.db")) as spool:
         assert len(spool.refused()) == (0 if held else 1)
     assert held or f"refused feedback 'd/{endless}'" in caplog.text
-    assert store.judged(Feedback(decision_id="d", quality=0.5))
+    assert store.add_feedback([(Feedback(decision_id="d", quality=0.5), None)])[0]
 
 
 def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
@@ -260,13 +260,13 @@ def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
 
 def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):
     store = log()
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     server.kill()
-    assert store.judged(Feedback(decision_id="d", quality=1.0, time=1.0))
-    assert not store.judged(Feedback(decision_id="d", quality=1.0, time=2.0))
+    assert store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=1.0), None)])[0]
+    assert not store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=2.0), None)])[0]
     with pytest.raises(StoreError, match="other content"):
-        store.judged(Feedback(decision_id="d", quality=0.0))
-    assert store.judged_all([(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="d", quality=0.5, source="judge"), None)]) == [
+        store.add_feedback([(Feedback(decision_id="d", quality=0.0), None)])
+    assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), None), (Feedback(decision_id="d", quality=0.5, source="judge"), None)]) == [
         False,
         True,
     ]
@@ -275,13 +275,40 @@ def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):
     assert ids(store)[1] == ["d/explicit", "d/judge"]
 
 
+def test_decisions_and_attempts_made_while_the_server_is_away_count_once(log, server):
+    store = log()
+    store.add_decisions(records("before"))
+    store.add_attempts([Attempt("before", cost_usd=0.5)])
+    server.kill()
+    try:
+        (given,) = records("during")
+        assert list(store.add_decisions([given])) == [given.decision]
+        again = attrs.evolve(given, decision=attrs.evolve(given.decision, candidate=POOL.names[1]))
+        assert list(store.add_decisions([again])) == [given.decision]
+        with pytest.raises(StoreError, match="other content"):
+            store.add_decisions([attrs.evolve(given, budget_usd=1.0)])
+        assert store.add_attempts([Attempt("during", cost_usd=0.25), Attempt("before", cost_usd=0.75)]) == [0, 0]  # the spool's own count
+        assert store.health() == {"spooled": 3, "refused": 0, "away": 1}
+        waiting = [entry for _, entry in store._spool.first(9)]
+    finally:
+        server.start()
+    wait_until(lambda: not store._spool.first(1))
+    assert store.add(waiting) == ([False] * 3, None)  # as after a crash between delivery and removal
+    assert sorted((call.decision_id, call.n, call.cost_usd) for call in store.experience().attempts) == [
+        ("before", 0, 0.5),
+        ("before", 1, 0.75),
+        ("during", 0, 0.25),
+    ]
+    assert store.health()["away"] == 0
+
+
 def test_who_waits_in_the_spool_is_forgotten_too(log, server, tmp_path):
     store = log(retry_s=60.0)  # nothing is delivered by itself meanwhile
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     server.kill()
     for name in ("waits", "d"):
         (record,) = records(name)
-        store.decided([attrs.evolve(record, query=Query("Hi", user="ann-from-accounting"))])
+        store.add_decisions([attrs.evolve(record, query=Query("Hi", user="ann-from-accounting"))])
     server.start()
     assert store.forget("ann-from-accounting") == 1
     assert store.record("waits").query.user is None
@@ -294,7 +321,7 @@ def test_who_waits_in_the_spool_is_forgotten_too(log, server, tmp_path):
 def test_delivery_outlives_a_failure_of_the_spool(log, server, monkeypatch, caplog):
     store = log()
     server.kill()
-    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     fails, remove = [sqlite3.OperationalError("disk I/O error"), ZeroDivisionError("a mistake of ours")], Spool.remove
 
     def failing(spool: Spool, numbers: list[int]) -> None:
@@ -307,7 +334,7 @@ def test_delivery_outlives_a_failure_of_the_spool(log, server, monkeypatch, capl
     wait_until(lambda: not store._spool.first(1))
     assert not fails
     assert "a mistake of ours" in caplog.text
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     assert ids(store)[1] == ["d/explicit"]
 
 
@@ -326,7 +353,7 @@ def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
         admin.execute("SELECT pg_reload_conf()")
         wait_until(lambda: _default_of_a_new_connection(server.url) == "on")  # so every connection has been told
         try:
-            store.decided(records("d"))
+            store.add_decisions(records("d"))
             assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
         finally:
             admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
@@ -344,8 +371,8 @@ def test_a_postgres_whose_tables_are_put_right_takes_what_waited(request, tmp_pa
     store = open_store(server.url, get_plugin_manager(), options)
     with psycopg.connect(server.url, autocommit=True) as admin:
         admin.execute(f"ALTER TABLE {options['prefix']}_entries RENAME TO elsewhere")
-        store.decided(records("d"))
-        store.judged(Feedback(decision_id="d", quality=1.0))
+        store.add_decisions(records("d"))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
         time.sleep(0.5)  # it is tried in vain
         assert store.experience().decisions == []
         admin.execute(f"ALTER TABLE elsewhere RENAME TO {options['prefix']}_entries")
@@ -359,7 +386,7 @@ def test_a_postgres_whose_tables_are_put_right_takes_what_waited(request, tmp_pa
 def test_reading_beside_the_log_says_that_the_server_is_away(log, server):
     store = log()
     server.kill()
-    for read in (store.pending, store.rows, lambda: store.view("router"), lambda: store.forget("ann")):
+    for read in (store.pending, store.rows, lambda: store.snapshot("router"), lambda: store.forget("ann")):
         with pytest.raises(StoreAwayError, match="see that the server runs"):
             read()
     server.start()

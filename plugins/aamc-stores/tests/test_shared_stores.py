@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import attrs
 import numpy as np
+import psycopg
 import pytest
+import redis
 
 from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import NoOptions, Router
+from aamc_sdk.interfaces import NoOptions, OnlineRouter
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
@@ -21,16 +25,17 @@ from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
+DATA = Path(__file__).parent / "data"
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
 WRITER = """
 import sys
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.log.opening import open_store
+from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.types import Feedback
 url, prefix, spool, me, count = sys.argv[1:]
 store = open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": spool})
 for n in range(int(count)):
-    store.judged(Feedback(decision_id=f"d{n % 8}", quality=1.0, source=f"{me}-{n}"))
+    store.add_feedback([(Feedback(decision_id=f"d{n % 8}", quality=1.0, source=f"{me}-{n}"), None)])
 store.close()
 """
 
@@ -49,16 +54,16 @@ def ids(store, after=0, limit=1000):
 
 def test_a_log_is_as_it_was_when_it_is_opened_again(log):
     first = log()
-    first.decided(records("d", "e"))
-    first.judged(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))
-    first.judged(Feedback(decision_id="later", quality=1.0))
-    first.keep_view("router", Snapshot(4, b"\x00state", last="feedback/d/explicit"))
+    first.add_decisions(records("d", "e"))
+    first.add_feedback([(Feedback(decision_id="d", quality=0.5), Attempt("d", 0, "", cost_usd=0.25))])
+    first.add_feedback([(Feedback(decision_id="later", quality=1.0), None)])
+    first.put_snapshot("router", Snapshot(4, b"\x00state", last="feedback/d/explicit"))
     again = log()
     assert ids(again) == (["d", "e"], ["d/explicit"])
     assert [(attempt.candidate, attempt.cost_usd) for attempt in again.experience().attempts] == [(CHOSEN, 0.25)]
     assert again.record("d").decision == first.record("d").decision
     assert [feedback.decision_id for feedback in again.pending()] == ["later"]
-    assert again.view("router") == Snapshot(4, b"\x00state", last="feedback/d/explicit")
+    assert again.snapshot("router") == Snapshot(4, b"\x00state", last="feedback/d/explicit")
     with pytest.raises(UnknownDecisionError, match="'nothing'"):
         again.record("nothing")
 
@@ -66,9 +71,9 @@ def test_a_log_is_as_it_was_when_it_is_opened_again(log):
 def test_decisions_come_in_log_order_whenever_they_were_made(log):
     store = log()
     for name in "zyxw":
-        store.decided(records(name))
+        store.add_decisions(records(name))
     for name in "xzw":
-        store.judged(Feedback(decision_id=name, quality=1.0))
+        store.add_feedback([(Feedback(decision_id=name, quality=1.0), None)])
     assert ids(store, 4) == (["z", "x", "w"], ["x/explicit", "z/explicit", "w/explicit"])
     assert store.experience(3).made == 1
     assert [row.id for row in store.rows(3, 2)] == ["w", "x/explicit"]
@@ -76,40 +81,40 @@ def test_decisions_come_in_log_order_whenever_they_were_made(log):
 
 def test_what_waits_goes_on_waiting_where_it_does_not_fit(log):
     store = log()
-    store.judged(Feedback(decision_id="d", quality=1.0, candidate="nobody"))
-    store.judged(Feedback(decision_id="d", quality=0.5, source="judge"))
-    store.decided(records("d"))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, candidate="nobody"), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, source="judge"), None)])
+    store.add_decisions(records("d"))
     assert ids(store)[1] == ["d/judge"]
     assert [feedback.candidate for feedback in store.pending()] == ["nobody"]
-    assert store.judged(Feedback(decision_id="d", quality=0.25, candidate=OTHER, time=7.0))  # the same id, and it fits
+    assert store.add_feedback([(Feedback(decision_id="d", quality=0.25, candidate=OTHER, time=7.0), None)])[0]  # the same id, and it fits
     assert not store.pending()
     assert [(feedback.id, feedback.quality, feedback.time) for feedback in store.experience().feedback][1:] == [("d/explicit", 0.25, 7.0)]
 
 
 def test_an_id_of_feedback_counts_once_whatever_it_judges(log):
     store = log()
-    store.decided(records("d", "e"))
-    store.judged(Feedback(decision_id="d", quality=1.0, id="thumb"))
+    store.add_decisions(records("d", "e"))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, id="thumb"), None)])
     with pytest.raises(StoreError, match="'thumb' is in the log with other content"):
-        store.judged(Feedback(decision_id="e", quality=1.0, id="thumb"))
+        store.add_feedback([(Feedback(decision_id="e", quality=1.0, id="thumb"), None)])
 
 
 def test_views_are_kept_by_position_and_epoch_and_the_oldest_go(log):
     store = log()
     for n in range(9):
-        store.keep_view(f"router {n}", Snapshot(2, b"two"))
-    store.keep_view("router 8", Snapshot(1, b"one"))
-    assert [store.view(f"router {n}") for n in (0, 1, 8)] == [None, Snapshot(2, b"two"), Snapshot(2, b"two")]
+        store.put_snapshot(f"router {n}", Snapshot(2, b"two"))
+    store.put_snapshot("router 8", Snapshot(1, b"one"))
+    assert [store.snapshot(f"router {n}") for n in (0, 1, 8)] == [None, Snapshot(2, b"two"), Snapshot(2, b"two")]
     store.forget("ann")
-    assert store.view("router 8") is None
-    store.keep_view("router 8", Snapshot(3, b"three"))
-    assert store.view("router 8") is None  # of a past epoch
+    assert store.snapshot("router 8") is None
+    store.put_snapshot("router 8", Snapshot(3, b"three"))
+    assert store.snapshot("router 8") is None  # of a past epoch
 
 
 def test_a_user_is_forgotten(log):
     store = log(store_text=True)
-    store.decided(records("d", "e"))
-    store.decided(records("f", user="bob"))
+    store.add_decisions(records("d", "e"))
+    store.add_decisions(records("f", user="bob"))
     assert store.record("d").query == Query("Hi", user="ann", session="s")
     assert store.forget("ann") == 2
     assert store.record("e").query == Query("", prompt_tokens=1)
@@ -125,15 +130,15 @@ def test_whatever_a_prompt_holds_its_user_is_forgotten(log):
     request = make_request(make_dataset(3))
     asked = [Query("a\0b", user="ann"), Query('he said "ann"', user="bob"), Query("Hi", user='"ann"')]
     decisions = [Decision(name, CHOSEN, 1.0, Preference()) for name in "def"]
-    store.decided(Records(decisions, attrs.evolve(request, queries=asked)))
+    store.add_decisions(Records(decisions, attrs.evolve(request, queries=asked)))
     assert store.forget("ann") == 1
     assert [store.record(name).query.user for name in "def"] == [None, "bob", '"ann"']
 
 
 def test_a_stretch_says_what_it_follows(log):
     store = log()
-    store.decided(records("d", "e"))
-    store.judged(Feedback(decision_id="d", quality=1.0))
+    store.add_decisions(records("d", "e"))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     names = ["decision/d", "decision/e", "feedback/d/explicit"]
     assert [(part.follows, part.last) for part in (store.experience(0, 2), store.experience(2), store.experience(3))] == [
         ("", names[1]),
@@ -143,8 +148,10 @@ def test_a_stretch_says_what_it_follows(log):
     assert (store.experience(4).follows, store.experience(0, 0).follows) == ("", "")
 
 
-class Counting(Router):
+class Counting(OnlineRouter):
     """Counts judgements by their quality."""
+
+    snapshots = True
 
     def __init__(self) -> None:
         super().__init__(NoOptions(), None)
@@ -170,20 +177,20 @@ def empty(store) -> None:
         store.drop()
     else:
         with store._writing() as connection:
-            store._run(connection, "TRUNCATE {entries}, {views}, {erasures}")
+            store._run(connection, "TRUNCATE {entries}, {snapshots}, {erasures}")
 
 
 def test_a_log_that_was_emptied_is_learned_anew(log):
     store, router = log(), Counting()
     learner = Learner(store, router, lambda _: None)
-    store.decided(records("d", "e"))
+    store.add_decisions(records("d", "e"))
     for source in ("a", "b", "c"):
-        store.judged(Feedback(decision_id="d", quality=1.0, source=source))
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0, source=source), None)])
     learner.flush(30)
     assert router.judged == {"1.0": 3}
     empty(store)
-    store.decided(records("f"))
-    store.judged(Feedback(decision_id="f", quality=0.0))
+    store.add_decisions(records("f"))
+    store.add_feedback([(Feedback(decision_id="f", quality=0.0), None)])
     learner.flush(30)
     learner.close()
     assert router.judged == {"0.0": 1}
@@ -192,10 +199,10 @@ def test_a_log_that_was_emptied_is_learned_anew(log):
 
 def test_threads_of_two_replicas_lose_nothing(log):
     stores = [log(), log()]
-    stores[0].decided(records(*(f"d{n}" for n in range(8))))
+    stores[0].add_decisions(records(*(f"d{n}" for n in range(8))))
     given = [Feedback(decision_id=f"d{n % 8}", quality=1.0, source=f"{n // 2}") for n in range(400)]  # each piece twice
     with ThreadPoolExecutor(32) as threads:
-        new = list(threads.map(lambda n: stores[n % 2].judged(given[n]), range(400)))
+        new = list(threads.map(lambda n: stores[n % 2].add_feedback([(given[n], None)])[0], range(400)))
     expected = {feedback.id for feedback in given}
     found = ids(stores[0])[1]
     assert len(found) == len(set(found)) == len(expected) == sum(new)
@@ -208,7 +215,7 @@ def test_writers_take_turns_whatever_isolation_the_server_is_set_to(request, tmp
     options = {"prefix": f"t{uuid.uuid4().hex[:16]}"}
     stores = [open_store(url, get_plugin_manager(), options | {"spool": str(tmp_path / f"{n}.db")}) for n in range(2)]
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda n: [stores[n].decided(records(f"d{n}-{k}")) for k in range(40)], range(2)))
+        list(threads.map(lambda n: [stores[n].add_decisions(records(f"d{n}-{k}")) for k in range(40)], range(2)))
     assert [store._spool.first(1) for store in stores] == [[], []]  # nobody counted as away
     assert len(ids(stores[0])[0]) == 80
     stores[0].drop()
@@ -218,7 +225,7 @@ def test_writers_take_turns_whatever_isolation_the_server_is_set_to(request, tmp
 
 def test_several_processes_lose_nothing(log, server, tmp_path):
     store = log()
-    store.decided(records(*(f"d{n}" for n in range(8))))
+    store.add_decisions(records(*(f"d{n}" for n in range(8))))
     arguments = [server.url, store.config.prefix, str(tmp_path / "other.db")]
     processes = [subprocess.Popen([sys.executable, "-c", WRITER, *arguments, f"{me}", "50"]) for me in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
@@ -228,12 +235,71 @@ def test_several_processes_lose_nothing(log, server, tmp_path):
 
 def test_several_logs_share_a_server(log, server, tmp_path):
     store = log()
-    store.decided(records("d"))
+    store.add_decisions(records("d"))
     other = open_store(server.url, get_plugin_manager(), {"prefix": "other_log", "spool": str(tmp_path / "other.db")})
     assert ids(other) == ([], [])
     other.drop()
     other.close()
     assert ids(store) == (["d"], [])
+
+
+def write_old_log(server) -> None:
+    """Put on a server what version 0.1 wrote there under the prefix ``old``: an entry of each kind, pending ones and a snapshot."""
+    if server.url.startswith("postgres"):
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute((DATA / "postgres-2.sql").read_text())
+        return
+    with redis.Redis.from_url(server.url) as client:
+        for key, (kind, value) in json.loads((DATA / "redis-1.json").read_text()).items():
+            if kind == "string":
+                client.set(key, value.encode("latin-1"))
+            elif kind == "hash":
+                client.hset(key, mapping={field.encode("latin-1"): text.encode("latin-1") for field, text in value.items()})
+            else:
+                (client.rpush if kind == "list" else client.sadd)(key, *(text.encode("latin-1") for text in value))
+
+
+def test_a_log_of_version_0_1_keeps_every_entry(log, server):
+    write_old_log(server)
+    store = log(prefix="old", store_text=True)
+    try:
+        calls = [Attempt("d", 0, "b", error="timed out"), Attempt("d", 1, "a", 0.25, 20.0, 7), Attempt("d", 2, "a", 0.5)]
+        assert ids(store) == (["d", "e", "f"], ["d/explicit", "e/judge"])
+        assert repr(list(store.experience().attempts)) == repr(calls)  # NaN is unequal to itself
+        assert [row.id for row in store.pending_rows()] == ["later/feedback/later/explicit", "later/explicit", "later/4"]
+        assert (store.record("d").query.text, store.record("e").query.user) == ("What is it?", "bob")
+        assert store.record("d").estimates.embedding.tolist() == [[0.5, -1.5]]
+        assert np.isnan(store.record("f").decision.propensity)
+        assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
+        assert set(store.forgotten(["eve", "ann"])) == {"eve"}
+        assert store.add([*store.rows(), *store.pending_rows()]) == ([False] * 11, None)
+        assert store.add_attempts([calls[0], Attempt("d")]) == [0, 3]
+        assert store.add_feedback([(Feedback(decision_id="d", quality=0.5, revision=1), None)]) == [True]
+        assert [feedback.quality for feedback in store.experience(8).replaced] == [1.0]
+        with pytest.raises(StoreError, match="without its request's fingerprint"):
+            store.add_decisions([attrs.evolve(store.record("d"), budget_usd=1.0)])
+        assert store.forget("ann") == 2
+        assert store.record("e").query.user == "bob"
+        again = log(prefix="old")
+        assert ids(again) == (["d", "e", "f"], ["d/explicit", "e/judge", "d/explicit"])
+        assert again.health() | {"spooled": 0} == {
+            **{"entries": 13, "position": 10, "pending_feedback": 1, "pending_attempts": 2, "snapshots": 0},
+            **{"spooled": 0, "refused": 0, "away": 0},
+        }
+    finally:
+        store.drop()
+
+
+def test_revisions_may_wait_and_an_early_one_that_does_not_fit_is_not_replaced(log):
+    store = log()
+    first = Feedback(decision_id="d", quality=1.0, candidate="nobody")
+    given = [first, attrs.evolve(first, candidate=None, quality=0.5, revision=1), attrs.evolve(first, candidate=OTHER, quality=0.0, revision=2)]
+    assert store.add_feedback([(feedback, None) for feedback in given]) == [True] * 3
+    store.add_decisions(records("d"))
+    found = log().experience()
+    assert [(feedback.candidate, feedback.quality) for feedback in found.feedback] == [(CHOSEN, 0.5), (OTHER, 0.0)]
+    assert [feedback.quality for feedback in found.replaced] == [0.5]
+    assert [feedback.quality for feedback in store.pending()] == [1.0]
 
 
 @pytest.mark.parametrize("path", ["routing", "0/1", "-1", "1x"])
@@ -263,11 +329,12 @@ def test_the_log_agrees_with_the_one_in_memory_whatever_comes_in_whatever_order(
         step = [draws.choice("djja"), f"d{draws.randrange(12)}", draws.randrange(3), draws.choice([None, CHOSEN, OTHER, "nobody"])]
         outcomes = [_outcome(store, *step) for store in stores]
         assert outcomes[0] == outcomes[1], step
-    found, expected = ([store.rows(0, 1000), sorted(store.waiting(), key=lambda row: row.id)] for store in stores)
+    found, expected = ([store.rows(0, 1000), sorted(store.pending_rows(), key=lambda row: row.key)] for store in stores)
     for row, other in zip(found[0] + found[1], expected[0] + expected[1], strict=True):
         assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
     assert len(found[0]) > 50
     assert stores[0].experience(10, 20).feedback == stores[1].experience(10, 20).feedback
+    assert list(stores[0].experience(limit=1000).replaced) == list(stores[1].experience(limit=1000).replaced)
     stores[1].close()
 
 
@@ -275,10 +342,12 @@ def _outcome(store, kind, name, number, whom):
     """Write something, and return what the store says to that."""
     try:
         if kind == "d":
-            return store.decided([records(name)[0]])
+            return store.add_decisions([records(name)[0]])
         if kind == "a":
-            return store.attempted(Attempt(name, number, whom or "", cost_usd=0.5 * number))
+            return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
         figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
-        return store.judged(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=str(number % 2), time=1.0), figures)
+        source, revision = str(number % 2), number // 2
+        feedback = Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, time=1.0, revision=revision)
+        return store.add_feedback([(feedback, figures)])
     except StoreError as error:
         return str(error)

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
 from aamc_stores.spool import Spool
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.rows import decision_row
+from aamc_sdk.log.rows import attempt_row, decision_row
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
 
@@ -115,3 +116,31 @@ def test_whatever_the_file_suffers_is_a_store_error(spool, path) -> None:
     for use in (lambda: spool.put([judged("d")]), lambda: spool.first(1), lambda: spool.decision("d"), lambda: spool.remove([1]), spool.refused):
         with pytest.raises(StoreError, match="cannot be used"):
             use()
+
+
+def test_an_attempt_without_a_number_is_numbered_as_far_as_the_spool_knows(spool) -> None:
+    rows = [attempt_row(Attempt("d", cost_usd=0.5)), attempt_row(Attempt("d", 3)), attempt_row(Attempt("e"))]
+    assert spool.put(rows, whole=True) == [True] * 3
+    assert spool.numbers(rows) == [0, 3, 0]
+    assert spool.put(rows, whole=True) == [False] * 3
+    assert [entry.fields["n"] for _, entry in spool.first(9)] == [None, 3, None]  # the server gives the numbers
+    assert spool.counts() == (3, 0)
+
+
+def test_asking_again_is_known_in_the_spool_and_another_request_is_refused(spool) -> None:
+    first = decided("d")
+    assert spool.put([first], whole=True) == [True]
+    assert spool.put([attrs.evolve(first, candidate=POOL.names[1], content=first.content.replace(POOL.names[0], POOL.names[1]))], whole=True) == [
+        False
+    ]
+    with pytest.raises(StoreError, match="other content"):
+        spool.put([attrs.evolve(first, content=first.content.replace("}", "} "), fingerprint="other")], whole=True)
+    assert spool.decision("d") == first
+
+
+def test_revisions_wait_beside_each_other(spool) -> None:
+    (feedback, _), (revised, _) = judged("d"), judged("d", quality=0.0, revision=1)
+    assert spool.put([(feedback, None), (revised, None), (revised, None)]) == [True, True, False]
+    with pytest.raises(StoreError, match="a revision above 1"):
+        spool.put([judged("d", quality=0.5)])
+    assert [entry.revision for _, entry in spool.first(9)] == [0, 1]

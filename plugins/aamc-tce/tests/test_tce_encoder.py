@@ -10,6 +10,7 @@ import pytest
 import torch
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
 from aamc_tce.encoders.vector_cache import VectorCache
+from aamc_tce.estimator import TaskComplexityEstimator
 
 from aamc_sdk.errors import ConfigError
 
@@ -143,7 +144,7 @@ def test_training_refuses_a_device_that_is_not_there(monkeypatch):
 
     monkeypatch.setattr("torch.empty", fail)
     with pytest.raises(ConfigError, match="No CUDA GPUs are available"):
-        torch_device("cuda")
+        TaskComplexityEstimator.check_device("cuda")
 
 
 def test_looking_at_the_options_imports_nothing_heavy():

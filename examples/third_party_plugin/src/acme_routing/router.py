@@ -1,4 +1,4 @@
-"""Routing by the prompt's length: long prompts are worth a dear model."""
+"""Routing by the length of the prompt: long prompts to an expensive model."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from aamc_sdk import Router, RoutingRequest, Scores, Training, option
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk import CheckpointError, Router, RoutingRequest, Scores, Services, Training, option, read_json, write_json
 from aamc_sdk.routing import token_counts
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(kw_only=True)
-class LengthConfig:
+class LengthOptions:
     """Options of the router."""
 
-    threshold_tokens: float = option(50.0, "prompt tokens above which the dearest candidate is asked, until training finds better", at_least=0)
-    tried: int = option(20, "how many thresholds training tries", at_least=1)
+    threshold_tokens: float = option(50.0, "Prompt tokens above which the most expensive candidate is chosen; training replaces it.", at_least=0)
+    trials: int = option(20, "Number of thresholds that training tries.", at_least=1)
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"tried": 5}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"trials": 5}}
 
 
 class LengthRouter(Router):
-    """Asks the cheapest candidate about short prompts and the dearest about long ones."""
+    """Chooses the cheapest candidate for short prompts and the most expensive one for long prompts."""
 
-    Config = LengthConfig
+    Config = LengthOptions
     uses_preference = False
 
-    def __init__(self, config: LengthConfig, services: Any) -> None:
+    def __init__(self, config: LengthOptions, services: Services) -> None:
         super().__init__(config, services)
         self.threshold = config.threshold_tokens
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Score candidates by their cost, upwards for long prompts and downwards for short ones, ``[B, M]``."""
+        """Score candidates by cost, ``[B, M]``: ascending for long prompts, descending for short ones."""
         return Scores(_utility(request, self.threshold))
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Take the threshold with the greatest mean reward on the training rows."""
+        """Choose the threshold with the maximum mean reward on the training rows."""
         request, outcomes = training.request, training.dataset.outcomes
         if request is None or outcomes is None:
             return {}
         rewards = self.services.reward.scalar(outcomes, request.preferences)
         lengths = token_counts(request.queries)[:, 0]
-        thresholds = np.quantile(lengths, np.linspace(0, 1, self.config.tried))
+        thresholds = np.quantile(lengths, np.linspace(0, 1, self.config.trials))
         means = [_mean_reward(rewards, request, threshold) for threshold in thresholds]
         self.threshold = float(thresholds[int(np.argmax(means))])
         return {"threshold_tokens": self.threshold, "mean_reward": max(means)}
@@ -63,12 +62,12 @@ class LengthRouter(Router):
             raise CheckpointError(f"the threshold in {folder} cannot be used ({error!r}); train again") from error
 
 
-def _utility(request: RoutingRequest, threshold: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _utility(request: RoutingRequest, threshold: float) -> Floats:
     cost = np.nan_to_num(request.expected.cost_usd)
     long = token_counts(request.queries)[:, :1] > threshold
     return np.where(long, cost, -cost)
 
 
-def _mean_reward(rewards: np.ndarray[Any, Any], request: RoutingRequest, threshold: float) -> float:
+def _mean_reward(rewards: Floats, request: RoutingRequest, threshold: float) -> float:
     allowed = np.where(request.mask, _utility(request, threshold), -np.inf)
     return float(np.nanmean(rewards[np.arange(len(rewards)), allowed.argmax(axis=1)]))

@@ -1,1 +1,1 @@
-"""Routers that learn from feedback while they serve: Thompson sampling, epsilon-greedy and their kin."""
+"""Routers that learn from feedback while they serve: Thompson sampling, epsilon-greedy, canary and shadow."""

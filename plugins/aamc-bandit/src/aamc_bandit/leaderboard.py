@@ -1,10 +1,10 @@
-"""Who leads, by the feedback so far: everywhere, in a category, for a user or in a session."""
+"""Leaderboards: candidates ranked by feedback, globally or for one category, user or session."""
 
 from __future__ import annotations
 
 import attrs
 
-from aamc_bandit.evidence import EVERYWHERE, Evidence
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence
 
 
 @attrs.frozen(kw_only=True)
@@ -13,10 +13,10 @@ class Standing:
 
     Attributes:
         candidate: Its name.
-        alpha: Of its Beta posterior.
-        beta: Likewise.
-        feedback: How many judgements that rests on.
-        updated: When the last of them was given, in seconds since the epoch.
+        alpha: Alpha of its Beta posterior.
+        beta: Beta of its Beta posterior.
+        feedback: Number of judgements.
+        updated: Time of the latest judgement, in seconds since the epoch.
     """
 
     candidate: str
@@ -31,22 +31,22 @@ class Standing:
         return self.alpha / (self.alpha + self.beta)
 
 
-def leaderboard(evidence: Evidence, level: str = "global", name: str = EVERYWHERE, prior: tuple[float, float] = (1.0, 1.0)) -> list[Standing]:
-    """Return the candidates that feedback has named, the greatest posterior mean first; of equals, the one with more feedback.
+def leaderboard(evidence: BetaEvidence, level: str = "global", name: str = GLOBAL_ENTITY, prior: tuple[float, float] = (1.0, 1.0)) -> list[Standing]:
+    """Return all candidates with feedback, highest posterior mean first; ties go to the candidate with more feedback.
 
     Args:
-        evidence: A router's.
+        evidence: The evidence of a router ``thompson`` or ``epsilon-greedy``.
         level: ``"global"``, ``"category"``, ``"user"`` or ``"session"``.
-        name: Whose leaderboard: the category, the user or the session.
+        name: The category, user or session; empty at the global level.
         prior: Alpha and beta without any evidence.
     """
     entity = evidence.entities(level).get(name)
     if entity is None:
         return []
-    names = sorted(entity.cells)
+    names = sorted(entity.candidates)
     wins, losses = evidence.table(level, name, names)[:, :2].T.tolist()
     standings = [
-        Standing(candidate=name, alpha=prior[0] + won, beta=prior[1] + lost, feedback=entity.cells[name].total, updated=entity.cells[name].updated)
-        for name, won, lost in zip(names, wins, losses, strict=True)
+        Standing(candidate=name, alpha=prior[0] + won, beta=prior[1] + lost, feedback=known.total, updated=known.updated)
+        for name, known, won, lost in zip(names, map(entity.candidates.__getitem__, names), wins, losses, strict=True)
     ]
     return sorted(standings, key=lambda standing: (-standing.mean, -standing.feedback))

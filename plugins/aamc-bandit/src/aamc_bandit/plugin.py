@@ -1,4 +1,4 @@
-"""The components that this plugin offers."""
+"""The components of aamc-bandit."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_routers() -> list[Component]:
-    """Offer the routers that learn online."""
+    """Return the routers that learn online."""
+    best = "Takes the best candidate by the same posteriors, and with probability epsilon any candidate."
     return [
         Component("thompson", "aamc_bandit.thompson:Thompson", "Draws each candidate with the probability that it is the best."),
-        Component("epsilon-greedy", "aamc_bandit.thompson:EpsilonGreedy", "Takes the best by the same posteriors, and any candidate now and then."),
+        Component("epsilon-greedy", "aamc_bandit.thompson:EpsilonGreedy", best),
         Component("linear-thompson", "aamc_bandit.linear:LinearThompson", "Learns online how each candidate's quality depends on the query."),
-        Component("canary", "aamc_bandit.canary:Canary", "A new router serves a share of the requests beside one that has proved itself."),
-        Component("shadow", "aamc_bandit.shadow:Shadow", "One router serves, and decisions note what another would have done."),
+        Component("canary", "aamc_bandit.trials.canary:Canary", "A new router serves a share of the requests beside a proven one."),
+        Component("shadow", "aamc_bandit.trials.shadow:Shadow", "One router serves, and decisions note the choices of another."),
     ]
 
 
 @hookimpl
 def aamc_commands() -> list[Component]:
-    """Offer the comparison of a canary."""
-    return [Component("canary", "aamc_bandit.canary_command:canary", "Say whether a canary, or a router in a shadow, is better.")]
+    """Return the command that compares routers on trial."""
+    return [Component("canary", "aamc_bandit.trials.canary_command:canary", "Test whether the candidate of a canary or shadow is better.")]
 
 
 @hookimpl
 def aamc_config_formats() -> list[Component]:
-    """Offer the format of vLLM Semantic Router's files."""
+    """Return the format of vLLM Semantic Router's files."""
     target = "aamc_bandit.semantic_router:SemanticRouterFormat"
     return [Component("vllm-semantic-router", target, "Configuration files of vLLM Semantic Router.")]

@@ -13,7 +13,7 @@ from aamc_report.tables import Record, Table
 
 from aamc_bench.failed_routers import RoutersLeftOut, left_out_of
 from aamc_bench.folder import OpenExperiment, open_experiment
-from aamc_bench.grid import Job, JobsFailed, run_grid
+from aamc_bench.grid import GridJob, JobsFailed, run_grid
 from aamc_sdk.cli import console, progress, write_json_line
 from aamc_sdk.errors import AamcError
 from aamc_sdk.storage import write_json, write_text
@@ -34,7 +34,7 @@ class Stage:
         one_at_a_time: Whether each job runs alone, so that its times can be compared.
     """
 
-    jobs: Sequence[Job]
+    jobs: Sequence[GridJob]
     one_at_a_time: bool = False
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aamc_experiments.settings import Source
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.grid import Job, slug
+from aamc_bench.grid import GridJob, slug
 from aamc_bench.training import try_to_begin
 
 SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
@@ -31,7 +31,7 @@ class DatasetsBenchmark(Benchmark):
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
 
-    def check_world(self, world: World, options: Mapping[str, Any]) -> None:
+    def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a run's data does not suit the benchmark."""
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
@@ -41,10 +41,10 @@ class DatasetsBenchmark(Benchmark):
             self.check_world(try_to_begin(settings_on(options, dataset, options["seeds"][0])), options)
         return options
 
-    def jobs(self, options: Mapping[str, Any]) -> list[Job]:
+    def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
         """Return a job for each dataset, seed and variant."""
         return [
-            Job(job_key(number, dataset, seed, name), self.function, {"settings": settings_on(options, dataset, seed), **arguments})
+            GridJob(job_key(number, dataset, seed, name), self.function, {"settings": settings_on(options, dataset, seed), **arguments})
             for number, dataset in enumerate(options["datasets"], start=1)
             for seed in options["seeds"]
             for name, arguments in self.variants(options).items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.grid import JOBS
 from aamc_sdk.errors import AamcError
@@ -35,7 +35,7 @@ class RoutersLeftOut(AamcError):
 class TolerantExperiment(Experiment):
     """An experiment that leaves out routers whose training fails; its folder is a job's."""
 
-    def routers(self, world: World, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
+    def routers(self, world: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return the trained routers, without those whose training failed."""
         choices = self.trainable(world)
         return train_each(choices, lambda name: self.router(name, choices[name], world, requests), self.run.folder, self.progress)

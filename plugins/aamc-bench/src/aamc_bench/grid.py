@@ -34,13 +34,13 @@ THREADS = "OMP_NUM_THREADS"
 """The environment variable from which numerical libraries (OpenBLAS, MKL, torch) read the number of threads when they are loaded."""
 
 
-def _check_key(job: Job, attribute: attrs.Attribute[Any], key: str) -> None:
+def _check_key(job: GridJob, attribute: attrs.Attribute[Any], key: str) -> None:
     if not re.fullmatch(r"[\w=+-][\w.=+-]*", key):
         raise ValueError(f"a job's key names its files, so it must consist of letters, digits and . _ = + -, not {key!r}")
 
 
 @attrs.frozen
-class Job:
+class GridJob:
     """A piece of work that depends on no other job of its grid.
 
     Attributes:
@@ -75,7 +75,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", text).strip("-.")[-60:]
 
 
-def run_grid(jobs: Sequence[Job], folder: Path, workers: int | None, progress: Progress) -> dict[str, Any]:
+def run_grid(jobs: Sequence[GridJob], folder: Path, workers: int | None, progress: Progress) -> dict[str, Any]:
     """Do the jobs that have no result yet, several at a time, and return all results by key.
 
     Args:
@@ -104,12 +104,12 @@ def run_grid(jobs: Sequence[Job], folder: Path, workers: int | None, progress: P
 class _Running:
     """A job, the executor of its process, and the process; None if it has ended at once."""
 
-    job: Job
+    job: GridJob
     executor: ProcessPoolExecutor
     process: multiprocessing.process.BaseProcess | None
 
 
-def _work_off(jobs: Sequence[Job], place: Path, workers: int, progress: Progress) -> dict[str, str]:
+def _work_off(jobs: Sequence[GridJob], place: Path, workers: int, progress: Progress) -> dict[str, str]:
     """Do jobs, at most ``workers`` at a time; return the reason for each failure, by key.
 
     Each job has an executor with one process: a process that is killed breaks its own executor and no other job's.
@@ -138,7 +138,7 @@ def _work_off(jobs: Sequence[Job], place: Path, workers: int, progress: Progress
     return failures
 
 
-def _start(job: Job, place: Path, threads: int) -> tuple[Future[str | None], _Running]:
+def _start(job: GridJob, place: Path, threads: int) -> tuple[Future[str | None], _Running]:
     """Start a job in a fresh interpreter: a forked one would inherit threads and locks of the numerical libraries."""
     others = multiprocessing.active_children()
     executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_follow_parent)
@@ -172,7 +172,7 @@ def _threads_of_children(threads: int) -> Iterator[None]:
         del os.environ[THREADS]
 
 
-def _kept(job: Job, place: Path) -> Mapping[str, Any] | None:
+def _kept(job: GridJob, place: Path) -> Mapping[str, Any] | None:
     """Return the content of a finished job's file, None for an unfinished one."""
     path = place / f"{job.key}.json"
     if not path.exists():
@@ -188,7 +188,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def do(job: Job, place: Path) -> str | None:
+def do(job: GridJob, place: Path) -> str | None:
     """Do a job in this process and write its result and its log; return the reason if it fails."""
     with (place / f"{job.key}.log").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:

@@ -8,7 +8,17 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, Candidates, Comparison, Realised, Resampling, Yardsticks, known_interval, open_interval, statistics
+from aamc_experiments.evaluation import (
+    HEADLINE,
+    CandidateMeans,
+    Comparison,
+    RealisedOutcomes,
+    References,
+    Resampling,
+    known_interval,
+    open_interval,
+    statistics,
+)
 from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 
@@ -39,10 +49,10 @@ class Sample:
         """Return the sample of a comparison; the resamples follow from the seed."""
         resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, how.resamples, seed)
         nothing = (np.nan, np.nan)  # neither efficiency nor regret is needed
-        yardsticks = [Yardsticks(r, Candidates.of(comparison, r), nothing, np.full((len(r.weights), 1), np.nan)) for r in resamplings]
+        yardsticks = [References(r, CandidateMeans.of(comparison, r), nothing, np.full((len(r.weights), 1), np.nan)) for r in resamplings]
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
-            router = Realised.of(comparison, position, reward, how.success_threshold)
+            router = RealisedOutcomes.of(comparison, position, reward, how.success_threshold)
             data, resampled = (_figures(comparison, position, router, one) for one in yardsticks)
             rows.append({metric: np.concatenate((data[metric], resampled[metric])) for metric in data})
             rewards.append(router.reward[HEADLINE])
@@ -78,7 +88,7 @@ def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
     return [sample.of_routers(shared) for sample in samples]
 
 
-def _figures(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> dict[str, Floats]:
+def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, yardsticks: References) -> dict[str, Floats]:
     """Return a router's metrics ``[B]``: the headline's, and those of its frontier relative to the best single candidate."""
     found = statistics(comparison, position, router, yardsticks)
     best = np.max([point["mean_quality"] for point in found.frontier], axis=0)

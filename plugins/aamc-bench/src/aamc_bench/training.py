@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import attrs
-from aamc_experiments.commands import gather
+from aamc_experiments.commands import ExperimentOptions, settings_from_options
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings, read_settings
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.failed_routers import TolerantExperiment
 from aamc_sdk.errors import ConfigError
@@ -39,7 +39,7 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
     for assignment in assignments:
         _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
     named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value is not None}
-    settings = gather((), tuple(assignments), ",".join(routers), **named)
+    settings = settings_from_options(cast(ExperimentOptions, {"assignments": tuple(assignments), "routers": ",".join(routers), **named}))
     assert settings.routers is not None  # named above
     plugins = get_plugin_manager()
     for name in routers:
@@ -58,7 +58,7 @@ def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
         raise ConfigError(f"--set {assignment} would have no effect; use {instead[key]}")
 
 
-def try_to_begin(settings: Mapping[str, Any]) -> World:
+def try_to_begin(settings: Mapping[str, Any]) -> ExperimentSetup:
     """Begin a run in a temporary folder and return its world, so that an error of all jobs comes once, before the first.
 
     Raises:

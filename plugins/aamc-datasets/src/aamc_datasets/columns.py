@@ -1,7 +1,6 @@
-"""Columns of CSV and Parquet files: only those that are asked for are read.
+"""Columns of CSV and Parquet files; only the requested ones are read.
 
-A column is its distinct values and each row's place among them, so that a text which stands in a
-hundred rows is kept once, and each value is checked once.
+A column consists of its distinct values and one code per row, so that a repeated text is stored once and checked once.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.json_rows import MOST_USD, figure
+from aamc_datasets.json_rows import MAX_USD, bounded_number
 from aamc_sdk.errors import DataError, nearest, one_of
 from aamc_sdk.types import Floats
 
 SUFFIXES = (".csv", ".parquet")
-LONGEST_ROW = 1 << 24
-"""Most bytes of a CSV row: pyarrow reads in blocks of this size, and a row must fit into one."""
-TRUTH = {"true": 1.0, "false": 0.0}
+MAX_ROW_BYTES = 1 << 24
+"""Maximum size of a CSV row: pyarrow reads in blocks of this size, and a row must fit into one."""
+TRUTH_VALUES = {"true": 1.0, "false": 0.0}
 
 
 @attrs.frozen(eq=False)
-class Column:
+class TableColumn:
     """A column of R rows.
 
     Attributes:
-        place: The file and the column, as messages name them.
-        values: The distinct values, perhaps some that no row has.
-        codes: Each row's value, as its place in ``values``, ``[R]``.
+        label: The file and the column, for error messages.
+        values: The distinct values; some may occur in no row.
+        codes: The index in ``values`` of each row's value, ``[R]``.
     """
 
-    place: str
+    label: str
     values: list[Any]
     codes: NDArray[np.intp]
 
@@ -44,7 +43,7 @@ class Column:
         """Return each row's text.
 
         Raises:
-            DataError: One is empty, or no text.
+            DataError: A value is empty or not a text.
         """
         for code in np.unique(self.codes):
             value = self.values[code]
@@ -53,10 +52,10 @@ class Column:
         return [self.values[code] for code in self.codes]
 
     def names(self) -> list[str]:
-        """Return each row's name; a number is written out.
+        """Return each row's name; numbers are converted to text.
 
         Raises:
-            DataError: One is empty.
+            DataError: A value is empty.
         """
         for code in np.unique(self.codes):
             if self.values[code] in (None, ""):
@@ -64,25 +63,25 @@ class Column:
         return self.labels()
 
     def labels(self) -> list[str]:
-        """Return each row's label, ``""`` where there is none."""
+        """Return each row's label, ``""`` if it has none."""
         labels = ["" if value is None else str(value) for value in self.values]
         return [labels[code] for code in self.codes]
 
     def scores(self) -> Floats:
-        """Return numbers from 0 to 1 ``[R]``, of True and False 1 and 0, NaN where there is nothing.
+        """Return numbers from 0 to 1 ``[R]``; True is 1, False is 0, an empty value is NaN.
 
         Raises:
             DataError: A value is something else.
         """
-        return self._numbers(lambda value: figure(TRUTH.get(str(value).lower(), value), "it", most=1.0))
+        return self._numbers(lambda value: bounded_number(TRUTH_VALUES.get(str(value).lower(), value), "it", maximum=1.0))
 
     def amounts(self) -> Floats:
-        """Return costs in USD ``[R]``, NaN where there is nothing.
+        """Return costs in USD ``[R]``; an empty value is NaN.
 
         Raises:
             DataError: A value is something else.
         """
-        return self._numbers(lambda value: figure(value, "it", MOST_USD))
+        return self._numbers(lambda value: bounded_number(value, "it", MAX_USD))
 
     def _numbers(self, check: Callable[[Any], float]) -> Floats:
         numbers = np.empty(len(self.values))
@@ -94,11 +93,11 @@ class Column:
         return numbers[self.codes]
 
     def _row(self, code: np.intp) -> str:
-        return f"{self.place}, row {np.flatnonzero(self.codes == code)[0] + 1}"
+        return f"{self.label}, row {np.flatnonzero(self.codes == code)[0] + 1}"
 
 
 def _number(value: Any) -> Any:
-    """Return what a CSV field or a Parquet cell says: a number, None, or a value that is neither."""
+    """Return the number in a CSV field or Parquet cell, None if it is empty, or the value if it is neither."""
     if isinstance(value, str):
         try:
             value = float(value) if value.strip() else None
@@ -108,17 +107,16 @@ def _number(value: Any) -> Any:
 
 
 def column_names(file: Path) -> list[str]:
-    """Return the names of a file's columns, without reading more of it than they take.
+    """Return the names of a file's columns; reads only the header.
 
     Raises:
-        DataError: The file cannot be read, is empty, or has two columns of one name.
+        DataError: The file cannot be read, is empty, or has two columns of the same name.
     """
     names = _parquet_names(file) if file.suffix == ".parquet" else _csv_names(file)
     if not names:
         raise DataError(f"{file} is empty; give a header and at least one row")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise DataError(f"{file} has more than one column {one_of(twice)}; give each a name of its own")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"{file} has more than one column {one_of(repeated)}; give each a name of its own")
     return names
 
 
@@ -141,21 +139,21 @@ def _parquet_names(file: Path) -> list[str]:
 
 
 def require_columns(file: Path, wanted: Iterable[str], found: Collection[str], advice: str = "") -> None:
-    """Raise where a column is missing; the message gives those that were found, and the advice.
+    """Check that a file has the wanted columns.
 
     Raises:
-        DataError: As said.
+        DataError: A column is missing; the message gives the columns found and the advice.
     """
     for name in wanted:
         if name not in found:
             raise DataError(f"{file} has no column {name!r}{nearest(name, found)} (it has: {one_of(found)}){advice}")
 
 
-def read_columns(file: Path, names: Iterable[str]) -> dict[str, Column]:
-    """Read some columns of a file that has them.
+def read_columns(file: Path, names: Iterable[str]) -> dict[str, TableColumn]:
+    """Read columns of a file; they must exist.
 
     Raises:
-        DataError: The file cannot be read, or has no row.
+        DataError: The file cannot be read or has no row.
     """
     import pyarrow as pa
 
@@ -186,17 +184,17 @@ def _read_csv(file: Path, names: list[str]) -> Any:
     distinct = pa.dictionary(pa.int32(), pa.string())
     return arrow_csv.read_csv(
         file,
-        read_options=arrow_csv.ReadOptions(block_size=LONGEST_ROW),
+        read_options=arrow_csv.ReadOptions(block_size=MAX_ROW_BYTES),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, distinct)),
     )
 
 
-def _column(place: str, chunks: Any) -> Column:
+def _column(label: str, chunks: Any) -> TableColumn:
     import pyarrow as pa
 
     encoded = chunks if pa.types.is_dictionary(chunks.type) else chunks.dictionary_encode()
     column = encoded.unify_dictionaries().combine_chunks()
     values = column.dictionary.to_pylist()
     codes = column.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    return Column(place, [*values, None] if column.null_count else values, codes.astype(np.intp))
+    return TableColumn(label, [*values, None] if column.null_count else values, codes.astype(np.intp))

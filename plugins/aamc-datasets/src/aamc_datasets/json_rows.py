@@ -1,4 +1,4 @@
-"""JSON lines, and what is checked of the values in them."""
+"""Reads JSON lines and checks their values."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 from aamc_sdk.errors import DataError, nearest, one_of
 
 T = TypeVar("T")
-MOST_USD = 1e12
-"""No answer costs as much; larger numbers are in another unit, or an error."""
+MAX_USD = 1e12
+"""Maximum cost; a larger number is in another unit or an error."""
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Read JSON lines as they are asked for, each with its line number; empty lines are left out.
+    """Yield JSON lines with their line numbers, lazily; empty lines are skipped.
 
     Raises:
-        DataError: The file cannot be read, or a line is not JSON; the message names the line.
+        DataError: The file cannot be read, or a line is not JSON; the message gives the line.
     """
     try:
         with file.open(encoding="utf-8-sig") as lines:
@@ -32,10 +32,10 @@ def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:
-    """Read JSON lines and make something of each.
+    """Parse each JSON line with a function.
 
     Raises:
-        DataError: There is no line, or ``parse`` refuses one; the message names the line.
+        DataError: There is no line, or ``parse`` refuses one; the message gives the line.
     """
     parsed = []
     for number, line in json_lines(file):
@@ -49,10 +49,10 @@ def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Read a JSON document.
+    """Parse a JSON document.
 
     Raises:
-        DataError: It is not JSON, or an object in it has a key twice.
+        DataError: It is not JSON, or an object contains a key twice.
     """
     try:
         return _DECODER.decode(text)
@@ -62,8 +62,8 @@ def parse_json(text: str, where: str) -> Any:
         raise DataError(f"{where} is not valid JSON ({error}); the file may be cut off there") from error
 
 
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; of two values under one key, nobody knows which one was meant."""
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; refuse duplicate keys, whose value is ambiguous."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -71,14 +71,14 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_keys_once)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:
-    """Raise where a row is no object, or lacks a key; the message gives what it has, and the advice.
+    """Check that a row is an object with the given keys.
 
     Raises:
-        DataError: As said.
+        DataError: It is not an object, or a key is missing; the message gives the keys found and the advice.
     """
     if not isinstance(row, Mapping):
         raise DataError(f"must be an object with {one_of(keys)}, not {row!r:.80}")
@@ -88,10 +88,10 @@ def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:
 
 
 def text(row: Mapping[str, Any], key: str) -> str:
-    """Return a text that is not empty.
+    """Return a key's text.
 
     Raises:
-        DataError: It is something else.
+        DataError: The value is empty or not a text.
     """
     value = row[key]
     if not isinstance(value, str) or not value.strip():
@@ -99,16 +99,16 @@ def text(row: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def figure(value: Any, name: str, most: float = sys.float_info.max, least: float = 0.0) -> float:
-    """Return a number from ``least`` to ``most``, NaN for None.
+def bounded_number(value: Any, name: str, maximum: float = sys.float_info.max, minimum: float = 0.0) -> float:
+    """Return a number from ``minimum`` to ``maximum``; None becomes NaN.
 
     Raises:
-        DataError: It is something else.
+        DataError: The value is something else.
     """
     if value is None:
         return math.nan
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        wanted = f"a finite number of at least {least:g}" if most == sys.float_info.max else f"a number from {least:g} to {most:g}"
+    if not number or not minimum <= value <= maximum:
+        wanted = f"a finite number of at least {minimum:g}" if maximum == sys.float_info.max else f"a number from {minimum:g} to {maximum:g}"
         raise DataError(f"{name} must be {wanted}, not {value!r:.80}")
     return float(value)

@@ -1,8 +1,8 @@
-"""Which format a path looks like, for messages that set the user right, and which files a path names."""
+"""Finds the files of a path, and recognises the format of a path for error messages."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from aamc_datasets.columns import SUFFIXES as TABLES
@@ -20,71 +20,82 @@ SIGNS = (
     ("routellm", {"question_id", "turn", "score"}),
     ("routellm", {"prompt"}),
 )
-"""Columns or keys that give a format away; the first that fits counts."""
+"""Columns or keys that identify a format; the first match counts."""
 
 
 def existing(path: str, wanted: str) -> Path:
-    """Return the path that a user named.
+    """Return a path given by a user.
 
     Raises:
-        DataError: Nothing is there, or no path was given.
+        DataError: The path is empty or does not exist.
     """
     if not path:
         raise DataError(f"no path was given; name a {wanted} after the format's colon")
-    place = Path(path).expanduser()
-    if not place.exists():
+    location = Path(path).expanduser()
+    if not location.exists():
         raise DataError(f"{path} does not exist; name a {wanted}")
-    return place
+    return location
 
 
-def table_file(path: str, format_name: str) -> Path:
-    """Return the CSV or Parquet file that a path names: itself, or the only one of a folder.
+def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, preferred: str = "") -> Path:
+    """Return the file that a path names: the path itself, or in a folder the preferred file or the only one with a suffix.
+
+    Args:
+        path: A file or a folder, given by a user.
+        format_name: The format, for error messages.
+        suffixes: The suffixes of the format's files.
+        preferred: The file name, without suffix, that counts where a folder contains several files.
 
     Raises:
-        DataError: There is none, or more than one.
+        DataError: There is no such file, or more than one.
     """
-    place = existing(path, "CSV or Parquet file")
-    if place.is_file():
-        if place.suffix not in TABLES:
-            raise DataError(f"{place} is neither .csv nor .parquet, as format {format_name} reads{hint(place, format_name)}")
-        return place
-    found = sorted(file for suffix in TABLES for file in place.glob(f"*{suffix}"))
+    kinds = " or ".join(suffixes)
+    location = existing(path, f"{kinds} file, or a folder with one")
+    if location.is_file():
+        if location.suffix not in suffixes:
+            raise DataError(f"{location} is neither {' nor '.join(suffixes)}, as format {format_name} reads{hint(location, format_name)}")
+        return location
+    files = sorted(file for suffix in suffixes for file in location.glob(f"*{suffix}"))
+    found = [file for suffix in suffixes for file in files if file.name == preferred + suffix][:1] or files
     if not found:
-        raise DataError(f"{place} has no .csv or .parquet file, as format {format_name} reads{hint(place, format_name)}")
+        raise DataError(f"{location} has no {kinds} file, as format {format_name} reads{hint(location, format_name)}")
     if len(found) > 1:
-        raise DataError(f"{place} has several files ({one_of(file.name for file in found)}); name one of them")
+        advice = f", or rename it to {preferred}{suffixes[0]}" if preferred else ""
+        raise DataError(
+            f"{location} has several files ({one_of(file.name for file in found)}); name one of them{advice}{hint(location, format_name)}"
+        )
     return found[0]
 
 
-def hint(place: Path, format_name: str) -> str:
-    """Return ``"; it looks like ..."`` where the path looks like another format than the one named, else ``""``."""
-    found, where = _looks_like(place)
-    return f"; it looks like format {found}: --dataset {found}:{where}" if found not in ("", format_name) else ""
+def hint(location: Path, format_name: str) -> str:
+    """Return ``"; it looks like ..."`` if the path looks like another format than the given one, else ``""``."""
+    found, path = _recognised(location)
+    return f"; it looks like format {found}: --dataset {found}:{path}" if found not in ("", format_name) else ""
 
 
-def _looks_like(place: Path) -> tuple[str, Path]:
-    folder = place if place.is_dir() else place.parent
+def _recognised(location: Path) -> tuple[str, Path]:
+    folder = location if location.is_dir() else location.parent
     if (folder / "llm_candidates.json").is_file():
         return "llmrouter", folder
-    for file in _readable(place):
+    for file in _readable(location):
         columns = _columns(file)
         for name, signs in SIGNS:
             if signs <= set(columns):
-                return name, place
-    return "", place
+                return name, location
+    return "", location
 
 
-def _readable(place: Path) -> Iterator[Path]:
+def _readable(location: Path) -> Iterator[Path]:
     """Yield the file, or the first file of each kind in a folder."""
     for suffix in (*TABLES, ".jsonl"):
-        if place.is_dir():
-            yield from sorted(place.rglob(f"*{suffix}"))[:1]
-        elif place.suffix == suffix:
-            yield place
+        if location.is_dir():
+            yield from sorted(location.rglob(f"*{suffix}"))[:1]
+        elif location.suffix == suffix:
+            yield location
 
 
 def _columns(file: Path) -> Collection[str]:
-    """Return the columns of a table, the keys of the first line of JSON lines; nothing where it cannot be read."""
+    """Return the columns of a table or the keys of the first JSON line; nothing if the file cannot be read."""
     try:
         if file.suffix in TABLES:
             return column_names(file)

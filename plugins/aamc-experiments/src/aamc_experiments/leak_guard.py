@@ -1,4 +1,4 @@
-"""The leak guard: rows of an evaluation that a router or its estimator was trained on are left out, or refused."""
+"""The leak guard: rows that a router or its estimator was trained on are left out of its evaluation, or refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from textwrap import shorten
 import attrs
 import numpy as np
 
-from aamc_experiments.data.splits import Readers, check_unchanged, read_splits, read_whole
-from aamc_experiments.data.training_fingerprint import TrainingFingerprint
+from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, read_splits, read_whole
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
@@ -21,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(eq=False)
-class Tested:
+class EvaluationRows:
     """The rows of an evaluation.
 
     Attributes:
         rows: The rows.
-        split: Which of the run's own splits they are; None for other data.
-        dropped: How many more there were, which had been trained on.
+        split: The name of the run's own split that they are; None for other data.
+        dropped: The number of rows that were left out because a part was trained on them.
     """
 
     rows: Dataset
@@ -35,83 +34,83 @@ class Tested:
     dropped: int = 0
 
 
-def rows_to_evaluate(run: RunFolder, settings: Settings, readers: Readers, source: Source | None, split: str) -> Tested:
-    """Return the rows to evaluate a run on: of other data those that it was not trained on, else one of its own splits.
+def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, source: Source | None, split: str) -> EvaluationRows:
+    """Read the rows to evaluate a run on: other data without its training rows, or one of its own splits.
 
     Args:
-        run: Whose routers are evaluated.
-        settings: The run's, with ``evaluation.strict`` as it is to be.
-        readers: Make the reader of a source.
-        source: Other data, or None.
-        split: Which of the run's splits, where there is no other data.
+        run: The run.
+        settings: The run's settings, with the ``evaluation.strict`` of this evaluation.
+        readers: Makes the reader of a source.
+        source: Other data; None for rows of the run itself.
+        split: One of the run's splits; ignored with a source.
 
     Raises:
-        DataError: Nothing is left, rows were trained on and that is to be an error, or the run's data has changed.
+        DataError: No row is left, ``strict`` is set and a part was trained on a row, or the run's data has changed.
     """
     strict = settings.evaluation.strict
     if source is not None:
-        return attrs.evolve(guard(read_whole(source, readers), run.seals, strict), split=None)
-    tested = Tested(read_splits(settings, readers)[split], split)
-    if split == "test":  # its own training rows are none of them; those of checkpoints that it took over may be
-        tested = guard(tested.rows, run.seals[1:], strict)
+        return attrs.evolve(leave_out_trained_rows(read_whole(source, readers), run.fingerprints, strict), split=None)
+    found = EvaluationRows(read_splits(settings, readers)[split], split)
+    if split == "test":  # the splits are disjoint; only checkpoints from other runs may have been trained on test rows
+        found = leave_out_trained_rows(found.rows, run.fingerprints[1:], strict)
     else:
-        logger.warning("the run was trained on its %s rows: what it does there says nothing of other questions", split)
-    check_unchanged({split: Dataset(tested.rows.queries)}, run.content["splits"], run.folder)  # what came of them is the environment's to say
-    return tested
+        logger.warning("the run was trained on its %s rows: its results there do not carry over to other questions", split)
+    check_unchanged({split: Dataset(found.rows.queries)}, run.content["splits"], run.folder)  # outcomes come later, from the environment
+    return found
 
 
-def guard(test: Dataset, seals: Sequence[TrainingFingerprint], strict: bool) -> Tested:
-    """Leave out the rows that were trained on.
+def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerprint], strict: bool) -> EvaluationRows:
+    """Return the rows without those that some fingerprint contains.
 
     Args:
-        test: Rows to evaluate.
-        seals: What was trained on.
-        strict: Whether such rows are an error.
+        rows: Rows to evaluate.
+        fingerprints: The training rows of all parts.
+        strict: Whether a training row among them is an error.
 
     Raises:
-        DataError: There are such rows and that is an error, or there are no others.
+        DataError: All rows are training rows, or ``strict`` is set and some are.
     """
-    questions = [question(query) for query in test.queries]
-    trained = np.zeros(len(test), dtype=bool)
-    for seal in seals:
-        trained |= seal.holds(questions)
+    questions = [question(query) for query in rows.queries]
+    trained = np.zeros(len(rows), dtype=bool)
+    for fingerprint in fingerprints:
+        trained |= fingerprint.contains(questions)
     if not trained.any():
-        return Tested(test)
-    example = shorten(test.queries[int(trained.argmax())].text, 80)
-    found = f"{trained.sum()} of {len(test)} rows of {test.source or 'the data'} were trained on, or near-duplicates of them, such as {example!r}"
+        return EvaluationRows(rows)
+    example = shorten(rows.queries[int(trained.argmax())].text, 80)
+    found = f"{trained.sum()} of {len(rows)} rows of {rows.source or 'the data'} were trained on, or near-duplicates of them, such as {example!r}"
     if strict:
         raise DataError(f"{found}; give other rows, or leave out --strict to evaluate the rest")
     if trained.all():
         raise DataError(f"{found}; none is left to evaluate: give other rows, or evaluate the run's own by --split train")
     logger.warning("%s; they are left out", found)
-    return Tested(test.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
+    return EvaluationRows(rows.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
 
 
-def seal_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
-    """Return the seal of a run's own rows: validation rows count too, for training stops and chooses by them."""
+def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
+    """Return the fingerprint of a run's own rows: training rows, and validation rows, which decide when training stops."""
     return TrainingFingerprint.of([question(query) for name in ("train", "validation") for query in splits[name].queries])
 
 
-def checkpoint_seals(folders: Iterable[Path], strict: bool) -> list[TrainingFingerprint]:
-    """Return what checkpoints were trained on, as the runs that hold them say.
+def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[TrainingFingerprint]:
+    """Return the training rows of checkpoints, read from the runs that hold them.
 
     Args:
-        folders: A router's or an estimator's folder each.
-        strict: Whether a checkpoint of which nobody knows that, for it is outside a run or its run does not say, is an error.
+        folders: The folders of routers and estimators.
+        strict: Whether a checkpoint with unknown training rows is an error; else it is a warning.
 
     Raises:
-        DataError: It is one.
-        CheckpointError: What a run says is damaged.
+        DataError: ``strict`` is set, and a checkpoint is outside a run or its run has no fingerprints.
+        CheckpointError: A run is damaged.
     """
-    seals: list[TrainingFingerprint] = []
+    fingerprints: list[TrainingFingerprint] = []
     for folder in folders:
         run = next((RunFolder.open(above) for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
         if run is not None and run.content.get("seals"):
-            seals += run.seals
+            fingerprints += run.fingerprints
             continue
         why = "it is in no run's folder" if run is None else "its run was made by another version and does not say"
         unknown = f"what {folder} was trained on is not known, for {why}"
         if strict:
             raise DataError(f"{unknown}; name a checkpoint in the folder of a run that does, or evaluate without --strict")
         logger.warning("%s: test rows may be among it", unknown)
-    return seals
+    return fingerprints

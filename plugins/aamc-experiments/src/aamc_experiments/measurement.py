@@ -1,4 +1,4 @@
-"""Measuring routers on a split, or a run's routers on other data, and writing what every number follows from."""
+"""Measurement of routers: on a split of an experiment, or of a run's routers on other data."""
 
 from __future__ import annotations
 
@@ -11,22 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
-from aamc_experiments.evaluation import HEADLINE, Comparison, Constants, compare_streams, compare_table, constant_routers, metrics, promotion
-from aamc_experiments.leak_guard import rows_to_evaluate
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.evaluation import (
+    HEADLINE,
+    Comparison,
+    ComparisonRequest,
+    ConstantOutcomes,
+    compare_streams,
+    compare_table,
+    constant_routers,
+    metrics,
+    promotion,
+)
+from aamc_experiments.leak_guard import read_evaluation_rows
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
-from aamc_experiments.setup import World, check_measured, dataset_readers, make_environment
+from aamc_experiments.setup import ExperimentSetup, check_outcomes, dataset_readers, make_environment
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Estimator, Progress, Router
+from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import EVALUATION
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import Estimates, Floats, Pool, Preference, Query, RoutingRequest
 
 
-def describe(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
-    """Return what an estimator says of queries, and the quality that it expects of each candidate."""
+def estimate_queries(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
+    """Return an estimator's estimates of Q queries, and the quality that it expects of each candidate, ``[Q, M]``, if any."""
     if estimator is None:
         return Estimates.unknown(len(queries)), None
     estimates = estimator.estimate(queries)
@@ -34,177 +43,188 @@ def describe(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) 
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
-    """Return each query's most probable category, ``""`` where the estimator names none."""
+    """Return each query's most probable category, ``[Q]``; ``""`` where the estimator predicts none."""
     if not estimates.category_names or np.isnan(estimates.categories).all():
         return np.full(len(estimates), "")
     names: NDArray[np.str_] = np.array(estimates.category_names)[np.nan_to_num(estimates.categories).argmax(axis=1)]
     return names
 
 
-def measure(
-    folder: Path | None,
-    world: World,
-    routers: Mapping[str, Router],
-    request: RoutingRequest,
-    candidate_means: Floats,
-    settings: Settings,
-    progress: Progress,
-    gate: str | None = None,
-) -> dict[str, Any]:
-    """Compare routers on the test split; write ``decisions.npz`` and ``metrics.json``; return the metrics.
+@attrs.frozen(kw_only=True, eq=False)
+class Measurement:
+    """The measurement of routers on one split of an experiment.
 
-    Args:
-        folder: Where both files go; None to write neither.
-        world: The environment, its splits and the reward.
-        routers: What to compare, by name.
-        request: The test rows as a router sees them.
-        candidate_means: The candidates' mean training quality, cost and latency, ``[M, 3]``.
-        settings: The headline's preference, the seed that draws and intervals follow from, and how to compare.
-        progress: Where to report.
-        gate: The router of which ``gate`` in the metrics says whether it is worth having; None to leave that out.
+    Attributes:
+        setup: The setup of the experiment.
+        routers: The routers by name.
+        request: The rows of the split as a router sees them.
+        candidate_means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
+        settings: The settings; preference, seed and the options of the comparison count.
+        split: The name of the split.
+        preferences: The preferences to compare at, ``[P, 3]``; None for the usual 43.
+        progress: Receives the progress.
     """
-    how, test = settings.evaluation, world.splits["test"]
-    comparison = play(world, "test", routers, request, candidate_means, settings, progress)
-    result = metrics(
-        comparison,
-        world.services.reward,
-        source=test.source,
-        cost_note=test.cost_note,
-        success_threshold=how.success_threshold,
-        alpha=how.alpha,
-        beta=how.beta,
-        resamples=how.resamples,
-        seed=settings.seed,
-    )
-    result["data"] |= {"split": world.tested, "dropped": world.dropped}
-    if gate is not None:
-        constants = _constants(folder, comparison, world, request, settings, progress)
-        result["gate"] = promotion(comparison, constants, world.services.reward, gate, resamples=how.resamples, seed=settings.seed)
-    if folder is not None:
-        comparison.save(folder / "decisions.npz")
-        write_json(folder / "metrics.json", result)
-    return result
+
+    setup: ExperimentSetup
+    routers: Mapping[str, Router]
+    request: RoutingRequest
+    candidate_means: Floats
+    settings: Settings
+    split: str = "test"
+    preferences: Floats | None = None
+    progress: Progress = attrs.field(factory=NoProgress)
+
+    def compare(self) -> Comparison:
+        """Let the routers decide the rows, on the table of a stationary environment, else in streams.
+
+        Raises:
+            DataError: The rows hold comparisons without outcomes, or no row is complete.
+            PreferenceError: The preference weighs only latency, which is not known.
+        """
+        self.setup.check_outcomes(self.split)
+        dataset, predicted = self.setup.splits[self.split], predicted_categories(self.request.estimates)
+        labels = dataset.labels.category
+        compared = ComparisonRequest(
+            routers=self.routers,
+            request=self.request,
+            reward=self.setup.services.reward,
+            headline=self.settings.preference,
+            seed=self.settings.seed,
+            categories=predicted if labels is None else np.where(labels == "", predicted, labels),
+            candidate_means=self.candidate_means,
+            preferences=self.preferences,
+            progress=self.progress,
+        )
+        if self.setup.env.stationary:
+            assert dataset.outcomes is not None
+            return compare_table(compared, dataset.outcomes)
+        options = self.settings.evaluation
+        return compare_streams(compared, self.setup.env, self.split, streams=options.streams, steps=options.steps)
+
+    def write_metrics(self, folder: Path | None, gated: str | None = None) -> dict[str, Any]:
+        """Compare the routers, write ``decisions.npz`` and ``metrics.json``, and return the metrics.
+
+        Args:
+            folder: The folder of both files; None to write neither.
+            gated: The name of the router that the promotion gate decides on, under ``gate`` in the metrics; None for no gate.
+
+        Raises:
+            DataError: As :meth:`compare`.
+            PreferenceError: Likewise.
+        """
+        options, rows, reward = self.settings.evaluation, self.setup.splits[self.split], self.setup.services.reward
+        comparison, seed = self.compare(), self.settings.seed
+        result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
+        result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
+        if gated is not None:
+            constants = self._constant_outcomes(comparison, folder)
+            result["gate"] = promotion(comparison, constants, reward, gated, resamples=options.resamples, seed=seed)
+        if folder is not None:
+            comparison.save(folder / "decisions.npz")
+            write_json(folder / "metrics.json", result)
+        return result
+
+    def _constant_outcomes(self, comparison: Comparison, folder: Path | None) -> ConstantOutcomes:
+        """Return the outcomes of constant policies: from the table, or played in streams and kept in ``constants.npz``."""
+        reward = self.setup.services.reward
+        if comparison.is_table:
+            return ConstantOutcomes.of_table(comparison, reward)
+        routers = constant_routers(self.setup.services)
+        played = attrs.evolve(self, routers=routers, preferences=comparison.preferences[[HEADLINE]]).compare()
+        if folder is not None:
+            played.save(folder / "constants.npz")
+        return ConstantOutcomes.of_streams(played, reward)
 
 
-def _constants(
-    folder: Path | None, comparison: Comparison, world: World, request: RoutingRequest, settings: Settings, progress: Progress
-) -> Constants:
-    """Return what comes of always choosing one candidate; where no table tells, they play, and ``constants.npz`` keeps it."""
-    if comparison.is_table:
-        return Constants.of_table(comparison, world.services.reward)
-    headline = comparison.preferences[[HEADLINE]]
-    everyone = constant_routers(world.services)
-    played = play(world, "test", everyone, request, comparison.candidate_means, settings, progress, points=headline)
-    if folder is not None:
-        played.save(folder / "constants.npz")
-    return Constants.of_streams(played, world.services.reward)
+@attrs.frozen(kw_only=True)
+class EvaluationRequest:
+    """The request of ``aamc evaluate``: a run's routers, and the rows to compare them on.
 
-
-def play(
-    world: World,
-    split: str,
-    routers: Mapping[str, Router],
-    request: RoutingRequest,
-    candidate_means: Floats,
-    settings: Settings,
-    progress: Progress,
-    points: Floats | None = None,
-) -> Comparison:
-    """Let routers decide a split's queries, by the table where the environment is one, else in streams.
-
-    Args:
-        world: The environment, its splits and the reward.
-        split: Whose queries.
-        routers: Who decides, by name.
-        request: The split's rows as a router sees them.
-        candidate_means: The candidates' mean training quality, cost and latency, ``[M, 3]``.
-        settings: The headline's preference, the seed, and how to compare.
-        progress: Where to report.
-        points: Preferences ``[P, 3]`` instead of a comparison's usual ones.
+    Attributes:
+        names: The names of the routers.
+        preference: The headline preference.
+        source: Other data, read with the options of the run's dataset unless it has its own; None for rows of the run.
+        split: One of the run's splits; ignored with a source.
+        strict: Whether rows that a part was trained on are an error; else they are left out.
+        out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
+        gate: Whether to decide on the promotion of the run's own router, which must be among the names.
     """
-    world.check_measured(split)
-    dataset, predicted = world.splits[split], predicted_categories(request.estimates)
-    labels = dataset.labels.category
-    shared: dict[str, Any] = {
-        "reward": world.services.reward,
-        "headline": settings.preference,
-        "seed": settings.seed,
-        "categories": predicted if labels is None else np.where(labels == "", predicted, labels),
-        "candidate_means": candidate_means,
-        "progress": progress,
-        "points": points,
-    }
-    if world.env.stationary:
-        assert dataset.outcomes is not None
-        return compare_table(routers, request, dataset.outcomes, **shared)
-    how = settings.evaluation
-    return compare_streams(routers, world.env, split, request, streams=how.streams, steps=how.steps, **shared)
+
+    names: Sequence[str]
+    preference: Preference
+    source: Source | None = None
+    split: str = "test"
+    strict: bool = False
+    out: Path | None = None
+    gate: bool = False
 
 
-def measure_run(
-    run: RunFolder,
-    plugins: Plugins,
-    progress: Progress,
-    *,
-    names: Sequence[str],
-    preference: Preference,
-    source: Source | None = None,
-    split: str = "test",
-    strict: bool = False,
-    out: Path | None = None,
-    gate: bool = False,
-) -> dict[str, Any]:
+def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, progress: Progress | None = None) -> dict[str, Any]:
     """Compare a run's routers and return the metrics.
 
-    Args:
-        run: Whose routers.
-        plugins: Where components come from.
-        progress: Where to report.
-        names: Which routers.
-        preference: The headline's.
-        source: What to evaluate on, read with the run's options where it has none; rows of the run itself when None.
-        split: Which of its own rows; ignored where there is a source.
-        strict: Whether rows that were trained on are an error; else they are left out.
-        out: Where to write ``run.yaml``, ``metrics.json`` and ``decisions.npz``; nowhere when None.
-        gate: Whether to decide on the promotion of the run's own router too, which must be among the names.
-
     Raises:
-        ConfigError: It is not, or the gate is asked about rows that the router was trained on.
-        CheckpointError: The run holds no such router, or is damaged.
-        DataError: The data cannot be used, has other candidates, or none but rows that were trained on.
+        ConfigError: The gate's router is not among the names, or the gate is asked for on training rows.
+        CheckpointError: The run lacks a router, or is damaged.
+        DataError: The data cannot be used, has other candidates, or consists of training rows.
+        OutputError: ``out`` holds something already.
     """
-    if not names:
+    _check_request(run, request)
+    if request.out is not None:
+        RunFolder(request.out).refuse_to_overwrite()
+    settings = _evaluation_settings(run, request)
+    setup = _make_evaluation_setup(run, settings, plugins, settings.dataset if request.source else None, request.split)
+    part_services, test = setup.services, setup.splits["test"]
+    estimates, quality = estimate_queries(run.estimator(plugins, part_services), test.queries, run.pool)
+    weights, typical = request.preference.array, run.candidate_means
+    measurement = Measurement(
+        setup=setup,
+        routers={name: run.router(plugins, part_services, name) for name in request.names},
+        request=build_request(test.queries, run.pool, weights, estimates=estimates, quality=quality, typical=typical),
+        candidate_means=typical,
+        settings=settings,
+        progress=progress or NoProgress(),
+    )
+    if request.out is not None:
+        details = {
+            "router": run.router_name,
+            "goal": Goal.EVALUATION.value,
+            "evaluates": str(run.folder),
+            "source": test.source,
+            "cost_note": test.cost_note,
+            "splits": {"test": about_split(test)},
+        }
+        RunFolder(request.out).begin(settings, run.pool, part_services.reward, details)
+    return measurement.write_metrics(request.out, run.router_name if request.gate else None)
+
+
+def _check_request(run: RunFolder, request: EvaluationRequest) -> None:
+    if not request.names:
         raise CheckpointError(f"{run.folder} holds no router to evaluate; train one with aamc train --router NAME, or make a run")
-    if gate and run.router_name not in names:
+    if request.gate and run.router_name not in request.names:
         raise ConfigError(f"the gate decides on {run.router_name}, the router of {run.folder}; name it among the routers too")
-    if gate and source is None and split != "test":
-        raise ConfigError(f"the gate decides by rows that the router was not trained on, which the run's {split} rows are not; leave out --split")
-    if out is not None:
-        RunFolder(out).refuse_to_overwrite()
-    source = None if source is None else source.like(run.settings.dataset)
-    settings = attrs.evolve(run.settings, dataset=source or run.settings.dataset, test_dataset=None if source else run.settings.test_dataset)
-    how = attrs.evolve(settings.evaluation, strict=strict or settings.evaluation.strict)
-    settings = attrs.evolve(settings, preference=preference, evaluation=how)
-    world = _world_of(run, settings, plugins, source, split)
-    lent, test = world.services, world.splits["test"]
-    estimates, quality = describe(run.estimator(plugins, lent), test.queries, run.pool)
-    request = build_request(test.queries, run.pool, preference.array, estimates=estimates, quality=quality, typical=run.candidate_means)
-    routers = {name: run.router(plugins, lent, name) for name in names}
-    if out is not None:
-        details = {"router": run.router_name, "goal": EVALUATION, "evaluates": str(run.folder), "source": test.source, "cost_note": test.cost_note}
-        RunFolder(out).begin(settings, run.pool, lent.reward, details | {"splits": {"test": about_split(test)}})
-    return measure(out, world, routers, request, run.candidate_means, settings, progress, run.router_name if gate else None)
+    if request.gate and request.source is None and request.split != "test":
+        why = f"the gate decides by rows that the router was not trained on, which the run's {request.split} rows are not"
+        raise ConfigError(f"{why}; leave out --split")
 
 
-def _world_of(run: RunFolder, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> World:
-    """Return a world whose test rows are those to evaluate a run on."""
-    lent = run.services(plugins)
-    tested = rows_to_evaluate(run, settings, dataset_readers(settings, plugins, lent), source, split)
-    check_measured(tested.rows, f"the rows of {tested.rows.source}", "--dataset")
-    check_same_candidates(tested.rows, run.pool)
-    env = make_environment(settings, tested.rows, plugins, lent)
-    env.prepare({"test": fit_to_pool(tested.rows, run.pool)})
+def _evaluation_settings(run: RunFolder, request: EvaluationRequest) -> Settings:
+    """Return the run's settings with the dataset, preference and strictness of a request."""
+    settings = run.settings
+    if request.source is not None:
+        settings = attrs.evolve(settings, dataset=request.source.like(settings.dataset), test_dataset=None)
+    options = attrs.evolve(settings.evaluation, strict=request.strict or settings.evaluation.strict)
+    return attrs.evolve(settings, preference=request.preference, evaluation=options)
+
+
+def _make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> ExperimentSetup:
+    """Return a setup whose test rows are those to evaluate a run on."""
+    part_services = run.services(plugins)
+    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, split)
+    check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
+    check_same_candidates(found.rows, run.pool)
+    env = make_environment(settings, found.rows, plugins, part_services)
+    env.prepare({"test": fit_to_pool(found.rows, run.pool)})
     test = env.dataset("test")
-    if tested.split is not None and env.stationary:  # a simulator's outcomes follow from the run and the questions
-        check_unchanged({tested.split: test}, run.content["splits"], run.folder)
-    return World(env=env, splits={"test": test}, services=lent, tested=tested.split, dropped=tested.dropped)
+    if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions
+        check_unchanged({found.split: test}, run.content["splits"], run.folder)
+    return ExperimentSetup(env=env, splits={"test": test}, services=part_services, tested=found.split, dropped=found.dropped)

@@ -1,4 +1,7 @@
-"""The training of an orchestrator, as ``aamc train --orchestrator`` does it."""
+"""The training of an orchestrator. This is the work of ``aamc train --orchestrator``.
+
+Its folder resembles a run's: ``run.yaml`` holds the settings, ``orchestrator/`` the trained orchestrator.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import Any
 import attrs
 
 from aamc_experiments.data import about_split, check_unchanged, split_rows
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
-from aamc_sdk.config import configure, unstructure
+from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
@@ -21,25 +24,24 @@ from aamc_sdk.serving import ORCHESTRATOR, make_services
 from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 
-OF_ROUTERS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
-"""Settings that an orchestrator does not have."""
+ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
+"""Settings without a meaning for orchestrators."""
 
 
 class OrchestratorTraining:
-    """A training of an orchestrator, and its folder.
+    """One training of an orchestrator in its folder.
 
     Args:
-        settings: The settings; ``orchestrator`` is not None.
-        plugins: Source of components.
-        folder: The folder to write.
+        settings: The settings, which name an orchestrator.
+        plugins: The plugins that offer components.
+        folder: The folder of the training.
         progress: Receives the progress.
-        resumed: Whether the folder has an interrupted training.
+        resumed: Whether the folder holds an interrupted training.
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
-        assert settings.orchestrator is not None
         self.settings = settings
-        self.choice = settings.orchestrator
+        self.choice = _choice(settings)
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
@@ -47,18 +49,19 @@ class OrchestratorTraining:
 
     @classmethod
     def resume(cls, folder: Path, plugins: Plugins, progress: Progress) -> OrchestratorTraining:
-        """Return an interrupted training."""
+        """Return the interrupted training of a folder.
+
+        Raises:
+            CheckpointError: The folder holds no training, or a damaged one.
+        """
         run = RunFolder.open(folder)
         return cls(run.settings, plugins, run.folder, progress, resumed=True)
 
     def complete(self) -> dict[str, Any]:
-        """Train to the end, or read the metrics of a finished training.
-
-        Returns:
-            The metrics.
+        """Train, unless the folder holds a complete orchestrator, and return the metrics of the training.
 
         Raises:
-            OutputError: The folder has other content, or another process writes it.
+            OutputError: The folder holds something already, or another process writes it.
         """
         with locked(self.run.folder):
             if not self.resumed:
@@ -69,21 +72,21 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
-        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
-        splits = read_tasks(self.settings, self.plugins, services)
+        part_services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
+        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
+        splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
-            "goal": ORCHESTRATOR,
-            "settings": {key: value for key, value in self.settings.plain().items() if key not in OF_ROUTERS},
+            "goal": Goal.ORCHESTRATOR.value,
+            "settings": {key: value for key, value in self.settings.plain().items() if key not in ROUTER_SETTINGS},
             "resolved": {ORCHESTRATOR: unstructure(part.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details)
+        self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
         resumable = folder / RESUME
         metrics = part.train(
             Training(
@@ -97,14 +100,19 @@ class OrchestratorTraining:
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
 
 
-def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
-    """Return the settings with the orchestrator's default dataset, keeping given options of the dataset.
+def _choice(settings: Settings) -> Choice:
+    if settings.orchestrator is None:
+        raise ConfigError("the settings name no orchestrator to train; add --orchestrator NAME")
+    return settings.orchestrator
+
+
+def with_default_dataset(settings: Settings, plugins: Plugins) -> Settings:
+    """Return the settings with the orchestrator's default dataset; options of the settings' dataset are kept.
 
     Raises:
         ConfigError: The orchestrator has no default dataset.
     """
-    assert settings.orchestrator is not None
-    name = settings.orchestrator.name
+    name = _choice(settings).name
     default: str | None = plugins.load(ORCHESTRATOR, name).default_dataset
     if default is None:
         raise ConfigError(f"orchestrator {name!r} has no default dataset; name one with --dataset FORMAT:PATH")
@@ -112,26 +120,25 @@ def choose_dataset(settings: Settings, plugins: Plugins) -> Settings:
 
 
 def check_options(settings: Settings, plugins: Plugins) -> None:
-    """Check the orchestrator's name and options before the training starts.
+    """Check the orchestrator's name and options, before the data is read.
 
     Raises:
-        ConfigError: An option is unknown or wrong.
+        ConfigError: An option is unknown or not valid.
         UnknownComponentError: No plugin offers the orchestrator.
     """
-    assert settings.orchestrator is not None
-    target = plugins.load(ORCHESTRATOR, settings.orchestrator.name)
-    configure(target.Config, settings.orchestrator.options, preset=settings.preset, where=settings.orchestrator.name)
+    choice = _choice(settings)
+    configure(plugins.load(ORCHESTRATOR, choice.name).Config, choice.options, preset=settings.preset, where=choice.name)
 
 
-def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict[str, Dataset]:
-    """Read the dataset, and divide it 70/10/20 by a hash of seed and text unless it is divided already.
+def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) -> dict[str, Dataset]:
+    """Read the dataset; divide it, unless it is divided already, 70/10/20 by a hash of seed and text.
 
-    Near-duplicates may be in two parts, as tasks of one suite are similar by design; the same text never is.
+    Equal texts stay together, but near-duplicates may be in different splits: the tasks of one suite are similar by design.
 
     Raises:
-        DataError: The dataset is missing, or too small to divide.
+        DataError: The dataset or a split of it has no rows.
     """
-    read = dataset_readers(settings, plugins, services)(settings.dataset).read(settings.dataset.path)
+    read = dataset_readers(settings, plugins, part_services)(settings.dataset).read(settings.dataset.path)
     if isinstance(read, Mapping):
         return dict(read)
     rows = split_rows([question(query) for query in read.queries], settings.seed)

@@ -1,4 +1,4 @@
-"""The commands that this plugin offers."""
+"""The commands of this plugin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_commands() -> list[Component]:
-    """Offer the commands that train and compare."""
+    """Announce the commands that train and compare."""
     return [
         Component("run", "aamc_experiments.commands.run:run", "Train what needs training, compare with every baseline, and report."),
         Component("train", "aamc_experiments.commands.train:train", "Train a router, an estimator or an orchestrator."),

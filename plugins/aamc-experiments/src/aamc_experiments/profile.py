@@ -1,8 +1,8 @@
-"""Where the time of an experiment goes: what ``aamc run --profile`` prints.
+"""The time profile of an experiment, which ``aamc run --profile`` prints.
 
-Stages are timed by the clock on the wall. Functions are counted by the standard library's deterministic profiler, which
-needs no package more and misses no short call; a sampling one would slow the run less. It sees the main thread
-alone: what other threads compute meanwhile appears as waiting.
+Stages are measured in wall-clock time. Functions are measured by :mod:`cProfile`, which needs no further package and misses no
+short call, but slows the run more than a sampling profiler. It sees only the main thread: the work of other threads appears
+as waiting.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from types import CodeType
 from typing import Any
 
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import RoutingRequest
 
-HOTTEST = 15
-"""Functions that are shown."""
+SHOWN_FUNCTIONS = 15
+"""The number of functions that the profile holds."""
 
 
 class Profile:
-    """A progress that times what it is told of, and tells it on; and a context manager, within which functions are counted.
+    """A progress that measures its stages and forwards all calls; as a context manager, it profiles functions too.
 
     Args:
-        shown: The progress that people see.
+        shown: The progress that calls are forwarded to.
 
     Attributes:
-        stages: Seconds by stage, in the order in which they came; a part of one is ``"STAGE: PART"``.
+        stages: Seconds by stage, in order; the name of a stage's part is ``"STAGE: PART"``.
     """
 
     def __init__(self, shown: Progress) -> None:
@@ -54,7 +54,7 @@ class Profile:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block as a stage."""
+        """Measure the block as a stage."""
         self._stage, began = name, time.perf_counter()
         self.stages.setdefault(name, 0.0)
         try:
@@ -64,17 +64,17 @@ class Profile:
             self.stages[name] += time.perf_counter() - began
 
     def start(self, what: str, total: int) -> None:
-        """Begin a part of the stage."""
+        """Begin a part of the current stage, and forward the call."""
         self._end_part()
         self._part, self._part_began = f"{self._stage}: {what}", time.perf_counter()
         self._shown.start(what, total)
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Tell it on."""
+        """Forward the call."""
         self._shown.advance(steps, **figures)
 
     def say(self, line: str) -> None:
-        """Tell it on."""
+        """Forward the call."""
         self._shown.say(line)
 
     def _end_part(self) -> None:
@@ -83,58 +83,60 @@ class Profile:
         self._part = ""
 
     def document(self) -> dict[str, Any]:
-        """Return stages and the hottest functions, without what these call, each with seconds and share of the whole."""
+        """Return the stages and the slowest functions, without the functions that they call, with seconds and share of the total."""
         stages = [{"stage": name, **self._share(seconds)} for name, seconds in self.stages.items()]
-        functions = [{"function": name, "calls": calls, **self._share(seconds)} for name, calls, seconds in hottest(self._profiler, HOTTEST)]
+        functions = [
+            {"function": name, "calls": calls, **self._share(seconds)} for name, calls, seconds in slowest_functions(self._profiler, SHOWN_FUNCTIONS)
+        ]
         return {"schema": 1, "seconds": self._seconds, "stages": stages, "functions": functions}
 
     def _share(self, seconds: float) -> dict[str, float]:
         return {"seconds": seconds, "share": seconds / self._seconds}
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write ``profile.json`` and return what it holds."""
+        """Write ``profile.json`` and return its content."""
         document = self.document()
         write_json(folder / "profile.json", document)
         return document
 
 
 class ProfiledExperiment(Experiment):
-    """An experiment whose progress is a :class:`Profile`, and which tells it of its stages."""
+    """An experiment whose stages are measured by its progress, a :class:`Profile`."""
 
     progress: Profile
 
-    def begin(self) -> World:
-        """Time what the experiment does."""
+    def begin(self) -> ExperimentSetup:
+        """Measure the stage ``data``."""
         with self.progress.stage("data"):
             return super().begin()
 
-    def estimator(self, world: World) -> Estimator | None:
-        """Time what the experiment does."""
+    def estimator(self, setup: ExperimentSetup) -> Estimator | None:
+        """Measure the stage ``estimator``."""
         with self.progress.stage("estimator"):
-            return super().estimator(world)
+            return super().estimator(setup)
 
-    def requests(self, world: World, estimator: Estimator | None) -> dict[str, RoutingRequest]:
-        """Time what the experiment does."""
+    def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
+        """Measure the stage ``estimates``."""
         with self.progress.stage("estimates"):
-            return super().requests(world, estimator)
+            return super().requests(setup, estimator)
 
-    def router(self, name: str, choice: Choice, world: World, requests: Mapping[str, RoutingRequest]) -> Router:
-        """Time what the experiment does."""
+    def router(self, name: str, choice: Choice, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> Router:
+        """Measure the stage of a router."""
         with self.progress.stage(f"router {name}"):
-            return super().router(name, choice, world, requests)
+            return super().router(name, choice, setup, requests)
 
-    def compare(self, world: World, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
-        """Time what the experiment does."""
+    def compare(self, setup: ExperimentSetup, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
+        """Measure the stage ``evaluation``."""
         with self.progress.stage("evaluation"):
-            return super().compare(world, routers, requests)
+            return super().compare(setup, routers, requests)
 
 
-def hottest(profiler: cProfile.Profile, count: int) -> list[tuple[str, int, float]]:
-    """Return the functions that took longest without what they call: where each is, its calls, and its seconds."""
+def slowest_functions(profiler: cProfile.Profile, count: int) -> list[tuple[str, int, float]]:
+    """Return the functions with the most time of their own: place, number of calls and seconds."""
     entries = sorted(profiler.getstats(), key=lambda entry: -entry.inlinetime)[:count]
     return [(_place(entry.code), entry.callcount, entry.inlinetime) for entry in entries]
 
 
 def _place(code: CodeType | str) -> str:
-    """Return a function with the last two parts of its file's path; built-in ones have none."""
+    """Return the name of a function, after the last two parts of its file's path unless it is built in."""
     return code if isinstance(code, str) else f"{'/'.join(Path(code.co_filename).parts[-2:])}:{code.co_firstlineno} {code.co_name}"

@@ -1,10 +1,11 @@
-"""The folder of an experiment: what is written there before and while it runs."""
+"""The folder of an experiment, with everything that is written there before and during it."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from enum import Enum
 from functools import cached_property
 from importlib import metadata
 from typing import Any
@@ -16,70 +17,107 @@ from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
-from aamc_sdk.serving import EVALUATION, Run
+from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run
 from aamc_sdk.storage import make_folder, plain, write_json, write_text
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
-"""Distributions whose versions ``run.yaml`` records."""
+"""The distributions whose versions ``run.yaml`` records."""
+
+
+class Goal(str, Enum):
+    """The result that a run's folder holds; ``run.yaml`` keeps the value under ``goal``."""
+
+    COMPARISON = "comparison"
+    ROUTER = "router"
+    ESTIMATOR = "estimator"
+    ORCHESTRATOR = ORCHESTRATOR
+    EVALUATION = EVALUATION
+
+    @property
+    def command(self) -> str:
+        """The command that makes such a folder."""
+        return {Goal.COMPARISON: "run", Goal.EVALUATION: "evaluate"}.get(self, "train")
 
 
 class RunFolder(Run):
-    """A run's folder that an experiment writes, or reads with all its settings.
+    """The folder of a run, which an experiment writes, and reads with all settings.
 
     Args:
-        folder: The folder's path.
+        folder: The path of the folder.
     """
 
-    def refuse_to_overwrite(self) -> None:
-        """Raise where the folder holds anything already.
+    @property
+    def goal(self) -> Goal:
+        """The result that the folder holds.
 
         Raises:
-            OutputError: It does; the message has the ways on.
+            CheckpointError: ``run.yaml`` is damaged, or has an unknown goal.
+        """
+        value = self.content["goal"]
+        try:
+            return Goal(value)
+        except ValueError:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} has the unknown goal {value!r}; it was made by another version: train again") from None
+
+    def refuse_to_overwrite(self) -> None:
+        """Check that the folder is empty or missing.
+
+        Raises:
+            OutputError: The folder holds a run, an evaluation or other files.
         """
         if (self.folder / "run.yaml").exists():
-            with suppress(CheckpointError):  # of a damaged one nobody knows what it was
-                if self.content["goal"] == EVALUATION:
+            with suppress(CheckpointError):  # a damaged run.yaml does not tell its goal
+                if self.goal is Goal.EVALUATION:
                     raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
             raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 
     def begin(
-        self, settings: Settings, pool: Pool | None, reward: Reward | None, details: Mapping[str, Any], seals: Iterable[TrainingFingerprint] = ()
+        self,
+        settings: Settings,
+        pool: Pool | None,
+        reward: Reward | None,
+        details: Mapping[str, Any],
+        fingerprints: Iterable[TrainingFingerprint] = (),
     ) -> None:
-        """Write what the run is made of, before anything is trained.
+        """Write ``run.yaml`` and the files beside it, before any part is trained.
 
         Args:
-            settings: What it is made from.
-            pool: The candidates; None where it has none of its own.
-            reward: The reward, whose scales are kept; None where there is none.
-            details: What else ``run.yaml`` says, or says instead.
-            seals: What is trained on: by the run itself, then by the checkpoints that it takes over.
+            settings: The settings of the run.
+            pool: The candidates; None for a folder without a pool of its own.
+            reward: The reward, whose scales are kept; None for a folder without one.
+            details: Further keys of ``run.yaml``; they replace keys of the same name.
+            fingerprints: The training rows of the run itself, then those of the checkpoints that it takes over.
         """
         make_folder(self.folder)
         if reward is not None:
             reward.save(self.folder)
         if pool is not None:
             write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
-        names = list(dict.fromkeys(seal.write(self.folder) for seal in seals))
+        names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
         content = {"schema": 1, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
     @cached_property
     def settings(self) -> Settings:
-        """What the run was made from."""
+        """The settings of the run.
+
+        Raises:
+            CheckpointError: They are not valid.
+        """
         try:
             return read_settings(self.content["settings"])
         except ConfigError as error:
             raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
 
     @property
-    def seals(self) -> list[TrainingFingerprint]:
-        """What its parts were trained on: its own rows first, then those of checkpoints that it took over.
+    def fingerprints(self) -> list[TrainingFingerprint]:
+        """The training rows of its parts: its own first, then those of the checkpoints that it took over.
 
         Raises:
-            CheckpointError: It does not say, one of them is damaged or was changed, or it is an evaluation of another run.
+            CheckpointError: The run has no fingerprints, one of them is damaged or was changed, or the folder is an evaluation.
         """
         self.refuse_evaluation()
         names = self.content.get("seals")
@@ -88,15 +126,13 @@ class RunFolder(Run):
         return [TrainingFingerprint.read(self.folder, str(name)) for name in names]
 
     def write_candidate_means(self, means: Floats) -> None:
-        """Keep the candidates' mean training quality, cost and latency ``[M, 3]``."""
+        """Write the candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
 
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in VERSIONED:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -1,4 +1,4 @@
-"""What an experiment is made of: from a YAML file, ``--set`` and the command line's options."""
+"""The settings of an experiment: read from YAML files, ``--set`` and the options of the command line."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.types import Preference
 
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
-"""What a router is compared with unless the user says otherwise."""
+"""The routers of the default comparison."""
 
 
 @attrs.frozen
 class Source(Choice):
-    """A dataset: a format's name, a path, and the format's options."""
+    """A dataset: the name of a format, a path, and the options of the format."""
 
     path: str = ""
 
     @classmethod
     def of(cls, value: Any, where: str) -> Source:
-        """Read ``llmrouter:PATH``, or ``{name: llmrouter, path: PATH, output_tokens: 128}``."""
+        """Read ``llmrouter:PATH`` or ``{name: llmrouter, path: PATH, output_tokens: 128}``.
+
+        Raises:
+            ConfigError: The value names no format, or its path is not text.
+        """
         if isinstance(value, Source):
             return value
         if isinstance(value, str):
@@ -34,15 +38,15 @@ class Source(Choice):
         path = options.pop("path", "")
         if not isinstance(path, str):
             raise ConfigError(f"{where}: path must be text, not {path!r}")
-        name, _, given = choice.name.partition(":")
-        return cls(name, options, path or given)
+        name, _, inline_path = choice.name.partition(":")
+        return cls(name, options, path or inline_path)
 
     def like(self, other: Source) -> Source:
-        """Return the source with the options of another of its format, where it has none of its own."""
+        """Return this source with the options of another source of the same format, unless it has options of its own."""
         return attrs.evolve(self, options=other.options) if self.name == other.name and not self.options else self
 
     def plain(self) -> dict[str, Any]:
-        """Return what :meth:`of` reads."""
+        """Return a document that :meth:`of` reads."""
         return {"name": self.name, "path": self.path, **self.options}
 
     def __str__(self) -> str:
@@ -51,28 +55,28 @@ class Source(Choice):
 
 @attrs.frozen(kw_only=True)
 class Evaluation:
-    """How routers are compared."""
+    """The options of a comparison."""
 
-    success_threshold: float = option(0.5, "least quality that counts as success", at_least=0, at_most=1)
-    alpha: float | None = option(None, "what a USD counts in efficiency; none: half of llm-only's mean cost, inverted", at_least=0)
-    beta: float | None = option(None, "what a millisecond counts in efficiency; none: half of llm-only's mean latency, inverted", at_least=0)
-    streams: int = option(64, "streams that are played side by side, where outcomes depend on earlier choices", at_least=1)
-    steps: int = option(48, "queries of a stream", at_least=1)
-    resamples: int = option(1000, "bootstrap resamples behind each interval", at_least=10)
-    strict: bool = option(False, "refuse test rows that a checkpoint was trained on, rather than leave them out")
+    success_threshold: float = option(0.5, "minimum quality of a success", at_least=0, at_most=1)
+    alpha: float | None = option(None, "weight of a USD in efficiency (default: 0.5 / mean cost of llm-only)", at_least=0)
+    beta: float | None = option(None, "weight of a millisecond in efficiency (default: 0.5 / mean latency of llm-only)", at_least=0)
+    streams: int = option(64, "parallel streams of queries, in environments whose outcomes depend on earlier choices", at_least=1)
+    steps: int = option(48, "queries in each stream", at_least=1)
+    resamples: int = option(1000, "bootstrap resamples for each interval", at_least=10)
+    strict: bool = option(False, "refuse test rows that a checkpoint was trained on, instead of leaving them out")
 
 
 @attrs.frozen(kw_only=True)
 class Settings(ServingSettings):
-    """Everything that an experiment's result follows from.
+    """Everything that determines the result of an experiment.
 
     Attributes:
-        environment: Where routers are trained and measured; an empty name lets the data decide.
-        dataset: The queries, perhaps with outcomes.
-        test_dataset: The test queries, read with ``dataset``'s options where it has none; None to set a fifth of ``dataset`` aside.
-        routers: The routers to compare with, by their names in tables; None for every baseline that can be made.
-        evaluation: How routers are compared.
-        orchestrator: The orchestrator to train, instead of a router.
+        environment: The environment of training and evaluation; an empty name stands for the one that fits the data.
+        dataset: The queries, with or without outcomes.
+        test_dataset: The test queries; None to hold out a fifth of ``dataset``.
+        routers: The routers to compare with, by name in tables; None for all baselines that this installation and data allow.
+        evaluation: The options of the comparison.
+        orchestrator: The orchestrator to train instead of a router; None for none.
     """
 
     environment: Choice
@@ -83,15 +87,15 @@ class Settings(ServingSettings):
     orchestrator: Choice | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return the settings as :func:`read_settings` reads them."""
+        """Return a document that :func:`read_settings` reads."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
         routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 
 @attrs.frozen(kw_only=True)
-class Given:
-    """The keys of a configuration file, and what they are where it says nothing."""
+class ConfigKeys:
+    """The keys of a configuration file, with their defaults."""
 
     router: Any = "ppo"
     estimator: Any = None
@@ -110,35 +114,35 @@ class Given:
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:
-    """Make settings from a configuration file's content.
+    """Return the settings of a configuration file's content.
 
     Raises:
-        ConfigError: A key is unknown, or its value cannot be used.
-        PreferenceError: The preference is none.
+        ConfigError: A key is unknown, or a value is not valid.
+        PreferenceError: The preference is not valid.
     """
-    given = configure(Given, content, where="the configuration")
-    check_shared(given.preset, given.seed, given.device, given.pool)
-    dataset = Source.of(given.dataset, "dataset")
+    keys = configure(ConfigKeys, content, where="the configuration")
+    check_shared(keys.preset, keys.seed, keys.device, keys.pool)
+    dataset = Source.of(keys.dataset, "dataset")
     return Settings(
-        router=Choice.of(given.router, "router"),
-        estimator=None if given.estimator in (None, NO_ESTIMATOR) else Choice.of(given.estimator, "estimator"),
-        environment=_environment(given.environment),
-        pool=given.pool,
-        reward=Choice.of(given.reward, "reward"),
+        router=Choice.of(keys.router, "router"),
+        estimator=None if keys.estimator in (None, NO_ESTIMATOR) else Choice.of(keys.estimator, "estimator"),
+        environment=_environment(keys.environment),
+        pool=keys.pool,
+        reward=Choice.of(keys.reward, "reward"),
         dataset=dataset,
-        test_dataset=None if given.test_dataset is None else Source.of(given.test_dataset, "test_dataset").like(dataset),
-        routers=None if given.routers is None else _routers(given.routers),
-        preference=Preference.of(given.preference),
-        preset=given.preset,
-        seed=given.seed,
-        device=given.device,
-        evaluation=configure(Evaluation, given.evaluation, where="evaluation"),
-        orchestrator=None if given.orchestrator is None else Choice.of(given.orchestrator, "orchestrator"),
+        test_dataset=None if keys.test_dataset is None else Source.of(keys.test_dataset, "test_dataset").like(dataset),
+        routers=None if keys.routers is None else _routers(keys.routers),
+        preference=Preference.of(keys.preference),
+        preset=keys.preset,
+        seed=keys.seed,
+        device=keys.device,
+        evaluation=configure(Evaluation, keys.evaluation, where="evaluation"),
+        orchestrator=None if keys.orchestrator is None else Choice.of(keys.orchestrator, "orchestrator"),
     )
 
 
 def _environment(value: Any) -> Choice:
-    """Read an environment; options without a name go to the one that the data decides on."""
+    """Read an environment; options without a name belong to the environment that fits the data."""
     if value is None or value == "":
         return Choice("")
     if isinstance(value, Mapping) and not value.get("name"):
@@ -147,8 +151,9 @@ def _environment(value: Any) -> Choice:
 
 
 def _routers(value: Any) -> dict[str, Choice]:
+    """Read a list of names, or a mapping of names to options."""
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return {name: Choice(name) for name in value}
     if isinstance(value, Mapping) and all(options is None or isinstance(options, Mapping) for options in value.values()):
         return {str(name): Choice.of({"name": str(name), **(options or {})}, f"routers: {name}") for name, options in value.items()}
-    raise ConfigError(f"routers must be names, each with its options, not {value!r}")
+    raise ConfigError(f"routers must be names, or a mapping of names to options, not {value!r}")

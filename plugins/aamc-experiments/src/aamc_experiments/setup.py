@@ -1,4 +1,4 @@
-"""Where an experiment takes place: data, pool, reward and environment, as settings say."""
+"""The setup of an experiment: data, candidates, reward and environment."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits, typical_outcomes
-from aamc_experiments.leak_guard import guard
+from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits
+from aamc_experiments.leak_guard import leave_out_trained_rows
 from aamc_experiments.settings import Settings, Source
+from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
@@ -18,15 +19,15 @@ from aamc_sdk.types import Dataset, Pool
 
 
 @attrs.frozen(kw_only=True)
-class World:
-    """Where an experiment takes place: the splits with their outcomes, and what parts are made with.
+class ExperimentSetup:
+    """The data and environment of an experiment, and the services of its parts.
 
     Attributes:
         env: The environment.
-        splits: The rows, by split.
-        services: What parts are made with.
-        tested: Which of a run's own splits the test rows are; None for other data.
-        dropped: How many test rows were left out, because they had been trained on.
+        splits: The rows with their outcomes, by split.
+        services: The services that parts are made with; they hold the candidates and the reward.
+        tested: The name of the run's own split that the test rows are; None for other data.
+        dropped: The number of test rows that were left out because a part was trained on them.
     """
 
     env: Environment
@@ -35,77 +36,77 @@ class World:
     tested: str | None = "test"
     dropped: int = 0
 
-    def check_measured(self, split: str) -> None:
-        """Raise where routers cannot be measured on a split.
+    def check_outcomes(self, split: str) -> None:
+        """Check that routers can be measured on a split.
 
         Raises:
-            DataError: Its rows have comparisons and no outcomes; says what to do.
+            DataError: Its rows hold comparisons without outcomes.
         """
-        check_measured(self.splits[split], f"the {split} rows of {self.splits[split].source}", "--test-dataset")
+        check_outcomes(self.splits[split], f"the {split} rows of {self.splits[split].source}", "--test-dataset")
 
 
-def check_measured(rows: Dataset, what: str, option: str) -> None:
-    """Raise where routers cannot be measured on rows.
+def check_outcomes(rows: Dataset, name: str, option: str) -> None:
+    """Check that routers can be measured on rows.
 
     Args:
         rows: The rows.
-        what: How to name them.
-        option: By which other rows can be named.
+        name: Their name in the error.
+        option: The option that names other rows.
 
     Raises:
-        DataError: There are comparisons and no outcomes; says what to do.
+        DataError: The rows hold comparisons without outcomes.
     """
     if rows.only_compared:
-        why = f"comparisons show which candidate did better, not how good a choice is, and {what} have nothing else"
+        why = f"comparisons show which candidate did better, not how good a choice is, and {name} have nothing else"
         raise DataError(f"{why}; name measured outcomes of the same candidates with {option} FORMAT:PATH")
 
 
-def make_world(settings: Settings, plugins: Plugins, seals: Sequence[TrainingFingerprint] = ()) -> World:
-    """Read the data and set up pool, reward and environment, as settings say.
+def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[TrainingFingerprint] = ()) -> ExperimentSetup:
+    """Read the data, and make the pool, the reward and the environment that settings name.
 
     Args:
-        settings: What the world is made of.
-        plugins: Where components come from.
-        seals: What checkpoints that are taken over were trained on; such test rows are left out.
+        settings: The settings.
+        plugins: The plugins that offer components.
+        fingerprints: The training rows of checkpoints that the experiment takes over; test rows among them are left out.
 
     Raises:
         DataError: The data cannot be used, or not with this environment.
     """
     named = find_pool(settings.pool or "default", plugins)
     splits = read_splits(settings, dataset_readers(settings, plugins, make_services(named, plugins, settings)))
-    tested = guard(splits["test"], seals, settings.evaluation.strict)
-    train, test = splits["train"], tested.rows
+    kept = leave_out_trained_rows(splits["test"], fingerprints, settings.evaluation.strict)
+    train, test = splits["train"], kept.rows
     splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
     if not test.only_compared:
         check_same_candidates(test, train.pool or pool)
     reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
-    lent = make_services(pool, plugins, settings, reward)
-    env = make_environment(settings, train, plugins, lent)
-    played = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
-    env.prepare(played)
-    splits |= {name: env.dataset(name) for name in played}
+    part_services = make_services(pool, plugins, settings, reward)
+    env = make_environment(settings, train, plugins, part_services)
+    measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
+    env.prepare(measured)
+    splits |= {name: env.dataset(name) for name in measured}
     reward.fit(typical_outcomes(splits["train"], pool))
-    return World(env=env, splits=splits, services=lent, dropped=tested.dropped)
+    return ExperimentSetup(env=env, splits=splits, services=part_services, dropped=kept.dropped)
 
 
-def dataset_readers(settings: Settings, plugins: Plugins, lent: Services) -> Readers:
-    """Return what makes a dataset's reader: each source has options of its own, even where two are of one format."""
+def dataset_readers(settings: Settings, plugins: Plugins, part_services: Services) -> Readers:
+    """Return a function that makes the reader of a source with that source's own options."""
 
     def reader(source: Source) -> DatasetFormat:
-        made: DatasetFormat = plugins.make("dataset", source.name, lent, source.options, settings.preset)
+        made: DatasetFormat = plugins.make("dataset", source.name, part_services, source.options, settings.preset)
         return made
 
     return reader
 
 
 def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
-    """Return the candidates: those that the user named, else the data's own, else the default ones."""
+    """Return the pool that the settings name, else the data's own, else the default one."""
     return named if settings.pool is not None or train.pool is None else train.pool
 
 
-def make_environment(settings: Settings, train: Dataset, plugins: Plugins, lent: Services) -> Environment:
-    """Return the environment that the user named, else the one that fits the data."""
+def make_environment(settings: Settings, train: Dataset, plugins: Plugins, part_services: Services) -> Environment:
+    """Return the environment that the settings name, else ``replay`` for rows with outcomes or comparisons and ``queue`` for others."""
     name = settings.environment.name or ("queue" if train.outcomes is None and not train.only_compared else "replay")
-    env: Environment = plugins.make("environment", name, lent, settings.environment.options, settings.preset)
+    env: Environment = plugins.make("environment", name, part_services, settings.environment.options, settings.preset)
     return env

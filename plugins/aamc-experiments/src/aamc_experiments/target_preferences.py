@@ -1,12 +1,11 @@
-"""Calibrating a run: the preference at which its router meets a target on the validation rows.
+"""Target preferences: the preference at which a run's router meets a target on the validation rows.
 
-The router decides those rows at preferences from quality alone to cost alone. Of those that meet the
-target the best is kept, under a name by which requests can ask for it.
+The router decides those rows at preferences from quality alone to cost alone. The best preference that meets the target is
+kept under a name, which requests can use.
 
-The best of many preferences that just meet a target on some rows misses it on others half of the time,
-so it must be met with confidence: on that share of bootstrap resamples of the rows. A router that has
-learned nothing of its own, such as ``greedy``, decides training rows as well: by what the estimator expected of
-them before it saw their outcomes, they are as new to it as validation rows, and there are many more.
+A preference that just meets a target on some rows misses it on others half of the time. So the target must be met with
+confidence: on that share of bootstrap resamples of the rows. A router without training of its own, such as ``greedy``, decides
+training rows as well, by their out-of-fold quality: these are as new to it as validation rows, and many more.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, known_interval
-from aamc_experiments.experiment import kept_out_of_fold
-from aamc_experiments.measurement import describe, play
+from aamc_experiments.measurement import Measurement, estimate_queries
+from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
@@ -40,25 +39,26 @@ VALUES = {
     "budget-usd-per-1k": "USD of at least 0",
     "strong-share": "a share from 0 to 1",
 }
-"""What the value of each kind of target must be."""
+"""The valid values of each kind of target."""
 POINTS = 61
+"""The number of cost weights between quality alone and cost alone."""
 CONFIDENCE = 0.95
-"""Share of resamples on which a target must be met, unless the caller says otherwise."""
+"""The default share of resamples on which a target must be met."""
 
 
 @attrs.frozen
 class Target:
-    """What a calibrated preference must meet.
+    """The target of a calibrated preference.
 
     Attributes:
-        kind: ``"quality-floor"``: the least quality, as a share of the best single candidate's.
-            ``"budget-usd-per-1k"``: most USD per 1,000 queries. ``"strong-share"``: most calls, as a
-            share, to the candidate with the greatest mean training quality.
-        value: How much.
-        confidence: On what share of resamples it must be met.
+        kind: ``"quality-floor"``: the minimum quality, as a share of the best single candidate's.
+            ``"budget-usd-per-1k"``: the maximum cost in USD per 1,000 queries. ``"strong-share"``: the maximum share of
+            calls to the candidate with the best mean training quality.
+        value: The minimum or maximum.
+        confidence: The share of resamples on which the target must be met.
 
     Raises:
-        ConfigError: The value cannot be met or missed by any router, or the confidence is no share below 1.
+        ConfigError: The value or the confidence is out of range.
     """
 
     kind: str
@@ -73,11 +73,11 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The name of the calibrated preference, unless it is given another."""
+        """The default name of the calibrated preference."""
         return f"{self.kind}-{self.value:g}"
 
     def met(self, figures: Mapping[str, Floats]) -> NDArray[np.bool_]:
-        """Return where figures ``[...]`` meet it."""
+        """Return where figures ``[...]`` meet the target."""
         if self.kind == "quality-floor":
             return np.asarray(figures["relative_quality"] >= self.value)
         return np.asarray(figures["usd_per_1k" if self.kind == "budget-usd-per-1k" else "strong_share"] <= self.value)
@@ -88,13 +88,13 @@ class Calibration:
     """A preference that meets a target.
 
     Attributes:
-        target: What it meets.
-        router: Whose decisions.
-        preference: The weights.
-        rows: Validation rows, and perhaps training rows, that it was measured on.
-        confidence: On what share of resamples it met the target.
-        figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` there.
-        ci95: The interval of each, None where it is not known.
+        target: The target.
+        router: The name of the router.
+        preference: The preference.
+        rows: The number of rows that it was measured on.
+        confidence: The share of resamples on which it met the target.
+        figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` at the preference.
+        ci95: The interval of each figure; None if not known.
     """
 
     target: Target
@@ -106,12 +106,12 @@ class Calibration:
     ci95: Mapping[str, list[float] | None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``calibrations.json`` keeps."""
+        """Return the entry in ``calibrations.json``."""
         return attrs.asdict(self) | {"preference": self.preference.array.tolist()}
 
 
-def ray() -> Floats:
-    """Return preferences (1, x, 0) / (1 + x) from quality alone to cost alone, ``[63, 3]``."""
+def quality_cost_ray() -> Floats:
+    """Return the preferences (1, x, 0) / (1 + x) from quality alone to cost alone, ``[63, 3]``."""
     ratios = np.concatenate(([0.0], np.geomspace(0.001, 100, POINTS)))
     inner = np.column_stack((np.ones(POINTS + 1), ratios, np.zeros(POINTS + 1))) / (1 + ratios)[:, None]
     return np.vstack((inner, (0.0, 1.0, 0.0)))
@@ -121,57 +121,57 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     """Find the preference at which a run's router meets a target on the validation rows.
 
     Raises:
-        DataError: No preference does, every candidate's quality is 0 on those rows, or they are not those that the run was made with.
+        DataError: No preference meets the target, every candidate's quality is 0, or the rows changed since the run.
         CheckpointError: The run is damaged.
     """
-    rows = _Decided.of(run, plugins, progress)
+    rows = _DecidedRows.of(run, plugins, progress)
     figures = rows.figures(Resampling.once(rows.unit))
     if np.isnan(figures["relative_quality"]).any():
-        raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on; none is the best to compare with")
-    spread = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
-    confidence = target.met(spread).mean(axis=0)
-    point = _best(target, {name: values[0] for name, values in figures.items()}, confidence)
+        raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
+    resampled = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
+    confidence = target.met(resampled).mean(axis=0)
+    point = _best_point(target, {name: values[0] for name, values in figures.items()}, confidence)
     return Calibration(
         target=target,
         router=run.router_name,
-        preference=Preference(*ray()[point]),
+        preference=Preference(*quality_cost_ray()[point]),
         rows=len(rows.quality),
         confidence=float(confidence[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
-        ci95={name: known_interval(values[:, point]) for name, values in spread.items()},
+        ci95={name: known_interval(values[:, point]) for name, values in resampled.items()},
     )
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could be taken for a preference, or is hard to give.
+    """Check the name of a calibrated preference.
 
     Raises:
-        ConfigError: It is not of letters, digits and the characters ``. _ + -``.
+        ConfigError: It holds other characters than letters, digits and ``. _ + -``.
     """
     if not re.fullmatch(r"[\w.+-]+", name):
-        raise ConfigError(f"a calibrated preference's name is of letters, digits and . _ + - alone, not {name!r}")
+        raise ConfigError(f"the name of a calibrated preference must consist of letters, digits and . _ + -, not {name!r}")
 
 
-def keep(run: RunFolder, name: str, calibration: Calibration) -> None:
-    """Keep a calibration in its run; one of the same name is replaced.
+def save_calibration(run: RunFolder, name: str, calibration: Calibration) -> None:
+    """Write a calibration into its run, in place of one of the same name.
 
     Raises:
-        ConfigError: The name is none.
+        ConfigError: The name is not valid.
     """
     check_name(name)
     write_json(run.folder / "calibrations.json", run.calibrations | {name: calibration.to_dict()})
 
 
 @attrs.frozen(eq=False)
-class _Decided:
-    """What came of deciding Q rows at P preferences.
+class _DecidedRows:
+    """The outcomes of a router's decisions on Q rows at P preferences.
 
     Attributes:
-        quality: ``[Q, P]``.
-        cost_usd: ``[Q, P]``.
-        strong: Whether the strongest candidate was called, ``[Q, P]``.
-        singles: The quality of always choosing each candidate, ``[Q, M]``.
-        unit: What is resampled together, ``[Q]``.
+        quality: The qualities, ``[Q, P]``.
+        cost_usd: The costs in USD, ``[Q, P]``.
+        strong: 1 for a call of the strongest candidate, else 0, ``[Q, P]``.
+        singles: The quality of each constant policy, ``[Q, M]``.
+        unit: The unit of resampling, ``[Q]``.
     """
 
     quality: Floats
@@ -181,42 +181,47 @@ class _Decided:
     unit: NDArray[np.integer[Any]]
 
     @classmethod
-    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress) -> _Decided:
+    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress) -> _DecidedRows:
         """Let a run's router decide the rows that are new to it."""
-        world, lent = make_world(run.settings, plugins), run.services(plugins)
-        check_unchanged({name: world.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
-        estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
-        unseen = kept_out_of_fold(run.folder, world)
-        train = world.splits["train"].outcomes
-        as_new = (
-            unseen is not None
-            and router.requires.estimator
-            and not router.requires.training
-            and world.env.stationary
-            and train is not None
-            and train.complete.any()
-        )
+        setup, part_services = make_setup(run.settings, plugins), run.services(plugins)
+        check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
+        estimator, router = run.estimator(plugins, part_services), run.router(plugins, part_services)
+        out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
+        train = setup.splits["train"].outcomes
+        known = train is not None and train.complete.any()
+        only_estimates = router.requires.estimator and not router.requires.training
+        train_is_new = out_of_fold is not None and only_estimates and setup.env.stationary and known
 
-        def decided(split: str, expected: Floats | None) -> _Decided:
-            queries, means = world.splits[split].queries, run.candidate_means
-            estimates, quality = describe(estimator, queries, run.pool)
-            known = quality if expected is None else expected
-            request = build_request(queries, run.pool, Preference().array, estimates=estimates, quality=known, typical=means)
-            return cls._read(play(world, split, {run.router_name: router}, request, means, run.settings, progress, points=ray()))
+        def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
+            queries, means = setup.splits[split].queries, run.candidate_means
+            estimates, quality = estimate_queries(estimator, queries, run.pool)
+            quality = quality if expected is None else expected
+            request = build_request(queries, run.pool, Preference().array, estimates=estimates, quality=quality, typical=means)
+            measurement = Measurement(
+                setup=setup,
+                routers={run.router_name: router},
+                request=request,
+                candidate_means=means,
+                settings=run.settings,
+                split=split,
+                preferences=quality_cost_ray(),
+                progress=progress,
+            )
+            return cls._read(measurement.compare())
 
-        validation = decided("validation", None)
-        return validation.and_(decided("train", unseen)) if as_new else validation
+        validation = decide("validation")
+        return validation.joined_with(decide("train", out_of_fold)) if train_is_new else validation
 
     @classmethod
-    def _read(cls, comparison: Comparison) -> _Decided:
+    def _read(cls, comparison: Comparison) -> _DecidedRows:
         outcomes = comparison.realised(0)
         strong = comparison.chosen[0] == int(np.nanargmax(comparison.candidate_means[:, 0]))
         table = comparison.quality if comparison.is_table else np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
         return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, comparison.stream)
 
-    def and_(self, other: _Decided) -> _Decided:
-        """Return the rows of both."""
-        return _Decided(
+    def joined_with(self, other: _DecidedRows) -> _DecidedRows:
+        """Return the rows of both, as separate units."""
+        return _DecidedRows(
             quality=np.concatenate((self.quality, other.quality)),
             cost_usd=np.concatenate((self.cost_usd, other.cost_usd)),
             strong=np.concatenate((self.strong, other.strong)),
@@ -225,7 +230,7 @@ class _Decided:
         )
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
-        """Return each figure on each resample and at each preference, ``[B, P]``; relative quality is NaN where every candidate's quality is 0."""
+        """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
         quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
         return {
             "relative_quality": np.divide(quality, best, out=np.full_like(quality, np.nan), where=best > 0),
@@ -234,8 +239,8 @@ class _Decided:
         }
 
 
-def _best(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
-    """Return the point that meets the target: for a floor the cheapest one, otherwise the one of the best quality."""
+def _best_point(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
+    """Return the best point that meets the target: for a floor the cheapest one, otherwise the one with the best quality."""
     quality, cost = figures["relative_quality"], figures["usd_per_1k"]
     met = np.flatnonzero(target.met(figures))
     if not met.size:
@@ -243,7 +248,7 @@ def _best(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> 
         raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}")
     points = met[confidence[met] >= target.confidence]
     if not points.size:
-        logger.warning("no preference meets the target with confidence %g; the surest one is taken", target.confidence)
+        logger.warning("no preference meets the target with confidence %g; the one with the maximum confidence is taken", target.confidence)
         points = met[[confidence[met].argmax()]]
     order = np.lexsort((-quality[points], cost[points])) if target.kind == "quality-floor" else np.lexsort((cost[points], -quality[points]))
     return int(points[order[0]])

@@ -6,7 +6,16 @@ import random
 
 import numpy as np
 import pytest
-from aamc_experiments.data.near_duplicates import ALMOST, BUCKET, SHARED, SIMILAR, Sketches, find_boilerplate, leaders, likely_pairs
+from aamc_experiments.data.near_duplicates import (
+    BUCKET,
+    ESTIMATED_SIMILARITY,
+    SHARED,
+    SIMILARITY,
+    Sketches,
+    find_boilerplate,
+    group_names,
+    likely_pairs,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +28,7 @@ def sketches(*questions: str) -> Sketches:
 
 
 def near(one: str, other: str) -> bool:
-    found = leaders([one, other])
+    found = group_names([one, other])
     return found[one] == found[other]
 
 
@@ -63,7 +72,7 @@ def test_what_a_whole_task_shares_is_no_reason_to_group_it() -> None:
     ends = [" ".join(random.Random(n).sample(WORDS, 8)) for n in range(2 * SHARED)]
     questions = [f"{header} question: {end}" for end in ends]
     edited = questions[0] + " please"
-    found = leaders([*questions, edited])
+    found = group_names([*questions, edited])
     assert len(set(found.values())) == len(questions)
     assert found[edited] == found[questions[0]]
     assert find_boilerplate(questions[:SHARED]) == frozenset()
@@ -71,7 +80,7 @@ def test_what_a_whole_task_shares_is_no_reason_to_group_it() -> None:
 
 def test_a_group_may_be_larger_than_a_bucket() -> None:
     questions = [" ".join(["again"] * times) for times in range(8, 8 + 3 * BUCKET)]  # of the same shingles, so of one bucket in every band
-    assert len(set(leaders(questions).values())) == 1
+    assert len(set(group_names(questions).values())) == 1
 
 
 def test_questions_of_the_same_parts_are_not_the_same() -> None:
@@ -79,7 +88,7 @@ def test_questions_of_the_same_parts_are_not_the_same() -> None:
     parts = [" ".join("".join(chance.choices("abcdefghijklmnop", k=6)) for _ in range(7)) for _ in range(SHARED + 5)]
     questions = [f"{one} {other}" for one in parts for other in parts if one < other]
     assert find_boilerplate(questions)
-    assert len(set(leaders(questions).values())) == len(questions)
+    assert len(set(group_names(questions).values())) == len(questions)
 
 
 def test_every_pair_that_an_exact_search_finds_is_found() -> None:
@@ -87,9 +96,9 @@ def test_every_pair_that_an_exact_search_finds_is_found() -> None:
     questions = [" ".join(chance.choices(WORDS, k=chance.randint(5, 15))) for _ in range(150)]
     questions += [question.replace(chance.choice(question.split(" ")), "zenith", 1) for question in questions]
     made = sketches(*questions)
-    exact = {(a, b) for b in range(len(questions)) for a in range(b) if made.similarity(a, b) >= SIMILAR}
+    exact = {(a, b) for b in range(len(questions)) for a in range(b) if made.similarity(a, b) >= SIMILARITY}
     values = made.signatures()
-    likely = {(a, b) for a, b in likely_pairs(values, values, ALMOST).tolist()}
+    likely = {(a, b) for a, b in likely_pairs(values, values, ESTIMATED_SIMILARITY).tolist()}
     assert len(exact) > 50
     assert exact <= likely
 
@@ -108,13 +117,13 @@ def test_signatures_agree_in_about_the_share_that_questions_do() -> None:
 @given(st.permutations([f"{a} {b} {c}" for a in WORDS[:3] for b in ("the old harbour town", "the old harbour towns") for c in WORDS[:4]]))
 @settings(max_examples=20, deadline=None)
 def test_leaders_do_not_depend_on_the_order(questions) -> None:
-    assert leaders(questions) == leaders(sorted(questions))
+    assert group_names(questions) == group_names(sorted(questions))
 
 
 @given(st.lists(st.text(max_size=30), max_size=12))
 @settings(max_examples=50, deadline=None)
 def test_any_text_has_a_leader_that_leads_itself(questions) -> None:
-    found = leaders(questions)
+    found = group_names(questions)
     assert set(found) == set(questions)
     assert all(found[leader] == leader <= question for question, leader in found.items())
 
@@ -131,4 +140,4 @@ def test_a_half_of_a_character_is_a_text_too() -> None:
 
 
 def test_nothing_has_no_leaders() -> None:
-    assert leaders([]) == {}
+    assert group_names([]) == {}

@@ -21,17 +21,17 @@ def path_of(folder, name):
     return folder / "seals" / f"{name}.npz"
 
 
-def test_a_seal_knows_its_questions_and_their_near_duplicates_again(tmp_path, kept) -> None:
+def test_a_fingerprint_knows_its_questions_and_their_near_duplicates_again(tmp_path, kept) -> None:
     asked = [TRAINED[0], TRAINED[1] + ", please", "what is 6 times 8?", "who wrote the letter?"]
-    assert TrainingFingerprint.read(tmp_path, kept).holds(asked).tolist() == [True, True, False, False]
+    assert TrainingFingerprint.read(tmp_path, kept).contains(asked).tolist() == [True, True, False, False]
 
 
-def test_a_seal_knows_what_its_questions_shared(tmp_path) -> None:
+def test_a_fingerprint_knows_what_its_questions_shared(tmp_path) -> None:
     header = "read the following text with care and answer in one word only what is asked at its very end:"
     trained = [f"{header} {'abcdefghijklmnopqrstuvwxyz'[n] * 12} and more" for n in range(25)]
-    seal = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of(trained).write(tmp_path))
-    assert seal.boilerplate
-    assert seal.holds([trained[3] + ".", f"{header} something else entirely"]).tolist() == [True, False]
+    fingerprint = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of(trained).write(tmp_path))
+    assert fingerprint.boilerplate
+    assert fingerprint.contains([trained[3] + ".", f"{header} something else entirely"]).tolist() == [True, False]
 
 
 def test_no_text_is_kept(tmp_path, kept) -> None:
@@ -64,12 +64,12 @@ def test_a_cut_or_missing_file_is_an_error(tmp_path, kept) -> None:
 
 
 def test_signatures_of_another_algorithm_are_not_compared_and_that_is_said(caplog) -> None:
-    seal = attrs.evolve(TrainingFingerprint.of(TRAINED), algorithm="rensa.RMinHash 1")
-    assert seal.holds([TRAINED[0], TRAINED[1] + ", please"]).tolist() == [True, False]
-    assert "only the same questions: rensa.RMinHash 1 made the seal" in caplog.text
+    fingerprint = attrs.evolve(TrainingFingerprint.of(TRAINED), algorithm="rensa.RMinHash 1")
+    assert fingerprint.contains([TRAINED[0], TRAINED[1] + ", please"]).tolist() == [True, False]
+    assert "only equal questions: the fingerprint was made by rensa.RMinHash 1" in caplog.text
 
 
 def test_nothing_is_in_an_empty_seal_and_nothing_is_no_question(tmp_path) -> None:
     empty = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of([]).write(tmp_path))
-    assert empty.holds(TRAINED).tolist() == [False] * 3
-    assert TrainingFingerprint.of(TRAINED).holds([]).tolist() == []
+    assert empty.contains(TRAINED).tolist() == [False] * 3
+    assert TrainingFingerprint.of(TRAINED).contains([]).tolist() == []

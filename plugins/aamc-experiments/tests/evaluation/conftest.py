@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Comparison, compare_table
+from aamc_experiments.evaluation import Comparison, ComparisonRequest, compare_table
 
 from aamc_sdk.interfaces import NoOptions, Router, Services
 from aamc_sdk.routing import LinearReward, build_request
@@ -38,7 +38,7 @@ class Table:
             "categories": ["even" if n % 2 == 0 else "odd" for n in range(len(self.request))],
             "candidate_means": self.means,
         }
-        return compare_table(routers, self.request, self.outcomes, **(arguments | changes))
+        return compare_table(ComparisonRequest(routers=routers, request=self.request, **(arguments | changes)), self.outcomes)
 
 
 class Greedy(Router):

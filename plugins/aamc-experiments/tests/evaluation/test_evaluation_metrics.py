@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import metrics
-from aamc_experiments.evaluation.preferences import LATTICE
+from aamc_experiments.evaluation.decisions.preferences import LATTICE
+from aamc_experiments.settings import Evaluation
 
 from aamc_sdk.types import Preference
 
@@ -117,7 +118,7 @@ def test_the_cost_of_deciding_is_part_of_the_cost(table: Any, routers: Any) -> N
 
 def test_success_is_a_quality_of_at_least_the_threshold(table: Any, routers: Any) -> None:
     comparison = table.compare({"small": routers.Always(routers.options, table.services)})
-    rates = [metrics(comparison, table.reward, success_threshold=at)["routers"]["small"]["success_rate"] for at in (0.4, 0.41, 1.0)]
+    rates = [metrics(comparison, table.reward, Evaluation(success_threshold=at))["routers"]["small"]["success_rate"] for at in (0.4, 0.41, 1.0)]
     assert rates == [0.5, 0.25, 0.25]
 
 
@@ -133,7 +134,9 @@ def test_a_pool_of_one_has_figures_but_no_frontier(make_table: Any, routers: Any
 def test_the_only_candidates_cost_is_its_own_to_the_last_digit(make_table: Any, routers: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     table = make_table(rng.random((200, 1)), 10 * rng.random((200, 1)))
-    figures = metrics(table.compare({"only": routers.Always(routers.options, table.services)}), table.reward, resamples=10)["routers"]["only"]
+    figures = metrics(table.compare({"only": routers.Always(routers.options, table.services)}), table.reward, Evaluation(resamples=10))["routers"][
+        "only"
+    ]
     assert set(figures["cost_at_quality"].values()) == {1}
     assert set(map(tuple, figures["cost_at_quality_ci95"].values())) == {(1, 1)}
 
@@ -187,7 +190,7 @@ def _intervals(document: Any, key: str = "") -> Iterator[Any]:
 def test_one_stream_or_question_alone_has_figures_but_no_interval(large_table: Any, routers: Any) -> None:
     everyone = {"greedy": routers.Greedy(routers.options, large_table.services), "oracle": routers.Prophet(routers.options, large_table.services)}
     together = attrs.evolve(large_table.compare(everyone), stream=np.zeros(60, dtype=np.intp))
-    document = metrics(together, large_table.reward, resamples=30)
+    document = metrics(together, large_table.reward, Evaluation(resamples=30))
     assert document["routers"]["greedy"]["mean_quality"] > 0
     assert document["comparisons"][0]["p"] == 1
     found = list(_intervals(document))

@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Comparison, Constants, constant_routers, metrics, promotion
+from aamc_experiments.evaluation import Comparison, ConstantOutcomes, constant_routers, metrics, promotion
 
 from aamc_sdk.storage import write_json
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "recompute.py"
+SCRIPT = Path(__file__).parents[4] / "scripts" / "recompute.py"
 PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")
 
 
@@ -58,7 +58,7 @@ def as_streams(comparison: Comparison) -> Comparison:
     )
 
 
-def write(folder: Path, comparison: Comparison, reward: Any, constants: Constants | None = None) -> None:
+def write(folder: Path, comparison: Comparison, reward: Any, constants: ConstantOutcomes | None = None) -> None:
     comparison.save(folder / "decisions.npz")
     document = metrics(comparison, reward)
     if constants is not None:
@@ -68,15 +68,15 @@ def write(folder: Path, comparison: Comparison, reward: Any, constants: Constant
 
 def test_every_figure_of_a_table_follows_from_the_file(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, Constants.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
     assert recompute.check(tmp_path) == []
 
 
 def test_every_figure_of_streams_follows_from_the_files(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
-    constant = as_streams(table.compare(constant_routers(table.services), points=comparison.preferences[:1]))
+    constant = as_streams(table.compare(constant_routers(table.services), preferences=comparison.preferences[:1]))
     constant.save(tmp_path / "constants.npz")
-    write(tmp_path, as_streams(comparison), table.reward, Constants.of_streams(constant, table.reward))
+    write(tmp_path, as_streams(comparison), table.reward, ConstantOutcomes.of_streams(constant, table.reward))
     assert recompute.check(tmp_path) == []
 
 
@@ -89,13 +89,13 @@ def test_streams_need_no_constants_without_a_gate(recompute: Any, compared: Any,
 def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
     two = attrs.evolve(comparison, **{name: getattr(comparison, name)[[0, 3]] for name in PER_ROUTER})
-    write(tmp_path, two, table.reward, Constants.of_table(two, table.reward))
+    write(tmp_path, two, table.reward, ConstantOutcomes.of_table(two, table.reward))
     assert recompute.check(tmp_path, resamples=400) == []
 
 
 @pytest.mark.parametrize("interval", [[-1.2, 1.96], [-1.96, 1.2], [-4.0, 1.96], [-1.96, None], None])
 def test_an_interval_that_is_too_narrow_or_too_wide_is_noticed(recompute: Any, interval: list[float] | None) -> None:
-    drawn = np.random.default_rng(0).normal(size=recompute.LEAST_RESAMPLES)
+    drawn = np.random.default_rng(0).normal(size=recompute.MIN_RESAMPLES)
     assert recompute.agree(("mean_quality",), [-1.96, 1.96], drawn)
     assert not recompute.agree(("mean_quality",), interval, drawn)
 
@@ -140,7 +140,7 @@ def test_strong_calls_follow_from_the_file(recompute: Any, make_table: Any, rout
 )
 def test_a_number_that_does_not_follow_is_named(recompute: Any, compared: Any, tmp_path: Path, place: tuple[Any, ...]) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, Constants.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
     document = json.loads((tmp_path / "metrics.json").read_text())
     *way, last = place
     part = document

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from aamc_experiments.off_policy import Choices, estimate, refusal
-from aamc_experiments.off_policy.estimators import LEAST_EFFECTIVE, outcome_model
+from aamc_experiments.off_policy.estimators import MIN_EFFECTIVE, outcome_model
 
 UNKNOWN = np.nan
 
@@ -90,7 +90,7 @@ def test_the_effective_size_to_expect_of_a_rare_candidate_is_how_often_it_comes(
     choices = logs_of(1000, [0.96, 0.04], [0.0, 1.0], [0] * 1000)
     assert choices.expected_effective == pytest.approx(40)
     assert choices.effective == 0
-    assert choices.greatest_weight == pytest.approx(25)
+    assert choices.max_weight == pytest.approx(25)
 
 
 def test_a_log_of_one_choice_says_nothing_of_another():
@@ -110,7 +110,7 @@ def test_too_few_decisions_that_agree_are_refused_whether_or_not_luck_had_it():
 
 
 def test_enough_to_expect_and_none_that_came_is_refused_too():
-    rows = int(LEAST_EFFECTIVE / 0.1) + 10
+    rows = int(MIN_EFFECTIVE / 0.1) + 10
     assert "too little overlap" in refusal(logs_of(rows, [0.9, 0.1], [0.0, 1.0], [0] * rows))
 
 

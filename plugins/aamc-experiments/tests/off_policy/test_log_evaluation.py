@@ -9,10 +9,11 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.off_policy import measure_log
+from aamc_experiments import plugin
+from aamc_experiments.off_policy import evaluate_log
 from tiny import Tiny
 
-from aamc_sdk import Component, MetaController, Pool, Router, Scores, builtin, hookimpl, option
+from aamc_sdk import Component, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import ConfigError, DataError, StoreError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, run_command
@@ -46,7 +47,7 @@ class Secretive(Uniform):
 class Reader(Uniform):
     """Looks at the text."""
 
-    needs_text = True
+    requires = Requirements(text=True)
 
 
 class Frugal(Router):
@@ -61,11 +62,11 @@ class Routers:
     @hookimpl
     def aamc_routers(self):
         names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal}
-        return [Component(name, f"test_log_evaluation:{kind.__name__}", name) for name, kind in names.items()]
+        return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
 def installed() -> Plugins:
-    return Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers()}, discover=False)
+    return Plugins({"core": builtin, "experiments": plugin, "tiny": Tiny(), "routers": Routers()}, discover=False)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def make_log(plugins: Plugins, url: str, router: str = "uniform", decisions: int
         made = controller.route_batch([f"Question {n}" for n in range(decisions)], ids=[f"d{n}" for n in range(decisions)])
         calls = [Attempt(decision.id, 0, "", COST[decision.candidate], 100.0) for decision in made]
         judged = [Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]) for decision in made]
-        controller.store.judged_all(list(zip(judged, calls, strict=True)))
+        controller.store.add_feedback(list(zip(judged, calls, strict=True)))
     return url
 
 
@@ -101,7 +102,7 @@ def log(written, tmp_path, monkeypatch) -> str:
 
 
 def test_a_constant_router_would_have_earned_what_its_candidate_does(log, plugins) -> None:
-    document = measure_log(log, plugins, names=["favourite", "uniform"])
+    document = evaluate_log(log, plugins, names=["favourite", "uniform"])
     row = document["routers"]["favourite"]
     assert row["refused"] is None
     assert row["quality"]["snips"]["value"] == pytest.approx(0.3)
@@ -114,7 +115,7 @@ def test_a_constant_router_would_have_earned_what_its_candidate_does(log, plugin
 
 
 def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing(log, plugins) -> None:
-    document = measure_log(log, plugins, names=["uniform"])
+    document = evaluate_log(log, plugins, names=["uniform"])
     assert document["logged"]["n"] == 400
     assert document["logged"]["quality"]["value"] == pytest.approx(0.6, abs=0.05)
     assert document["routers"]["uniform"]["quality"]["snips"]["difference"] == pytest.approx(0.0)
@@ -122,14 +123,14 @@ def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing
 
 
 def test_another_preference_asks_the_routers_again(log, plugins) -> None:
-    own = measure_log(log, plugins, names=["frugal"])["routers"]["frugal"]
-    other = measure_log(log, plugins, names=["frugal"], preference=Preference(0, 1, 0))["routers"]["frugal"]
+    own = evaluate_log(log, plugins, names=["frugal"])["routers"]["frugal"]
+    other = evaluate_log(log, plugins, names=["frugal"], preference=Preference(0, 1, 0))["routers"]["frugal"]
     assert own["quality"]["snips"]["value"] == pytest.approx(QUALITY[POOL.names[-1]])
     assert other["quality"]["snips"]["value"] == pytest.approx(QUALITY[POOL.names[0]])
 
 
 def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, plugins) -> None:
-    routers = measure_log(log, plugins, names=["reader", "secretive", "best-expected", "favourite"])["routers"]
+    routers = evaluate_log(log, plugins, names=["reader", "secretive", "best-expected", "favourite"])["routers"]
     assert "store_text" in routers["reader"]["refused"]
     assert "probabilities" in routers["secretive"]["refused"]
     assert "estimator" in routers["best-expected"]["refused"]
@@ -139,7 +140,7 @@ def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, 
 
 def test_a_log_without_draws_supports_only_who_agrees(plugins, tmp_path) -> None:
     log = make_log(plugins, f"sqlite:{tmp_path}/log.db", router="favourite", decisions=60)
-    routers = measure_log(log, plugins, names=["favourite", "uniform"])["routers"]
+    routers = evaluate_log(log, plugins, names=["favourite", "uniform"])["routers"]
     assert routers["favourite"]["quality"]["ips"]["difference"] == pytest.approx(0.0)
     assert "no overlap" in routers["uniform"]["refused"]
     assert routers["uniform"]["unsupported"] == pytest.approx(0.75)
@@ -149,12 +150,12 @@ def test_feedback_that_depends_on_the_choice_is_noticed(plugins, tmp_path) -> No
     url = f"sqlite:{tmp_path}/log.db"
     with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
         made = controller.route_batch(["x"] * 800, ids=[str(n) for n in range(800)])
-        told = [decision.id for decision in made if decision.candidate == POOL.names[0] or int(decision.id) % 4 == 0]
-        controller.store.judged_all([(Feedback(decision_id=name, quality=0.5), None) for name in told])
-    document = measure_log(url, plugins, names=["favourite"])
+        rated = [decision.id for decision in made if decision.candidate == POOL.names[0] or int(decision.id) % 4 == 0]
+        controller.store.add_feedback([(Feedback(decision_id=name, quality=0.5), None) for name in rated])
+    document = evaluate_log(url, plugins, names=["favourite"])
     assert "instead of 1" in document["routers"]["favourite"]["warning"]
     assert document["decisions"]["left_out"]["not_judged"] > 0
-    assert any("who is judged" in note for note in document["notes"])
+    assert any("only if feedback depends" in note for note in document["notes"])
 
 
 def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> None:
@@ -162,19 +163,19 @@ def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> 
     with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
         controller.route("x")
     with pytest.raises(DataError, match=r"of 1: no feedback on quality \(1\)"):
-        measure_log(url, plugins, names=["uniform"])
+        evaluate_log(url, plugins, names=["uniform"])
 
 
 def test_yardsticks_and_no_routers_at_all_are_refused(log, plugins) -> None:
     with pytest.raises(ConfigError, match="must know outcomes in advance"):
-        measure_log(log, plugins, names=["seer"])
+        evaluate_log(log, plugins, names=["seer"])
     with pytest.raises(ConfigError, match="--routers"):
-        measure_log(log, plugins)
+        evaluate_log(log, plugins)
 
 
 def test_a_log_that_is_not_there_is_an_error(plugins, tmp_path) -> None:
     with pytest.raises(StoreError, match="there is no store"):
-        measure_log(f"sqlite:{tmp_path}/none.db", plugins, names=["uniform"])
+        evaluate_log(f"sqlite:{tmp_path}/none.db", plugins, names=["uniform"])
 
 
 @pytest.fixture
@@ -219,10 +220,10 @@ def test_what_belongs_to_data_is_refused_beside_a_log(aamc) -> None:
 
 def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_used(aamc, plugins) -> None:
     aamc("run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected")
-    strangers = Pool(attrs.evolve(candidate, name=f"Other-{candidate.name}") for candidate in POOL)
-    with MetaController.build(router="uniform", pool=strangers, store="sqlite:other.db", plugins=plugins) as controller:
+    others = Pool(attrs.evolve(candidate, name=f"Other-{candidate.name}") for candidate in POOL)
+    with MetaController.build(router="uniform", pool=others, store="sqlite:other.db", plugins=plugins) as controller:
         made = controller.route_batch(["x"] * 100)
-        controller.store.judged_all([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
+        controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
     status, out, err = aamc("evaluate", "--logs", "sqlite:other.db", "--routers", "uniform", "--json")
     assert status == 0, err
     assert json.loads(out)["run"] is None

@@ -36,6 +36,17 @@ class PPORouter(Router):
     def _initial(self) -> dict[str, Array32]:
         return initial_policy(self.config, len(self._categories), np.random.default_rng(self.services.seed))
 
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Check that training can compute on a device; ``aamc run`` calls this before it reads data.
+
+        Raises:
+            ConfigError: Torch does not find the device.
+        """
+        from aamc_ppo.training import choose_device
+
+        choose_device(device)
+
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and with option ``sample`` its probabilities."""
         reward = self.services.reward

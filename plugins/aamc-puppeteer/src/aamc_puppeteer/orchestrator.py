@@ -17,11 +17,12 @@ from aamc_puppeteer.episodes.agent_pool import pool_of
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, Features, described, state_width
+from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession
 from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
+from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.testbed.agents import make_agent
 from aamc_puppeteer.training.recording import Recording
@@ -30,15 +31,15 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, LinearReward, default_pool
-from aamc_sdk.serving import TeamOptions, TeamOrchestrator
+from aamc_sdk.serving import TeamOptions
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from aamc_puppeteer.training.job import Watch
-    from aamc_puppeteer.training.reinforce import Learner
+    from aamc_puppeteer.training.reinforce import ReinforceLearner
 
 
-class Puppeteer(TeamOrchestrator):
+class Puppeteer(Team):
     """Activates agents by a learned policy; :mod:`aamc_puppeteer.policy.network` has its formulas.
 
     Args:
@@ -58,7 +59,7 @@ class Puppeteer(TeamOrchestrator):
     def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
         super().__init__(config, services)
         self._embedding: TextEmbedding | None = None
-        self._learner: Learner | None = None
+        self._learner: ReinforceLearner | None = None
         self._trained_names: frozenset[str] = frozenset()
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
@@ -186,7 +187,7 @@ class Puppeteer(TeamOrchestrator):
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
             DataError: There is no task, or one has no verifier.
         """
-        from aamc_puppeteer.training.job import Job, one_thread
+        from aamc_puppeteer.training.job import TrainingJob, one_thread
 
         check_tasks(tasks)
         with one_thread():
@@ -194,7 +195,7 @@ class Puppeteer(TeamOrchestrator):
             learner, encoder = self.parts()
             self._trained_names = frozenset(self.pool.names)
             encoder.learn_tasks([task.text for task in tasks])
-            job = Job(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch)
+            job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch)
             if resume:
                 job.restore()
             job.run(progress or NoProgress())
@@ -213,15 +214,15 @@ class Puppeteer(TeamOrchestrator):
     def _fit_to_agents(self) -> None:
         """Encode the present agents, and connect the policy, or a new one, to them."""
         from aamc_puppeteer.policy.network import Policy
-        from aamc_puppeteer.training.reinforce import Learner
+        from aamc_puppeteer.training.reinforce import ReinforceLearner
 
         assert self._embedding is not None
         encoder = self._encoder = Encoder(list(self.pool), self._embedding)
         sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1], encoder.width)
         policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
-        self._learner = Learner(self.config, policy, encoder.descriptions, encoder.names)
+        self._learner = ReinforceLearner(self.config, policy, encoder.descriptions, encoder.names)
 
-    def parts(self) -> tuple[Learner, Encoder]:
+    def parts(self) -> tuple[ReinforceLearner, Encoder]:
         """Return the policy and the encoder; an untrained policy if there was no training."""
         if self._learner is None:
             self._initialise([])
@@ -300,7 +301,7 @@ class Puppeteer(TeamOrchestrator):
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
         return self.decide(self.parts()[1].encode(states), self._visibility(len(states)))
 
-    def decide(self, features: Features, visibility: Visibility) -> Array32:
+    def decide(self, features: StateFeatures, visibility: Visibility) -> Array32:
         """Return the policy's probabilities, ``[B, M + 1]``."""
         from aamc_puppeteer.training.job import decide
 

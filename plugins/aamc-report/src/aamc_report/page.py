@@ -54,7 +54,7 @@ class Drawing(Generic[T]):
 
 
 @attrs.frozen
-class Question:
+class DisputedQuestion:
     """A question and the candidates that routers chose for it.
 
     Attributes:
@@ -91,7 +91,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     numbers: Sequence[Table] = ()
     tables: Sequence[Table] = ()
-    questions: Sequence[Question] = ()
+    questions: Sequence[DisputedQuestion] = ()
     notes: Sequence[str] = ()
 
     @property

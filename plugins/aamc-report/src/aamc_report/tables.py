@@ -94,7 +94,7 @@ class Cell:
 
 
 @attrs.frozen
-class Row:
+class TableRow:
     """A row: its names, its cells, and whether it is emphasised."""
 
     names: Sequence[str]
@@ -117,13 +117,13 @@ class Table:
     caption: str
     names: Sequence[str]
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
     note: str = ""
 
     @classmethod
     def of_records(cls, caption: str, names: Sequence[str], columns: Sequence[Column], records: Sequence[Record], note: str = "") -> Table:
         """Return the table of a document's records; the columns have keys and formats."""
-        rows = [Row([str(record[name]) for name in names], [_cell(record.get(column.key), column) for column in columns]) for record in records]
+        rows = [TableRow([str(record[name]) for name in names], [_cell(record.get(column.key), column) for column in columns]) for record in records]
         return cls(caption, names, columns, rows, note)
 
     @property
@@ -148,7 +148,7 @@ class Table:
         Args:
             count: How many of the names.
         """
-        rows: dict[tuple[str, ...], list[Row]] = {}
+        rows: dict[tuple[str, ...], list[TableRow]] = {}
         for row in self.rows:
             rows.setdefault(tuple(row.names[:count]), []).append(attrs.evolve(row, names=row.names[count:]))
         return {first: attrs.evolve(self, names=self.names[count:], rows=own) for first, own in rows.items()}
@@ -207,7 +207,7 @@ class Table:
             shown.add_row(*cells)
         return shown
 
-    def _texts(self, row: Row, escape: Callable[[str], str], bold: str) -> list[str]:
+    def _texts(self, row: TableRow, escape: Callable[[str], str], bold: str) -> list[str]:
         """Return a row's names and cells, escaped; the best numbers in bold."""
         texts = [escape(name) for name in row.names]
         for cell in row.cells:

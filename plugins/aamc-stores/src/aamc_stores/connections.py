@@ -1,7 +1,7 @@
-"""Connections to a PostgreSQL server that are used again, and let go of as soon as one of them fails.
+"""Connections to a PostgreSQL server that are reused, and closed as soon as one of them fails.
 
-A pool that reconnects by itself in the background would hide how long a server is away, and wait
-longer and longer between its attempts; the store's spool wants to know at once.
+A pool that reconnects by itself in the background would hide how long a server is away, and wait longer and longer between
+its attempts; the store's spool needs to know at once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 import psycopg
 
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
-"""What a server raises, or a lost one, that has nothing to do with what is written; read-only is one that another has taken over from."""
+"""Errors of a server that is lost or cannot write, whatever the content; a read-only server is one that another has replaced."""
 
 
 class Connections:
-    """As many connections as are needed at once.
+    """As many connections as are used at once.
 
     Args:
         url: The database.
-        timeout_s: How long the server may take to accept a connection, or to acknowledge what is sent, in seconds.
+        timeout_s: Time in which the server must accept a connection and acknowledge what is sent, in seconds.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -35,10 +35,10 @@ class Connections:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
-        """Begin a transaction, and commit it when the block ends well.
+        """Begin a transaction, and commit it unless the block raises.
 
         Raises:
-            psycopg.Error: It failed; of one in ``AWAY`` nobody can say whether it was committed.
+            psycopg.Error: It failed; after an error of ``AWAY`` it is unknown whether it was committed.
         """
         with self._lock:
             if self._closed:

@@ -1,4 +1,4 @@
-"""What this distribution offers."""
+"""The hooks of aamc-stores."""
 
 from aamc_sdk import Component, hookimpl
 

@@ -1,25 +1,39 @@
-"""The log in a PostgreSQL database: ``postgres://USER@HOST/DATABASE``, whatever else libpq reads in a URL.
+"""The log in a PostgreSQL database: ``postgres://USER@HOST/DATABASE``, or any other URL that libpq reads.
 
-Writers of all replicas take turns, by an advisory lock that a transaction holds until it is
-committed; therefore positions follow the order of commits and have no gaps.
+An advisory lock, which a transaction holds until it is committed, lets one writer of all replicas write at a time.
+So positions follow the order of commits and have no gaps.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import DECISION, MOST_VIEWS, Excerpt, Row, Write, carry_out, erased, forgotten_as, user_of
+from aamc_sdk.log import (
+    COLUMNS,
+    DECISION,
+    FEEDBACK,
+    MAX_SNAPSHOTS,
+    Batch,
+    Excerpt,
+    Row,
+    Write,
+    columns_of,
+    erased,
+    replaced_rows,
+    revised_ids,
+    run_writes,
+    user_digest,
+)
 from aamc_sdk.types import Snapshot
 from aamc_stores.connections import Connections
-from aamc_stores.shared import SharedStore, Stretch
+from aamc_stores.shared import SharedStore
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -37,12 +51,24 @@ _VERSIONS = (
        CREATE TABLE {version} (number INTEGER NOT NULL);
        INSERT INTO {version} VALUES (0)""",
     """ALTER TABLE {views} ADD COLUMN last TEXT NOT NULL DEFAULT '';
-       ALTER TABLE {erasures} ADD COLUMN who TEXT""",  # a digest of who was forgotten
+       ALTER TABLE {erasures} ADD COLUMN who TEXT""",  # a digest of the user's id
+    """ALTER TABLE {entries} ADD COLUMN revision BIGINT NOT NULL DEFAULT 0, ADD COLUMN fingerprint TEXT, {added};
+       ALTER TABLE {entries} DROP CONSTRAINT {first_key}, ADD UNIQUE (kind, id, revision);
+       CREATE INDEX ON {entries} (user_id) WHERE user_id IS NOT NULL;
+       CREATE INDEX ON {entries} (episode) WHERE episode IS NOT NULL;
+       ALTER TABLE {views} RENAME TO {snapshots}""",
 )
-_OF_WHAT_IS_WRITTEN = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
-"""Errors that another try would meet again. Any other is the server's, which may be put right: a full disk, rights or tables that are missing."""
+_FIRST_WITH_COLUMNS = 3
+_CONTENT_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+"""Errors that another try would meet again. All others are of the server, and may pass: a full disk, missing rights or tables."""
 _PARTS: dict[str, Composable] = {
-    "columns": SQL("kind, id, decision_id, candidate, content, time"),
+    "row": SQL("kind, id, decision_id, candidate, content, time, embedding, revision, coalesce(fingerprint, '')"),
+    "rule_row": SQL("kind, id, decision_id, candidate, content, time, NULL, revision, coalesce(fingerprint, '')"),  # no rule needs an embedding
+    "columns": SQL(", ").join(map(Identifier, COLUMNS)),
+    "added": SQL(", ").join(SQL("ADD COLUMN {} {}").format(Identifier(name), SQL(kind)) for name, kind in COLUMNS.items()),
+    "set": SQL(", ").join(SQL("{} = %s").format(Identifier(name)) for name in COLUMNS),
+    "replace": SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in COLUMNS),
+    "values": SQL(", ").join([Placeholder()] * (10 + len(COLUMNS))),
     "named": SQL("((kind != 'feedback' AND decision_id = ANY(%(decisions)s)) OR (kind = 'feedback' AND id = ANY(%(feedback)s)))"),
 }
 
@@ -50,55 +76,41 @@ _PARTS: dict[str, Composable] = {
 class PostgresStore(SharedStore):
     """Keeps the log in tables whose names begin with the option ``prefix``."""
 
-    def view(self, name: str) -> Snapshot | None:
-        """Return what was kept under a name, or None."""
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, or None."""
         with self._reading() as connection:
-            found = self._run(connection, "SELECT position, content, last FROM {views} WHERE name = %s", name).fetchone()
+            found = self._run(connection, "SELECT position, content, last FROM {snapshots} WHERE name = %s", name).fetchone()
             return None if found is None else Snapshot(found[0], found[1], self._epoch_of(connection), found[2])
 
-    def keep_view(self, name: str, view: Snapshot) -> None:
-        """Keep what a router has learned."""
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
         with self._writing() as connection:
-            known = self._run(connection, "SELECT position FROM {views} WHERE name = %s", name).fetchone()
-            if view.epoch == self._epoch_of(connection) and (known is None or known[0] < view.position):
-                self._run(connection, "DELETE FROM {views} WHERE name = %s", name)
-                values = (name, view.position, view.content, view.last)
-                self._run(connection, "INSERT INTO {views} (name, position, content, last) VALUES (%s, %s, %s, %s)", *values)
-                self._run(connection, "DELETE FROM {views} WHERE n NOT IN (SELECT n FROM {views} ORDER BY n DESC LIMIT %s)", MOST_VIEWS)
-
-    def _forget(self, user: str) -> int:
-        """Erase a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM.
-
-        Its own JSON functions are no help: they fail at a zero character anywhere in a document, such as in a prompt.
-        """
-        asked = "SELECT {columns} FROM {entries} WHERE kind = %s AND strpos(content, %s) > 0"
-        with self._writing() as connection:
-            rows = [row for row in self._rows(connection, asked, DECISION, json.dumps(user)) if user_of(row) == user]
-            for row in map(erased, rows):
-                self._run(
-                    connection, "UPDATE {entries} SET content = %s, embedding = NULL WHERE kind = %s AND id = %s", row.content, row.kind, row.id
-                )
-            self._run(connection, "DELETE FROM {views}")
-            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", forgotten_as(user))
-        return len(rows)
-
-    def drop(self) -> None:
-        """Delete the log's tables."""
-        with self._writing() as connection:
-            self._run(connection, "DROP TABLE {entries}, {views}, {erasures}, {version}")
+            known = self._run(connection, "SELECT position FROM {snapshots} WHERE name = %s", name).fetchone()
+            if snapshot.epoch == self._epoch_of(connection) and (known is None or known[0] < snapshot.position):
+                self._run(connection, "DELETE FROM {snapshots} WHERE name = %s", name)
+                values = (name, snapshot.position, snapshot.content, snapshot.last)
+                self._run(connection, "INSERT INTO {snapshots} (name, position, content, last) VALUES (%s, %s, %s, %s)", *values)
+                self._run(connection, "DELETE FROM {snapshots} WHERE n NOT IN (SELECT n FROM {snapshots} ORDER BY n DESC LIMIT %s)", MAX_SNAPSHOTS)
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
         with self._reading() as connection:
-            return self._stretch_rows(connection, after, limit)
+            return self._rows_after(connection, after, limit)
 
-    def waiting(self) -> Sequence[Row]:
-        """Return what waits for its decision."""
+    def pending_rows(self) -> Sequence[Row]:
+        """Return the entries whose decision is not in the log."""
         with self._reading() as connection:
-            return self._rows(connection, "SELECT {columns}, embedding FROM {entries} WHERE position IS NULL ORDER BY n")
+            return self._rows(connection, "SELECT {row} FROM {entries} WHERE position IS NULL ORDER BY n")
+
+    def drop(self) -> None:
+        """Delete the log's tables."""
+        with self._writing() as connection:
+            self._run(connection, "DROP TABLE {entries}, {snapshots}, {erasures}, {version}")
 
     def _connect(self) -> None:
-        self._parts = _PARTS | {name: Identifier(f"{self.config.prefix}_{name}") for name in ("entries", "views", "erasures", "version")}
+        tables = ("entries", "views", "snapshots", "erasures", "version")
+        self._parts = _PARTS | {name: Identifier(f"{self.config.prefix}_{name}") for name in tables}
+        self._parts["first_key"] = Identifier(f"{self.config.prefix}_entries_kind_id_key")
         self._lock_key = int.from_bytes(hashlib.sha256(f"aamc {self.config.prefix}".encode()).digest()[:8], "big", signed=True)
         self._connections = Connections(self.url, self.config.timeout_s)
         try:
@@ -117,58 +129,94 @@ class PostgresStore(SharedStore):
                 raise StoreError(f"the log {self.name} has version {version}, {known}; update aamc-stores")
             for statements in _VERSIONS[version:]:
                 self._run(connection, statements)
+            if 0 < version < _FIRST_WITH_COLUMNS:
+                self._fill_columns(connection)
             self._run(connection, "UPDATE {version} SET number = %s", len(_VERSIONS))
+
+    def _fill_columns(self, connection: psycopg.Connection) -> None:
+        """Fill the columns of entries that had none."""
+        last = 0
+        while found := self._run(connection, "SELECT n, {rule_row} FROM {entries} WHERE n > %s ORDER BY n LIMIT 1000", last).fetchall():
+            values = [(*_column_values(Row(*row)), n) for n, *row in found]
+            connection.cursor().executemany(self._query("UPDATE {entries} SET {set} WHERE n = %s"), values)
+            last = found[-1][0]
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         with self._writing() as connection:
             excerpt = self._excerpt(connection, writes)
-            results = carry_out(writes, excerpt)
+            results = run_writes(writes, excerpt)
             self._write_excerpt(connection, excerpt)
         return results
 
     def _excerpt(self, connection: psycopg.Connection, writes: Sequence[Write[Any]]) -> Excerpt:
-        """Return the part of the log that some writes look at; embeddings, which no rule asks for, are left out."""
+        """Return the part of the log that some writes need."""
         names = {
             "decisions": [name for write in writes for name in write.decisions],
             "feedback": [name for write in writes for name in write.feedback],
         }
-        placed = "SELECT {columns} FROM {entries} WHERE position > 0 AND {named} ORDER BY position"
-        waiting = "SELECT {columns} FROM {entries} WHERE position IS NULL AND (decision_id = ANY(%(decisions)s) OR {named}) ORDER BY n"
-        return Excerpt(*([Row(*found) for found in connection.execute(self._query(query), names)] for query in (placed, waiting)))
+        placed = "SELECT {rule_row} FROM {entries} WHERE position > 0 AND {named} ORDER BY position"
+        pending = "SELECT {rule_row} FROM {entries} WHERE position IS NULL AND (decision_id = ANY(%(decisions)s) OR {named}) ORDER BY n"
+        return Excerpt(*([Row(*found) for found in connection.execute(self._query(query), names)] for query in (placed, pending)))
 
     def _write_excerpt(self, connection: psycopg.Connection, excerpt: Excerpt) -> None:
-        """Write what has changed in an excerpt."""
-        last = self._value(connection, "SELECT coalesce(max(position), 0) FROM {entries}")
+        """Write the changes of an excerpt."""
+        last = self._position(connection)
         entries = [*enumerate(excerpt.placed, last + 1), *((None, row) for row in excerpt.held.values())]
-        insert = """INSERT INTO {entries} (position, {columns}, embedding) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-            ON CONFLICT (kind, id) DO UPDATE  -- it waited
-            SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
-        values = [(n, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding) for n, row in entries]
-        connection.cursor().executemany(self._query(insert), values)
+        insert = """INSERT INTO {entries} (position, kind, id, decision_id, candidate, content, time, embedding, revision, fingerprint, {columns})
+            VALUES ({values}) ON CONFLICT (kind, id, revision) DO UPDATE  -- it was pending
+            SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time, {replace}"""
+        connection.cursor().executemany(self._query(insert), [_values(position, row) for position, row in entries])
 
     def _find(self, decision_id: str) -> Row | None:
         with self._reading() as connection:
-            found = self._rows(connection, "SELECT {columns}, embedding FROM {entries} WHERE kind = %s AND id = %s", DECISION, decision_id)
+            found = self._rows(connection, "SELECT {row} FROM {entries} WHERE kind = %s AND id = %s", DECISION, decision_id)
         return found[0] if found else None
 
-    def _forgotten_as(self) -> Collection[str]:
+    def _find_episode(self, episode_id: str) -> Sequence[Row]:
+        with self._reading() as connection:
+            return self._rows(connection, "SELECT {row} FROM {entries} WHERE episode = %s ORDER BY position", episode_id)
+
+    def _forget(self, user: str) -> int:
+        """Erase a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
+        erase: LiteralString = """UPDATE {entries} SET content = %s, embedding = NULL, fingerprint = NULL, user_id = NULL
+            WHERE kind = %s AND id = %s"""
+        with self._writing() as connection:
+            rows = self._rows(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s", user)
+            connection.cursor().executemany(self._query(erase), [(row.content, row.kind, row.id) for row in map(erased, rows)])
+            self._run(connection, "DELETE FROM {snapshots}")
+            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", user_digest(user))
+        return len(rows)
+
+    def _forgotten_digests(self) -> Collection[str]:
         with self._reading() as connection:
             return {who for (who,) in self._run(connection, "SELECT who FROM {erasures} WHERE who IS NOT NULL")}
 
-    def _stretch(self, after: int, limit: int) -> Stretch:
-        named = """SELECT {columns}, embedding FROM {entries} WHERE kind = %s
-            AND id IN (SELECT decision_id FROM {entries} WHERE position > %s AND position <= %s) ORDER BY position"""
+    def _counts(self) -> tuple[int, int]:
         with self._reading() as connection:
-            stretch = self._stretch_rows(connection, after, limit)
-            decisions = self._rows(connection, named, DECISION, after, after + len(stretch))
-            before = self._run(connection, "SELECT kind || '/' || id FROM {entries} WHERE position = %s", after).fetchone()
-            return Stretch(stretch, decisions, self._epoch_of(connection), "" if before is None else before[0])
+            return self._position(connection), self._value(connection, "SELECT count(*) FROM {snapshots}")
 
-    def _stretch_rows(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
-        return self._rows(connection, "SELECT {columns}, embedding FROM {entries} WHERE position > %s ORDER BY position LIMIT %s", after, limit)
+    def _batch(self, after: int, limit: int) -> Batch:
+        named = """SELECT {row} FROM {entries} WHERE kind = %s
+            AND id IN (SELECT decision_id FROM {entries} WHERE position > %s AND position <= %s) ORDER BY position"""
+        revisions = "SELECT {rule_row} FROM {entries} WHERE kind = %s AND position > 0 AND id = ANY(%s)"
+        before = "SELECT kind, id, decision_id, '', '', 0, NULL, revision FROM {entries} WHERE position = %s"
+        with self._reading() as connection:
+            rows = self._rows_after(connection, after, limit)
+            end = after + len(rows)
+            decisions = self._rows(connection, named, DECISION, after, end)
+            revised = revised_ids(rows)
+            replaced = replaced_rows(rows, self._rows(connection, revisions, FEEDBACK, revised)) if revised else ()
+            follows = self._rows(connection, before, after)
+            return Batch(end, rows, decisions, self._epoch_of(connection), follows[0].name if follows else "", replaced)
+
+    def _rows_after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
+        return self._rows(connection, "SELECT {row} FROM {entries} WHERE position > %s ORDER BY position LIMIT %s", after, limit)
 
     def _disconnect(self) -> None:
         self._connections.close()
+
+    def _position(self, connection: psycopg.Connection) -> int:
+        return int(self._value(connection, "SELECT coalesce(max(position), 0) FROM {entries}"))
 
     def _epoch_of(self, connection: psycopg.Connection) -> int:
         return int(self._value(connection, "SELECT coalesce(max(epoch), 0) FROM {erasures}"))
@@ -177,7 +225,7 @@ class PostgresStore(SharedStore):
         return [Row(*found) for found in self._run(connection, query, *values)]
 
     def _value(self, connection: psycopg.Connection, query: LiteralString, *values: object) -> Any:
-        """Return the one value that a query finds."""
+        """Return the single value that a query finds."""
         found = self._run(connection, query, *values).fetchone()
         assert found is not None
         return found[0]
@@ -215,8 +263,18 @@ class PostgresStore(SharedStore):
             raise self._refusal(error) from error
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
-        refused = isinstance(error, _OF_WHAT_IS_WRITTEN)
+        refused = isinstance(error, _CONTENT_ERRORS)
         kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "see that the server runs and its URL is right")
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained
+
+
+def _values(position: int | None, row: Row) -> tuple[Any, ...]:
+    kept = (position, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding)
+    return (*kept, row.revision, row.fingerprint or None, *_column_values(row))
+
+
+def _column_values(row: Row) -> list[Any]:
+    columns = columns_of(row)
+    return [columns.get(name) for name in COLUMNS]

@@ -1,11 +1,11 @@
-"""The keys of a log on a Redis server, all beginning with the prefix, and what they hold.
+"""The keys of a log on a Redis server, which all begin with the prefix, and their values.
 
-- ``log``: a list of what each position holds: ``[kind, id, decision id]``.
-- ``decision:ID``: a hash of a decision, its attempts and what waits for it, its embedding and its position.
-- ``feedback:ID``: a piece of feedback.
-- ``waiting``: the ids of decisions that are waited for.
-- ``user:ID``: the ids of a user's decisions.
-- ``views``, ``views:content``, ``epoch``, ``forgotten`` (digests of users), ``version``.
+- ``log``: a list; each position holds ``[kind, id, decision id]``, and the revision of feedback above 0.
+- ``decision:ID``: a hash of a decision, its attempts, its pending entries, its embedding and its position.
+- ``feedback:ID``: a piece of feedback; ``revisions:ID``: a hash of its revisions above 0.
+- ``pending``: the ids of decisions that are not in the log and have pending entries.
+- ``user:ID``, ``episode:ID``: the ids of a user's or an episode's decisions.
+- ``snapshots``, ``snapshots:content``, ``epoch``, ``forgotten`` (digests of users), ``version``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ import attrs
 from aamc_sdk.log import DECISION, Row
 
 EMBEDDING, POSITION = "embedding", "position"
-"""Fields of a decision's hash beside its entries, whose names are ``kind/id``."""
+"""Fields of a decision's hash beside its entries, whose names are ``kind/id``, or ``kind#revision/id``."""
 
 
-class Kept:
-    """An entry as a key holds it: its row, the order in which it came to its decision, and whether it waits."""
+class StoredEntry:
+    """An entry as a key holds it: its row, the order in which it came to its decision, and whether it is pending."""
 
     def __init__(self, kind: str, name: str, value: bytes) -> None:
-        self.order, self.waits, decision_id, candidate, content, made = json.loads(value)
-        self.row = Row(kind, name, decision_id, candidate, content, made)
+        self.order, self.pending, decision_id, candidate, content, made, *later = json.loads(value)
+        fingerprint, revision = later or ("", 0)
+        self.row = Row(kind, name, decision_id, candidate, content, made, revision=revision, fingerprint=fingerprint)
 
 
 def text_of(value: bytes | str) -> str:
@@ -40,19 +41,29 @@ def names_of(members: Iterable[bytes | str]) -> list[str]:
     return sorted(map(text_of, members))
 
 
-def value_of(row: Row, order: int, waits: bool) -> str:
-    """Return what a decision's hash holds of an entry, see :class:`Kept`."""
-    return json.dumps([order, waits, row.decision_id, row.candidate, row.content, row.time])
+def value_of(row: Row, order: int, pending: bool) -> str:
+    """Return the value that holds an entry, see :class:`StoredEntry`."""
+    return json.dumps([order, pending, row.decision_id, row.candidate, row.content, row.time, row.fingerprint, row.revision])
+
+
+def field_of(row: Row) -> str:
+    """Return the field of a decision's hash that holds an entry."""
+    return f"{row.kind}#{row.revision}/{row.id}" if row.revision else f"{row.kind}/{row.id}"
+
+
+def place_of(row: Row) -> str:
+    """Return the element of the log's list that stands for an entry."""
+    return json.dumps([row.kind, row.id, row.decision_id, *([row.revision] if row.revision else [])])
 
 
 def row_of(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> Row:
-    """Return an entry from what a key holds of it."""
-    row = Kept(kind, name, value).row
+    """Return an entry from its value."""
+    row = StoredEntry(kind, name, value).row
     return attrs.evolve(row, embedding=embedding) if kind == DECISION else row
 
 
-def entries_of(fields: Mapping[Any, Any]) -> list[Kept]:
+def entries_of(fields: Mapping[Any, Any]) -> list[StoredEntry]:
     """Return the entries of a decision's hash in their order."""
     named = [(text_of(field).partition("/"), value) for field, value in fields.items()]
-    kept = [Kept(kind, name, value) for (kind, slash, name), value in named if slash]
+    kept = [StoredEntry(kind.partition("#")[0], name, value) for (kind, slash, name), value in named if slash]
     return sorted(kept, key=lambda entry: entry.order)

@@ -1,21 +1,25 @@
-"""What the stores on servers have in common: group commit, and a spool for when the server is away."""
+"""The base class of stores on servers: group commit, and a spool for writes while the server is away."""
 
 from __future__ import annotations
 
 import abc
 import logging
+import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import GroupCommit, LedgerStore, Row, StoreOptions, Write, join, record_from
+from aamc_sdk.log import Batch, GroupCommit, LedgerStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, default_spool, name_of
 
@@ -28,57 +32,60 @@ _FLUSHED_AT_ONCE = 500
 class SharedOptions(StoreOptions):
     """The options of the stores on servers."""
 
-    prefix: str = option("aamc", "What the names of tables or keys begin with: letters, digits and _. It tells several logs on one server apart.")
-    spool: str = option("", "The file where writes wait while the server is away; one in the user's state folder when empty.")
-    timeout_s: float = option(5.0, "How long the server may take to answer before it counts as away, in seconds.", above=0)
-    retry_s: float = option(1.0, "How long a server that is away is left alone before it is tried again, in seconds.", above=0)
-
-
-class Stretch(NamedTuple):
-    """A part of the log: its entries, the decisions that they are or name in log order, the epoch, and what names the entry before it."""
-
-    rows: Sequence[Row]
-    decisions: Sequence[Row]
-    epoch: int
-    follows: str | None
+    prefix: str = option("aamc", "Prefix of the log's tables or keys, of letters, digits and _; tells several logs on one server apart.")
+    spool: str = option("", "File in which writes wait while the server is away (default: one in the user's state folder).")
+    timeout_s: float = option(5.0, "Time after which a server that does not answer counts as away, in seconds.", above=0)
+    retry_s: float = option(1.0, "Time between two tries to reach a server that is away, in seconds.", above=0)
 
 
 class SharedStore(LedgerStore):
-    """A log on a server. While that cannot be reached, writes wait in the spool and reads find nothing new.
+    """A log on a server. While the server cannot be reached, writes wait in the spool and reads find nothing new.
 
     Raises:
         StoreError: The server cannot be reached when the store is opened, or holds a newer version of the log.
     """
 
     Config = SharedOptions
-    on_server = True
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
-            raise ConfigError(f"the prefix of a log is up to 40 letters, digits and _, and begins with no digit; it is {config.prefix!r}")
+            raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _, without a digit in front, not {config.prefix!r}")
         self._connect()
-        self._epoch = self._stretch(0, 0).epoch
+        self._epoch = self._batch(0, 0).epoch
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()
         self._spooled = threading.Event()
-        self._spooled.set()  # an earlier process may have left something
+        self._spooled.set()  # an earlier process may have left entries
         self._writer = GroupCommit(self._commit, lambda: None)
         self._flusher = threading.Thread(target=self._keep_flushing, name="aamc-spool", daemon=True)
         self._flusher.start()
 
-    def judged_all(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        """Append feedback in order, up to the first that is refused; return which of it is new, as far as the spool knows where it is spooled."""
-        return self._or_spooled(lambda: super(SharedStore, self).judged_all(judgements), lambda: self._spool.put(judgements))
+    @classmethod
+    @contextmanager
+    def test_url(cls, name: str, folder: Path) -> Iterator[str]:
+        """Return the URL of a new log on the server of ``AAMC_KIT_<NAME>_URL``, and delete the log afterwards."""
+        variable = f"AAMC_KIT_{name.upper()}_URL"
+        if variable not in os.environ:
+            raise StoreError(f"not checked: set {variable} to the URL of a server that the kit may write to")
+        server, config = os.environ[variable], SharedOptions(prefix=f"kit_{uuid.uuid4().hex}", spool=str(folder / "spool.db"))
+        yield f"{server}{'&' if '?' in server else '?'}{urlencode({'prefix': config.prefix, 'spool': config.spool})}"
+        store = cls(server, config)
+        store.drop()
+        store.close()
+
+    def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, up to the first that is refused; return which of it is new: in the spool, while the server is away."""
+        return self._or_spooled(lambda: super(SharedStore, self).add_feedback(feedback), lambda: self._spool.put(feedback))
 
     def record(self, decision_id: str) -> Record:
-        """Return a decision with what it was made from, from the server or from the spool.
+        """Return a decision's record, from the server or from the spool.
 
         Raises:
             StoreAwayError: It is not in the spool, and the server is away.
-            UnknownDecisionError: There is none of that id.
+            UnknownDecisionError: The log has no decision of that id.
         """
         row, away = None, None
         try:
@@ -93,29 +100,42 @@ class SharedStore(LedgerStore):
         raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return what the log holds after a position: nothing while the server is away."""
+        """Return at most ``limit`` entries after a position; nothing while the server is away."""
         try:
-            found = self._stretch(after, limit)
-            self._epoch = found.epoch
+            batch = self._batch(after, limit)
+            self._epoch = batch.epoch
         except StoreAwayError as error:
             logger.debug("nothing can be read now: %s", error)
-            found = Stretch((), (), self._epoch, None)
-        return join(after + len(found.rows), *found)
+            batch = Batch(after, (), (), self._epoch, None)
+        return batch.experience()
+
+    def episode(self, episode_id: str) -> Sequence[Record]:
+        """Return the records of an episode's decisions in log order; those in the spool are not among them."""
+        return [record_from(row) for row in self._find_episode(episode_id)]
+
+    def health(self) -> Mapping[str, float]:
+        """Return numbers of entries by state, the spool's among them; the server's are left out while it is away."""
+        waiting, refused = self._spool.counts()
+        spool = {"spooled": waiting, "refused": refused}
+        try:
+            return {**super().health(), **spool, "away": 0}
+        except StoreAwayError:
+            return {**spool, "away": 1}
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions, on the server and in the spool; return how many they are.
 
-        What waits is delivered first, as it would bring the user back later. Another machine's spool is out of reach.
+        Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
         """
         self.flush()
         self._spool.forget(user)
         return self._forget(user)
 
     def flush(self) -> None:
-        """Bring what waits in the spool to the server.
+        """Deliver the spool's entries to the server.
 
         Raises:
-            StoreAwayError: It is still away; what it has acknowledged is out of the spool.
+            StoreAwayError: It is still away; acknowledged entries are out of the spool.
         """
         at_once = _FLUSHED_AT_ONCE
         while waiting := self._spool.first(at_once):
@@ -137,7 +157,7 @@ class SharedStore(LedgerStore):
                 self._spool.set_aside(number, str(refusal))
 
     def close(self) -> None:
-        """Write what was asked for, to the server or the spool, then let go of both; closing twice does nothing."""
+        """Finish the writes, to the server or the spool, then close both; closing twice does nothing."""
         if not self._closing.is_set():
             self._closing.set()
             self._spooled.set()
@@ -152,8 +172,21 @@ class SharedStore(LedgerStore):
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
 
-    def _append(self, rows: Sequence[Row]) -> None:
-        self._or_spooled(lambda: super(SharedStore, self)._append(rows), lambda: self._spool.put(rows, whole=True))
+    def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        def spool() -> Sequence[Row | None]:
+            new = self._spool.put(rows, whole=True)
+            return [None if is_new else self._spool.decision(row.id) for row, is_new in zip(rows, new, strict=True)]
+
+        return self._or_spooled(lambda: super(SharedStore, self)._append_decisions(rows), spool)
+
+    def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
+        """Append attempts, all or none; return their numbers: of those without one, while the server is away, the spool's own count."""
+
+        def spool() -> Sequence[int]:
+            self._spool.put(rows, whole=True)
+            return self._spool.numbers(rows)
+
+        return self._or_spooled(lambda: super(SharedStore, self)._append_attempts(rows), spool)
 
     def _write(self, write: Write[T]) -> T:
         return self._writer.run(write)
@@ -168,7 +201,7 @@ class SharedStore(LedgerStore):
         try:
             return spool()
         finally:
-            self._spooled.set()  # also where a refusal ended it: what stands before that is there
+            self._spooled.set()  # also after a refusal: the entries before the refused one are in the spool
 
     def _note_absence(self, error: StoreError) -> None:
         if self._away_until == 0:
@@ -176,7 +209,7 @@ class SharedStore(LedgerStore):
         self._away_until = time.monotonic() + self.config.retry_s
 
     def _keep_flushing(self) -> None:
-        """Empty the spool whenever there is something in it, until the store is closed; whatever fails is tried again."""
+        """Deliver the spool's entries whenever there are some, until the store is closed; a failure is tried again."""
         while not self._closing.is_set():
             self._spooled.wait()
             self._spooled.clear()
@@ -195,18 +228,18 @@ class SharedStore(LedgerStore):
             self._closing.wait(self.config.retry_s)
 
     def _note_failure(self, error: Exception) -> None:
-        """Say why what waits is not delivered, once."""
+        """Log once why the spool's entries are not delivered."""
         if str(error) != self._failure:
-            logger.error("what waits in %s does not reach the log %s for now", self._spool.path, self.name, exc_info=error)
+            logger.error("the entries in %s do not reach the log %s for now", self._spool.path, self.name, exc_info=error)
         self._failure = str(error)
 
     @abc.abstractmethod
     def _connect(self) -> None:
-        """Open connections and see to it that the log is there."""
+        """Open connections, and make the log or bring it to the present version."""
 
     @abc.abstractmethod
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        """Commit a group of writes, whole or not at all, and return what each came to; called on one thread.
+        """Commit a group of writes, whole or not at all, and return each one's result; called on one thread.
 
         Raises:
             StoreAwayError: The server cannot be reached, or was lost before it acknowledged.
@@ -217,8 +250,16 @@ class SharedStore(LedgerStore):
         """Return a decision's row."""
 
     @abc.abstractmethod
-    def _stretch(self, after: int, limit: int) -> Stretch:
-        """Return at most ``limit`` entries after a position, with what belongs to them."""
+    def _find_episode(self, episode_id: str) -> Sequence[Row]:
+        """Return an episode's decisions in log order."""
+
+    @abc.abstractmethod
+    def _batch(self, after: int, limit: int) -> Batch:
+        """Return at most ``limit`` entries after a position, with the entries that belong to them."""
+
+    @abc.abstractmethod
+    def drop(self) -> None:
+        """Delete the log."""
 
     @abc.abstractmethod
     def _forget(self, user: str) -> int:
@@ -226,4 +267,4 @@ class SharedStore(LedgerStore):
 
     @abc.abstractmethod
     def _disconnect(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""

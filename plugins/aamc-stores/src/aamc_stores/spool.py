@@ -1,9 +1,8 @@
-"""Where writes wait while the server is away: a small SQLite file on this machine.
+"""The spool: a small SQLite file on this machine in which writes wait while the server is away.
 
-It holds lines as ``aamc feedback export`` writes them. An entry leaves it when the server has
-acknowledged it, so what is in it may be on the server already; there it counts once, by its id.
-What comes is judged by the log's own rules as far as what waits here tells: a repetition is not
-kept twice, and other content under one id is refused at once.
+It holds lines as ``aamc feedback export`` writes them. An entry leaves it when the server has acknowledged it, so an entry
+in it may be on the server already; there it counts once, by its id. New entries are checked by the log's own rules against
+the entries that wait here: a repetition is not kept twice, and other content under one id is refused at once.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.log import (
+    ATTEMPT,
     DECISION,
     FEEDBACK,
     Entry,
@@ -53,10 +53,10 @@ def default_spool(url: str, prefix: str) -> Path:
 
 
 class Spool:
-    """Entries that wait for the server, in the order in which they came. Safe to use from any thread and process.
+    """Entries that wait for the server, in order of arrival. Safe to use from any thread and process.
 
     Raises:
-        StoreError: Its file cannot be used; any method says so.
+        StoreError: Its file cannot be used; raised by every method.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class Spool:
                 except StoreError as error:
                     if whole:
                         raise
-                    refusal = error  # what stands before it stays
+                    refusal = error  # the entries before it stay
                     break
                 new.append(is_new)
                 if is_more:
@@ -97,6 +97,18 @@ class Spool:
         if refusal is not None:
             raise refusal
         return new
+
+    def numbers(self, rows: Sequence[Row]) -> list[int]:
+        """Return the numbers of attempts that wait; the server may number those without one of their own otherwise."""
+        with self._using() as connection:
+            excerpt = _excerpt(connection, rows)
+        return [excerpt.find(ATTEMPT, row.id)[0].fields["n"] for row in rows]
+
+    def counts(self) -> tuple[int, int]:
+        """Return the numbers of waiting entries and of refused ones."""
+        with self._using() as connection:
+            refused, waiting = connection.execute("SELECT count(refused), count(*) - count(refused) FROM spool").fetchone()
+        return waiting, refused
 
     def first(self, limit: int) -> list[tuple[int, Entry]]:
         """Return the entries that have waited longest, with their numbers; a line that cannot be read is set aside."""
@@ -120,12 +132,12 @@ class Spool:
         return None
 
     def refused(self) -> list[tuple[str, str]]:
-        """Return the lines that the server refused or nobody can read, and why."""
+        """Return the lines that the server refused or that cannot be read, and why."""
         with self._using() as connection:
             return connection.execute("SELECT line, refused FROM spool WHERE refused IS NOT NULL ORDER BY n").fetchall()
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Let go of entries that the server has."""
+        """Remove entries that the server has acknowledged."""
         with self._writing() as connection:
             connection.executemany("DELETE FROM spool WHERE n = ?", [(n,) for n in numbers])
 
@@ -143,7 +155,7 @@ class Spool:
                     connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erased(entry)), n))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock, closing(self._connection):
             pass
 
@@ -178,18 +190,18 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
-    """Return what waits about the decisions and the feedback that entries name, as the log's rules see it."""
+    """Return the waiting entries on the same decisions and feedback as some entries, as the log's rules see them."""
     decisions = json.dumps([_decision_id(entry) for entry in entries])
     feedback = json.dumps([name for kind, name in map(name_of, entries) if kind == FEEDBACK])
     excerpt = Excerpt([], [])
     for (line,) in connection.execute(_ABOUT, {"decisions": decisions, "feedback": feedback}).fetchall():
-        with suppress(DataError, StoreError):  # damaged, or older than these rules; it is told when its turn comes
+        with suppress(DataError, StoreError):  # damaged, or older than these rules; reported when its turn comes
             _add(excerpt, entry_of(line))
     return excerpt
 
 
 def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
-    """Append an entry; return whether it is new, and whether it says more than is there: known feedback may bring a new call."""
+    """Append an entry; return whether it is new, and whether anything was added: known feedback may bring a new call."""
     before = len(excerpt.placed) + len(excerpt.held)
     is_new = append(excerpt, [entry])[0] if isinstance(entry, Row) else append_feedback(excerpt, *entry)
     return is_new, len(excerpt.placed) + len(excerpt.held) > before

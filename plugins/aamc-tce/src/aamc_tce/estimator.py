@@ -47,6 +47,17 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
         self._folder: Path | None = None
         self._loading = threading.Lock()
 
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Check that training can compute on a device; ``aamc run`` calls this before it reads data.
+
+        Raises:
+            ConfigError: Torch cannot use the device.
+        """
+        from aamc_tce.encoders.torch_encoder import torch_device
+
+        torch_device(device)
+
     def save(self, folder: Path) -> None:
         """Write the trained parts, and the encoder if it was fine-tuned or exported.
 

@@ -1,7 +1,18 @@
-"""Arena mode: several candidates answer at once, a judge compares the answers, and the router learns who won."""
+"""Arena mode: several candidates answer one query, a judge compares the answers, and the router learns from the comparisons."""
 
-from aamc_bandit.arena.arena import Arena, ArenaOptions, NoAnswerError
-from aamc_bandit.arena.judges import Judge, ModelJudge, ScoreJudge, Verdict
-from aamc_bandit.arena.match import Answer, Comparison, Match
+from aamc_bandit.arena.answer_arena import Arena, ArenaOptions, NoAnswerError
+from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, ModelJudge, ScoreJudge
+from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match
 
-__all__ = ["Answer", "Arena", "ArenaOptions", "Comparison", "Judge", "Match", "ModelJudge", "NoAnswerError", "ScoreJudge", "Verdict"]
+__all__ = [
+    "AnswerComparison",
+    "AnswerJudge",
+    "Arena",
+    "ArenaOptions",
+    "CandidateAnswer",
+    "JudgeVerdict",
+    "Match",
+    "ModelJudge",
+    "NoAnswerError",
+    "ScoreJudge",
+]

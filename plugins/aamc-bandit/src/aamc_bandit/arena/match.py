@@ -1,4 +1,4 @@
-"""What an arena's match is: the answers to one query, and how they compared."""
+"""A match of the arena: the answers to one query and their comparisons."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aamc_sdk.types import Decision, Query, Record
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
-    """What a candidate answered, or why it did not.
+class CandidateAnswer:
+    """A candidate's answer, or the error of its call.
 
     Attributes:
-        candidate: Its name.
-        content: The answer; ``""`` where there is none.
-        cost_usd: What the call cost; NaN where that is not known.
-        latency_ms: How long it took.
-        error: What went wrong, or None.
+        candidate: The candidate's name.
+        content: The answer; ``""`` after an error.
+        cost_usd: The cost of the call in USD; NaN if unknown.
+        latency_ms: The duration of the call in milliseconds.
+        error: The error, or None.
     """
 
     candidate: str
@@ -32,8 +32,8 @@ class Answer:
 
 
 @attrs.frozen
-class Comparison:
-    """One answer against another: who won, who lost; in a tie the order means nothing."""
+class AnswerComparison:
+    """The winner and the loser of two answers, by candidate; in a tie the order has no meaning."""
 
     winner: str
     loser: str
@@ -45,24 +45,24 @@ class Match:
     """One query, answered by several candidates.
 
     Attributes:
-        decision: The router's own choice among them; its id is the match's.
-        query: What was asked.
-        answers: What was answered, in a random order, so that nobody's answer is always shown first.
-        failed: The candidates that did not answer, with the reason.
-        comparisons: What the judge found; none where a user is to vote.
-        judging_usd: What judging cost.
+        decision: The router's decision; its id identifies the match.
+        query: The query.
+        answers: The answers in random order, so that no candidate is always shown first.
+        failed: The candidates without an answer, with their errors.
+        comparisons: The judge's comparisons; empty where users vote.
+        judging_usd: The cost of judging in USD.
     """
 
     decision: Decision
     query: Query
-    answers: tuple[Answer, ...]
-    failed: tuple[Answer, ...]
-    comparisons: tuple[Comparison, ...] = ()
+    answers: tuple[CandidateAnswer, ...]
+    failed: tuple[CandidateAnswer, ...]
+    comparisons: tuple[AnswerComparison, ...] = ()
     judging_usd: float = 0.0
 
     @property
-    def best(self) -> Answer:
-        """The answer that won most; among equals, and before a vote, that of the router's own choice where it answered."""
+    def best(self) -> CandidateAnswer:
+        """The answer with the most wins; among ties, and before a vote, that of the router's choice if it answered."""
         points = dict.fromkeys((answer.candidate for answer in self.answers), 0.0)
         for comparison in self.comparisons:
             points[comparison.winner] += 0.5 if comparison.tie else 1.0
@@ -71,16 +71,16 @@ class Match:
 
     @property
     def cost_usd(self) -> float:
-        """What all answers and the judging cost, as far as it is known."""
+        """The known cost of all answers and of judging, in USD."""
         return known_sum((*(answer.cost_usd for answer in (*self.answers, *self.failed)), self.judging_usd))
 
 
 def checked_output(output: object) -> AgentOutput:
-    """Return what a function that calls a model gave back, if that is what it should be.
+    """Return the result of a call to a model, if it is valid.
 
     Raises:
-        TypeError: It is no :class:`aamc_sdk.interfaces.AgentOutput`, or its content is no text.
-        ValueError: Its cost is none.
+        TypeError: It is not an :class:`aamc_sdk.interfaces.AgentOutput`, or its content is not a text.
+        ValueError: Its cost is invalid.
     """
     if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
         raise TypeError(f"a call must return an AgentOutput with a text, not {output!r:.80}")
@@ -89,44 +89,44 @@ def checked_output(output: object) -> AgentOutput:
 
 
 def check_cost(cost: object) -> None:
-    """Check what a call cost.
+    """Check the cost of a call; NaN stands for an unknown cost.
 
     Raises:
-        ValueError: It is no number of at least 0; NaN is one that is not known.
+        ValueError: The cost is not a number of at least 0.
     """
     if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0 or math.isinf(cost):
-        raise ValueError(f"a cost must be USD of at least 0, or NaN where it is not known, not {cost!r}")
+        raise ValueError(f"a cost must be USD of at least 0, or NaN where it is unknown, not {cost!r}")
 
 
 def known_sum(costs: Iterable[float]) -> float:
-    """Return the sum of those costs that are known."""
+    """Return the sum of the known costs."""
     return math.fsum(cost for cost in costs if not math.isnan(cost))
 
 
 def draw_entrants(record: Record, count: int | None, seed: int) -> list[str]:
-    """Return who answers: the router's choice, then others by its probabilities, without replacement.
+    """Return the candidates of a match: the router's choice, then others drawn by its probabilities, without replacement.
 
     Args:
-        record: The decision; candidates that were not allowed do not enter.
-        count: How many, at most; all when None.
-        seed: The draws follow from it and the decision's id.
+        record: The decision; masked candidates are not drawn.
+        count: The maximum number of candidates; None takes all.
+        seed: The seed of the draws, together with the decision's id.
     """
     decision = record.decision
     left = [name for name in record.candidates if name not in record.masked_why and name != decision.candidate]
     entrants = [decision.candidate]
     while left and (count is None or len(entrants) < count):
         weights = [decision.probabilities.get(name, 0.0) for name in left]
-        if not any(weights):  # the router gives them no chance, or does not draw: one is as good as another
+        if not any(weights):  # the router gives them no probability or does not draw
             weights = [1.0] * len(left)
         entrants.append(left.pop(_drawn(weights, uniform(seed, f"{decision.id}/arena/{len(entrants)}"))))
     return entrants
 
 
-def _drawn(weights: Sequence[float], where: float) -> int:
-    """Return the position that a number in [0, 1) falls on; never one without weight."""
-    total, passed = math.fsum(weights), 0.0
+def _drawn(weights: Sequence[float], uniform_number: float) -> int:
+    """Return the position drawn by a number in [0, 1); positions without weight are never drawn."""
+    total, cumulative = math.fsum(weights), 0.0
     for position, weight in enumerate(weights):
-        passed += weight / total
-        if weight and where < passed:
+        cumulative += weight / total
+        if weight and uniform_number < cumulative:
             return position
-    return max(position for position, weight in enumerate(weights) if weight)  # the sum fell short of 1 by rounding
+    return max(position for position, weight in enumerate(weights) if weight)  # the sum is below 1 by rounding

@@ -1,4 +1,4 @@
-"""The configuration format of vLLM Semantic Router, and what its keys mean here."""
+"""The configuration format of vLLM Semantic Router."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aamc_bandit.semantic_router.models import NOT_A_CANDIDATES, SECTIONS, candidates
-from aamc_bandit.semantic_router.translation import Translation, Unused, is_semantic_router, sections, translate
+from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
+from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, is_semantic_router, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 
 logger = logging.getLogger(__name__)
-_DATA_DECIDES = "an experiment's candidates are those of its data, or of --pool; MetaController.from_file takes the file's"
-_NO_CALLS = "deciding calls no model; aamc_bandit.arena.Arena takes it"
-_NO_EXPERIMENT = "it is about experiments, and a controller is none"
-_OURS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
+_POOL_OF_DATA = "an experiment takes its candidates from its data or --pool; MetaController.from_file takes them from the file"
+_NO_CALLS = "deciding calls no model; aamc_bandit.arena.Arena takes this option"
+_NO_EXPERIMENT = "it configures an experiment, and this is a controller"
+_OWN_KEYS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
 
 
 class SemanticRouterFormat(ConfigFormat):
@@ -31,27 +31,28 @@ class SemanticRouterFormat(ConfigFormat):
         """Return the settings of an experiment with the file's router."""
         translation = _translate(path, content, decision)
         models = [f"decisions[{translation.decision}].modelRefs"] if translation.models else []
-        models += [place for place, key in sections(content).items() if key in SECTIONS]
-        replaced = [] if router in (None, translation.router["name"]) else [Unused("algorithm", f"the command line names another router, {router}")]
-        _report(path, (*translation.unused, *(Unused(key, _DATA_DECIDES) for key in models), *_calls(translation), *replaced))
-        return {key: value for key, value in content.items() if key in _OURS} | {"router": dict(translation.router)}
+        models += [section for section, key in section_keys(content).items() if key in MODEL_SECTIONS]
+        named = router not in (None, translation.router["name"])
+        replaced = [IgnoredKey("algorithm", f"the command line names another router, {router}")] if named else []
+        _warn(path, (*translation.ignored, *(IgnoredKey(key, _POOL_OF_DATA) for key in models), *_arena_keys(translation), *replaced))
+        return {key: value for key, value in content.items() if key in _OWN_KEYS} | {"router": dict(translation.router)}
 
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
         """Return the settings and candidates of a controller."""
         translation = _translate(path, content, decision)
-        pool, unused = candidates(content, translation.models)
-        idle = [Unused(key, _NO_EXPERIMENT) for key in content if key in EXPERIMENT_KEYS]
-        _report(path, (*translation.unused, *(Unused(key, NOT_A_CANDIDATES) for key in unused), *_calls(translation), *idle))
-        named = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
-        return ForeignSettings(named | {"router": dict(translation.router)}, None if "pool" in named else pool)
+        pool, ignored = read_candidates(content, translation.models)
+        experiment = [IgnoredKey(key, _NO_EXPERIMENT) for key in content if key in EXPERIMENT_KEYS]
+        _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *_arena_keys(translation), *experiment))
+        own = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
+        return ForeignSettings(own | {"router": dict(translation.router)}, None if "pool" in own else pool)
 
 
 def read_arena(path: str | Path, decision: str | None = None) -> dict[str, Any] | None:
-    """Return the options of the arena mode that a file asks for with ``type: concurrent``; None if it asks for another.
+    """Return the arena options of a file's ``type: concurrent`` algorithm; None for any other algorithm.
 
     Args:
         path: The file.
-        decision: The name of the decision whose algorithm counts; the first that learns when None.
+        decision: The name of the decision to read; by default the first that learns.
 
     Raises:
         ConfigError: The file cannot be used.
@@ -64,21 +65,21 @@ def read_arena(path: str | Path, decision: str | None = None) -> dict[str, Any] 
 
 def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> Translation:
     if "router" in content:
-        raise ConfigError(f"{path} names a router and has the algorithm of another; keep one of them")
+        raise ConfigError(f"{path} has both a router and the algorithm of another one; keep one of them")
     try:
-        return translate({key: value for key, value in content.items() if key not in _OURS}, decision)
+        return translate({key: value for key, value in content.items() if key not in _OWN_KEYS}, decision)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _calls(translation: Translation) -> list[Unused]:
-    return [Unused(f"algorithm.concurrent.{key}", _NO_CALLS) for key in translation.arena or ()]
+def _arena_keys(translation: Translation) -> list[IgnoredKey]:
+    return [IgnoredKey(f"algorithm.concurrent.{key}", _NO_CALLS) for key in translation.arena or ()]
 
 
-def _report(path: Path, unused: Iterable[Unused]) -> None:
-    """Tell the keys without effect, in a line for each reason."""
+def _warn(path: Path, ignored: Iterable[IgnoredKey]) -> None:
+    """Log the ignored keys, one warning per reason."""
     by_reason: dict[str, list[str]] = {}
-    for key in unused:
-        by_reason.setdefault(key.why, []).append(key.path)
-    for why, keys in by_reason.items():
-        logger.warning("%s: without effect: %s (%s)", path, ", ".join(keys), why)
+    for key in ignored:
+        by_reason.setdefault(key.reason, []).append(key.path)
+    for reason, keys in by_reason.items():
+        logger.warning("%s: without effect: %s (%s)", path, ", ".join(keys), reason)

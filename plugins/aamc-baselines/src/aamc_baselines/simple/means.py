@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.data import typical_outcomes
+from aamc_experiments.typical_outcomes import typical_outcomes
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Router, Services, Training

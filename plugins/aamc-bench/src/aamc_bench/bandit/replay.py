@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.scenarios import NEVER, Stream
-from aamc_sdk.interfaces import Router
+from aamc_sdk.interfaces import OnlineRouter, Router
 from aamc_sdk.routing import decide
 from aamc_sdk.types import Decision, Experience, Feedback, RoutingRequest
 
@@ -56,10 +56,12 @@ def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, na
     for step, request in enumerate(rows.requests):
         if step == stream.restart:
             router = _restarted(router, make)
-        for past in due[step]:
-            router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
+        if isinstance(router, OnlineRouter):
+            for past in due[step]:
+                router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
         decisions += decide(request, router.score(request), [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
-        router.learn(_experience(rows, step, decisions[-1], made=1))
+        if isinstance(router, OnlineRouter):
+            router.learn(_experience(rows, step, decisions[-1], made=1))
     return np.array([columns[decision.candidate] for decision in decisions])
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 from aamc_experiments.data import fit_to_pool
-from aamc_experiments.measurement import describe
+from aamc_experiments.measurement import estimate_queries
 from aamc_experiments.settings import Settings
-from aamc_experiments.setup import World, make_world
+from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Training
@@ -58,7 +58,7 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
     Raises:
         DataError: No row has outcomes of all candidates, or there are too few candidates.
     """
-    world = make_world(settings, plugins)
+    world = make_setup(settings, plugins)
     pool, train, rows = world.services.pool, world.splits["train"], held_out(world)
     if train.outcomes is None or rows.outcomes is None or len(pool) < MINIMUM_CANDIDATES:
         raise DataError(
@@ -85,7 +85,7 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
     )
 
 
-def held_out(world: World) -> Dataset:
+def held_out(world: ExperimentSetup) -> Dataset:
     """Return the validation and test rows whose outcomes are all known; without outcomes if the data has none."""
     parts = [world.splits[name].take(np.flatnonzero(world.splits[name].complete)) for name in ("validation", "test")]
     queries = [query for part in parts for query in part.queries]
@@ -125,5 +125,5 @@ class _Trainer:
     def request(self, estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
         """Return rows as routers see them."""
         pool = self.services.pool
-        estimates, quality = describe(estimator, rows.queries, pool)
+        estimates, quality = estimate_queries(estimator, rows.queries, pool)
         return build_request(rows.queries, pool, self.settings.preference.array, estimates=estimates, quality=quality, typical=self.means)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 from aamc_report.tables import Record, Table
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.grid import JOBS, Job
+from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.robustness import figures, table
 from aamc_bench.robustness.noise import CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
@@ -87,7 +87,7 @@ class RobustnessBenchmark(Benchmark):
         run, settings = options["run"], options["settings"]
         if run is not None and SHIFT not in options["kinds"]:
             return options
-        world = try_to_begin(settings) if run is None else make_world(RunFolder.open(Path(run)).settings, get_plugin_manager())
+        world = try_to_begin(settings) if run is None else make_setup(RunFolder.open(Path(run)).settings, get_plugin_manager())
         asked = given.get("kinds") is not None or given.get("groups") is not None
         if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
             needed = f"shift holds out {options['groups']} groups of categories in turn"
@@ -97,15 +97,17 @@ class RobustnessBenchmark(Benchmark):
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the training, if no run is given, then the measurements without noise, with each noise, and of shift."""
         if not options["run"]:
-            yield Stage([Job(RUN, "aamc_bench.training:complete_tolerantly", {"settings": options["settings"]})])
+            yield Stage([GridJob(RUN, "aamc_bench.training:complete_tolerantly", {"settings": options["settings"]})])
         shared = {"run": options["run"] or RUN, "routers": options["routers"]}
         jobs = [
-            Job(_key(kind, level), "aamc_bench.robustness.noise:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]})
+            GridJob(
+                _key(kind, level), "aamc_bench.robustness.noise:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]}
+            )
             for kind, level in noises(options)
         ]
         if SHIFT in options["kinds"]:
             groups = options["groups"]
-            jobs += [Job(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
+            jobs += [GridJob(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
         yield Stage(jobs)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.data.training_fingerprint import TrainingFingerprint
+from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.robustness.trained_run import TrainedRun
 from aamc_bench.samples import Sample
@@ -76,16 +76,18 @@ class ShiftExperiment(Experiment):
         resumed: Whether the folder holds the beginning of the run.
     """
 
-    def __init__(self, settings: Settings, world: World, categories: Sequence[str], folder: Path, progress: Progress, *, resumed: bool) -> None:
+    def __init__(
+        self, settings: Settings, world: ExperimentSetup, categories: Sequence[str], folder: Path, progress: Progress, *, resumed: bool
+    ) -> None:
         super().__init__(settings, get_plugin_manager(), folder, progress, resumed=resumed)
         self._rows = without(world, categories)
 
-    def world(self, taken_over: Sequence[TrainingFingerprint]) -> World:
+    def make_setup(self, fingerprints: Sequence[TrainingFingerprint]) -> ExperimentSetup:
         """Return the given world without the held-out rows."""
         return self._rows
 
 
-def without(world: World, categories: Sequence[str]) -> World:
+def without(world: ExperimentSetup, categories: Sequence[str]) -> ExperimentSetup:
     """Return a world without some categories in its training and validation rows, and with only these in its test rows."""
     splits = {name: _of_categories(split, categories, held_out=name == "test") for name, split in world.splits.items()}
     world.env.prepare(splits)

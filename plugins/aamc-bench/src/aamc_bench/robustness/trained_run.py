@@ -7,10 +7,10 @@ from pathlib import Path
 
 import attrs
 from aamc_experiments.evaluation import Comparison
-from aamc_experiments.measurement import describe, play
+from aamc_experiments.measurement import Measurement, estimate_queries
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
-from aamc_experiments.setup import World, make_world
+from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_bench.failed_routers import without_left_out
 from aamc_sdk.interfaces import Estimator, Progress, Router
@@ -24,7 +24,7 @@ class TrainedRun:
     """A run's trained estimator and routers, with the world to measure them in."""
 
     run: RunFolder
-    world: World
+    world: ExperimentSetup
     estimator: Estimator | None
     routers: Mapping[str, Router]
 
@@ -37,16 +37,23 @@ class TrainedRun:
         """
         run, plugins = RunFolder.open(folder), get_plugin_manager()
         services = run.services(plugins)
-        world, held = make_world(run.settings, plugins), without_left_out(routers, run.folder)
+        world, held = make_setup(run.settings, plugins), without_left_out(routers, run.folder)
         return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, or the same with other texts."""
         queries = self.world.splits["test"].queries if queries is None else queries
-        estimates, quality = describe(self.estimator, queries, self.run.pool)
+        estimates, quality = estimate_queries(self.estimator, queries, self.run.pool)
         preference, typical = self.run.settings.preference.array, self.run.candidate_means
         return build_request(queries, self.run.pool, preference, estimates=estimates, quality=quality, typical=typical)
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""
-        return play(self.world, "test", self.routers, request, self.run.candidate_means, settings or self.run.settings, progress)
+        return Measurement(
+            setup=self.world,
+            routers=self.routers,
+            request=request,
+            candidate_means=self.run.candidate_means,
+            settings=settings or self.run.settings,
+            progress=progress,
+        ).compare()

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_bench.benchmark import Benchmark, Stage, distinct
 from aamc_bench.figures import draw_lines, panels
-from aamc_bench.grid import Job
+from aamc_bench.grid import GridJob
 from aamc_bench.scalability.decision_time import BATCH
 from aamc_bench.scalability.training import CEILING, FLOOR
 from aamc_bench.training import installed, settings_of, try_to_begin
@@ -85,10 +85,10 @@ class ScalabilityBenchmark(Benchmark):
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the training in each size, the largest first because it takes longest, then the timing, one size at a time."""
         function, sizes = "aamc_bench.scalability.training:train", options["model_counts"]
-        yield Stage([Job(f"train-{size}", function, {"settings": options["settings"], "size": size}) for size in sorted(sizes, reverse=True)])
+        yield Stage([GridJob(f"train-{size}", function, {"settings": options["settings"], "size": size}) for size in sorted(sizes, reverse=True)])
         trained = {size: f"train-{size}" for size in sizes if f"train-{size}" in results}
         function, n_queries = "aamc_bench.scalability.decision_time:measure", options["n_queries"]
-        jobs = [Job(f"time-{size}", function, {"trained": key, "n_queries": n_queries}) for size, key in trained.items()]
+        jobs = [GridJob(f"time-{size}", function, {"trained": key, "n_queries": n_queries}) for size, key in trained.items()]
         yield Stage(jobs, one_at_a_time=True)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:

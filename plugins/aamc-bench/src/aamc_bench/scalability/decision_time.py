@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.setup import make_world
+from aamc_experiments.setup import make_setup
 
 from aamc_bench.failed_routers import without_left_out
 from aamc_bench.scalability.training import RUN
@@ -32,7 +32,7 @@ WARM_UP = 20
 
 
 @attrs.frozen(kw_only=True)
-class Decider:
+class TimedRouter:
     """The parts of a decision.
 
     Attributes:
@@ -73,7 +73,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     """
     run, plugins = RunFolder.open(folder.parent / trained / RUN), get_plugin_manager()
     services, means = run.services(plugins), run.candidate_means
-    estimator, world = run.estimator(plugins, services), make_world(run.settings, plugins)
+    estimator, world = run.estimator(plugins, services), make_setup(run.settings, plugins)
     queries = world.splits["test"].queries
     queries = [queries[n % len(queries)] for n in range(n_queries)]
     estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
@@ -82,7 +82,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     progress.start("Timing", len(served))
     rows = []
     for name, router in served.items():
-        decider = Decider(
+        decider = TimedRouter(
             estimator=estimator, router=router, pool=run.pool, preference=run.settings.preference.array, typical=means, seed=run.settings.seed
         )
         rows.append({"router": name, "candidates": len(run.pool), **timings(decider.decide, queries, estimates)})

@@ -11,7 +11,7 @@ import yaml
 from aamc_environments.world import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.measurement import play
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.settings import read_settings
 
 from aamc_bench.failed_routers import train_each
@@ -49,7 +49,15 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         choices = experiment.compared()
         routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
         point, means = experiment.settings.preference.array[None], experiment.run.candidate_means
-        comparison = play(world, "test", routers, requests["test"], means, experiment.settings, progress, points=point)
+        comparison = Measurement(
+            setup=world,
+            routers=routers,
+            request=requests["test"],
+            candidate_means=means,
+            settings=experiment.settings,
+            progress=progress,
+            preferences=point,
+        ).compare()
         comparison.save(folder / "decisions.npz")
     resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)
     figures = utilities(comparison, world.services.reward, resampling)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from aamc_experiments.setup import World
+from aamc_experiments.setup import ExperimentSetup
 from aamc_report.formats import fixed, percent
 from aamc_report.style import looks_of
 from aamc_report.tables import Column, Record, Table
@@ -80,7 +80,7 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
             "settings": settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given).plain(),
         }
 
-    def check_world(self, world: World, options: Mapping[str, Any]) -> None:
+    def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a dataset has too few candidates.
 
         Raises:

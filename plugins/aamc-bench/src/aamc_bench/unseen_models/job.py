@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 from aamc_experiments.data import fit_to_pool
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
-from aamc_experiments.measurement import describe, play
+from aamc_experiments.measurement import Measurement, estimate_queries
 from aamc_experiments.settings import Settings, read_settings
-from aamc_experiments.setup import World, make_world
+from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_bench.failed_routers import train_each
 from aamc_bench.samples import Sample, resampling_seed
@@ -47,7 +47,7 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
         For each level its name, the newcomers' names, and the number of measured test rows.
     """
     given, plugins = read_settings(settings), get_plugin_manager()
-    full = make_world(given, plugins)
+    full = make_setup(given, plugins)
     names = choose_newcomers(full.services.pool, newcomers, given.seed)
     experiment = NewcomerExperiment(given, plugins, progress, full, names, folder)
     estimator, routers = experiment.train(level)
@@ -76,7 +76,7 @@ class NewcomerExperiment:
     settings: Settings
     plugins: Plugins
     progress: Progress
-    full: World
+    full: ExperimentSetup
     newcomers: Sequence[str]
     folder: Path
 
@@ -121,7 +121,7 @@ class NewcomerExperiment:
     def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
         """Compare routers on the test rows with all candidates, or without newcomers if these are not available."""
         pool, test = self.full.services.pool, self.full.splits["test"]
-        estimates, quality = describe(estimator, test.queries, pool)
+        estimates, quality = estimate_queries(estimator, test.queries, pool)
         typical = self._typical(self.known(level)["train"])
         request = build_request(test.queries, pool, self.settings.preference.array, estimates=estimates, quality=quality, typical=typical)
         if not available:
@@ -129,8 +129,12 @@ class NewcomerExperiment:
             request = attrs.evolve(request, mask=request.mask & ~new, masked_why={**request.masked_why, HELD_OUT: new})
         assert self.full.splits["train"].outcomes is not None
         means = self.full.splits["train"].outcomes.means
-        table = World(env=self.plugins.make("environment", "replay", self.full.services, {}), splits={"test": test}, services=self.full.services)
-        return play(table, "test", routers, request, means, self.settings, self.progress)
+        table = ExperimentSetup(
+            env=self.plugins.make("environment", "replay", self.full.services, {}), splits={"test": test}, services=self.full.services
+        )
+        return Measurement(
+            setup=table, routers=routers, request=request, candidate_means=means, settings=self.settings, progress=self.progress
+        ).compare()
 
     def _services(self, pool: Pool) -> Services:
         return make_services(pool, self.plugins, self.settings, self.full.services.reward)
@@ -140,7 +144,7 @@ class NewcomerExperiment:
         assert rows["train"].outcomes is not None
         found = {}
         for name, split in rows.items():
-            estimates, quality = describe(estimator, split.queries, pool)
+            estimates, quality = estimate_queries(estimator, split.queries, pool)
             if name == "train" and estimator is not None and (unseen := estimator.out_of_fold()) is not None:
                 quality = unseen
             weights, typical = self.settings.preference.array, rows["train"].outcomes.means
@@ -156,7 +160,7 @@ class NewcomerExperiment:
         return means
 
 
-def sample_of(comparison: Comparison, world: World, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
+def sample_of(comparison: Comparison, world: ExperimentSetup, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
     """Return the sample of a comparison of the available candidates, with three further metrics of the newcomers.
 
     ``new_brier`` and ``new_mae`` are the mean squared and mean absolute errors of their expected quality, ``new_share`` is the share

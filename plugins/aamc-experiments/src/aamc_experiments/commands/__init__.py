@@ -1,8 +1,9 @@
 """The commands ``run``, ``train``, ``evaluate`` and ``calibrate``."""
 
-from aamc_experiments.commands.options import gather, new_folder
+from aamc_experiments.commands.options import ExperimentOptions, new_folder, settings_from_options
 
 __all__ = [
-    "gather",
+    "ExperimentOptions",
     "new_folder",
+    "settings_from_options",
 ]

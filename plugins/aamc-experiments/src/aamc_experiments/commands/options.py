@@ -1,4 +1,4 @@
-"""The options that describe an experiment, and the settings that they make."""
+"""The options of the command line that describe an experiment, and the settings that they make."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -19,63 +19,81 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_EXPERIMENT = (
-    click.option("--router", metavar="NAME|FOLDER", help="The router in question, or its checkpoint."),
-    click.option("--estimator", metavar="NAME|FOLDER", help="What describes queries, or its checkpoint; none to do without, as by default."),
-    click.option("--environment", metavar="NAME", help="Where to train and measure; the data decides by default."),
-    click.option("--pool", metavar="NAME|FILE", help="The candidates; by default the data's own, or the default pool."),
-    click.option("--reward", metavar="NAME", help="The reward; linear by default."),
-    click.option("--dataset", metavar="FORMAT:PATH", help="The queries; synthetic by default."),
-    click.option("--test-dataset", metavar="FORMAT:PATH", help="What to test on; a fifth of the data by default."),
+
+class ExperimentOptions(TypedDict, total=False):
+    """The values of options that describe an experiment; None or a missing key for an option that is not given.
+
+    ``configs`` are configuration files, of which later ones win; ``assignments`` are those of ``--set``, such as
+    ``router.learning_rate=1e-4``; ``routers`` are names separated by commas.
+    """
+
+    router: str | None
+    estimator: str | None
+    environment: str | None
+    pool: str | None
+    reward: str | None
+    dataset: str | None
+    test_dataset: str | None
+    preference: str | None
+    preset: str | None
+    seed: int | None
+    device: str | None
+    orchestrator: str | None
+    routers: str | None
+    configs: tuple[Path, ...]
+    assignments: tuple[str, ...]
+
+
+_OPTIONS = (
+    click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
+    click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
+    click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay, but queue without outcomes)."),
+    click.option("--pool", metavar="NAME|FILE", help="Candidates (default: those of the data, else the default pool)."),
+    click.option("--reward", metavar="NAME", help="Reward (default: linear)."),
+    click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
+    click.option("--test-dataset", metavar="FORMAT:PATH", help="Test queries (default: a fifth of the dataset)."),
     PREFERENCE,
     click.option(
         "--config",
         "configs",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="A YAML file of options, or one of vLLM Semantic Router; of several, later ones win.",
+        help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
     ),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4."),
-    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Where options start from; quick by default."),
-    click.option("--seed", type=int, help="All randomness follows from it; 0 by default."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where torch computes."),
+    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Values that options start from (default: quick)."),
+    click.option("--seed", type=int, help="Seed of all randomness (default: 0)."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
 )
 
 
 def experiment_options(function: F) -> F:
-    """Add the options that say what an experiment is made of."""
-    for option in reversed(_EXPERIMENT):
+    """Add the options that describe an experiment to a command."""
+    for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
-def gather(
-    configs: tuple[Path, ...], assignments: tuple[str, ...], routers: str | None = None, *, plugins: Plugins | None = None, **given: Any
-) -> Settings:
-    """Return settings: the files', then the command line's, then those of ``--set``.
+def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = None) -> Settings:
+    """Return the settings of configuration files, overridden by the other options, overridden by ``--set``.
 
-    A component that the command line names anew loses the options that the file gave another one.
+    If an option names another component than the file does, the file's options of that component are dropped.
 
     Args:
-        configs: Configuration files; later ones win.
-        assignments: Assignments such as ``router.learning_rate=1e-4``.
-        routers: The value of ``--routers``.
-        plugins: The plugins that read other systems' files; the command's when None.
-        **given: The other options; None where one is not given.
+        options: The options.
+        plugins: The plugins that read files of other systems; those of the running command when None.
+
+    Raises:
+        ConfigError: A file, an option or an assignment is not valid.
     """
     from aamc_experiments.settings import read_settings
-    from aamc_sdk.config import load_yaml, set_option
+    from aamc_sdk.config import set_option
 
-    content: dict[str, Any] = {}
-    files = [load_yaml(config) for config in configs]
-    formats = [(plugins or _present_plugins()).config_format(file) for file in files]
-    decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
-    for config, file, found in zip(configs, files, formats, strict=True):
-        content |= file if found is None else found.experiment(file, config, decision, given.get("router"))
-    for key, value in given.items():
-        if value is not None:
+    content, assignments = _read_files(options, plugins or _present_plugins())
+    for key, value in options.items():
+        if value is not None and key not in ("configs", "assignments", "routers"):
             content[key] = _renamed(content.get(key), value)
-    if routers is not None:
+    if (routers := options.get("routers")) is not None:
         named = content.get("routers")
         content["routers"] = {name: (named or {}).get(name) if isinstance(named, dict) else None for name in split_names(routers)}
     for assignment in assignments:
@@ -84,14 +102,28 @@ def gather(
     return read_settings(content)
 
 
+def _read_files(options: ExperimentOptions, plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the joint content of the configuration files, and the assignments that are left for it."""
+    from aamc_sdk.config import load_yaml
+
+    configs, assignments = options.get("configs", ()), options.get("assignments", ())
+    files = [load_yaml(config) for config in configs]
+    formats = [plugins.config_format(file) for file in files]
+    decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
+    content: dict[str, Any] = {}
+    for config, file, found in zip(configs, files, formats, strict=True):
+        content |= file if found is None else found.experiment(file, config, decision, options.get("router"))
+    return content, assignments
+
+
 def _present_plugins() -> Plugins:
-    """Return the plugins of the command that is running, or the installed ones."""
+    """Return the plugins of the running command, else the installed ones."""
     ctx = click.get_current_context(silent=True)
     return get_plugin_manager() if ctx is None else plugins_of(ctx)
 
 
 def _take_decision(assignments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-    """Return what ``--set decision=NAME`` chooses in files of vLLM Semantic Router, and the other assignments."""
+    """Return the NAME of ``--set decision=NAME``, which selects a part of another system's file, and the other assignments."""
     others = tuple(assignment for assignment in assignments if assignment.partition("=")[0].strip() != "decision")
     chosen = [assignment.partition("=")[2].strip() for assignment in assignments if assignment not in others]
     return (chosen[-1] if chosen else None), others
@@ -102,8 +134,8 @@ def _renamed(before: Any, name: Any) -> Any:
 
 
 def _open_section(content: dict[str, Any], keys: list[str]) -> None:
-    """Turn ``router: ppo`` into ``router: {name: ppo}`` where an option of it is about to be set."""
-    from aamc_experiments.settings import COMPARED, Given
+    """Replace ``router: ppo`` with ``router: {name: ppo}``, so that an option of the section can be set."""
+    from aamc_experiments.settings import COMPARED, ConfigKeys
 
     section = keys[0]
     if section == "routers":
@@ -112,11 +144,11 @@ def _open_section(content: dict[str, Any], keys: list[str]) -> None:
         if len(keys) > 2 and content["routers"].get(keys[1]) is None:
             content["routers"][keys[1]] = {}
     elif len(keys) > 1 and section != "evaluation" and not isinstance(content.get(section), dict):
-        content[section] = {"name": content.get(section) or getattr(Given(), section, None) or ""}
+        content[section] = {"name": content.get(section) or getattr(ConfigKeys(), section, None) or ""}
 
 
-def new_folder(router: str, runs: Path = Path("runs")) -> Path:
-    """Return a name under ``runs`` that no folder has: the time, the router and, where need be, a number."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(router).name}"
+def new_folder(name: str, runs: Path = Path("runs")) -> Path:
+    """Return a path below ``runs`` that does not exist: the time, the last part of a name and, if needed, a number."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(name).name}"
     names = (stem if n == 1 else f"{stem}-{n}" for n in itertools.count(1))
     return next(runs / name for name in names if not (runs / name).exists())

@@ -1,13 +1,14 @@
-"""Tables of comparisons, log estimates and profiles, for people; or their JSON."""
+"""Tables of comparisons, log estimates and time profiles, or their JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aamc_sdk.cli import console, write_json_line
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 COLUMNS = (
@@ -19,37 +20,51 @@ COLUMNS = (
     ("aiq", "AIQ", 1, ".3f"),
     ("expected_utility", "utility", 1, ".3f"),
 )
-"""Each column's metric, heading, factor and format."""
+"""The metric, heading, factor and format of each column."""
+LOG_COLUMNS = (
+    ("quality", "quality", 1, ".3f"),
+    ("cost_usd", "USD / 1k", 1000, ".3g"),
+    ("latency_ms", "latency, ms", 1, ",.0f"),
+    ("utility", "utility", 1, ".3f"),
+)
+"""The figure, heading, factor and format of each column."""
+LOGGED = "(as logged)"
 
 
 def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None:
-    """Show a comparison: the JSON itself, or a table with each figure's 95% interval below it."""
+    """Print a comparison: as JSON, or as a table with the 95% interval below each figure."""
     if as_json:
         write_json_line(metrics)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     data = metrics["data"]
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
-    note = "\n".join(_notes(data)) or None
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
-    table.add_column("router", no_wrap=True)
-    for _, heading, _, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], _notes(data))
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
     console().print(table)
 
 
+def _router_table(title: str, headings: Iterable[str], notes: Iterable[str]) -> Table:
+    """Return a table without rows: routers on the left, a title above, notes below."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    caption = "\n".join(notes) or None
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
+    table.add_column("router", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the reader of a table has to know of its data."""
+    """Yield the remarks on the data of a comparison."""
     if data.get("cost_note"):
         yield data["cost_note"]
     if data.get("split") in ("train", "validation"):
-        yield f"These are the run's {data['split']} rows, which it was trained on: they say nothing of other questions."
+        yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if data.get("dropped"):
         yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
 
@@ -67,36 +82,19 @@ def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | T
     return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
 
 
-LOG_COLUMNS = (
-    ("quality", "quality", 1, ".3f"),
-    ("cost_usd", "USD / 1k", 1000, ".3g"),
-    ("latency_ms", "latency, ms", 1, ",.0f"),
-    ("utility", "utility", 1, ".3f"),
-)
-"""Each column's figure, heading, factor and format."""
-LOGGED = "(as logged)"
-
-
 def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
-    """Show what routers would have earned: the JSON itself, or a table of the doubly robust estimates."""
+    """Print the estimates from a log: as JSON, or as a table of the doubly robust estimates."""
     if as_json:
         write_json_line(document)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     decisions, routers = document["decisions"], document["routers"]
     title = f"{document['log']}: {decisions['counted']} decisions that count; doubly robust estimates"
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
-    note = "\n".join((*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))) or None
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=note, caption_justify="left")
-    table.add_column("router", no_wrap=True)
-    for heading in ("worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row(
-        LOGGED, str(decisions["counted"]), *(_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS), ""
-    )
+    notes = (*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))
+    table = _router_table(title, ("worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"), notes)
+    logged = (_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS)
+    table.add_row(LOGGED, str(decisions["counted"]), *logged, "")
     for name, row in routers.items():
         found = {key: (row[key] or {}).get("doubly_robust") for key, _, _, _ in LOG_COLUMNS}
         cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
@@ -113,12 +111,12 @@ def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, ke
 
 
 def show_profile(document: Mapping[str, Any]) -> None:
-    """Show on standard error where the time went: stages, then the hottest functions."""
+    """Print a time profile to standard error: stages, then the slowest functions."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     shown = console(stderr=True)
-    for rows, heading in (("stages", "stage"), ("functions", "function, without what it calls")):
+    for rows, heading in (("stages", "stage"), ("functions", "function, without the functions that it calls")):
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in (heading, "seconds", "share, %"):
             table.add_column(column, justify="left" if column == heading else "right")

@@ -1,55 +1,56 @@
-"""``aamc train``: training without a comparison."""
+"""``aamc train``: train a router, an estimator or an orchestrator without a comparison."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_experiments.commands.options import experiment_options, gather, new_folder
-from aamc_experiments.commands.run import complete, open_experiment
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.commands.job import JobOptions, complete, open_experiment, split_options
+from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from aamc_experiments.experiment import Experiment
     from aamc_experiments.orchestrator_training import OrchestratorTraining
-    from aamc_sdk.interfaces import Progress
+    from aamc_sdk.interfaces import Part, Progress
 
-ROUTERS_ALONE = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
-"""Options that say nothing of an orchestrator."""
+ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
+"""Options without a meaning for orchestrators."""
 
 
 @click.command()
-@click.option("--orchestrator", metavar="NAME", help="Train an orchestrator over agents, instead of a router.")
+@click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
 @experiment_options
 @OUT
 @RESUME
-@click.option("--export", "form", metavar="FORM", help="Add what is trained in another form, such as onnx for the estimator tce.")
+@click.option("--export", "form", metavar="FORM", help="Further form of the trained part, such as onnx for the estimator tce.")
 @JSON
 @click.pass_context
-def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: str | None, as_json: bool, **given: Any) -> None:
-    """Train a router, with the estimator that it needs; or with --estimator alone, only that; or an orchestrator.
+def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Unpack[JobOptions]) -> None:
+    """Train a router with its estimator, an estimator alone, or an orchestrator.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
     from aamc_sdk.cli import progress, write_json_line
     from aamc_sdk.config import NO_ESTIMATOR
 
-    estimator = given["estimator"] not in (None, NO_ESTIMATOR)
-    if resume is None and not (given["router"] or given["configs"] or estimator or given["orchestrator"]):
+    estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
+    if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or options.get("orchestrator")):
         raise click.UsageError("say what to train: --router NAME, --estimator NAME or --orchestrator NAME")
-    goal = "estimator" if estimator and not given["router"] else "router"
+    goal = Goal.ESTIMATOR if estimator and not options.get("router") else Goal.ROUTER
     began = time.monotonic()
     with progress() as shown:
         job: Experiment | OrchestratorTraining
-        if is_about_orchestrator(resume, given):
-            job = open_training(ctx, out, resume, form, given, shown)
+        if names_orchestrator(options):
+            job = open_orchestrator_training(ctx, options, form, shown)
             metrics = complete(job, "train")
         else:
-            job = open_experiment(ctx, goal, out, resume, given, shown)
+            job = open_experiment(ctx, goal, options, shown)
             if form is not None:
                 check_form(job, form)
             metrics = complete(job, "train")
@@ -63,63 +64,74 @@ def train(ctx: click.Context, /, out: Path | None, resume: Path | None, form: st
         click.echo(f"Trained in {seconds:.0f} s; the checkpoint is in {folder}", err=True)
 
 
-def is_about_orchestrator(resume: Path | None, given: dict[str, Any]) -> bool:
-    """Whether the options, or the folder that is gone on with, name an orchestrator."""
-    from aamc_sdk.serving import ORCHESTRATOR
+def names_orchestrator(options: JobOptions) -> bool:
+    """Return whether the options, their configuration files or the folder to resume name an orchestrator."""
+    if options.get("orchestrator") is not None:
+        return True
+    if (resume := options.get("resume")) is not None:
+        return RunFolder.open(resume).goal is Goal.ORCHESTRATOR
+    if options.get("router") is not None:
+        return False
+    described, _, _ = split_options(options, "training")
+    return settings_from_options(described).orchestrator is not None
 
-    if resume is not None:
-        return given["orchestrator"] is not None or RunFolder.open(resume).content["goal"] == ORCHESTRATOR
-    return given["orchestrator"] is not None or (given["router"] is None and gather(**given).orchestrator is not None)
 
-
-def open_training(
-    ctx: click.Context, out: Path | None, resume: Path | None, form: str | None, given: dict[str, Any], shown: Progress
-) -> OrchestratorTraining:
-    """Return the training that the options name, new or interrupted.
+def open_orchestrator_training(ctx: click.Context, options: JobOptions, form: str | None, shown: Progress) -> OrchestratorTraining:
+    """Return the training that the options describe, new or resumed.
 
     Raises:
-        click.UsageError: An option is not for orchestrators, or ``--resume`` comes with options that would change the training.
-        ConfigError: An option of the orchestrator is wrong.
+        click.UsageError: An option has no meaning for orchestrators, or ``--resume`` comes with other options.
+        ConfigError: An option of the orchestrator is not valid.
     """
-    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, choose_dataset
+    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset
 
+    described, out, resume = split_options(options, "training")
+    given: dict[str, Any] = {**described}
     if resume is not None:
-        if out is not None or form is not None or any(value not in (None, ()) for value in given.values()):
+        if form is not None:
             raise click.UsageError("--resume goes on with a training as it was begun; leave the other options out")
         return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
-    useless = [f"--{name.replace('_', '-')}" for name in ROUTERS_ALONE if given[name] is not None]
+    useless = [f"--{name.replace('_', '-')}" for name in ROUTER_OPTIONS if given.get(name) is not None]
     if form is not None or useless:
         raise click.UsageError(f"an orchestrator is trained without {', '.join(useless or ['--export'])}; leave that out")
-    settings = gather(**given)
+    settings = settings_from_options(described)
     check_options(settings, plugins_of(ctx))
-    if given["dataset"] is None and str(settings.dataset) == str(gather((), ()).dataset):  # nobody named one, whatever its options
-        settings = choose_dataset(settings, plugins_of(ctx))
+    if given.get("dataset") is None and str(settings.dataset) == str(settings_from_options({}).dataset):  # no file or option names one
+        settings = with_default_dataset(settings, plugins_of(ctx))
     assert settings.orchestrator is not None
     return OrchestratorTraining(settings, plugins_of(ctx), out or new_folder(settings.orchestrator.name), shown)
 
 
 def check_form(experiment: Experiment, form: str) -> None:
-    """Refuse, before anything takes time, a form that what is to be trained cannot be exported in.
+    """Check, before the data is read, that the trained part can be exported in a form.
 
     Raises:
         ConfigError: It cannot.
     """
     from aamc_sdk.errors import ConfigError, one_of
+    from aamc_sdk.interfaces import ExportablePart
     from aamc_sdk.serving import part_name
 
-    choice = experiment.settings.estimator if experiment.goal == "estimator" else experiment.settings.router
-    assert choice is not None  # it is what the goal names
-    name = part_name(choice.name, experiment.goal)
-    known = experiment.plugins.load(experiment.goal, name).exports
+    kind = experiment.goal.value
+    choice = experiment.settings.estimator if experiment.goal is Goal.ESTIMATOR else experiment.settings.router
+    assert choice is not None  # the goal names it
+    name = part_name(choice.name, kind)
+    part_class = experiment.plugins.load(kind, name)
+    known = part_class.exports if issubclass(part_class, ExportablePart) else ()
     if form not in known:
-        raise ConfigError(f"{experiment.goal} {name!r} cannot be exported as {form!r}; its forms: {one_of(known)}")
+        raise ConfigError(f"{kind} {name!r} cannot be exported as {form!r}; its forms: {one_of(known)}")
 
 
 def export(experiment: Experiment, form: str) -> None:
-    """Add what was trained in another form to its folder."""
+    """Export the trained part into its folder."""
+    from aamc_sdk.interfaces import ExportablePart
+
     run, plugins = experiment.run, experiment.plugins
-    lent = run.services(plugins)
-    if experiment.goal == "router":
-        run.router(plugins, lent).export(run.folder / "routers" / run.router_name, form)
-    elif (estimator := run.estimator(plugins, lent)) is not None:
-        estimator.export(run.folder / "estimator", form)
+    part_services = run.services(plugins)
+    if experiment.goal is Goal.ROUTER:
+        part: Part | None = run.router(plugins, part_services)
+        folder = run.folder / "routers" / run.router_name
+    else:
+        part, folder = run.estimator(plugins, part_services), run.folder / "estimator"
+    assert isinstance(part, ExportablePart)  # check_form has checked its class
+    part.export(folder, form)

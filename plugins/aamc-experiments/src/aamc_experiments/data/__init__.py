@@ -1,4 +1,4 @@
-"""Reading and dividing datasets, and the guard against training on test questions."""
+"""Datasets of experiments: reading, dividing into splits, near-duplicates, and fingerprints of training rows."""
 
 from aamc_experiments.data.splits import (
     SPLITS,
@@ -9,11 +9,11 @@ from aamc_experiments.data.splits import (
     check_unchanged,
     fit_to_pool,
     read_splits,
+    read_whole,
     split_hash,
     split_rows,
 )
 from aamc_experiments.data.training_fingerprint import TrainingFingerprint
-from aamc_experiments.data.votes import typical_outcomes
 
 __all__ = [
     "SPLITS",
@@ -25,7 +25,7 @@ __all__ = [
     "check_unchanged",
     "fit_to_pool",
     "read_splits",
+    "read_whole",
     "split_hash",
     "split_rows",
-    "typical_outcomes",
 ]

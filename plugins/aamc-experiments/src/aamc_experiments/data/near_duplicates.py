@@ -1,11 +1,11 @@
-"""Questions that are nearly the same: some words or typing errors apart.
+"""Near-duplicate questions, which differ by a few words or typing errors.
 
-Two questions are near-duplicates where their shingles, runs of five characters, have a Jaccard
-similarity of at least 0.7. What makes questions of one task alike does not make them one question:
+Two questions are near-duplicates if their shingles, runs of five characters, have a Jaccard similarity of at least 0.7.
+Two rules keep different questions of one task apart:
 
-* the **boilerplate** that they share does not count: without the runs of six words that more than
-  twenty different questions have, such as few-shot examples and instructions, they must be as similar;
-* questions with different **numbers** are different questions, and have no shingle in common.
+* Shared **boilerplate** does not count. Without the runs of six words that more than twenty different questions have,
+  such as few-shot examples and instructions, the questions must be as similar.
+* Questions with different **numbers** are different questions, and have no shingle in common.
 
 Pairs are found by MinHash (Broder 1997, "On the resemblance and containment of documents") and bands
 of its values (Leskovec et al. 2014, "Mining of Massive Datasets", chapter 3).
@@ -23,38 +23,38 @@ from numpy.typing import NDArray
 
 from aamc_sdk.types import Floats
 
-SIMILAR = 0.7
-"""Least similarity of near-duplicates."""
-ALMOST = 0.5
-"""Least estimated similarity that is worth an exact look: five standard errors below :data:`SIMILAR`."""
+SIMILARITY = 0.7
+"""The minimum similarity of near-duplicates."""
+ESTIMATED_SIMILARITY = 0.5
+"""The minimum estimated similarity of pairs that are compared exactly: five standard errors below :data:`SIMILARITY`."""
 SHINGLE, RUN, SHARED = 5, 6, 20
-"""Characters of a shingle, words of a run, and the number of questions above which a run is boilerplate."""
-LONGEST = 2_000
-"""Characters that count of a long text, half of them from its beginning and half from its end."""
+"""The characters of a shingle, the words of a run, and the number of questions above which a run is boilerplate."""
+MAX_CHARACTERS = 2_000
+"""The characters of a long text that count, half of them from its start and half from its end."""
 SIGNATURE, BAND = 128, 4
-"""MinHash values of a signature and of a band: of pairs at 0.7 the bands find 99.98%."""
+"""The MinHash values of a signature and of a band; the bands find 99.98% of pairs at similarity 0.7."""
 BUCKET = 20
-"""Questions of one band's bucket that another is compared with; each band has other buckets."""
+"""The maximum number of questions of a band's bucket that one question is compared with."""
 _MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, 9)], dtype=np.uint64)
-"""Of a polynomial hash modulo 2**64; signatures that runs keep follow from them."""
+"""The multipliers of a polynomial hash modulo 2**64. Saved fingerprints depend on them."""
 
 Hashes = NDArray[np.uint64]
 Signatures = NDArray[np.uint16]
-"""MinHash signatures of whole questions and of what is their own, ``[N, 2, 128]``."""
+"""MinHash signatures of whole questions and of their own parts, without boilerplate, ``[N, 2, 128]``."""
 
 
-def leaders(questions: Iterable[str]) -> dict[str, str]:
-    """Return for each question the alphabetically first one of its group.
+def group_names(questions: Iterable[str]) -> dict[str, str]:
+    """Return the name of each question's group: its alphabetically first question.
 
-    A group holds what near-duplicates join, one to the next. It does not depend on the order of the questions.
+    Groups are the connected components of near-duplicates, and do not depend on the order of the questions.
     """
     unique = sorted(set(questions))
     sketches = Sketches.of(unique, find_boilerplate(unique))
-    first = list(range(len(unique)))  # of each one's group, as far as it is known: a forest
+    first = list(range(len(unique)))  # a union-find forest
     values = sketches.signatures()
-    for one, other in likely_pairs(values, values, ALMOST).tolist():
+    for one, other in likely_pairs(values, values, ESTIMATED_SIMILARITY).tolist():
         low, high = sorted((_root(first, one), _root(first, other)))
-        if low != high and sketches.similarity(one, other) >= SIMILAR:
+        if low != high and sketches.similarity(one, other) >= SIMILARITY:
             first[high] = low
     return {question: unique[_root(first, place)] for place, question in enumerate(unique)}
 
@@ -78,7 +78,7 @@ def _runs(words: Sequence[str]) -> Hashes:
 
 
 def _windows(codes: Hashes, width: int) -> Hashes:
-    """Return the hash of each window of codes; none where there are fewer."""
+    """Return the hash of each window of codes; empty if there are fewer codes than the width."""
     if len(codes) < width:
         return np.empty(0, dtype=np.uint64)
     hashed: Hashes = np.lib.stride_tricks.sliding_window_view(codes, width) @ _MULTIPLIERS[:width]  # modulo 2**64
@@ -86,7 +86,7 @@ def _windows(codes: Hashes, width: int) -> Hashes:
 
 
 def _distinct(hashes: Hashes) -> Hashes:
-    """Return the different hashes in ascending order: :func:`numpy.unique` at a third of its price for small arrays."""
+    """Return the distinct hashes in ascending order, like :func:`numpy.unique` but three times as fast for small arrays."""
     ordered = np.sort(hashes)
     distinct: Hashes = ordered[np.diff(ordered, prepend=~ordered[:1]) != 0]
     return distinct
@@ -97,8 +97,8 @@ class Sketches:
     """The shingles of N questions.
 
     Attributes:
-        whole: Those of each question, hashed, each once, in ascending order.
-        own: Those of what is no boilerplate; of a question of nothing else, all.
+        whole: The hashed shingles of each question, distinct and ascending.
+        own: Those of the question without boilerplate; all of them if nothing else is left.
     """
 
     whole: Sequence[Hashes]
@@ -113,16 +113,16 @@ class Sketches:
         return cls(whole, own)
 
     def similarity(self, one: int, other: int) -> float:
-        """Return the Jaccard similarity of two of them: the lesser one of whole questions and of what is their own."""
+        """Return the Jaccard similarity of two questions: the minimum over whole questions and own parts."""
         return min(_jaccard(part[one], part[other]) for part in (self.whole, self.own))
 
     def signatures(self) -> Signatures:
-        """Return their MinHash signatures, of each value the low 16 bits (Li and König 2010, "b-Bit Minwise Hashing")."""
+        """Return the MinHash signatures, the low 16 bits of each value (Li and König 2010, "b-Bit Minwise Hashing")."""
         return np.stack([_signatures(part) for part in (self.whole, self.own)], axis=1)
 
 
 def _own(question: str, boilerplate: frozenset[int]) -> str:
-    """Return a question's words that are in no run of boilerplate; of a question without any, all."""
+    """Return a question without its boilerplate; the whole question if nothing else is left."""
     words = question.split(" ")
     shared = [start for start, run in enumerate(_runs(words).tolist()) if run in boilerplate]
     if not shared:
@@ -134,9 +134,9 @@ def _own(question: str, boilerplate: frozenset[int]) -> str:
 
 
 def _shingles(text: str, question: str) -> Hashes:
-    """Return the shingles of a text, which are those of no text with other numbers than the question's."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST // 2] + text[-LONGEST // 2 :]
+    """Return the hashed shingles of a text, salted with the numbers of the question that it belongs to."""
+    if len(text) > MAX_CHARACTERS:
+        text = text[: MAX_CHARACTERS // 2] + text[-MAX_CHARACTERS // 2 :]
     codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32).astype(np.uint64)
     numbers = zlib.crc32(" ".join(sorted(re.findall(r"\d+", question))).encode())
     return _distinct(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
@@ -148,7 +148,7 @@ def _jaccard(one: Hashes, other: Hashes) -> float:
 
 
 def algorithm() -> str:
-    """Return what signatures must have in common to be compared: the library's algorithm, its version, and what it is fed."""
+    """Return the name of the algorithm of signatures: the library, its version and the kind of shingles."""
     from rensa import RMinHash
 
     return f"rensa.RMinHash {RMinHash.ALGORITHM_VERSION} of {SHINGLE}-character shingles"
@@ -163,15 +163,15 @@ def _signatures(sets: Sequence[Hashes]) -> Signatures:
     return np.array(rows, dtype=np.uint32).reshape(-1, SIGNATURE).astype(np.uint16)
 
 
-def likely_pairs(some: Signatures, others: Signatures, least: float) -> NDArray[np.intp]:
-    """Return the pairs ``[P, 2]`` of a row of each whose estimated similarity is at least that; within one array each pair once."""
+def likely_pairs(some: Signatures, others: Signatures, similarity: float) -> NDArray[np.intp]:
+    """Return the pairs of rows with at least an estimated similarity, ``[P, 2]``; within one array each pair once."""
     found = [np.empty((0, 2), dtype=np.intp)]
     for part in (0, 1):
         for start in range(0, SIGNATURE, BAND):
             for rows, partners in _same_bucket(_band(some, part, start), _band(others, part, start)):
                 if some is others:
                     rows, partners = np.sort((rows, partners), axis=0)[:, rows != partners]
-                alike = _estimates(some[rows], others[partners]) >= least
+                alike = _estimates(some[rows], others[partners]) >= similarity
                 found.append(np.column_stack((rows[alike], partners[alike])))
     return np.unique(np.concatenate(found), axis=0)
 
@@ -182,7 +182,7 @@ def _band(values: Signatures, part: int, start: int) -> Hashes:
 
 
 def _same_bucket(keys: Hashes, known: Hashes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield the places of equal keys in both arrays, for each key the first :data:`BUCKET`."""
+    """Yield the positions of equal keys in both arrays, the first :data:`BUCKET` of each key."""
     order = np.argsort(known, kind="stable")
     begin, end = (np.searchsorted(known[order], keys, side=side) for side in ("left", "right"))
     for offset in range(min(BUCKET, int((end - begin).max(initial=0)))):

@@ -1,4 +1,4 @@
-"""From settings to the three splits: reading, dividing, and fitting tables to one pool."""
+"""The three splits of a dataset: reading and dividing them, and fitting their tables to a pool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data.near_duplicates import leaders
+from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat
@@ -22,23 +22,25 @@ from aamc_sdk.types import Dataset, Pool, question, text_hash, votes
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
+"""Makes the reader of a source, with the source's options."""
 SPLITS = ("train", "validation", "test")
-CROWD = 0.1
-"""Share of the rows, the validation split's own, above which one group of near-duplicates makes the shares uneven."""
+"""The names of the splits."""
+LARGE_GROUP = 0.1
+"""The share of all rows above which one group of near-duplicates makes the sizes of the splits uneven; that of the validation split."""
 
 
 def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
-    """Read the training, validation and test rows, of which no two share a question or a near-duplicate.
+    """Read the training, validation and test rows; no question or near-duplicate is in two of them.
 
-    Without a test dataset of its own the data is divided 70/10/20 by a hash of seed and question, near-duplicates
-    together; with one, 90/10 into training and validation, less the questions that it tests.
+    Without a test dataset, a hash of seed and question divides the rows 70/10/20, near-duplicates together. With one,
+    it divides them 90/10 into training and validation, and rows with questions of the test dataset are left out.
 
     Args:
-        settings: Names the datasets.
-        readers: Makes the reader of a source, with its options.
+        settings: The settings, which name the datasets.
+        readers: Makes the reader of a source.
 
     Raises:
-        DataError: There is nothing to read, or too little to divide.
+        DataError: A dataset or a split has no rows.
     """
     test = None if settings.test_dataset is None else read_whole(settings.test_dataset, readers)
     read = _read(settings.dataset, readers)
@@ -56,26 +58,26 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
 
 @attrs.frozen(eq=False)
 class Groups:
-    """Near-duplicate questions of some datasets.
+    """Groups of near-duplicate questions.
 
     Attributes:
-        leaders: For each question, the first one of its group.
+        by_question: The name of each question's group.
     """
 
-    leaders: Mapping[str, str]
+    by_question: Mapping[str, str]
 
     @classmethod
     def of(cls, *datasets: Dataset | None) -> Groups:
-        """Find the groups of all questions of some datasets together."""
-        return cls(leaders(question(query) for dataset in datasets if dataset is not None for query in dataset.queries))
+        """Group the questions of all datasets together."""
+        return cls(group_names(question(query) for dataset in datasets if dataset is not None for query in dataset.queries))
 
     def names(self, dataset: Dataset) -> list[str]:
-        """Return what names each row's group, ``[Q]``."""
-        return [self.leaders[question(query)] for query in dataset.queries]
+        """Return the name of each row's group, ``[Q]``."""
+        return [self.by_question[question(query)] for query in dataset.queries]
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
-        """Return a split's rows of whose groups another has no row, and say how many were left out."""
-        held = set(self.names(held_out))
+        """Return the rows of a split whose groups have no held-out row; warn of the others."""
+        held = set(self.names(held_out)) - {""}
         rows = np.array([row for row, group in enumerate(self.names(split)) if group not in held], dtype=np.intp)
         if len(rows) == len(split):
             return split
@@ -85,7 +87,11 @@ class Groups:
 
 
 def read_whole(source: Source, readers: Readers) -> Dataset:
-    """Read a dataset to test on: all of its rows, or its own test split where it has one."""
+    """Read all rows of a test dataset, or its own test split if it has one.
+
+    Raises:
+        DataError: It has no rows, or lacks a split.
+    """
     read = _read(source, readers)
     return read if isinstance(read, Dataset) else read["test"]
 
@@ -106,15 +112,15 @@ def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole
     if not isinstance(read, Dataset):
         return {name: read[name] for name in SPLITS}
     names = groups.names(read)
-    leader, crowd = Counter(names).most_common(1)[0]
-    if crowd > max(1, len(names) * CROWD):
-        logger.warning("%d of %d rows are near-duplicates that stay on one side, of %r", crowd, len(names), shorten(leader, 80))
+    example, size = Counter(names).most_common(1)[0]
+    if size > max(1, len(names) * LARGE_GROUP):
+        logger.warning("%d of %d rows are near-duplicates of %r and stay in one split", size, len(names), shorten(example, 80))
     rows = split_rows(names, seed, test=0.0 if whole_test else 0.2)
     return {name: read.take(rows[name]) for name in SPLITS}
 
 
 def fit_to_pool(dataset: Dataset, pool: Pool) -> Dataset:
-    """Return a table of outcomes with its columns in a pool's order, and no other columns.
+    """Return a table of outcomes with the columns of a pool, in the pool's order.
 
     Raises:
         DataError: The table lacks a candidate of the pool.
@@ -129,26 +135,26 @@ def fit_to_pool(dataset: Dataset, pool: Pool) -> Dataset:
 
 
 def check_same_candidates(test: Dataset, pool: Pool) -> None:
-    """Raise where a test table has a candidate that training has not.
+    """Check that a test table has no candidate that the training data lacks.
 
     Raises:
-        DataError: Names the candidates.
+        DataError: It has some.
     """
-    strangers = [] if test.pool is None else [name for name in test.pool.names if name not in pool.names]
-    if strangers:
-        raise DataError(f"{test.source} has outcomes of {one_of(strangers)}, which the training data has not; leave them out, or add them there")
+    unseen = [] if test.pool is None else [name for name in test.pool.names if name not in pool.names]
+    if unseen:
+        raise DataError(f"{test.source} has outcomes of {one_of(unseen)}, but the training data has none; leave them out, or add them there")
 
 
 HASHED = {"sha256": "questions", "outcomes_sha256": "outcomes", "comparisons_sha256": "comparisons"}
-"""What each hash in :func:`about_split` is of."""
+"""The content of each hash in :func:`about_split`."""
 
 
 def about_split(dataset: Dataset) -> dict[str, Any]:
-    """Return what ``run.yaml`` says of a split: its size, and hashes of its questions and of its outcomes, or else of its comparisons."""
+    """Return a split's entry in ``run.yaml``: its size, and the hashes of its questions and of its outcomes or comparisons."""
     about = {"queries": len(dataset), "sha256": split_hash(dataset)}
     if dataset.only_compared and dataset.experience is not None:
-        told = [(text_hash(vote.query.text), *vote[1:]) for vote in votes(dataset.experience)]
-        return about | {"comparisons_sha256": hashlib.sha256(repr(told).encode()).hexdigest()}
+        found = [(text_hash(vote.query.text), *vote[1:]) for vote in votes(dataset.experience)]
+        return about | {"comparisons_sha256": hashlib.sha256(repr(found).encode()).hexdigest()}
     if dataset.outcomes is None or dataset.pool is None:
         return about
     digest = hashlib.sha256("/".join(dataset.pool.names).encode())
@@ -158,51 +164,53 @@ def about_split(dataset: Dataset) -> dict[str, Any]:
 
 
 def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Raise where rows are not what they were when a run began; what they do not have now is not compared.
+    """Check that rows have the hashes that a run recorded; a hash that they have no content for is not compared.
 
     Args:
-        splits: Some of the run's splits, as they are now.
-        before: What its ``run.yaml`` says of each.
-        folder: The run's.
+        splits: Some splits of the run, as they are now.
+        before: The entries of all splits in its ``run.yaml``.
+        folder: The run's folder.
 
     Raises:
-        DataError: Names the split and what changed.
+        DataError: The questions, outcomes or comparisons of a split changed.
     """
     for name, split in splits.items():
         now = about_split(split)
-        changed = [what for key, what in HASHED.items() if key in now and now[key] != before[name].get(key)]
+        changed = [content for key, content in HASHED.items() if key in now and now[key] != before[name].get(key)]
         if changed:
-            what = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
-            raise DataError(f"{what}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")
+            why = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
+            raise DataError(f"{why}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")
 
 
 def split_hash(dataset: Dataset) -> str:
-    """Return the SHA-256 that names a split: of its questions, in order."""
+    """Return the SHA-256 of a split's questions, in order."""
     return hashlib.sha256("".join(text_hash(query.text) for query in dataset.queries).encode()).hexdigest()
 
 
 def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
     """Divide rows into train, validation and test by a hash of the seed and each row's group.
 
-    A group goes to the same side wherever its rows stand, so no two sides share one. A side
-    whose share is 0 gets no rows.
+    All rows of a group go to the same split, independent of their order. A split whose share is 0 gets no rows.
 
     Args:
-        groups: What names each row's group, such as the leader of its near-duplicates, ``[Q]``.
-        seed: Another one divides otherwise.
-        validation: The share of the validation side.
-        test: The share of the test side.
+        groups: The name of each row's group, such as the first of its near-duplicates, ``[Q]``.
+        seed: The seed of the division.
+        validation: The share of validation rows.
+        test: The share of test rows.
+
+    Returns:
+        The indices of each split's rows, ascending.
 
     Raises:
-        DataError: A side is left without a row.
+        DataError: A split with a positive share gets no row.
     """
     digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
-    sides = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
+    members = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
     shares = {"train": 1.0, "validation": validation, "test": test}
-    for name, rows in sides.items():
+    for name, rows in members.items():
         if shares[name] > 0 and not rows.any():
-            given = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
+            few = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
             advice = "give more, or name a --test-dataset" if test else "give more"
-            raise DataError(f"the {name} split is empty: {given} are too few to divide; {advice}")
-    return {name: np.flatnonzero(rows) for name, rows in sides.items()}
+            raise DataError(f"the {name} split is empty: {few} are too few to divide; {advice}")
+    return {name: np.flatnonzero(rows) for name, rows in members.items()}

@@ -1,4 +1,4 @@
-"""What the parts of a run were trained on: enough to know its questions again, without their texts."""
+"""Fingerprints of training rows, which recognise questions and near-duplicates without keeping their texts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data.near_duplicates import SIMILAR, Signatures, Sketches, algorithm, find_boilerplate, likely_pairs
+from aamc_experiments.data.near_duplicates import SIMILARITY, Signatures, Sketches, algorithm, find_boilerplate, likely_pairs
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.types import text_hash
 
 logger = logging.getLogger(__name__)
 FOLDER = "seals"
-"""Where a run keeps its seals, each under the hash of its content."""
+"""The folder of a run that holds its fingerprints, each named by the hash of its content."""
 
 
 @attrs.frozen(eq=False)
 class TrainingFingerprint:
-    """The questions of N rows that were trained on, early stopping and other choices included.
+    """The questions of N rows that training used, validation rows included.
 
     Attributes:
-        questions: The SHA-256 of each, ``[N]``.
-        signatures: What near-duplicates are found by.
-        boilerplate: Hashes of what many of them share, which is no question's own.
-        algorithm: What made the signatures; others cannot be compared with them.
+        questions: The SHA-256 of each question, ``[N]``.
+        signatures: Their MinHash signatures, for finding near-duplicates.
+        boilerplate: Hashes of runs of words that many questions share.
+        algorithm: The algorithm of the signatures; only signatures of one algorithm can be compared.
     """
 
     questions: NDArray[np.str_]
@@ -40,24 +40,24 @@ class TrainingFingerprint:
 
     @classmethod
     def of(cls, questions: Sequence[str]) -> TrainingFingerprint:
-        """TrainingFingerprint questions, in whatever order they come."""
+        """Return the fingerprint of questions; their order does not matter."""
         unique = sorted(set(questions))
         boilerplate = find_boilerplate(unique)
         signatures = Sketches.of(unique, boilerplate).signatures()
         return cls(np.array([text_hash(each) for each in unique]), signatures, boilerplate, algorithm())
 
-    def holds(self, questions: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which questions were trained on, or a near-duplicate of them by the estimated similarity, ``[Q]``."""
+    def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which questions are among the training rows, or near-duplicates of them by estimated similarity, ``[Q]``."""
         found = np.isin([text_hash(each) for each in questions], self.questions)
         if self.algorithm != algorithm():
-            logger.warning("near-duplicates of trained rows are not found, only the same questions: %s made the seal", self.algorithm)
+            logger.warning("near-duplicates of training rows are not found, only equal questions: the fingerprint was made by %s", self.algorithm)
             return found
         signatures = Sketches.of(questions, self.boilerplate).signatures()
-        found[likely_pairs(signatures, self.signatures, SIMILAR)[:, 0]] = True
+        found[likely_pairs(signatures, self.signatures, SIMILARITY)[:, 0]] = True
         return found
 
     def write(self, run: Path) -> str:
-        """Write the seal into a run's folder and return its name, the SHA-256 of what it holds."""
+        """Write the fingerprint into a run's folder; return its name, the SHA-256 of its content."""
         arrays = {
             "questions": self.questions,
             "signatures": self.signatures,
@@ -70,14 +70,14 @@ class TrainingFingerprint:
 
     @classmethod
     def read(cls, run: Path, name: str) -> TrainingFingerprint:
-        """Read a run's seal.
+        """Read a fingerprint from a run's folder.
 
         Raises:
-            CheckpointError: It is missing, damaged, or not what was sealed.
+            CheckpointError: It is missing, damaged, or its content does not have the hash that it is named by.
         """
         arrays = read_arrays(_path(run, name))
         if _hash(arrays) != name:
-            raise CheckpointError(f"{_path(run, name)} was changed: it no longer tells what {run} was trained on; train again")
+            raise CheckpointError(f"{_path(run, name)} was changed: it no longer shows what {run} was trained on; train again")
         return cls(arrays["questions"], arrays["signatures"], frozenset(arrays["boilerplate"].tolist()), str(arrays["algorithm"]))
 
 

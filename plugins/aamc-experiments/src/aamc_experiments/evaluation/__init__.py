@@ -1,36 +1,48 @@
-"""Comparing routers on a test set: metrics, frontiers and intervals."""
+"""Evaluation of routers: their decisions on test rows, metrics with intervals, and the promotion gate."""
 
+from aamc_experiments.evaluation.arena import arena_score
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, interval, known_interval, open_interval
-from aamc_experiments.evaluation.comparison import Comparison, Integers
-from aamc_experiments.evaluation.constants import Constants, constant_routers
-from aamc_experiments.evaluation.frontier import hull
+from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
+from aamc_experiments.evaluation.decisions import (
+    HEADLINE,
+    SWEEP,
+    Comparison,
+    ComparisonRequest,
+    Integers,
+    compare_streams,
+    compare_table,
+    evaluation_points,
+    lattice,
+    sweep,
+)
+from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
 from aamc_experiments.evaluation.metrics import metrics
-from aamc_experiments.evaluation.multi_objective import hypervolume
-from aamc_experiments.evaluation.paired import holm, randomisation_test
-from aamc_experiments.evaluation.preferences import HEADLINE, SWEEP, evaluation_points, lattice, sweep
+from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
+from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.realised import Candidates, Realised
 from aamc_experiments.evaluation.reliability import BINS, bin_of, forecasts
-from aamc_experiments.evaluation.statistics import Yardsticks, statistics
-from aamc_experiments.evaluation.streams import compare_streams
-from aamc_experiments.evaluation.tables import compare_table
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
 __all__ = [
     "BINS",
     "HEADLINE",
     "SWEEP",
-    "Candidates",
+    "CandidateMeans",
     "Comparison",
-    "Constants",
+    "ComparisonRequest",
+    "ConstantOutcomes",
     "Figures",
     "Integers",
-    "Realised",
+    "RealisedOutcomes",
+    "References",
     "Resampling",
-    "Yardsticks",
+    "aiq",
+    "arena_score",
     "bin_of",
     "compare_streams",
     "compare_table",
     "constant_routers",
+    "cost_at_quality",
     "evaluation_points",
     "forecasts",
     "holm",
@@ -42,7 +54,9 @@ __all__ = [
     "metrics",
     "open_interval",
     "promotion",
+    "quality_at_cost",
     "randomisation_test",
+    "sparsity",
     "statistics",
     "sweep",
 ]

@@ -9,10 +9,10 @@ import numpy as np
 
 from aamc_sdk.types import Floats
 
-DEAREST, CHEAPEST = 200.0, 0.0044
+MOST_EXPENSIVE, CHEAPEST = 200.0, 0.0044
 """The costs in USD per 1,000 queries at which cheapness is 0 and 1."""
 BETA = 0.1
-"""How much cheapness counts beside accuracy."""
+"""The weight of cheapness beside accuracy."""
 
 
 def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:
@@ -22,7 +22,7 @@ def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:
         accuracy: A, the mean quality, ``[...]``.
         cost_usd: Mean cost of a query, ``[...]``.
     """
-    per_thousand = np.clip(1000 * cost_usd, CHEAPEST, DEAREST)  # holds C within 0 and 1
-    cheapness = np.log2(DEAREST / per_thousand) / np.log2(DEAREST / CHEAPEST)
+    per_thousand = np.clip(1000 * cost_usd, CHEAPEST, MOST_EXPENSIVE)  # keeps C between 0 and 1
+    cheapness = np.log2(MOST_EXPENSIVE / per_thousand) / np.log2(MOST_EXPENSIVE / CHEAPEST)
     weight = BETA * accuracy + cheapness
     return np.asarray(np.divide((1 + BETA) * accuracy * cheapness, weight, out=np.zeros_like(weight), where=weight != 0))

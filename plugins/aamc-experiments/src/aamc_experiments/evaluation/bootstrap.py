@@ -1,9 +1,8 @@
-"""95% intervals by resampling, many resamples at a time.
+"""95% intervals by the bootstrap, many resamples at a time.
 
-A resample is a row of weights: how often each unit was drawn. Means over a resample are then a
-matrix product, and the plain figure is the resample in which every unit counts once, so that
-figure and interval come from the same code. A unit is a row of a table; of a simulation it is a
-stream, because the queries of one stream share a queue (the clustered bootstrap).
+A resample is a row of weights, the number of draws of each unit, so means over resamples are a matrix product. The figure of
+the data itself is that of the resample in which every unit counts once. A unit is a row of a table, or a stream of a
+simulation, because the queries of one stream share a queue (the clustered bootstrap).
 
 Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
 """
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 from aamc_sdk.types import Floats
 
 BLOCK = 50
-"""Resamples that are laid out value by value, as floats, at a time, which bounds the memory."""
-
+"""The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
 APPLICABLE = 0.95
-"""The least share of resamples to which a figure must apply for it to have an interval."""
+"""The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
-"""By name, each on B resamples, ``[B]``; NaN where one does not apply."""
+"""Figures by name, each on B resamples, ``[B]``; NaN where a figure does not apply."""
 
 
 @attrs.frozen(eq=False)
@@ -33,8 +31,8 @@ class Resampling:
     """Resamples of Q values in U units.
 
     Attributes:
-        weights: How often each unit was drawn, ``[B, U]``; NaN where there is none but one to draw.
-        unit: The unit that each value belongs to, ``[Q]``.
+        weights: The number of draws of each unit, ``[B, U]``; NaN if there is only one unit.
+        unit: The unit of each value, ``[Q]``.
     """
 
     weights: Floats | NDArray[np.uint8]
@@ -42,21 +40,21 @@ class Resampling:
 
     @classmethod
     def once(cls, unit: NDArray[np.integer[Any]]) -> Resampling:
-        """Return the one resample in which every unit counts once: the data itself."""
+        """Return the data itself: one resample in which every unit counts once."""
         return cls(np.ones((1, int(unit.max()) + 1), dtype=np.uint8), unit)
 
     @classmethod
     def bootstrap(cls, unit: NDArray[np.integer[Any]], resamples: int, seed: int) -> Resampling:
-        """Return resamples that draw as many units as there are, with replacement.
+        """Return resamples that draw U units with replacement.
 
-        One unit alone says nothing of how much units differ. Drawing it again and again would give intervals without width, as if
-        all were certain; its weights are NaN instead, so that no figure has an interval.
+        With a single unit the weights are NaN, so that no figure has an interval: one unit does not show how much units
+        differ, and resamples of it would give intervals of width 0.
         """
         units = int(unit.max()) + 1
         if units < 2:
             return cls(np.full((resamples, units), np.nan), unit)
         rng = np.random.default_rng(seed)
-        weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, and never 256 times
+        weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, so never 256 times
         for row in weights:
             row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
         return cls(weights, unit)
@@ -73,7 +71,7 @@ class Resampling:
         return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
 
     def counts(self, order: NDArray[np.integer[Any]]) -> Iterator[Floats]:
-        """Yield how often each value was drawn, the values in an order ``[Q]``, for up to ``BLOCK`` resamples at a time."""
+        """Yield the number of draws of each value, in an order ``[Q]``, for up to ``BLOCK`` resamples at a time."""
         unit = self.unit[order]
         for weights in self._blocks():
             yield weights[:, unit]
@@ -81,7 +79,7 @@ class Resampling:
     def _by_unit(self, values: Floats) -> Floats:
         """Return the sums of ``[Q, K]`` values of each unit, ``[U, K]``."""
         units = self.weights.shape[1]
-        if np.array_equal(self.unit, np.arange(units)):  # a table's rows, which would take long to add up one by one
+        if np.array_equal(self.unit, np.arange(units)):  # rows of a table need no sums, which would be slow
             return values
         sums = np.zeros((units, values.shape[1]))
         np.add.at(sums, self.unit, values)
@@ -93,7 +91,7 @@ class Resampling:
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
-    """Return the quantile of resamples, given by how often the first values came: ``[B, Q]``."""
+    """Return the quantile of resamples, ``[B]``, from the cumulative numbers of draws of ordered values, ``[B, Q]``."""
     rank = share * (counts[:, -1:] - 1)
     below = ordered[(counts <= np.floor(rank)).sum(axis=1)]
     above = ordered[(counts <= np.ceil(rank)).sum(axis=1)]
@@ -101,24 +99,24 @@ def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
 
 
 def interval(figures: Floats) -> list[float]:
-    """Return the bounds between which 95% of the resampled figures ``[B]`` lie; NaN where any of these is."""
+    """Return the bounds of the central 95% of resampled figures ``[B]``; NaN if a figure is NaN."""
     return [float(bound) for bound in np.quantile(figures, (0.025, 0.975))]
 
 
 def known_interval(figures: Floats) -> list[float] | None:
-    """Return the interval of the resamples to which a figure applies; None where these are too few."""
+    """Return the interval over the resamples to which a figure applies; None if they are too few."""
     known = figures[~np.isnan(figures)]
     return interval(known) if len(known) >= APPLICABLE * len(figures) else None
 
 
 def open_interval(figures: Floats) -> list[float] | None:
-    """Return the interval of figures that may be infinite, as its upper bound then is; None where both bounds are."""
-    low, high = np.quantile(figures, (0.025, 0.975), method="inverted_cdf")  # takes figures themselves: nothing lies halfway to infinity
+    """Return the interval of figures that may be infinite; None if the lower bound is."""
+    low, high = np.quantile(figures, (0.025, 0.975), method="inverted_cdf")  # no interpolation, which fails at infinity
     return [float(low), float(high)] if np.isfinite(low) else None
 
 
 def point_estimates(figures: Figures) -> dict[str, Any]:
-    """Return the figures of the only resample, that of :meth:`Resampling.once`."""
+    """Return the figures of a single resample, that of :meth:`Resampling.once`."""
     return {name: figure[0] for name, figure in figures.items()}
 
 

@@ -1,8 +1,7 @@
-"""The cost-quality frontier of a router: its hull, and two figures read from it.
+"""The cost-quality frontier of a router: its hull, and figures of the hull.
 
-Whoever has two routers can send a share of the queries to one and the rest to the other, so every
-point between two reachable points is reachable, and the frontier is the concave, non-decreasing
-hull. Sending everything to the cheapest candidate is always possible: its point belongs to every hull.
+A random mixture of two routers reaches every point between theirs, so the frontier is the concave, non-decreasing hull of the
+reachable points. The cheapest candidate's point is always reachable, and belongs to every hull.
 
 All functions take ``[..., K]`` points and work on many sets of points at once.
 
@@ -13,19 +12,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_experiments.evaluation.comparison import Integers
+from aamc_experiments.evaluation.decisions import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
 
 def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
-    """Return the vertices of the concave, non-decreasing hull, from the cheapest point up.
+    """Return the vertices of the concave, non-decreasing hull, the cheapest first.
 
     Args:
-        cost: ``[..., K]``.
-        quality: ``[..., K]``.
+        cost: The costs of the points, ``[..., K]``.
+        quality: Their qualities, ``[..., K]``.
 
     Returns:
-        Costs and qualities ``[..., K]``; the last vertex is repeated as often as needed.
+        Costs and qualities, ``[..., K]`` each; the last vertex is repeated.
     """
     corner: Integers = np.lexsort((-quality, cost), axis=-1)[..., :1]
     vertices = [(_at(cost, corner), _at(quality, corner))]
@@ -37,7 +36,7 @@ def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
 
 
 def _next_corner(cost: Floats, quality: Floats, corner: Integers) -> Integers:
-    """Walk up the steepest way, as in Jarvis's march; stay where every way leads down."""
+    """Return the next vertex by maximum slope, as in Jarvis's march; the same vertex if no point is better."""
     run, rise = cost - _at(cost, corner), quality - _at(quality, corner)
     ahead = (run > 0) & (rise > 0)
     slope = np.divide(rise, run, out=np.full(run.shape, -np.inf), where=ahead)
@@ -50,40 +49,40 @@ def _at(values: Floats, position: Integers) -> Floats:
     return np.take_along_axis(values, position, axis=-1)
 
 
-def aiq(cost: Floats, quality: Floats, least: Floats, greatest: Floats) -> Floats:
-    """Return the average of the hull's quality over a range of costs (AIQ), ``[...]``.
+def aiq(cost: Floats, quality: Floats, low: Floats, high: Floats) -> Floats:
+    """Return the average quality of the hull over a range of costs (AIQ), ``[...]``.
 
     Args:
-        cost: ``[..., K]``; one point must cost no more than ``least``.
-        quality: ``[..., K]``.
-        least: The range's lower end ``[...]``: the cheapest candidate's mean cost.
-        greatest: Its upper end ``[...]``: the dearest candidate's. Beyond its last vertex the hull is level.
+        cost: The costs of the points, ``[..., K]``; one must be at most ``low``.
+        quality: Their qualities, ``[..., K]``.
+        low: The lower end of the range, the cheapest candidate's mean cost, ``[...]``.
+        high: The upper end, the most expensive candidate's mean cost, ``[...]``. The hull is level beyond its last vertex.
 
     Returns:
-        NaN where the range is empty.
+        NaN if the range is empty.
     """
     x, y = hull(cost, quality)
-    last = np.maximum(x[..., -1:], greatest[..., None])
+    last = np.maximum(x[..., -1:], high[..., None])
     x, y = np.concatenate((x, last), axis=-1), np.concatenate((y, y[..., -1:]), axis=-1)
     run = np.diff(x)
     slope = np.divide(np.diff(y), run, out=np.zeros_like(run), where=run > 0)
-    inside = np.clip(x, least[..., None], greatest[..., None])
+    inside = np.clip(x, low[..., None], high[..., None])
     start, end = inside[..., :-1], inside[..., 1:]
     middle = y[..., :-1] + slope * ((start + end) / 2 - x[..., :-1])
-    area, width = (middle * (end - start)).sum(axis=-1), greatest - least
+    area, width = (middle * (end - start)).sum(axis=-1), high - low
     return np.asarray(np.divide(area, width, out=np.full(np.shape(width), np.nan), where=width > 0))
 
 
 def cost_at_quality(cost: Floats, quality: Floats, target: Floats | float) -> Floats:
-    """Return the least cost on the hull with at least the target quality, ``[...]``.
+    """Return the minimum cost on the hull with at least a target quality, ``[...]``.
 
     Args:
-        cost: ``[..., K]``.
-        quality: ``[..., K]``.
-        target: ``[...]``.
+        cost: The costs of the points, ``[..., K]``.
+        quality: Their qualities, ``[..., K]``.
+        target: The target quality, ``[...]``.
 
     Returns:
-        Infinity where no point of the hull has it.
+        Infinity if no point of the hull reaches the target.
     """
     x, y = hull(cost, quality)
     reached = y[..., -1] >= target * (1 - ROUNDING)
@@ -91,18 +90,18 @@ def cost_at_quality(cost: Floats, quality: Floats, target: Floats | float) -> Fl
 
 
 def quality_at_cost(cost: Floats, quality: Floats, budget: Floats | float) -> Floats:
-    """Return the greatest quality on the hull at no more than a cost, ``[...]``.
+    """Return the maximum quality on the hull at most at a cost, ``[...]``.
 
     Args:
-        cost: ``[..., K]``.
-        quality: ``[..., K]``.
-        budget: ``[...]``. Below the cheapest point, where the hull has nothing, the quality is that point's.
+        cost: The costs of the points, ``[..., K]``.
+        quality: Their qualities, ``[..., K]``.
+        budget: The maximum cost, ``[...]``. Below the cheapest point, the quality is that point's.
     """
     return _read(*hull(cost, quality), budget)
 
 
 def mixture_at_cost(cost: Floats, quality: Floats, budget: float) -> Floats:
-    """Return the share of each of ``[K]`` points in the mixture whose quality :func:`quality_at_cost` is, ``[K]``."""
+    """Return the share of each of ``[K]`` points in the mixture that has the quality :func:`quality_at_cost`, ``[K]``."""
     x, y = hull(cost, quality)
     before, after, share = _between(x, budget)
     shares = np.zeros(len(cost))
@@ -112,14 +111,14 @@ def mixture_at_cost(cost: Floats, quality: Floats, budget: float) -> Floats:
 
 
 def _read(along: Floats, values: Floats, at: Floats | float) -> Floats:
-    """Return the values of straight lines through rising points ``[..., K]``, ``[...]``; level beyond either end."""
+    """Return the linear interpolation between rising points ``[..., K]``, ``[...]``; constant beyond both ends."""
     before, after, share = _between(along, at)
     start, end = _at(values, before), _at(values, after)
     return np.asarray((start + share * (end - start))[..., 0])
 
 
 def _between(along: Floats, at: Floats | float) -> tuple[Integers, Integers, Floats]:
-    """Return the points ``[..., 1]`` before and after a place on rising points ``[..., K]``, and the share of the way between them."""
+    """Return the points before and after a position on rising points ``[..., K]``, and the fraction between them, ``[..., 1]`` each."""
     at = np.clip(at, along[..., 0], along[..., -1])[..., None]
     after = (along >= at).argmax(axis=-1)[..., None]
     before = np.maximum(after - 1, 0)

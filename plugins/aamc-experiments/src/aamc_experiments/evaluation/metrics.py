@@ -1,4 +1,4 @@
-"""From a comparison to ``metrics.json``: every key, null where a metric does not apply."""
+"""The content of ``metrics.json``, computed from a comparison; a metric that does not apply is null."""
 
 from __future__ import annotations
 
@@ -8,80 +8,68 @@ from typing import Any
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
-from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.constant_policies import CandidateMeans
+from aamc_experiments.evaluation.decisions import HEADLINE, SWEEP, Comparison
 from aamc_experiments.evaluation.frontier import aiq
-from aamc_experiments.evaluation.paired import paired_comparisons
-from aamc_experiments.evaluation.preferences import HEADLINE, SWEEP
-from aamc_experiments.evaluation.realised import Candidates, Realised
-from aamc_experiments.evaluation.statistics import Statistics, Yardsticks, mean_lattice_reward, statistics
+from aamc_experiments.evaluation.paired_tests import paired_comparisons
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, Statistics, mean_lattice_reward, statistics
+from aamc_experiments.settings import Evaluation
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain
 
 SCHEMA = 1
 REFERENCE = "llm-only"
-"""The router whose cost and latency are efficiency's units."""
-YARDSTICK = "oracle"
-"""The router that regret is measured against."""
+"""The router whose cost and latency are the units of efficiency."""
+ORACLE = "oracle"
+"""The router that regret is relative to."""
 
 
 def metrics(
-    comparison: Comparison,
-    reward: Reward,
-    *,
-    source: str = "",
-    cost_note: str = "",
-    success_threshold: float = 0.5,
-    alpha: float | None = None,
-    beta: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    comparison: Comparison, reward: Reward, options: Evaluation | None = None, *, source: str = "", cost_note: str = "", seed: int = 0
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``.
 
     Args:
-        comparison: What the routers did.
-        reward: The reward they were compared by.
-        source: Where the queries come from.
-        cost_note: How costs were come by, where they were not measured.
-        success_threshold: The least quality that counts as success.
-        alpha: What a USD counts in efficiency; by default half of ``llm-only``'s mean cost, inverted.
-        beta: What a millisecond counts in efficiency; by default half of ``llm-only``'s mean latency, inverted.
-        resamples: Bootstrap resamples behind each interval.
-        seed: The resamples follow from it.
+        comparison: The decisions of the routers.
+        reward: The reward that the routers were compared by.
+        options: The options of the comparison; their defaults when None.
+        source: The name of the data.
+        cost_note: The origin of costs that were not measured.
+        seed: The seed of the resamples.
     """
-    names = comparison.routers.tolist()
+    options, names = options or Evaluation(), comparison.routers.tolist()
 
-    def realised(name: str) -> Realised | None:
-        return Realised.of(comparison, names.index(name), reward, success_threshold) if name in names else None
+    def realised(name: str) -> RealisedOutcomes | None:
+        return RealisedOutcomes.of(comparison, names.index(name), reward, options.success_threshold) if name in names else None
 
-    usual, oracle = _price_of_time(realised(REFERENCE)), realised(YARDSTICK)
-    price_of_time = (usual[0] if alpha is None else alpha, usual[1] if beta is None else beta)
-    data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    yardsticks = [_yardsticks(comparison, resampling, price_of_time, oracle) for resampling in (data, resampled)]
+    usual, oracle = _price_of_time(realised(REFERENCE)), realised(ORACLE)
+    price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
+    data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, options.resamples, seed)
+    references = [_references(comparison, resampling, price_of_time, oracle) for resampling in (data, resampled)]
     routers, rewards = {}, {}
     for position, name in enumerate(names):
-        router = Realised.of(comparison, position, reward, success_threshold)  # one at a time: it is large
-        routers[name] = _entry(comparison, *(statistics(comparison, position, router, each) for each in yardsticks))
-        rewards[name] = router.reward[HEADLINE].copy()  # not a view, which would keep all of it
+        router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large
+        routers[name] = _entry(comparison, *(statistics(comparison, position, router, each) for each in references))
+        rewards[name] = router.reward[HEADLINE].copy()  # a view would keep the whole array alive
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "data": _about(comparison, source, cost_note),
             "routers": routers,
-            "zero_router": _zero_router(comparison, *(each.candidates for each in yardsticks)),
+            "zero_router": _zero_router(comparison, *(each.candidates for each in references)),
             "comparisons": paired_comparisons(rewards, resampled, seed),
         }
     )
     return document
 
 
-def _yardsticks(comparison: Comparison, resampling: Resampling, price_of_time: tuple[float, float], oracle: Realised | None) -> Yardsticks:
+def _references(comparison: Comparison, resampling: Resampling, price_of_time: tuple[float, float], oracle: RealisedOutcomes | None) -> References:
     best = np.full((len(resampling.weights), 1), np.nan) if oracle is None else mean_lattice_reward(oracle, resampling)
-    return Yardsticks(resampling, Candidates.of(comparison, resampling), price_of_time, best)
+    return References(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best)
 
 
 def _entry(comparison: Comparison, data: Statistics, spread: Statistics) -> Mapping[str, Any]:
-    """Return what is reported of one router, from its figures on the data and on the resamples."""
+    """Return the entry of one router, from its figures on the data and on the resamples."""
     sweep = zip(comparison.preferences[SWEEP], data.frontier, spread.frontier, strict=True)
     return {
         **point_estimates(data.headline),
@@ -113,14 +101,14 @@ def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, 
     }
 
 
-def _zero_router(comparison: Comparison, candidates: Candidates, resampled: Candidates) -> Mapping[str, Any]:
-    """Return the AIQ of mixing single candidates by chance; without a table there is nothing to resample."""
+def _zero_router(comparison: Comparison, candidates: CandidateMeans, resampled: CandidateMeans) -> Mapping[str, Any]:
+    """Return the AIQ of random mixtures of single candidates; it has an interval only in a table."""
     average, spread = (aiq(points.cost_usd, points.quality, *points.cost_range) for points in (candidates, resampled))
     return {"aiq": average[0], "ci95": {"aiq": known_interval(spread) if comparison.is_table else None}}
 
 
-def _price_of_time(reference: Realised | None) -> tuple[float, float]:
-    """Return efficiency's alpha per USD and beta per ms: cost and latency of the reference count half each."""
+def _price_of_time(reference: RealisedOutcomes | None) -> tuple[float, float]:
+    """Return the alpha per USD and beta per ms of efficiency, with which cost and latency of the reference weigh half each."""
     if reference is None:
         return np.nan, np.nan
     cost, latency = (float(values[HEADLINE].mean()) for values in (reference.outcomes.cost_usd, reference.outcomes.latency_ms))

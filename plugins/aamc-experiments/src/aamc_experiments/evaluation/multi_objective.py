@@ -1,6 +1,6 @@
-"""How much of the space of objectives a router reaches, and how evenly: hypervolume and sparsity.
+"""Hypervolume and sparsity: the part of the objective space that a router reaches, and how densely.
 
-A router's points are its mean reward vectors under different preferences, D objectives each, greater is better.
+A router's points are its mean reward vectors under different preferences, D objectives each, larger is better.
 All functions take ``[..., K, D]`` points and work on many sets of points at once.
 
 Papers: Zitzler and Thiele 1999, "Multiobjective Evolutionary Algorithms: A Comparative Case Study and the Strength
@@ -17,10 +17,10 @@ from aamc_sdk.types import ROUNDING, Floats
 
 
 def hypervolume(points: Floats) -> Floats:
-    """Return the volume between 0 and the points: that of all vectors that some point is at least as good as, ``[...]``.
+    """Return the volume of all non-negative vectors that some point weakly dominates, ``[...]``.
 
-    It is cut into slabs along the last objective. Between one point's height and the next one's, the
-    slab's base is what the points above it cover in the other objectives.
+    The volume is cut into slabs along the last objective. The base of the slab between two points' heights is the
+    hypervolume, in the other objectives, of the points above it.
     """
     points = np.maximum(points, 0.0)
     if points.shape[-1] == 1:
@@ -33,7 +33,7 @@ def hypervolume(points: Floats) -> Floats:
 
 
 def non_dominated(points: Floats) -> NDArray[np.bool_]:
-    """Return which points no other is better than, ``[..., K]``; of equal ones the first."""
+    """Return which points no other point dominates, ``[..., K]``; of equal points the first."""
     difference = points[..., None, :, :] - points[..., :, None, :]  # [..., K, others, D]
     as_good, better = (difference >= -ROUNDING).all(axis=-1), (difference > ROUNDING).any(axis=-1)
     position = np.arange(points.shape[-2])
@@ -45,7 +45,7 @@ def sparsity(points: Floats) -> Floats:
     """Return the sum over objectives of the mean squared gap between neighbours among the non-dominated points, ``[...]``.
 
     Returns:
-        The less the denser; NaN where fewer than two known points are left, so that there are no neighbours.
+        Smaller values for denser points; NaN for fewer than two non-dominated known points.
     """
     kept = non_dominated(points) & ~np.isnan(points).any(axis=-1)
     along = np.sort(np.where(kept[..., None], points, np.nan), axis=-2)  # NaN comes last

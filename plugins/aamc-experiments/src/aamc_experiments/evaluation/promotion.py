@@ -1,18 +1,16 @@
-"""The promotion gate: whether a router is worth having, or one candidate for all queries would do as well.
+"""The promotion gate: whether a router beats constant policies, which send all queries to one candidate.
 
-Whoever sends a share of the queries to one candidate and the rest to another, by chance, reaches every point between
-the two. So the best that a constant policy does at a cost c is the non-decreasing concave hull H(c) of single
-candidates (RouterBench's zero router), and a router's worth is
+Random mixtures of two candidates reach every point between the two. So the best quality of a constant policy at a cost
+c is the non-decreasing concave hull H(c) of single candidates (RouterBench's zero router), and a router is compared by
 
     quality gap = its mean quality - H(its mean cost),
 
-where its cost includes that of deciding. Where the headline's preference weighs latency, cost is not all that a
-candidate is chosen for, and the router's reward must be better too:
+where its cost includes that of deciding. If the headline preference weighs latency, the router's reward is compared too:
 
-    reward gap = its mean reward - the greatest mean reward of a single candidate,
+    reward gap = its mean reward - the maximum mean reward of a single candidate,
 
-where its latency includes what deciding took. A router passes where the 95% interval of each gap lies above zero. The
-hull and the best candidate are found anew on every resample, so that choosing them is part of what is uncertain.
+where its latency includes the time of deciding. A router passes if the 95% interval of each gap lies above zero. The
+hull and the best candidate are determined on every resample, so the intervals include the uncertainty of that choice.
 
 Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (the zero router, section 3).
 """
@@ -26,34 +24,33 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
-from aamc_experiments.evaluation.comparison import Comparison
-from aamc_experiments.evaluation.constants import Constants
+from aamc_experiments.evaluation.constant_policies import ConstantOutcomes
+from aamc_experiments.evaluation.decisions import HEADLINE, Comparison
 from aamc_experiments.evaluation.frontier import mixture_at_cost, quality_at_cost
-from aamc_experiments.evaluation.metrics import YARDSTICK
-from aamc_experiments.evaluation.preferences import HEADLINE
+from aamc_experiments.evaluation.metrics import ORACLE
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain
 from aamc_sdk.types import ROUNDING, Floats
 
-LEAST_UNITS = 30
-"""The fewest queries of a table, or streams of a simulation, for a verdict: the intervals of fewer are too narrow."""
+MIN_UNITS = 30
+"""The minimum number of queries of a table, or streams of a simulation; the intervals of fewer are too narrow."""
 TESTS = {
     "quality_gap": "beside the best constant choice at its cost ({mixture}) its quality is {gap}",
     "reward_gap": "beside the best single candidate its reward is {gap}",
 }
-"""Each gap that may have to lie above zero, in words."""
+"""The description of each gap."""
 
 
 @attrs.frozen(eq=False)
-class Rivals:
-    """What routers are compared with, on B resamples.
+class Baselines:
+    """The baselines that routers are compared with, on B resamples.
 
     Attributes:
         resampling: The resamples.
-        quality: Each candidate's mean, ``[B, M]``.
-        cost_usd: Likewise.
-        reward: The greatest mean reward of a single candidate, ``[B]``.
-        oracle_reward: The oracle's, ``[B]``; NaN where it was not compared.
+        quality: Each candidate's mean quality, ``[B, M]``.
+        cost_usd: Each candidate's mean cost in USD, ``[B, M]``.
+        reward: The maximum mean reward of a single candidate, ``[B]``.
+        oracle_reward: The oracle's mean reward, ``[B]``; NaN without an oracle.
     """
 
     resampling: Resampling
@@ -63,8 +60,8 @@ class Rivals:
     oracle_reward: Floats
 
     @classmethod
-    def of(cls, constants: Constants, oracle: Floats | None, resampling: Resampling) -> Rivals:
-        """Take the means of constant choices and of what the oracle realised, ``[Q, 3]``."""
+    def of(cls, constants: ConstantOutcomes, oracle: Floats | None, resampling: Resampling) -> Baselines:
+        """Return the means of constant policies, and of the oracle's quality, cost and reward ``[Q, 3]``."""
         unknown = np.full(len(resampling.weights), np.nan)
         return cls(
             resampling,
@@ -75,7 +72,7 @@ class Rivals:
         )
 
     def figures(self, realised: Floats) -> Figures:
-        """Return how a router compares whose quality, cost and reward were ``[Q, 3]``."""
+        """Return the figures of a router with the quality, cost and reward ``[Q, 3]``."""
         quality, cost_usd, reward = self.resampling.means(realised).T
         constant = quality_at_cost(self.cost_usd, self.quality, cost_usd)
         gap, way = reward - self.reward, self.oracle_reward - self.reward
@@ -89,26 +86,28 @@ class Rivals:
         }
 
 
-def promotion(comparison: Comparison, constants: Constants, reward: Reward, router: str, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+def promotion(
+    comparison: Comparison, constants: ConstantOutcomes, reward: Reward, router: str, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
     """Return whether each router of a comparison passes the gate, and why.
 
     Args:
-        comparison: What the routers did.
-        constants: What comes of always choosing one candidate for the same queries.
-        reward: The reward they were compared by.
-        router: The one that is in question.
-        resamples: Bootstrap resamples behind each interval.
-        seed: The resamples follow from it.
+        comparison: The decisions of the routers.
+        constants: The outcomes of constant policies on the same queries.
+        reward: The reward that the routers were compared by.
+        router: The name of the router that the gate decides on.
+        resamples: The bootstrap resamples for each interval.
+        seed: The seed of the resamples.
 
     Returns:
-        ``router``, whether it ``passed``, ``why`` in a sentence, and under ``routers`` each one's verdict with its figures:
+        ``router``, whether it ``passed``, ``why`` in a sentence, and under ``routers`` the result of each with its figures:
         ``quality_gap``, ``reward_gap``, ``oracle_share`` (the share of the way, in reward, from the best single candidate
         to the oracle; null without one), ``mixture`` (the shares of the best constant choice at the router's cost) and
         ``tests`` (the gaps whose intervals must lie above zero).
     """
     realised = {name: _headline(comparison, position, reward) for position, name in enumerate(comparison.routers.tolist())}
     samples = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    data, spread = (Rivals.of(constants, realised.get(YARDSTICK), resampling) for resampling in samples)
+    data, spread = (Baselines.of(constants, realised.get(ORACLE), resampling) for resampling in samples)
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
     routers = {}
     for name, answers in realised.items():
@@ -116,16 +115,23 @@ def promotion(comparison: Comparison, constants: Constants, reward: Reward, rout
         shares = mixture_at_cost(data.cost_usd[0], data.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}
-        routers[name] = _verdict(name, known, units=data.resampling.weights.shape[1], left=float(data.oracle_reward[0] - data.reward[0]))
-    verdict = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
-    document: dict[str, Any] = plain(verdict)
+        routers[name] = _result(name, known, units=data.resampling.weights.shape[1], left=float(data.oracle_reward[0] - data.reward[0]))
+    gate = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
+    document: dict[str, Any] = plain(gate)
     return document
 
 
-def _verdict(name: str, figures: Mapping[str, Any], units: int, left: float) -> dict[str, Any]:
-    """Return a router's verdict on so many units, where the oracle's reward is that far above the best single candidate's, NaN if unknown."""
+def _result(name: str, figures: Mapping[str, Any], units: int, left: float) -> dict[str, Any]:
+    """Return the result of one router.
+
+    Args:
+        name: The router's name.
+        figures: Its figures.
+        units: The number of queries or streams.
+        left: The oracle's mean reward minus the best single candidate's; NaN if unknown.
+    """
     clear = all(_is_clear(figures["ci95"][test]) for test in figures["tests"])
-    passed, why = (clear, _findings(figures, left)) if units >= LEAST_UNITS else (False, _too_few(units))
+    passed, why = (clear, _findings(figures, left)) if units >= MIN_UNITS else (False, _too_few(units))
     return {"passed": passed, "why": f"{name} {'passes' if passed else 'does not pass'} the gate: {why}", **figures}
 
 
@@ -134,19 +140,19 @@ def _is_clear(bounds: Sequence[float] | None) -> bool:
 
 
 def _too_few(units: int) -> str:
-    return f"it takes at least {LEAST_UNITS} independent queries or streams to tell, and there are {units}"
+    return f"it takes at least {MIN_UNITS} independent queries or streams to tell, and there are {units}"
 
 
 def _headline(comparison: Comparison, position: int, reward: Reward) -> Floats:
-    """Return a router's quality, cost and reward at the headline's preference, ``[Q, 3]``."""
+    """Return a router's quality, cost and reward at the headline preference, ``[Q, 3]``."""
     outcomes = comparison.realised(position).take([HEADLINE])
     return np.concatenate((outcomes.known_quality, outcomes.cost_usd, reward.scalar(outcomes, comparison.preferences[[HEADLINE]]))).T
 
 
 def _findings(figures: Mapping[str, Any], left: float) -> str:
-    """Return in words how a router compares."""
+    """Return the gaps of a router in words."""
     mixture = " + ".join(f"{share:.0%} {candidate}" for candidate, share in figures["mixture"].items())
-    return "; ".join((*(TESTS[test].format(mixture=mixture, gap=_gap(figures, test)) for test in figures["tests"]), _way(figures, left)))
+    return "; ".join((*(TESTS[test].format(mixture=mixture, gap=_gap(figures, test)) for test in figures["tests"]), _oracle_share(figures, left)))
 
 
 def _gap(figures: Mapping[str, Any], test: str) -> str:
@@ -157,8 +163,8 @@ def _gap(figures: Mapping[str, Any], test: str) -> str:
     return f"{figure} (95% {low} to {high}{'' if _is_clear(bounds) else ', not clearly above zero'})"
 
 
-def _way(figures: Mapping[str, Any], left: float) -> str:
-    """Return in words how far a router goes from the best single candidate to the oracle."""
+def _oracle_share(figures: Mapping[str, Any], left: float) -> str:
+    """Return the oracle share of a router in words."""
     share, bounds = figures["oracle_share"], figures["ci95"]["oracle_share"]
     if left <= ROUNDING:
         return "the oracle's reward is no better than the best single candidate's, so nothing is left to gain"

@@ -1,7 +1,7 @@
-"""Whether the quality that a router expects is the quality that comes.
+"""Calibration of a router: the expected quality compared with the realised one.
 
-In a table every cell is a forecast; in streams only that of the candidate that was chosen at quality alone,
-where expectations are recorded.
+In a table every cell is a forecast. In streams only the cell of the candidate chosen at (1, 0, 0) is, where expectations are
+recorded.
 
 Papers: Brier 1950, "Verification of Forecasts Expressed in Terms of Probability"; Guo et al. 2017, "On Calibration
 of Modern Neural Networks" (expected calibration error, equation 3).
@@ -12,22 +12,21 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.comparison import Comparison, Integers
-from aamc_experiments.evaluation.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation.decisions import QUALITY_ALONE, Comparison, Integers
 from aamc_sdk.types import Floats
 
 BINS = 15
-"""Bins of equal width that forecasts are sorted into, each without its lower edge."""
+"""The number of bins of equal width, each without its lower edge."""
 
 
-def calibration(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
+def calibration_errors(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
     """Return a router's Brier score and expected calibration error (ECE) on each of B resamples, ``[B]``.
 
-    The Brier score is the mean squared error of the forecasts. ECE is the mean over forecasts of the gap
-    between mean forecast and mean quality of their bin, so a bin weighs as much as the sum of its errors.
+    The Brier score is the mean squared error of the forecasts. ECE is the mean over forecasts of the absolute difference
+    between mean forecast and mean quality in their bin, so a bin contributes the absolute sum of its errors.
 
     Returns:
-        NaN where the router expects nothing; forecasts that are NaN do not count.
+        ``brier`` and ``ece``; NaN for a router without forecasts.
     """
     means = resampling.means(_sums(*forecasts(comparison, router)))
     errors, squares, count = means[:, :BINS], means[:, BINS], means[:, BINS + 1]
@@ -36,7 +35,7 @@ def calibration(comparison: Comparison, router: int, resampling: Resampling) -> 
 
 
 def forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
-    """Return a router's expected and realised quality: ``[Q, M]`` each of a table, ``[Q, 1]`` each of streams."""
+    """Return a router's expected and realised quality, ``[Q, M]`` each for a table, ``[Q, 1]`` each for streams."""
     expected = comparison.expected_quality[router].astype(np.float64)
     if comparison.is_table:
         return expected, comparison.quality
@@ -45,12 +44,12 @@ def forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
 
 
 def bin_of(expected: Floats) -> Integers:
-    """Return the bin of each forecast, from 0; those outside 0 and 1 belong to the outer bins."""
+    """Return the bin of each forecast, from 0; forecasts outside 0 and 1 belong to the outer bins."""
     return np.asarray(np.clip(np.ceil(expected * BINS) - 1, 0, BINS - 1), dtype=np.intp)
 
 
 def _sums(expected: Floats, realised: Floats) -> Floats:
-    """Return each query's sum of errors by bin, of squared errors, and number of forecasts, ``[Q, BINS + 2]``."""
+    """Return each query's sums of errors by bin, its sum of squared errors and its number of forecasts, ``[Q, BINS + 2]``."""
     known = np.isfinite(expected)
     row, queries = np.nonzero(known)[0], len(expected)
     error = realised[known] - expected[known]

@@ -1,4 +1,4 @@
-"""Every figure of one router, computed on many resamples at once."""
+"""All figures of one router, computed on many resamples at once."""
 
 from __future__ import annotations
 
@@ -9,34 +9,67 @@ import numpy as np
 
 from aamc_experiments.evaluation.arena import arena_score
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling
-from aamc_experiments.evaluation.comparison import Comparison
+from aamc_experiments.evaluation.constant_policies import CandidateMeans
+from aamc_experiments.evaluation.decisions import HEADLINE, LATTICE, SWEEP, Comparison
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.preferences import HEADLINE, LATTICE, SWEEP
-from aamc_experiments.evaluation.realised import Candidates, Realised
-from aamc_experiments.evaluation.reliability import calibration
+from aamc_experiments.evaluation.reliability import calibration_errors
 from aamc_experiments.evaluation.strong_weak import strong_weak
-from aamc_sdk.types import Floats
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.types import Floats, Outcomes
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
-"""The shares of the best candidate's quality whose cost is reported."""
+"""The shares of the best candidate's quality at which costs are reported."""
 DIGITS = 12
-"""Decimals of those costs: a router that only calls the best candidate has its cost, 1 and not 0.9999999999999996."""
+"""The decimals of those costs, so that always calling the best candidate costs 1 and not 0.9999999999999996."""
 
 
 @attrs.frozen(eq=False)
-class Yardsticks:
-    """What the figures of all routers are measured against.
+class RealisedOutcomes:
+    """The outcomes and rewards of one router's decisions.
+
+    Attributes:
+        outcomes: The outcomes, ``[P, Q]``; cost and latency include those of deciding.
+        reward: The reward under each preference, ``[P, Q]``.
+        success: 1 for a success at the headline preference, else 0, ``[Q]``.
+        objectives: The reward vectors at the L points of the lattice, ``[L, Q, D]``: quality, cheapness and, where the
+            lattice weighs it, quickness.
+    """
+
+    outcomes: Outcomes
+    reward: Floats
+    success: Floats
+    objectives: Floats
+
+    @classmethod
+    def of(cls, comparison: Comparison, router: int, reward: Reward, success_threshold: float) -> RealisedOutcomes:
+        """Return the outcomes and rewards of the router at a position of a comparison."""
+        outcomes = comparison.realised(router)
+        success = (outcomes.known_quality[HEADLINE] >= success_threshold).astype(np.float64)
+        weighed = comparison.preferences[LATTICE].any(axis=0)
+        objectives = reward.vector(outcomes.take(LATTICE))[..., weighed]
+        return cls(outcomes, reward.scalar(outcomes, comparison.preferences), success, objectives)
+
+    def mean_objectives(self, resampling: Resampling) -> Floats:
+        """Return the mean reward vectors at the points of the lattice on B resamples, ``[B, L, D]``."""
+        points, queries, objectives = self.objectives.shape
+        columns = self.objectives.transpose(1, 0, 2).reshape(queries, -1)
+        return resampling.means(columns).reshape(-1, points, objectives)
+
+
+@attrs.frozen(eq=False)
+class References:
+    """The references that the figures of all routers are relative to.
 
     Attributes:
         resampling: B resamples.
-        candidates: Always choosing one candidate, on each of them.
-        price_of_time: Efficiency's alpha per USD and beta per ms; NaN where efficiency does not apply.
-        best_reward: The oracle's mean reward at each of the lattice's L points, ``[B, L]``; NaN without an oracle.
+        candidates: The means of constant policies on each resample.
+        price_of_time: The alpha per USD and beta per ms of efficiency; NaN where efficiency does not apply.
+        best_reward: The oracle's mean reward at the L points of the lattice, ``[B, L]``; NaN without an oracle.
     """
 
     resampling: Resampling
-    candidates: Candidates
+    candidates: CandidateMeans
     price_of_time: tuple[float, float]
     best_reward: Floats
 
@@ -46,11 +79,11 @@ class Statistics:
     """One router's figures on B resamples.
 
     Attributes:
-        headline: Those that are one number each.
+        headline: The single figures.
         frontier: Mean quality, cost and latency at each point of the sweep.
-        cost_at_quality: By share of the best candidate's quality; infinite where it is not reached.
-        model_share: By candidate.
-        categories: By category, figures at the headline; none where queries have no category.
+        cost_at_quality: The cost by share of the best candidate's quality; infinite where that is not reached.
+        model_share: The share of queries by candidate.
+        categories: Figures at the headline preference by category; empty if queries have no category.
     """
 
     headline: Figures
@@ -60,16 +93,16 @@ class Statistics:
     categories: Mapping[str, Figures]
 
 
-def statistics(comparison: Comparison, position: int, router: Realised, yardsticks: Yardsticks) -> Statistics:
+def statistics(comparison: Comparison, position: int, router: RealisedOutcomes, references: References) -> Statistics:
     """Return the figures of the router at a position of the comparison.
 
     Args:
-        comparison: What the routers did.
-        position: The router's.
-        router: What came of its decisions.
-        yardsticks: What it is measured against, and the resamples.
+        comparison: The decisions of all routers.
+        position: The position of the router.
+        router: The outcomes of its decisions.
+        references: The references of the figures, and the resamples.
     """
-    resampling, candidates = yardsticks.resampling, yardsticks.candidates
+    resampling, candidates = references.resampling, references.candidates
     quality, cost, latency = (
         _means(values[SWEEP], resampling) for values in (router.outcomes.known_quality, router.outcomes.cost_usd, router.outcomes.latency_ms)
     )
@@ -77,14 +110,14 @@ def statistics(comparison: Comparison, position: int, router: Realised, yardstic
     lattice_reward = mean_lattice_reward(router, resampling)
     objectives = router.mean_objectives(resampling)
     headline = {
-        **_headline(router, comparison.spent_usd[position, HEADLINE], yardsticks),
+        **_headline(router, comparison.spent_usd[position, HEADLINE], references),
         "aiq": aiq(*reachable, *candidates.cost_range),
         "expected_utility": lattice_reward.mean(axis=1),
-        "worst_regret": (yardsticks.best_reward - lattice_reward).max(axis=1),
+        "worst_regret": (references.best_reward - lattice_reward).max(axis=1),
         "hypervolume": hypervolume(objectives),
         "sparsity": sparsity(objectives),
         **strong_weak(comparison, position, resampling),
-        **calibration(comparison, position, resampling),
+        **calibration_errors(comparison, position, resampling),
     }
     columns = zip(quality.T, cost.T, latency.T, strict=True)
     return Statistics(
@@ -96,25 +129,25 @@ def statistics(comparison: Comparison, position: int, router: Realised, yardstic
     )
 
 
-def mean_lattice_reward(router: Realised, resampling: Resampling) -> Floats:
-    """Return a router's mean reward at each of the lattice's L points, under that point's preference, ``[B, L]``."""
+def mean_lattice_reward(router: RealisedOutcomes, resampling: Resampling) -> Floats:
+    """Return a router's mean reward at the L points of the lattice, each under its own preference, ``[B, L]``."""
     return resampling.means(router.reward[LATTICE].T)
 
 
 def _means(values: Floats, resampling: Resampling) -> Floats:
-    """Return the means of ``[K, Q]`` values, ``[B, K]``; NaN where any value is."""
+    """Return the means of ``[K, Q]`` values, ``[B, K]``; all NaN if any value is NaN."""
     if np.isnan(values).any():
         return np.full((len(resampling.weights), len(values)), np.nan)
     return resampling.means(values.T)
 
 
-def _headline(router: Realised, spent_usd: Floats, yardsticks: Yardsticks) -> dict[str, Floats]:
-    outcomes, resampling = router.outcomes, yardsticks.resampling
+def _headline(router: RealisedOutcomes, spent_usd: Floats, references: References) -> dict[str, Floats]:
+    outcomes, resampling = router.outcomes, references.resampling
     quality, cost, latency = outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE], outcomes.latency_ms[HEADLINE]
     columns = np.stack((router.success, quality, cost, router.reward[HEADLINE], spent_usd))
     success, mean_quality, mean_cost, reward, decision_cost = resampling.means(columns.T).T
     mean_latency = _means(latency[None], resampling)[:, 0]
-    alpha, beta = yardsticks.price_of_time
+    alpha, beta = references.price_of_time
     effort = alpha * mean_cost + (beta * mean_latency if beta else 0.0)
     return {
         "success_rate": success,
@@ -129,13 +162,13 @@ def _headline(router: Realised, spent_usd: Floats, yardsticks: Yardsticks) -> di
     }
 
 
-def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: Candidates) -> Figures:
-    """Return the least cost on the hull that reaches each share of the best candidate's quality, as a share of its cost."""
+def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: CandidateMeans) -> Figures:
+    """Return the minimum cost on the hull for each share of the best candidate's quality, relative to that candidate's cost."""
     best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
-    least = cost_at_quality(reachable[0][None], reachable[1][None], targets)
-    shares = np.divide(least, cost, out=np.full(least.shape, np.nan), where=cost > 0)
+    minimum = cost_at_quality(reachable[0][None], reachable[1][None], targets)
+    shares = np.divide(minimum, cost, out=np.full(minimum.shape, np.nan), where=cost > 0)
     return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
 
 
@@ -144,8 +177,8 @@ def _model_share(comparison: Comparison, position: int, resampling: Resampling) 
     return dict(zip(comparison.candidates.tolist(), resampling.means(chosen.astype(np.float64)).T, strict=True))
 
 
-def _categories(comparison: Comparison, router: Realised, resampling: Resampling) -> Mapping[str, Figures]:
-    """Return figures of each category's queries; NaN in a resample that has none of them."""
+def _categories(comparison: Comparison, router: RealisedOutcomes, resampling: Resampling) -> Mapping[str, Figures]:
+    """Return the figures of each category; NaN in a resample without a query of it."""
     if not (comparison.category != "").any():
         return {}
     outcomes = router.outcomes

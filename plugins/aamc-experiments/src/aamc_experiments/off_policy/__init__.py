@@ -1,21 +1,21 @@
-"""Off-policy evaluation: what a router would have earned on logged decisions."""
+"""Off-policy evaluation: the results that a router would have had on logged decisions, estimated from the log."""
 
-from aamc_experiments.off_policy.betting import ENOUGH, interval, log_wealth, lower_bound_at_any_time
+from aamc_experiments.off_policy.betting import LOG_WEALTH_BOUND, log_wealth, lower_bound_at_any_time, mean_interval
+from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, estimate, refusal
-from aamc_experiments.off_policy.evaluation import measure_log
-from aamc_experiments.off_policy.figures import Figure, figures_of
-from aamc_experiments.off_policy.logged import stretches
+from aamc_experiments.off_policy.log_evaluation import evaluate_log
+from aamc_experiments.off_policy.logged_decisions import read_batches
 
 __all__ = [
-    "ENOUGH",
+    "LOG_WEALTH_BOUND",
+    "BoundedOutcome",
     "Choices",
-    "Figure",
+    "bounded_outcomes",
     "estimate",
-    "figures_of",
-    "interval",
+    "evaluate_log",
     "log_wealth",
     "lower_bound_at_any_time",
-    "measure_log",
+    "mean_interval",
+    "read_batches",
     "refusal",
-    "stretches",
 ]

@@ -1,19 +1,19 @@
-"""Intervals of a bounded mean by betting against it, for one look at the data and for a look after every value.
+"""Confidence intervals of a bounded mean by betting, for one look at the data and for a look after every value.
 
-Whoever doubts that independent values y_i of at least a have a mean of at most m stakes a share f of what he has on each of
-them, at odds that are fair where he is wrong:
+The hypothesis that independent values y_i of at least a have a mean of at most m is tested by a bet with share f of the wealth
+on each value. The wealth grows only if the hypothesis is false:
 
     W(f, m) = product over i of (1 + f s_i (y_i - m) / (m - a)),    0 <= f < 1,
 
-where s_i in [0, 1] is the size of the i-th bet (its importance weight over the greatest one; 1 without weights). The lower
-bound is the least m against which he has not won enough; the upper bound is minus the lower one of -y.
+where s_i in [0, 1] is the size of the i-th bet: its importance weight divided by the maximum one, 1 without weights. The lower
+bound is the minimum m that is not rejected; the upper bound is minus the lower bound of -y.
 
-- **Looking once**: enough is the greatest log W(f, m) + log(1 - f), of the best share in hindsight after losing one bet more, above
-  t^2 / 2, where t is Student's 97.5% quantile. Without the bet more that is the empirical likelihood interval with known bounds, which has
-  the data's own skew; the bet more stands for the worst outcome that has not been seen yet, and keeps the interval from
-  closing where few outcomes differ. It is not exact; benchmarks/off_policy.py counts how often it holds the truth.
-- **Looking at any time**: enough is log W(m) above log(2 / 0.05), where W is the mean over fixed shares. By Ville's inequality the
-  chance that this ever happens, at whatever moment, to a true m is at most 2.5%: exactly, if each a was known before its value's request came.
+- **One look** rejects m if the maximum over f of log W(f, m) + log(1 - f) exceeds t^2 / 2, where t is Student's 97.5% quantile.
+  Without log(1 - f) that is the empirical likelihood interval with known bounds, which follows the skew of the data. The term is
+  one more, lost bet: it stands for the worst outcome not seen yet, and keeps the interval open where few outcomes differ.
+  The interval is approximate; benchmarks/off_policy.py measures its coverage.
+- **A look at any time** rejects m if log W(m) exceeds log(2 / 0.05), where W is the mean over fixed shares. By Ville's inequality
+  a true m is ever rejected with probability at most 2.5%. This is exact if each a was known before its value's request.
 
 Papers: Owen 2001, "Empirical Likelihood"; Karampatziakis, Langford and Mineiro 2020, "Empirical Likelihood for Contextual Bandits"
 (known bounds); Chen, Variyath and Abraham 2008, "Adjusted Empirical Likelihood and its Properties" (a value more); Waudby-Smith
@@ -30,58 +30,56 @@ import numpy as np
 from aamc_sdk.types import Floats
 
 ALPHA = 0.05
-"""The chance that an interval may miss the mean, half of it on each side."""
+"""The probability that an interval misses the mean, half of it on each side."""
 SHARES = 2.0 ** -np.arange(1, 13)
-"""The shares that are bet at any time, from a half down to 1/4096: whatever the difference, one of them is near the best."""
-ENOUGH = math.log(2 / ALPHA)
-"""The log-wealth that refutes a mean at any time, on one side."""
-_ALL_BUT_NOTHING = 1 - 1e-9
-"""The greatest share: whoever stakes all is ruined by the first loss."""
-_STEPS = 60
-_HALVINGS = 20
-_PRECISION = 1e-7
+"""The shares of the bets at any time, from 1/2 down to 1/4096; for any difference one of them is near the best."""
+LOG_WEALTH_BOUND = math.log(2 / ALPHA)
+"""The log-wealth that rejects a mean at any time, on one side."""
+_MAX_SHARE = 1 - 1e-9
+"""The maximum share: with a share of 1, one loss would end the bets."""
+_NEWTON_STEPS, _BISECTIONS, _PRECISION = 60, 20, 1e-7
 
 
-def interval(values: Floats, low: float, high: float, *, sizes: Floats | None = None, effective: float | None = None) -> list[float]:
+def mean_interval(values: Floats, low: float, high: float, *, sizes: Floats | None = None, effective: float | None = None) -> list[float]:
     """Return the 95% interval of a mean, for one look at the data.
 
     Args:
-        values: Independent, from ``low`` to ``high``, ``[n]``, n of at least 1.
-        low: The least possible value.
-        high: The greatest.
-        sizes: Each value's weight over the greatest possible one, ``[n]``: the mean is then the weighted one.
-        effective: How many values they are worth, for Student's quantile; n when None.
+        values: Independent values from ``low`` to ``high``, ``[n]``, n at least 1.
+        low: The minimum possible value.
+        high: The maximum possible value.
+        sizes: Each value's weight divided by the maximum possible one, ``[n]``, for a weighted mean.
+        effective: The effective sample size, for Student's quantile; n when None.
     """
     if high <= low:
         return [float(low), float(high)]
-    worth = len(values) if effective is None else effective
-    quantile = student_quantile(max(worth - 1, 1.0))
+    size = len(values) if effective is None else effective
+    quantile = student_quantile(max(size - 1, 1.0))
     weights = np.ones(len(values)) if sizes is None else sizes
-    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)  # against rounding
-    below, above = _least_mean(scaled, weights, quantile), 1 - _least_mean(1 - scaled, weights, quantile)
+    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)  # rounding may exceed the bounds
+    below, above = _lower_bound(scaled, weights, quantile), 1 - _lower_bound(1 - scaled, weights, quantile)
     return [float(low + share * (high - low)) for share in (below, above)]
 
 
-def _least_mean(values: Floats, sizes: Floats, quantile: float) -> float:
-    """Return the mean m in [0, 1] at which sqrt(2 log W) is the quantile, by Newton's method held in a bracket.
+def _lower_bound(values: Floats, sizes: Floats, quantile: float) -> float:
+    """Return the mean m in [0, 1] at which sqrt(2 log W) equals the quantile, by Newton's method within a bracket.
 
-    That root is nearly linear in m, as it is for normal values; its slope follows from the share that is best at m alone.
+    The square root is nearly linear in m, as for normal values; its slope depends only on the best share at m.
     """
-    least, greatest = 0.0, float(sizes @ values / sizes.sum())
-    if greatest <= 0:
+    low, high = 0.0, float(sizes @ values / sizes.sum())
+    if high <= 0:
         return 0.0
-    mean = greatest / 2
-    for _ in range(_STEPS):
+    mean = high / 2
+    for _ in range(_NEWTON_STEPS):
         odds = sizes * (values / mean - 1)
         share = _best_share(odds)
         root = math.sqrt(max(2 * (np.log1p(share * odds).sum() + math.log1p(-share)), 0.0))
-        least, greatest = (mean, greatest) if root >= quantile else (least, mean)
+        low, high = (mean, high) if root >= quantile else (low, mean)
         slope = -share * float((sizes * values / (1 + share * odds)).sum()) / mean**2 / root if root > 0 else -math.inf
         newton = mean - (root - quantile) / slope
-        following = newton if least < newton < greatest else (least + greatest) / 2
-        if abs(following - mean) <= _PRECISION * mean:
+        next_mean = newton if low < newton < high else (low + high) / 2
+        if abs(next_mean - mean) <= _PRECISION * mean:
             break
-        mean = following
+        mean = next_mean
     return mean
 
 
@@ -97,46 +95,46 @@ def student_quantile(degrees: float) -> float:
 
 
 def _best_share(odds: Floats) -> float:
-    """Return the share f in [0, 1) that wins most, after losing one bet more, by Newton's method held in a bracket."""
+    """Return the share f in [0, 1) with the maximum wealth after one more, lost bet, by Newton's method within a bracket."""
     if odds.sum() <= 1:
         return 0.0
-    least, greatest, share = 0.0, _ALL_BUT_NOTHING, 0.5
-    for _ in range(_STEPS):
+    low, high, share = 0.0, _MAX_SHARE, 0.5
+    for _ in range(_NEWTON_STEPS):
         gains = odds / (1 + share * odds)
         slope = gains.sum() - 1 / (1 - share)
-        least, greatest = (share, greatest) if slope > 0 else (least, share)
+        low, high = (share, high) if slope > 0 else (low, share)
         newton = share + slope / (np.square(gains).sum() + 1 / (1 - share) ** 2)
-        following = newton if least < newton < greatest else (least + greatest) / 2
-        if abs(following - share) <= _PRECISION * share:
+        next_share = newton if low < newton < high else (low + high) / 2
+        if abs(next_share - share) <= _PRECISION * share:
             break
-        share = following
+        share = next_share
     return share
 
 
 def log_wealth(values: Floats, low: Floats | float, mean: float) -> Floats:
-    """Return the log-wealth after each value of betting that the mean is greater, ``[n]``.
+    """Return the log-wealth after each value of bets that the mean is larger, ``[n]``.
 
     Args:
-        values: In the order in which they came, ``[n]``; each has mean ``mean`` given those before it, if that is true.
-        low: What each value cannot be below, known before its request came, ``[n]`` or one number.
-        mean: What is doubted, above ``low``.
+        values: The values in order, ``[n]``; under the hypothesis each has mean ``mean`` given those before it.
+        low: The minimum possible value, known before the value's request, ``[n]`` or one number.
+        mean: The hypothetical mean, above ``low``.
     """
     odds = (values - mean) / (mean - low)
     wealth = np.log1p(SHARES[:, None] * odds).cumsum(axis=1)
     return np.asarray(np.logaddexp.reduce(wealth, axis=0) - math.log(len(SHARES)))
 
 
-def lower_bound_at_any_time(values: Floats, low: Floats | float, least: float, greatest: float) -> float:
-    """Return a 97.5% lower bound of a mean that holds at all times together, from the values so far.
+def lower_bound_at_any_time(values: Floats, low: Floats | float, minimum: float, maximum: float) -> float:
+    """Return a 97.5% lower bound of a mean that holds at all times simultaneously, from the values so far.
 
     Args:
         values: As for :func:`log_wealth`.
-        low: Likewise, at most ``least``.
-        least: What the mean cannot be below.
-        greatest: Nor above.
+        low: Likewise, at most ``minimum``.
+        minimum: The minimum possible mean.
+        maximum: The maximum possible mean.
     """
-    for _ in range(_HALVINGS):
-        middle = (least + greatest) / 2
-        refuted = log_wealth(values, low, middle).max(initial=-math.inf) >= ENOUGH  # once refuted, for ever
-        least, greatest = (middle, greatest) if refuted else (least, middle)
-    return least
+    for _ in range(_BISECTIONS):
+        middle = (minimum + maximum) / 2
+        rejected = log_wealth(values, low, middle).max(initial=-math.inf) >= LOG_WEALTH_BOUND  # a rejection is final
+        minimum, maximum = (middle, maximum) if rejected else (minimum, middle)
+    return minimum

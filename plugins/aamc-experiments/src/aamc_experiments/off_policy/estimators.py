@@ -1,15 +1,15 @@
-"""What another policy would have earned, from the log of one that draws: estimates by inverse propensity, with 95% intervals.
+"""Off-policy estimators: the mean outcome of a policy, from the log of another one that draws, with 95% intervals.
 
-The log holds decisions i = 1..n: a candidate a_i drawn with the known probability mu(a_i | x_i), and what came of it, r_i. With
-w_i = pi(a_i | x_i) / mu(a_i | x_i), the policy pi would have earned
+The log holds decisions i = 1..n: a candidate a_i drawn with the known probability mu(a_i | x_i), and its outcome r_i. With
+w_i = pi(a_i | x_i) / mu(a_i | x_i), the mean outcome of the policy pi is estimated by
 
     IPS    = mean of w_i r_i                                                                    (inverse propensity scoring)
     SNIPS  = sum of w_i r_i / sum of w_i                                                        (self-normalised)
     DR     = mean of  sum over a of pi(a | x_i) q(x_i, a)  +  w_i (r_i - q(x_i, a_i))           (doubly robust)
 
-where q is an outcome model. All are right however wrong q is, where pi takes nothing that mu never takes. Each is a mean of
-independent terms with known bounds, so :mod:`aamc_experiments.off_policy.betting` has its interval, and that of its difference to what
-the logged policy itself earned, the plain mean of r_i.
+where q is an outcome model. All are valid for any q if pi chooses nothing that mu never chooses. Each is a mean of independent
+terms with known bounds, so :mod:`aamc_experiments.off_policy.betting` gives its interval, and that of its difference to the
+mean outcome of the logged policy.
 
 Papers: Horvitz and Thompson 1952 (IPS); Swaminathan and Joachims 2015, "The Self-Normalized Estimator for Counterfactual Learning";
 Dudik, Langford and Li 2011, "Doubly Robust Policy Evaluation and Learning"; Kish 1965 (effective sample size).
@@ -24,29 +24,29 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.off_policy.betting import interval
+from aamc_experiments.off_policy.betting import mean_interval
 from aamc_sdk.types import Floats
 
-MOST_UNSUPPORTED = 0.001
-"""The greatest share of a policy's choices that the log may have no chance of showing; they may bias an estimate by as much."""
-LEAST_EFFECTIVE = 20.0
-"""The least expected effective sample size: below it an interval says next to nothing."""
+MAX_UNSUPPORTED = 0.001
+"""The maximum share of a policy's choices that the logged policy never makes; they may bias an estimate by as much."""
+MIN_EFFECTIVE = 20.0
+"""The minimum expected effective sample size; intervals of smaller ones are too wide to be of use."""
 FOLDS = 5
-"""Parts of the log; the outcome model of each is fitted to the others."""
+"""The parts of the log; the outcome model of each part is fitted to the others."""
 SHRINKAGE = 10.0
-"""How many outcomes without any surprise a candidate's correction is averaged with."""
+"""The number of zero residuals that a candidate's correction is averaged with."""
 Term = Callable[[Floats, Floats | float, Floats, Floats], Floats]
-"""An estimator's terms, of weights, outcomes, the outcome model at the choice, and its mean under the policy."""
+"""Returns an estimator's terms, from weights, outcomes, the outcome model at the choice, and its mean under the policy."""
 
 
 @attrs.frozen(eq=False, slots=False)
 class Choices:
-    """Who was chosen, and what another policy would have chosen, in n decisions among K candidates.
+    """The choices of the logged policy and of another one, in n decisions among K candidates.
 
     Attributes:
-        chosen: ``[n]``.
+        chosen: The position of the chosen candidate, ``[n]``.
         logged: The logged policy's probability of each candidate, ``[n, K]``.
-        target: The other policy's, ``[n, K]``.
+        target: The other policy's probability of each candidate, ``[n, K]``.
     """
 
     chosen: NDArray[np.intp]
@@ -55,34 +55,34 @@ class Choices:
 
     @cached_property
     def ratios(self) -> Floats:
-        """Return the weight that each candidate would have if it were chosen, ``[n, K]``; NaN where it cannot be."""
+        """The weight of each candidate if it is chosen, ``[n, K]``; NaN where it cannot be."""
         return np.asarray(np.divide(self.target, self.logged, out=np.full(self.logged.shape, np.nan), where=self.logged > 0))
 
     @cached_property
     def weights(self) -> Floats:
-        """Return each decision's importance weight, ``[n]``."""
+        """Each decision's importance weight, ``[n]``."""
         return np.asarray(self.ratios[np.arange(len(self.chosen)), self.chosen])
 
     @property
-    def greatest_weight(self) -> float:
-        """The greatest weight that any decision could have got."""
+    def max_weight(self) -> float:
+        """The maximum weight that any decision could have."""
         return float(np.nanmax(self.ratios))
 
     @property
     def effective(self) -> float:
-        """Kish's effective sample size of the weights as they came, 0 where all are 0."""
+        """Kish's effective sample size of the weights; 0 if all are 0."""
         squares = float(np.square(self.weights).sum())
         return float(self.weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
     @property
     def expected_effective(self) -> float:
-        """The effective sample size to expect of such a log before anything is drawn: n / mean of sum over a of pi^2 / mu."""
+        """The effective sample size expected before the draws: n / mean of sum over a of pi^2 / mu."""
         mean_square = float(np.nansum(self.ratios * self.target, axis=1).mean())
         return len(self.chosen) / mean_square if mean_square > 0 else 0.0
 
     @property
     def unsupported(self) -> float:
-        """The share of the other policy's choices that the logged one never takes there."""
+        """The share of the other policy's choices that the logged policy never makes."""
         return float(self.target[self.logged <= 0].sum() / len(self.target))
 
     def take(self, rows: NDArray[np.bool_]) -> Choices:
@@ -91,24 +91,25 @@ class Choices:
 
 
 def refusal(choices: Choices) -> str | None:
-    """Return in words why the log cannot say what the policy would have earned, or None where it can.
+    """Return why a log cannot evaluate the policy, or None if it can.
 
-    What decides is what could have been drawn, not what was: to refuse where few draws happened to agree would pick the lucky logs.
+    The criterion is the expected effective sample size, not the observed one: refusing logs whose draws happened to disagree
+    would bias the estimates that are left.
     """
-    if choices.unsupported > MOST_UNSUPPORTED:
+    if choices.unsupported > MAX_UNSUPPORTED:
         return (
             f"no overlap: {choices.unsupported:.1%} of its choices are candidates that the logged policy never takes there; "
             "log with a router that draws, such as epsilon-greedy or canary"
         )
     expected = choices.expected_effective
-    if expected < LEAST_EFFECTIVE or choices.effective == 0:
-        return f"too little overlap: {len(choices.chosen)} decisions are worth {expected:.1f} of its own, and it takes {LEAST_EFFECTIVE:g}; log more"
+    if expected < MIN_EFFECTIVE or choices.effective == 0:
+        return f"too little overlap: {len(choices.chosen)} decisions are worth {expected:.1f} of its own, and it takes {MIN_EFFECTIVE:g}; log more"
     return None
 
 
 @attrs.frozen
 class Estimate:
-    """What a policy would have earned on average, and how much more than the logged one did, with 95% intervals."""
+    """The mean outcome of a policy, and its difference to that of the logged policy, with 95% intervals."""
 
     value: float
     ci95: list[float]
@@ -116,23 +117,23 @@ class Estimate:
     difference_ci95: list[float]
 
     def within(self, low: float, high: float) -> Estimate:
-        """Return the estimate, and cut off its interval what cannot be.
+        """Return the estimate with its interval cut to a range.
 
-        One that cannot be itself, because chance gave great weights, keeps its interval: cut to a point, that would look certain.
+        An estimate outside the range, because of large weights, keeps its interval: cut to a point, it would look certain.
         """
         possible = low <= self.value <= high
         return attrs.evolve(self, ci95=np.clip(self.ci95, low, high).tolist()) if possible else self
 
 
 def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float) -> dict[str, Estimate]:
-    """Return what a policy would have earned, by estimator: ``ips``, ``snips`` and ``doubly_robust``.
+    """Return the estimates of a policy's mean outcome: ``ips``, ``snips`` and ``doubly_robust``.
 
     Args:
-        values: What came of the decisions, ``[n]``.
-        choices: The n decisions; :func:`refusal` has nothing against them.
-        prior: What was expected of each candidate, ``[n, K]``; NaN where nothing was.
-        low: The least possible value.
-        high: The greatest.
+        values: The outcomes of the decisions, ``[n]``.
+        choices: The n decisions, which :func:`refusal` accepts.
+        prior: The expected outcome of each candidate, ``[n, K]``; NaN where unknown.
+        low: The minimum possible outcome.
+        high: The maximum possible outcome.
     """
     model = outcome_model(values, choices.chosen, prior, low, high)
     weights, mean_weight = choices.weights, float(choices.weights.mean())
@@ -148,9 +149,9 @@ def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: 
         return np.asarray(policy + weight * (value - expected))
 
     found = {term.__name__: _estimate(term, values, choices, model, low, high) for term in (ips, snips, doubly_robust)}
-    sizes = weights / choices.greatest_weight  # the weighted mean's own interval: decisions without weight say nothing
-    exact = interval(values, low, high, sizes=sizes, effective=choices.expected_effective)
-    found["snips"] = attrs.evolve(found["snips"], ci95=exact)
+    sizes = weights / choices.max_weight  # the interval of a weighted mean, in which decisions of weight 0 do not count
+    weighted = mean_interval(values, low, high, sizes=sizes, effective=choices.expected_effective)
+    found["snips"] = attrs.evolve(found["snips"], ci95=weighted)
     return {name: figure.within(low, high) for name, figure in found.items()}
 
 
@@ -168,27 +169,27 @@ def _estimate(term: Term, values: Floats, choices: Choices, model: Floats, low: 
 
 def _interval(terms: Floats, corners: list[Floats], choices: Choices) -> list[float]:
     low, high = float(np.nanmin(corners)), float(np.nanmax(corners))
-    return interval(terms, low, high, effective=choices.expected_effective)
+    return mean_interval(terms, low, high, effective=choices.expected_effective)
 
 
 def outcome_model(values: Floats, chosen: NDArray[np.intp], prior: Floats, low: float, high: float) -> Floats:
-    """Return what to expect of each candidate in each decision, ``[n, K]``: what was expected then, corrected by what came.
+    """Return the outcome model, ``[n, K]``: the expected outcomes, corrected by the observed ones.
 
-    A candidate's correction is its mean surprise, shrunk towards none, in the other parts of the log. Where nothing was expected,
-    the other parts' mean value stands in, so that the model is a shrunk mean for each candidate.
+    A candidate's correction is its mean residual in the other parts of the log, shrunk towards 0. An unknown expectation is
+    replaced by the mean outcome of the other parts, which makes the model a shrunk mean for each candidate.
     """
     rows = np.arange(len(values))
     model = np.empty_like(prior)
     for fold in range(FOLDS):
         held, others = rows % FOLDS == fold, rows % FOLDS != fold
         expected = np.where(np.isnan(prior), values[others].mean(), prior)
-        surprise = (values - expected[rows, chosen])[others]
+        residual = (values - expected[rows, chosen])[others]
         counts = np.bincount(chosen[others], minlength=prior.shape[1])
-        correction = np.bincount(chosen[others], surprise, minlength=prior.shape[1]) / (counts + SHRINKAGE)
+        correction = np.bincount(chosen[others], residual, minlength=prior.shape[1]) / (counts + SHRINKAGE)
         model[held] = np.clip(expected[held] + correction, low, high)
     return model
 
 
 def by_name(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, object]]:
-    """Return estimates as plain mappings."""
+    """Return the estimates as JSON objects."""
     return {name: attrs.asdict(found) for name, found in estimates.items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.rewards import RewardRule
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_puppeteer.policy.encoder import Encoder, Features
+from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
 
@@ -40,17 +40,17 @@ class Visibility:
         return Visibility(self.described[rows], self.present[rows])
 
 
-Decide = Callable[[Features, Visibility], Array32]
+Decide = Callable[[StateFeatures, Visibility], Array32]
 """Returns probabilities ``[B, M + 1]``."""
 
 
 @attrs.frozen(eq=False)
-class Choice:
+class AgentChoice:
     """One action: the number of its episode, its step from 0, the features, and the drawn action."""
 
     episode: int
     step: int
-    features: Features
+    features: StateFeatures
     action: int
 
 
@@ -59,7 +59,7 @@ class Played:
     """Finished episodes, and the actions drawn in them."""
 
     trajectories: list[Trajectory]
-    choices: list[Choice]
+    choices: list[AgentChoice]
 
 
 def most_probable(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
@@ -185,7 +185,7 @@ class Player:
         visible = visibility or Visibility.full(len(tasks), len(self._names))
         luck = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(luck[number])) for number, task in enumerate(tasks)]
-        choices: list[Choice] = []
+        choices: list[AgentChoice] = []
 
         def choose(running: Sequence[Running]) -> list[str | None]:
             rows = [episode.number for episode in running]
@@ -194,7 +194,7 @@ class Player:
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else most_probable)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
-                choices.append(Choice(episode.number, len(episode.costs), features.row(place), action))
+                choices.append(AgentChoice(episode.number, len(episode.costs), features.row(place), action))
                 episode.probabilities.append(float(probabilities[place, action]))
             return [self._names[action] if action < len(self._names) else None for action in actions]
 

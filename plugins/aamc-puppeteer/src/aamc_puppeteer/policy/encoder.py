@@ -49,20 +49,20 @@ Embed = Callable[[Sequence[str]], Array32]
 
 
 @attrs.frozen(eq=False)
-class Features:
+class StateFeatures:
     """Features of B states: ``state [B, S]`` and ``pair [B, M, 11]``."""
 
     state: Array32
     pair: Array32
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Features]) -> Features:
+    def concatenate(cls, parts: Sequence[StateFeatures]) -> StateFeatures:
         """Return the rows of several, one after the other."""
         return cls(np.concatenate([part.state for part in parts]), np.concatenate([part.pair for part in parts]))
 
-    def row(self, place: int) -> Features:
+    def row(self, place: int) -> StateFeatures:
         """Return one row."""
-        return Features(self.state[place : place + 1], self.pair[place : place + 1])
+        return StateFeatures(self.state[place : place + 1], self.pair[place : place + 1])
 
 
 @lru_cache(maxsize=65_536)
@@ -108,7 +108,7 @@ class Encoder:
         if new:
             self._tasks.update(zip(new, self._embed(new), strict=True))
 
-    def encode(self, states: Sequence[TaskState]) -> Features:
+    def encode(self, states: Sequence[TaskState]) -> StateFeatures:
         """Return the features of B states."""
         self.learn_tasks([state.task.text for state in states])
         task_words = np.stack([hashed_words(state.task.text) for state in states])
@@ -126,7 +126,7 @@ class Encoder:
         pair[:, :, 9] = _relative(pair[:, :, 7])
         pair[:, :, 10] = _relative(pair[:, :, 8])
         numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
-        return Features(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
+        return StateFeatures(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
 
     def _write_turns(self, history: Sequence[Activation], pair: Array32, ran: Array32) -> None:
         """Write the turns into ``pair [M, 11]``, and the words of the last agent and the mean of all agents' into ``ran [2, W]``."""

@@ -27,7 +27,7 @@ from aamc_sdk.interfaces import Budget, Step
 
 if TYPE_CHECKING:
     from aamc_puppeteer.config import PuppeteerConfig
-    from aamc_puppeteer.orchestrator import Puppeteer
+    from aamc_puppeteer.serving.team import Team
 
 
 @attrs.define(eq=False)
@@ -46,7 +46,7 @@ class Spent:
     cost: float = 0.0
 
 
-async def fork(puppeteer: Puppeteer, task: Task, budget: Budget, paths: list[Branch] | None = None) -> AsyncIterator[Step]:
+async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Branch] | None = None) -> AsyncIterator[Step]:
     """Work on a task along several paths, yielding each activation as it is done, and last the joined answer.
 
     Args:
@@ -97,7 +97,7 @@ def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
         raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
 
 
-def _forked(puppeteer: Puppeteer, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
+def _forked(puppeteer: Team, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
     """Decide for each running path, and add new paths. Return at most ``limit`` turns by path, the most probable first."""
     config, names = puppeteer.config, puppeteer.pool.names
     turns: list[tuple[Branch, str]] = []
@@ -141,7 +141,7 @@ def vote(answers: Sequence[tuple[str, float]]) -> str:
     return first[max(votes, key=lambda key: votes[key])] if votes else ""
 
 
-async def _judge(puppeteer: Puppeteer, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
+async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
     """Return the answer that the judge picks by number, or None if it names none, and the cost."""
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
     question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with the number of the best one."

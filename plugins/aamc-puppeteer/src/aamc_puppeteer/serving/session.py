@@ -24,7 +24,7 @@ from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.serving import Session
 
 if TYPE_CHECKING:
-    from aamc_puppeteer.orchestrator import Puppeteer
+    from aamc_puppeteer.serving.team import Team
 
 
 class PuppeteerSession(Session):
@@ -37,7 +37,7 @@ class PuppeteerSession(Session):
         choose: Chooses the agents of a single path.
     """
 
-    def __init__(self, puppeteer: Puppeteer, task: Query, budget: Budget, choose: Choose) -> None:
+    def __init__(self, puppeteer: Team, task: Query, budget: Budget, choose: Choose) -> None:
         super().__init__(puppeteer, task, budget)
         self._puppeteer = puppeteer
         self._choose = choose

@@ -20,7 +20,7 @@ from aamc_sdk.routing import Array32, uniform
 from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:
-    from aamc_puppeteer.orchestrator import Puppeteer
+    from aamc_puppeteer.serving.team import Team
 
 Activate = Callable[[Sequence[tuple[str, TaskState]], float], list[Activation]]
 """Runs turns, each an agent's name and its state, within a number of seconds."""
@@ -56,7 +56,7 @@ async def work_on(activate: Activate, choose: Choose, episode: Running, budget: 
         yield Step(decision=decision, content=content, cost_usd=activation.cost, tokens=activation.tokens, final=final)
 
 
-async def solve(puppeteer: Puppeteer, task: Task, budget: Budget) -> Trajectory:
+async def solve(puppeteer: Team, task: Task, budget: Budget) -> Trajectory:
     """Work on a task and return the episode, with a verdict if the task has a verifier."""
     episode = begin(0, task, budget.steps, 0)
     with episode_span(episode.state) as end:
@@ -73,7 +73,7 @@ def in_fixed_order(agents: Sequence[str]) -> Choose:
     return lambda state: (agents[len(state.history)], None) if len(state.history) < len(agents) else None
 
 
-def by_policy(puppeteer: Puppeteer) -> Choose:
+def by_policy(puppeteer: Team) -> Choose:
     """Activate the agents that the policy draws, or finds most probable."""
 
     def choose(state: TaskState) -> tuple[str, Decision]:
@@ -83,7 +83,7 @@ def by_policy(puppeteer: Puppeteer) -> Choose:
     return choose
 
 
-def decide(puppeteer: Puppeteer, probabilities: Array32) -> Decision:
+def decide(puppeteer: Team, probabilities: Array32) -> Decision:
     """Return a decision drawn from ``[M + 1]`` probabilities, or the most probable one, depending on the option ``sample``."""
     names = (*puppeteer.pool.names, STOP)
     sample = puppeteer.config.sample

@@ -11,7 +11,7 @@ from aamc_agents.tasks import Task
 from aamc_datasets.json_rows import json_lines, require, text
 from aamc_datasets.recognition import existing
 
-from aamc_puppeteer.tasks.verifiers import Choice, CompleteProgram, Coverage, Numeric
+from aamc_puppeteer.tasks.verifiers import CompleteProgram, Coverage, MultipleChoice, Numeric
 from aamc_sdk.errors import DataError, one_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -36,7 +36,7 @@ def mmlu_pro(task_id: str, row: Row) -> Task:
         raise DataError(f"'answer' and 'answer_index' must name the same one of {len(options)} options, not {answer!r} and {row['answer_index']!r}")
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
     asked = f"{text(row, 'question')}\n{listed}\nSay the letter of the right answer."
-    return Task(id=task_id, text=asked, kind="mmlu-pro", verifier=Choice(), reference=answer)
+    return Task(id=task_id, text=asked, kind="mmlu-pro", verifier=MultipleChoice(), reference=answer)
 
 
 def srdd(task_id: str, row: Row) -> Task:

@@ -76,7 +76,7 @@ def last_number(text: str) -> float | None:
 
 
 @attrs.frozen
-class Choice:
+class MultipleChoice:
     """The answer chooses the reference's letter: alone, in brackets, or after "answer is"; the last one counts."""
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
@@ -212,7 +212,7 @@ def _reference(task: Task) -> str:
 NAMED: Mapping[str, Callable[[], Verifier]] = {
     "exact": Exact,
     "numeric": Numeric,
-    "choice": Choice,
+    "choice": MultipleChoice,
     "coverage": Coverage,
     "unit-tests": UnitTests,
     "complete-program": CompleteProgram,

@@ -4,15 +4,15 @@ from aamc_puppeteer.testbed.agents import TOOLS, make_agent
 from aamc_puppeteer.testbed.baselines import best_pipeline, by_chance, in_order, play
 from aamc_puppeteer.testbed.routes import Route, cheapest_route
 from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, load_suite, split_tasks
-from aamc_puppeteer.testbed.worlds import Kind, SimulatedWorld, WorldAgent
+from aamc_puppeteer.testbed.worlds import AgentWorld, Kind, WorldAgent
 
 __all__ = [
     "DIFFICULTIES",
     "SUITES",
     "TOOLS",
+    "AgentWorld",
     "Kind",
     "Route",
-    "SimulatedWorld",
     "WorldAgent",
     "best_pipeline",
     "by_chance",

@@ -85,7 +85,7 @@ class WorldAgent:
 
 
 @attrs.frozen(kw_only=True)
-class SimulatedWorld:
+class AgentWorld:
     """Agents and kinds of tasks, each kind equally frequent.
 
     Attributes:
@@ -109,7 +109,7 @@ class SimulatedWorld:
             raise ConfigError("the optimum of reward 'total' cannot be computed by state; use 'step' or 'log'")
 
     @classmethod
-    def of_table(cls, success: Mapping[str, Mapping[str, float]], costs: Mapping[str, float], **options: Any) -> SimulatedWorld:
+    def of_table(cls, success: Mapping[str, Mapping[str, float]], costs: Mapping[str, float], **options: Any) -> AgentWorld:
         """Return a world in which one good turn is enough.
 
         Args:

@@ -24,8 +24,8 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Played, Player, Visibility
 from aamc_puppeteer.episodes.rewards import discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.policy.encoder import Features, described
-from aamc_puppeteer.training.reinforce import Batch, Learner
+from aamc_puppeteer.policy.encoder import StateFeatures, described
+from aamc_puppeteer.training.reinforce import Batch, ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, to_json
@@ -46,7 +46,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def decide(learner: Learner, features: Features, visibility: Visibility) -> Array32:
+def decide(learner: ReinforceLearner, features: StateFeatures, visibility: Visibility) -> Array32:
     """Return a policy's probabilities, ``[B, M + 1]``."""
     with torch.no_grad():
         return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
@@ -57,9 +57,9 @@ def as_batch(played: Played, visibility: Visibility, discount: float) -> Batch:
     returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
     choices = played.choices
     episodes = [choice.episode for choice in choices]
-    empty = Features(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+    empty = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
     return Batch(
-        features=Features.concatenate([choice.features for choice in choices]) if choices else empty,
+        features=StateFeatures.concatenate([choice.features for choice in choices]) if choices else empty,
         visibility=visibility.take(episodes),
         action=np.array([choice.action for choice in choices], np.intp),
         returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float64),
@@ -69,7 +69,7 @@ def as_batch(played: Played, visibility: Visibility, discount: float) -> Batch:
 
 
 @attrs.define
-class Job:
+class TrainingJob:
     """One training.
 
     Attributes:
@@ -86,7 +86,7 @@ class Job:
 
     config: PuppeteerConfig
     seed: int
-    learner: Learner
+    learner: ReinforceLearner
     player: Player
     tasks: Sequence[Task]
     agents: Sequence[Candidate]

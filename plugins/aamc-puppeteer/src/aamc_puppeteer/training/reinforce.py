@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aamc_puppeteer.episodes.player import Visibility
-from aamc_puppeteer.policy.encoder import Features
+from aamc_puppeteer.policy.encoder import StateFeatures
 from aamc_puppeteer.policy.network import Policy, entropy
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.routing import Array32
@@ -69,7 +69,7 @@ class Batch:
         episodes: N.
     """
 
-    features: Features
+    features: StateFeatures
     visibility: Visibility
     action: NDArray[np.intp]
     returns: Floats
@@ -77,7 +77,7 @@ class Batch:
     episodes: int
 
 
-class Learner:
+class ReinforceLearner:
     """The policy under training, and one update.
 
     Args:
@@ -95,7 +95,7 @@ class Learner:
         self._deviation = 0.0
         self._optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
 
-    def log_probabilities(self, features: Features, visibility: Visibility) -> Tensor:
+    def log_probabilities(self, features: StateFeatures, visibility: Visibility) -> Tensor:
         """Return the policy's log probabilities, ``[B, M + 1]``."""
         state, pair = torch.as_tensor(features.state), torch.as_tensor(features.pair)
         described, present = torch.as_tensor(visibility.described), torch.as_tensor(visibility.present)

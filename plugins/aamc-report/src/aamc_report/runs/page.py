@@ -12,7 +12,7 @@ from aamc_report.runs.pairs import METRICS, Pair
 from aamc_report.sections.comparison import Entry, comparison_table, facts
 from aamc_report.sections.cost_quality import Series, draw_plane
 from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, TableRow, Table
 from aamc_sdk.storage import write_text
 
 PLANE = "Frontiers"
@@ -70,13 +70,13 @@ def _about(runs: Runs) -> Table:
     """Return each run's data and preference."""
     known = {name: facts(results) for name, results in runs.items()}
     shown = [fact for fact in next(iter(known.values())) if any(found[fact] not in (None, "") for found in known.values())]
-    rows = [Row([name], [Cell("" if found[fact] is None else str(found[fact])) for fact in shown]) for name, found in known.items()]
+    rows = [TableRow([name], [Cell("" if found[fact] is None else str(found[fact])) for fact in shown]) for name, found in known.items()]
     return Table("Each run's data and preference.", ["Run"], list(map(Column, shown)), rows)
 
 
 def _settings(runs: Runs) -> Section:
     """Return a row for each setting that differs."""
-    rows = [Row([key], list(map(Cell, values))) for key, values in differences(runs).items()]
+    rows = [TableRow([key], list(map(Cell, values))) for key, values in differences(runs).items()]
     table = Table("The entries of run.yaml that differ.", ["Setting"], list(map(Column, runs)), rows)
     title = "Settings that differ"
     return Section(name="settings", title=title, tables=[table]) if rows else Section(name="settings", title=title, notes=["None."])
@@ -111,6 +111,6 @@ def _differences(compared: Sequence[Pair]) -> Table:
         for metric, write in zip(METRICS, (quality, cost), strict=True):
             found = pair.differences[metric]
             cells += [Cell(found.difference, write, found.ci95), Cell(found.p_holm, fixed(4))]
-        rows.append(Row([f"{pair.run} minus {pair.other}"], cells))
+        rows.append(TableRow([f"{pair.run} minus {pair.other}"], cells))
     caption = "The runs' own routers on the same questions, each at its run's preference. In small type: 95% intervals."
     return Table(caption, ["Runs"], PAIRED_COLUMNS, rows)

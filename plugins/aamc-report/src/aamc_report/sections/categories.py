@@ -12,7 +12,7 @@ from aamc_report.page import Drawing
 from aamc_report.results import Results
 from aamc_report.sections.groups import omission_note
 from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 CAPTION = "Success rate in per cent at the preference above, by the category of the query; n is the number of queries."
@@ -28,7 +28,7 @@ def success_tables(results: Results) -> list[Table]:
     rows = []
     for name, n in results.shown_categories.items():
         rates = [(results.category_value(router, name, METRIC), results.category_interval(router, name, METRIC)) for router in results.routers]
-        rows.append(Row([name], [Cell(n), *(Cell(rate, percent, interval) for rate, interval in rates)]))
+        rows.append(TableRow([name], [Cell(n), *(Cell(rate, percent, interval) for rate, interval in rates)]))
     caption = f"Success rate at the preference, by the category of the query.{omission_note(results)}"
     return [Table(caption, ["Category"], [Column("Queries"), *map(Column, results.routers)], rows)] if rows else []
 

@@ -13,7 +13,7 @@ from aamc_report.formats import Format, aligned, dollars, fixed, listed, millise
 from aamc_report.page import Drawing, Section
 from aamc_report.results import Results, number
 from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 
 COLUMNS = (
     Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
@@ -92,7 +92,7 @@ def comparison_table(routers: Sequence[Entry], caption: str, columns: Sequence[C
     formats = [
         aligned(entry.results.value(entry.router, column.key) for entry in routers) if column.key in ALIGNED else column.write for column in columns
     ]
-    rows = [Row([entry.name], [entry.cell(*written) for written in zip(columns, formats, strict=True)], entry.emphasised) for entry in routers]
+    rows = [TableRow([entry.name], [entry.cell(*written) for written in zip(columns, formats, strict=True)], entry.emphasised) for entry in routers]
     return Table(caption, [first], columns, rows)
 
 
@@ -108,7 +108,7 @@ def paired_tables(results: Results) -> list[Table]:
     rows = []
     for test in results.paired:
         cells = [Cell(test.difference, fixed(3), test.interval), Cell(test.p, fixed(4)), Cell(test.p_holm, fixed(4))]
-        rows.append(Row([f"{test.router} minus {test.other}"], cells))
+        rows.append(TableRow([f"{test.router} minus {test.other}"], cells))
     caption = "Difference of the mean rewards on the same queries, at the preference. In small type: 95% intervals."
     return [Table(caption, ["Routers"], PAIRED_COLUMNS, rows)] if rows else []
 
@@ -121,7 +121,7 @@ def gate_tables(results: Results) -> list[Table]:
     for result in results.gate.results:
         passed = Cell(float(result.passed), lambda value: "yes" if value else "no")
         gaps = [Cell(result.gaps[column.key][0], column.write, result.gaps[column.key][1]) for column in GATE_COLUMNS[1:]]
-        rows.append(Row([result.router], [passed, *gaps], result.router == results.headline))
+        rows.append(TableRow([result.router], [passed, *gaps], result.router == results.headline))
     caption = "The promotion gate: does a router do better than constant choices at the same cost? In small type: 95% intervals."
     return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
 

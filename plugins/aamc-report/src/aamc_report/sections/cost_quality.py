@@ -19,7 +19,7 @@ from aamc_report.render import tip
 from aamc_report.results import Results
 from aamc_report.style import HEADLINE as HEADLINE_COLOUR
 from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, spans_magnitudes, use_log_axis
-from aamc_report.tables import UNKNOWN, Cell, Column, Row, Table
+from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 CAPTION = (
@@ -174,7 +174,7 @@ def cost_of_quality_tables(results: Results) -> list[Table]:
     rows = []
     for router, costs in known.items():
         found = [costs.get(target, (math.nan, UNKNOWN)) for target in targets]
-        rows.append(Row([router], [Cell(cost, percent, interval) for cost, interval in found], router == results.headline))
+        rows.append(TableRow([router], [Cell(cost, percent, interval) for cost, interval in found], router == results.headline))
     caption = "Minimum cost on a router's hull that reaches a share of the best single candidate's quality, as a share of that candidate's cost."
     return [Table(caption, ["Router"], [Column(f"{float(target):.0%}", "of its quality") for target in targets], rows)]
 

@@ -19,7 +19,7 @@ from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRAD
 from aamc_report.sections.groups import Group, groups, omission_note
 from aamc_report.sections.models import REST, most_chosen
 from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 CAPTION = (
@@ -68,7 +68,7 @@ def destination_table(results: Results) -> Table:
     """Return a row for each category, with the share of its queries that the headline's router gave to each model."""
     found = Destinations.of(results)
     groups_and_shares = zip(found.groups, found.shares.tolist(), strict=True)
-    rows = [Row([group.name], [Cell(group.size), *(Cell(share, percent) for share in shares)]) for group, shares in groups_and_shares]
+    rows = [TableRow([group.name], [Cell(group.size), *(Cell(share, percent) for share in shares)]) for group, shares in groups_and_shares]
     caption = f"Share of each category's queries that {results.headline} gave to each model, at the preference.{omission_note(results)}"
     return Table(caption, ["Category"], [Column("Queries"), *map(Column, found.models)], rows)
 

@@ -12,9 +12,9 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import dataset_readers
 
 from aamc_report.formats import dollars, fixed
-from aamc_report.page import Question, Section
+from aamc_report.page import DisputedQuestion, Section
 from aamc_report.results import ORACLE, Results
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.errors import AamcError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import make_services
@@ -131,9 +131,9 @@ def section(results: Results, texts: Mapping[str, str]) -> Section:
     return Section(name="disputes", title="The most disputed questions", questions=questions, notes=notes if found else [])
 
 
-def _question(dispute: Dispute, text: str | None) -> Question:
+def _question(dispute: Dispute, text: str | None) -> DisputedQuestion:
     table = Table("The outcome of each choice.", ["Choice of"], COLUMNS, [_answer_row(answer) for answer in dispute.answers])
-    return Question(dispute.question if text is None else _excerpt(text), text is not None, dispute.category, table)
+    return DisputedQuestion(dispute.question if text is None else _excerpt(text), text is not None, dispute.category, table)
 
 
 def _excerpt(text: str) -> str:
@@ -142,9 +142,9 @@ def _excerpt(text: str) -> str:
     return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
 
 
-def _answer_row(answer: Answer) -> Row:
+def _answer_row(answer: Answer) -> TableRow:
     cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, dollars)]
-    return Row([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
+    return TableRow([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
 
 
 def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:

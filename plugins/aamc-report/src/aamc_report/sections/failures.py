@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_report.formats import percent
 from aamc_report.results import Results
 from aamc_report.sections.groups import Group, groups, omission_note
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 
 Rows = NDArray[np.bool_]
 
@@ -87,7 +87,7 @@ def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cau
     columns = [Column("Queries"), Column("Failed", "", "Queries whose quality is below the threshold.")]
     if len(causes) > 1:
         columns += [Column(cause.title, "", cause.meaning) for cause in causes]
-    return Table(caption, [first], columns, [Row([group.name], _cells(group, causes, resampling)) for group in found])
+    return Table(caption, [first], columns, [TableRow([group.name], _cells(group, causes, resampling)) for group in found])
 
 
 def _cells(group: Group, causes: Mapping[Cause, Rows], resampling: Resampling) -> list[Cell]:

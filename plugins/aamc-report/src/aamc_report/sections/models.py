@@ -15,7 +15,7 @@ from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import Results
 from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short, without_scale
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 CAPTION = "Share of queries that each model answered at the preference above; models from the cheapest (dark) to the most expensive (light)."
@@ -29,7 +29,7 @@ def model_table(results: Results) -> Table:
     rows = []
     for model in results.decisions.candidates.tolist():
         shares = [(results.model_share(router, model), results.model_share_interval(router, model)) for router in results.routers]
-        rows.append(Row([model], [Cell(share, percent, interval) for share, interval in shares]))
+        rows.append(TableRow([model], [Cell(share, percent, interval) for share, interval in shares]))
     return Table("Share of queries that each router gave to each model, at the preference.", ["Model"], list(map(Column, results.routers)), rows)
 
 

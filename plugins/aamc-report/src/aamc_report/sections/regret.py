@@ -15,7 +15,7 @@ from aamc_report.render import tip
 from aamc_report.results import ORACLE, Results, bounds
 from aamc_report.sections.groups import groups, omission_note
 from aamc_report.style import Look, looks, name_rows, new_figure
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.routing import LinearReward, Scale
 from aamc_sdk.types import Floats
 
@@ -61,7 +61,7 @@ def regret_tables(results: Results) -> list[Table]:
 
 
 def _by_router(results: Results, found: Mapping[str, Floats]) -> Table:
-    rows = [Row([router], _cells(regret, results), router == results.headline) for router, regret in found.items()]
+    rows = [TableRow([router], _cells(regret, results), router == results.headline) for router, regret in found.items()]
     caption = "Regret of a query: the oracle's reward minus the router's, at the preference. In small type: 95% intervals."
     return Table(caption, ["Router"], COLUMNS, rows)
 
@@ -79,7 +79,7 @@ def _by_category(results: Results, found: Mapping[str, Floats]) -> Table:
     rows = []
     for group in groups(results):
         means = group.means(values, results.resampling)
-        rows.append(Row([group.name], [Cell(group.size), *(Cell(mean, fixed(3), interval) for mean, interval in means)]))
+        rows.append(TableRow([group.name], [Cell(group.size), *(Cell(mean, fixed(3), interval) for mean, interval in means)]))
     caption = f"Mean regret by the category of the query.{omission_note(results)}"
     return Table(caption, ["Category"], [Column("Queries"), *map(Column, found)], rows)
 

@@ -18,7 +18,7 @@ from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import ORACLE, Results
 from aamc_report.style import MUTED, Look, looks, new_figure, short
-from aamc_report.tables import Cell, Column, Row, Table
+from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 REACHED = 0.95
@@ -117,11 +117,11 @@ def reliability_tables(results: Results) -> list[Table]:
     return [Table(caption, ["Expected quality"], COLUMNS, rows)]
 
 
-def _row(bins: Reliability, place: int) -> Row:
+def _row(bins: Reliability, place: int) -> TableRow:
     expected, realised = float(bins.expected[place]), float(bins.realised[place])
     low, high = bins.interval[:, place].tolist()
     means = [Cell(expected, fixed(3)), Cell(realised, fixed(3), (low, high)), Cell(realised - expected, fixed(3))]
-    return Row([f"{place / BINS:.2f} to {(place + 1) / BINS:.2f}"], [Cell(int(bins.counts[place])), *means])
+    return TableRow([f"{place / BINS:.2f} to {(place + 1) / BINS:.2f}"], [Cell(int(bins.counts[place])), *means])
 
 
 def draw(results: Results) -> Figure | None:

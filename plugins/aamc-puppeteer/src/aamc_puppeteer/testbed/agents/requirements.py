@@ -17,7 +17,7 @@ FILLERS = ("really", "quite", "rather", "simply", "just")
 
 
 @attrs.frozen
-class Requirements:
+class LineRequirements:
     """The requirements on a line.
 
     Attributes:
@@ -37,7 +37,7 @@ class Requirements:
     ending: str = "."
 
     @classmethod
-    def read(cls, text: str) -> Requirements | None:
+    def read(cls, text: str) -> LineRequirements | None:
         """Return the requirements in a text, or None if it asks for no line."""
         topic, most, ending = (pattern.search(text) for pattern in (_TOPIC, _AT_MOST, _ENDING))
         if topic is None:

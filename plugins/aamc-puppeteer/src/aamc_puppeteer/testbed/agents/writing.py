@@ -5,7 +5,7 @@ from __future__ import annotations
 from aamc_agents.state import TaskState
 from aamc_agents.tool import AgentError, ReaderConfig, Tool, subject
 
-from aamc_puppeteer.testbed.agents.requirements import Requirements, mended
+from aamc_puppeteer.testbed.agents.requirements import LineRequirements, mended
 from aamc_sdk import Candidate
 
 FINDING, LINE = "Finding: ", "Line: "
@@ -20,7 +20,7 @@ class Checker(Tool):
 
     async def act(self, state: TaskState) -> str:
         """Return the first finding with the line, or the line alone without a finding."""
-        wanted = Requirements.read(state.task.text)
+        wanted = LineRequirements.read(state.task.text)
         if wanted is None:
             raise AgentError(f"the task asks for no line of text: {state.task.text!r:.80}")
         line = state.outputs[-1].content if state.outputs else wanted.draft

@@ -11,7 +11,7 @@ from random import Random
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.tasks.verifiers import Callback
-from aamc_puppeteer.testbed.agents.requirements import FILLERS, Requirements
+from aamc_puppeteer.testbed.agents.requirements import FILLERS, LineRequirements
 
 TOPICS = (
     *("harbours", "gardens", "bridges", "markets", "forests", "mountains", "libraries", "kitchens", "stations", "islands"),
@@ -46,7 +46,7 @@ def make(task_id: str, rng: Random, difficulty: int) -> Task:
 
 def fulfilled(task: Task, answer: str) -> Verdict:
     """Return whether an answer is one line that meets all of the task's requirements."""
-    wanted = Requirements.read(task.text)
+    wanted = LineRequirements.read(task.text)
     if wanted is None or len(answer.strip().splitlines()) != 1:
         return Verdict(False, "it is not one line")
     finding = next(wanted.findings(answer), None)

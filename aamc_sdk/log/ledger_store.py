@@ -1,0 +1,146 @@
+"""The base class of stores that keep their entries in a ledger: what they write, and the parts of the store contract that follow from it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.rows import (
+    ATTEMPT,
+    DECISION,
+    FEEDBACK,
+    Row,
+    StoreOptions,
+    attempt_row,
+    decision_from,
+    decision_row,
+    feedback_from,
+    redacted,
+    user_digest,
+)
+from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback
+from aamc_sdk.types import Attempt, Decision, Feedback, Record
+
+T = TypeVar("T")
+MAX_SNAPSHOTS = 8
+"""Number of snapshots that a log keeps; of more, those written longest ago go."""
+BATCH_ENTRIES = 1000
+"""Entries in one write; others' writes come between two of them."""
+
+
+class LedgerStore(Store):
+    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way."""
+
+    Config = StoreOptions
+
+    def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Append decisions, all or none; return each as it is in the log."""
+        given = list(records)
+        found = self._append_decisions([decision_row(record, self.config.store_text) for record in given])
+        return [record.decision if row is None else decision_from(row) for record, row in zip(given, found, strict=True)]
+
+    def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
+        """Append attempts, all or none; return their numbers."""
+        return self._append_attempts([attempt_row(attempt) for attempt in attempts])
+
+    def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Append feedback in order, up to the first that is refused; return which of it is new."""
+        new, refusal = self.add(feedback)
+        if refusal is not None:
+            raise refusal
+        return new
+
+    def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
+        """Append entries of any kind in order, up to the first that is refused; prompts are left out where the store keeps none.
+
+        Returns:
+            Which of them are new, and the refusal of the one after these, if there was one.
+        """
+        new: list[bool] = []
+        for start in range(0, len(entries), BATCH_ENTRIES):
+            batch = [self._as_kept(entry) for entry in entries[start : start + BATCH_ENTRIES]]
+            found, refusal = self._write(_appending(batch))
+            new += found
+            if refusal is not None:
+                return new, refusal
+        return new, None
+
+    def pending(self) -> Sequence[Feedback]:
+        """Return the feedback whose decision is not in the log."""
+        return [feedback_from(row) for row in self.pending_rows() if row.kind == FEEDBACK]
+
+    def forgotten(self, users: Collection[str]) -> Collection[str]:
+        """Return which of some users were forgotten."""
+        known = self._forgotten_digests()
+        return {user for user in users if user_digest(user) in known} if known else ()
+
+    def health(self) -> Mapping[str, float]:
+        """Return numbers of entries by state."""
+        kinds = [row.kind for row in self.pending_rows()]
+        position, snapshots = self._counts()
+        return {
+            "entries": position + len(kinds),
+            "position": position,
+            "pending_feedback": kinds.count(FEEDBACK),
+            "pending_attempts": kinds.count(ATTEMPT),
+            "snapshots": snapshots,
+        }
+
+    @abc.abstractmethod
+    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return at most ``limit`` entries after a position, as they are kept, in log order."""
+
+    @abc.abstractmethod
+    def pending_rows(self) -> Sequence[Row]:
+        """Return the entries whose decision is not in the log."""
+
+    @abc.abstractmethod
+    def _counts(self) -> tuple[int, int]:
+        """Return the log's last position and its number of snapshots."""
+
+    @abc.abstractmethod
+    def _forgotten_digests(self) -> Collection[str]:
+        """Return the digests of all users who were forgotten."""
+
+    def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
+        names = [row.id for row in rows]
+        found = self._write(Write(lambda ledger: append_decisions(ledger, rows), names))
+        return [None if row is own else row for row, own in zip(found, rows, strict=True)]
+
+    def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
+        """Append attempts, all or none; return their numbers."""
+        return self._write(Write(lambda ledger: append_attempts(ledger, rows), [row.decision_id for row in rows]))
+
+    def _as_kept(self, entry: Entry) -> Entry:
+        if isinstance(entry, Row) and entry.kind == DECISION and not self.config.store_text:
+            return redacted(entry)
+        return entry
+
+    @abc.abstractmethod
+    def _write(self, write: Write[T]) -> T:
+        """Run a write on the ledger, alone, and return its result once that is durable.
+
+        Raises:
+            StoreError: The write was refused or failed, or the store is closed.
+        """
+
+
+def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
+    """Return a write of several entries, whose result is which of them are new, and the refusal that ended it early."""
+
+    def run(ledger: Ledger) -> tuple[list[bool], StoreError | None]:
+        new: list[bool] = []
+        try:
+            for entry in entries:
+                new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
+        except StoreError as refusal:  # the entries before it stay, so this is no error of the write
+            return new, refusal
+        return new, None
+
+    names = [(entry.decision_id, entry.id) if isinstance(entry, Row) else (entry[0].decision_id, entry[0].id) for entry in entries]
+    return Write(run, [decision_id for decision_id, _ in names], [entry_id for _, entry_id in names])

@@ -1,0 +1,70 @@
+"""Store URLs: the scheme is a store's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import attrs
+
+from aamc_sdk.errors import ConfigError, StoreError, nearest, one_of
+
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Store
+    from aamc_sdk.plugins import Plugins
+
+
+def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, existing: bool = False) -> Store:
+    """Open the store that a URL names, such as ``sqlite:state.db``, ``memory:`` or ``sqlite:state.db?store_text=true``.
+
+    Args:
+        url: The scheme is a store's name. After a ``?`` come the store's options, and parameters of a server's own.
+        plugins: The plugins that offer stores.
+        options: The store's options; those of the URL take precedence.
+        existing: Whether a missing file is an error instead of a new store; a file that cannot be written is then only read.
+
+    Raises:
+        ConfigError: The URL or an option is wrong.
+        UnknownComponentError: No plugin offers a store of that scheme.
+        StoreError: The store cannot be reached or read, or a file that must exist is missing.
+    """
+    from aamc_sdk.config import configure
+
+    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
+    if not colon:
+        raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
+    target = plugins.load("store", scheme)
+    address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
+    path = address.partition(":")[2]
+    if existing and scheme == "sqlite" and not Path(path).is_file():
+        raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+    if existing and scheme == "sqlite" and not _can_be_written(Path(path)):
+        given["read_only"] = True
+    store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
+    return store
+
+
+def _can_be_written(path: Path) -> bool:
+    """Return whether a file, and new files beside it, can be written, as SQLite needs."""
+    return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
+
+
+def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a URL without the store's options, and these options.
+
+    Raises:
+        ConfigError: An option is unknown, and the URL names no server that could know it.
+    """
+    from aamc_sdk.config import parse_yaml
+
+    address, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    rest = [(key, value) for key, value in pairs if key not in known]
+    if rest and "//" not in address:
+        key = rest[0][0]
+        raise ConfigError(f"store {address.partition(':')[0]} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
+    options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
+    return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

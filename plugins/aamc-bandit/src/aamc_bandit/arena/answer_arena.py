@@ -1,0 +1,197 @@
+"""The arena: several candidates answer a query, the answers are compared, and each comparison is logged as feedback."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import attrs
+
+from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, checked_verdict
+from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, checked_output, draw_entrants, known_sum
+from aamc_sdk import MetaController
+from aamc_sdk.config import configure, option
+from aamc_sdk.errors import AamcError, DataError, nearest, one_of
+from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.routing import uniform
+from aamc_sdk.types import Attempt, Candidate, Decision, Query
+
+logger = logging.getLogger(__name__)
+
+
+class NoAnswerError(AamcError, RuntimeError):
+    """Raised when no candidate answered, or with ``on_error: fail`` when one did not; the message gives each reason."""
+
+
+@attrs.frozen(kw_only=True)
+class ArenaOptions:
+    """Options of the arena; ``max_concurrent`` and ``on_error`` are those of vLLM Semantic Router's ``type: concurrent``."""
+
+    candidates: int | None = option(None, "number of candidates that answer: the router's choice and others drawn; none: all allowed", at_least=2)
+    timeout_seconds: float = option(60.0, "time limit of an answer or a verdict, in seconds", above=0)
+    max_concurrent: int | None = option(None, "maximum number of concurrent calls in a match; none: no limit", at_least=1)
+    on_error: str = option("skip", "effect of a failed call: skip leaves its candidate out, fail fails the match", choices=("skip", "fail"))
+
+
+class Arena:
+    """Plays matches: several candidates answer one query, and every comparison of two answers is feedback.
+
+    Each answer has a total weight of 1: with n answers, a pair weighs 1 / (n - 1). Calls are logged as attempts of the decision,
+    failed ones with their error. The id of feedback consists of decision, source and pair, so a repetition counts once and a
+    contradiction is refused.
+
+    Args:
+        controller: Provides the candidates and the router that learns.
+        call: Calls a candidate with a prompt and returns its answer.
+        judge: Compares answers; None where users vote, see :meth:`vote`.
+        options: The fields of :class:`ArenaOptions`.
+
+    Raises:
+        ConfigError: An option is unknown or invalid.
+    """
+
+    def __init__(
+        self,
+        controller: MetaController,
+        call: Callable[[Candidate, str], Awaitable[AgentOutput]],
+        judge: AnswerJudge | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.options = configure(ArenaOptions, options or {}, where="arena")
+        self._controller = controller
+        self._call = call
+        self._judge = judge
+
+    async def play(self, query: str | Query, preference: Any = None, **route_options: Any) -> Match:
+        """Play one match. The decision, the calls and the comparisons are in the log when this returns.
+
+        Args:
+            query: The query.
+            preference: The preference, as for :meth:`aamc_sdk.MetaController.route`.
+            **route_options: Other arguments of ``route``, such as ``user``, ``session``, ``needs``, ``unavailable``,
+                ``budget_usd`` and ``decision_id``.
+
+        Raises:
+            NoAnswerError: No candidate answered; or one did not, and ``on_error`` is ``fail``.
+        """
+        decision = await self._controller.aroute(query, preference, **route_options)
+        seed, entrants = self._controller.seed, await self._entrants(decision.id)
+        query = query if isinstance(query, Query) else Query(query)
+        limit = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
+        answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
+        await asyncio.to_thread(self._log_attempts, decision, answers)
+        match = Match(
+            decision=decision,
+            query=query,
+            answers=tuple(sorted((answer for answer in answers if answer.error is None), key=lambda answer: _shown_order(seed, decision, answer))),
+            failed=tuple(answer for answer in answers if answer.error is not None),
+        )
+        self._check(match)
+        return match if self._judge is None else await self._judged(match, self._judge, limit)
+
+    async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
+        """Record a vote for one answer over others; return the number of new comparisons.
+
+        Args:
+            decision_id: The decision of the match.
+            winner: The candidate with the best answer.
+            over: The other candidates shown, or the only one.
+            tie: Whether all answers were equally good.
+            source: The voter; each source votes once per match.
+
+        Raises:
+            DataError: A candidate took no part in the match, given this arena's options and the controller's seed; or ``over`` is empty.
+            UnknownDecisionError: The match does not exist.
+            StoreError: This source has voted differently before, or the decision had no such candidate.
+        """
+        losers = [over] if isinstance(over, str) else list(over)
+        entrants = await self._entrants(decision_id)
+        for name in (winner, *losers):
+            if name not in entrants:
+                raise DataError(f"{name!r} took no part in match {decision_id!r}{nearest(str(name), entrants)} ({one_of(entrants)} did)")
+        if not losers or len({winner, *losers}) <= len(losers):
+            raise DataError(f"a vote is for one answer over others, each named once, not for {winner!r} over {losers!r}")
+        return await self._log_comparisons(decision_id, [AnswerComparison(winner, loser, tie) for loser in losers], len(losers) + 1, source)
+
+    async def _entrants(self, decision_id: str) -> list[str]:
+        """Return the candidates of a match; the log and the seed determine them."""
+        record = await asyncio.to_thread(self._controller.store.record, decision_id)
+        return draw_entrants(record, self.options.candidates, self._controller.seed)
+
+    async def _answer(self, name: str, prompt: str, limit: Any) -> CandidateAnswer:
+        pool = self._controller.pool
+        async with limit:
+            began = time.perf_counter()
+            try:
+                called = asyncio.wait_for(self._call(pool.candidates[pool.index(name)], prompt), self.options.timeout_seconds)
+                output = checked_output(await called)
+            except Exception as error:  # the given function may raise anything; the other answers count
+                return CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
+            return CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
+
+    def _log_attempts(self, decision: Decision, answers: Sequence[CandidateAnswer]) -> None:
+        """Log the calls, the router's choice last: the last attempt without an error counts as the serving one."""
+        for n, answer in enumerate(reversed(answers)):
+            self._controller.store.add_attempts([Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error)])
+
+    def _check(self, match: Match) -> None:
+        if match.failed and (not match.answers or self.options.on_error == "fail"):
+            reasons = "; ".join(f"{answer.candidate}: {answer.error}" for answer in match.failed)
+            raise NoAnswerError(f"match {match.decision.id!r}: {len(match.answers)} answered, {len(match.failed)} did not ({reasons})")
+
+    async def _judged(self, match: Match, judge: AnswerJudge, limit: Any) -> Match:
+        pairs = list(itertools.combinations(match.answers, 2))
+        verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
+        comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
+        await self._log_comparisons(match.decision.id, comparisons, len(match.answers), judge.source)
+        return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
+
+    async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Any) -> JudgeVerdict:
+        async with limit:
+            try:
+                return checked_verdict(await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds))
+            except Exception as error:  # a judge may raise anything; without a verdict there is no feedback
+                reason = _reason(error, self.options.timeout_seconds)
+                logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
+                return JudgeVerdict(first=None)
+
+    async def _log_comparisons(self, decision_id: str, comparisons: Sequence[AnswerComparison], answers: int, source: str) -> int:
+        new = 0
+        for comparison in comparisons:
+            first, second = sorted((comparison.winner, comparison.loser))
+            tied = comparison.tie  # a tie has no order, and one repeated in the other order must not be a contradiction
+            new += await self._controller.afeedback(
+                decision_id,
+                id=f"{decision_id}/{source}/{first}|{second}",
+                candidate=first if tied else comparison.winner,
+                over=second if tied else comparison.loser,
+                tie=comparison.tie,
+                weight=1 / (answers - 1),
+                source=source,
+            )
+        return new
+
+
+def _shown_order(seed: int, decision: Decision, answer: CandidateAnswer) -> float:
+    """Return an answer's sort key among those shown: random, but always the same."""
+    return uniform(seed, f"{decision.id}/shown/{answer.candidate}")
+
+
+def _comparisons(judged: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:
+    for (first, second), verdict in judged:
+        if verdict.first is not None:
+            winner, loser = (first, second) if verdict.first >= 0.5 else (second, first)
+            yield AnswerComparison(winner.candidate, loser.candidate, tie=verdict.first == 0.5)
+
+
+def _elapsed_ms(began: float) -> float:
+    return 1000 * (time.perf_counter() - began)
+
+
+def _reason(error: Exception, seconds: float) -> str:
+    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,218 @@
+"""``linear-thompson``: a contextual bandit that learns how each candidate's quality depends on the query.
+
+    quality of m = e_m(query) + theta_m x + noise                                                                     (1)
+
+e_m is the quality that the estimator expects (0.5 without one). x is the context (:mod:`aamc_bandit.linear.context`). theta_m is
+a Bayesian linear regression (:mod:`aamc_bandit.linear.regression`) whose prior mean comes from similar candidates
+(:mod:`aamc_bandit.linear.similarity_prior`). Where an estimator expects a quality, x is multiplied by ``residual``, since less
+remains to be learned.
+
+Mode ``thompson`` draws a candidate with the probability that it is the best under the posterior, whose standard deviations are
+multiplied by ``posterior_scale``. Mode ``linucb`` takes the maximum of mean plus ``exploration`` standard deviations (Li et al.
+2010, "A Contextual-Bandit Approach to Personalized News Article Recommendation", WWW).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
+from aamc_bandit.linear.context import QueryContext
+from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
+from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
+from aamc_bandit.linear.similarity_prior import prior_means, similarity
+from aamc_bandit.linear_utility import linear_utility
+from aamc_sdk.config import option
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import OnlineRouter, Services, Training
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import ROUNDING, Experience, Floats, Pool, RoutingRequest, Scores
+
+UNKNOWN_QUALITY = 0.5
+"""Expected quality of a candidate without an estimate."""
+STATE = "linear.npz"
+
+
+@attrs.frozen(kw_only=True)
+class LinearThompsonOptions:
+    """Options of ``linear-thompson``."""
+
+    mode: str = option("thompson", "how decisions explore: by drawing, or by the upper confidence bound", choices=("thompson", "linucb"))
+    posterior_scale: float = option(0.3, "factor on the posterior's standard deviations in mode thompson", above=0)
+    exploration: float = option(1.0, "standard deviations that mode linucb adds to the mean", at_least=0)
+    epsilon: float = option(0.0, "share of mode linucb's decisions that are drawn at random", at_least=0, at_most=1)
+    dimensions: int = option(4, "width of the reduced embedding", at_least=0, at_most=256)
+    prior_sd: float = option(0.35, "prior standard deviation of a candidate's quality around that of similar ones", above=0)
+    category_sd: float = option(0.2, "prior standard deviation of a category's effect on quality", above=0)
+    complexity_sd: float = option(0.2, "prior standard deviation of the effect of complexity, and of tool use, from 0 to 1", above=0)
+    embedding_sd: float = option(0.05, "prior standard deviation of the effect of one number of the reduced embedding", above=0)
+    noise_sd: float = option(0.45, "standard deviation of an outcome's quality around its expectation", above=0)
+    residual: float = option(0.3, "factor on the prior standard deviations where an estimator expects a quality", above=0, at_most=1)
+    discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback on it", above=0, at_most=1)
+    newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
+    implicit_feedback_weight: float = option(0.5, "factor on the weight of implicit feedback", at_least=0)
+    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
+    cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
+    sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+class LinearThompson(OnlineRouter):
+    """Linear contextual bandit. Thread-safe: several threads may score and learn at once."""
+
+    Config = LinearThompsonOptions
+    snapshots = True
+    config: LinearThompsonOptions
+
+    def __init__(self, config: LinearThompsonOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self._lock = threading.Lock()
+        self._context = QueryContext(config.dimensions, services.seed)
+        self._statistics: dict[str, SufficientStatistics] = {}
+        self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.linear.normal_quadrature.ERROR`."""
+        context, posterior = self._posterior(request.pool)
+        expected, share = self._expected(request.expected.known_quality)
+        mean, variance = posterior.predict(context(request.estimates))
+        quality, sd = expected + share * mean, self.config.noise_sd * share * np.sqrt(variance)
+        weight, shift = linear_utility(request, self.services.reward, self.config.cost_weight if self.config.cost_awareness else 0.0)
+        utility, utility_sd = weight * quality + shift, np.abs(weight) * sd
+        if self.config.mode == "linucb":
+            utility = utility + self.config.exploration * utility_sd
+            probabilities = _epsilon_greedy(utility, request.mask, self.config.epsilon)
+        else:
+            probabilities = normal_best_probabilities(utility, self.config.posterior_scale * utility_sd, request.mask)
+        return Scores(utility, probabilities, expected_quality=quality.clip(0.0, 1.0))
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Fit the projection of embeddings to the training rows, and learn their outcomes if there are any.
+
+        Returns:
+            ``outcomes``, the number of outcomes learned.
+        """
+        request = training.request
+        if request is None:
+            return {"outcomes": 0}
+        with self._lock:
+            self._widen(self._context.fitted(request.estimates.embedding).with_categories(request.estimates.category_names))
+            outcomes = training.dataset.outcomes
+            return {"outcomes": 0 if outcomes is None else self._learn_table(request, outcomes.known_quality)}
+
+    def learn(self, experience: Experience) -> None:
+        """Learn from feedback, in its order; a later revision takes the place of the earlier one (exactly, without a discount)."""
+        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        with self._lock:
+            self._widen(self._context.with_categories(experience.estimates.category_names))
+            if not experience.feedback:
+                return
+            contexts = self._context(experience.estimates)
+            for feedback in experience.feedback:
+                row = rows.get(feedback.decision_id)
+                if row is None:
+                    continue
+                expected = experience.expected_quality[row] if experience.expected_quality else {}
+                for judgement, sign in ((experience.replaced_by(feedback), -1.0), (feedback, 1.0)):
+                    if judgement is None:
+                        continue
+                    weight = sign * feedback_weight(judgement, self.config.implicit_feedback_weight)
+                    for name, quality in candidate_qualities(judgement, experience.decisions[row].candidate):
+                        self._learn(name, contexts[row], expected.get(name, np.nan), quality, weight)
+            self._latest = None
+
+    def save(self, folder: Path) -> None:
+        """Write the statistics and the context."""
+        with self._lock:
+            names, statistics = list(self._statistics), self._stacked(tuple(self._statistics))
+            arrays = {"names": np.array(names, dtype=np.str_)} | attrs.asdict(statistics) | self._context.to_arrays()
+        write_arrays(folder / STATE, arrays)
+
+    def load(self, folder: Path) -> None:
+        """Read a folder that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: The file is missing or damaged, or has another number of dimensions.
+        """
+        saved = read_arrays(folder / STATE)
+        try:
+            context = QueryContext(self.config.dimensions, self.services.seed).from_arrays(saved)
+            names, shape = saved["names"].tolist(), saved["precision"].shape
+            columns = [saved[field.name] for field in attrs.fields(SufficientStatistics)]
+        except KeyError as error:
+            raise CheckpointError(f"{folder / STATE} lacks {error}; train again") from error
+        if shape != (len(names), context.width, context.width):
+            raise CheckpointError(f"{folder / STATE} was learned with another number of dimensions than {self.config.dimensions}; train again")
+        with self._lock:
+            self._context, self._latest = context, None
+            self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
+
+    def _posterior(self, pool: Pool) -> tuple[QueryContext, CoefficientPosterior]:
+        """Return the context and the posterior of a pool's candidates; cached until feedback is learned."""
+        with self._lock:
+            if self._latest is None or (self._latest[0] is not pool and self._latest[0] != pool):
+                statistics, precision = self._stacked(pool.names), self._prior_precision()
+                prior_mean = prior_means(statistics, similarity(pool), self.config.newcomer_outcomes, precision)
+                self._latest = pool, self._context, CoefficientPosterior.of(statistics, prior_mean, precision)
+            return self._latest[1:]
+
+    def _stacked(self, names: tuple[str, ...]) -> SufficientStatistics:
+        width = self._context.width
+        zeros = SufficientStatistics.zeros(width)
+        return SufficientStatistics.stacked([self._statistics.get(name, zeros) for name in names], width)
+
+    def _prior_precision(self) -> Floats:
+        config = self.config
+        kinds = {"one": config.prior_sd, "complexity": config.complexity_sd, "tool_use": config.complexity_sd}
+        return np.asarray((config.noise_sd / self._context.vector(kinds | {"embedding": config.embedding_sd, "category": config.category_sd})) ** 2)
+
+    def _expected(self, quality: Floats) -> tuple[Floats, Floats]:
+        """Return e of equation (1), and the factor on x."""
+        unknown = np.isnan(quality)
+        return np.where(unknown, UNKNOWN_QUALITY, quality), np.where(unknown, 1.0, self.config.residual)
+
+    def _learn(self, name: str, x: Floats, expected: float, quality: float, weight: float) -> None:
+        """Add an outcome, or take one back with a negative weight."""
+        offset, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
+        if weight:
+            own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
+            own.add(share * x, quality - offset, weight, self.config.discount if weight > 0 else 1.0)  # taking back discounts nothing
+
+    def _learn_table(self, request: RoutingRequest, quality: Floats) -> int:
+        """Learn outcomes ``[B, M]`` without discounting between them; return their number."""
+        expected, share = self._expected(request.expected.known_quality)
+        x = self._context(request.estimates)
+        for m, name in enumerate(request.pool.names):
+            known = np.flatnonzero(np.isfinite(quality[:, m]))
+            rows = share[known, m, None] * x[known]
+            own = self._statistics.setdefault(name, SufficientStatistics.zeros(x.shape[1]))
+            own.precision += rows.T @ rows
+            own.response += rows.T @ (quality[known, m] - expected[known, m])
+            own.count = own.count + len(known)
+        self._latest = None
+        return int(np.isfinite(quality).sum())
+
+    def _widen(self, context: QueryContext) -> None:
+        """Replace the context by one with the same numbers and perhaps more."""
+        if context is self._context:
+            return
+        if context.width > self._context.width:
+            self._statistics = {name: own.widened(context.width) for name, own in self._statistics.items()}
+        self._context, self._latest = context, None
+
+
+def _epsilon_greedy(utility: Floats, mask: NDArray[np.bool_], epsilon: float) -> Floats:
+    """Return probabilities ``[B, M]``: the maximum allowed utility, or with probability ``epsilon`` any candidate. Ties share evenly."""
+    allowed = np.where(mask, utility, -np.inf)
+    best = allowed >= allowed.max(axis=1, keepdims=True, initial=-np.inf) - ROUNDING
+    best &= mask
+    shares = [where / where.sum(axis=1, keepdims=True) for where in (best, mask)]
+    return np.asarray((1 - epsilon) * shares[0] + epsilon * shares[1])

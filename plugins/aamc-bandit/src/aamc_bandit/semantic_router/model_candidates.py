@@ -1,0 +1,88 @@
+"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with their descriptions and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import Pool
+
+MODEL_SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
+"""The sections that describe models, in the file's several versions."""
+NOT_OF_A_CANDIDATE = "a candidate is a name with a description, abilities, prices of prompt and answer both, and a context window"
+_MODEL_KEYS = {"backend_models": "model_config", "providers": "models"}
+"""The only key of a section that describes models."""
+_PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
+_FIELDS = {"description": "description", "capabilities": "abilities", "context_window_size": "context_window"}
+
+
+def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str]]:
+    """Return the models as a pool, or None if the file names none, and the paths of the ignored keys.
+
+    Args:
+        content: The file's content.
+        references: The decision's ``modelRefs``; without any, every described model is a candidate.
+
+    Raises:
+        ConfigError: A section about models is invalid.
+        PoolError: A model cannot be a candidate.
+    """
+    descriptions = list(_descriptions(content))
+    names = [reference["model"] for reference in references] or [name for _, name, _ in descriptions]
+    entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
+    ignored = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
+    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key != used]
+    for path, name, figures in descriptions:
+        if name in entries:
+            ignored += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
+            entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
+            prices, ignored_prices = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
+            entries[name] |= {"prices": prices} if prices else {}
+            ignored += ignored_prices
+        else:
+            ignored.append(f"{path}[{name}]")
+    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored
+
+
+def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the section's path, the name and the description of each model."""
+    backend, providers, routing = (_mapping(content, key) for key in ("backend_models", "providers", "routing"))
+    for path, section in (("model_config", content), ("backend_models.model_config", backend)):
+        for name, figures in _mapping(section, "model_config").items():
+            yield path, str(name), _mapping({path: figures}, path)
+    for path, listed in (("providers.models", providers.get("models")), ("routing.modelCards", routing.get("modelCards"))):
+        for figures in _list(listed, path):
+            yield path, str(figures.get("name")), figures
+
+
+def _mapping(section: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = section.get(key)
+    if found is not None and not isinstance(found, Mapping):
+        raise ConfigError(f"{key} must be keys and values, not {found!r:.80}")
+    return found or {}
+
+
+def _list(found: Any, path: str) -> Iterable[Mapping[str, Any]]:
+    if found is not None and not (isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found)):
+        raise ConfigError(f"{path} must be a list of mappings, not {found!r:.80}")
+    return found or []
+
+
+def _prices(pricing: Any, where: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a model's prices in USD per million tokens, and the paths of the ignored keys.
+
+    Prices count only where both prompt and answer have one.
+    """
+    if pricing is None:
+        return {}, []
+    if not isinstance(pricing, Mapping):
+        raise ConfigError(f"{where} must be keys and values, not {pricing!r:.80}")
+    if (currency := pricing.get("currency", "USD")) != "USD":
+        raise ConfigError(f"{where} must be in USD, not {currency!r}; convert it, since costs are compared")
+    given = {theirs: ours for theirs, ours in _PRICES.items() if pricing.get(theirs) is not None}
+    if not {"input", "output"} <= set(given.values()):
+        given = {}
+    prices = {ours: pricing[theirs] for theirs, ours in given.items()}
+    return prices, [f"{where}.{key}" for key in pricing if key not in (*given, "currency")]

@@ -1,0 +1,326 @@
+"""Evidence from feedback: weighted wins and losses of every candidate, globally and by category, user and session.
+
+Feedback is counted one at a time, so replaying a log in batches of any size gives bit-identical evidence. Memory is bounded:
+only the most recently mentioned users and sessions are kept.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from aamc_bandit.feedback_outcomes import TIE
+from aamc_bandit.thompson.json_stream import write_json_pieces
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_json
+from aamc_sdk.types import Floats
+
+LEVELS = ("global", "category", "user", "session")
+"""The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""
+GLOBAL_ENTITY = ""
+"""The name of the global level's only entity."""
+_RESOLUTION = 2.0**32
+
+
+class EvidenceKeys(NamedTuple):
+    """The entities that a decision belongs to; None where there is none."""
+
+    category: str | None = None
+    user: str | None = None
+    session: str | None = None
+
+
+class WeightedOutcome(NamedTuple):
+    """The effect of one feedback on one candidate: weighted wins and losses, and whether it is a success."""
+
+    candidate: str
+    wins: float
+    losses: float
+    success: bool
+
+    @classmethod
+    def of_quality(cls, candidate: str, quality: float, weight: float) -> WeightedOutcome:
+        """Return a quality from 0 to 1 as that share of a win; the rest is a loss."""
+        return cls(candidate, weight * quality, weight * (1 - quality), success=quality > TIE)
+
+
+class CandidateEvidence(NamedTuple):
+    """Evidence of one candidate at one entity.
+
+    Attributes:
+        wins: Weighted wins, discounted where a discount is configured.
+        losses: Weighted losses, likewise.
+        total: Number of outcomes.
+        successes: Number of successes.
+        at: The entity's feedback count at the last update.
+        explicit: Number of explicit outcomes.
+        implicit: Number of implicit outcomes.
+        updated: Time of the latest feedback, in seconds since the epoch.
+    """
+
+    wins: float = 0.0
+    losses: float = 0.0
+    total: int = 0
+    successes: int = 0
+    at: int = 0
+    explicit: int = 0
+    implicit: int = 0
+    updated: float = 0.0
+
+
+NO_EVIDENCE = CandidateEvidence()
+
+
+@attrs.define
+class EntityEvidence:
+    """Evidence of all candidates at one entity: globally, in a category, of a user or in a session.
+
+    Attributes:
+        candidates: Evidence by candidate.
+        feedback_count: Number of feedbacks; discounting counts its time in them.
+        recent: The outcomes in the sliding window, oldest first; empty without a window.
+    """
+
+    candidates: dict[str, CandidateEvidence] = attrs.field(factory=dict)
+    feedback_count: int = 0
+    recent: deque[tuple[tuple[str, float, float], ...]] = attrs.field(factory=deque)
+
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
+        """Count one feedback, which has one outcome per candidate that it names."""
+        self.feedback_count += 1
+        for candidate, wins, losses, success in outcomes:
+            known = self.candidates.get(candidate, NO_EVIDENCE)
+            kept = discount ** (self.feedback_count - known.at)
+            self.candidates[candidate] = CandidateEvidence(
+                wins=kept * known.wins + wins,
+                losses=kept * known.losses + losses,
+                total=known.total + 1,
+                successes=known.successes + success,
+                at=self.feedback_count,
+                explicit=known.explicit + (not implicit),
+                implicit=known.implicit + implicit,
+                updated=max(known.updated, time),
+            )
+        if window:
+            self.recent.append(tuple(outcome[:3] for outcome in outcomes))
+            while len(self.recent) > window:
+                self._subtract(self.recent.popleft())
+
+    def remove(self, outcomes: Sequence[WeightedOutcome], implicit: bool, discount: float, window: int) -> None:
+        """Take back one feedback that a later revision replaces.
+
+        Exact without a discount. With one, the feedback's age is unknown and counts as 0, so at most the present evidence is taken back.
+        Feedback that has left the window is in no sum any more.
+        """
+        counted = tuple(outcome[:3] for outcome in outcomes)
+        in_sums = not window or counted in self.recent
+        if window and in_sums:
+            self.recent.remove(counted)
+        for candidate, wins, losses, success in outcomes:
+            known = self.candidates.get(candidate)
+            if known is None:  # its entity was dropped in between
+                continue
+            kept = discount ** (self.feedback_count - known.at)
+            self.candidates[candidate] = known._replace(
+                wins=max(kept * known.wins - wins * in_sums, 0.0),
+                losses=max(kept * known.losses - losses * in_sums, 0.0),
+                total=max(known.total - 1, 0),
+                successes=max(known.successes - success, 0),
+                at=self.feedback_count,
+                explicit=max(known.explicit - (not implicit), 0),
+                implicit=max(known.implicit - implicit, 0),
+            )
+
+    def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
+        for candidate, wins, losses in outcomes:
+            known = self.candidates[candidate]
+            self.candidates[candidate] = known._replace(wins=known.wins - wins, losses=known.losses - losses)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as JSON values."""
+        recent = {"recent": [list(map(list, outcomes)) for outcomes in self.recent]} if self.recent else {}
+        return {"heard": self.feedback_count, "cells": {candidate: list(known) for candidate, known in self.candidates.items()}, **recent}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> EntityEvidence:
+        """Return the evidence of :meth:`to_json`'s result; raises KeyError, TypeError or ValueError where it is invalid."""
+        candidates = {str(candidate): _candidate_evidence(numbers) for candidate, numbers in state["cells"].items()}
+        recent = deque(tuple((str(name), _amount(wins), _amount(losses)) for name, wins, losses in outcomes) for outcomes in state.get("recent", ()))
+        feedback_count = _count(state["heard"])
+        if any(known.at > feedback_count for known in candidates.values()):
+            raise ValueError(f"a candidate was updated after the last of {feedback_count} feedbacks")
+        return cls(candidates, feedback_count, recent)
+
+    def table(self, candidates: Sequence[str], discount: float) -> Floats:
+        """Return current wins, losses, total and successes, ``[M, 4]``."""
+        known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
+        table = np.array([number for each in known for number in each[:4]], dtype=np.float64).reshape(-1, 4)
+        if discount < 1:
+            table[:, :2] *= discount ** (self.feedback_count - np.array([[each.at] for each in known]))
+        return table
+
+
+class BetaEvidence:
+    """Wins and losses by level, entity and candidate, and the number of decisions.
+
+    One thread may add feedback while others read: a candidate's numbers at an entity are replaced atomically.
+
+    Attributes:
+        selections: Number of decisions.
+        changes: A counter that grows with every change of the evidence.
+
+    Args:
+        discount: The factor on an entity's older evidence with every feedback about it; 1 keeps all.
+        window: The number of latest feedbacks per entity that count; 0 counts all.
+        max_users: Users kept, most recently mentioned first.
+        max_sessions: Sessions kept, likewise.
+    """
+
+    def __init__(self, *, discount: float = 1.0, window: int = 0, max_users: int = 100_000, max_sessions: int = 100_000) -> None:
+        self.selections = 0
+        self.changes = 0
+        self._discount = discount
+        self._window = window
+        self._limits = {"user": max_users, "session": max_sessions}
+        self._levels: dict[str, OrderedDict[str, EntityEvidence]] = {level: OrderedDict() for level in LEVELS}
+        self._writing = threading.Lock()
+
+    def entities(self, level: str) -> Mapping[str, EntityEvidence]:
+        """Return the evidence of a level by entity, least recently mentioned first."""
+        return self._levels[level]
+
+    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float) -> None:
+        """Count one feedback globally and at each entity of its keys.
+
+        Args:
+            keys: The entities of the decision.
+            outcomes: One outcome per candidate that the feedback names.
+            implicit: Whether the feedback is implicit.
+            time: When it was given, in seconds since the epoch.
+        """
+        if self._window:  # sums of rounded numbers are exact: an outcome that leaves the window leaves no remainder
+            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        with self._writing:
+            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
+                if name is not None:
+                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window)
+            self.changes += 1
+
+    def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
+        """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
+        if self._window:
+            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        with self._writing:
+            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
+                if name is not None and (entity := self._levels[level].get(name)) is not None:
+                    entity.remove(outcomes, implicit, self._discount, self._window)
+            self.changes += 1
+
+    def _latest_entity(self, level: str, name: str) -> EntityEvidence:
+        """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
+        entities = self._levels[level]
+        entity = entities.get(name)
+        if entity is None:
+            entity = entities[name] = EntityEvidence()
+            if len(entities) > self._limits.get(level, len(entities)):
+                entities.popitem(last=False)
+        else:
+            entities.move_to_end(name)
+        return entity
+
+    def has(self, level: str, name: str) -> bool:
+        """Return whether an entity has evidence."""
+        return name in self._levels[level]
+
+    def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
+        """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
+        entity = self._levels[level].get(name)
+        return np.zeros((len(candidates), 4)) if entity is None else entity.table(candidates, self._discount)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as JSON values, at full precision."""
+        return {key: {level: dict(named) for level, named in value} if isinstance(value, Iterator) else value for key, value in self.json_pairs()}
+
+    def json_pairs(self) -> Iterator[tuple[str, Any]]:
+        """Yield keys and values of :meth:`to_json`, levels and entities as nested iterators of pairs. Holds the lock until exhausted."""
+        with self._writing:
+            yield "selections", self.selections
+            yield "columns", list(CandidateEvidence._fields)
+            yield "levels", ((level, ((name, entity.to_json()) for name, entity in entities.items())) for level, entities in self._levels.items())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Replace the evidence by a result of :meth:`to_json`.
+
+        Raises:
+            CheckpointError: The state is invalid.
+        """
+        columns = list(CandidateEvidence._fields)
+        try:
+            if state["columns"] != columns:
+                raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {columns!r}; it is of another version")
+            levels = {
+                level: OrderedDict((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()) for level in LEVELS
+            }
+            selections = _count(state["selections"])
+            for level, limit in self._limits.items():  # the state may come from a router with higher limits
+                while len(levels[level]) > limit:
+                    levels[level].popitem(last=False)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
+        with self._writing:
+            self.selections, self._levels = selections, levels
+            self.changes += 1
+
+    def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Drop forgotten users, and then all sessions, since sessions do not name their user.
+
+        Args:
+            forgotten: Returns those of some users that were forgotten.
+        """
+        dropped = set(forgotten(self._levels["user"].keys()))
+        if dropped:
+            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in dropped)
+            with self._writing:
+                self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
+                self.changes += 1
+
+    def save(self, file: Path) -> None:
+        """Write the evidence to a JSON file."""
+        write_json_pieces(file, self.json_pairs())
+
+    def load(self, file: Path) -> None:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        self.restore(read_json(file))
+
+
+def _rounded(value: float) -> float:
+    """Return a number rounded to a multiple of 2^-32; a million of these add up exactly."""
+    return round(value * _RESOLUTION) / _RESOLUTION
+
+
+def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
+    checks = (_amount, _amount, _count, _count, _count, _count, _count, _amount)
+    return CandidateEvidence._make(check(number) for check, number in zip(checks, numbers, strict=True))
+
+
+def _amount(number: Any) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
+        raise ValueError(f"{number!r} is not a finite number of at least 0")
+    return float(number)
+
+
+def _count(number: Any) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"{number!r} is not a count")
+    return number

@@ -1,0 +1,90 @@
+"""Options of ``thompson`` and ``epsilon-greedy``: those of vLLM Semantic Router's ``rl_driven`` under their names, then our own."""
+
+from __future__ import annotations
+
+import attrs
+
+from aamc_bandit.semantic_router.translation import ROUTER_R1
+from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError
+
+SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
+BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
+MIN_PRIOR = 0.5
+"""Jeffreys' prior. Below it a posterior's mass lies at both ends, outside the range that the quadrature supports."""
+
+
+@attrs.frozen(kw_only=True)
+class ThompsonOptions:
+    """Options of ``thompson``."""
+
+    exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore", at_least=0, at_most=1)
+    exploration_decay: float = option(0.99, "epsilon-greedy: factor on that share after every 100 decisions", at_least=0, at_most=1)
+    min_exploration: float = option(
+        0.05, "minimum share of decisions that explore, with epsilon-greedy; with Thompson sampling see min_samples", at_least=0, at_most=1
+    )
+    use_thompson_sampling: bool = option(True, "draw each candidate with the probability that it is the best; false is epsilon-greedy")
+    enable_personalization: bool = option(True, "keep and use evidence of each user")
+    personalization_blend: float = option(
+        0.7,
+        "weight of a user's own evidence: 0 ignores it, 1 lets one outcome outweigh all others; in blend linear, its share",
+        at_least=0,
+        at_most=1,
+    )
+    session_context_weight: float = option(
+        0.5, "weight of a session's own evidence, likewise; in blend linear, the weight of the session's success share", at_least=0, at_most=1
+    )
+    implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
+    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
+    cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
+    min_samples: int = option(
+        10, "outcomes below which a candidate is drawn with a probability of at least min_exploration / number of candidates", at_least=0
+    )
+    storage_path: str | None = option(None, "JSON state file, read when serving starts and written as a snapshot; none for no file")
+    auto_save_interval: str = option("30s", "time between two snapshots, in Go's notation for durations")
+    router_model_path: str | None = option(None, "checkpoint folder of this router to start from; none to start without evidence")
+    use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
+    cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
+    format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
+    enable_llm_routing: bool = option(False, "no effect: " + ROUTER_R1["enable_llm_routing"])
+    router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
+    llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
+    enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])
+    max_aggregation_rounds: int = option(3, "no effect: " + ROUTER_R1["max_aggregation_rounds"], at_least=0)
+
+    blend: str = option(SHRINKAGE, "how the levels of evidence are combined; published is vLLM Semantic Router's whole algorithm", choices=BLENDS)
+    prior_alpha: float = option(1.0, "prior wins of every candidate", at_least=MIN_PRIOR)
+    prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
+    category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
+    category_most: float = option(25.0, "maximum number of outcomes that all others count as in a category", at_least=1)
+    personal_strength: float = option(20.0, "outcomes of a user or session that weigh as much as all others, at a weight of 0.5", at_least=1)
+    personal_most: float = option(100.0, "maximum number of outcomes that all others count as for a user or session", at_least=1)
+    discount: float = option(
+        1.0, "factor on older evidence with each later feedback at the same level and entity; 1 turns discounting off", above=0, at_most=1
+    )
+    window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
+    max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
+    max_sessions: int = option(100_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
+    sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")
+
+    def __attrs_post_init__(self) -> None:
+        if self.window and self.discount < 1:
+            raise ConfigError(f"discount {self.discount!r} and window {self.window!r} exclude each other; leave discount at 1 or window at 0")
+        if self.router_model_path is not None and self.router_model_path.endswith((".pt", ".pth")):
+            raise ConfigError(
+                f"router_model_path {self.router_model_path!r} is a torch file, which can run code when it is read, and not a bandit's checkpoint; "
+                "give a checkpoint folder, such as RUN/routers/thompson; "
+                "to start from a state of vLLM Semantic Router, give its JSON file as storage_path"
+            )
+
+    def without_effect(self) -> dict[str, str]:
+        """Return the reasons of all options that have no effect and differ from their defaults."""
+        defaults = {field.name: field.default for field in attrs.fields(type(self))}
+        return {name: ROUTER_R1[name] for name, default in defaults.items() if name in ROUTER_R1 and getattr(self, name) != default}
+
+
+@attrs.frozen(kw_only=True)
+class EpsilonGreedyOptions(ThompsonOptions):
+    """Options of ``epsilon-greedy``."""
+
+    use_thompson_sampling: bool = option(False, "false is epsilon-greedy; true draws each candidate with the probability that it is the best")

@@ -1,0 +1,275 @@
+"""Routers ``thompson`` and ``epsilon-greedy``: Beta posteriors from feedback, by candidate, category, user and session.
+
+Thompson sampling takes each candidate with the probability that it is the best, equation (1) of
+:mod:`aamc_bandit.thompson.beta_quadrature`. Decisions are drawn from these probabilities, so propensities are exact.
+Epsilon-greedy takes the maximum mean, and explores with probability
+
+    epsilon = max(min_exploration, exploration_rate x exploration_decay^(n / 100))                                    (3)
+
+after n decisions.
+
+Papers: Thompson 1933, "On the Likelihood that One Unknown Probability Exceeds Another"; Chapelle and Li
+2011, "An Empirical Evaluation of Thompson Sampling".
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
+from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
+from aamc_bandit.thompson.hierarchy import (
+    QualityBelief,
+    cost_bonus,
+    level_strength,
+    linear_posterior,
+    mix_session,
+    shrinkage_posterior,
+    unscaled_belief,
+)
+from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
+from aamc_bandit.thompson.state_file import StateFile
+from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
+from aamc_sdk.types import ROUNDING, Decision, Estimates, Experience, Feedback, Floats, Pool, Query, RoutingRequest, Scores, read_only
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "evidence.json"
+CACHED_SCORES = 4096
+"""Maximum number of scores cached until the evidence changes."""
+_NO_EVIDENCE: Any = ()
+"""The cache key of every user or session without evidence."""
+
+
+def epsilon(config: ThompsonOptions, decisions: int) -> float:
+    """Return the share of decisions that explore, equation (3)."""
+    return max(config.min_exploration, config.exploration_rate * float(config.exploration_decay ** (decisions / 100)))
+
+
+class Thompson(OnlineRouter):
+    """Draws each candidate with the probability that it is the best."""
+
+    Config = ThompsonOptions
+    snapshots = True
+
+    def __init__(self, config: ThompsonOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self.evidence = BetaEvidence(discount=config.discount, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
+        self._prior = np.array((config.prior_alpha, config.prior_beta))
+        personal = (level_strength(weight, config.personal_strength) for weight in (config.personalization_blend, config.session_context_weight))
+        self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
+        self._scores: dict[tuple[Any, ...], Scores] = {}
+        self._state: StateFile | None = None
+        for name, why in config.without_effect().items():
+            logger.warning("option %s has no effect: %s", name, why)
+        if config.router_model_path is not None:
+            self.load(Path(config.router_model_path))
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Score by the posteriors; equal rows are computed once until the evidence changes."""
+        cache = self._scores
+        entities = self._evidence_keys(request.queries, request.estimates)
+        keys = [(self._evidence_version, *self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
+        scores = {key: found for key in keys if (found := cache.get(key)) is not None}
+        if len(scores) < len(keys):
+            weight, shift = self._utility(request)
+            for row, key in enumerate(keys):
+                if key not in scores:
+                    belief, samples = self.belief(entities[row], request.pool)
+                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row])
+                    if len(cache) >= CACHED_SCORES:
+                        cache.clear()
+                    cache[key] = scores[key]
+        return _concatenated([scores[key] for key in keys], request.mask.shape)
+
+    def belief(self, keys: EvidenceKeys, pool: Pool) -> tuple[QualityBelief, Floats]:
+        """Return the belief about each candidate's quality, and each candidate's number of outcomes ``[M]``."""
+        tables = [self._table(level, name, pool) for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)]
+        everywhere, category, user, session = tables
+        assert everywhere is not None
+        config, prior, evidence = self.config, self._prior, everywhere[:, :2]
+        if config.blend == SHRINKAGE:
+            nested = config.discount == 1 and not config.window
+            posterior = shrinkage_posterior([_wins_losses(table) for table in tables], prior, self._strengths, nested)
+            return unscaled_belief(posterior), everywhere[:, 2]
+        belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
+        if config.blend == PUBLISHED:
+            belief = belief._replace(scale=belief.scale * cost_bonus(pool.arrays.usd_per_token[0], self._cost_weight))
+        if session is not None:
+            belief = mix_session(belief, session[:, 3], session[:, 2], config.session_context_weight)
+        return belief, everywhere[:, 2]
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Count each known outcome of the training rows as one feedback, row by row; without outcomes, learn from the dataset's log.
+
+        Returns:
+            ``outcomes``, the number counted.
+        """
+        dataset = training.dataset
+        if dataset.outcomes is None or dataset.pool is None:
+            if dataset.experience is not None:
+                self.learn(dataset.experience)
+            return {"outcomes": 0 if dataset.experience is None else len(dataset.experience.feedback)}
+        estimates = Estimates.unknown(len(dataset)) if training.request is None else training.request.estimates
+        names, counted = dataset.pool.names, 0
+        for keys, qualities in zip(self._evidence_keys(dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
+            known = [(name, quality) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
+            self.evidence.add(keys, [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known], implicit=False, time=0.0)
+            counted += len(known)
+        return {"outcomes": counted}
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Read the state file that ``storage_path`` names, and save it from now on."""
+        if self.config.storage_path:
+            self._state = StateFile(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, user_id)
+
+    def prepare_replay(self, log: Store) -> None:
+        """Drop the users that the log has forgotten, and record the starting state."""
+        self.evidence.drop_users(log.forgotten)
+        if self._state is not None:
+            self._state.record_start()
+
+    def learn(self, experience: Experience) -> None:
+        """Count the feedback, in its order; a later revision takes the place of the earlier one."""
+        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        keys = self._evidence_keys(experience.queries, experience.estimates)
+        self.evidence.selections += experience.made
+        for feedback in experience.feedback:
+            row = rows.get(feedback.decision_id)
+            if row is None:
+                continue
+            if (replaced := experience.replaced_by(feedback)) is not None:
+                self.evidence.remove(keys[row], self._outcomes(replaced, experience.decisions[row]), implicit=replaced.implicit)
+            outcomes = self._outcomes(feedback, experience.decisions[row])
+            self.evidence.add(keys[row], outcomes, implicit=feedback.implicit, time=feedback.time)
+
+    def close(self) -> None:
+        """Save the state once more."""
+        if self._state is not None:
+            self._state.close()
+
+    def save(self, folder: Path) -> None:
+        """Write the evidence."""
+        self.evidence.save(folder / STATE_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the evidence."""
+        self.evidence.load(folder / STATE_FILE)
+
+    @property
+    def _evidence_version(self) -> int | tuple[int, int]:
+        """A value that changes whenever a request's scores may change; epsilon falls with every decision."""
+        return self.evidence.changes if self.config.use_thompson_sampling else (self.evidence.changes, self.evidence.selections)
+
+    @property
+    def _cost_weight(self) -> float:
+        return float(self.config.cost_weight) if self.config.cost_awareness else 0.0
+
+    def _table(self, level: str, name: str | None, pool: Pool) -> Floats | None:
+        return None if name is None else self.evidence.table(level, name, pool.names)
+
+    def _evidence_keys(self, queries: Sequence[Query], estimates: Estimates) -> list[EvidenceKeys]:
+        """Return each query's most probable category, its user and its session."""
+        personal = self.config.enable_personalization
+        categories: list[str | None] = _most_probable_categories(estimates) if estimates.category_names else [None] * len(queries)
+        return [EvidenceKeys(category, query.user if personal else None, query.session) for category, query in zip(categories, queries, strict=True)]
+
+    def _entities_key(self, keys: EvidenceKeys) -> tuple[object, ...]:
+        """Return the entities as part of a cache key; all users without evidence share one, and so do all sessions."""
+        category, user, session = keys
+        if user is not None and not self.evidence.has("user", user):
+            user = _NO_EVIDENCE
+        if session is not None and not self.evidence.has("session", session):
+            session = _NO_EVIDENCE
+        return category, user, session
+
+    def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
+        """Return a row's other inputs to its scores as part of a cache key; costs only where they count."""
+        expected, here = request.expected, slice(row, row + 1)
+        key = (request.mask[here].tobytes(), request.pool.names)
+        if self.config.blend == PUBLISHED:
+            return (*key, request.pool.arrays.usd_per_token.tobytes())
+        if request.preference_given:
+            return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
+        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight else key
+
+    def _outcomes(self, feedback: Feedback, decision: Decision) -> list[WeightedOutcome]:
+        """Return one outcome for each candidate that the feedback names."""
+        weight = feedback_weight(feedback, self.config.implicit_feedback_weight)
+        return [WeightedOutcome.of_quality(name, quality, weight) for name, quality in candidate_qualities(feedback, decision.candidate)]
+
+    def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
+        """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
+        if self.config.blend == PUBLISHED:  # its cost bonus is in the belief, and it ignores preferences
+            return np.ones(request.mask.shape), np.zeros(request.mask.shape)
+        return linear_utility(request, self.services.reward, self._cost_weight)
+
+    def _score_row(self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_]) -> Scores:
+        """Return the scores of one row ``[1, M]``."""
+        utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
+        if np.count_nonzero(np.isnan(utility[allowed])):
+            probabilities[allowed] = np.nan  # the draw reports the missing figure
+        elif self.config.use_thompson_sampling and len(allowed):
+            scale, shift = weight * belief.scale, weight * belief.shift + shift
+            best = beta_best_probabilities(*(array[allowed] for array in (belief.alpha, belief.beta, scale, shift)))
+            probabilities[allowed] = best if self.config.blend == PUBLISHED else self._with_exploration(best, samples[allowed])
+        elif len(allowed):
+            share = epsilon(self.config, self.evidence.selections)
+            best = utility[allowed] >= utility[allowed].max() - ROUNDING
+            probabilities[allowed] = (1 - share) * best / best.sum() + share / len(allowed)
+        return _one_row(utility, probabilities, belief.alpha / (belief.alpha + belief.beta))
+
+    def _with_exploration(self, probabilities: Floats, samples: Floats) -> Floats:
+        """Return the probabilities with a minimum for candidates that have fewer than ``min_samples`` outcomes."""
+        rare = samples < self.config.min_samples
+        minimum = self.config.min_exploration / len(samples)
+        return np.asarray(minimum * rare + (1 - minimum * np.count_nonzero(rare)) * probabilities)
+
+
+class EpsilonGreedy(Thompson):
+    """Takes the maximum expected utility, and with probability epsilon any candidate."""
+
+    Config = EpsilonGreedyOptions
+
+
+def _most_probable_categories(estimates: Estimates) -> list[str | None]:
+    """Return each query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN."""
+    return [_most_probable(row, estimates.category_names) for row in estimates.categories.tolist()]
+
+
+def _most_probable(probabilities: list[float], names: Sequence[str]) -> str | None:
+    maximum = max(probabilities)
+    if not maximum > 0:
+        return None
+    if probabilities.count(maximum) == 1:  # the common case, and faster
+        return names[probabilities.index(maximum)]
+    return min(name for name, probability in zip(names, probabilities, strict=True) if probability == maximum)
+
+
+def _wins_losses(table: Floats | None) -> Floats | None:
+    return None if table is None else table[:, :2]
+
+
+def _one_row(*arrays: Floats) -> Scores:
+    for array in arrays:
+        read_only(array)  # the cache shares it between equal rows
+    utility, probabilities, quality = (array[None] for array in arrays)
+    return Scores(utility, probabilities, expected_quality=quality)
+
+
+def _concatenated(rows: Sequence[Scores], shape: tuple[int, ...]) -> Scores:
+    """Return the scores of a batch, given those of its rows."""
+    if len(rows) == 1:
+        return rows[0]
+    columns = [(row.utility, row.probabilities, row.expected_quality) for row in rows]
+    utility, probabilities, quality = (np.concatenate(column) for column in zip(*columns, strict=True)) if rows else np.empty((3, *shape))
+    return Scores(utility, probabilities, expected_quality=quality)

@@ -1,0 +1,197 @@
+"""The JSON state file that ``storage_path`` names: a copy of the evidence, beside the log that it is learned from.
+
+Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by
+its first decision. With the same log, the router restores the starting evidence and replays the log. With another log, or a
+file of vLLM Semantic Router, it starts from all evidence in the file. A file that went on to another log and then meets an
+earlier one again is kept aside, since its evidence already contains that log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
+from aamc_bandit.thompson.autosave import AutoSave
+from aamc_bandit.thompson.beta_evidence import BetaEvidence, CandidateEvidence
+from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import Store
+
+logger = logging.getLogger(__name__)
+KIND, SCHEMA = "aamc-bandit", 1
+
+
+class StateFile:
+    """Reads the state when serving starts, and saves it at regular intervals and at the end.
+
+    A file that cannot be used is renamed and reported; learning then starts without it.
+
+    Args:
+        path: The state file.
+        evidence: The evidence to restore and save; other threads may add to it and read it meanwhile.
+        log: The log that the router learns from.
+        interval: The time between two saves, in Go's notation.
+        user_id: Maps a user id of vLLM Semantic Router's file to the id used in requests and the log.
+    """
+
+    def __init__(self, path: Path, evidence: BetaEvidence, log: Store, interval: str, user_id: Callable[[str], str]) -> None:
+        self._path = path
+        self._evidence = evidence
+        self._log = log
+        self._user_id = user_id
+        self._log_id: str | None = None
+        self._earlier: list[str] = []
+        self._start: EncodedJson | None = None
+        seconds = auto_save_seconds(interval)
+        writable = self._restore()
+        self._saved = self._version
+        self._saving = AutoSave(self.save, seconds) if writable else None
+
+    def record_start(self) -> None:
+        """Record the starting evidence; called whenever the log is replayed from its first entry."""
+        self._start = EncodedJson("".join(json_pieces(self._evidence.json_pairs())))
+        self._log_id = first_decision(self._log)
+
+    def save(self) -> None:
+        """Write the state if it has changed, the starting evidence is recorded and the log is identified.
+
+        A log whose server is away is not identified yet.
+
+        Raises:
+            OutputError: The file cannot be written; it is unchanged.
+        """
+        version = self._version
+        self._log_id = self._log_id or first_decision(self._log)
+        if version == self._saved or self._start is None or self._log_id is None:
+            return
+        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": self._log_id, "earlier": self._earlier}
+        write_json_pieces(self._path, iter((header | {"began_with": self._start, "learned": self._evidence.json_pairs()}).items()))
+        self._saved = version
+
+    def close(self) -> None:
+        """Save once more and stop. Closing twice has no effect."""
+        if self._saving is not None:
+            self._saving.close()
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        """A value that changes whenever there is something new to save."""
+        return self._evidence.changes, self._evidence.selections
+
+    def _restore(self) -> bool:
+        """Restore the evidence from the file; return whether the file may be written."""
+        if not self._path.exists():
+            return True
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            self._evidence.restore(self._starting_state(content))
+        except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError
+            return self._keep_aside(str(error))
+        except OSError as error:
+            logger.error("%s cannot be read (%s), so it is neither restored nor written", self._path, error.strerror or error)  # noqa: TRY400  # says it all
+            return False
+        return True
+
+    def _starting_state(self, content: Any) -> Mapping[str, Any]:
+        """Return the evidence to start from, as :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json` returns it.
+
+        Raises:
+            CheckpointError: The file cannot be used.
+        """
+        if is_ratings(content):
+            return add_ratings(self._evidence.to_json(), self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
+        if not isinstance(content, Mapping) or content.get("kind") != KIND:
+            raise CheckpointError("it is neither a bandit's state nor one of vLLM Semantic Router")
+        if content.get("schema") != SCHEMA:
+            raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: another version wrote it")
+        last, earlier, current = content.get("log"), content.get("earlier", []), self._identify_log()
+        state: Any = content.get("began_with" if last == current else "learned")
+        if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
+            raise CheckpointError("it is incomplete")
+        if current in earlier:
+            raise CheckpointError("it went on to another log after it learned this one, so this log's entries would count twice")
+        self._earlier = earlier if last == current else [*earlier, last]
+        if self._evidence.entities("global") and self._evidence.to_json() != content.get("began_with"):
+            logger.warning(
+                "%s replaces the evidence that the router was trained on, or loaded; to keep that evidence, move the file away", self._path
+            )
+        return state
+
+    def _identify_log(self) -> str | None:
+        """Return the id of the log's first decision; None only if the log is empty.
+
+        Raises:
+            StoreAwayError: The store cannot be reached.
+        """
+        if (found := first_decision(self._log)) is None:
+            self._log.pending()  # raises where the store is away, as reading the experience does not
+            found = first_decision(self._log)
+        return found
+
+    def _renamed_users(self, ratings: Sequence[EntityRatings]) -> list[EntityRatings]:
+        return [attrs.evolve(group, entity=self._user_id(group.entity)) if group.level == USER else group for group in ratings]
+
+    def _keep_aside(self, reason: str) -> bool:
+        """Rename the file; return whether that succeeded."""
+        aside = next(path for n in range(1, 10**6) if not (path := self._path.with_name(f"{self._path.name}.damaged-{n}")).exists())
+        try:
+            self._path.rename(aside)
+        except OSError as error:
+            logger.error("%s cannot be used (%s) nor renamed (%s), so it is not written", self._path, reason, error.strerror or error)  # noqa: TRY400  # likewise
+            return False
+        logger.error("%s cannot be used (%s); it is renamed to %s, and learning starts without it", self._path, reason, aside)
+        return True
+
+
+def first_decision(log: Store) -> str | None:
+    """Return the id of a log's first decision, which identifies the log; None if the log is empty or away."""
+    decisions = log.experience(0, 1).decisions
+    return decisions[0].id if decisions else None
+
+
+def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], updated: float) -> dict[str, Any]:
+    """Return a state with the ratings of a vLLM Semantic Router file added.
+
+    The file does not say which feedback was implicit; all counts as explicit.
+
+    Args:
+        state: A result of :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json`.
+        ratings: The file's ratings.
+        updated: When the file was written, in seconds since the epoch.
+    """
+    levels = {level: dict(entities) for level, entities in state["levels"].items()}
+    for group in ratings:
+        entity = levels[group.level].get(group.entity, {"heard": 0, "cells": {}})
+        feedback_count = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
+        cells = dict(entity["cells"])
+        for name, rating in group.candidates.items():
+            known = CandidateEvidence(*cells[name]) if name in cells else CandidateEvidence(at=feedback_count)
+            cells[name] = list(
+                known._replace(
+                    wins=known.wins + rating.wins,
+                    losses=known.losses + rating.losses,
+                    total=known.total + rating.feedback,
+                    successes=known.successes + round(rating.wins),
+                    explicit=known.explicit + rating.feedback,
+                    updated=max(known.updated, updated),
+                )
+            )
+        levels[group.level][group.entity] = {**entity, "heard": feedback_count, "cells": cells}
+    return {**state, "levels": levels}
+
+
+def _epoch_seconds(timestamp: Any) -> float:
+    """Return an RFC 3339 timestamp in seconds since the epoch; 0 if it is invalid."""
+    try:
+        return max(0.0, datetime.fromisoformat(str(timestamp)[:19] + "+00:00").timestamp())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,206 @@
+"""Sequential test of a candidate router against the stable one, from the log; valid after every feedback.
+
+For a decision with outcome r in [0, 1], where a was drawn with probability mu(a | x), let
+
+    g = (p_c(a | x) - p_s(a | x)) / mu(a | x),    d = (r - b) g,
+
+with the choice probabilities p_c and p_s of the candidate and the stable router, and b the mean of the earlier outcomes. Since g
+has mean 0 for any b, the mean of d is the expected outcome of the candidate router minus that of the stable one. This also
+holds while traffic, share or models change, and decisions with p_c = p_s add no noise. Betting against the mean of d
+(:func:`aamc_experiments.off_policy.lower_bound_at_any_time`) gives an interval that holds at all times together. In a shadow,
+mu = p_s.
+
+Bets need a bound of |g| that is known before the request. A canary's share gives one: the maximum of 1 / share and
+1 / (1 - share). A shadow uses the maximum so far: a decision whose |g| could have exceeded it raises the bound for later
+decisions and is left out, whatever its outcome. A shadow's interval therefore describes the compared requests only.
+
+The first judgement of a decision counts, since a later one would change results that were already looked at. If the
+probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
+verdict.
+
+Papers: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro 2022, "Anytime-valid off-policy inference for contextual bandits";
+Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic confidence sequences".
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, read_batches
+
+from aamc_bandit.trials import canary, shadow
+from aamc_sdk.interfaces import Store
+from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats
+
+BIAS_LOG_WEALTH = math.log(2 / 0.001)
+"""The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
+PRIOR_MEAN = 0.5
+"""The mean outcome b before any outcome; it counts as one outcome."""
+MIN_BOUND = 1.0
+"""The minimum bound of |g|; differences of qualities are at most 1."""
+
+
+@attrs.frozen
+class Judgement:
+    """A judged decision of a trial.
+
+    Attributes:
+        quality: Its outcome, from 0 to 1.
+        stable: p_s / mu of the chosen candidate, its weight in the stable router's mean quality.
+        candidate: p_c / mu of the chosen candidate.
+        bound: An upper bound of |g|, at least 1.
+    """
+
+    quality: float
+    stable: float
+    candidate: float
+    bound: float
+
+
+@attrs.define(eq=False)
+class Trial:
+    """The judged decisions of one pair of routers.
+
+    Attributes:
+        kind: ``"canary"`` or ``"shadow"``.
+        stable: The stable router's label.
+        candidate: The candidate router's label.
+        judgements: The compared decisions, in the order of their feedback.
+        served: The number of decisions that each router served; in a shadow, the stable router serves all.
+        left_out: The number of decisions that could not be compared, by reason.
+        bound: The bound of |g| for the next decision.
+    """
+
+    kind: str
+    stable: str
+    candidate: str
+    judgements: list[Judgement] = attrs.field(factory=list)
+    served: Counter[str] = attrs.field(factory=Counter)
+    left_out: Counter[str] = attrs.field(factory=Counter)
+    bound: float = MIN_BOUND
+
+    def add(self, judgement: Judgement, known_bound: float = MIN_BOUND) -> None:
+        """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
+
+        Args:
+            judgement: The decision; its bound is the maximum |g| over its possible candidates.
+            known_bound: An upper bound of |g| that holds for every request.
+        """
+        self.bound = max(self.bound, known_bound)
+        if judgement.bound > self.bound * (1 + ROUNDING):
+            self.bound = judgement.bound
+            self.left_out["beyond_bound"] += 1
+        else:
+            self.judgements.append(attrs.evolve(judgement, bound=self.bound))
+
+    def verdict(self) -> dict[str, Any]:
+        """Return qualities, their difference with a 95% interval, ``verdict`` and ``why``, as ``aamc canary --json`` prints them."""
+        figures = {
+            "quality": {"stable": _weighted(self.judgements, "stable"), "candidate": _weighted(self.judgements, "candidate")},
+            "difference": None,
+            "ci95": None,
+        }
+        if all(judgement.stable == judgement.candidate for judgement in self.judgements):
+            why = "both routers made the same choices" if self.judgements else "no judged decision that both routers could have made"
+            return {**figures, "verdict": None, "why": f"nothing to compare: {why}"}
+        gains, differences, minimum = betting_terms(self.judgements)
+        if max(log_wealth(side * gains, minimum, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
+            return {**figures, "verdict": None, "why": "judgements depend on the chosen candidate, so the judged decisions cannot be compared"}
+        low, high = (side * lower_bound_at_any_time(side * differences, minimum, -1.0, 1.0) for side in (1.0, -1.0))
+        if low > high:
+            why = "the difference has changed during the trial, so no single figure fits all feedback; start a new trial"
+            return {**figures, "verdict": None, "why": why}
+        verdict = "better" if low > 0 else "worse" if high < 0 else "no difference yet"
+        why = f"the candidate's quality minus the stable router's is {differences.mean():+.3f} (95% {low:+.3f} to {high:+.3f}, at any time)"
+        return {**figures, "difference": float(differences.mean()), "ci95": [low, high], "verdict": verdict, "why": why}
+
+
+def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
+    """Return g, d, and the lower bound of both, ``[n]`` each."""
+    quality = np.array([judgement.quality for judgement in judgements])
+    gains = np.array([judgement.candidate - judgement.stable for judgement in judgements])
+    bounds = np.array([judgement.bound for judgement in judgements])
+    before = (PRIOR_MEAN + np.cumsum(quality) - quality) / (1 + np.arange(len(quality)))
+    return gains, (quality - before) * gains, -bounds
+
+
+def _weighted(judgements: list[Judgement], role: str) -> float | None:
+    """Return a router's self-normalised mean quality, or None without any decision that it could have made."""
+    weights = np.array([getattr(judgement, role) for judgement in judgements])
+    quality = np.array([judgement.quality for judgement in judgements])
+    return float(weights @ quality / weights.sum()) if weights.sum() > 0 else None
+
+
+def read_trials(store: Store) -> list[Trial]:
+    """Return every trial of a log, in the order of their first decisions."""
+    found: dict[tuple[str, str, str], Trial] = {}
+    for decision, judgement in _first_judgements(store):
+        for kind, note in _notes(decision):
+            key = (kind, note["stable"]["router"], note["candidate"]["router"])
+            trial = found.setdefault(key, Trial(*key))
+            if judgement is None:
+                trial.served[canary.served_by(decision) or "stable"] += 1
+            else:
+                compared = _compared(kind, note, decision, judgement)
+                if isinstance(compared, str):
+                    trial.left_out[compared] += 1
+                else:
+                    trial.add(compared, _known_bound(kind, note))
+    return list(found.values())
+
+
+def _first_judgements(store: Store) -> Iterator[tuple[Decision, Feedback | None]]:
+    """Yield each decision with None, and later, where its first judgement with a positive weight stands in the log, with that."""
+    made, judged = set[str](), set[str]()
+    for experience in read_batches(store):
+        decisions = {decision.id: decision for decision in experience.decisions}
+        for decision in experience.decisions:
+            if decision.id not in made:
+                made.add(decision.id)
+                yield decision, None
+        for feedback in experience.feedback:
+            decision = decisions[feedback.decision_id]
+            if decision.id not in judged and feedback.quality is not None and feedback.weight * feedback.confidence > 0:
+                judged.add(decision.id)
+                yield decision, feedback
+
+
+def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for kind in (canary.NOTE, shadow.NOTE):
+        if kind in decision.notes:
+            yield kind, decision.notes[kind]
+
+
+def _known_bound(kind: str, note: Mapping[str, Any]) -> float:
+    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
+    share = note["share"] if kind == canary.NOTE else 0.0
+    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
+
+
+def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: Feedback) -> Judgement | str:
+    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
+    if feedback.candidate != decision.candidate:
+        return "fallback"
+    if math.isnan(decision.propensity):
+        return "propensity_unknown"
+    candidate = note["candidate"].get("probabilities")
+    if not candidate:
+        return "candidate_failed"
+    drawn = decision.probabilities or {decision.candidate: 1.0}
+    possible = {name: probability for name, probability in drawn.items() if probability > 0}
+    stable = note["stable"]["probabilities"] if kind == canary.NOTE else possible
+    if not {*stable, *candidate} <= possible.keys():
+        return "no_overlap"
+    gains = [(candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability for name, probability in possible.items()]
+    chosen = possible[decision.candidate]
+    return Judgement(
+        quality=feedback.quality or 0.0,
+        stable=stable.get(decision.candidate, 0.0) / chosen,
+        candidate=candidate.get(decision.candidate, 0.0) / chosen,
+        bound=max(map(abs, gains)),
+    )

@@ -1,0 +1,113 @@
+"""Commands ``aamc data generate``, ``inspect`` and ``convert``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from aamc_experiments.settings import Source, read_settings
+
+from aamc_datasets.inspection.summary import summarize
+from aamc_datasets.outcomes.outcomes_format import refuse_to_overwrite, write_outcomes
+from aamc_datasets.synthetic.labelled_csv import write_labelled
+from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, compose_splits
+from aamc_sdk import Dataset
+from aamc_sdk.cli import plugins_of
+from aamc_sdk.config import set_option
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import make_services
+from aamc_sdk.storage import to_json
+
+_SIZE = click.IntRange(min=1, max=MAX_TEXTS)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option of the format.")
+
+
+@click.command("generate", short_help="Write a synthetic dataset.")
+@click.option("--n-train", type=_SIZE, default=10_000, show_default=True, help="Training texts.")
+@click.option("--n-val", type=_SIZE, default=2_000, show_default=True, help="Validation texts.")
+@click.option("--n-test", type=_SIZE, default=2_000, show_default=True, help="Test texts.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for train.csv, val.csv and test.csv.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed; the same seed gives the same texts.")
+@_JSON
+def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_json: bool) -> None:
+    """Write labelled texts of eight categories as train.csv, val.csv and test.csv.
+
+    Columns: text, complexity (0 to 1), category, tool_use (0 or 1). Every text is unique across the files.
+    """
+    splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed)
+    for split, dataset in splits.items():
+        write_labelled(out / FILES[split], dataset)
+    if as_json:
+        files = {FILES[split]: len(dataset) for split, dataset in splits.items()}
+        click.echo(to_json({"schema": 1, "out": out, "seed": seed, "rows": files}))
+    else:
+        click.echo(f"wrote {n_train} training, {n_val} validation and {n_test} test texts to {out}", err=True)
+
+
+@click.command("inspect", short_help="Summarise datasets.")
+@click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
+@_SET
+@_JSON
+@click.pass_context
+def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], as_json: bool) -> None:
+    """Summarise each dataset: rows, candidates, means, best single candidate, oracle. Count the questions that two datasets share.
+
+    Example: aamc data inspect llmrouter:data/llmrouter outcomes:mine/
+    """
+    options = _options(assignments)
+    splits: dict[str, Dataset] = {}
+    for named in datasets:
+        splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options).items()}
+    document = summarize(splits)
+    if as_json:
+        click.echo(to_json(document))
+    else:
+        from aamc_datasets.inspection.summary_table import print_summary
+
+        print_summary(document)
+
+
+@click.command("convert", short_help="Write a dataset in the native format.")
+@click.argument("dataset", metavar="FORMAT:PATH")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for outcomes.jsonl and pool.yaml.")
+@_SET
+@_JSON
+@click.pass_context
+def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Write a dataset with outcomes in the native format, which outcomes:DIR reads. A dataset with splits gets one folder per split.
+
+    Example: aamc data convert routellm:data/routellm --to data/native
+    """
+    splits = _read(plugins_of(ctx), dataset, _options(assignments))
+    for split in splits:
+        refuse_to_overwrite(folder / split)
+    for split, rows in splits.items():
+        write_outcomes(rows, folder / split)
+    count = sum(map(len, splits.values()))
+    if as_json:
+        click.echo(to_json({"schema": 1, "from": dataset, "to": folder, "rows": count}))
+    else:
+        uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
+        click.echo(f"wrote {count} rows to {folder}; use them with {uses}", err=True)
+
+
+def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the format's options from assignments ``dataset.KEY=VALUE``."""
+    content: dict[str, Any] = {"dataset": {}}
+    for assignment in assignments:
+        if not assignment.startswith("dataset."):
+            raise click.UsageError(f"--set takes an option of the dataset, such as dataset.output_tokens=128, not {assignment!r}")
+        set_option(content, assignment)
+    return content["dataset"]  # type: ignore[no-any-return]  # a dict, above
+
+
+def _read(plugins: Plugins, named: str, options: Mapping[str, Any]) -> dict[str, Dataset]:
+    """Return the splits of a dataset; one without splits is a single split named ``""``."""
+    source = Source.of(named, "FORMAT:PATH")
+    services = make_services(default_pool(), plugins, read_settings({}))
+    dataset = plugins.make("dataset", source.name, services, options).read(source.path)
+    return {"": dataset} if isinstance(dataset, Dataset) else dict(dataset)

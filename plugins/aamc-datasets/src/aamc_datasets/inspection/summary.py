@@ -1,0 +1,90 @@
+"""The summary of datasets that ``aamc data inspect --json`` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from aamc_experiments.data import Groups
+
+from aamc_sdk import Dataset, Outcomes, Pool
+from aamc_sdk.types import question
+
+
+def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return the summary of each dataset, and the questions shared by each pair.
+
+    Near-duplicates are grouped across all datasets, as experiments group them to keep each group in one split.
+
+    Args:
+        datasets: Datasets by name.
+    """
+    groups = Groups.of(*datasets.values())
+    return {
+        "schema": 1,
+        "datasets": [{"name": name, **_facts(dataset, groups)} for name, dataset in datasets.items()],
+        "shared": [_shared(datasets, pair, groups) for pair in combinations(datasets, 2)],
+    }
+
+
+def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
+    """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
+    first, second = (datasets[name] for name in pair)
+    questions = set(map(question, first.queries)) & set(map(question, second.queries))
+    near = [_rows_in(groups.names(one), set(groups.names(other))) for one, other in ((first, second), (second, first))]
+    return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
+
+
+def _rows_in(names: Sequence[str], others: Set[str]) -> int:
+    return sum(name in others for name in names)
+
+
+def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
+    labels = dataset.labels
+    facts = {
+        "rows": len(dataset),
+        "duplicates": len(dataset) - len(set(map(question, dataset.queries))),
+        "near_duplicates": len(dataset) - len(set(groups.names(dataset))),
+        "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
+        "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),
+        "cost_note": dataset.cost_note,
+    }
+    if dataset.outcomes is None or dataset.pool is None:
+        return {**facts, "candidates": [{"name": name} for name in dataset.pool.names] if dataset.pool else []}
+    return facts | _outcome_facts(dataset.outcomes, dataset.pool)
+
+
+def _outcome_facts(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
+    """Return each candidate's means over its known cells, and the best candidate and the oracle on the rows without a missing cell."""
+    missing = np.isnan(outcomes.known_quality)
+    names = ("mean_quality", "mean_cost_usd", "mean_latency_ms")
+    candidates = [
+        {"name": name, **dict(zip(names, means, strict=True)), "missing_share": share}
+        for name, means, share in zip(pool.names, outcomes.means.tolist(), missing.mean(axis=0).tolist(), strict=True)
+    ]
+    complete = outcomes.take(outcomes.complete)
+    return {
+        "candidates": candidates,
+        "missing_share": float(missing.mean()),
+        "complete_rows": len(complete.cost_usd),
+        "best_single": _best_single(complete, pool) if len(complete.cost_usd) else None,
+        "oracle": _oracle(complete) if len(complete.cost_usd) else None,
+    }
+
+
+def _best_single(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
+    """Return the candidate with the maximum mean quality, the cheapest of ties."""
+    means = outcomes.means
+    best = np.lexsort((means[:, 1], -means[:, 0]))[0]
+    return {"name": pool.names[best], "mean_quality": float(means[best, 0]), "mean_cost_usd": float(means[best, 1])}
+
+
+def _oracle(outcomes: Outcomes) -> dict[str, float]:
+    """Return the mean quality of the best answer to each question, and the mean cost of the cheapest best answer."""
+    quality = outcomes.known_quality
+    best = quality.max(axis=1)
+    cost = np.where(quality == best[:, None], outcomes.cost_usd, np.inf).min(axis=1)
+    return {"mean_quality": float(best.mean()), "mean_cost_usd": float(cost.mean())}

@@ -1,0 +1,98 @@
+"""Dataset format ``log``: a decision log, such as ``log:sqlite:state.db``, so that served traffic trains routers.
+
+A row is a decision. Outcomes are known where there is feedback on the quality of the chosen candidate, and NaN elsewhere; experience has
+every decision, attempt and piece of feedback in its latest revision. A log keeps texts only with its store's option ``store_text``; without any
+text, rows are divided by time into train, validation and test, since questions cannot be compared.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+
+import attrs
+import numpy as np
+
+from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
+from aamc_sdk.errors import DataError
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.types import LoggedOutcomes, Outcomes
+
+logger = logging.getLogger(__name__)
+_WHOLE = 2**31
+"""More entries than a log has."""
+_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+class LogFormat(DatasetFormat):
+    """Decisions, attempts and feedback of a served log."""
+
+    def read(self, path: str) -> Dataset | Mapping[str, Dataset]:
+        """Read the log of a store's URL; without texts it is divided already.
+
+        Raises:
+            DataError: There is no URL, or the log has no decision.
+            StoreError: The log cannot be opened.
+        """
+        if not path:
+            raise DataError("no log was given; name its store's URL after the format's colon, such as log:sqlite:state.db")
+        with closing(open_store(path, get_plugin_manager(), existing=True)) as store:
+            experience = _latest(store.experience(limit=_WHOLE))
+        if not experience.decisions:
+            raise DataError(f"the log {path} has no decision yet; serve some requests first")
+        names = dict.fromkeys(name for record in experience.records for name in record.candidates)
+        whole = Dataset(
+            experience.queries,
+            pool=Pool(ModelSpec(name) for name in names),
+            outcomes=_outcomes(experience, list(names)),
+            experience=experience,
+            source=path,
+        )
+        if any(query.text for query in whole.queries):
+            return whole
+        logger.warning("the log %s keeps no texts, so only routers that read none learn from it; log with the store's option store_text=true", path)
+        return _divided_by_time(whole)
+
+
+def _latest(experience: Experience) -> Experience:
+    """Return a whole log without the feedback that later revisions replaced."""
+    latest = {feedback.id: feedback for feedback in experience.feedback}
+    feedback = [item for item in experience.feedback if latest[item.id] is item]
+    return attrs.evolve(experience, feedback=feedback, replaced=())
+
+
+def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
+    """Return what is known of the chosen candidates; None where no feedback gives a quality."""
+    logged = LoggedOutcomes.of([experience])
+    if np.isnan(logged.quality).all():
+        return None
+    rows, chosen = np.arange(len(logged)), np.array([names.index(name) for name in logged.candidates])
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        table = np.full((len(logged), len(names)), np.nan)
+        table[rows, chosen] = values
+        return table
+
+    return Outcomes(spread(logged.quality), spread(logged.cost_usd), spread(logged.latency_ms))
+
+
+def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:
+    """Return the first decisions for training, later ones for validation and the last ones for tests.
+
+    Raises:
+        DataError: There are fewer decisions than splits.
+    """
+    if len(whole) < len(_SHARES):
+        raise DataError(f"the log {whole.source} has {len(whole)} decisions, and train, validation and test need one each; serve more requests")
+    assert whole.experience is not None
+    inner = np.round(np.cumsum(list(_SHARES.values()))[:-1] * len(whole)).astype(int)
+    first = int(np.clip(inner[0], 1, len(whole) - 2))
+    ends = [0, first, int(np.clip(inner[1], first + 1, len(whole) - 1)), len(whole)]
+    splits = {}
+    for name, start, end in zip(_SHARES, ends, ends[1:], strict=False):
+        rows = np.arange(start, end)
+        outcomes = None if whole.outcomes is None else whole.outcomes.take(rows)
+        splits[name] = attrs.evolve(whole, queries=whole.queries[start:end], outcomes=outcomes, experience=whole.experience.take(rows))
+    return splits

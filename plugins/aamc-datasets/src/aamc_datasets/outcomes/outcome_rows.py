@@ -1,0 +1,141 @@
+"""Reads and checks the rows of the native format, from JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_datasets.json_rows import MAX_USD, bounded_number, json_lines, parse_json, text
+from aamc_datasets.recognition import hint
+from aamc_sdk import Query
+from aamc_sdk.errors import DataError, nearest
+
+Figures = tuple[float, float, float]
+"""Quality, cost in USD, latency in ms; NaN where unknown."""
+
+
+@attrs.frozen
+class OutcomeRow:
+    """A row of the native format.
+
+    Attributes:
+        location: File and line, for error messages.
+        query: The query.
+        outcomes: The figures of each candidate.
+        category: The label, or None.
+        complexity: The label from 0 to 1, or NaN.
+        tool_use: The label 0 or 1, or NaN.
+        reference: The right answer, or None.
+    """
+
+    location: str
+    query: Query
+    outcomes: dict[str, Figures]
+    category: str | None
+    complexity: float
+    tool_use: float
+    reference: str | None
+
+
+def parse_rows(file: Path) -> Iterator[OutcomeRow]:
+    """Yield the rows of a file.
+
+    Raises:
+        DataError: The file cannot be read, or a row is invalid; the message gives file, line and value.
+    """
+    parquet = file.suffix == ".parquet"
+    for number, content in _parquet(file) if parquet else json_lines(file):
+        location = f"{file}, {'row' if parquet else 'line'} {number}"
+        try:
+            yield _row(location, content)
+        except DataError as error:
+            raise DataError(f"{location}: {error}{hint(file, 'outcomes')}") from error
+
+
+def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a Parquet file, numbered from 1; its ``outcomes`` is a struct, a map, or JSON text."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
+
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read {file} as Parquet: {error}") from error
+    number = 0
+    for batch in table.to_batches(max_chunksize=1024):
+        for row in batch.to_pylist():
+            number += 1
+            outcomes = row.get("outcomes")
+            if isinstance(outcomes, str):
+                outcomes = parse_json(outcomes, f"{file}, row {number}: the column outcomes")
+            elif isinstance(outcomes, list):
+                outcomes = dict(outcomes)
+            if isinstance(outcomes, dict):  # a struct has every candidate in every row
+                outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
+            yield number, {**row, "outcomes": outcomes}
+
+
+def _row(location: str, content: Any) -> OutcomeRow:
+    if not isinstance(content, dict):
+        raise DataError(f'must be an object {{"query": ..., "outcomes": ...}}, not {content!r:.80}')
+    for key in ("query", "outcomes"):
+        if content.get(key) is None:
+            raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
+    text(content, "query")
+    if not isinstance(content["outcomes"], Mapping):
+        raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")
+    return OutcomeRow(
+        location=location,
+        query=_query(content),
+        outcomes={name: _figures(name, cell) for name, cell in content["outcomes"].items()},
+        category=_optional_text(content, "category"),
+        complexity=bounded_number(content.get("complexity"), "complexity", 1.0),
+        tool_use=_tool_use(content.get("tool_use")),
+        reference=_optional_text(content, "reference"),
+    )
+
+
+def _query(content: Mapping[str, Any]) -> Query:
+    needs = content.get("needs") or []
+    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
+        raise DataError(f"'needs' must be a list of abilities, not {needs!r:.80}")
+    return Query(
+        text=content["query"],
+        user=_optional_text(content, "user"),
+        session=_optional_text(content, "session"),
+        needs=frozenset(needs),
+        prompt_tokens=content.get("prompt_tokens"),
+        output_tokens=content.get("output_tokens"),
+    )
+
+
+def _figures(name: str, cell: Any) -> Figures:
+    if not isinstance(cell, Mapping):
+        raise DataError(f"the outcome of {name!r} must be an object with a quality, not {cell!r:.80}")
+    if "quality" not in cell:
+        raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
+    where = f" of {name!r}"
+    return (
+        bounded_number(cell["quality"], f"quality{where}", 1.0),
+        bounded_number(cell.get("cost_usd"), f"cost_usd{where}", MAX_USD),
+        bounded_number(cell.get("latency_ms"), f"latency_ms{where}"),
+    )
+
+
+def _tool_use(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if value not in (0, 1):
+        raise DataError(f"tool_use must be 0 or 1, not {value!r:.80}")
+    return float(value)
+
+
+def _optional_text(content: Mapping[str, Any], key: str) -> str | None:
+    value = content.get(key)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{key!r} must be a text, not {value!r:.80}")
+    return value

@@ -1,0 +1,1 @@
+"""Dataset formats of published outcomes: LLMRouter, RouteLLM, RouterArena, RouterBench, EmbedLLM and Chatbot Arena."""

@@ -1,0 +1,92 @@
+"""Costs of answers where the files give none: price times tokens, both of which are options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk import Candidate, ModelSpec, Outcomes, Pool, Prices, Query, option
+from aamc_sdk.config import configure
+from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.routing import expected_cost
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
+
+
+@attrs.frozen(kw_only=True)
+class CostOptions:
+    """Assumptions about costs that were not measured."""
+
+    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "characters per prompt token", above=0)
+    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "assumed tokens of every answer", at_least=0)
+    prices: Mapping[str, Any] = option(
+        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files"
+    )
+
+    def query(self, text: str) -> Query:
+        """Return a query with the token counts that its costs assume."""
+        return Query(
+            text,
+            prompt_tokens=None if self.characters_per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / self.characters_per_token),
+            output_tokens=None if self.output_tokens == DEFAULT_OUTPUT_TOKENS else self.output_tokens,
+        )
+
+    def priced(self, pool: Pool, source: str) -> Pool:
+        """Return the pool with the prices of the options.
+
+        Raises:
+            ConfigError: A price is invalid.
+            DataError: A price names a candidate that is not in the pool.
+        """
+        for name in self.prices:
+            if name not in pool.names:
+                raise DataError(f"prices name {name!r}, and {source} has no such candidate{nearest(name, pool.names)} (it has: {one_of(pool.names)})")
+        given = {name: configure(Prices, price, where=f"the price of {name}") for name, price in self.prices.items()}
+        return Pool(_repriced(candidate, given.get(candidate.name)) for candidate in pool)
+
+    def outcomes(self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None) -> tuple[Outcomes, str]:
+        """Return outcomes, and a note about the assumptions of their costs.
+
+        Args:
+            queries: Q queries made by :meth:`query`.
+            pool: M candidates, returned by :meth:`priced`.
+            quality: ``[Q, M]``, NaN where unknown.
+            measured: The costs in the files in USD, ``[Q, M]``, NaN where unknown; None if the files have none.
+
+        Raises:
+            DataError: A cost must be computed and its candidate has no price.
+        """
+        by_price = np.array([measured is None or name in self.prices for name in pool.names])
+        unpriced = [candidate.name for candidate, computed in zip(pool, by_price, strict=True) if computed and not _has_price(candidate)]
+        if unpriced:
+            example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
+            raise DataError(
+                f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); give USD per million tokens: {example}"
+            )
+        cost = expected_cost(queries, pool)
+        if measured is not None:
+            cost = np.where(by_price, cost, measured)
+        known = np.isfinite(quality) & np.isfinite(cost)
+        unknown = np.full_like(quality, np.nan)
+        return Outcomes(np.where(known, quality, np.nan), np.where(known, cost, np.nan), unknown), self._note(pool, by_price)
+
+    def _note(self, pool: Pool, by_price: NDArray[np.bool_]) -> str:
+        if not by_price.any():
+            return ""
+        some = "" if by_price.all() else f" for {one_of(np.array(pool.names)[by_price])}"
+        return (
+            f"price times tokens{some}; prompt tokens are estimated at {self.characters_per_token:g} characters each, "
+            f"and every answer is taken to have {self.output_tokens} output tokens"
+        )
+
+
+def _has_price(candidate: Candidate) -> bool:
+    return isinstance(candidate, ModelSpec) and candidate.prices is not None
+
+
+def _repriced(candidate: Candidate, prices: Prices | None) -> Candidate:
+    return attrs.evolve(candidate, prices=prices) if prices is not None and isinstance(candidate, ModelSpec) else candidate

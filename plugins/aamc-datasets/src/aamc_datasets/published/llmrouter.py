@@ -1,0 +1,111 @@
+"""Dataset format ``llmrouter``: ``outcomes.json`` and ``llm_candidates.json`` of https://github.com/ulab-uiuc/LLMRouter (MIT).
+
+The files have scores and prices but no token counts, so a cost is price times estimated tokens. Latencies are unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.recognition import existing, hint
+from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
+from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import Floats
+
+ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
+
+
+class LLMRouter(DatasetFormat):
+    """LLMRouter's scores; the task of a question is its category."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read the folder with both files.
+
+        Raises:
+            DataError: A file is missing, has another format, or contains an invalid entry; the message gives the entry.
+        """
+        folder = existing(path, f"folder with {ROWS_FILE} and {CANDIDATES_FILE}")
+        for name in (ROWS_FILE, CANDIDATES_FILE):
+            if not (folder / name).is_file():
+                raise DataError(f"{folder} has no {name}, as format llmrouter needs{hint(folder, 'llmrouter')}")
+        pool = self.config.priced(_pool(folder / CANDIDATES_FILE), str(folder))
+        file = folder / ROWS_FILE
+        rows = _rows(file)
+        queries = [self.config.query(row["question"]) for row in rows]
+        outcomes, cost_note = self.config.outcomes(queries, pool, _quality(file, rows, pool))
+        categories = np.array([row["task_name"] for row in rows])
+        return Dataset(queries, pool=pool, outcomes=outcomes, labels=Labels(category=categories), source=str(folder), cost_note=cost_note)
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not valid JSON ({error}); it may be cut off") from error
+
+
+def _pool(file: Path) -> Pool:
+    content = _read(file)
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{file} must be an object with a candidate for each key, not {content!r:.80}")
+    try:
+        return pool_from({"candidates": [_candidate(name, entry, file) for name, entry in content.items()]}, str(file))
+    except PoolError as error:
+        raise DataError(str(error)) from error
+
+
+def _candidate(name: str, entry: Any, file: Path) -> dict[str, Any]:
+    """Return a candidate in the form of pool files."""
+    if not isinstance(entry, dict):
+        raise DataError(f"{file}: candidate {name!r} must be an object, not {entry!r:.80}")
+    for key in ("input_price", "output_price"):
+        if entry.get(key) is None:
+            raise DataError(f"{file}: candidate {name!r} has no {key!r}{nearest(key, entry)}; give USD per million tokens")
+    size = f"Size {entry['size']}." if entry.get("size") else ""
+    return {
+        "name": name,
+        "description": f"{entry.get('feature') or ''} {size}".strip(),
+        "prices": {"input": entry["input_price"], "output": entry["output_price"]},
+    }
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    content = _read(file)
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{file} must be a list with at least one question, not {content!r:.80}")
+    for number, row in enumerate(content, start=1):
+        where = f"{file}, entry {number}"
+        if not isinstance(row, dict):
+            raise DataError(f"{where} must be an object, not {row!r:.80}")
+        for key, kind in (("question", str), ("task_name", str), ("scores", dict)):
+            if not isinstance(row.get(key), kind) or not row[key]:
+                wanted = "a text" if kind is str else "an object of scores by candidate"
+                raise DataError(f"{where}: {key!r} must be {wanted} that is not empty, not {row.get(key)!r:.80}{nearest(key, set(row) - {key})}")
+    return content
+
+
+def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Floats:
+    """Return the scores ``[Q, M]``, NaN where a candidate has none."""
+    columns = {name: column for column, name in enumerate(pool.names)}
+    quality = np.full((len(rows), len(pool)), np.nan)
+    for number, row in enumerate(rows):
+        for name, score in row["scores"].items():
+            where = f"{file}, entry {number + 1}"
+            if name not in columns:
+                raise DataError(f"{where}: {CANDIDATES_FILE} has no candidate {name!r}{nearest(name, columns)} (it has {one_of(columns)})")
+            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise DataError(f"{where}: the score of {name!r} must be a number from 0 to 1, not {score!r:.80}")
+            quality[number, columns[name]] = score
+    return quality

@@ -1,0 +1,66 @@
+"""Dataset format ``routerarena``: the evaluated answers of RouterArena (https://github.com/RouteWorks/RouterArena, Apache-2.0).
+
+A folder has JSON lines, usually one file per model. ``success`` is not read: it says that a call completed, not that its answer
+is right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aamc_datasets.json_rows import MAX_USD, bounded_number, parse_lines, require, text
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import from_rows
+from aamc_datasets.recognition import existing, hint
+from aamc_sdk import Dataset, DatasetFormat
+from aamc_sdk.errors import DataError
+
+ScoredAnswer = tuple[str, str, str, str, float, float]
+"""Key, question, category, model, score, cost in USD."""
+
+
+class RouterArena(DatasetFormat):
+    """RouterArena's scores and measured costs."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a folder of JSON lines, or one such file; questions that a model did not answer are unknown cells.
+
+        Raises:
+            DataError: The path does not exist, has another format, or contains an invalid line.
+        """
+        location = existing(path, "folder of .jsonl files")
+        files = [location] if location.is_file() else sorted(location.glob("*.jsonl"))
+        if not files or files[0].suffix != ".jsonl":
+            raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
+        rows = [row for file in files for row in _rows(file)]
+        keys, texts, categories, models, scores, costs = zip(*rows, strict=True)
+        return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(location))
+
+
+def _rows(file: Path) -> list[ScoredAnswer]:
+    advice = hint(file, "routerarena")
+    return parse_lines(file, lambda line: _row(line, advice))
+
+
+def _row(line: Any, advice: str) -> ScoredAnswer:
+    require(line, ("question", "llm_selected", "evaluation_result"), advice)
+    question = text(line, "question")
+    result = line["evaluation_result"]
+    if result is None:  # an answer without a judgement
+        result = {"score": None, "inference_cost": None}
+    require(result, ("score", "inference_cost"))
+    index = str(line.get("global_index") or "")
+    return (
+        index or question,
+        question,
+        index.rpartition("_")[0],
+        text(line, "llm_selected"),
+        bounded_number(result["score"], "score", maximum=1.0),
+        bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
+    )

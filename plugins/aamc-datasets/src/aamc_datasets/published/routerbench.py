@@ -1,0 +1,64 @@
+"""Dataset format ``routerbench``: the outcomes of RouterBench (https://huggingface.co/datasets/withmartian/routerbench).
+
+Columns: ``sample_id``, ``prompt``, ``eval_name``, and for each model its score and ``<model>|total_cost`` in USD. The published
+file is a pickle, which can run code when it is read, so it must be converted first. Its page names no licence.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from aamc_datasets.columns import column_names, read_columns, require_columns
+from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import ScoreTable
+from aamc_datasets.recognition import hint, single_file
+from aamc_sdk import Dataset, DatasetFormat
+from aamc_sdk.errors import DataError, one_of
+
+logger = logging.getLogger(__name__)
+PROMPT, CATEGORY, COST = "prompt", "eval_name", "|total_cost"
+KNOWN = ("sample_id", PROMPT, CATEGORY, "oracle_model_to_route_to")
+"""Columns that are not scores."""
+PICKLES = (".pkl", ".pickle")
+
+
+class RouterBench(DatasetFormat):
+    """RouterBench's scores and measured costs; the name of the benchmark is the category."""
+
+    Config = CostOptions
+    config: CostOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a CSV or Parquet file.
+
+        Raises:
+            DataError: The file is missing, a pickle, of another format, or contains an invalid row.
+        """
+        if path.endswith(PICKLES):
+            raise DataError(_conversion(Path(path)))
+        file = single_file(path, "routerbench")
+        found, advice = column_names(file), hint(file, "routerbench")
+        require_columns(file, ("sample_id", PROMPT, CATEGORY), found, advice)
+        models = [name.removesuffix(COST) for name in found if name.endswith(COST)]
+        if not models:
+            raise DataError(f"{file} has no column '<model>{COST}'{advice}")
+        require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score beside it")
+        if unpriced := [name for name in found if "|" not in name and name not in (*KNOWN, *models)]:
+            logger.warning("%s: columns %s are left out, because they have no '<model>%s'", file, one_of(unpriced), COST)
+        columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models)))
+        table = ScoreTable(
+            texts=columns[PROMPT].texts(),
+            categories=columns[CATEGORY].labels(),
+            candidates=models,
+            quality=np.stack([columns[model].scores() for model in models], axis=1),
+            cost_usd=np.stack([columns[model + COST].amounts() for model in models], axis=1),
+        )
+        return table.dataset(self.config, str(file))
+
+
+def _conversion(file: Path) -> str:
+    code = f"import pandas; pandas.read_pickle('{file}').to_csv('{file.with_suffix('.csv')}', index=False)"
+    return f'{file} is a pickle, which can run any code when it is read; if you trust it, convert it once: python -c "{code}"'

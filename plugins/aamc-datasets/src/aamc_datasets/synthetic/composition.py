@@ -1,0 +1,160 @@
+"""The composition of synthetic texts and their labels.
+
+A text has a main ask about a subject, up to four further asks, a demand on the care to take, and a context. These parts determine
+the labels: the category is that of the main ask, a text needs tools if any of its asks does, and its complexity is
+
+    0.03 + 0.50 x maximum difficulty of its subjects + 0.08 x number of further asks + 0.13 x demand.
+
+A further ask may come from another category, with its words and subject, so single words do not determine the category.
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+from typing import TypeVar
+
+import attrs
+
+from aamc_datasets.synthetic.grammar import CATEGORIES, Family, Grammar
+
+FLOOR, SUBJECT_WEIGHT, STEP_WEIGHT, DEMAND_WEIGHT = 0.03, 0.50, 0.08, 0.13
+"""The weights of the complexity; its maximum is 0.98."""
+STEP_COUNTS = (38, 28, 18, 10, 6)
+"""Percentage of texts with 0 to 4 further asks."""
+BORROWED = 0.25
+"""Share of further asks that come from another category."""
+TOOL_STEPS = 0.05
+"""Share of the other further asks that need tools."""
+TOOL_FAMILY = 0.5
+"""Relative frequency of main asks from a family that needs tools."""
+LISTED = 0.3
+"""Share of texts with two or more further asks that give them as a list."""
+
+T = TypeVar("T")
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+@attrs.frozen
+class Ask:
+    """One ask of a text: its words, the difficulty of its subject from 0 to 1, and whether it needs tools."""
+
+    text: str
+    difficulty: float = 0.0
+    tools: bool = False
+
+
+@attrs.frozen
+class Composition:
+    """The parts of a text.
+
+    Attributes:
+        category: The category of the main ask.
+        main: The main ask, a whole sentence.
+        steps: Further asks, imperative clauses.
+        links: A sentence around each step, or one sentence before a numbered list of all.
+        demand: The demand, from 0 (rough) to 1 (rigorous).
+        demand_text: The sentence with the demand, or nothing.
+        context: A sentence that adds no work, or nothing.
+    """
+
+    category: str
+    main: Ask
+    steps: tuple[Ask, ...] = ()
+    links: tuple[str, ...] = ()
+    demand: float = 0.0
+    demand_text: str = ""
+    context: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        if len(self.links) < len(self.steps):
+            listed = "; ".join(f"({n}) {step.text}" for n, step in enumerate(self.steps, start=1))
+            return " ".join(filter(None, (self.context, self.main.text, self.demand_text, *self.links, f"{listed}.")))
+        steps = (link.replace("{step}", step.text) for link, step in zip(self.links, self.steps, strict=True))
+        return " ".join(filter(None, (self.context, self.main.text, *steps, self.demand_text)))
+
+    @property
+    def complexity(self) -> float:
+        """The complexity, from 0.03 to 0.98, rounded to four decimal places."""
+        hardest = max(ask.difficulty for ask in (self.main, *self.steps))
+        return round(FLOOR + SUBJECT_WEIGHT * hardest + STEP_WEIGHT * len(self.steps) + DEMAND_WEIGHT * self.demand, 4)
+
+    @property
+    def tool_use(self) -> bool:
+        """Whether any of its asks needs tools."""
+        return self.main.tools or any(step.tools for step in self.steps)
+
+
+class Composer:
+    """Draws compositions from a grammar; the same seed gives the same sequence."""
+
+    def __init__(self, grammar: Grammar, seed: int) -> None:
+        self._grammar = grammar
+        self._shared = grammar.shared
+        self._values = grammar.shared.values
+        self._rng = Random(seed)  # noqa: S311  # not for secrets
+
+    def compose(self) -> Composition:
+        """Return the next composition."""
+        rng, used = self._rng, set[str]()
+        name = rng.choice(CATEGORIES)
+        families = self._grammar.categories[name].families
+        (family,) = rng.choices(families, [TOOL_FAMILY if family.tools else 1.0 for family in families])
+        main = self._fill(self._main(family), used)
+        (count,) = rng.choices(range(len(STEP_COUNTS)), STEP_COUNTS)
+        steps = tuple(self._fill(step, used) for step in self._steps(name, count))
+        listed = count >= 2 and rng.random() < LISTED
+        links = (rng.choice(self._shared.bullets),) if listed else tuple(rng.sample(self._shared.links, count))
+        demand = self._key(self._shared.demands)
+        context = self._fill(Ask(rng.choice(self._shared.contexts)), used).text
+        return Composition(name, main, steps, links, demand, rng.choice(self._shared.demands[demand]), context)
+
+    def _main(self, family: Family) -> Ask:
+        difficulty = self._key(family.subjects)
+        phrasing = self._rng.choice(family.asks + family.sentences)
+        if phrasing in family.asks:
+            frame = self._rng.choice(self._shared.frames)
+            phrasing = frame.replace("{ask}", phrasing).replace("{Ask}", _capital(phrasing))
+        subject = self._rng.choice(family.subjects[difficulty])
+        return Ask(_capital(phrasing.replace("{subject}", subject)), difficulty, family.tools)
+
+    def _steps(self, category: str, count: int) -> list[Ask]:
+        own = self._grammar.categories[category]
+        plain = iter(self._rng.sample(own.steps, count))
+        steps = []
+        for _ in range(count):
+            if self._rng.random() < BORROWED:
+                steps.append(self._borrow(category))
+            elif self._rng.random() < TOOL_STEPS:
+                steps.append(Ask(self._rng.choice(own.tool_steps), tools=True))
+            else:
+                steps.append(Ask(next(plain)))
+        return steps
+
+    def _borrow(self, category: str) -> Ask:
+        """Return an ask of another category that needs no tools."""
+        other = self._rng.choice([name for name in CATEGORIES if name != category])
+        family = self._rng.choice([family for family in self._grammar.categories[other].families if not family.tools])
+        difficulty = self._key(family.subjects)
+        ask = self._rng.choice(family.asks).replace("{subject}", self._rng.choice(family.subjects[difficulty]))
+        return Ask(ask, difficulty)
+
+    def _key(self, table: dict[float, list[str]]) -> float:
+        return self._rng.choice(list(table))
+
+    def _fill(self, ask: Ask, used: set[str]) -> Ask:
+        """Fill every slot, if possible with a value that the text does not contain yet."""
+
+        def value(slot: re.Match[str]) -> str:
+            values = self._values[slot[1]]
+            chosen = self._rng.choice([value for value in values if value not in used] or values)
+            used.add(chosen)
+            return chosen
+
+        return attrs.evolve(ask, text=_SLOT.sub(value, ask.text))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

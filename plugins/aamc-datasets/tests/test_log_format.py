@@ -1,0 +1,117 @@
+"""Decision logs as datasets: served traffic trains routers."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from aamc_datasets.log import LogFormat
+
+from aamc_sdk import Feedback, MetaController
+from aamc_sdk.errors import AamcError, DataError
+from aamc_sdk.interfaces import NoOptions
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.testing import POOL, run_command
+from aamc_sdk.types import Dataset
+
+REQUESTS = 40
+
+
+def serve(url: str, requests: int = REQUESTS) -> None:
+    """Log requests, most of them with feedback; the second piece of the first decision's feedback revises the first."""
+    with MetaController.build(router="random", pool=POOL, store=url, seed=0) as controller:
+        decisions = [controller.route(f"Question {n} about topic {n % 7}", user=f"user-{n % 3}") for n in range(requests)]
+        for n, decision in enumerate(decisions):
+            if n % 4 != 1:
+                controller.feedback(decision.id, quality=n / requests, cost_usd=0.5, latency_ms=20.0)
+    with closing(open_store(url, get_plugin_manager())) as store:
+        store.add_feedback([(Feedback(decision_id=decisions[0].id, quality=1.0, revision=1), None)])
+
+
+def read(path: str) -> Dataset | dict[str, Dataset]:
+    return LogFormat(NoOptions(), None).read(path)
+
+
+def test_a_log_with_texts_is_one_dataset(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    serve(url)
+    found = read(url)
+    assert isinstance(found, Dataset)
+    assert [query.text for query in found.queries][:2] == ["Question 0 about topic 0", "Question 1 about topic 1"]
+    assert found.pool.names == POOL.names
+    assert len(found.experience.decisions) == REQUESTS
+    assert [(item.quality, item.revision) for item in found.experience.feedback if item.decision_id == found.experience.decisions[0].id] == [(1.0, 1)]
+    known = ~np.isnan(found.outcomes.quality)
+    chosen = [found.pool.names.index(decision.candidate) for decision in found.experience.decisions]
+    assert known.sum() == REQUESTS * 3 // 4
+    assert (np.argmax(known, axis=1)[known.any(axis=1)] == np.array(chosen)[known.any(axis=1)]).all()
+    assert found.outcomes.quality[0, chosen[0]] == 1.0  # the revision
+    assert found.outcomes.cost_usd[known].tolist() == [0.5] * (REQUESTS * 3 // 4)
+
+
+def test_a_log_without_texts_is_divided_by_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}"
+    serve(url)
+    found = read(url)
+    assert {name: len(split) for name, split in found.items()} == {"train": 28, "validation": 4, "test": 8}
+    names = [decision.id for split in found.values() for decision in split.experience.decisions]
+    with closing(open_store(url, get_plugin_manager())) as store:
+        assert names == [decision.id for decision in store.experience().decisions]
+    for split in found.values():
+        assert {item.decision_id for item in split.experience.feedback} <= {decision.id for decision in split.experience.decisions}
+        assert split.outcomes.quality.shape == (len(split), len(POOL))
+    assert "keeps no texts" in caplog.text
+
+
+def test_a_log_of_comparisons_alone_has_no_outcomes(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    with MetaController.build(router="random", pool=POOL, store=url, seed=0) as controller:
+        decision = controller.route("Hi")
+        controller.feedback(decision.id, over=next(name for name in POOL.names if name != decision.candidate))
+    found = read(url)
+    assert found.outcomes is None
+    assert found.only_compared
+
+
+def test_an_unknown_propensity_stays_unknown(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    serve(url, 3)
+    with closing(open_store(url, get_plugin_manager())) as store:
+        given = store.record(store.experience().decisions[0].id)
+        decision = attrs.evolve(given.decision, id="unknown", propensity=np.nan)
+        store.add_decisions([attrs.evolve(given, decision=decision, fingerprint="")])
+    assert np.isnan([decision.propensity for decision in read(url).experience.decisions]).tolist() == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize(("path", "why"), [("", "no log was given"), ("state.db", "sqlite:PATH"), ("sqlite:missing.db", "there is no store")])
+def test_a_path_without_a_log_is_refused(path: str, why: str) -> None:
+    with pytest.raises(AamcError, match=why):
+        read(path)
+
+
+@pytest.mark.parametrize("requests", [0, 2])
+def test_a_log_with_too_few_decisions_is_refused(requests: int, tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}"
+    if requests:
+        serve(url, requests)
+    else:
+        open_store(url, get_plugin_manager()).close()
+    with pytest.raises(DataError, match="serve"):
+        read(url)
+
+
+@pytest.mark.parametrize("store_text", ["true", "false"])
+def test_served_traffic_trains_a_bandit(store_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aamc_bandit")
+    pytest.importorskip("aamc_experiments")
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:state.db?store_text={store_text}"
+    serve(url)
+    status, out, err = run_command("train", "--router", "thompson", "--dataset", f"log:{url}", "--out", "run", "--json")
+    assert status == 0, err
+    assert json.loads(out)["metrics"]["outcomes"] > 0

@@ -1,0 +1,83 @@
+"""The jobs of ``aamc run`` and ``aamc train``: experiments that are begun, or resumed from their folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aamc_experiments.commands.options import ExperimentOptions, new_folder, settings_from_options
+from aamc_sdk.cli import plugins_of
+
+if TYPE_CHECKING:
+    from aamc_experiments.experiment import Experiment
+    from aamc_experiments.orchestrator_training import OrchestratorTraining
+    from aamc_experiments.run_folder import Goal
+    from aamc_sdk.interfaces import Progress
+
+
+class JobOptions(ExperimentOptions, total=False):
+    """The options of ``run`` and ``train``: those of the experiment, and its folder."""
+
+    out: Path | None
+    resume: Path | None
+
+
+def split_options(options: JobOptions, noun: str) -> tuple[ExperimentOptions, Path | None, Path | None]:
+    """Return the options of the experiment, the folder to write, and the folder to resume.
+
+    Raises:
+        click.UsageError: ``--resume`` comes with other options, which would change the job.
+    """
+    described: Any = {key: value for key, value in options.items() if key not in ("out", "resume")}
+    out, resume = options.get("out"), options.get("resume")
+    if resume is not None and (out is not None or any(value not in (None, ()) for value in described.values())):
+        raise click.UsageError(f"--resume goes on with a {noun} as it was begun; leave the other options out")
+    return described, out, resume
+
+
+def open_experiment(ctx: click.Context, goal: Goal, options: JobOptions, shown: Progress, kind: type[Experiment] | None = None) -> Experiment:
+    """Return the experiment that the options describe, new or resumed.
+
+    Args:
+        ctx: The context of the command.
+        goal: The last stage of a new experiment.
+        options: The options.
+        shown: Receives the progress.
+        kind: The class of the experiment.
+
+    Raises:
+        click.UsageError: ``--resume`` comes with other options.
+        ConfigError: Another command began the job.
+    """
+    from aamc_experiments.experiment import Experiment
+    from aamc_sdk.errors import ConfigError
+
+    described, out, resume = split_options(options, "run")
+    if resume is None:
+        settings = settings_from_options(described)
+        return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+    experiment = (kind or Experiment).resume(resume, plugins_of(ctx), shown)
+    folder, command = experiment.run.folder, experiment.goal.command
+    if command == "evaluate":
+        raise ConfigError(f"{folder} holds an evaluation, which cannot be resumed; run aamc evaluate again")
+    if command != goal.command:
+        raise ConfigError(f"{folder} was begun by aamc {command}; go on with: aamc {command} --resume {folder}")
+    return experiment
+
+
+def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, Any]:
+    """Complete a job and return its metrics.
+
+    Raises:
+        Interrupted: The user stopped the job; the message says how to go on.
+    """
+    from aamc_sdk.errors import Interrupted
+
+    try:
+        return job.complete()
+    except KeyboardInterrupt:
+        folder = job.run.folder
+        begun = (folder / "run.yaml").exists()
+        raise Interrupted(f"interrupted; go on with: aamc {command} --resume {folder}" if begun else "interrupted before anything began") from None

@@ -1,0 +1,97 @@
+"""The record of a comparison, from which every reported number is computed.
+
+R routers, P = 43 preferences, Q queries, M candidates. In a simulation, queries are played in streams, where each router has
+its own waiting times. A table has one outcome for each query and candidate, the same for all routers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.types import Floats, Outcomes
+
+Names = NDArray[np.str_]
+Integers = NDArray[np.integer[Any]]
+"""An array of integers."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Comparison:
+    """The decisions of R routers and their outcomes; each attribute is an array of ``decisions.npz``.
+
+    Attributes:
+        routers: Names, ``[R]``.
+        preferences: Row 0 is the headline's, 1 to 21 the sweep, 22 to 42 the lattice, ``[P, 3]``.
+        queries: SHA-256 of each text, ``[Q]``.
+        category: The dataset's category, else the predicted one, ``[Q]``.
+        candidates: Names, ``[M]``.
+        candidate_means: Training means of quality, cost in USD, latency in ms, ``[M, 3]``.
+        scales: Minimum and maximum of cost and of latency in the default reward, ``[2, 2]``; NaN in other rewards.
+        chosen: The position of the chosen candidate, ``[R, P, Q]``.
+        spent_usd: The cost of deciding in USD, ``[R, P, Q]``.
+        expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
+        utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
+        stream: The stream that a query was played in, which is the unit of resampling, ``[Q]``; in a table its row.
+        quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
+        cost_usd: Likewise, without the cost of deciding.
+        latency_ms: Likewise, without the time of deciding; NaN where unknown.
+        missing: The number of queries that were left out because an outcome was missing.
+        spent_ms: The time of deciding in ms, beyond computing, ``[R, P, Q]``; a single 0 in older files.
+    """
+
+    routers: Names
+    preferences: Floats
+    queries: Names
+    category: Names
+    candidates: Names
+    candidate_means: Floats
+    scales: Floats
+    chosen: Integers
+    spent_usd: Floats
+    expected_quality: Floats
+    utility: Floats
+    stream: Integers
+    quality: Floats
+    cost_usd: Floats
+    latency_ms: Floats
+    missing: Integers
+    spent_ms: Floats = attrs.field(factory=lambda: np.zeros(()))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the outcomes are those of a table, not of streams."""
+        return self.quality.ndim == 2
+
+    def realised(self, router: int) -> Outcomes:
+        """Return the outcomes of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""
+        if self.is_table:
+            place = (np.arange(len(self.queries)), self.chosen[router])
+            quality, cost, latency = self.quality[place], self.cost_usd[place], self.latency_ms[place]
+        else:
+            quality, cost, latency = self.quality[router], self.cost_usd[router], self.latency_ms[router]
+        own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
+        return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
+
+    def save(self, path: Path) -> None:
+        """Write an npz."""
+        write_arrays(path, attrs.asdict(self, recurse=False))
+
+    @classmethod
+    def load(cls, path: Path) -> Comparison:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or not a comparison.
+        """
+        arrays = read_arrays(path)
+        lacking = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING and field.name not in arrays]
+        if lacking:
+            raise CheckpointError(f"{path} is not a comparison: it lacks {', '.join(lacking)}; evaluate again")
+        return cls(**{field.name: arrays[field.name] for field in attrs.fields(cls) if field.name in arrays})

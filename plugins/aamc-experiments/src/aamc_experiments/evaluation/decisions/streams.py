@@ -1,0 +1,96 @@
+"""Comparison in an environment whose outcomes depend on earlier decisions: routers play streams of queries.
+
+Draws have the ids ``<seed>/<preference>/<position>``, so they are repeatable, and the same for all routers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation.decisions.request import ComparisonRequest
+from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisions, comparison_of, decision_ids, visible
+from aamc_sdk.errors import PluginError
+from aamc_sdk.interfaces import Environment, Progress, Router, RoutingStreams
+from aamc_sdk.routing import draw
+
+UNPLAYED = -1
+
+
+def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *, streams: int = 64, steps: int = 48) -> Comparison:
+    """Compare routers in an environment whose outcomes depend on earlier decisions.
+
+    Every router plays each preference in ``streams`` streams of ``steps`` queries. Streams of one number have the same
+    queries and random numbers under every router and preference. Q is streams x steps, the streams of a step adjacent.
+
+    Args:
+        compared: The request of the comparison, with all rows of the split.
+        env: The environment.
+        split: The split whose queries are played.
+        streams: The streams for each preference.
+        steps: The queries in each stream.
+
+    Raises:
+        PreferenceError: The headline preference weighs only latency, which is not known.
+        PluginError: The environment gave two routers different queries.
+    """
+    points, progress = compared.points(), compared.progress
+    progress.start("Comparing", len(compared.routers) * steps)
+    played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
+    decisions = {}
+    for name, router in compared.routers.items():
+        once = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
+        played_points = points[:1] if once else points
+        vector = env.vector(
+            len(played_points) * streams,
+            split,
+            request=compared.request,
+            seed=compared.seed,
+            streams=np.tile(np.arange(streams), len(played_points)),
+            preferences=np.repeat(played_points, streams, axis=0),
+        )
+        decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
+        _play_streams(router, vector, decided, played_rows, compared.seed, progress)
+        decisions[name] = decided
+        vector.close()
+    return comparison_of(compared, points, decisions, played_rows.ravel(), np.tile(np.arange(streams), steps))
+
+
+def _play_streams(router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, progress: Progress) -> None:
+    """Play all streams to their end; record the decisions, and the row of each query in ``played_rows [steps, streams]``."""
+    steps, streams = played_rows.shape
+    points = len(decided.chosen)
+    assert decided.outcomes is not None
+    assert decided.outcomes.quality is not None
+    recorded = {"quality": decided.outcomes.quality, "cost_usd": decided.outcomes.cost_usd, "latency_ms": decided.outcomes.latency_ms}
+    quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
+    point = np.repeat(np.arange(points), streams)
+    vector.reset(seed=seed)
+    for step in range(steps):
+        now = slice(step * streams, (step + 1) * streams)
+        request = vector.request()
+        request = visible(router, request, request.hindsight)
+        scores = router.score(request)
+        ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
+        chosen = draw(scores, request, router.samples, seed, ids).chosen
+        info = vector.step(chosen)[4]
+        decided.record_scores(now, scores, request, quality_alone)
+        decided.chosen[:, now] = chosen.reshape(points, streams)
+        for array, spent in ((decided.spent_usd, scores.spent_usd), (decided.spent_ms, scores.spent_ms)):
+            array[:, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
+        for name, array in recorded.items():
+            array[:, now] = info[name].reshape(points, streams)
+        _record_rows(played_rows[step], info["row"][:streams])
+        progress.advance(1)
+
+
+def _record_rows(played: Integers, rows: Integers) -> None:
+    """Record the rows that the streams of a step played.
+
+    Raises:
+        PluginError: An earlier router played other rows.
+    """
+    if (played != UNPLAYED).any() and (played != rows).any():
+        raise PluginError("routers met different queries: an environment's streams of one number must not depend on actions or preferences")
+    played[:] = rows

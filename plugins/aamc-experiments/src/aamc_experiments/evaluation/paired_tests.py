@@ -1,0 +1,75 @@
+"""Paired tests between routers that decided the same queries, with a correction for multiple comparisons.
+
+Under the null hypothesis, the rewards of two routers are exchangeable for every unit. The randomisation test compares the
+difference with the differences after random exchanges. A unit is a row of a table, or a whole stream of a simulation,
+because the queries of one stream share a queue.
+
+Papers: Fisher 1935, "The Design of Experiments", section 21 (the test); Phipson and Smyth 2010, "Permutation P-values
+Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval
+from aamc_experiments.evaluation.decisions import Integers
+from aamc_sdk.types import ROUNDING, Floats
+
+PERMUTATIONS = 9_999
+"""The number of random exchanges; the minimum p is 1 / (PERMUTATIONS + 1)."""
+
+
+def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, seed: int) -> list[dict[str, Any]]:
+    """Compare the first router with each other one.
+
+    Args:
+        rewards: The reward for each query by router, ``[Q]``.
+        resampling: The resamples of the intervals.
+        seed: The seed of the random exchanges.
+
+    Returns:
+        For each other router: ``a`` (the first), ``b``, ``difference`` (mean reward of a minus that of b), ``ci95`` (None if
+        not known), the two-sided ``p``, and ``p_holm``, corrected for the number of comparisons.
+    """
+    (first, ours), *others = rewards.items()
+    if not others:
+        return []
+    differences = np.column_stack([ours - theirs for _, theirs in others])
+    spread = resampling.means(differences)
+    p = randomisation_test(differences, resampling.unit, seed)
+    columns = zip(others, differences.mean(axis=0), spread.T, p, holm(p), strict=True)
+    return [
+        {"a": first, "b": name, "difference": mean, "ci95": known_interval(resampled), "p": plain, "p_holm": corrected}
+        for (name, _), mean, resampled, plain, corrected in columns
+    ]
+
+
+def randomisation_test(differences: Floats, unit: Integers, seed: int) -> Floats:
+    """Return the two-sided p of each of K columns of paired differences, ``[K]``.
+
+    Args:
+        differences: The differences, ``[Q, K]``.
+        unit: The unit of each row, ``[Q]``; rows of one unit change sign together.
+        seed: The seed of the random exchanges.
+    """
+    totals = np.column_stack([np.bincount(unit, column) for column in differences.T])
+    observed = np.abs(totals.sum(axis=0)) * (1 - ROUNDING)
+    rng = np.random.default_rng(seed)
+    extreme = np.zeros(len(observed))
+    for start in range(0, PERMUTATIONS, BLOCK):
+        exchanged = rng.integers(2, size=(min(BLOCK, PERMUTATIONS - start), len(totals)), dtype=np.int8)
+        signs = 2.0 * exchanged - 1.0
+        extreme += (np.abs(signs @ totals) >= observed).sum(axis=0)
+    return np.asarray((extreme + 1) / (PERMUTATIONS + 1))
+
+
+def holm(p: Floats) -> Floats:
+    """Return Holm-corrected p values, ``[K]``, which bound the probability of any false rejection."""
+    order = p.argsort()
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return corrected

@@ -1,0 +1,222 @@
+"""Evaluation of routers on the decisions of a log: ``aamc evaluate --logs``.
+
+Requests are rebuilt from the records, and each router scores them in its present state, without learning on the way. The logged
+policy is the baseline; its means need no weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_experiments.off_policy.betting import mean_interval
+from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
+from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
+from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.settings import Settings, read_settings
+from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of
+from aamc_sdk.interfaces import Reward, Router, Services
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
+from aamc_sdk.serving import make_services
+from aamc_sdk.storage import plain
+from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
+
+if TYPE_CHECKING:
+    from aamc_experiments.run_folder import RunFolder
+
+BATCH = 1000
+"""The maximum number of recorded requests that a router scores at a time."""
+MAX_DEVIATION = 4.0
+"""The maximum deviation of the mean weight from 1, in standard errors, that chance explains."""
+
+
+def evaluate_log(
+    url: str,
+    plugins: Plugins,
+    *,
+    names: Sequence[str] | None = None,
+    run: RunFolder | None = None,
+    run_optional: bool = False,
+    preference: Preference | None = None,
+) -> dict[str, Any]:
+    """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
+
+    Args:
+        url: The URL of the log.
+        plugins: The plugins that offer components.
+        names: The routers: those of the run, and others that need no training; all of the run's when None.
+        run: The run, whose routers, reward and candidates are used; without one the log's expected outcomes scale the reward.
+        run_optional: Whether to ignore a run with other candidates than the log, instead of raising an error.
+        preference: The preference of all requests; each request's own when None.
+
+    Raises:
+        StoreError: The log does not exist, or has other candidates than the run.
+        DataError: The log has no usable decision.
+        ConfigError: No router is named, or a privileged one.
+    """
+    store = open_store(url, plugins, existing=True)
+    try:
+        log = read_log(store)
+    finally:
+        store.close()
+    if not len(log):
+        raise DataError(f"no decision of {url} counts, of {log.total}: {_reasons(log)}; give feedback on quality first")
+    if run is not None and not set(log.candidates) & set(run.pool.names):
+        if not run_optional:
+            raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
+        run = None
+    part_services = _services(log, plugins, run)
+    routers = _routers(part_services, plugins, names, run)
+    preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
+    observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
+    outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, part_services.reward, preferences)
+    document = {
+        "schema": 1,
+        "log": url,
+        "run": None if run is None else str(run.folder),
+        "preference": None if preference is None else preference.array,
+        "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
+        "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
+        "routers": {name: _estimated(router, log, part_services.pool, outcomes, preference) for name, router in routers.items()},
+        "notes": list(_notes(log)),
+    }
+    result: dict[str, Any] = plain(document)
+    return result
+
+
+def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:
+    if run is not None:
+        return run.services(plugins)
+    settings: Settings = read_settings({})
+    known = {candidate.name: candidate for candidate in default_pool()}
+    pool = Pool(known.get(name, Candidate(name)) for name in log.candidates)
+    reward: Reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
+    reward.fit(log.expected)
+    return make_services(pool, plugins, settings, reward)
+
+
+def _routers(part_services: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:
+    """Return routers by name, those of the run trained.
+
+    Raises:
+        ConfigError: No router is named, or a privileged one.
+    """
+    held = [] if run is None else run.router_names
+    if names is None and run is None:
+        raise ConfigError("there is no run, and no router is named; name routers that need no training with --routers A,B, or a run")
+    routers = {}
+    for name in held if names is None else names:
+        router: Router = part_services.make("router", name, {}) if run is None or name not in held else run.router(plugins, part_services, name)
+        if not router.privileged:
+            routers[name] = router
+        elif names is not None:
+            raise ConfigError(f"router {name!r} must know outcomes in advance, and a log holds only those of chosen candidates; leave it out")
+    return routers
+
+
+def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
+    values = outcome.values[outcome.known]
+    return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
+
+
+def _estimated(
+    router: Router, log: LoggedDecisions, pool: Pool, outcomes: Mapping[str, BoundedOutcome], preference: Preference | None
+) -> dict[str, Any]:
+    """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
+    nothing: dict[str, Any] = dict.fromkeys(outcomes)
+    try:
+        choices = Choices(log.chosen, log.probabilities, target_probabilities(router, log, pool, preference))
+    except AamcError as error:  # the other routers are evaluated all the same
+        return {"refused": str(error), **nothing}
+    support = {
+        "n_eff": choices.effective,
+        "expected_n_eff": choices.expected_effective,
+        "mean_weight": choices.weights.mean(),
+        "greatest_weight": choices.max_weight,
+        "unsupported": choices.unsupported,
+    }
+    refused = refusal(choices)
+    found = nothing if refused else {name: _estimates(outcome, choices) for name, outcome in outcomes.items()}
+    return {"refused": refused, "warning": None if refused else _warning(choices), **support, **found}
+
+
+def _estimates(outcome: BoundedOutcome, choices: Choices) -> dict[str, Any] | None:
+    known = outcome.known
+    counted = choices if known.all() else choices.take(known)
+    if not known.any() or refusal(counted):
+        return None
+    found = estimate(outcome.values[known], counted, outcome.prior[known], outcome.low, outcome.high)
+    return {"n": int(known.sum()), **by_name(found)}
+
+
+def _warning(choices: Choices) -> str | None:
+    """Return a warning if weights do not average 1, which they do unless feedback depends on the choice."""
+    mean, n = float(choices.weights.mean()), len(choices.weights)
+    error = math.sqrt(max(n / choices.expected_effective - 1, 0.0) / n)
+    if abs(mean - 1) <= MAX_DEVIATION * error + choices.unsupported:
+        return None
+    return f"weights average {mean:.2f} instead of 1: feedback seems to depend on the choice, which biases every estimate"
+
+
+def target_probabilities(router: Router, log: LoggedDecisions, pool: Pool, preference: Preference | None = None) -> Floats:
+    """Return the probability of each candidate under a router in each recorded request, ``[n, K]``.
+
+    Args:
+        router: The router.
+        log: The recorded requests.
+        pool: The specifications of the candidates.
+        preference: The preference of all requests; each request's own when None.
+
+    Raises:
+        ConfigError: The router reads texts that the log lacks, or does not know its probabilities.
+        AamcError: The router cannot decide such requests.
+    """
+    if router.requires.text and not all(record.query.text for record in log.records):
+        raise ConfigError(
+            "it reads the texts of requests, which this log lacks; log with the store's option store_text, as in sqlite:log.db?store_text=true"
+        )
+    probabilities = np.zeros((len(log), len(log.candidates)))
+    for rows in _batches(log):
+        request = recorded_request([log.records[row] for row in rows], pool)
+        if preference is not None:
+            request = request.with_preference(preference.array)
+        probabilities[np.ix_(rows, log.columns(request.pool.names))] = _choices(router, request)
+    return probabilities
+
+
+def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows of requests that one batch can hold: with the same candidates, and all or none with a given preference."""
+    groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
+    for row, record in enumerate(log.records):
+        groups.setdefault((record.candidates, record.preference_given), []).append(row)
+    for rows in groups.values():
+        for start in range(0, len(rows), BATCH):
+            yield np.array(rows[start : start + BATCH], dtype=np.intp)
+
+
+def _choices(router: Router, request: RoutingRequest) -> Floats:
+    """Return the probabilities of a router's choices, ``[B, M]``; 1 for the maximum utility if it does not draw."""
+    scores = router.score(request)
+    if router.samples and not scores.propensity_known:
+        raise ConfigError("it does not know the probabilities of its choices")
+    return choice_probabilities(scores, request, router.samples)
+
+
+def _reasons(log: LoggedDecisions) -> str:
+    return "; ".join(f"{LEFT_OUT[reason]} ({count})" for reason, count in log.left_out.items() if count) or "it is empty"
+
+
+def _notes(log: LoggedDecisions) -> Iterator[str]:
+    """Yield the remarks on the log."""
+    if any(log.left_out.values()):
+        yield f"left out of {log.total} decisions: {_reasons(log)}"
+    if log.left_out["fallback"]:
+        yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
+    if log.left_out["not_judged"]:
+        yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_experiments.evaluation import Comparison, ComparisonRequest, compare_streams, metrics
+
+from aamc_sdk.errors import PreferenceError
+from aamc_sdk.types import Outcomes, Preference, RoutingRequest
+
+STREAMS, STEPS = 3, 5
+
+
+class Line:
+    """Streams in which the candidate taken last has become slower, so a decision changes what comes after it."""
+
+    def __init__(self, table: Any, streams: Any, preferences: Any, seed: int) -> None:
+        self.table, self.streams, self.preferences, self.seed = table, streams, preferences, seed
+        self.num_envs, self.step_number = len(streams), 0
+        self.load = np.zeros((len(streams), 2))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seed, self.step_number = seed or 0, 0
+        self.load[:] = 0
+        return None, {}
+
+    @property
+    def rows(self) -> Any:
+        return (self.streams + self.step_number + self.seed) % len(self.table.request)
+
+    def request(self) -> RoutingRequest:
+        seen = attrs.evolve(self.table.request, hindsight=self.table.outcomes).take(self.rows)
+        expected = attrs.evolve(seen.expected, latency_ms=seen.expected.latency_ms + self.load)
+        request: RoutingRequest = attrs.evolve(seen, expected=expected, preferences=self.preferences)
+        return request
+
+    def step(self, actions: Any) -> Any:
+        rows, stream = self.rows, np.arange(self.num_envs)
+        outcomes = self.table.outcomes
+        waited = self.load[stream, actions].copy()
+        self.load[stream, actions] += 50.0
+        self.step_number += 1
+        info = {
+            "quality": outcomes.quality[rows, actions],
+            "cost_usd": outcomes.cost_usd[rows, actions],
+            "latency_ms": outcomes.latency_ms[rows, actions] + waited,
+            "row": rows,
+        }
+        return None, None, None, None, info
+
+    def close(self) -> None: ...
+
+
+class Lines:
+    """An environment of such streams; remembers how many it was asked for."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.asked: list[int] = []
+
+    def vector(self, n: int, split: str, *, request: Any = None, seed: int = 0, streams: Any = None, preferences: Any = None) -> Line:
+        self.asked.append(n)
+        return Line(self.table, streams, preferences, seed)
+
+
+def play(table: Any, routers: dict[str, Any], **changes: Any) -> tuple[Comparison, Lines]:
+    env = Lines(table)
+    arguments: dict[str, Any] = {
+        "reward": table.reward,
+        "headline": Preference(),
+        "seed": 0,
+        "categories": ["a", "b", "c", "d"],
+        "candidate_means": table.means,
+    }
+    compared = ComparisonRequest(routers=routers, request=table.request, **(arguments | changes))
+    return compare_streams(compared, env, "test", streams=STREAMS, steps=STEPS), env  # type: ignore[arg-type]  # all that is used of one
+
+
+def test_every_router_and_preference_meets_the_same_queries(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"greedy": routers.Greedy(routers.options, table.services), "dice": routers.Dice(routers.options, table.services)})
+    assert comparison.chosen.shape == (2, 43, STREAMS * STEPS)
+    assert comparison.stream.tolist() == [0, 1, 2] * STEPS
+    rows = [(stream + step) % 4 for step in range(STEPS) for stream in range(STREAMS)]
+    assert comparison.category.tolist() == ["abcd"[row] for row in rows]
+    chosen = comparison.chosen[:, :]
+    np.testing.assert_allclose(comparison.quality, table.outcomes.quality[np.array(rows), chosen])
+
+
+def test_a_decision_changes_what_comes_after_it(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"always": routers.Always(routers.options, table.services)})
+    assert comparison.latency_ms[0, 0, comparison.stream == 0].tolist() == [100, 150, 200, 250, 300]
+
+
+def test_what_ignores_the_preference_and_does_not_draw_is_played_once(table: Any, routers: Any) -> None:
+    everyone = {name: getattr(routers, name)(routers.options, table.services) for name in ("Always", "Dice", "Greedy")}
+    comparison, env = play(table, everyone)
+    assert env.asked == [STREAMS, 43 * STREAMS, 43 * STREAMS]
+    np.testing.assert_array_equal(comparison.latency_ms[0], np.tile(comparison.latency_ms[0, 0], (43, 1)))
+
+
+def test_utilities_are_recorded_at_quality_alone(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"greedy": routers.Greedy(routers.options, table.services)})
+    rows = np.array([(stream + step) % 4 for step in range(STEPS) for stream in range(STREAMS)])
+    np.testing.assert_allclose(comparison.utility[0], table.outcomes.quality[rows], rtol=1e-6)
+
+
+def test_only_privileged_routers_see_true_expectations(table: Any, routers: Any) -> None:
+    plain = routers.Greedy(routers.options, table.services)
+    play(table, {"greedy": plain, "prophet": routers.Prophet(routers.options, table.services)})
+    assert len(plain.seen) == STEPS
+    assert all(request.hindsight is None for request in plain.seen)
+
+
+def test_figures_come_from_what_was_played(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"llm-only": routers.Always(routers.options, table.services)})
+    figures = metrics(comparison, table.reward)["routers"]["llm-only"]
+    assert figures["mean_latency_ms"] == pytest.approx(200)
+    assert figures["mean_cost_usd"] == pytest.approx(1)
+    assert figures["missing"] == 0
+    low, high = figures["ci95"]["mean_latency_ms"]
+    assert low == pytest.approx(high)  # each stream waited alike, and streams are what is resampled
+
+
+def test_what_needs_a_table_of_both_candidates_does_not_apply(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"greedy": routers.Greedy(routers.options, table.services)})
+    figures = metrics(comparison, table.reward)
+    greedy = figures["routers"]["greedy"]
+    assert [greedy[name] for name in ("pgr", "apgr", "cpt50", "cpt80")] == [None] * 4
+    assert figures["zero_router"] == {"aiq": pytest.approx((0.35 + 0.65) / 2), "ci95": {"aiq": None}}
+
+
+def test_forecasts_are_those_of_the_candidates_chosen_at_quality_alone(table: Any, routers: Any) -> None:
+    large = routers.Always(routers.options, table.services)
+    large.candidate = 1
+    comparison, _ = play(table, {"large": large})
+    forecasts = np.tile(np.array([0.0, 0.75]), (1, STREAMS * STEPS, 1))
+    figures = metrics(attrs.evolve(comparison, expected_quality=forecasts), table.reward)["routers"]["large"]
+    errors = table.outcomes.quality[[(stream + step) % 4 for step in range(STEPS) for stream in range(STREAMS)], 1] - 0.75
+    assert figures["brier"] == pytest.approx((errors**2).mean())
+    assert figures["ece"] == pytest.approx(abs(errors.mean()))
+
+
+def test_whole_streams_change_sign_in_paired_tests(table: Any, routers: Any) -> None:
+    everyone = {name: routers.Always(routers.options, table.services) for name in ("small", "large")}
+    everyone["large"].candidate = 1
+    comparison, _ = play(table, everyone, headline=Preference(0, 1, 0))
+    (pair,) = metrics(comparison, table.reward)["comparisons"]
+    assert pair["difference"] == pytest.approx(1)
+    assert pair["p"] == pytest.approx(2 / 2**STREAMS, abs=0.02)  # fifteen queries, but three coins
+
+
+def test_hulls_start_at_the_cheapest_candidates_training_mean(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"always": routers.Always(routers.options, table.services)})
+    quality_played = comparison.quality[0, 0].mean()
+    expected = max(quality_played, table.means[0, 0])
+    assert metrics(comparison, table.reward)["routers"]["always"]["aiq"] == pytest.approx(expected)
+
+
+def test_an_untimed_reward_refuses_a_preference_for_latency_alone(table: Any, routers: Any) -> None:
+    table.reward.fit(Outcomes(table.outcomes.quality, table.outcomes.cost_usd, np.full((4, 2), np.nan)))
+    with pytest.raises(PreferenceError, match="only latency"):
+        play(table, {"always": routers.Always(routers.options, table.services)}, headline=Preference(0, 0, 1))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_experiments.evaluation import ComparisonRequest, compare_table
+from aamc_experiments.evaluation.decisions import table as tables
+from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
+
+from aamc_sdk.errors import DataError, PreferenceError
+from aamc_sdk.types import Preference, text_hash
+
+
+def test_a_router_answers_at_every_preference(table: Any, routers: Any) -> None:
+    comparison = table.compare({"greedy": routers.Greedy(routers.options, table.services)})
+    assert comparison.chosen.shape == (1, 43, 4)
+    assert comparison.chosen[0, QUALITY_ALONE].tolist() == [0, 1, 1, 0]
+    assert comparison.chosen[0, 21].tolist() == [0, 0, 0, 0]
+    assert comparison.queries.tolist() == [text_hash(f"query {n}") for n in range(4)]
+    assert comparison.category.tolist() == ["even", "odd", "even", "odd"]
+
+
+def test_equal_preferences_are_scored_once(table: Any, routers: Any) -> None:
+    router = routers.Greedy(routers.options, table.services)
+    comparison = table.compare({"greedy": router})
+    distinct = len(np.unique(comparison.preferences, axis=0))
+    assert distinct < 43
+    assert len(router.seen) == distinct
+
+
+def test_a_router_may_share_its_work_between_preferences(table: Any, routers: Any) -> None:
+    class Thrifty(routers.Greedy):
+        begun = 0
+
+        def score_each(self, request: Any, preferences: Any) -> Any:
+            self.begun += 1
+            yield from super().score_each(request, preferences)
+
+    plain, thrifty = routers.Greedy(routers.options, table.services), Thrifty(routers.options, table.services)
+    comparison = table.compare({"plain": plain, "thrifty": thrifty})
+    np.testing.assert_array_equal(comparison.chosen[0], comparison.chosen[1])
+    assert thrifty.begun == 1
+
+
+def test_only_privileged_routers_are_given_hindsight(table: Any, routers: Any) -> None:
+    plain = routers.Greedy(routers.options, table.services)
+    comparison = table.compare({"greedy": plain, "prophet": routers.Prophet(routers.options, table.services)})
+    assert all(request.hindsight is None for request in plain.seen)
+    np.testing.assert_array_equal(comparison.expected_quality[1], table.outcomes.quality.astype(np.float32))
+
+
+def test_a_row_with_a_missing_cell_is_left_out_for_all_and_counted(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, np.nan], [1, 1], [1, 1], [0, 1]], [[1, 2], [1, np.nan], [1, 2], [1, 2]], [[1, 2], [1, 2], [1, 2], [np.nan, 2]])
+    comparison = table.compare({"always": routers.Always(routers.options, table.services)})
+    assert comparison.queries.tolist() == [text_hash("query 2")]
+    assert comparison.missing == 3
+
+
+def test_a_latency_that_nobody_measured_is_not_a_missing_cell(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, 0], [0, 1]], [[1, 2], [1, 2]])
+    comparison = table.compare({"always": routers.Always(routers.options, table.services)})
+    assert comparison.missing == 0
+    assert (comparison.preferences[:, 2] == 0).all()
+    with pytest.raises(PreferenceError, match="only latency"):
+        table.compare({"always": routers.Always(routers.options, table.services)}, headline=Preference(0, 0, 1))
+
+
+def test_no_complete_row_is_an_error(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, 1]], [[1, 2]])
+    broken = table.outcomes.columns([0, 1])
+    broken.quality[0, 0] = np.nan
+    compared = ComparisonRequest(
+        routers={}, request=table.request, reward=table.reward, headline=Preference(), seed=0, categories=["a"], candidate_means=table.means
+    )
+    with pytest.raises(DataError, match="every candidate"):
+        compare_table(compared, broken)
+
+
+def test_draws_follow_from_the_seed_and_differ_between_preferences(large_table: Any, routers: Any) -> None:
+    def chosen(seed: int) -> Any:
+        return large_table.compare({"dice": routers.Dice(routers.options, large_table.services)}, seed=seed).chosen[0]
+
+    first = chosen(1)
+    np.testing.assert_array_equal(first, chosen(1))
+    assert (first != chosen(2)).any()
+    assert (first[0] != first[1]).any()
+    shares = np.bincount(first.ravel()) / first.size
+    np.testing.assert_allclose(shares, 0.25, atol=0.04)
+
+
+def test_the_size_of_a_chunk_changes_nothing(large_table: Any, routers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    everyone = {"greedy": routers.Greedy(routers.options, large_table.services), "dice": routers.Dice(routers.options, large_table.services)}
+    whole = large_table.compare(everyone)
+    monkeypatch.setattr(tables, "CHUNK", 7)
+    in_parts = large_table.compare(everyone)
+    np.testing.assert_array_equal(whole.chosen, in_parts.chosen)
+    np.testing.assert_array_equal(whole.utility, in_parts.utility)
+
+
+def test_utilities_are_those_at_quality_alone(table: Any, routers: Any) -> None:
+    comparison = table.compare({"greedy": routers.Greedy(routers.options, table.services)})
+    np.testing.assert_allclose(comparison.utility[0], table.outcomes.quality, rtol=1e-6)
+    np.testing.assert_allclose(comparison.expected_quality[0], table.outcomes.quality, rtol=1e-6)
+    np.testing.assert_allclose(comparison.scales, [[1, 10], [100, 300]])

@@ -1,0 +1,25 @@
+BEGIN TRANSACTION;
+CREATE TABLE entries (
+            n INTEGER PRIMARY KEY,
+            position INTEGER UNIQUE,  -- NULL while the entry waits for its decision
+            kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
+            content TEXT NOT NULL, time REAL NOT NULL, embedding BLOB,
+            UNIQUE (kind, id));
+INSERT INTO "entries" VALUES(1,1,'decision','d','d','b','{"decision": {"id": "d", "candidate": "b", "propensity": 0.25, "preference": [0.5, 0.25, 0.25], "probabilities": {"a": 0.75, "b": 0.25}, "router": "tiny", "notes": {"spent_usd": 0.5}}, "query": {"text": "What is it?", "user": "ann", "session": "s", "needs": ["code", "tools"], "prompt_tokens": null, "output_tokens": 9, "cached_on": null}, "estimates": {"complexity": 0.25, "categories": [0.75, 0.25], "category_names": ["code", "chat"], "tool_use": null, "fingerprint": "one"}, "candidates": ["a", "b", "c"], "expected": {"quality": null, "cost_usd": [0.1, 0.2, null], "latency_ms": [1.0, 2.0, 3.0]}, "wait_ms": [0.0, 5.0, 0.0], "masked_why": {"c": "over budget"}}',12.5,X'0000003F0000C0BF');
+INSERT INTO "entries" VALUES(2,2,'decision','e','e','b','{"decision": {"id": "e", "candidate": "b", "propensity": 0.25, "preference": [0.5, 0.25, 0.25], "probabilities": {"a": 0.75, "b": 0.25}, "router": "tiny", "notes": {"spent_usd": 0.5}}, "query": {"text": "What is it?", "user": "bob", "session": "s", "needs": ["code", "tools"], "prompt_tokens": null, "output_tokens": 9, "cached_on": null}, "estimates": {"complexity": 0.25, "categories": [0.75, 0.25], "category_names": ["code", "chat"], "tool_use": null, "fingerprint": "one"}, "candidates": ["a", "b", "c"], "expected": {"quality": null, "cost_usd": [0.1, 0.2, null], "latency_ms": [1.0, 2.0, 3.0]}, "wait_ms": [0.0, 5.0, 0.0], "masked_why": {"c": "over budget"}}',12.5,X'0000003F0000C0BF');
+INSERT INTO "entries" VALUES(3,3,'attempt','d/0','d','b','{"decision_id": "d", "n": 0, "candidate": "b", "cost_usd": null, "latency_ms": null, "output_tokens": null, "error": "timed out"}',1.795226907916361332e+09,NULL);
+INSERT INTO "entries" VALUES(4,4,'attempt','d/1','d','a','{"decision_id": "d", "n": 1, "candidate": "a", "cost_usd": 0.25, "latency_ms": 20.0, "output_tokens": 7, "error": null}',1.79522690792028164863e+09,NULL);
+INSERT INTO "entries" VALUES(5,5,'attempt','d/feedback/d/explicit','d','a','{"decision_id": "d", "n": 2, "candidate": "", "cost_usd": 0.5, "latency_ms": null, "output_tokens": null, "error": null, "feedback": "d/explicit"}',1.79522690793662905699e+09,NULL);
+INSERT INTO "entries" VALUES(6,6,'feedback','d/explicit','d','a','{"decision_id": "d", "quality": 1.0, "candidate": null, "over": null, "tie": false, "confidence": 1.0, "weight": 1.0, "source": "explicit", "id": "d/explicit"}',3.0,NULL);
+INSERT INTO "entries" VALUES(7,7,'feedback','e/judge','e','c','{"decision_id": "e", "quality": null, "candidate": "c", "over": "a", "tie": false, "confidence": 1.0, "weight": 1.0, "source": "judge", "id": "e/judge"}',4.0,NULL);
+INSERT INTO "entries" VALUES(8,NULL,'attempt','later/feedback/later/explicit','later','','{"decision_id": "later", "n": 0, "candidate": "", "cost_usd": null, "latency_ms": 1.0, "output_tokens": null, "error": null, "feedback": "later/explicit"}',1.79522690795247077946e+09,NULL);
+INSERT INTO "entries" VALUES(9,NULL,'feedback','later/explicit','later','','{"decision_id": "later", "quality": 0.5, "candidate": null, "over": null, "tie": false, "confidence": 1.0, "weight": 1.0, "source": "explicit", "id": "later/explicit"}',5.0,NULL);
+INSERT INTO "entries" VALUES(10,NULL,'attempt','later/4','later','','{"decision_id": "later", "n": 4, "candidate": "", "cost_usd": null, "latency_ms": null, "output_tokens": null, "error": null}',1.79522690795839357383e+09,NULL);
+INSERT INTO "entries" VALUES(11,8,'decision','f','f','b','{"decision": {"id": "f", "candidate": "b", "propensity": null, "preference": [0.5, 0.25, 0.25], "probabilities": {"a": 0.75, "b": 0.25}, "router": "tiny", "notes": {"spent_usd": 0.5}}, "query": {"text": "What is it?", "user": "ann", "session": "s", "needs": ["code", "tools"], "prompt_tokens": null, "output_tokens": 9, "cached_on": null}, "estimates": {"complexity": 0.25, "categories": [0.75, 0.25], "category_names": ["code", "chat"], "tool_use": null, "fingerprint": "one"}, "candidates": ["a", "b", "c"], "expected": {"quality": null, "cost_usd": [0.1, 0.2, null], "latency_ms": [1.0, 2.0, 3.0]}, "wait_ms": [0.0, 5.0, 0.0], "masked_why": {"c": "over budget"}, "preference_given": false}',12.5,X'0000003F0000C0BF');
+CREATE TABLE erasures (epoch INTEGER PRIMARY KEY, time REAL NOT NULL, who TEXT);
+INSERT INTO "erasures" VALUES(1,1.79522690797253632547e+09,'2b4fa00adb03666ab5b23ff53766430104ae5de36305269eed188c2542bdb8f0');
+CREATE TABLE views (n INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL, last TEXT NOT NULL DEFAULT '');
+INSERT INTO "views" VALUES(1,'router',8,X'7374617465','decision/f');
+CREATE INDEX entries_by_decision ON entries (decision_id, position);
+COMMIT;
+PRAGMA user_version = 3;
