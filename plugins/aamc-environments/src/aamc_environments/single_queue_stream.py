@@ -32,7 +32,7 @@ def objectives_function(reward: Reward) -> Objectives:
 
 def _scaled(scale: Scale) -> Callable[[float], float]:
     """Return :meth:`Scale.goodness` for one value."""
-    maximum, span = scale.greatest, scale.greatest - scale.least
+    maximum, span = scale.maximum, scale.maximum - scale.minimum
     return (lambda value: 0.0) if span <= 0 else (lambda value: (maximum - value) / span)
 
 
