@@ -30,7 +30,6 @@ from aamc_sdk.routing.arguments import (
 )
 from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
-from aamc_sdk.serving.event_loop import EventLoopThread
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
 from aamc_sdk.serving.model_client import conversation
@@ -95,8 +94,8 @@ class MetaController:
         self._guard = CloseGuard()
         self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
         self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
-        self._loop = EventLoopThread()
-        self._decider = Decider(components, self._user_id, self._loop)
+        self._loop = components.loop
+        self._decider = Decider(components, self._user_id)
         self._models = components.models
         if self._models is not None:
             self._models.record_attempts(self._record_attempt)
@@ -450,7 +449,7 @@ class MetaController:
         if self.learner is not None:
             self.learner.close()
         self.router.close()
-        if self._models is not None:
+        if self._models is not None and self._loop.started:
             self._loop.submit(self._models.close()).result()
         self._loop.close()
         self._workers.shutdown()

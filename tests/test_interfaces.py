@@ -1,13 +1,15 @@
 """Base classes of components."""
 
 import asyncio
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from tiny import TinyRouter
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import AsyncRouter, Budget
+from aamc_sdk.interfaces import AsyncRouter, Budget, Services
+from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Scores
 
 
@@ -16,31 +18,45 @@ def test_base_classes_hold_only_what_every_component_of_a_kind_needs():
         assert not hasattr(TinyRouter, left)
 
 
-def test_an_asynchronous_router_scores_inside_and_outside_a_running_loop():
+@pytest.fixture
+def services():
+    made = Services(pool=POOL, reward=make_reward(make_dataset(20)), make=lambda *_: None)
+    yield made
+    made.loop.close()
+
+
+def test_an_asynchronous_router_scores_on_one_event_loop_inside_and_outside_a_running_loop(services):
     class Asking(AsyncRouter):
+        loops: ClassVar[set] = set()
+
         async def ascore(self, request):
+            self.loops.add(asyncio.get_running_loop())
             await asyncio.sleep(0)
             return Scores(np.ones((len(request), 2)))
 
-    router = Asking(None, None)
+    router = Asking(None, services)
     assert router.score([1, 2, 3]).utility.shape == (3, 2)
 
     async def inside():
         return router.score([1])
 
     assert asyncio.run(inside()).utility.shape == (1, 2)
+    assert len(router.loops) == 1
 
 
-def test_an_asynchronous_routers_error_reaches_the_caller_inside_a_running_loop():
+def test_an_asynchronous_routers_error_reaches_the_caller(services):
     class Failing(AsyncRouter):
         async def ascore(self, request):
             raise ConfigError("not now")
 
-    async def inside():
-        return Failing(None, None).score([1])
-
     with pytest.raises(ConfigError, match="not now"):
-        asyncio.run(inside())
+        Failing(None, services).score([1])
+
+
+def test_a_loop_that_was_never_used_starts_no_thread(services):
+    assert not services.loop.started
+    services.loop.close()
+    assert not services.loop.started
 
 
 @pytest.mark.parametrize("limit", [{"steps": -1}, {"cost_usd": float("nan")}, {"seconds": -0.5}, {"cost_usd": None}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -115,3 +116,16 @@ def test_plugins_and_examples_import_public_names_one_dot_deep(file: Path) -> No
             module = SOURCES.get(parts[0], CORE) / alias.name
             is_module = len(parts) == 1 and (module.with_suffix(".py").exists() or module.is_dir())
             assert is_module or alias.name in public, f"line {node.lineno}: {alias.name} is not a public name of {node.module}"
+
+
+@pytest.mark.parametrize("project", sorted((ROOT / "plugins").glob("*/pyproject.toml")), ids=lambda file: file.parent.name)
+def test_a_plugin_depends_on_every_distribution_of_ours_that_it_imports(project: Path) -> None:
+    own = project.parent.name.replace("-", "_")
+    declared = set(re.findall(r'"(aamc-[a-z]+(?:-[a-z0-9]+)*)', project.read_text(encoding="utf-8")))
+    imported = {
+        str(node.module).split(".")[0].replace("_", "-")
+        for file in project.parent.glob("src/**/*.py")
+        for node in imports(file)
+        if str(node.module).startswith("aamc_") and str(node.module).split(".")[0] != own
+    }
+    assert imported <= declared

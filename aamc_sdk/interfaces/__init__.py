@@ -7,6 +7,7 @@ state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
+from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
 from aamc_sdk.interfaces.providers import Provider
@@ -25,6 +26,7 @@ __all__ = [
     "DatasetFormat",
     "Environment",
     "Estimator",
+    "EventLoopThread",
     "ExportablePart",
     "ForeignSettings",
     "Message",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import ModelCaller
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Services:
         reward: The reward that routers, environment and evaluation share.
         make: Makes another component: ``make(kind, name, options)``.
         models: The client for calling candidates with an endpoint; None if no model can be called.
+        loop: The event loop on which components wait for network calls, so that their connections stay on one loop.
         seed: The seed of all randomness.
         device: The device that torch computes on: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
@@ -39,6 +41,7 @@ class Services:
     reward: Reward
     make: Callable[[str, str, Mapping[str, Any]], Any]
     models: ModelCaller | None = None
+    loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     seed: int = 0
     device: str = "auto"
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -138,13 +136,8 @@ class AsyncRouter(Router):
 
     @abc.abstractmethod
     async def ascore(self, request: RoutingRequest) -> Scores:
-        """Score the candidates; a controller calls it on its own event loop."""
+        """Score the candidates, on the event loop of the services."""
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Score the candidates on an event loop of this call."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self.ascore(request))
-        with ThreadPoolExecutor(1, "aamc-score") as thread:  # this thread's event loop is running
-            return thread.submit(asyncio.run, self.ascore(request)).result()
+        """Score the candidates and wait for the result; not for use inside a coroutine on the event loop of the services."""
+        return self.services.loop.submit(self.ascore(request)).result()

@@ -11,7 +11,6 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, is_number, weights_of
-from aamc_sdk.serving.event_loop import EventLoopThread
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import PoolState, Query, Records, RoutingRequest, Scores, new_ids
 
@@ -22,13 +21,11 @@ class Decider:
     Args:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
-        loop: The event loop of asynchronous routers.
     """
 
-    def __init__(self, components: ServedComponents, user_id: Callable[[str], str], loop: EventLoopThread) -> None:
+    def __init__(self, components: ServedComponents, user_id: Callable[[str], str]) -> None:
         self._components = components
         self._user_id = user_id
-        self._loop = loop
 
     def request(self, queries: Sequence[Query], preference: Preferences, state: PoolState | None, budget_usd: float | None) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
@@ -69,15 +66,12 @@ class Decider:
         return query if user == query.user else attrs.evolve(query, user=user)
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the router's scores; an asynchronous router works on the event loop meanwhile."""
-        router = self._components.router
-        if isinstance(router, AsyncRouter):
-            return self._loop.submit(router.ascore(request)).result()
-        return router.score(request)
+        """Return the router's scores."""
+        return self._components.router.score(request)
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
         """Return an asynchronous router's scores without blocking the caller's event loop."""
-        return await asyncio.wrap_future(self._loop.submit(router.ascore(request)))
+        return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
     def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
         """Draw a decision for each row, and return the records when they are durable in the log.

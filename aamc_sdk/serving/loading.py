@@ -11,7 +11,7 @@ import attrs
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, load_yaml
 from aamc_sdk.errors import ConfigError, nearest, one_of
-from aamc_sdk.interfaces import Estimator, Reward, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
 from aamc_sdk.serving.model_client import ModelClient
@@ -44,6 +44,7 @@ class ServedComponents:
         router_name: The router's name in decisions.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
         models: Calls the candidates; None where none can be called.
+        loop: The event loop of the components' services.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
 
@@ -59,6 +60,7 @@ class ServedComponents:
     router_name: str = ""
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
     models: ModelClient | None = None
+    loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     typical: Floats | None = None
 
 
@@ -105,6 +107,7 @@ def load_components(
         router_name=name,
         preferences=run.calibrated_preferences,
         models=_client(services),
+        loop=services.loop,
         typical=run.candidate_means,
     )
 
@@ -154,6 +157,7 @@ def make_components(
         plugins=plugins,
         router_name=settings.router.name,
         models=_client(services),
+        loop=services.loop,
     )
 
 

@@ -19,6 +19,11 @@ class EventLoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether a coroutine was submitted since the loop was made or closed."""
+        return self._loop is not None
+
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine on the loop and return its future; cancelling that cancels the coroutine."""
         with self._lock:
