@@ -154,7 +154,7 @@ def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes
     ("options", "message"),
     [
         (["--routers", "gredy"], "did you mean 'greedy'"),
-        (["--routers", ""], "--routers takes names"),
+        (["--routers", ""], "--routers must be names"),
         (["--estimator", ""], "estimator must be a name"),
         (["--preference", ""], "three numbers"),
         (["--seeds", "0,0"], "has a number twice"),

@@ -121,7 +121,7 @@ def test_what_can_be_reproduced_is_listed(aamc) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected", "words"),
     [
-        (("--run", "missing"), 1, "make a run with"),
+        (("--run", "missing"), 1, "make one with"),
         (("--run", "RUN", "--seed", "0"), 2, "drawn as it is"),
         (("--run", "RUN", "--set", "a.b=1"), 2, "drawn as it is"),
     ],
