@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, PoolError, StoreError, one_of
+from aamc_sdk.errors import ConfigError, DataError, PoolError, StoreError, one_of
 from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
@@ -71,38 +72,40 @@ class MetaController:
 
     def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
         store, router = components.store, components.router
-        if user_key is not None and not is_key(user_key):
-            store.close()
-            raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
-        if router.privileged:
-            store.close()
-            name = components.router_name or type(router).__name__
-            raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
-        self.pool = components.pool
-        self.reward = components.reward
-        self.router = router
-        self.store = store
-        self.estimator = components.estimator
-        self.preference = components.preference
-        self.seed = components.seed
-        self.router_name = components.router_name
-        self._user_key = user_key
-        self._plugins = components.plugins
-        self._listened_events = {
-            event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)
-        }
-        self._guard = CloseGuard()
-        self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
-        self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
-        self._loop = components.loop
-        self._decider = Decider(components, self._user_id)
-        self._models = components.models
-        if self._models is not None:
-            self._models.record_attempts(self._record_attempt)
-        self.learner: Learner | None = None
-        if isinstance(router, OnlineRouter):
-            router.attach(store, self._user_id)
-            self.learner = Learner(store, router, self._emit_learned)
+        with ExitStack() as unusable:
+            unusable.callback(store.close)
+            if user_key is not None and not is_key(user_key):
+                raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
+            if router.privileged:
+                name = components.router_name or type(router).__name__
+                raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+            self.pool = components.pool
+            self.reward = components.reward
+            self.router = router
+            self.store = store
+            self.estimator = components.estimator
+            self.preference = components.preference
+            self.seed = components.seed
+            self.router_name = components.router_name
+            self._user_key = user_key
+            self._plugins = components.plugins
+            self._listened_events = {
+                event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)
+            }
+            self._guard = CloseGuard()
+            self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
+            self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
+            self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
+            self._loop = components.loop
+            self._decider = Decider(components, self._user_id)
+            self._models = components.models
+            if self._models is not None:
+                self._models.record_attempts(self._record_attempt)
+            self.learner: Learner | None = None
+            if isinstance(router, OnlineRouter):
+                router.attach(store, self._user_id)
+                self.learner = Learner(store, router, self._emit_learned)
+            unusable.pop_all()
 
     @classmethod
     def load(
@@ -114,6 +117,7 @@ class MetaController:
         seed: int | None = None,
         plugins: Plugins | None = None,
         user_key: str | bytes | None = None,
+        allow_untrained: bool = False,
     ) -> MetaController:
         """Return a controller with the components that a run trained.
 
@@ -125,12 +129,14 @@ class MetaController:
             seed: The seed of the draws; the run's own when None.
             plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
+            allow_untrained: Whether to serve another router that requires training although it has none.
 
         Raises:
             CheckpointError: The run is missing or damaged, or has no such router.
+            ConfigError: Another router requires training.
             StoreError: The log cannot be opened.
         """
-        components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed)
+        components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -253,15 +259,13 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._route(arguments.query(query), preference, arguments).decisions[0]
+        return self._route(arguments.query(query), preference, arguments)
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        records = self._route(given.query(query), preference, given)
-        if given.decision_id is not None:  # the log may have had the decision, made from an earlier state of the pool
-            return self.explain(given.decision_id)
-        return self._explain(records[0])
+        described = given.query(query)
+        return self._explain(self._logged(described, preference, given) or self._decide(described, preference, given)[0])
 
     def route_batch(
         self,
@@ -289,6 +293,8 @@ class MetaController:
         if not given:
             return []
         self._guard.check()
+        if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
+            raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
         request = self._decider.request(given, preference, pool_state(state, unavailable), budget_usd)
         return list(self._log(request, self._decider.score(request), ids, episode).decisions)
 
@@ -297,7 +303,10 @@ class MetaController:
         given = RouteArguments.of(arguments)
         described = given.query(query)
         if not isinstance(self.router, AsyncRouter):
-            return (await self._in_thread(self._route, described, preference, given)).decisions[0]
+            return await self._in_thread(self._route, described, preference, given)
+        known = await self._in_thread(self._logged, described, preference, given)
+        if known is not None:
+            return known.decision
         request = await self._in_thread(self._request_of, described, preference, given)
         try:
             scores = await self._decider.ascore(request, self.router)
@@ -407,12 +416,14 @@ class MetaController:
             PoolError: No candidate has an endpoint.
             ProviderError: Every allowed candidate failed.
         """
+        self._guard.check()
         return self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))).result()
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
+        self._guard.check()
         return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
 
     def forget(self, user: str) -> int:
@@ -442,9 +453,10 @@ class MetaController:
         return self._explain(self.store.record(decision_id))
 
     def close(self) -> None:
-        """Finish logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
+        """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:
             return
+        self._calls.close()
         self._guard.close()
         if self.learner is not None:
             self.learner.close()
@@ -462,7 +474,18 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _route(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Records:
+    def _route(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Decision:
+        known = self._logged(query, preference, arguments)
+        return self._decide(query, preference, arguments).decisions[0] if known is None else known.decision
+
+    def _logged(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Record | None:
+        """Return the record of a decision that was asked for before, whatever the pool's state is now."""
+        self._guard.check()
+        if arguments.decision_id is None:
+            return None
+        return self._decider.logged(query, preference, arguments.budget_usd, arguments.decision_id)
+
+    def _decide(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Records:
         request = self._request_of(query, preference, arguments)
         return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)
 
@@ -473,8 +496,8 @@ class MetaController:
 
     def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
         with self._guard:  # closing waits until the events of logged decisions are submitted
-            records = self._decider.log(request, scores, ids, episode)
-            for decision in records.decisions if "aamc_decided" in self._listened_events else ():
+            records, new = self._decider.log(request, scores, ids, episode)
+            for decision in new if "aamc_decided" in self._listened_events else ():
                 self._emit("aamc_decided", decision=decision)
         return records
 
@@ -493,8 +516,9 @@ class MetaController:
             raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
-        records = await self._in_thread(self._route, described, preference, arguments)
-        return await self._models.answer(records.decisions[0], self.pool, conversation(described), options or {})
+        with self._calls:
+            decision = await self._in_thread(self._route, described, preference, arguments)
+            return await self._models.answer(decision, self.pool, conversation(described), options or {})
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         with self._guard:
@@ -507,6 +531,7 @@ class MetaController:
 
     async def _record_attempt(self, attempt: Attempt) -> None:
         await self._in_thread(self.store.add_attempts, [attempt])
+        self._log_has_grown()
 
     def _log_has_grown(self) -> None:
         if self.learner is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
 import attrs
 from reference_examples import EXAMPLES
@@ -62,7 +62,8 @@ def public_names(module_name: str) -> tuple[str, ...]:
 def docstring(module_name: str, name: str) -> str:
     """Return the docstring of an exported name; for a constant the text below its assignment; ``""`` without one."""
     value = getattr(importlib.import_module(module_name), name)
-    if inspect.isclass(value) or _is_function(value, name):
+    is_alias = get_origin(value) is not None  # which Python 3.10 takes for a class
+    if (inspect.isclass(value) and not is_alias) or _is_function(value, name):
         return inspect.cleandoc(value.__doc__ or "")
     home = _home_of_constant(module_name, name)
     return inspect.cleandoc(_assigned(importlib.import_module(home)).get(name, ""))

@@ -205,8 +205,9 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
     assert controller.route_batch([]) == []
     with pytest.raises(PreferenceError, match="3 requests need one preference or 3 preferences, not 2"):
         controller.route_batch([hard] * 3, np.ones((2, 3)))
-    with pytest.raises(ConfigError, match="2 requests need 2 ids, not 1"):
-        controller.route_batch([hard] * 2, ids=["one"])
+    for ids in (["one"], "ij"):
+        with pytest.raises(DataError, match="ids must be a sequence of 2 ids, one for each request"):
+            controller.route_batch([hard] * 2, ids=ids)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +221,8 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
         ({"needs": {"vision"}}, NoCandidateError, "small: lacks a needed ability; large: lacks a needed ability"),
         ({"unavailable": ["smal"]}, PoolError, "did you mean 'small'"),
         ({"budget_usd": 0.0}, NoCandidateError, "over budget"),
-        ({"budget_usd": "1"}, DataError, "budget_usd must be a number in USD, not '1'"),
-        ({"budget_usd": math.nan}, DataError, "budget_usd must be a number in USD, not nan"),
+        ({"budget_usd": "1"}, DataError, "budget_usd must be a number of at least 0, in USD, not '1'"),
+        ({"budget_usd": math.nan}, DataError, "budget_usd must be a number of at least 0, in USD, not nan"),
         ({"decision_id": ""}, DataError, "a decision's id must not be empty"),
         ({"decision_id": 5}, DataError, "a decision's id must be a string, not int"),
         ({"decision_id": "req\0one"}, DataError, "a decision's id must not contain a NUL character"),

@@ -6,18 +6,21 @@ import asyncio
 import math
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
-from aamc_sdk.errors import ConfigError, DataError, ForkedError, PoolError, ProviderError
-from aamc_sdk.interfaces import AsyncRouter, Requirements, Router
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, PoolError, ProviderError, StoreError
+from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving.echo import Echo
 from aamc_sdk.types import Latency
 
 POOL = Pool(
@@ -186,6 +189,94 @@ def test_a_query_carries_its_turns_tenant_and_episode(controller: MetaController
     assert record.query.prompt_tokens in (None, 9)  # 34 characters in all
 
 
+def test_the_same_request_again_gets_its_decision_whatever_the_pool_is_now(controller: MetaController) -> None:
+    first = controller.route("Hi", decision_id="d")
+    down = {"decision_id": "d", "unavailable": ["small", "large"]}
+    assert controller.route("Hi", **down) == first
+    assert asyncio.run(controller.aroute("Hi", **down)) == first
+    assert controller.route_explained("Hi", **down).record.decision.id == "d"
+    with pytest.raises(StoreError, match="'d' is in the log with other content; give the new request an id of its own"):
+        controller.route("Bye", decision_id="d")
+    with pytest.raises(StoreError, match="other content"):
+        controller.route("Hi", budget_usd=1.0, decision_id="d")
+
+
+def test_an_async_router_is_not_asked_again_for_a_known_decision() -> None:
+    with build("asking") as controller:
+        first = controller.route("Hi", decision_id="d")
+        controller.router.ascore = None  # type: ignore[method-assign, assignment]  # would fail if it were called
+        assert asyncio.run(controller.aroute("Hi", decision_id="d")).candidate == first.candidate
+
+
+def test_a_repeated_decision_is_announced_once() -> None:
+    class Listener:
+        @hookimpl
+        def aamc_decided(self, decision: Any) -> None:
+            heard.append(decision.id)
+
+    heard: list[str] = []
+    plugins = Plugins({"core": builtin, "parts": Parts(), "listener": Listener()}, discover=False)
+    with MetaController.build(router="first", pool=POOL, plugins=plugins) as controller:
+        for _ in range(2):
+            controller.route("Hi", decision_id="d")
+            controller.route_batch(["Hi", "Hello"], ids=["d", "e"])
+    assert heard == ["d", "e"]
+
+
+def test_a_negative_budget_is_refused(controller: MetaController) -> None:
+    with pytest.raises(DataError, match="budget_usd must be a number of at least 0, in USD, not -1"):
+        controller.route("Hi", budget_usd=-1)
+
+
+def test_a_closed_controller_neither_scores_nor_explains() -> None:
+    controller = build("seeing")
+    name = controller.route("Hi").id
+    controller.close()
+    Seeing.waits.clear()
+    for work in (
+        lambda: controller.route("Hi"),
+        lambda: controller.route_batch(["Hi"]),
+        lambda: controller.explain(name),
+        lambda: controller.complete("Hi"),
+    ):
+        with pytest.raises(StoreError, match="the controller is closed"):
+            work()
+    assert not Seeing.waits
+
+
+def test_a_store_is_closed_if_its_router_cannot_be_served() -> None:
+    class Broken(OnlineRouter):
+        def score(self, request: Any) -> Scores:
+            raise AssertionError
+
+        def learn(self, experience: Any) -> None: ...
+
+        def attach(self, store: Any, user_id: Any) -> None:
+            raise ConfigError("no")
+
+    class Kept:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    with build("first") as controller:
+        parts = attrs.evolve(controller._decider._components, router=Broken(controller.router.config, controller.router.services), store=Kept())
+    with pytest.raises(ConfigError, match="no"):
+        MetaController(parts)
+    assert parts.store.closed
+
+
+def test_figures_of_a_revision_that_differ_are_told(controller: MetaController) -> None:
+    name = controller.route("Hi").id
+    controller.feedback(name, quality=1.0, cost_usd=0.1)
+    with pytest.raises(StoreError, match=r"the figures of feedback .* leave them out, or record another call with attempt"):
+        controller.feedback(name, quality=0.5, revision=1, cost_usd=0.2)
+    assert controller.feedback(name, quality=0.5, revision=1)
+    with pytest.raises(StoreError, match="leave n out to take the next number"):
+        controller.attempt(name, n=0, cost_usd=0.3)
+
+
 def test_the_recorded_utilities_are_the_routers(controller: MetaController) -> None:
     decision = controller.route("Hi")
     assert dict(controller.store.record(decision.id).decision.utilities) == {"small": 0.0, "large": -1.0}
@@ -217,7 +308,7 @@ def _in_child(controller: MetaController, results: Any) -> None:
 
 
 def test_a_forked_child_gets_an_error_and_never_hangs(controller: MetaController) -> None:
-    controller.route("Hi")
+    controller.complete("Hi")  # starts the event loop's thread, which the child lacks
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=_in_child, args=(controller, results))
@@ -277,6 +368,28 @@ def test_turns_are_sent_along() -> None:
     with build("first") as controller:
         answer = controller.complete(Query("And now?", turns=[Turn("user", "x" * 36)]))
     assert answer.usage.prompt_tokens == 9 + 2
+
+
+def test_closing_waits_for_calls_and_logs_them(tmp_path: Path) -> None:
+    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 500.0})])
+    controller = build("first", slow, store=f"sqlite:{tmp_path}/log.db")
+    answers: list[str] = []
+    caller = threading.Thread(target=lambda: answers.append(controller.complete("Hi").text))
+    caller.start()
+    time.sleep(0.2)
+    controller.close()
+    caller.join()
+    assert answers == ["Hi"]
+    with build("first", slow, store=f"sqlite:{tmp_path}/log.db") as again:
+        assert [attempt.status for attempt in attempts(again)] == ["ok"]
+
+
+def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:
+    async def work() -> str:
+        echo = Echo(Echo.Config(), controller.router.services)
+        return "".join([chunk.content or "" async for chunk in echo.stream(ModelSpec("small"), [{"role": "user", "content": "hello  world"}])])
+
+    assert asyncio.run(work()) == "hello  world"
 
 
 def test_a_cancelled_call_is_recorded() -> None:

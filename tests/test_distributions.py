@@ -20,7 +20,9 @@ def test_the_file_lists_what_our_plugins_offer() -> None:
         if offer.plugin.distribution.startswith("aamc-") and offer.plugin.distribution != "aamc-sdk" and offer.error is None:
             offered.setdefault(offer.kind, {})[offer.component.name] = offer.plugin.distribution
     installed = {distribution for components in offered.values() for distribution in components.values()}
-    expected = {kind: {name: distribution for name, distribution in components.items() if distribution in installed} for kind, components in known.items()}
+    expected = {
+        kind: {name: distribution for name, distribution in components.items() if distribution in installed} for kind, components in known.items()
+    }
     assert {kind: components for kind, components in expected.items() if components} == offered
 
 

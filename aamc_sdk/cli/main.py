@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import sys
@@ -133,29 +134,35 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = aamc.main(given, prog_name="aamc", standalone_mode=False)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "aamc"
-        status = _fail(f"{error.format_message()} (see {path} --help)", error.exit_code)
-    except click.ClickException as error:
-        status = _fail(error.format_message(), error.exit_code)
     except click.exceptions.Exit as error:
         status = error.exit_code
-    except (KeyboardInterrupt, click.Abort, Interrupted) as error:
-        status = _fail(str(error) or "interrupted", 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except (AamcError, OSError) as error:
-        if "--debug" in given:
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in given and not isinstance(error, (click.ClickException, click.Abort, KeyboardInterrupt)):
             traceback.print_exc()
-        status = _fail(str(error), 2 if isinstance(error, WRONG_USAGE) else 1)
-    except Exception as error:
-        if "--debug" in given:
-            traceback.print_exc()
-        status = _fail(f"{type(error).__name__}: {error} (a bug in the SDK or a plugin; aamc --debug ... shows the traceback)", 1)
+        status = _report(error, as_json="--json" in given)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(message: str, status: int) -> int:
-    click.echo("aamc: " + " ".join(message.split()), err=True)
+def _report(error: BaseException, *, as_json: bool) -> int:
+    """Print an error, on standard output too if that is a JSON document; return the exit status."""
+    status, message, hint = 1, str(error), ""
+    if isinstance(error, click.UsageError):
+        status, message, hint = error.exit_code, error.format_message(), f"see {error.ctx.command_path if error.ctx else 'aamc'} --help"
+    elif isinstance(error, click.ClickException):
+        status, message = error.exit_code, error.format_message()
+    elif isinstance(error, (KeyboardInterrupt, click.Abort, Interrupted)):
+        message = message or "interrupted"
+    elif isinstance(error, (AamcError, OSError)):
+        status = 2 if isinstance(error, WRONG_USAGE) else 1
+    else:
+        message, hint = f"{type(error).__name__}: {error}", "a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
+    message = " ".join(message.split())
+    click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
+    if as_json:
+        told, _, advice = message.rpartition("; ")  # our messages say what is wrong, then what to do
+        fields = {"type": type(error).__name__, "message": message if hint else told or message, "hint": hint or (advice if told else "")}
+        click.echo(json.dumps({"schema": 1, "error": fields}))
     return status

@@ -11,9 +11,9 @@ from aamc_sdk.config.choices import DEVICES, NO_ESTIMATOR, PRESETS, Choice, chec
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.types import Preference
 
-SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "seed")
+SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset", "seed", "device")
 """The keys of a configuration file that a controller uses."""
-EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "preset", "device", "evaluation", "orchestrator")
+EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator")
 """The keys of a configuration file that only experiments use."""
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from aamc_sdk.errors import ForkedError
 
 T = TypeVar("T")
 
@@ -18,6 +21,7 @@ class EventLoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     @property
     def started(self) -> bool:
@@ -25,9 +29,17 @@ class EventLoopThread:
         return self._loop is not None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop and return its future; cancelling that cancels the coroutine."""
+        """Start a coroutine on the loop and return its future; cancelling that cancels the coroutine.
+
+        Raises:
+            ForkedError: This process is a fork of the one that started the loop, and lacks its thread.
+        """
+        if self._loop is not None and os.getpid() != self._process:
+            work.close()
+            raise ForkedError("this process was forked after its event loop was started, and lacks its thread; build the controller after the fork")
         with self._lock:
             if self._loop is None:
+                self._process = os.getpid()
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="aamc-loop", daemon=True)
                 self._thread.start()

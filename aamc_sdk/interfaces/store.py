@@ -30,7 +30,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
-        """Append decisions with their records, all or none; return each as it is in the log.
+        """Append decisions with their records, all or none; return each as it is in the log, a new one as the same object.
 
         A known decision id with the same request (see :func:`aamc_sdk.types.request_fingerprint`) adds nothing: the decision in the log is returned.
 

@@ -65,7 +65,7 @@ class MemoryLedger:
         self.forgotten: set[str] = set()
         self._log: list[UnreadRecords | Record | Feedback | Row] = []
         self._positions: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by kind, by id: of the latest revision
-        self._replaced: defaultdict[str, list[int]] = defaultdict(list)  # by id of feedback: of earlier revisions
+        self._replaced: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # by kind and id: of earlier revisions
         self._rows: dict[int, Row] = {}
         self._attempts: defaultdict[str, list[Row]] = defaultdict(list)
 
@@ -99,7 +99,7 @@ class MemoryLedger:
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return the entry of that kind and id, placed or pending, with all its revisions."""
         latest = self._positions[kind].get(entry_id)
-        placed = [] if latest is None else [self._row(position) for position in (*self._replaced.get(entry_id, ()), latest)]
+        placed = [] if latest is None else [self._row(position) for position in (*self._replaced.get((kind, entry_id), ()), latest)]
         if kind == DECISION or not self.pending_rows:
             return placed
         pending = self._pending_revisions(kind, entry_id)
@@ -119,7 +119,7 @@ class MemoryLedger:
         self.pending_rows.pop(row.key, None)
         earlier = self._positions[row.kind].get(row.id)
         if earlier is not None:
-            self._replaced[row.id].append(earlier)
+            self._replaced[row.kind, row.id].append(earlier)
         self._positions[row.kind][row.id] = len(self._log)
         self._log.append(row)
         if row.kind == ATTEMPT:

@@ -178,17 +178,17 @@ def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
     if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
         return rows
-    following: dict[str, int] = {}
+    next_numbers: dict[str, int] = {}
     result = []
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
             name = row.decision_id
-            if name not in following:
+            if name not in next_numbers:
                 given = [_number(other) for other in rows if other.kind == ATTEMPT and other.decision_id == name]
-                following[name] = max(_next_number(ledger, name), *(1 + n for n in given if n is not None), 0)
+                next_numbers[name] = max(_next_number(ledger, name), *(1 + n for n in given if n is not None), 0)
             known = ledger.find(ATTEMPT, row.id)
-            row = numbered(row, _number(known[0]) if known else following[name])
-            following[name] += not known
+            row = numbered(row, _number(known[0]) if known else next_numbers[name])
+            next_numbers[name] += not known
         result.append(row)
     return result
 
@@ -227,19 +227,29 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
     if not known or row.revision > known[-1].revision:
         return True
     same = next((past for past in known if past.revision == row.revision), None)
-    if same is not None and (same.content == row.content or _same_request(same, row)):
+    if same is not None and _is_same(same, row):
         return False
     if same is not None and ledger.history(row.decision_id) and any(past.key == row.key for past in ledger.pending(row.decision_id)):
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:
         why = "its user was forgotten, or an earlier version logged it"
         raise StoreError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request an id of its own")
-    advice = "an id of its own" if row.kind != FEEDBACK else f"an id of its own, or a revision above {known[-1].revision}"
-    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; give the new one {advice}")
+    if row.kind == ATTEMPT and "feedback" in row.fields:
+        name = row.fields["feedback"]
+        raise StoreError(f"the figures of feedback {name!r} are in the log with other content; leave them out, or record another call with attempt")
+    advice = {
+        DECISION: "give the new request an id of its own",
+        ATTEMPT: "leave n out to take the next number",
+        FEEDBACK: f"give the new one an id of its own, or a revision above {known[-1].revision}",
+    }
+    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
 
 
-def _same_request(known: Row, row: Row) -> bool:
-    return row.kind == DECISION and bool(known.fingerprint) and known.fingerprint == row.fingerprint
+def _is_same(known: Row, row: Row) -> bool:
+    """Return whether two rows are one entry: decisions by their requests, whose texts may be left out of the content."""
+    if row.kind == DECISION and known.fingerprint and row.fingerprint:
+        return known.fingerprint == row.fingerprint
+    return known.content == row.content
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:

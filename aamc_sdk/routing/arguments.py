@@ -71,6 +71,16 @@ def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: M
     return attrs.evolve(state, unavailable=state.unavailable | down, wait_ms={**state.wait_ms, **(wait_ms or {})})
 
 
+def check_budget(budget_usd: object) -> None:
+    """Check a request's budget.
+
+    Raises:
+        DataError: It is neither None nor a number of at least 0.
+    """
+    if budget_usd is not None and not (is_number(budget_usd) and budget_usd >= 0):  # type: ignore[operator]  # a number
+        raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget_usd!r:.80}")
+
+
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
     """Check that the names of arguments are known.
 

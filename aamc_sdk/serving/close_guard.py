@@ -36,20 +36,21 @@ class CloseGuard:
         return self._closed
 
     def check(self) -> None:
-        """Check that this process is not a fork, whose locks a thread of the parent may hold forever.
+        """Check that work may start: the guard is open, and this process is not a fork, whose locks a thread of the parent may hold forever.
 
         Raises:
+            StoreError: The guard is closed.
             ForkedError: This process is a fork of the one that made the guard.
         """
         if os.getpid() != self._process:
             raise ForkedError("this process was forked after the controller was built, and lacks its threads; build the controller after the fork")
+        if self._closed:
+            raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
-        if os.getpid() != self._process:
-            self.check()
+        self.check()
         with self._lock:
-            if self._closed:
-                raise StoreError("the controller is closed")
+            self.check()
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:

@@ -7,12 +7,25 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import Preferences, is_number, weights_of
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, check_budget, weights_of
 from aamc_sdk.serving.loading import ServedComponents
-from aamc_sdk.types import PoolState, Query, Records, RoutingRequest, Scores, new_ids
+from aamc_sdk.types import (
+    Decision,
+    PoolState,
+    Preference,
+    Query,
+    Record,
+    Records,
+    RoutingRequest,
+    Scores,
+    check_name,
+    fingerprint_of,
+    new_ids,
+    request_fingerprint,
+)
 
 
 class Decider:
@@ -37,12 +50,11 @@ class Decider:
             budget_usd: Maximum expected cost of an answer; None for no limit.
 
         Raises:
-            DataError: The budget is not a number.
+            DataError: The budget is not a number of at least 0.
             NoCandidateError: Every candidate of a row is masked.
             PreferenceError: A preference cannot be used.
         """
-        if budget_usd is not None and not is_number(budget_usd):
-            raise DataError(f"budget_usd must be a number in USD, not {budget_usd!r:.80}")
+        check_budget(budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
         estimates = None if served.estimator is None else served.estimator.estimate(known)
@@ -61,6 +73,24 @@ class Decider:
         request.check_mask()  # before the router scores, which may cost money
         return request
 
+    def logged(self, query: Query, preference: PreferenceLike, budget_usd: float | None, decision_id: str) -> Record | None:
+        """Return the record of a decision that the log has for this request; None where it has none, or another request under that id.
+
+        Raises:
+            DataError: The budget is not a number of at least 0, or the id is no text.
+            PreferenceError: The preference cannot be used.
+        """
+        check_budget(budget_usd)
+        check_name(decision_id, "a decision's id")
+        served = self._components
+        weights = weights_of(preference, 1, served.preference, served.preferences).ravel().tolist()
+        try:
+            record = served.store.record(decision_id)
+        except (UnknownDecisionError, StoreAwayError):
+            return None
+        asked = fingerprint_of(self._with_user_id(query), Preference(*weights), budget_usd)
+        return record if request_fingerprint(record) == asked else None
+
     def _with_user_id(self, query: Query) -> Query:
         user = None if query.user is None else self._user_id(query.user)
         return query if user == query.user else attrs.evolve(query, user=user)
@@ -73,8 +103,8 @@ class Decider:
         """Return an asynchronous router's scores without blocking the caller's event loop."""
         return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
-    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
-        """Draw a decision for each row, and return the records when they are durable in the log.
+    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> tuple[Records, list[Decision]]:
+        """Draw a decision for each row; return the records when they are durable in the log, and those decisions that are new to it.
 
         Args:
             request: The request, B rows.
@@ -89,4 +119,6 @@ class Decider:
         served = self._components
         names = new_ids(len(request)) if ids is None else ids
         decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
-        return Records(served.store.add_decisions(Records(decisions, request)), request)
+        logged = served.store.add_decisions(Records(decisions, request))
+        new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
+        return Records(logged, request), new

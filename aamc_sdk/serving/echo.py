@@ -45,8 +45,8 @@ class Echo(Provider):
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer word by word; errors as for :meth:`complete`."""
         answer = await self.complete(candidate, messages, **options)
-        for word in answer.text.split(" "):
-            yield Chunk(content=f"{word} ")
+        for i, word in enumerate(answer.text.split(" ")):
+            yield Chunk(content=word if i == 0 else f" {word}")
         yield Chunk(usage=answer.usage, finish_reason=answer.finish_reason)
 
 

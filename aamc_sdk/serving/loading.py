@@ -72,6 +72,7 @@ def load_components(
     store: str | None = None,
     seed: int | None = None,
     existing_store: bool = False,
+    allow_untrained: bool = False,
 ) -> ServedComponents:
     """Return the components that a run trained.
 
@@ -82,8 +83,10 @@ def load_components(
         store: The log's URL; the run's own when None.
         seed: The seed of the draws; the run's own when None.
         existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
+        allow_untrained: Whether to serve another router that requires training although it has none.
 
     Raises:
+        ConfigError: Another router requires training.
         CheckpointError: The run is missing or damaged, or has no such router.
         StoreError: The log cannot be opened.
     """
@@ -92,23 +95,25 @@ def load_components(
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
         name, served = choice.name, services.make("router", choice.name, choice.options)
+        _check_trained(served, name, allow_untrained)
     else:
         name, served = router or run.router_name, run.router(plugins, services, router)
+    estimator, preferences, typical = run.estimator(plugins, services), run.calibrated_preferences, run.candidate_means
     return ServedComponents(
         pool=run.pool,
         reward=services.reward,
         router=served,
-        estimator=run.estimator(plugins, services),
-        store=open_store(store or run.store_url, plugins, existing=existing_store),
+        estimator=estimator,
+        store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
         preference=run.settings.preference,
         preference_given=True,
         seed=run.settings.seed if seed is None else seed,
         plugins=plugins,
         router_name=name,
-        preferences=run.calibrated_preferences,
+        preferences=preferences,
         models=_client(services),
         loop=services.loop,
-        typical=run.candidate_means,
+        typical=typical,
     )
 
 
@@ -140,10 +145,7 @@ def make_components(
     reward.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
     services = make_services(candidates, plugins, settings, reward)
     router: Router = services.make("router", settings.router.name, settings.router.options)
-    if router.requires.training and not allow_untrained:
-        name = settings.router.name
-        how = f"train it with: aamc run --router {name}, and serve the run by MetaController.load"
-        raise ConfigError(f"router {name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
+    _check_trained(router, settings.router.name, allow_untrained)
     estimator = settings.estimator
     return ServedComponents(
         pool=candidates,
@@ -159,6 +161,12 @@ def make_components(
         models=_client(services),
         loop=services.loop,
     )
+
+
+def _check_trained(router: Router, name: str, allow_untrained: bool) -> None:
+    if router.requires.training and not allow_untrained:
+        how = f"train it with: aamc run --router {name}, and serve the run by MetaController.load"
+        raise ConfigError(f"router {name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
 
 
 def _client(services: Services) -> ModelClient | None:

@@ -12,6 +12,7 @@ import numpy as np
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.types.decisions import Decision
+from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import Query
 
 
@@ -51,11 +52,13 @@ def request_fingerprint(record: Record) -> str:
 
     It covers text, turns, tenant, user, session, needs, preference and budget; not the pool's state, which changes between two tries.
     """
-    if record.fingerprint:
-        return record.fingerprint
-    query, preference = record.query, record.decision.preference
+    return record.fingerprint or fingerprint_of(record.query, record.decision.preference, record.budget_usd)
+
+
+def fingerprint_of(query: Query, preference: Preference, budget_usd: float | None) -> str:
+    """Return the fingerprint of a request that is not decided yet, see :func:`request_fingerprint`."""
     turns = [(turn.role, turn.content, turn.model, turn.rating) for turn in query.turns]
-    budget = None if record.budget_usd is None else float(record.budget_usd)
+    budget = None if budget_usd is None else float(budget_usd)
     request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
     described = repr((*request, preference.quality, preference.cost, preference.latency, budget))
     return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()

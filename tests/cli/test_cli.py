@@ -390,3 +390,23 @@ def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
     assert status == 2
     assert "say what to train" in err
     assert not Path("alone").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "kind", "words"),
+    [
+        (("route", "hello", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
+        (("route", "hello", "--colour", "red"), 2, "NoSuchOption", "--colour"),
+        (("explain", "missing", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
+        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "AamcError", "quality"),
+        (("plugins", "show", "router", "nothing"), 2, "UnknownComponentError", "nothing"),
+    ],
+)
+def test_an_error_is_a_json_document_where_one_was_asked_for(aamc, arguments, expected, kind, words) -> None:
+    status, out, err = aamc(*arguments, "--json")
+    document = json.loads(out)
+    assert (status, document["schema"], set(document["error"])) == (expected, 1, {"type", "message", "hint"})
+    assert words in err
+    assert document["error"]["type"] == kind
+    assert document["error"]["message"] in err
+    assert document["error"]["hint"] in err
