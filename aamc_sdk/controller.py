@@ -360,7 +360,7 @@ class MetaController:
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
             **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
-                ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures alone are recorded.
+                ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures are a new attempt each time.
 
         Returns:
             Whether the feedback is new; repeated feedback is ignored.

@@ -52,7 +52,7 @@ def _ledger(store: Store) -> LedgerStore:
     from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):
-        raise StoreError(f"the log of the store {store.url} cannot be exported or imported: its store does not extend aamc_sdk.log.LedgerStore")
+        raise StoreError(f"the store {store.url} does not support export and import, since it does not extend aamc_sdk.log.LedgerStore; use sqlite, redis or postgresql")
     return store
 
 

@@ -73,10 +73,12 @@ def orchestrate(
     if graph is not None:
         session.check_drawing()
     began = time.monotonic()
-    with console(stderr=True).status("working") as status:
-        asyncio.run(_work(session, status.console.print))
-    if isinstance(orchestrator, TeamOrchestrator):
-        orchestrator.close()
+    try:
+        with console(stderr=True).status("working") as status:
+            asyncio.run(_work(session, status.console.print))
+    finally:
+        if isinstance(orchestrator, TeamOrchestrator):
+            orchestrator.close()
     _show(session, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
     session.keep(path)  # last, so that an answer that was paid for is printed even if the file cannot be written
     if graph is not None:

@@ -51,11 +51,11 @@ def entry_of(line: str | bytes) -> Entry:
     try:
         document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
         if not isinstance(document, dict) or not all(isinstance(value, dict | None) for value in document.values()):
-            raise DataError("it is no JSON object of objects")
+            raise DataError("the line must be a JSON object whose values are objects")
         return _entry(document)
     except (AamcError, binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
-        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(f'no entry of a log: {why}; a line is {{"decision": ...}}, {{"attempt": ...}} or {{"feedback": ...}}') from error
+        why = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(f'not a log entry: {why}; a line is {{"decision": ...}}, {{"attempt": ...}} or {{"feedback": ...}}') from error
 
 
 def _refuse(name: str) -> None:

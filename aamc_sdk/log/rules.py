@@ -20,7 +20,7 @@ from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_PENDING_STAYS = "%s stays pending until it is given anew: %s"
+_PENDING_STAYS = "%s stays pending until its id is sent again with other content: %s"
 
 
 class Ledger(Protocol):
@@ -43,9 +43,9 @@ class Ledger(Protocol):
 
 
 class Excerpt:
-    """A ledger of some decisions and all that the rules need to know of them.
+    """A ledger of some decisions with their entries.
 
-    A database is asked for it once per group of writes, and written to once; asking for each fact on its own would cost a round trip each.
+    A database is read once and written once for each group of writes; a query for each fact would cost a round trip each.
 
     Args:
         placed: Entries with a position, in log order: the decisions, their attempts, and the feedback whose ids are written.

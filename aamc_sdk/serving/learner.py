@@ -72,7 +72,7 @@ class Learner:
             return self._requested
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return when the present log is learned, or after ``timeout`` seconds.
+        """Return when the present log is learned, after ``timeout`` seconds, or when the log cannot be read at present.
 
         Raises:
             PluginError: The router failed to learn.

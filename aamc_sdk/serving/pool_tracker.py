@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, PoolState
 
 EXPIRY_SECONDS = 600.0
-"""Age in seconds after which a call is taken for lost and no longer counts as in flight."""
+"""Age in seconds after which a call is assumed lost and no longer counts as in flight."""
 
 
 class PoolTracker:

@@ -140,9 +140,9 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("{", "no entry of a log"),
+        ("{", "not a log entry"),
         ("[1]", "no JSON object"),
-        pytest.param("[" * 100_000, "no entry of a log", id="deep"),
+        pytest.param("[" * 100_000, "not a log entry", id="deep"),
         ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is no number"),
         ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
         ('{"feedback": {"decision_id": "d", "quality": 1, "confidence": 2}}', "confidence must be a number from 0 to 1"),
@@ -175,7 +175,7 @@ def test_a_line_that_is_no_text_is_named(aamc) -> None:
     Path("latin.jsonl").write_bytes(b'\n{"feedback": {"decision_id": "d", "quality": 1, "source": "Zo\xeb"}}\n')
     status, _, err = aamc("import", "latin.jsonl", "--store", "sqlite:log.db")
     assert status == 1
-    assert "latin.jsonl, line 2: no entry of a log: 'utf-8' codec can't decode byte 0xeb" in err
+    assert "latin.jsonl, line 2: not a log entry: 'utf-8' codec can't decode byte 0xeb" in err
 
 
 def exported(aamc) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_a_decision_that_could_not_be_read_from_the_log_is_refused(aamc, path: s
     Path("mine.jsonl").write_text(json.dumps(line))
     status, _, err = aamc("import", "mine.jsonl", "--store", "sqlite:copy.db")
     assert status == 1
-    assert f"mine.jsonl, line 1: no entry of a log: {why}" in err
+    assert f"mine.jsonl, line 1: not a log entry: {why}" in err
 
 
 def test_a_comparison_is_added_with_its_winner(aamc) -> None:

@@ -107,7 +107,7 @@ def test_a_line_that_nobody_can_read_is_set_aside(spool, path) -> None:
     spool.put([judged("d"), judged("e")])
     assert waiting(spool) == ["d/explicit", "e/explicit"]
     ((line, why),) = spool.refused()
-    assert (line, "no entry of a log" in why) == ("{", True)
+    assert (line, "not a log entry" in why) == ("{", True)
 
 
 def test_whatever_the_file_suffers_is_a_store_error(spool, path) -> None:
