@@ -121,7 +121,7 @@ class Puppeteer(Team):
         if team.agents is None:
             raise CheckpointError(
                 f"there is no trained orchestrator under runs; {train}, or name its folder with --run; "
-                "or name agents that work in a fixed order: --agents parser,calculator"
+                "or name agents that work in a fixed order: --agents calculator,python"
             )
         if team.paths is not None:
             raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
