@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 from aamc_bandit.thompson import EvidenceKeys, Thompson
-from aamc_bench.speed.clock import least_call_us
+from speed.clock import minimum_call_us
 
 from aamc_sdk.interfaces import Services
 from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost, expected_latency
@@ -89,12 +89,12 @@ def measure(users: int) -> dict[str, float]:
         router.learn(one)
         return router.score(request)
 
-    us = least_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
+    us = minimum_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
     for kind in ("tokens", "users", "new_users"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
-        us |= least_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
-    us |= least_call_us({"after": learn_and_score}, CALLS, REPEATS)
-    us |= least_call_us({"batch": lambda: router.learn(batch)}, 3, REPEATS)
+        us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
+    us |= minimum_call_us({"after": learn_and_score}, CALLS, REPEATS)
+    us |= minimum_call_us({"batch": lambda: router.learn(batch)}, 3, REPEATS)
     return {
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),

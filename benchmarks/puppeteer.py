@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
-from aamc_bench.speed.clock import cpu_and_wall_s
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.testbed import TOOLS, AgentWorld, Kind, WorldAgent, load_suite, split_tasks
+from speed.clock import cpu_and_wall_s
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 from aamc_sdk.interfaces import Budget

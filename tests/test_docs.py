@@ -115,6 +115,43 @@ def test_programs_in_the_docs_import_public_names_only(page):
                 assert not missing, f"{page}: {node.module} does not export {missing}"
 
 
+NAMED = [
+    (page, name)
+    for page in PAGES
+    if page.startswith("docs/") and not page.startswith("docs/reference/python/")
+    for name in sorted(set(re.findall(r"`(aamc_\w+(?:\.\w+)+)[^`\n]*`", prose(page))))
+]
+
+
+def resolve(name):
+    """Import a dotted name: the longest part that is a module, then its attributes."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        module = ".".join(parts[:length])
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    raise ModuleNotFoundError(f"there is no module {name}")
+
+
+@pytest.mark.parametrize(("page", "name"), NAMED)
+def test_every_dotted_name_in_the_docs_exists(page, name):
+    pytest.importorskip(name.partition(".")[0])
+    resolve(name)
+
+
+def test_a_dotted_name_that_does_not_exist_is_noticed():
+    assert resolve("aamc_sdk.config.option") is not None
+    with pytest.raises(AttributeError):
+        resolve("aamc_sdk.config.options.nothing")
+
+
 @pytest.fixture
 def reference(monkeypatch):
     pytest.importorskip("aamc_experiments")

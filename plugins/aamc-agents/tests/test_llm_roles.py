@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import attrs
 import pytest
 from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.roles import Concluder, Role, RoleConfig, prompt_of, shown
@@ -13,9 +14,10 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
 
-from aamc_sdk import AgentOutput, MetaController, ModelSpec, Pool, Prices
+from aamc_sdk import AgentOutput, MetaController, ModelSpec, Pool, Prices, get_plugin_manager
 from aamc_sdk.cli import main
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.serving import ModelClient
 
 ROLES = ("planner", "reasoner", "critic", "reflect", "question", "summarizer", "modifier", "concluder")
 STATE = TaskState(
@@ -233,6 +235,85 @@ def test_the_options_may_name_a_run_whose_router_chooses(serve_model, make_agent
     outputs = [ask(make_agent("reasoner", run=str(tmp_path / "run"))) for _ in range(3)]
     assert {output.content for output in outputs} <= {"a", "b"}
     assert outputs[0].cost == pytest.approx((100 * 1 + 20 * 2) / 1e6)
+
+
+def routed(pool: Pool, services, **options) -> tuple[MetaController, Concluder]:
+    controller = MetaController.build(router={"name": "slm-only", "model": pool.names[0]}, pool=pool)
+    return controller, Concluder(RoleConfig(base_url="http://127.0.0.1:9/v1", retries=0, **options), services, controller)
+
+
+def test_a_routed_call_is_an_attempt_of_its_decision(serve_model, services) -> None:
+    url = serve_model("8").url
+    controller, role = routed(Pool(ModelSpec(spec.name, prices=spec.prices, endpoint=url) for spec in POOL), services)
+    with controller:
+        ask(role)
+        (attempt,) = controller.store.experience().attempts
+    assert (attempt.candidate, attempt.cost_usd, attempt.status) == ("small", pytest.approx(140e-6), "ok")
+    assert attempt.latency_ms > 0
+
+
+def test_a_routed_call_that_fails_is_an_attempt_with_its_error(services) -> None:
+    controller, role = routed(Pool(POOL), services)
+    with controller:
+        with pytest.raises(AgentError):
+            ask(role)
+        (attempt,) = controller.store.experience().attempts
+    assert attempt.status == "error"
+    assert "model 'small' at http://127.0.0.1:9/v1 cannot be reached" in attempt.error
+
+
+def test_the_parameters_of_a_routed_model_are_sent_and_have_priority(serve_model, services) -> None:
+    server = serve_model("8")
+    parameters = {"reasoning_effort": "low", "temperature": 1.0}
+    controller, role = routed(Pool([ModelSpec("small", endpoint=server.url, parameters=parameters)]), services)
+    with controller:
+        ask(role)
+    (asked,) = server.asked
+    assert (asked["reasoning_effort"], asked["temperature"], asked["max_tokens"]) == ("low", 1.0, 1024)
+
+
+def test_an_endpoint_of_another_provider_is_called_through_the_services(services) -> None:
+    endpoint = {"provider": "echo", "reply": "four words or so"}
+    controller, role = routed(Pool([ModelSpec("small", prices=Prices(1e6, 1e6), endpoint=endpoint)]), services_of(services))
+    with controller:
+        output = ask(role)
+        (attempt,) = controller.store.experience().attempts
+    assert output.content == "four words or so"
+    assert output.cost == attempt.cost_usd == output.metadata["tokens"] > 4
+    controller, role = routed(Pool([ModelSpec("small", endpoint={"provider": "echo", "error": "too busy"})]), services_of(services))
+    with controller, pytest.raises(AgentError, match=r"model 'small' at echo failed: .*too busy"):
+        ask(role)
+    controller, role = routed(Pool([ModelSpec("small", endpoint="http://127.0.0.1:9/v1")]), None)
+    with controller, pytest.raises(AgentError, match="cannot be reached"):
+        ask(role)
+
+
+def services_of(services):
+    """Return services with a client for models."""
+    plugins = get_plugin_manager()
+
+    def make(endpoint):
+        return plugins.make("provider", endpoint.provider, services, endpoint.options)
+
+    return attrs.evolve(services, models=ModelClient(make))
+
+
+def test_closing_an_agent_closes_the_router_of_its_options_only(serve_model, make_agent, services, tmp_path) -> None:
+    server = serve_model(lambda body: body["model"])
+    file = tmp_path / "pool.yaml"
+    file.write_text(f"candidates: [{{name: a, endpoint: '{server.url}'}}]", encoding="utf-8")
+    role = make_agent("reasoner", router="random", pool=str(file))
+    assert ask(role).content == "a"
+    named = role._model._named
+    role.close()
+    with pytest.raises(StoreError, match="closed"):
+        named.route("1 + 1")
+    assert ask(role).content == "a"  # it opens again
+    role.close()
+    controller, role = routed(Pool([ModelSpec("small", endpoint=server.url)]), services)
+    with controller:
+        role.close()
+        assert ask(role).content == "small"
 
 
 def test_two_choosers_are_one_too_many(services) -> None:

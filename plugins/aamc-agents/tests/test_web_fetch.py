@@ -14,9 +14,11 @@ def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
     targets = {"/on": "/page", "/out": "http://169.254.169.254/", "/other": f"http://localhost:{port}/page", "/round": "/round"}
     if path in targets:
         return 302, {"Location": targets[path]}, b""
+    if path in ("/unchanged", "/choices"):
+        return 304 if path == "/unchanged" else 300, {}, b""
     if path == "/slow":
         time.sleep(1)
-    kind = {"/page": "text/html; charset=utf-8", "/image": "image/png"}.get(path, "text/plain")
+    kind = {"/page": "text/html; charset=utf-8", "/image": "image/png", "/charset": "text/plain; charset=klingon"}.get(path, "text/plain")
     content = {"/page": PAGE, "/long": "x" * 5000, "/host": request.headers["Host"]}.get(path, "plain")
     return 404 if path == "/gone" else 200, {"Content-Type": kind}, content.encode()
 
@@ -42,9 +44,9 @@ def test_a_page_of_an_allowed_host_is_read_as_text(fetch, site: str) -> None:
 
 
 def test_nothing_is_fetched_unless_a_host_is_allowed(fetch, site: str) -> None:
-    with pytest.raises(AgentError, match="not on the list allow"):
+    with pytest.raises(AgentError, match=rf"host {site} is not allowed; add it to the option allow \(now: none\)"):
         fetch("/page", allow=[])
-    with pytest.raises(AgentError, match="not on the list allow"):
+    with pytest.raises(AgentError, match=rf"\(now: 127.0.0.1, x{site}\)"):
         fetch("/page", allow=["127.0.0.1", f"x{site}"])
 
 
@@ -69,9 +71,9 @@ def test_addresses_of_a_private_network_are_refused_even_for_allowed_hosts(fetch
 
 def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
     assert fetch("/on") == "Pears\n12 are left."
-    with pytest.raises(AgentError, match=r"169\.254\.169\.254 may not be asked"):
+    with pytest.raises(AgentError, match=r"169\.254\.169\.254 is not allowed"):
         fetch("/out")
-    with pytest.raises(AgentError, match=r"localhost:\d+ may not be asked"):
+    with pytest.raises(AgentError, match=r"localhost:\d+ is not allowed"):
         fetch("/other")
     assert fetch("/other", allow=[site, site.replace("127.0.0.1", "localhost")]) == "Pears\n12 are left."
 
@@ -82,12 +84,18 @@ def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
         ("/round", {"redirects": 2}, "redirects more than 2 times"),
         ("/slow", {"seconds": 0.3}, "took longer than 0.3 s"),
         ("/gone", {}, "answers 404"),
+        ("/unchanged", {}, "answers 304"),
+        ("/choices", {}, "answers 300"),
         ("/image", {}, "is no text but 'image/png'"),
     ],
 )
 def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object], error: str) -> None:
     with pytest.raises(AgentError, match=error):
         fetch(path, **options)
+
+
+def test_an_unknown_charset_is_read_as_utf_8(fetch) -> None:
+    assert fetch("/charset") == "plain"
 
 
 def test_a_long_page_is_cut_off(fetch) -> None:

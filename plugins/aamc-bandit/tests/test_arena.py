@@ -104,6 +104,17 @@ def test_the_calls_are_attempts_and_the_routers_choice_is_who_served(controller)
     assert attempts[-1].candidate == match.decision.candidate
 
 
+def test_a_match_can_be_played_again_under_the_same_decision(controller) -> None:
+    arena = Arena(controller, Models(failing=("small",)), ScoreJudge(longest))
+    for _ in range(2):
+        match = asyncio.run(arena.play("Sort", decision_id="again"))
+    attempts = controller.store.experience().attempts
+    assert [attempt.n for attempt in attempts] == list(range(6))
+    assert Counter(attempt.candidate for attempt in attempts) == {"small": 2, "middle": 2, "large": 2}
+    assert attempts[-1].candidate == match.decision.candidate
+    assert len(feedback_of(controller)) == 1
+
+
 def test_k_answer_and_the_others_are_drawn_by_the_routers_probabilities(controller) -> None:
     arena = Arena(controller, Models(), ScoreJudge(longest), {"candidates": 2})
 

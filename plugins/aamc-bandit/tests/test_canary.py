@@ -237,7 +237,7 @@ def test_a_pair_needs_what_either_of_its_routers_needs(name, plugins) -> None:
 
 
 def test_yardsticks_and_missing_checkpoints_are_refused(plugins) -> None:
-    with pytest.raises(ConfigError, match="must know outcomes in advance"):
+    with pytest.raises(ConfigError, match="router 'seer' must know outcomes in advance, so it is for evaluation only; choose another router"):
         make(plugins, candidate="seer").score(asked(1))
     with pytest.raises(CheckpointError, match="holds no router checkpoint"):
         make(plugins, candidate="runs/none/routers/ppo").score(asked(1))

@@ -1,4 +1,4 @@
-"""Learning from who beat whom."""
+"""Learning from pairwise comparisons."""
 
 from __future__ import annotations
 

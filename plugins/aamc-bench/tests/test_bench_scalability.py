@@ -23,7 +23,7 @@ SMALL = ("--set", "dataset.n_test=40", "--set", "evaluation.streams=4", "--set",
 
 @pytest.fixture
 def comparison() -> Comparison:
-    """Two queries and two candidates, right and dear or wrong and free; random is right once, x once, the oracle twice."""
+    """Two queries and two candidates, right and expensive or wrong and free; random is right once, x once, the oracle twice."""
     routers, names = ("x", "random", "oracle"), np.array(["right", "wrong"])
     quality, cost = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
     chosen = np.array([[[0, 1]], [[1, 1]], [[0, 0]]])

@@ -73,7 +73,7 @@ class TestBeforeTraining:
         status, _, err = aamc("orchestrate", "1 + 1")
         assert status == 1
         assert "aamc train --orchestrator puppeteer" in err
-        assert "--agents parser,calculator" in err
+        assert "--agents calculator,python" in err
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

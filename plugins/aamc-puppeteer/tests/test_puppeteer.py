@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_agents.roles import Role
 from aamc_agents.state import ANSWER, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.episodes.player import begin
@@ -230,3 +231,15 @@ def test_votes_are_counted_whatever_the_spacing() -> None:
     assert vote([("Lima", 0.1), ("Quito", 0.8), (" lima ", 0.1)]) == "Lima"
     assert vote([("Lima", 0.1), ("Quito", 0.8)]) == "Quito"
     assert vote([]) == ""
+
+
+def test_closing_it_closes_the_agents_that_it_made_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Role, "close", lambda role: closed.append(role.spec.name))
+    given = Puppeteer.of(["planner"])._made
+    puppeteer = Puppeteer.of(["critic", *given])
+    puppeteer.close()
+    assert closed == ["critic"]
+    puppeteer.use(given)
+    puppeteer.close()
+    assert closed == ["critic", "critic"]  # replaced agents are closed, given ones are not

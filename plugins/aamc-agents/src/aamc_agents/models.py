@@ -1,24 +1,29 @@
-"""Calls language models on OpenAI-compatible servers. The model is fixed, or chosen for each call by a router of the SDK."""
+"""Calls language models. The model is fixed, or chosen for each call by a router of the SDK.
+
+OpenAI-compatible servers are called from here; any other provider of a routed model's endpoint through the services.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import ssl
+import threading
+import time
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from aamc_agents.reply import Reply, read_reply
+from aamc_agents.reply import Reply, read_completion, read_reply
 from aamc_agents.tool import AgentError, check_extra
 from aamc_sdk import MetaController, ModelSpec, Prices, Query, Services, option
-from aamc_sdk.errors import ConfigError
-from aamc_sdk.types import Endpoint
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.interfaces import Message
+from aamc_sdk.types import Decision, Endpoint
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletionMessageParam
 
 
 @attrs.frozen(kw_only=True)
@@ -48,11 +53,13 @@ _ERROR_LENGTH = 500
 
 
 class ChatModel:
-    """A client of a model.
+    """A client of a model. A call of a routed model is recorded as an attempt of the router's decision.
+
+    The model's own parameters in the pool have priority over the options ``temperature`` and ``max_output_tokens``.
 
     Args:
         config: The model and its limits.
-        services: Have the seed of the router's draws (default seed: 0).
+        services: Have the seed of the router's draws (default seed: 0), and the client for endpoints of other providers than ``openai``.
         controller: Chooses the model for each call, instead of the router in the options.
 
     Raises:
@@ -64,8 +71,11 @@ class ChatModel:
         if config.run and config.router:
             raise ConfigError(f"options run ({config.run!r}) and router ({config.router!r}) exclude each other; give one of them")
         self.config = config
-        self._seed = 0 if services is None else services.seed
-        self._controller = controller or self._named_controller()
+        self._services = services
+        self._given = controller
+        self._named: MetaController | None = None
+        self._lock = threading.Lock()
+        self._controller()  # its errors belong here
 
     async def ask(self, prompt: str, system: str = "") -> Reply:
         """Return the model's reply to a prompt.
@@ -73,18 +83,70 @@ class ChatModel:
         Raises:
             AgentError: No attempt was answered, or the answer is unusable. The error has the cost of the answer's tokens.
         """
-        spec = await self._choose(prompt)
-        server = self.config.base_url if spec.endpoint is None else str(Endpoint.of(spec.endpoint).options.get("base_url", self.config.base_url))
-        sent: list[ChatCompletionMessageParam] = [{"role": "user", "content": prompt}]
+        sent: list[Message] = [{"role": "user", "content": prompt}]
         if system:
             sent.insert(0, {"role": "system", "content": system})
-        try:
-            body = await self._answered(server, spec.name, sent)
-            return read_reply(body, spec, len(system + prompt))
-        except AgentError as error:
-            raise AgentError(f"model {spec.name!r} at {server} {error}", error.cost) from error
+        controller = self._controller()
+        if controller is None:
+            return await self._call(ModelSpec(self.config.model, prices=self._prices), sent)
+        decision = await controller.aroute(Query(prompt, output_tokens=self.config.max_output_tokens))
+        return await self._call_recorded(controller, decision, sent)
 
-    async def _answered(self, server: str, model: str, messages: list[ChatCompletionMessageParam]) -> str:
+    def close(self) -> None:
+        """Close the router that the options name; a later call opens it again."""
+        with self._lock:
+            named, self._named = self._named, None
+        if named is not None:
+            named.close()
+
+    async def _call_recorded(self, controller: MetaController, decision: Decision, messages: list[Message]) -> Reply:
+        """Call the candidate of a decision and record the call as an attempt."""
+        chosen = controller.pool.candidates[controller.pool.index(decision.candidate)]
+        spec = chosen if isinstance(chosen, ModelSpec) else ModelSpec(chosen.name)
+        spec = spec if spec.prices else attrs.evolve(spec, prices=self._prices)
+        began = time.monotonic()
+        figures: dict[str, object] = {}
+        try:
+            reply = await self._call(spec, messages)
+            figures = {"cost_usd": reply.cost}
+        except asyncio.CancelledError:
+            figures = {"status": "cancelled", "error": "the caller cancelled the call"}
+            raise
+        except Exception as error:
+            figures = {"cost_usd": getattr(error, "cost", None), "error": str(error) or type(error).__name__}
+            raise
+        finally:
+            await controller.aattempt(decision.id, candidate=spec.name, latency_ms=1000 * (time.monotonic() - began), **figures)
+        return reply
+
+    async def _call(self, spec: ModelSpec, messages: list[Message]) -> Reply:
+        """Return a model's reply, from its endpoint's provider or from the server of the options."""
+        endpoint = Endpoint("openai") if spec.endpoint is None else Endpoint.of(spec.endpoint)
+        address = str(endpoint.options.get("base_url", self.config.base_url)) if endpoint.provider == "openai" else endpoint.provider
+        characters = sum(len(message["content"]) for message in messages)
+        try:
+            if endpoint.provider != "openai":
+                return await self._provided(spec, messages, characters)
+            return read_reply(await self._answered(address, spec, messages), spec, characters)
+        except AgentError as error:
+            raise AgentError(f"model {spec.name!r} at {address} {error}", error.cost) from error
+
+    async def _provided(self, spec: ModelSpec, messages: list[Message], characters: int) -> Reply:
+        """Return the reply of an endpoint whose provider is a plugin."""
+        services = self._services
+        if services is None or services.models is None:
+            raise AgentError("cannot be called: its endpoint needs services with a client for models")
+        options = {"max_tokens": self.config.max_output_tokens, "temperature": self.config.temperature, **spec.parameters}
+        called = services.loop.submit(services.models.complete(spec, messages, **options))  # a provider's connections belong to this loop
+        try:
+            completion = await asyncio.wait_for(asyncio.wrap_future(called), self.config.timeout_seconds)
+        except asyncio.TimeoutError:
+            raise AgentError(f"gave no whole answer in {self.config.timeout_seconds:g} s") from None
+        except AamcError as error:
+            raise AgentError(f"failed: {error}"[:_ERROR_LENGTH]) from error
+        return read_completion(completion, spec, characters)
+
+    async def _answered(self, server: str, spec: ModelSpec, messages: list[Message]) -> str:
         """Return a server's answer, after as many attempts as are allowed."""
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
@@ -92,7 +154,7 @@ class ChatModel:
         for attempt in range(config.retries + 1):
             wait: str | None = None
             try:
-                return await asyncio.wait_for(self._attempt(server, model, messages), config.timeout_seconds)
+                return await asyncio.wait_for(self._attempt(server, spec, messages), config.timeout_seconds)
             except asyncio.TimeoutError:
                 failure, passing = f"gave no whole answer in {config.timeout_seconds:g} s", True
             except APIConnectionError as error:
@@ -111,34 +173,38 @@ class ChatModel:
         key = f"the key in ${config.api_key_env}" if os.environ.get(config.api_key_env) else f"the key (${config.api_key_env} is not set)"
         raise AgentError(f"{failure}; check base_url, model and {key}, and that the server runs")
 
-    async def _attempt(self, server: str, model: str, messages: list[ChatCompletionMessageParam]) -> str:
+    async def _attempt(self, server: str, spec: ModelSpec, messages: list[Message]) -> str:
         async with self._client(server) as client:
             answer = await client.chat.completions.with_raw_response.create(
-                model=model,
-                messages=messages,
+                model=spec.name,
+                messages=cast("Any", messages),
                 max_tokens=self.config.max_output_tokens,
                 temperature=self.config.temperature,
+                extra_body=dict(spec.parameters),
             )
             return answer.text
 
-    async def _choose(self, prompt: str) -> ModelSpec:
-        """Return the model to call: the router's choice, with the options' prices if it has none."""
-        config = self.config
-        prices = Prices(config.input_usd_per_million, config.output_usd_per_million)
-        if (controller := self._controller) is None:
-            return ModelSpec(config.model, prices=prices)
-        decision = await controller.aroute(Query(prompt, output_tokens=config.max_output_tokens))
-        chosen = controller.pool.candidates[controller.pool.index(decision.candidate)]
-        if not isinstance(chosen, ModelSpec):
-            return ModelSpec(chosen.name, prices=prices)
-        return chosen if chosen.prices else attrs.evolve(chosen, prices=prices)
+    @property
+    def _prices(self) -> Prices:
+        """The prices of a model without its own."""
+        return Prices(self.config.input_usd_per_million, self.config.output_usd_per_million)
+
+    def _controller(self) -> MetaController | None:
+        """Return the router: the given one, else that of the options, opened if necessary; None for a fixed model."""
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._named is None:
+                self._named = self._named_controller()
+            return self._named
 
     def _named_controller(self) -> MetaController | None:
         """Return the controller of the options, or None. It logs to memory: an agent's inner calls are never asked for later."""
         if self.config.run:
             return MetaController.load(self.config.run, store="memory:")
         if self.config.router:
-            return MetaController.build(router=self.config.router, pool=self.config.pool, seed=self._seed)
+            seed = 0 if self._services is None else self._services.seed
+            return MetaController.build(router=self.config.router, pool=self.config.pool, seed=seed)
         return None
 
     def _client(self, base_url: str) -> AsyncOpenAI:

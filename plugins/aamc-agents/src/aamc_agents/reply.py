@@ -1,14 +1,16 @@
-"""Reads the answer of an OpenAI-compatible server: a text with its tokens and cost, or an error with the cost."""
+"""Reads the answer of a model: a text with its tokens and cost, or an error with the cost."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeGuard
 
 import attrs
 
 from aamc_agents.tool import AgentError
 from aamc_sdk import ModelSpec, Prices
+from aamc_sdk.interfaces import Completion
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 MAX_TOKENS = 10**8
@@ -58,12 +60,31 @@ def read_reply(body: str, spec: ModelSpec, sent: int) -> Reply:
         raise AgentError(f"did not answer with a JSON object but with {body!r:.80}; check the end of base_url, usually /v1")
     text = _text(answer)
     given, made, counted = _tokens(answer.get("usage"), sent, len(text or ""))
-    prices = spec.prices or Prices(0.0, 0.0)
-    cost = (given * prices.input + made * prices.output) / 1e6
+    cost = _cost(spec, given, made)
     if not text:
         what = "said nothing" if text == "" else f"sent no text but {body!r:.80}"
         raise AgentError(f"{what}; check that it is a chat model, and max_output_tokens", cost)
     return Reply(text, spec.name, given + made, cost, counted)
+
+
+def read_completion(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
+    """Return the reply in a provider's completion; unknown tokens are estimated and priced as in :func:`read_reply`.
+
+    Raises:
+        AgentError: The completion has no text. The error has the cost of its tokens.
+    """
+    usage = {"prompt_tokens": completion.usage.prompt_tokens, "completion_tokens": completion.usage.output_tokens}
+    text = completion.text.strip()
+    given, made, counted = _tokens(usage, sent, len(text))
+    cost = _cost(spec, given, made) if math.isnan(completion.cost_usd) else completion.cost_usd
+    if not text:
+        raise AgentError("said nothing; check that it is a chat model, and max_output_tokens", cost)
+    return Reply(text, spec.name, given + made, cost, counted)
+
+
+def _cost(spec: ModelSpec, given: int, made: int) -> float:
+    prices = spec.prices or Prices(0.0, 0.0)
+    return (given * prices.input + made * prices.output) / 1e6
 
 
 def _text(answer: dict[str, Any]) -> str | None:

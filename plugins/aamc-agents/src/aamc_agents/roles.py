@@ -52,6 +52,10 @@ class Role(Agent):
         reply = await self._model.ask(shown(state, self.config.history_characters, self.config.file_characters), system=prompt_of(self.spec.name))
         return AgentOutput(reply.text, cost=reply.cost, metadata={**reply.metadata, **({ANSWER: True} if self.concludes else {})})
 
+    def close(self) -> None:
+        """Close the router that the options name; a later call opens it again."""
+        self._model.close()
+
 
 class Planner(Role):
     """Breaks the task into steps."""

@@ -80,16 +80,16 @@ class WebFetch(Tool):
         if url.scheme not in ("http", "https") or url.userinfo:
             raise AgentError(f"{url} is refused: an address begins with http:// or https:// and has no user in it")
         if named not in self.config.allow:
-            raise AgentError(f"{named} may not be asked: it is not on the list allow ({', '.join(self.config.allow) or 'which is empty'})")
+            raise AgentError(f"host {named} is not allowed; add it to the option allow (now: {', '.join(self.config.allow) or 'none'})")
 
     async def _get(self, client: httpx.AsyncClient, url: httpx.URL) -> str | httpx.URL:
         """Return the page's text, or the target of its redirect."""
         headers, tls = {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}
         at = url.copy_with(host=await self._address(url))
         async with client.stream("GET", at, headers=headers, extensions=tls) as response:
-            if response.is_redirect:
+            if response.has_redirect_location:
                 return url.join(response.headers["location"])
-            if response.is_error:
+            if not response.is_success:
                 raise AgentError(f"{url} answers {response.status_code}")
             kind = response.headers.get("content-type", "text/plain")
             if not kind.startswith(_TEXTS):
@@ -99,7 +99,7 @@ class WebFetch(Tool):
                 content += chunk
                 if len(content) >= self.config.max_bytes:
                     break
-            text = content[: self.config.max_bytes].decode(response.charset_encoding or "utf-8", errors="replace")
+            text = _decoded(content[: self.config.max_bytes], response.charset_encoding or "utf-8")
             return text_of(text) if "html" in kind else text
 
     async def _address(self, url: httpx.URL) -> str:
@@ -119,6 +119,14 @@ class WebFetch(Tool):
 def _is_public(address: str) -> bool:
     found = ipaddress.ip_address(address)
     return found.is_global and not found.is_multicast
+
+
+def _decoded(content: bytes, charset: str) -> str:
+    """Return the text of bytes; a charset that Python does not know is taken for UTF-8."""
+    try:
+        return content.decode(charset, errors="replace")
+    except LookupError:
+        return content.decode("utf-8", errors="replace")
 
 
 def text_of(page: str) -> str:

@@ -163,7 +163,7 @@ def test_intervals_hold_the_figure_and_follow_from_the_seed(large_table: Any, ro
 
 
 def test_a_quality_that_few_resamples_reach_has_an_interval_without_an_upper_bound(make_table: Any, routers: Any) -> None:
-    table = make_table([[1, 0], [0, 1]] * 30, [[1, 2]] * 60)  # in about half of the resamples the dear candidate, never chosen here, is better
+    table = make_table([[1, 0], [0, 1]] * 30, [[1, 2]] * 60)  # in about half of the resamples the expensive candidate, never chosen here, is better
     figures = metrics(table.compare({"small": routers.Always(routers.options, table.services)}), table.reward)["routers"]["small"]
     assert figures["cost_at_quality"]["1.00"] == 1
     assert figures["cost_at_quality_ci95"]["1.00"] == [1, None]
@@ -219,7 +219,7 @@ def test_a_fixed_candidate_offers_one_point_to_all_preferences(compared: dict[st
 def test_two_points_leave_one_gap_in_each_objective(table: Any, routers: Any) -> None:
     prophet = routers.Prophet(routers.options, table.services)
     figures = metrics(table.compare({"oracle": prophet}), table.reward)["routers"]["oracle"]
-    # the dear candidate for queries 1 and 2, for query 1 alone, or for none: quality, cheapness, quickness
+    # the expensive candidate for queries 1 and 2, for query 1 alone, or for none: quality, cheapness, quickness
     best, middle, thrifty = (0.65, 0.5, 0.75), (0.6, 0.75, 0.875), (0.35, 1, 1)
     gaps = sum((a - b) ** 2 for pair in ((best, middle), (middle, thrifty)) for a, b in zip(*pair, strict=True))
     assert figures["sparsity"] == pytest.approx(gaps / 2)

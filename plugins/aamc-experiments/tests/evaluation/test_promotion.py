@@ -57,7 +57,7 @@ def case(quality: Any, cost: Any, chosen: dict[str, Any], latency: Any = None, w
 
 @pytest.fixture
 def good() -> Case:
-    """The dear candidate is needed for one query in four, and the router knows for which; 200 of them."""
+    """The expensive candidate is needed for one query in four, and the router knows for which; 200 of them."""
     quality = np.tile([[1, 1], [1, 1], [1, 1], [0, 1]], (50, 1))
     return case(quality, [1, 10], {"router": np.tile([0, 0, 0, 1], 50), "oracle": np.tile([0, 0, 0, 1], 50)}, [100, 300])
 
@@ -95,7 +95,7 @@ def test_a_constant_choice_never_passes(candidate: int) -> None:
 
 
 def test_what_deciding_costs_can_fail_a_router(good: Case) -> None:
-    assert good.gate(spent_usd=np.full((2, 1, 200), 7.0))["passed"] is False  # as dear as always choosing the good one
+    assert good.gate(spent_usd=np.full((2, 1, 200), 7.0))["passed"] is False  # as expensive as always choosing the good one
 
 
 def test_where_latency_counts_reward_must_be_better_too(good: Case) -> None:

@@ -63,9 +63,11 @@ class Puppeteer(Team):
         self._trained_names: frozenset[str] = frozenset()
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
+        self._made: list[Agent] = []
         if agents is None:
-            agents = [make_agent(services, name, config.agent_options.get(name, {})) for name in config.agents]
-        self.use(agents)
+            self._use_made([make_agent(services, name, config.agent_options.get(name, {})) for name in config.agents])
+        else:
+            self.use(agents)
         _check_known(config.agent_options, self.pool.names)
         check_judge(config, self.pool.names)
 
@@ -90,8 +92,10 @@ class Puppeteer(Team):
 
         services = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
         config = configure(PuppeteerConfig, options, preset=preset, where="puppeteer")
-        made = [make_agent(services, agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
-        return cls(config, services, made)
+        team = [make_agent(services, agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
+        puppeteer = cls(config, services, team)
+        puppeteer._made = [made for made, agent in zip(team, agents, strict=True) if isinstance(agent, str)]
+        return puppeteer
 
     # Agents
 
@@ -103,6 +107,7 @@ class Puppeteer(Team):
         """
         self.pool = pool_of(agents)
         self.close()
+        self._made = []
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
         self._encoder: Encoder | None = None
@@ -121,7 +126,7 @@ class Puppeteer(Team):
         if team.agents is None:
             raise CheckpointError(
                 f"there is no trained orchestrator under runs; {train}, or name its folder with --run; "
-                "or name agents that work in a fixed order: --agents parser,calculator"
+                "or name agents that work in a fixed order: --agents calculator,python"
             )
         if team.paths is not None:
             raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
@@ -141,11 +146,19 @@ class Puppeteer(Team):
         _check_known(team.agent_options, names)
         trained = self.config.agent_options
         options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
-        self.use([make_agent(self.services, name, options[name]) for name in names])
+        self._use_made([make_agent(self.services, name, options[name]) for name in names])
 
     def close(self) -> None:
-        """End the agents' threads; they restart when needed."""
+        """End the agents' threads, and close the agents that were made here from their names; both restart when needed."""
         self._executor.close()
+        for agent in self._made:
+            close = getattr(agent, "close", None)
+            if close is not None:
+                close()
+
+    def _use_made(self, agents: list[Agent]) -> None:
+        self.use(agents)
+        self._made = agents
 
     # Learning
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -19,7 +20,7 @@ from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.routing import uniform
-from aamc_sdk.types import Attempt, Candidate, Decision, Query
+from aamc_sdk.types import Candidate, Decision, Query
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Arena:
         query = query if isinstance(query, Query) else Query(query)
         limit = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
         answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
-        await asyncio.to_thread(self._log_attempts, decision, answers)
+        await self._log_attempts(decision, answers)
         match = Match(
             decision=decision,
             query=query,
@@ -134,10 +135,13 @@ class Arena:
                 return CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
             return CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
 
-    def _log_attempts(self, decision: Decision, answers: Sequence[CandidateAnswer]) -> None:
+    async def _log_attempts(self, decision: Decision, answers: Sequence[CandidateAnswer]) -> None:
         """Log the calls, the router's choice last: the last attempt without an error counts as the serving one."""
-        for n, answer in enumerate(reversed(answers)):
-            self._controller.store.add_attempts([Attempt(decision.id, n, answer.candidate, answer.cost_usd, answer.latency_ms, error=answer.error)])
+        for answer in reversed(answers):
+            cost_usd = None if math.isnan(answer.cost_usd) else answer.cost_usd
+            await self._controller.aattempt(
+                decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, error=answer.error
+            )
 
     def _check(self, match: Match) -> None:
         if match.failed and (not match.answers or self.options.on_error == "fail"):

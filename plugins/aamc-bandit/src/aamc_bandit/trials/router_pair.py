@@ -165,7 +165,7 @@ class RouterPair(OnlineRouter):
     def _make(self, name: str, options: Mapping[str, Any], *, trained: bool) -> PairedRouter:
         router: Router = self.services.make("router", name, options)
         if router.privileged:
-            raise ConfigError(f"router {name!r} must know outcomes in advance: it is a yardstick and cannot decide requests; choose another")
+            raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
         return PairedRouter(name, router, trained)
 
 
