@@ -52,7 +52,9 @@ def _ledger(store: Store) -> LedgerStore:
     from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):
-        raise StoreError(f"the store {store.url} does not support export and import, since it does not extend aamc_sdk.log.LedgerStore; use sqlite, redis or postgresql")
+        raise StoreError(
+            f"the store {store.url} does not support export and import, since it does not extend aamc_sdk.log.LedgerStore; use sqlite, redis or postgresql"
+        )
     return store
 
 

@@ -141,7 +141,7 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
     ("line", "why"),
     [
         ("{", "not a log entry"),
-        ("[1]", "no JSON object"),
+        ("[1]", "must be a JSON object"),
         pytest.param("[" * 100_000, "not a log entry", id="deep"),
         ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is no number"),
         ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
