@@ -514,6 +514,8 @@ class MetaController:
     ) -> Completion:
         if self._models is None:
             raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
+        if options is not None and not isinstance(options, Mapping):
+            raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
         with self._calls:

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
-from aamc_sdk.errors import ConfigError, DataError, ForkedError, PoolError, ProviderError, StoreError
-from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Requirements, Router
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, PluginError, PoolError, ProviderError, StoreError
+from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.echo import Echo
 from aamc_sdk.types import Latency
@@ -73,7 +73,7 @@ class Seeing(First):
 class Parts:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (First, Sleepy, Asking, Learned, Seeing)
+        kinds = (First, Sleepy, Asking, Learned, Seeing, Crashing, CrashingLater)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -382,6 +382,62 @@ def test_closing_waits_for_calls_and_logs_them(tmp_path: Path) -> None:
     assert answers == ["Hi"]
     with build("first", slow, store=f"sqlite:{tmp_path}/log.db") as again:
         assert [attempt.status for attempt in attempts(again)] == ["ok"]
+
+
+class Misbehaving(Echo):
+    """Ends or answers as no provider should, by the candidate's name."""
+
+    async def complete(self, candidate: Any, messages: Any, **options: Any) -> Any:
+        if candidate.name == "exits":
+            raise SystemExit(4)
+        answers = {"none": None, "text": "hello", "usage": Completion(message={}, usage=None), "refund": Completion(message={}, cost_usd=-1.0)}  # type: ignore[arg-type]  # on purpose
+        return answers[candidate.name]
+
+
+class Crashing(First):
+    """Fails, or returns no scores, by the query's text."""
+
+    def score(self, request: Any) -> Any:
+        if request.queries[0].text == "fail":
+            raise RuntimeError("boom")
+        if request.queries[0].text == "exit":
+            raise SystemExit(4)
+
+
+class CrashingLater(Asking):
+    async def ascore(self, request: Any) -> Any:
+        return Crashing.score(self, request)  # type: ignore[arg-type]  # it uses no state
+
+
+@pytest.mark.parametrize("name", ["exits", "none", "text", "usage", "refund"])
+def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_answers(name: str) -> None:
+    class Providers:
+        @hookimpl
+        def aamc_providers(self) -> list[Component]:
+            return [Component("misbehaving", f"{__name__}:Misbehaving", "Misbehaves.")]
+
+    pool = Pool([ModelSpec(name, endpoint={"provider": "misbehaving"}), ModelSpec("echo", endpoint={"provider": "echo"})])
+    plugins = Plugins({"core": builtin, "parts": Parts(), "providers": Providers()}, discover=False)
+    with MetaController.build(router="first", pool=pool, plugins=plugins) as controller:
+        assert controller.complete("Hi").candidate == "echo"
+        assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [(name, "error"), ("echo", "ok")]
+
+
+@pytest.mark.parametrize("router", ["crashing", "crashinglater"])
+@pytest.mark.parametrize(
+    ("text", "found"), [("fail", "RuntimeError: boom"), ("exit", "SystemExit: 4"), ("nothing", "must return aamc_sdk.Scores, not NoneType")]
+)
+def test_a_router_that_fails_is_named(router: str, text: str, found: str) -> None:
+    with build(router) as controller:
+        with pytest.raises(PluginError, match=f"router '{router}' failed: .*{found}"):
+            controller.route(text)
+        with pytest.raises(PluginError, match=f"router '{router}' failed: .*{found}"):
+            asyncio.run(controller.aroute(text))
+
+
+def test_options_must_be_a_mapping(controller: MetaController) -> None:
+    with pytest.raises(DataError, match=r"options must be a mapping such as .*, not 3"):
+        controller.complete("Hi", options=3)  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:

@@ -52,9 +52,8 @@ def _ledger(store: Store) -> LedgerStore:
     from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):
-        raise StoreError(
-            f"the store {store.url} does not support export and import, since it does not extend aamc_sdk.log.LedgerStore; use sqlite, redis or postgresql"
-        )
+        why = "it does not extend aamc_sdk.log.LedgerStore"
+        raise StoreError(f"the store {store.url} does not support export and import, since {why}; use sqlite, redis or postgresql")
     return store
 
 

@@ -43,7 +43,7 @@ class EventLoopThread:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="aamc-loop", daemon=True)
                 self._thread.start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(_contained(work), self._loop)
 
     def close(self) -> None:
         """Cancel the running coroutines and end the thread; closing twice does nothing."""
@@ -55,6 +55,14 @@ class EventLoopThread:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _contained(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; asyncio would end the loop, and every other coroutine on it, at a ``sys.exit``."""
+    try:
+        return await work
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error}") from error
 
 
 async def _cancel_others() -> None:

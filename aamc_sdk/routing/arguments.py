@@ -164,7 +164,7 @@ def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> F
 
     Raises:
         DataError: A field is unknown.
-        AamcError: A value cannot be used.
+        DataError: A value cannot be used.
     """
     check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
     return Feedback(decision_id=decision_id, **{"time": now, **judgement})

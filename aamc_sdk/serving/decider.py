@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 
-from aamc_sdk.errors import StoreAwayError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, check_budget, weights_of
@@ -96,12 +97,29 @@ class Decider:
         return query if user == query.user else attrs.evolve(query, user=user)
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the router's scores."""
-        return self._components.router.score(request)
+        """Return the router's scores.
+
+        Raises:
+            PluginError: The router failed, or returned something else.
+        """
+        with self._naming_the_router():
+            return _checked(self._components.router.score(request))
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
-        """Return an asynchronous router's scores without blocking the caller's event loop."""
-        return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
+        """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
+        with self._naming_the_router():
+            return _checked(await asyncio.wrap_future(router.services.loop.submit(router.ascore(request))))
+
+    @contextmanager
+    def _naming_the_router(self) -> Iterator[None]:
+        """Turn what a router raises into an error of the SDK that names it."""
+        try:
+            yield
+        except AamcError:
+            raise
+        except (Exception, SystemExit) as error:
+            name = self._components.router_name or type(self._components.router).__name__
+            raise PluginError(f"router {name!r} failed: {type(error).__name__}: {error}") from error
 
     def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> tuple[Records, list[Decision]]:
         """Draw a decision for each row; return the records when they are durable in the log, and those decisions that are new to it.
@@ -122,3 +140,9 @@ class Decider:
         logged = served.store.add_decisions(Records(decisions, request))
         new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
         return Records(logged, request), new
+
+
+def _checked(scores: object) -> Scores:
+    if not isinstance(scores, Scores):
+        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    return scores

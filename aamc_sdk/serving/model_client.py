@@ -74,11 +74,11 @@ class ModelClient:
         began = time.monotonic()
         with self.tracker.call(candidate):
             try:
-                answer = await provider.complete(candidate, messages, **{**parameters, **options})
+                answer = _checked(await provider.complete(candidate, messages, **{**parameters, **options}))
             except asyncio.CancelledError:
                 await self._attempted(decision_id, candidate, _milliseconds(began), status="cancelled", error="the caller cancelled the call")
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 await self._attempted(decision_id, candidate, _milliseconds(began), status="error", error=str(error) or type(error).__name__)
                 if isinstance(error, AamcError):
                     raise
@@ -143,6 +143,20 @@ class ModelClient:
             if close is not None:
                 with suppress(Exception):  # an error of one provider must not keep the others open
                     await close()
+
+
+def _checked(answer: object) -> Completion:
+    """Return a provider's answer.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: Its cost is negative.
+    """
+    if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage):
+        raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage, not {answer!r:.80}")
+    if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):
+        raise ValueError(f"the answer's cost_usd must be at least 0, or NaN if unknown, not {answer.cost_usd!r}")
+    return answer
 
 
 def conversation(query: Query) -> list[Message]:

@@ -71,6 +71,16 @@ class Candidate:
     abilities: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
 
 
+def _check_prices(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Prices):
+        raise PoolError(f"the prices of {spec.name!r} must be aamc_sdk.Prices, not {value!r:.80}")
+
+
+def _check_unloaded(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Latency):
+        raise PoolError(f"the latency of {spec.name!r} must be aamc_sdk.types.Latency, not {value!r:.80}")
+
+
 def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int | None) -> None:
     if value is not None and value <= 0:
         raise PoolError(f"the context window of {spec.name!r} must be at least 1 token, not {value!r}")
@@ -131,8 +141,8 @@ class ModelSpec(Candidate):
         parameters: Parameters of every request to the model, such as ``reasoning_effort``.
     """
 
-    prices: Prices | None = None
-    latency: Latency | None = None
+    prices: Prices | None = attrs.field(default=None, validator=_check_prices)
+    latency: Latency | None = attrs.field(default=None, validator=_check_unloaded)
     context_window: int | None = attrs.field(default=None, validator=_check_window)
     endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
     parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import (
     check_choice,
     check_count,
@@ -143,7 +143,7 @@ class Feedback:
         revision: A later revision of the same id replaces the earlier one; both stay in the log.
 
     Raises:
-        AamcError: A value cannot be used, or there is neither or both of quality and comparison.
+        DataError: A value cannot be used, or there is neither or both of quality and comparison.
     """
 
     decision_id: str
@@ -169,24 +169,25 @@ class Feedback:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.decision_id, str) or not self.decision_id:
-            raise AamcError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r}")
+            raise DataError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r:.80}")
         for name in ("decision_id", "candidate", "over", "source", "id"):
             value = getattr(self, name)
             if value is not None or name in ("source", "id"):
                 check_name(value, f"a feedback's {name}")
         if (self.quality is None) == (self.over is None):
-            raise AamcError("feedback gives either a quality or the candidate that was beaten (over), not both or neither")
+            found = "neither" if self.quality is None else "both"
+            raise DataError(f"feedback must give either a quality or the candidate that was beaten (over), not {found}")
         if not isinstance(self.tie, bool):
-            raise AamcError(f"tie must be true or false, not {self.tie!r}")
+            raise DataError(f"tie must be true or false, not {self.tie!r}")
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
         _check_range("weight", self.weight, MAX_WEIGHT)
         if not is_amount(self.time) or not math.isfinite(self.time):
-            raise AamcError(f"time must be seconds since the epoch, not {self.time!r}")
+            raise DataError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
-            raise AamcError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
+            raise DataError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
 
 
 def _check_range(name: str, value: object, maximum: float) -> None:
     if not is_amount(value) or not value <= maximum:  # type: ignore[operator]  # a number here
-        raise AamcError(f"{name} must be a number from 0 to {maximum:,}, not {value!r}")
+        raise DataError(f"{name} must be a number from 0 to {maximum:,}, not {value!r}")

@@ -398,7 +398,7 @@ def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
         (("route", "hello", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
         (("route", "hello", "--colour", "red"), 2, "NoSuchOption", "--colour"),
         (("explain", "missing", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
-        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "AamcError", "quality"),
+        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "DataError", "quality"),
         (("plugins", "show", "router", "nothing"), 2, "UnknownComponentError", "nothing"),
     ],
 )

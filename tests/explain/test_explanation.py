@@ -155,7 +155,7 @@ def test_a_draw_that_passed_the_best_by_says_so() -> None:
     found = explain(decided(router, Preference()), router, REWARD, POOL)
     assert (found.record.decision.candidate, found.runner_up) == ("small", "middle")
     assert "small was drawn with probability 1" in found.why
-    assert "A higher utility has middle, 3" in found.why
+    assert "middle has a higher utility, 3" in found.why
 
 
 def test_an_objective_without_data_is_left_out() -> None:

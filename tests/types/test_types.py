@@ -278,3 +278,9 @@ def test_a_copied_pools_arrays_cannot_be_written_to_either(copied):
 def test_feedback_without_a_decision_is_refused(decision_id):
     with pytest.raises(AamcError, match="names its decision"):
         Feedback(decision_id=decision_id, quality=1.0)
+
+
+@pytest.mark.parametrize("field", ["prices", "latency"])
+def test_a_models_figures_are_checked(field: str) -> None:
+    with pytest.raises(PoolError, match=rf"the {field} of 'a' must be aamc_sdk\..*, not 3"):
+        ModelSpec("a", **{field: 3})
