@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -142,8 +143,12 @@ def resolve(name):
 
 @pytest.mark.parametrize(("page", "name"), NAMED)
 def test_every_dotted_name_in_the_docs_exists(page, name):
-    pytest.importorskip(name.partition(".")[0])
-    resolve(name)
+    try:
+        resolve(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or (error.name.startswith("aamc_") and find_spec(error.name.partition(".")[0]) is not None):
+            raise
+        pytest.skip(f"{error.name} is not installed")  # in the environments without torch
 
 
 def test_a_dotted_name_that_does_not_exist_is_noticed():

@@ -123,8 +123,11 @@ class Benchmark(ABC):
         else:
             show_tables(self.console_tables(tables))
         click.echo(f"Everything is in {opened.folder}", err=True)
-        if error is not None:
+        if error is not None and not as_json:
             raise error
+        if error is not None:  # the document is printed, and main would print a second one
+            click.echo(f"aamc: {' '.join(str(error).split())}", err=True)
+            raise click.exceptions.Exit(1)
         for remark in self.remarks(document):
             click.echo(remark, err=True)
 
