@@ -237,7 +237,8 @@ class MetaController:
             wait_ms: Time until a candidate could start, in milliseconds, by name.
             state: The present state of the pool; ``unavailable`` and ``wait_ms`` add to it.
             budget_usd: Maximum expected cost of the answer.
-            decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log.
+            decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log,
+                whatever the pool's state is now.
             episode: The id that decisions on one task share.
 
         Raises:
