@@ -110,7 +110,7 @@ class Benchmark(ABC):
             given: The options of the command line.
 
         Raises:
-            JobsFailed: Some jobs failed; the results are made of the others.
+            JobsFailed: Some jobs failed; the results are made of the others. As JSON the command ends with status 1 instead.
             RoutersLeftOut: The training of some routers failed; the results are made of the others.
         """
         with open_experiment(self.command, out, resume, given, self.checked_options) as opened:
