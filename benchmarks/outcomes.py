@@ -212,7 +212,7 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for run in runs:
         for path, value in leaves({name: run[name] for name in run if name not in ("seed", "rows", "seconds")}):
             found.setdefault(".".join(name for name in path if name != "value"), []).append(value)
-    return {name: {"mean": round(float(np.mean(v)), 4), "least": min(v), "greatest": max(v), "seeds": len(v)} for name, v in found.items()}
+    return {name: {"mean": round(float(np.mean(v)), 4), "minimum": min(v), "maximum": max(v), "seeds": len(v)} for name, v in found.items()}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Writes of many threads are committed together, and each thread is told what came of its own."""
+"""Writes of many threads are committed together, and each thread is told the result of its own."""
 
 from __future__ import annotations
 

@@ -417,7 +417,10 @@ def test_much_feedback_at_once_counts_as_each_would(store: Store) -> None:
 
 def test_feedback_after_one_that_is_refused_is_not_appended(store: Store) -> None:
     store.add_decisions([record("d")])
-    given = [(Feedback(decision_id="d", quality=1.0, source=source, candidate=whom), None) for source, whom in (("x", "a"), ("y", "z"), ("w", "b"))]
+    given = [
+        (Feedback(decision_id="d", quality=1.0, source=source, candidate=candidate), None)
+        for source, candidate in (("x", "a"), ("y", "z"), ("w", "b"))
+    ]
     with pytest.raises(StoreError, match="no candidate 'z'"):
         store.add_feedback(given)
     assert ids(store)[1] == ["d/x"]
@@ -445,8 +448,8 @@ def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(s
     """Decisions, judgements and attempts on three decisions, with ids that repeat, candidates that do not exist, and early comers."""
     with tempfile.TemporaryDirectory() as folder:
         stores = [open_store("memory:", PLUGINS), open_store(f"sqlite:{folder}/log.db", PLUGINS)]
-        for kind, name, number, whom in steps:
-            outcomes = [outcome_of(store, kind, f"d{name}", number, whom) for store in stores]
+        for kind, name, number, candidate in steps:
+            outcomes = [outcome_of(store, kind, f"d{name}", number, candidate) for store in stores]
             assert outcomes[0] == outcomes[1]
         memory, file = ([store.rows(), store.pending_rows()] for store in stores)
         for row, other in zip(memory[0] + memory[1], [*file[0], *file[1]], strict=True):
@@ -457,16 +460,18 @@ def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(s
             store.close()
 
 
-def outcome_of(store: Store, kind: str, name: str, number: int, whom: str | None) -> object:
+def outcome_of(store: Store, kind: str, name: str, number: int, candidate: str | None) -> object:
     """Write something, and return what the store says to that."""
     try:
         if kind == "d":
             return store.add_decisions([record(name)])
         if kind == "a":
-            return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
-        figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
+            return store.add_attempts([Attempt(name, number, candidate or "", cost_usd=0.5 * number)])
+        figures = Attempt(name, 0, candidate or "", cost_usd=0.25) if number == 2 else None
         source, revision = str(number % 2), number // 2
-        return store.add_feedback([(Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, revision=revision), figures)])
+        return store.add_feedback(
+            [(Feedback(decision_id=name, quality=0.5 * number, candidate=candidate, source=source, revision=revision), figures)]
+        )
     except StoreError as error:
         return str(error)
 

@@ -301,9 +301,9 @@ def test_users_and_sessions_of_whom_nothing_was_heard_share_their_scores() -> No
 
 
 def test_kept_scores_follow_prices_that_change_under_the_same_names() -> None:
-    dearer = Pool(ModelSpec(name, prices=Prices(1000.0 - price, price)) for name, price in PRICES.items())
+    expensive = Pool(ModelSpec(name, prices=Prices(1000.0 - price, price)) for name, price in PRICES.items())
     router = make(blend="published")
-    assert probabilities(router, ask()).tolist() != probabilities(router, ask(dearer)).tolist()
+    assert probabilities(router, ask()).tolist() != probabilities(router, ask(expensive)).tolist()
 
 
 def test_kept_scores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

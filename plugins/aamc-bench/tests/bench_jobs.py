@@ -38,7 +38,7 @@ def talk(folder: Path, progress: Progress) -> None:
 
 
 def count_threads(folder: Path, progress: Progress) -> int:
-    """Return the greatest number of threads that a numerical library takes."""
+    """Return the maximum number of threads that a numerical library takes."""
     import numpy  # noqa: F401  # the library that is looked at
     from threadpoolctl import threadpool_info
 

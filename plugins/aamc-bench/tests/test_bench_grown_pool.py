@@ -21,9 +21,9 @@ def world() -> SimulatedWorld:
 
 
 def test_a_greater_pool_holds_every_lesser_one(world) -> None:
-    greatest, _ = grow(default_pool(), world, 40, seed=3)
+    largest, _ = grow(default_pool(), world, 40, seed=3)
     for size in (2, 5, 7, 8, 21):
-        assert grow(default_pool(), world, size, seed=3)[0].candidates == greatest.candidates[:size]
+        assert grow(default_pool(), world, size, seed=3)[0].candidates == largest.candidates[:size]
 
 
 def test_the_first_ones_are_spread_over_the_prices(world) -> None:

@@ -107,8 +107,6 @@ def test_a_log_with_too_few_decisions_is_refused(requests: int, tmp_path: Path) 
 
 @pytest.mark.parametrize("store_text", ["true", "false"])
 def test_served_traffic_trains_a_bandit(store_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("aamc_bandit")
-    pytest.importorskip("aamc_experiments")
     monkeypatch.chdir(tmp_path)
     url = f"sqlite:state.db?store_text={store_text}"
     serve(url)

@@ -168,8 +168,8 @@ def _reward(folder: Path, chosen: Any) -> Any:
     """Return what the default reward gives each choice at 0.9,0.08,0.02."""
     with np.load(folder / "decisions.npz") as saved:
         quality, cost, latency = (saved[name][np.arange(len(chosen)), chosen] for name in ("quality", "cost_usd", "latency_ms"))
-        (cheap, dear), (quick, slow) = saved["scales"]
-    return 0.9 * quality + 0.08 * (dear - cost) / (dear - cheap) + 0.02 * (slow - latency) / (slow - quick)
+        (cheap, expensive), (quick, slow) = saved["scales"]
+    return 0.9 * quality + 0.08 * (expensive - cost) / (expensive - cheap) + 0.02 * (slow - latency) / (slow - quick)
 
 
 def test_disputed_questions_are_shown_with_their_texts_and_every_choice(text: str, reported: Path) -> None:

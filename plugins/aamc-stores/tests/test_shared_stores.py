@@ -338,16 +338,16 @@ def test_the_log_agrees_with_the_one_in_memory_whatever_comes_in_whatever_order(
     stores[1].close()
 
 
-def _outcome(store, kind, name, number, whom):
+def _outcome(store, kind, name, number, candidate):
     """Write something, and return what the store says to that."""
     try:
         if kind == "d":
             return store.add_decisions([records(name)[0]])
         if kind == "a":
-            return store.add_attempts([Attempt(name, number, whom or "", cost_usd=0.5 * number)])
-        figures = Attempt(name, 0, whom or "", cost_usd=0.25) if number == 2 else None
+            return store.add_attempts([Attempt(name, number, candidate or "", cost_usd=0.5 * number)])
+        figures = Attempt(name, 0, candidate or "", cost_usd=0.25) if number == 2 else None
         source, revision = str(number % 2), number // 2
-        feedback = Feedback(decision_id=name, quality=0.5 * number, candidate=whom, source=source, time=1.0, revision=revision)
+        feedback = Feedback(decision_id=name, quality=0.5 * number, candidate=candidate, source=source, time=1.0, revision=revision)
         return store.add_feedback([(feedback, figures)])
     except StoreError as error:
         return str(error)

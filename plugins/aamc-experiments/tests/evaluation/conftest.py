@@ -78,7 +78,7 @@ class Dice(Router):
 
 
 class Prophet(Router):
-    """Takes the greatest utility in hindsight."""
+    """Takes the maximum utility in hindsight."""
 
     privileged = True
 
@@ -110,7 +110,7 @@ def make_table() -> MakeTable:
 
 @pytest.fixture
 def table(make_table: MakeTable) -> Table:
-    """Four queries, two candidates: the second is better, dearer by ten, slower by two."""
+    """Four queries, two candidates: the second is better, ten times as expensive, and slower."""
     return make_table(
         quality=[[1, 1], [0, 1], [0.4, 0.6], [0, 0]],
         cost=[[1, 10], [1, 10], [1, 10], [1, 10]],
@@ -120,7 +120,7 @@ def table(make_table: MakeTable) -> Table:
 
 @pytest.fixture
 def large_table(make_table: MakeTable) -> Table:
-    """Sixty queries, four candidates, of which the dearer are better more often."""
+    """Sixty queries, four candidates, of which the more expensive are better more often."""
     rng = np.random.default_rng(3)
     chance = np.linspace(0.3, 0.9, 4)
     scale = np.array([1.0, 3.0, 5.0, 20.0])

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 POINTS = arrays(np.float64, st.tuples(st.integers(1, 8), st.just(2)), elements=st.integers(0, 20).map(float))
 
 
-def area(points: list[tuple[float, float]], least: float, greatest: float) -> float:
+def area(points: list[tuple[float, float]], minimum: float, maximum: float) -> float:
     cost, quality = np.array(points, dtype=float).T
-    return float(aiq(cost, quality, np.array(least), np.array(greatest)))
+    return float(aiq(cost, quality, np.array(minimum), np.array(maximum)))
 
 
 def test_the_hull_passes_over_points_below_it() -> None:

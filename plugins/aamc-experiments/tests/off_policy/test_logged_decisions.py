@@ -1,4 +1,4 @@
-"""Which decisions of a log count, and what came of them."""
+"""Which decisions of a log count, and their outcomes."""
 
 from __future__ import annotations
 
