@@ -108,9 +108,12 @@ class OnlineRouter(Router):
     Attributes:
         snapshots: Whether :meth:`Part.save` and :meth:`Part.load` carry everything that was learned, so that a restart need not replay
             the log from its start.
+        state_version: The version of the state that :meth:`Part.save` writes. Raise it when an earlier state must not be loaded, because
+            its form or the way of learning has changed; the next start then replays the log.
     """
 
     snapshots: ClassVar[bool] = False
+    state_version: int | str = 1
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -226,12 +227,19 @@ def test_a_log_that_is_away_is_learned_when_it_is_back(store: Store, monkeypatch
     assert router.judged == {"a": 0.5}
 
 
-def test_another_version_of_a_router_has_a_view_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_state_has_a_snapshot_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     router = Tally()
     name = state_name(router, b"state")
     assert state_name(router, b"state") == name
-    monkeypatch.setattr("aamc_sdk.serving.snapshots.version_of", lambda component: "2.0")
+    monkeypatch.setattr(Tally, "state_version", 2)
     assert state_name(router, b"state") != name
+
+
+def test_an_upgrade_of_the_distribution_keeps_the_snapshot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge(store, "ann1")
+    learned(store, Tally())
+    monkeypatch.setattr(metadata.Distribution, "version", "99.0")
+    assert learned(store, Tally()).batches == 0
 
 
 def test_a_state_is_the_same_for_the_same_files() -> None:

@@ -73,6 +73,11 @@ class RouterPair(OnlineRouter):
         self._making = threading.Lock()
 
     @property
+    def state_version(self) -> str:  # type: ignore[override]  # a variable in the base class
+        """The versions of both routers' states."""
+        return ", ".join(str(getattr(paired.router, "state_version", "")) for paired in self.paired)
+
+    @property
     def stable(self) -> Router:
         """The proven router."""
         return self._routers()["stable"].router
