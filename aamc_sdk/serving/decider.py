@@ -103,12 +103,12 @@ class Decider:
             PluginError: The router failed, or returned something else.
         """
         with self._naming_the_router():
-            return _checked(self._components.router.score(request))
+            return self._components.router.score(request)
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
         """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
         with self._naming_the_router():
-            return _checked(await asyncio.wrap_future(router.services.loop.submit(router.ascore(request))))
+            return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
     @contextmanager
     def _naming_the_router(self) -> Iterator[None]:
@@ -136,13 +136,8 @@ class Decider:
         """
         served = self._components
         names = new_ids(len(request)) if ids is None else ids
-        decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        with self._naming_the_router():
+            decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         logged = served.store.add_decisions(Records(decisions, request))
         new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
         return Records(logged, request), new
-
-
-def _checked(scores: object) -> Scores:
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
-    return scores
