@@ -27,7 +27,7 @@ from aamc_sdk.routing.arguments import (
     feedback_of,
     pool_state,
     queries_of,
-    with_time,
+    with_times,
 )
 from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
@@ -356,7 +356,7 @@ class MetaController:
         """Record feedback on a decision; it is durable in the log when this returns.
 
         Args:
-            decision_id: The decision; feedback that comes before it is kept until it comes.
+            decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
             cost_usd: Cost of the call, which is logged with the feedback.
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
@@ -392,8 +392,7 @@ class MetaController:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
             StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
-        now = time.time()
-        return self._add_feedback([(with_time(feedback, now), None) for feedback in judgements])
+        return self._add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""

@@ -27,6 +27,7 @@ from aamc_sdk.log.rows import (
     user_digest,
     without_text,
 )
+from aamc_sdk.log.rules import warn_of_pending
 from aamc_sdk.types import Experience, Feedback, Record, Records, Snapshot
 
 Key = tuple[str, str, int]
@@ -128,6 +129,7 @@ class MemoryLedger:
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
         self.pending_rows[row.key] = row
+        warn_of_pending([row])
 
     def record(self, decision_id: str) -> Record | None:
         """Return a decision's record, or None if the decision is unknown."""
