@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
-from aamc_sdk.errors import ConfigError, DataError, ForkedError, PluginError, PoolError, ProviderError, StoreError
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
 from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.echo import Echo
@@ -515,3 +515,13 @@ def test_an_unknown_provider_is_told_when_the_controller_is_built(caplog: pytest
     with build("first", Pool([ModelSpec("a", endpoint={"provider": "ehco"})])) as controller:
         assert controller.route("Hi").candidate == "a"
     assert "candidate 'a' of the pool cannot be called: no provider is named 'ehco'; did you mean 'echo'?" in caplog.text
+
+
+def test_a_batch_that_is_sent_again_returns_its_decisions_whatever_the_pool_is_now(controller: MetaController) -> None:
+    first = controller.route_batch(["Hi", "Ho"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])
+    for preference in ([(1, 0, 0), (0, 1, 0)], np.array([(1.0, 0, 0), (0, 1, 0)])):
+        assert controller.route_batch(["Hi", "Ho"], preference, ids=["a", "b"], unavailable=["small", "large"]) == first
+    with pytest.raises(NoCandidateError):
+        controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"], unavailable=["small", "large"])
+    with pytest.raises(StoreError, match="decision 'b' is in the log with other content"):
+        controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])

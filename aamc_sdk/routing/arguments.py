@@ -33,6 +33,11 @@ class RouteArguments:
     decision_id: str | None = None
     episode: str | None = None
 
+    @property
+    def ids(self) -> list[str] | None:
+        """The decision's id in a list; None for a new one."""
+        return None if self.decision_id is None else [self.decision_id]
+
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RouteArguments:
         """Return the arguments from a mapping.

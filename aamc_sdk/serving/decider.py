@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
+import numpy as np
 
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, check_budget, weights_of
+from aamc_sdk.routing.arguments import Preferences, check_budget, weights_of
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -74,23 +75,27 @@ class Decider:
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def logged(self, query: Query, preference: PreferenceLike, budget_usd: float | None, decision_id: str) -> Record | None:
-        """Return the record of a decision that the log has for this request; None where it has none, or another request under that id.
+    def logged(self, queries: Sequence[Query], preference: Preferences, budget_usd: float | None, ids: Sequence[str]) -> list[Record] | None:
+        """Return the records of the decisions that the log has for these requests; None unless it has each of them.
 
         Raises:
-            DataError: The budget is not a number of at least 0, or the id is no text.
-            PreferenceError: The preference cannot be used.
+            DataError: The budget is not a number of at least 0, or an id is no text.
+            PreferenceError: A preference cannot be used.
         """
         check_budget(budget_usd)
-        check_name(decision_id, "a decision's id")
         served = self._components
-        weights = weights_of(preference, 1, served.preference, served.preferences).ravel().tolist()
-        try:
-            record = served.store.record(decision_id)
-        except (UnknownDecisionError, StoreAwayError):
-            return None
-        asked = fingerprint_of(self._with_user_id(query), Preference(*weights), budget_usd)
-        return record if request_fingerprint(record) == asked else None
+        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
+        records = []
+        for query, row, decision_id in zip(queries, weights, ids, strict=True):
+            check_name(decision_id, "a decision's id")
+            try:
+                record = served.store.record(decision_id)
+            except (UnknownDecisionError, StoreAwayError):
+                return None
+            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), budget_usd):
+                return None
+            records.append(record)
+        return records
 
     def _with_user_id(self, query: Query) -> Query:
         user = None if query.user is None else self._user_id(query.user)
