@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, known_interval
-from aamc_experiments.measurement import Measurement, estimate_queries
+from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import Floats, Preference
 
@@ -193,10 +192,8 @@ class _DecidedRows:
         train_is_new = out_of_fold is not None and only_estimates and setup.env.stationary and known
 
         def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
-            queries, means = setup.splits[split].queries, run.candidate_means
-            estimates, quality = estimate_queries(estimator, queries, run.pool)
-            quality = quality if expected is None else expected
-            request = build_request(queries, run.pool, Preference().array, estimates=estimates, quality=quality, typical=means)
+            means = run.candidate_means
+            request = estimated_request(estimator, setup.splits[split].queries, run.pool, Preference(), means, quality=expected)
             measurement = Measurement(
                 setup=setup,
                 routers={run.router_name: router},
