@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,19 +95,7 @@ class EntityEvidence:
     def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
         """Count one feedback, which has one outcome per candidate that it names."""
         self.feedback_count += 1
-        for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate, NO_EVIDENCE)
-            kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = CandidateEvidence(
-                wins=kept * known.wins + wins,
-                losses=kept * known.losses + losses,
-                total=known.total + 1,
-                successes=known.successes + success,
-                at=self.feedback_count,
-                explicit=known.explicit + (not implicit),
-                implicit=known.implicit + implicit,
-                updated=max(known.updated, time),
-            )
+        self._count(1, outcomes, implicit, time, discount)
         if window:
             self.recent.append(tuple(outcome[:3] for outcome in outcomes))
             while len(self.recent) > window:
@@ -120,22 +108,28 @@ class EntityEvidence:
         Feedback that has left the window is in no sum any more.
         """
         counted = tuple(outcome[:3] for outcome in outcomes)
-        in_sums = not window or counted in self.recent
-        if window and in_sums:
-            self.recent.remove(counted)
+        outcomes = [outcome for outcome in outcomes if outcome.candidate in self.candidates]  # its entity may have been dropped in between
+        if window:
+            if counted in self.recent:
+                self.recent.remove(counted)
+            else:
+                outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
+        self._count(-1, outcomes, implicit, 0.0, discount)
+
+    def _count(self, sign: int, outcomes: Iterable[WeightedOutcome], implicit: bool, time: float, discount: float) -> None:
+        """Add outcomes, or with sign -1 take them back."""
         for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate)
-            if known is None:  # its entity was dropped in between
-                continue
+            known = self.candidates.get(candidate, NO_EVIDENCE)
             kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = known._replace(
-                wins=max(kept * known.wins - wins * in_sums, 0.0),
-                losses=max(kept * known.losses - losses * in_sums, 0.0),
-                total=max(known.total - 1, 0),
-                successes=max(known.successes - success, 0),
+            self.candidates[candidate] = CandidateEvidence(
+                wins=max(kept * known.wins + sign * wins, 0.0),
+                losses=max(kept * known.losses + sign * losses, 0.0),
+                total=max(known.total + sign, 0),
+                successes=max(known.successes + sign * success, 0),
                 at=self.feedback_count,
-                explicit=max(known.explicit - (not implicit), 0),
-                implicit=max(known.implicit - implicit, 0),
+                explicit=max(known.explicit + sign * (not implicit), 0),
+                implicit=max(known.implicit + sign * implicit, 0),
+                updated=max(known.updated, time),
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
@@ -205,8 +199,7 @@ class BetaEvidence:
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
         """
-        if self._window:  # sums of rounded numbers are exact: an outcome that leaves the window leaves no remainder
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
@@ -215,13 +208,18 @@ class BetaEvidence:
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
-        if self._window:
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None and (entity := self._levels[level].get(name)) is not None:
                     entity.remove(outcomes, implicit, self._discount, self._window)
             self.changes += 1
+
+    def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
+        """Return outcomes whose sums are exact where a window needs that: an outcome that leaves it leaves no remainder."""
+        if not self._window:
+            return outcomes
+        return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
     def _latest_entity(self, level: str, name: str) -> EntityEvidence:
         """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
