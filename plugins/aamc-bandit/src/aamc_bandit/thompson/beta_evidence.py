@@ -29,8 +29,25 @@ GLOBAL_ENTITY = ""
 _RESOLUTION = 2.0**32
 
 
+_SEPARATOR = "\0"
+"""Separates the parts of a key; no name contains it."""
+
+
+def user_key(user: str, tenant: str | None = None) -> str:
+    """Return the name of a tenant's user at the user level; without a tenant, the user's id."""
+    return user if tenant is None else f"{tenant}{_SEPARATOR}{user}"
+
+
+def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
+    """Return the name of a user's session at the session level; each tenant and user, and those without an id, have sessions of their own.
+
+    A session that is named by its id alone, such as one of an imported state, counts for whoever names it.
+    """
+    return _SEPARATOR.join((tenant or "", user or "", session))
+
+
 class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to; None where there is none."""
+    """The entities that a decision belongs to, see :func:`user_key` and :func:`session_key`; None where there is none."""
 
     category: str | None = None
     user: str | None = None
@@ -235,12 +252,17 @@ class BetaEvidence:
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
-        return name in self._levels[level]
+        return bool(self._counted(level, name))
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
-        entity = self._levels[level].get(name)
-        return np.zeros((len(candidates), 4)) if entity is None else entity.table(candidates, self._discount)
+        tables = [entity.table(candidates, self._discount) for entity in self._counted(level, name)]
+        return np.asarray(np.sum(tables, axis=0)) if tables else np.zeros((len(candidates), 4))
+
+    def _counted(self, level: str, name: str) -> list[EntityEvidence]:
+        """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
+        names = (name, name.rpartition(_SEPARATOR)[2]) if level == "session" and _SEPARATOR in name else (name,)
+        return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values, at full precision."""
@@ -277,16 +299,20 @@ class BetaEvidence:
             self.changes += 1
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop forgotten users, and then all sessions, since sessions do not name their user.
+        """Drop forgotten users with their sessions, and then all sessions that do not name their user.
 
         Args:
             forgotten: Returns those of some users that were forgotten.
         """
-        dropped = set(forgotten(self._levels["user"].keys()))
+        users, sessions = self._levels["user"], self._levels["session"]
+        dropped = set(forgotten({*map(_user_of, users), *map(_session_user, sessions)} - {""}))
         if dropped:
-            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in dropped)
+            kept_users = OrderedDict((name, entity) for name, entity in users.items() if _user_of(name) not in dropped)
+            kept_sessions = OrderedDict(
+                (name, entity) for name, entity in sessions.items() if _SEPARATOR in name and _session_user(name) not in dropped
+            )
             with self._writing:
-                self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
+                self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
                 self.changes += 1
 
     def save(self, file: Path) -> None:
@@ -300,6 +326,16 @@ class BetaEvidence:
             CheckpointError: The file is missing or damaged.
         """
         self.restore(read_json(file))
+
+
+def _user_of(name: str) -> str:
+    """Return the user of an entity's name at the user level."""
+    return name.rpartition(_SEPARATOR)[2]
+
+
+def _session_user(name: str) -> str:
+    """Return the user of an entity's name at the session level; ``""`` where it names none."""
+    return name.rpartition(_SEPARATOR)[0].rpartition(_SEPARATOR)[2]
 
 
 def _rounded(value: float) -> float:
