@@ -137,9 +137,7 @@ def section(results: Results) -> Section:
     if missing:
         notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")
     if dropped:
-        notes.append(
-            f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included."
-        )
+        notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
     tables = [comparison_table(entries(results), caption), *gate_tables(results)]
     lead = "" if results.gate is None else f"{results.gate.why}."
     return Section(name="comparison", title="Comparison", lead=lead, tables=tables, notes=notes)
