@@ -43,7 +43,7 @@ def restore(part: Part, state: bytes) -> None:
         part.load(Path(folder))
 
 
-def state_name(part: OnlineRouter, state: bytes) -> str:
-    """Return a digest of a component's class, configuration and version of its state, and of a state."""
-    described = to_json([type(part).__module__, type(part).__qualname__, part.state_version, unstructure(part.config)])
+def state_name(router: OnlineRouter, state: bytes) -> str:
+    """Return a digest of a router's class, state schema and configuration, and of a state."""
+    described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
     return hashlib.sha256(described.encode() + state).hexdigest()
