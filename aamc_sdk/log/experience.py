@@ -21,6 +21,7 @@ class Batch:
         epoch: Number of times that a user was forgotten.
         follows: Name of the entry before the batch, ``""`` where there is none; None where it is not known.
         replaced: The revisions of feedback that entries of the batch replaced.
+        last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
     """
 
     position: int
@@ -29,6 +30,7 @@ class Batch:
     epoch: int
     follows: str | None
     replaced: Sequence[Row] = ()
+    last: str | None = None
 
     def experience(self) -> Experience:
         """Return the batch as an experience."""
@@ -41,7 +43,8 @@ class Batch:
             epoch=self.epoch,
         )
         replaced = [feedback_from(row) for row in self.replaced]
-        return attrs.evolve(experience, follows=self.follows, last=self.rows[-1].name if self.rows else self.follows, replaced=replaced)
+        last = self.last or (self.rows[-1].name if self.rows else self.follows)
+        return attrs.evolve(experience, follows=self.follows, last=last, replaced=replaced)
 
 
 def joined(position: int, records: Sequence[Record], attempts: Sequence[Attempt], feedback: Sequence[Feedback], made: int, epoch: int) -> Experience:

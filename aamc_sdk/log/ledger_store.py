@@ -105,13 +105,16 @@ class LedgerStore(Store):
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
 
-    @abc.abstractmethod
     def _erase(self, user: str, limit: int) -> int:
         """Erase at most ``limit`` of a user's decisions in one transaction; return how many they are.
 
         If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the user's digest and begins a new epoch. So
         nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
+
+        Raises:
+            StoreError: This store cannot.
         """
+        raise StoreError(f"the store {self.url} cannot forget a user")
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

@@ -43,6 +43,8 @@ class Server:
     PostgreSQL's own children outlive a killed parent for a while; a quit signal makes all of them leave at once, without tidying up.
     """
 
+    folder: Path
+
     def __init__(self, command: list[str], url: str, ready: Callable[[], bool], crash: signal.Signals, **options: Any) -> None:
         self.url = url
         self._command, self._ready, self._crash, self._options = command, ready, crash, options
@@ -57,7 +59,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL would wait for its clients after SIGTERM
         self._process.wait(60)
 
     def kill(self) -> None:
@@ -78,6 +80,7 @@ def redis_server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--dir", folder, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         server = Server([redis, *options], f"redis://127.0.0.1:{port}/0", lambda: _answers(port), signal.SIGKILL)
+        server.folder = Path(folder)
         yield server
         server.stop()
 

@@ -1,11 +1,15 @@
 """The keys of a log on a Redis server, which all begin with the prefix, and their values.
 
-- ``log``: a list; each position holds ``[kind, id, decision id]``, and the revision of feedback above 0.
+- ``log``: a list; each position holds ``[kind, id, decision id, revision, write]``, a place. Places of the first versions lack the last two.
 - ``decision:ID``: a hash of a decision, its attempts, its pending entries, its embedding and its position.
 - ``feedback:ID``: a piece of feedback; ``revisions:ID``: a hash of its revisions above 0.
 - ``pending``: the ids of decisions that are not in the log and have pending entries.
 - ``user:ID``, ``episode:ID``: the ids of a user's or an episode's decisions.
 - ``snapshots``, ``snapshots:content``, ``epoch``, ``forgotten`` (digests of users), ``version``.
+
+A write is a random id of the transaction that placed an entry. The entry has it too, and a place of another write is skipped: a server that is
+killed in the middle of a transaction keeps its beginning in the append-only file, and runs it with the first transaction after its next
+start (Redis 7 does). The entry was then delivered again, so it has two places.
 """
 
 from __future__ import annotations
@@ -14,8 +18,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import attrs
-
 from aamc_sdk.log import DECISION, Row
 
 EMBEDDING, POSITION = "embedding", "position"
@@ -23,12 +25,30 @@ EMBEDDING, POSITION = "embedding", "position"
 
 
 class StoredEntry:
-    """An entry as a key holds it: its row, the order in which it came to its decision, and whether it is pending."""
+    """An entry as a key holds it: its row, the order in which it came to its decision, whether it is pending, and its write."""
 
-    def __init__(self, kind: str, name: str, value: bytes) -> None:
-        self.order, self.pending, decision_id, candidate, content, made, *later = json.loads(value)
-        fingerprint, revision = later or ("", 0)
-        self.row = Row(kind, name, decision_id, candidate, content, made, revision=revision, fingerprint=fingerprint)
+    def __init__(self, kind: str, name: str, value: bytes, embedding: bytes | None = None) -> None:
+        values = json.loads(value)
+        earlier: list[Any] = [*values[:6], "", 0, ""]  # an entry of the first versions lacks what came later
+        self.order, self.pending, decision_id, candidate, content, made, fingerprint, revision, self.write = values + earlier[len(values) :]
+        kept = embedding if kind == DECISION else None
+        self.row = Row(kind, name, decision_id, candidate, content, made, kept, revision=revision, fingerprint=fingerprint)
+
+
+class Place:
+    """An element of the log's list: names of an entry and its decision, the revision, and the write; ``""`` where that is not known."""
+
+    def __init__(self, kind: str, name: str, decision_id: str, revision: int = 0, write: str = "") -> None:
+        self.kind, self.name, self.decision_id, self.revision, self.write = kind, name, decision_id, revision, write
+
+    @property
+    def entry_name(self) -> str:
+        """The name of the entry."""
+        return Row(self.kind, self.name, self.decision_id, "", "", 0.0, revision=self.revision).name
+
+    def holds(self, entry: StoredEntry) -> bool:
+        """Whether the entry was placed here last."""
+        return self.write in ("", entry.write)
 
 
 def text_of(value: bytes | str) -> str:
@@ -41,9 +61,9 @@ def names_of(members: Iterable[bytes | str]) -> list[str]:
     return sorted(map(text_of, members))
 
 
-def value_of(row: Row, order: int, pending: bool) -> str:
+def value_of(row: Row, order: int, pending: bool, write: str) -> str:
     """Return the value that holds an entry, see :class:`StoredEntry`."""
-    return json.dumps([order, pending, row.decision_id, row.candidate, row.content, row.time, row.fingerprint, row.revision])
+    return json.dumps([order, pending, row.decision_id, row.candidate, row.content, row.time, row.fingerprint, row.revision, write])
 
 
 def field_of(row: Row) -> str:
@@ -51,15 +71,9 @@ def field_of(row: Row) -> str:
     return f"{row.kind}#{row.revision}/{row.id}" if row.revision else f"{row.kind}/{row.id}"
 
 
-def place_of(row: Row) -> str:
-    """Return the element of the log's list that stands for an entry."""
-    return json.dumps([row.kind, row.id, row.decision_id, *([row.revision] if row.revision else [])])
-
-
-def row_of(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> Row:
-    """Return an entry from its value."""
-    row = StoredEntry(kind, name, value).row
-    return attrs.evolve(row, embedding=embedding) if kind == DECISION else row
+def place_of(row: Row, write: str) -> str:
+    """Return the element of the log's list that stands for an entry, see :class:`Place`."""
+    return json.dumps([row.kind, row.id, row.decision_id, row.revision, write])
 
 
 def entries_of(fields: Mapping[Any, Any]) -> list[StoredEntry]:

@@ -38,9 +38,9 @@ from aamc_sdk.log import (
     user_digest,
     user_of,
 )
-from aamc_sdk.types import Snapshot
+from aamc_sdk.types import Snapshot, new_ids
 from aamc_stores.redis_durability import warn_of_losses
-from aamc_stores.redis_keys import EMBEDDING, POSITION, StoredEntry, entries_of, field_of, names_of, place_of, row_of, text_of, value_of
+from aamc_stores.redis_keys import EMBEDDING, POSITION, Place, StoredEntry, entries_of, field_of, names_of, place_of, text_of, value_of
 from aamc_stores.shared import SharedStore
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class RedisStore(SharedStore):
             pipeline.multi()
             for entry in (entry for fields in kept for entry in entries_of(fields) if entry.row.kind == DECISION):
                 decision = self._decision(entry.row.id)
-                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.pending))
+                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.pending, entry.write))
                 pipeline.hdel(decision, EMBEDDING)
             if names:
                 pipeline.srem(decided, *names)
@@ -119,7 +119,7 @@ class RedisStore(SharedStore):
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
         with self._explained():
-            return self._rows(self._places(after, limit)[1])
+            return [entry.row for _, entry in self._entries(self._places(after, limit)[1])]
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
@@ -198,9 +198,10 @@ class RedisStore(SharedStore):
 
     def _write_excerpt(self, pipeline: Pipeline, excerpt: Excerpt, first: int) -> None:
         """Queue the changes of an excerpt; ``first`` is greater than the order of every entry in it."""
+        (write,) = new_ids(1)
         for order, row in enumerate((*excerpt.placed, *excerpt.held.values()), first):
             pending = row.key in excerpt.held
-            value, field = value_of(row, order, pending), field_of(row)
+            value, field = value_of(row, order, pending, write), field_of(row)
             if row.kind == FEEDBACK and row.revision:
                 pipeline.hset(self._revisions(row.id), str(row.revision), value)
             elif row.kind == FEEDBACK:
@@ -212,15 +213,15 @@ class RedisStore(SharedStore):
             if pending:
                 pipeline.sadd(self._key("pending"), row.decision_id)
             else:
-                self._place(pipeline, row, pending=bool(excerpt.pending(row.decision_id)))
+                self._place(pipeline, row, write, pending=bool(excerpt.pending(row.decision_id)))
 
-    def _place(self, pipeline: Pipeline, row: Row, pending: bool) -> None:
+    def _place(self, pipeline: Pipeline, row: Row, write: str, pending: bool) -> None:
         """Queue an entry's place in the log; ``pending`` says whether entries on its decision stay pending."""
         if row.kind == DECISION:
-            pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place_of(row))
+            pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place_of(row, write))
             self._write_decision(pipeline, row, pending)
         else:
-            pipeline.rpush(self._key("log"), place_of(row))
+            pipeline.rpush(self._key("log"), place_of(row, write))
 
     def _write_decision(self, pipeline: Pipeline, row: Row, pending: bool) -> None:
         if not pending:
@@ -234,7 +235,7 @@ class RedisStore(SharedStore):
 
     def _find(self, decision_id: str) -> Row | None:
         with self._explained():
-            return next(iter(self._rows([[DECISION, decision_id, decision_id]])), None)
+            return next(iter(self._decisions([decision_id])), None)
 
     def _find_episode(self, episode_id: str) -> Sequence[Row]:
         with self._explained():
@@ -252,32 +253,40 @@ class RedisStore(SharedStore):
         with self._explained():
             epoch = int(self._client.get(self._key("epoch")) or 0)  # first: a user forgotten meanwhile is then seen as a new epoch, next time
             before, places = self._places(after, limit)
-            rows = self._rows(places)
+            rows = [entry.row for place, entry in self._entries(places) if place.holds(entry)]
             decisions = self._in_log_order({row.decision_id for row in rows})
             revised = revised_ids(rows)
             earlier = [entry.row for entry in self._load_feedback(revised) if not entry.pending] if revised else []
-            return Batch(after + len(rows), rows, decisions, epoch, before, replaced_rows(rows, earlier))
+            last = places[-1].entry_name if places else None
+            return Batch(after + len(places), rows, decisions, epoch, before, replaced_rows(rows, earlier), last)
 
-    def _places(self, after: int, limit: int) -> tuple[str, list[list[Any]]]:
-        """Return the name of the entry at a position, and the places of at most ``limit`` entries after it."""
-        found = [json.loads(place) for place in self._client.lrange(self._key("log"), max(after - 1, 0), after + limit - 1)] if after + limit else []
+    def _places(self, after: int, limit: int) -> tuple[str, list[Place]]:
+        """Return the name of the entry at a position, and at most ``limit`` places after it."""
+        found = (
+            [Place(*json.loads(place)) for place in self._client.lrange(self._key("log"), max(after - 1, 0), after + limit - 1)]
+            if after + limit
+            else []
+        )
         if after == 0:
             return "", found
-        return _name_of(*found[0]) if found else "", found[1:]
+        return found[0].entry_name if found else "", found[1:]
 
-    def _rows(self, places: Sequence[Sequence[Any]]) -> list[Row]:
+    def _entries(self, places: Sequence[Place]) -> list[tuple[Place, StoredEntry]]:
         """Return the entries of some places with their embeddings; entries that are gone are left out."""
         with self._client.pipeline(transaction=False) as reads:
-            for kind, name, decision_id, *revision in places:
-                if revision:
-                    reads.hmget(self._revisions(name), str(revision[0]))
-                elif kind == FEEDBACK:
-                    reads.mget([self._feedback(name)])
+            for place in places:
+                if place.revision:
+                    reads.hmget(self._revisions(place.name), str(place.revision))
+                elif place.kind == FEEDBACK:
+                    reads.mget([self._feedback(place.name)])
                 else:
-                    reads.hmget(self._decision(decision_id), f"{kind}/{name}", EMBEDDING)
-            found = reads.execute()
-        entries = zip(places, found, strict=True)
-        return [row_of(place[0], place[1], *values) for place, values in entries if values[0] is not None]
+                    reads.hmget(self._decision(place.decision_id), f"{place.kind}/{place.name}", EMBEDDING)
+            found = zip(places, reads.execute(), strict=True)
+        return [(place, StoredEntry(place.kind, place.name, *values)) for place, values in found if values[0] is not None]
+
+    def _decisions(self, names: Iterable[str]) -> list[Row]:
+        """Return some decisions with their embeddings."""
+        return [entry.row for _, entry in self._entries([Place(DECISION, name, name) for name in names])]
 
     def _in_log_order(self, names: Iterable[str]) -> list[Row]:
         """Return decisions in log order."""
@@ -287,7 +296,7 @@ class RedisStore(SharedStore):
                 reads.hget(self._decision(name), POSITION)
             found = zip(reads.execute(), named, strict=True)
         placed = sorted((int(position), name) for position, name in found if position is not None)  # None: the log is being emptied
-        return self._rows([[DECISION, name, name] for _, name in placed])
+        return self._decisions(name for _, name in placed)
 
     def _key(self, name: str) -> str:
         return f"{self.config.prefix}:{name}"
@@ -340,11 +349,6 @@ def _check_database(url: str) -> None:
     path = urlsplit(url).path
     if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
         raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")
-
-
-def _name_of(kind: str, name: str, decision_id: str, revision: int = 0) -> str:
-    """Return the name of a place's entry."""
-    return Row(kind, name, decision_id, "", "", 0.0, revision=revision).name
 
 
 def _watch(pipeline: Pipeline, keys: Iterable[str]) -> None:
