@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,10 +122,11 @@ class RouterPair(OnlineRouter):
         work = _on_own_thread(score_candidate)
         scores = stable.score(request)
         limit_ms = self.config.timeout_ms * math.ceil(len(request) / ROWS_A_LIMIT) if self._serves else None
-        try:
-            return scores, work.result(None if limit_ms is None else limit_ms / 1000)
-        except (Exception, SystemExit) as error:  # the candidate may raise anything, and requests must not fail
-            return scores, repr(error) if work.done() else f"no scores within {limit_ms:g} ms"
+        wait([work], None if limit_ms is None else limit_ms / 1000)
+        if not work.done():
+            return scores, f"no scores within {limit_ms:g} ms"
+        error = work.exception()
+        return scores, work.result() if error is None else repr(error)
 
     def candidate_failed(self, why: str) -> None:
         """Handle an error of the candidate outside of a request; by default log it."""
