@@ -313,9 +313,25 @@ def test_a_candidate_that_fails_fails_no_request_and_ends_the_trial(plugins, cap
     assert first["candidate"] == {"router": "failing", "version": ANY, "error": "ValueError('out of order')", "probabilities": ANY}
     assert first["candidate"]["probabilities"] == first["stable"]["probabilities"]
     assert ["error" in decision.notes["canary"].get("candidate", {}) for decision in decisions] == [True] * 3 + [False] * 17
-    assert last["ended"] == "it failed 3 times, at last with ValueError('out of order')"
+    assert last["ended"] == "it failed to score 3 times, at last with ValueError('out of order')"
     assert served_by(decisions[-1]) == "stable"
-    assert "the canary of failing has ended, and counting serves all requests: it failed 3 times" in caplog.text
+    assert "the canary of failing has ended, and counting serves all requests: it failed to score 3 times" in caplog.text
+
+
+def test_rare_failures_never_add_up_to_the_end_of_a_trial(plugins, monkeypatch) -> None:
+    with serve(plugins, max_failures=2) as controller:
+        router: Any = controller.router
+        score = router.candidate.score
+        for count, decisions in ((1, 50), (2, 110)):
+            monkeypatch.setattr(router.candidate, "score", lambda request: 1 / 0)
+            controller.route("Hi")
+            monkeypatch.setattr(router.candidate, "score", score)
+            assert router.ended is None, count
+            controller.route_batch(["Hi"] * decisions)
+        for _ in range(2):
+            monkeypatch.setattr(router.candidate, "score", lambda request: 1 / 0)
+            controller.route("Hi")
+        assert router.ended is not None
 
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])

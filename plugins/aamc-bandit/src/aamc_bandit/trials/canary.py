@@ -10,8 +10,8 @@ which :func:`served_by` derives the router that served it. With ``by_user``, eac
 a decision is drawn from that router's probabilities; requests without a user are drawn from the mixture.
 
 If the candidate fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
-stable router serves all requests, when the candidate has failed ``max_failures`` times, fails to learn, or exceeds a limit of
-:mod:`aamc_bandit.trials.call_limits`.
+stable router serves all requests, when the candidate has failed to score ``max_failures`` times (a hundred decisions without a failure make
+up for one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.call_limits`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.types import Decision, Experience, RoutingRequest, Scores
 
 NOTE = "canary"
+FORGIVEN = 0.01
+"""Failures that a decision without one makes up for, so that rare failures of a long trial never add up to its end."""
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +45,9 @@ class CanaryOptions(RouterPairOptions):
     share: float = option(0.1, "share of requests that the candidate serves", at_least=0.0, at_most=1.0)
     share_file: str = option("", "file with the share, read again whenever it changes; overrides share")
     by_user: bool = option(False, "whether each user always gets the same router, the candidate for a share of the users")
-    max_failures: int = option(5, "failures of the candidate to score in this process that end the trial", at_least=1)
+    max_failures: int = option(
+        5, "failures of the candidate to score in this process that end the trial; 100 decisions without one make up for one", at_least=1
+    )
     max_error_excess: float = option(0.05, "rate of failed calls in excess of the stable router's above which the trial ends", at_least=0.0)
     max_cost_ratio: float = option(10.0, "mean cost of a call above which the trial ends, as a multiple of the stable router's", above=0)
     max_latency_ratio: float = option(10.0, "mean latency of a call above which the trial ends, as a multiple of the stable router's", above=0)
@@ -64,7 +68,7 @@ class Canary(RouterPair):
         self._share = config.share
         self._share_file_time = 0
         self._calls = CallComparison()
-        self._failures = 0
+        self._failures = 0.0
         self._counting = threading.Lock()
 
     @property
@@ -100,6 +104,8 @@ class Canary(RouterPair):
             scores, choices, failure = stable, stable_choices, {"error": candidate}
         else:
             (scores, choices), failure = candidate, {}
+            with self._counting:
+                self._failures = max(0.0, self._failures - FORGIVEN * len(request))
         share, pair = self.share, self.described()
         roles = [self._role(query.user, share) for query in request.queries]
         weights = np.array([share if role is None else float(role == "candidate") for role in roles])[:, None]
@@ -167,8 +173,8 @@ class Canary(RouterPair):
         logger.warning("the candidate %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
         with self._counting:
             self._failures += 1
-            if self._failures == self.config.max_failures:
-                self._end(f"it failed {self._failures} times, at last with {why}")
+            if self._failures >= self.config.max_failures:
+                self._end(f"it failed to score {self.config.max_failures} times, at last with {why}")
 
     def _end(self, why: str) -> None:
         if self.ended is None:
