@@ -50,7 +50,11 @@ def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, s
     strict = settings.evaluation.strict
     if source is not None:
         return attrs.evolve(leave_out_trained_rows(read_whole(source, readers), run.fingerprints, strict), split=None)
-    found = EvaluationRows(read_splits(settings, readers)[split], split)
+    try:
+        found = EvaluationRows(read_splits(settings, readers)[split], split)
+    except DataError as error:
+        why = f"the data of {run.folder} cannot be read again: {str(error).partition(';')[0]}"
+        raise DataError(f"{why}; name the same rows elsewhere with --dataset {settings.dataset.name}:PATH: trained ones are left out") from error
     if split == "test":  # the splits are disjoint; only checkpoints from other runs may have been trained on test rows
         found = leave_out_trained_rows(found.rows, run.fingerprints[1:], strict)
     else:

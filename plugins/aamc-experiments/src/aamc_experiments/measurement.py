@@ -182,7 +182,7 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     _check_request(run, request)
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
-    settings = _evaluation_settings(run, request)
+    settings = _evaluation_settings(run, request).with_absolute_paths(plugins.names("model_pool"))
     setup = _make_evaluation_setup(run, settings, plugins, settings.dataset if request.source else None, request.split)
     part_services, test = setup.services, setup.splits["test"]
     typical = run.candidate_means
