@@ -71,11 +71,13 @@ class Router(Part):
         requires: The data that it depends on.
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
+        uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
     """
 
     requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
+    uses_estimates: ClassVar[bool] = True
 
     @property
     def samples(self) -> bool:

@@ -15,10 +15,11 @@ import yaml
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError
-from aamc_sdk.interfaces import Reward
+from aamc_sdk.interfaces import Estimator, Reward, Services
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_to
-from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run
-from aamc_sdk.storage import make_folder, plain, write_json, write_text
+from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
+from aamc_sdk.storage import component_of, load_part, make_folder, plain, write_json, write_text
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -128,6 +129,33 @@ class RunFolder(Run):
     def write_candidate_means(self, means: Floats) -> None:
         """Write the candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
+
+
+def trained_estimator(name: str, run: Run | None, plugins: Plugins, services: Services) -> Estimator:
+    """Return a trained estimator.
+
+    Args:
+        name: A checkpoint's folder, a run's folder, or the name of the run's own estimator; empty for that one too.
+        run: The run; None for none.
+        plugins: The plugins that offer components.
+        services: The services of the estimator.
+
+    Raises:
+        ConfigError: The name is that of a component without training.
+        CheckpointError: The checkpoint is damaged.
+    """
+    folder = find_checkpoint(name, "estimator") if name else None
+    if folder is not None:
+        part: Estimator = load_part(folder, "estimator", plugins, services)
+        return part
+    own = None if run is None else run.estimator(plugins, services)
+    if run is None or own is None:
+        held = "no run is given" if run is None else f"{run.folder} has no estimator"
+        raise ConfigError(f"{held}; name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)")
+    trained = component_of(run.folder / "estimator", "estimator")["name"]
+    if name not in ("", trained):
+        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; name the folder of a trained one: --estimator FOLDER")
+    return own
 
 
 def _versions() -> dict[str, str]:

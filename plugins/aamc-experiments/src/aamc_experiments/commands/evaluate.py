@@ -21,6 +21,13 @@ from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
 @click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
 @click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
 @click.option("--routers", metavar="A,B,...", help="Routers of the run (default: all); with --logs also any that need no training.")
+@click.option(
+    "--estimator",
+    metavar="[NAME|FOLDER]",
+    is_flag=False,
+    flag_value="",
+    help="With --logs, estimate the log's texts again with this trained estimator (default: the run's own).",
+)
 @PREFERENCE
 @click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: nothing is written).")
 @click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router beats the best constant choice at its cost.")
@@ -94,6 +101,7 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         run=run,
         run_optional=not named,
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
+        estimator=options["estimator"],
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)
