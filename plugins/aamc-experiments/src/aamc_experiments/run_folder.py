@@ -8,6 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,11 +16,10 @@ import yaml
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError
-from aamc_sdk.interfaces import Estimator, Reward, Services
-from aamc_sdk.plugins import Plugins
+from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
-from aamc_sdk.storage import component_of, load_part, make_folder, plain, write_json, write_text
+from aamc_sdk.storage import component_of, make_folder, plain, write_json, write_text
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -131,30 +131,30 @@ class RunFolder(Run):
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
 
 
-def trained_estimator(name: str, run: Run | None, plugins: Plugins, services: Services) -> Estimator:
-    """Return a trained estimator.
+def run_of(checkpoint: Path) -> RunFolder | None:
+    """Return the run that holds a checkpoint; None for a checkpoint outside a run."""
+    return next((RunFolder.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+
+
+def estimator_checkpoint(name: str, run: Run | None) -> Path:
+    """Return the checkpoint of a trained estimator.
 
     Args:
         name: A checkpoint's folder, a run's folder, or the name of the run's own estimator; empty for that one too.
         run: The run; None for none.
-        plugins: The plugins that offer components.
-        services: The services of the estimator.
 
     Raises:
-        ConfigError: The name is that of a component without training.
-        CheckpointError: The checkpoint is damaged.
+        ConfigError: The name is that of a component, and the run has no such estimator.
+        CheckpointError: The folder holds no checkpoint of an estimator.
     """
-    folder = find_checkpoint(name, "estimator") if name else None
-    if folder is not None:
-        part: Estimator = load_part(folder, "estimator", plugins, services)
-        return part
-    own = None if run is None else run.estimator(plugins, services)
-    if run is None or own is None:
-        held = "no run is given" if run is None else f"{run.folder} has no estimator"
-        raise ConfigError(f"{held}; name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)")
-    trained = component_of(run.folder / "estimator", "estimator")["name"]
-    if name not in ("", trained):
-        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; name the folder of a trained one: --estimator FOLDER")
+    if name and (folder := find_checkpoint(name, "estimator")) is not None:
+        return folder
+    advice = "name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)"
+    if run is None or run.settings.estimator is None:
+        raise ConfigError(f"{'no run is given' if run is None else f'{run.folder} has no estimator'}; {advice}")
+    own = run.folder / "estimator"
+    if name not in ("", trained := component_of(own, "estimator")["name"]):
+        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
     return own
 
 

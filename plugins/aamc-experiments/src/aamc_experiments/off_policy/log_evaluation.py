@@ -19,7 +19,7 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
-from aamc_experiments.run_folder import RunFolder, trained_estimator
+from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services
@@ -27,7 +27,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
 from aamc_sdk.serving import make_services
-from aamc_sdk.storage import plain
+from aamc_sdk.storage import load_part, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Query, RoutingRequest
 
 BATCH = 1000
@@ -59,7 +59,7 @@ def evaluate_log(
         run_optional: Whether to ignore a run with other candidates than the log, instead of raising an error.
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
-            :func:`aamc_experiments.run_folder.trained_estimator`; the logged estimates count when None.
+            :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
@@ -81,7 +81,7 @@ def evaluate_log(
     routers = _routers(part_services, plugins, names, run)
     if estimator is not None and not log.has_texts:
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
-    again = None if estimator is None else trained_estimator(estimator, run, plugins, part_services)
+    again = None if estimator is None else load_part(estimator_checkpoint(estimator, run), "estimator", plugins, part_services)
     policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
     preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
