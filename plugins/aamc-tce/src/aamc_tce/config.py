@@ -37,7 +37,7 @@ class TCEConfig(LearningConfig):
     batch_size: int = option(32, "Texts per forward pass in training.", at_least=1)
     gradient_accumulation: int = option(1, "Batches per update.", at_least=1)
     mixed_precision: str = option("auto", "Train in bfloat16; auto does where the GPU supports it.", choices=("auto", "on", "off"))
-    max_length: int = option(256, "Maximum number of tokens read from a text.", at_least=8)
+    max_length: int = option(256, "Maximum number of tokens read from a text: half from the start and half from the end of a longer one.", at_least=8)
     layers: int = option(4, "Pooled layers of a frozen encoder, evenly spaced from its input to its last layer.", at_least=1)
     dimensions: int = option(256, "Principal components kept of a frozen encoder's embedding.", at_least=1)
     hidden: int = option(256, "Units of the hidden layer of the heads.", at_least=1)
