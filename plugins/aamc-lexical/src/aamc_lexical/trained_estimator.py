@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,10 @@ class TrainedEstimator:
             for kind, expert in self.blend.experts.items():
                 arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
         write_arrays(folder / "quality.npz", arrays)
-        names = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
-        write_json(folder / "learned.json", names | {"experts": [] if self.blend is None else list(self.blend.experts)})
+        names: dict[str, Any] = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
+        if self.blend is not None:
+            names |= {"experts": list(self.blend.experts), "measured_by": self.blend.measured_by}
+        write_json(folder / "learned.json", names)
 
     @classmethod
     def load(cls, folder: Path) -> TrainedEstimator:
@@ -146,7 +148,7 @@ class TrainedEstimator:
             return attrs.evolve(
                 estimating,
                 candidates=tuple(names["candidates"]),
-                blend=_blend(names["experts"], arrays, heads),
+                blend=_blend(names, arrays, heads),
                 resemblance=CandidateSimilarity(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
         except (KeyError, TypeError) as error:  # the files are intact but hold other parts
@@ -155,9 +157,9 @@ class TrainedEstimator:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
 
 
-def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
-    experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
-    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)))
+def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
+    experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)), names["measured_by"])
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

@@ -73,6 +73,7 @@ def with_quality(
     folds: int,
     fit: FitRows,
     embed_descriptions: Callable[[Pool], Floats],
+    measured_by: str = ClusterExpert.kind,
 ) -> TrainingResult:
     """Add the expected quality to a trained estimator.
 
@@ -83,19 +84,21 @@ def with_quality(
         folds: Number of folds.
         fit: Fits new parts to a set of rows.
         embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
+        measured_by: The kind of the expert that measures how far a query is from the training rows.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
     questions = [data.questions[row] for row in rows]
     fold = fold_of(questions, folds, data.seed)
-    crossed = _cross_fit(data, fold, kinds, fit, "fold")
+    crossed = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
     weights = blend_weights(crossed.predictions, quality)
     near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
-    if ClusterExpert.kind in kinds:
+    if measured_by == ClusterExpert.kind and measured_by in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
-        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group")
+        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
         far = grouped.held_out(blended(grouped.predictions, weights), quality)
-    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
+    trust = Trust.of_familiar(near) if measured_by == NeighbourExpert.kind else Trust.fit(near, far)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), trust, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
     held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
@@ -113,7 +116,7 @@ class _Crossed:
 
     Attributes:
         predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
-        distance: Distance from the nearest cluster, ``[N]``.
+        distance: Distance from the rows of the other folds, ``[N]``.
     """
 
     predictions: Floats
@@ -124,7 +127,7 @@ class _Crossed:
         return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
 
 
-def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str) -> _Crossed:
+def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: str) -> _Crossed:
     """Predict the rows of each fold with parts fitted to the other folds."""
     rows = data.rows
     quality = data.targets.quality[rows]
@@ -137,7 +140,7 @@ def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit
         for prediction, kind in zip(crossed.predictions, kinds, strict=False):
             prediction[held] = fitted.experts[kind](embedding)
         crossed.predictions[-1, held] = candidate_means(quality[others])
-        crossed.distance[held] = distance(fitted.experts, embedding)
+        crossed.distance[held] = distance(fitted.experts.get(measured_by), embedding)
     return crossed
 
 
