@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, parse_lines, require, text
+from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError
 
-ScoredAnswer = tuple[str, str, str, str, float, float]
-"""Key, question, category, model, score, cost in USD."""
+ScoredAnswer = tuple[str, str, str, str, float, float, float]
+"""Key, question, category, model, score, cost in USD, output tokens."""
 
 
 class RouterArena(DatasetFormat):
@@ -39,8 +39,8 @@ class RouterArena(DatasetFormat):
         if not files or files[0].suffix != ".jsonl":
             raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
         rows = [row for file in files for row in _rows(file)]
-        keys, texts, categories, models, scores, costs = zip(*rows, strict=True)
-        return from_rows(keys, texts, categories, models, np.array(scores), np.array(costs)).dataset(self.config, str(location))
+        keys, texts, categories, models, *figures = zip(*rows, strict=True)
+        return from_rows(keys, texts, categories, models, *map(np.array, figures)).dataset(self.config, str(location))
 
 
 def _rows(file: Path) -> list[ScoredAnswer]:
@@ -63,4 +63,5 @@ def _row(line: Any, advice: str) -> ScoredAnswer:
         text(line, "llm_selected"),
         bounded_number(result["score"], "score", maximum=1.0),
         bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
+        bounded_number((line.get("token_usage") or {}).get("output_tokens"), "output_tokens", MAX_TOKENS),
     )

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_lexical.answer_lengths import LengthModel, known_lengths, out_of_fold_lengths
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -50,11 +51,13 @@ class TrainingResult:
         learned: The trained estimator.
         curve: The losses of the heads' training by epoch.
         out_of_fold: Expected quality of each training row from parts fitted without it, ``[N, M]``; None without outcomes.
+        out_of_fold_tokens: Expected tokens of each training row's answers from models fitted without it, ``[N, K]``; None without lengths.
     """
 
     learned: TrainedEstimator
     curve: list[dict[str, float]]
     out_of_fold: Floats | None = None
+    out_of_fold_tokens: Floats | None = None
 
 
 def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
@@ -108,6 +111,27 @@ def with_quality(
     resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
     return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, embed_descriptions).T)
+
+
+def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: Callable[[Rows], Floats]) -> TrainingResult:
+    """Add the expected lengths of answers to the result of a training, if the data has lengths.
+
+    Args:
+        result: The result.
+        data: The training rows.
+        folds: Number of folds.
+        embed: Returns the embedding of any training rows.
+    """
+    candidates, tokens = known_lengths(data.training.dataset, data.rows)
+    if not candidates:
+        return result
+    rows = data.rows[np.isfinite(tokens[data.rows]).any(axis=1)]
+    everything = embed(np.arange(len(tokens)))
+    model = LengthModel.fit(everything[rows], tokens[rows])
+    held_out = model(everything)  # rows that were not fitted are out of sample
+    unseen = out_of_fold_lengths(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
+    held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
+    return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)
 
 
 @attrs.frozen(eq=False)

@@ -9,7 +9,7 @@ from aamc_lexical.embeddings.lexicon import Lexicon
 from aamc_lexical.heads.linear_heads import fit_heads
 from aamc_lexical.quality.experts import CategoryExpert, Expert, NeighbourExpert
 from aamc_lexical.trained_estimator import TrainedEstimator
-from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_quality
+from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
 from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 
@@ -34,7 +34,8 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
 
     fitted = fit(data.rows, "all rows")
     learned = TrainedEstimator(encoder=lexicon.fingerprint, heads=fitted.heads, category_names=targets.category_names)
-    if not targets.candidates:
-        return TrainingResult(learned, fitted.curve), lexicon
-    described = partial(embed_descriptions, embed=lexicon)
-    return with_quality(learned, fitted, data, config.folds, fit, described, NeighbourExpert.kind), lexicon
+    result = TrainingResult(learned, fitted.curve)
+    if targets.candidates:
+        described = partial(embed_descriptions, embed=lexicon)
+        result = with_quality(learned, fitted, data, config.folds, fit, described, NeighbourExpert.kind)
+    return with_lengths(result, data, config.folds, fitted.embed), lexicon
