@@ -26,6 +26,7 @@ class LoggedOutcomes:
         quality: Mean quality, from 0 to 1, ``[N]``: by weight times confidence, of explicit feedback, else of implicit feedback.
         cost_usd: Cost of the last successful call in USD, ``[N]``.
         latency_ms: Latency of the last successful call in milliseconds, ``[N]``.
+        output_tokens: Output tokens of the last successful call, ``[N]``.
     """
 
     decision_ids: Sequence[str]
@@ -34,6 +35,7 @@ class LoggedOutcomes:
     quality: Floats
     cost_usd: Floats
     latency_ms: Floats
+    output_tokens: Floats
 
     def __len__(self) -> int:
         return len(self.decision_ids)
@@ -66,6 +68,9 @@ class LoggedOutcomes:
             quality=np.array([_quality(decision, feedback.get(decision.id, {}).values()) for decision in decisions.values()]),
             cost_usd=np.array([_last_known([call.cost_usd for call in made]) for made in calls]),
             latency_ms=np.array([_last_known([call.latency_ms for call in made]) for made in calls]),
+            output_tokens=np.array(
+                [_last_known([math.nan if call.output_tokens is None else call.output_tokens for call in made]) for made in calls]
+            ),
         )
 
 
