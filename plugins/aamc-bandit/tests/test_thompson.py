@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys, session_key, user_key
+from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
 from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
+from aamc_bandit.entity_names import SEPARATOR, own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE
 from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
@@ -29,25 +30,8 @@ GLOBAL_ENTITY = ""
 _RESOLUTION = 2.0**32
 
 
-_SEPARATOR = "\0"
-"""Separates the parts of a key; no name contains it."""
-
-
-def user_key(user: str, tenant: str | None = None) -> str:
-    """Return the name of a tenant's user at the user level; without a tenant, the user's id."""
-    return user if tenant is None else f"{tenant}{_SEPARATOR}{user}"
-
-
-def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
-    """Return the name of a user's session at the session level; each tenant and user, and those without an id, have sessions of their own.
-
-    A session that is named by its id alone, such as one of an imported state, counts for whoever names it.
-    """
-    return _SEPARATOR.join((tenant or "", user or "", session))
-
-
 class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to, see :func:`user_key` and :func:`session_key`; None where there is none."""
+    """The entities that a decision belongs to, see :mod:`aamc_bandit.entity_names`; None where there is none."""
 
     category: str | None = None
     user: str | None = None
@@ -261,7 +245,7 @@ class BetaEvidence:
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
         """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
-        names = (name, name.rpartition(_SEPARATOR)[2]) if level == "session" and _SEPARATOR in name else (name,)
+        names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
         return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def to_json(self) -> dict[str, Any]:
@@ -305,11 +289,11 @@ class BetaEvidence:
             forgotten: Returns those of some users that were forgotten.
         """
         users, sessions = self._levels["user"], self._levels["session"]
-        dropped = set(forgotten({*map(_user_of, users), *map(_session_user, sessions)} - {""}))
+        dropped = set(forgotten({*map(own_id, users), *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = OrderedDict((name, entity) for name, entity in users.items() if _user_of(name) not in dropped)
+            kept_users = OrderedDict((name, entity) for name, entity in users.items() if own_id(name) not in dropped)
             kept_sessions = OrderedDict(
-                (name, entity) for name, entity in sessions.items() if _SEPARATOR in name and _session_user(name) not in dropped
+                (name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped
             )
             with self._writing:
                 self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
@@ -326,16 +310,6 @@ class BetaEvidence:
             CheckpointError: The file is missing or damaged.
         """
         self.restore(read_json(file))
-
-
-def _user_of(name: str) -> str:
-    """Return the user of an entity's name at the user level."""
-    return name.rpartition(_SEPARATOR)[2]
-
-
-def _session_user(name: str) -> str:
-    """Return the user of an entity's name at the session level; ``""`` where it names none."""
-    return name.rpartition(_SEPARATOR)[0].rpartition(_SEPARATOR)[2]
 
 
 def _rounded(value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from aamc_bandit.feedback_outcomes import OutcomeOptions
 from aamc_bandit.semantic_router.translation import ROUTER_R1
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
@@ -15,7 +16,7 @@ MIN_PRIOR = 0.5
 
 
 @attrs.frozen(kw_only=True)
-class ThompsonOptions:
+class ThompsonOptions(OutcomeOptions):
     """Options of ``thompson``."""
 
     exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore", at_least=0, at_most=1)
@@ -34,7 +35,6 @@ class ThompsonOptions:
     session_context_weight: float = option(
         0.5, "weight of a session's own evidence, likewise; in blend linear, the weight of the session's success share", at_least=0, at_most=1
     )
-    implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
     min_samples: int = option(

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
+from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.feedback_outcomes import OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome, session_key, user_key
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
@@ -39,7 +40,7 @@ from aamc_bandit.thompson.hierarchy import (
 from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
 from aamc_bandit.thompson.state_file import StateFile
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
-from aamc_sdk.types import ROUNDING, Decision, Estimates, Experience, Feedback, Floats, Pool, Query, RoutingRequest, Scores, read_only
+from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Thompson(OnlineRouter):
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
         self.evidence = BetaEvidence(discount=config.discount, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
+        self._ledger = OutcomeLedger(config)
         self._prior = np.array((config.prior_alpha, config.prior_beta))
         personal = (level_strength(weight, config.personal_strength) for weight in (config.personalization_blend, config.session_context_weight))
         self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
@@ -119,6 +121,7 @@ class Thompson(OnlineRouter):
         if dataset.outcomes is None or dataset.pool is None:
             if dataset.experience is not None:
                 self.learn(dataset.experience)
+                self._ledger.clear()  # the log that is served is another one
             return {"outcomes": 0 if dataset.experience is None else len(dataset.experience.feedback)}
         estimates = Estimates.unknown(len(dataset)) if training.request is None else training.request.estimates
         names, counted = dataset.pool.names, 0
@@ -140,18 +143,15 @@ class Thompson(OnlineRouter):
             self._state.record_start()
 
     def learn(self, experience: Experience) -> None:
-        """Count the feedback, in its order; a later revision takes the place of the earlier one."""
-        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        """Count feedback and failed calls, in log order."""
         keys = self._evidence_keys(experience.queries, experience.estimates)
         self.evidence.selections += experience.made
-        for feedback in experience.feedback:
-            row = rows.get(feedback.decision_id)
-            if row is None:
-                continue
-            if (replaced := experience.replaced_by(feedback)) is not None:
-                self.evidence.remove(keys[row], self._outcomes(replaced, experience.decisions[row]), implicit=replaced.implicit)
-            outcomes = self._outcomes(feedback, experience.decisions[row])
-            self.evidence.add(keys[row], outcomes, implicit=feedback.implicit, time=feedback.time)
+        for outcome in self._ledger.outcomes(experience):
+            weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
+            if outcome.added:
+                self.evidence.add(keys[outcome.row], weighted, implicit=outcome.implicit, time=outcome.time)
+            else:
+                self.evidence.remove(keys[outcome.row], weighted, implicit=outcome.implicit)
 
     def close(self) -> None:
         """Save the state once more."""
@@ -161,9 +161,11 @@ class Thompson(OnlineRouter):
     def save(self, folder: Path) -> None:
         """Write the evidence."""
         self.evidence.save(folder / STATE_FILE)
+        self._ledger.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read the evidence."""
+        self._ledger.load(folder)
         self.evidence.load(folder / STATE_FILE)
 
     @property
@@ -209,11 +211,6 @@ class Thompson(OnlineRouter):
         if request.preference_given:
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
         return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight else key
-
-    def _outcomes(self, feedback: Feedback, decision: Decision) -> list[WeightedOutcome]:
-        """Return one outcome for each candidate that the feedback names."""
-        weight = feedback_weight(feedback, self.config.implicit_feedback_weight)
-        return [WeightedOutcome.of_quality(name, quality, weight) for name, quality in candidate_qualities(feedback, decision.candidate)]
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
