@@ -132,18 +132,19 @@ class Plugins:
         self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
 
     def _mark_duplicates(self) -> None:
-        owners: dict[tuple[str, str], list[str]] = {}
+        self.offers.sort(key=lambda offer: not offer.component.listed)
+        owners: dict[tuple[str, str, bool], list[str]] = {}
         for offer in self.offers:
-            owners.setdefault((offer.kind, offer.component.name), []).append(offer.plugin.distribution)
+            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin.distribution)
         for position, offer in enumerate(self.offers):
-            names = owners[offer.kind, offer.component.name]
+            names = owners[offer.kind, offer.component.name, offer.component.listed]
             if offer.error is None and len(names) > 1:
                 text = f"{offer.kind} {offer.component.name!r} is offered by {' and '.join(names)}; disable one with AAMC_DISABLE_PLUGINS"
                 self.offers[position] = attrs.evolve(offer, error=text)
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of a kind's components, in alphabetical order."""
-        return sorted({offer.component.name for offer in self.offers if offer.kind == kind})
+        """Return the names of a kind's listed components, in alphabetical order."""
+        return sorted({offer.component.name for offer in self if offer.kind == kind})
 
     def find(self, kind: str, name: str) -> Offer:
         """Return a component's offer.
@@ -214,7 +215,7 @@ class Plugins:
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
     def __iter__(self) -> Iterator[Offer]:
-        return iter(self.offers)
+        return (offer for offer in self.offers if offer.component.listed)
 
 
 def install_hint(kind: str, name: str) -> str:
@@ -233,7 +234,12 @@ def get_plugin_manager() -> Plugins:
 
 
 def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options: name, type, default, meaning, and the value in each preset that sets it."""
+    """Return a component's options.
+
+    Returns:
+        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
+        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
+    """
     config = getattr(target, "Config", None)
     if config is None:
         return []
@@ -244,6 +250,8 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
             "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
             "default": getattr(defaults, field.name),
             "meaning": field.metadata.get("meaning", ""),
+            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
+            "allowed": field.metadata.get("allowed", ""),
             "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
         }
         for field in attrs.fields(config)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
-from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.snapshots import restore, state_name, state_of
 from aamc_sdk.types import Snapshot
 
@@ -53,8 +53,7 @@ class Learner:
         self._store = store
         self._router = self._learning = router
         self._report = report
-        self._guard = CloseGuard()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = 0
         self._closed = False
         self._epoch = self._saved_position = self._reported_position = 0
@@ -79,7 +78,6 @@ class Learner:
             PluginError: The router failed to learn.
             ForkedError: This process is a fork of the one that made the learner.
         """
-        self._guard.check()
         requested = self.wake()
         with self._changed:
             self._changed.wait_for(lambda: self._done >= requested or self._stopped, timeout)
