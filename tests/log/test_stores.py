@@ -607,7 +607,7 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     found = store.outcomes()
     assert (found.decision_ids, found.candidates) == (["d", "u", "fallback"], ["b", "b", "b"])
     np.testing.assert_array_equal(found.propensity, [0.25, math.nan, 0.25])
-    np.testing.assert_array_equal(found.quality, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.quality, [0.5, math.nan, 0.0])  # the chosen candidate's call failed
     np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
     np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
     assert store.outcomes(since=13.0).decision_ids == ["u"]

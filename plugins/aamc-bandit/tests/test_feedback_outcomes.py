@@ -107,6 +107,7 @@ def test_a_failed_call_counts_once_for_each_candidate_of_a_decision() -> None:
     assert counted(experience(*(failed(f"d{n}") for n in range(200)))) == {"small": (0.0, 200.0)}
     assert counted(experience(failed()), failure_quality=0.25) == {"small": (0.25, 0.75)}
     assert counted(experience(failed()), failure_quality=None) == {}
+    assert counted(experience(failed()), failure_weight=0.5) == {"small": (0.0, 0.5)}
     assert counted(experience(attrs.evolve(failed(), status="cancelled"))) == {}
 
 

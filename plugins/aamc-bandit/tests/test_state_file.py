@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_bandit.semantic_router.ratings import read_ratings
 from aamc_bandit.entity_names import session_key
+from aamc_bandit.semantic_router.ratings import read_ratings
 from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.state_file import add_ratings
 

@@ -41,6 +41,9 @@ class OutcomeOptions:
     failure_quality: float | None = option(
         0.0, "quality that a failed call counts as, from 0 to 1; none: failed calls teach nothing", at_least=0, at_most=1
     )
+    failure_weight: float = option(
+        1.0, "weight of a failed call; failures are always known, so where few answers are judged, give the share that is", above=0
+    )
     max_source_weight: float = option(3.0, "maximum total weight of one source's feedback on a candidate in one decision", above=0)
     max_decision_weight: float = option(5.0, "maximum total weight of all feedback on a candidate in one decision", above=0)
     max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
@@ -112,12 +115,12 @@ class OutcomeLedger:
         if attempt.status == "ok":
             yield from self._without_failure(row, counted, name)
         elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in counted.values()):
-            counted[_failure_id(name)] = Counted(_FAILURE, 1.0, (name,))
-            yield Outcome(row, [(name, quality)], 1.0)
+            counted[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
+            yield Outcome(row, [(name, quality)], self._options.failure_weight)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
         if counted.pop(_failure_id(name), None) is not None and (quality := self._options.failure_quality) is not None:
-            yield Outcome(row, [(name, quality)], 1.0, added=False)
+            yield Outcome(row, [(name, quality)], self._options.failure_weight, added=False)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
         decision, wanted = experience.decisions[row], self._weight(feedback)

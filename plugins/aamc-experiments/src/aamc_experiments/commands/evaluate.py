@@ -21,6 +21,7 @@ from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
 @click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
 @click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
 @click.option("--routers", metavar="A,B,...", help="Routers of the run (default: all); with --logs also any that need no training.")
+@click.option("--failure-quality", metavar="Q|none", default="0", help="With --logs: quality of a failed call; none leaves it out (default: 0).")
 @PREFERENCE
 @click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: nothing is written).")
 @click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router beats the best constant choice at its cost.")
@@ -40,6 +41,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse_beside_logs(ctx, "dataset", "split", "strict", "out", "gate")
         _evaluate_log(ctx, options["logs"], options, as_json)
     else:
+        if ctx.get_parameter_source("failure_quality") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--failure-quality is for --logs; leave it out")
         _evaluate_run(ctx, options, as_json)
 
 
@@ -94,6 +97,19 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         run=run,
         run_optional=not named,
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
+        failure_quality=_failure_quality(options["failure_quality"]),
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)
+
+
+def _failure_quality(given: str) -> float | None:
+    if given == "none":
+        return None
+    try:
+        quality = float(given)
+    except ValueError:
+        quality = -1.0
+    if not 0 <= quality <= 1:
+        raise click.UsageError(f"--failure-quality must be a number from 0 to 1, or none, not {given!r}")
+    return quality
