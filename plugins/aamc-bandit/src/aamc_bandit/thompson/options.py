@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from aamc_bandit.feedback_outcomes import OutcomeOptions
-from aamc_bandit.semantic_router.translation import ROUTER_R1
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT
+from aamc_bandit.semantic_router.model_candidates import is_price
+from aamc_bandit.semantic_router.translation import LLM_ROUTING, ROUTER_R1
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 
@@ -35,8 +39,10 @@ class ThompsonOptions(OutcomeOptions):
     session_context_weight: float = option(
         0.5, "weight of a session's own evidence, likewise; in blend linear, the weight of the session's success share", at_least=0, at_most=1
     )
-    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
-    cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
+    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference, and where epsilon-greedy explores")
+    cost_weight: float = option(
+        DEFAULT_COST_WEIGHT, "weight of cost in requests without a preference; the whole range of cost is worth 0.2 times it in quality", at_least=0
+    )
     min_samples: int = option(
         10, "outcomes below which a candidate is drawn with a probability of at least min_exploration / number of candidates", at_least=0
     )
@@ -46,7 +52,7 @@ class ThompsonOptions(OutcomeOptions):
     use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
     cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
     format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
-    enable_llm_routing: bool = option(False, "no effect: " + ROUTER_R1["enable_llm_routing"])
+    enable_llm_routing: bool = option(False, "must be false: the router router-r1 asks a model to choose")
     router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
     llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
     enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])
@@ -68,11 +74,26 @@ class ThompsonOptions(OutcomeOptions):
     )
     max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
     max_sessions: int = option(100_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
+    category_scores: Mapping[str, Mapping[str, float]] = option(
+        {}, "quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category"
+    )
+    prompt_prices: Mapping[str, float] = option(
+        {}, "blend published: prices of prompts in USD per million tokens, for candidates whose other prices are unknown"
+    )
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")
 
     def __attrs_post_init__(self) -> None:
         if self.window and self.discount < 1:
             raise ConfigError(f"discount {self.discount!r} and window {self.window!r} exclude each other; leave discount at 1 or window at 0")
+        if self.enable_llm_routing:
+            raise ConfigError(LLM_ROUTING)
+        for category, scores in self.category_scores.items():
+            for name, score in scores.items():
+                if not 0 <= score <= 1:
+                    raise ConfigError(f"category_scores: the score of {name!r} in {category!r} must be from 0 to 1, not {score!r}")
+        for name, price in self.prompt_prices.items():
+            if not is_price(price):
+                raise ConfigError(f"prompt_prices: the price of {name!r} must be USD of at least 0, not {price!r}")
         if self.router_model_path is not None and self.router_model_path.endswith((".pt", ".pth")):
             raise ConfigError(
                 f"router_model_path {self.router_model_path!r} is a torch file, which can run code when it is read, and not a bandit's checkpoint; "

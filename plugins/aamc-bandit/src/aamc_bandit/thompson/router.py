@@ -2,7 +2,7 @@
 
 Thompson sampling takes each candidate with the probability that it is the best, equation (1) of
 :mod:`aamc_bandit.thompson.beta_quadrature`. Decisions are drawn from these probabilities, so propensities are exact.
-Epsilon-greedy takes the maximum mean, and explores with probability
+Epsilon-greedy takes the maximum mean, and explores, preferably cheap candidates, with probability
 
     epsilon = max(min_exploration, exploration_rate x exploration_decay^(n / 100))                                    (3)
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from aamc_bandit.entity_names import session_key, user_key
 from aamc_bandit.feedback_outcomes import OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.hierarchy import (
@@ -38,7 +39,7 @@ from aamc_bandit.thompson.hierarchy import (
     unscaled_belief,
 )
 from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
-from aamc_bandit.thompson.state_file import StateFile
+from aamc_bandit.thompson.state_file import StateFile, add_ratings
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only
 
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "evidence.json"
 CACHED_SCORES = 4096
 """Maximum number of scores cached until the evidence changes."""
+SCORE_OUTCOMES = 10
+"""Number of outcomes in its category that a score known beforehand counts as."""
 _NO_EVIDENCE: Any = ()
 """The cache key of every user or session without evidence."""
 
@@ -54,6 +57,25 @@ _NO_EVIDENCE: Any = ()
 def epsilon(config: ThompsonOptions, decisions: int) -> float:
     """Return the share of decisions that explore, equation (3)."""
     return max(config.min_exploration, config.exploration_rate * float(config.exploration_decay ** (decisions / 100)))
+
+
+def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Return the probabilities ``[M]`` with which epsilon-greedy explores, which prefer cheap candidates, as in vLLM Semantic Router.
+
+    Half of the exploration goes to the cheapest third of the allowed candidates, the other half to all of them. With fewer than three, or
+    without a known cost, all are explored alike.
+
+    Args:
+        cost: Costs or prices, ``[M]``; NaN if unknown, which never counts as cheap.
+        mask: The allowed candidates, ``[M]``.
+    """
+    uniform = mask / max(np.count_nonzero(mask), 1)
+    third = np.count_nonzero(mask) // 3
+    known = np.sort(cost[mask & np.isfinite(cost)])
+    if not third or not len(known):
+        return np.asarray(uniform)
+    cheap = mask & (cost <= known[min(third, len(known)) - 1])
+    return np.asarray((uniform + cheap / np.count_nonzero(cheap)) / 2)
 
 
 class Thompson(OnlineRouter):
@@ -72,6 +94,9 @@ class Thompson(OnlineRouter):
         self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._state: StateFile | None = None
+        if config.category_scores:
+            scored = add_ratings(self.evidence.to_json(), _category_ratings(config.category_scores), 0.0)
+            self.evidence.restore(scored)
         for name, why in config.without_effect().items():
             logger.warning("option %s has no effect: %s", name, why)
         if config.router_model_path is not None:
@@ -88,7 +113,8 @@ class Thompson(OnlineRouter):
             for row, key in enumerate(keys):
                 if key not in scores:
                     belief, samples = self.belief(entities[row], request.pool)
-                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row])
+                    explored = self._exploration(request, row) if not self.config.use_thompson_sampling else None
+                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row], explored)
                     if len(cache) >= CACHED_SCORES:
                         cache.clear()
                     cache[key] = scores[key]
@@ -106,7 +132,9 @@ class Thompson(OnlineRouter):
             return unscaled_belief(posterior), everywhere[:, 2]
         belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
-            belief = belief._replace(scale=belief.scale * cost_bonus(pool.arrays.usd_per_token[0], self._cost_weight))
+            if not config.use_thompson_sampling:  # the original exploits the plain mean
+                return belief, everywhere[:, 2]
+            belief = belief._replace(scale=belief.scale * cost_bonus(self._prompt_prices(pool), self._cost_weight))
         if session is not None:
             belief = mix_session(belief, session[:, 3], session[:, 2], config.session_context_weight)
         return belief, everywhere[:, 2]
@@ -202,6 +230,11 @@ class Thompson(OnlineRouter):
             session = _NO_EVIDENCE
         return category, user, session
 
+    def _prompt_prices(self, pool: Pool) -> Floats:
+        """Return each candidate's price of a prompt in USD per token ``[M]``; NaN if unknown."""
+        given = np.array([self.config.prompt_prices.get(name, np.nan) / 1e6 for name in pool.names])
+        return np.where(np.isnan(given), pool.arrays.usd_per_token[0], given)
+
     def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
         """Return a row's other inputs to its scores as part of a cache key; costs only where they count."""
         expected, here = request.expected, slice(row, row + 1)
@@ -210,7 +243,8 @@ class Thompson(OnlineRouter):
             return (*key, request.pool.arrays.usd_per_token.tobytes())
         if request.preference_given:
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
-        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight else key
+        explores = self.config.cost_awareness and not self.config.use_thompson_sampling
+        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight or explores else key
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
@@ -218,8 +252,17 @@ class Thompson(OnlineRouter):
             return np.ones(request.mask.shape), np.zeros(request.mask.shape)
         return linear_utility(request, self.services.reward, self._cost_weight)
 
-    def _score_row(self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_]) -> Scores:
-        """Return the scores of one row ``[1, M]``."""
+    def _exploration(self, request: RoutingRequest, row: int) -> Floats:
+        """Return the probabilities ``[M]`` of the candidates in decisions that explore."""
+        if not self.config.cost_awareness:
+            return cheap_exploration(np.full(len(request.pool), np.nan), request.mask[row])
+        prices = self._prompt_prices(request.pool) if self.config.blend == PUBLISHED else request.expected.cost_usd[row]
+        return cheap_exploration(prices, request.mask[row])
+
+    def _score_row(
+        self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats | None
+    ) -> Scores:
+        """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
         if np.count_nonzero(np.isnan(utility[allowed])):
             probabilities[allowed] = np.nan  # the draw reports the missing figure
@@ -227,10 +270,10 @@ class Thompson(OnlineRouter):
             scale, shift = weight * belief.scale, weight * belief.shift + shift
             best = beta_best_probabilities(*(array[allowed] for array in (belief.alpha, belief.beta, scale, shift)))
             probabilities[allowed] = best if self.config.blend == PUBLISHED else self._with_exploration(best, samples[allowed])
-        elif len(allowed):
+        elif len(allowed) and explored is not None:
             share = epsilon(self.config, self.evidence.selections)
             best = utility[allowed] >= utility[allowed].max() - ROUNDING
-            probabilities[allowed] = (1 - share) * best / best.sum() + share / len(allowed)
+            probabilities[allowed] = (1 - share) * best / best.sum() + share * explored[allowed]
         return _one_row(utility, probabilities, belief.alpha / (belief.alpha + belief.beta))
 
     def _with_exploration(self, probabilities: Floats, samples: Floats) -> Floats:
@@ -244,6 +287,15 @@ class EpsilonGreedy(Thompson):
     """Takes the maximum expected utility, and with probability epsilon any candidate."""
 
     Config = EpsilonGreedyOptions
+
+
+def _category_ratings(scores: Mapping[str, Mapping[str, float]]) -> list[EntityRatings]:
+    """Return the scores of categories as the ratings of ten outcomes each."""
+
+    def rating(score: float) -> CandidateRating:
+        return CandidateRating(SCORE_OUTCOMES * score, SCORE_OUTCOMES * (1 - score), 0)
+
+    return [EntityRatings("category", category, {name: rating(score) for name, score in known.items()}) for category, known in scores.items()]
 
 
 def _most_probable_categories(estimates: Estimates) -> list[str | None]:
