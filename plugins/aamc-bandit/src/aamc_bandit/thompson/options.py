@@ -15,6 +15,9 @@ from aamc_sdk.errors import ConfigError
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
+HALF_LIFE = 500
+"""Default number of feedbacks at a level and entity after which evidence counts half."""
+HALF_LIFE_DISCOUNT = 0.5 ** (1 / HALF_LIFE)
 MIN_PRIOR = 0.5
 """Jeffreys' prior. Below it a posterior's mass lies at both ends, outside the range that the quadrature supports."""
 
@@ -63,10 +66,15 @@ class ThompsonOptions(OutcomeOptions):
     prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
     category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
     category_most: float = option(25.0, "maximum number of outcomes that all others count as in a category", at_least=1)
-    personal_strength: float = option(20.0, "outcomes of a user or session that weigh as much as all others, at a weight of 0.5", at_least=1)
+    personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
+    session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
     personal_most: float = option(100.0, "maximum number of outcomes that all others count as for a user or session", at_least=1)
-    discount: float = option(
-        1.0, "factor on older evidence with each later feedback at the same level and entity; 1 turns discounting off", above=0, at_most=1
+    discount: float | None = option(
+        None,
+        "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "
+        f"none: a half-life of {HALF_LIFE} feedbacks ({HALF_LIFE_DISCOUNT:.4f}), or 1 with a window",
+        above=0,
+        at_most=1,
     )
     window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
     shared_sessions: bool = option(
@@ -83,7 +91,7 @@ class ThompsonOptions(OutcomeOptions):
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")
 
     def __attrs_post_init__(self) -> None:
-        if self.window and self.discount < 1:
+        if self.window and self.discount is not None and self.discount < 1:
             raise ConfigError(f"discount {self.discount!r} and window {self.window!r} exclude each other; leave discount at 1 or window at 0")
         if self.enable_llm_routing:
             raise ConfigError(LLM_ROUTING)
@@ -100,6 +108,13 @@ class ThompsonOptions(OutcomeOptions):
                 "give a checkpoint folder, such as RUN/routers/thompson; "
                 "to start from a state of vLLM Semantic Router, give its JSON file as storage_path"
             )
+
+    @property
+    def kept(self) -> float:
+        """The factor on older evidence with each later feedback."""
+        if self.discount is not None:
+            return self.discount
+        return 1.0 if self.window else HALF_LIFE_DISCOUNT
 
     def without_effect(self) -> dict[str, str]:
         """Return the reasons of all options that have no effect and differ from their defaults."""

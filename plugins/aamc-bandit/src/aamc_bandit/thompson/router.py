@@ -29,6 +29,7 @@ from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
+from aamc_bandit.thompson.drift import Drift, find_drift
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
     cost_bonus,
@@ -79,7 +80,12 @@ def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 class Thompson(OnlineRouter):
-    """Draws each candidate with the probability that it is the best."""
+    """Draws each candidate with the probability that it is the best.
+
+    Attributes:
+        evidence: What was learned.
+        drifting: The candidates whose recent quality is outside its interval, by category (``""`` without one) and name.
+    """
 
     Config = ThompsonOptions
     snapshots = True
@@ -87,11 +93,13 @@ class Thompson(OnlineRouter):
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
-        self.evidence = BetaEvidence(discount=config.discount, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
+        self.evidence = BetaEvidence(discount=config.kept, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
         self._ledger = OutcomeLedger(config)
         self._prior = np.array((config.prior_alpha, config.prior_beta))
-        personal = (level_strength(weight, config.personal_strength) for weight in (config.personalization_blend, config.session_context_weight))
-        self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
+        user, session = (config.personalization_blend, config.personal_strength), (config.session_context_weight, config.session_strength)
+        personal = ((level_strength(*each), config.personal_most) for each in (user, session))
+        self._strengths = ((config.category_strength, config.category_most), *personal)
+        self.drifting: dict[tuple[str, str], Drift] = {}
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._state: StateFile | None = None
         if config.category_scores:
@@ -127,7 +135,7 @@ class Thompson(OnlineRouter):
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
         if config.blend == SHRINKAGE:
-            nested = config.discount == 1 and not config.window
+            nested = config.kept == 1 and not config.window
             posterior = shrinkage_posterior([_wins_losses(table) for table in tables], prior, self._strengths, nested)
             return unscaled_belief(posterior), everywhere[:, 2]
         belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
@@ -155,7 +163,8 @@ class Thompson(OnlineRouter):
         names, counted = dataset.pool.names, 0
         for keys, qualities in zip(self._evidence_keys(dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
             known = [(name, quality) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
-            self.evidence.add(keys, [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known], implicit=False, time=0.0)
+            outcomes = [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known]
+            self.evidence.add(keys, outcomes, implicit=False, time=0.0, ageing=False)
             counted += len(known)
         return {"outcomes": counted}
 
@@ -178,8 +187,22 @@ class Thompson(OnlineRouter):
             weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
             if outcome.added:
                 self.evidence.add(keys[outcome.row], weighted, implicit=outcome.implicit, time=outcome.time)
+                self._watch(keys[outcome.row].category, [name for name, _ in outcome.qualities])
             else:
                 self.evidence.remove(keys[outcome.row], weighted, implicit=outcome.implicit)
+
+    def _watch(self, category: str | None, names: Sequence[str]) -> None:
+        """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
+        level, entity = ("global", GLOBAL_ENTITY) if category is None else ("category", category)
+        known = self.evidence.entities(level)[entity].candidates
+        for name in names:
+            drift, before = find_drift(name, entity, known[name]), self.drifting.pop((entity, name), None)
+            if drift is not None:
+                self.drifting[entity, name] = drift
+                if before is None:
+                    logger.warning("%s", drift)
+            elif before is not None:
+                logger.info("the recent quality of %r is back in its interval", name)
 
     def close(self) -> None:
         """Save the state once more."""
