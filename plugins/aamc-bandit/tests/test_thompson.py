@@ -40,7 +40,8 @@ def make(pool: Pool = POOL, kind: type[Thompson] = Thompson, **options: Any) -> 
     reward = LinearReward()
     queries = [Query("?", prompt_tokens=256, output_tokens=256)]
     reward.fit(Outcomes(None, expected_cost(queries, pool), expected_latency(pool, 1)))
-    return kind(configure(kind.Config, options), Services(pool=pool, reward=reward, make=lambda *_: None))
+    ageing = {} if "window" in options else {"discount": 1.0}  # counts stay whole numbers
+    return kind(configure(kind.Config, ageing | options), Services(pool=pool, reward=reward, make=lambda *_: None))
 
 
 def estimates(categories: Sequence[str]) -> Estimates:

@@ -218,6 +218,7 @@ class Thompson(OnlineRouter):
         """Read the evidence."""
         self._ledger.load(folder)
         self.evidence.load(folder / STATE_FILE)
+        self.drifting = {}
 
     @property
     def _evidence_version(self) -> int | tuple[int, int]:
