@@ -129,6 +129,10 @@ class MemoryLedger:
         """Keep a new entry without a position."""
         self.pending_rows[row.key] = row
 
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+        del self.pending_rows[row.key]
+
     def record(self, decision_id: str) -> Record | None:
         """Return a decision's record, or None if the decision is unknown."""
         position = self._positions[DECISION].get(decision_id)

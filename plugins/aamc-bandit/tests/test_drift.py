@@ -29,7 +29,7 @@ def known(evidence: BetaEvidence) -> CandidateEvidence:
 
 
 def test_evidence_has_a_half_life_by_default_but_not_with_a_window() -> None:
-    assert ThompsonOptions().kept**HALF_LIFE == pytest.approx(0.5)
+    assert ThompsonOptions().kept ** HALF_LIFE == pytest.approx(0.5)
     assert ThompsonOptions(window=50).kept == ThompsonOptions(discount=1.0).kept == 1
     assert ThompsonOptions(discount=0.9).kept == 0.9
     with pytest.raises(ConfigError, match="exclude each other"):
