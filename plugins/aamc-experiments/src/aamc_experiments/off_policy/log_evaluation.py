@@ -48,6 +48,7 @@ def evaluate_log(
     run_optional: bool = False,
     preference: Preference | None = None,
     estimator: str | None = None,
+    failure_quality: float | None = 0.0,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -60,6 +61,7 @@ def evaluate_log(
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
             :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
+        failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
@@ -68,7 +70,7 @@ def evaluate_log(
     """
     store = open_store(url, plugins, existing=True)
     try:
-        log = read_log(store)
+        log = read_log(store, failure_quality)
     finally:
         store.close()
     if not len(log):
@@ -271,5 +273,7 @@ def _notes(log: LoggedDecisions) -> Iterator[str]:
         yield f"left out of {log.total} decisions: {_reasons(log)}"
     if log.left_out["fallback"]:
         yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
+    if log.left_out["not_judged"] and log.failed:
+        yield f"{log.failed} failed calls count, but of the answers only those with feedback; --failure-quality none leaves failures out"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"
