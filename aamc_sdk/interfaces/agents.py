@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,6 +40,11 @@ class Agent(Part):
     """
 
     spec: Candidate
+
+    @property
+    def max_cost_usd(self) -> float:
+        """Maximum cost of a turn in USD; infinite if it is known only afterwards, NaN if never, as for a model without prices."""
+        return math.inf
 
     @abc.abstractmethod
     async def execute(self, state: Any) -> AgentOutput:

@@ -39,6 +39,8 @@ class ExperimentOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     orchestrator: str | None
+    continue_from: str | None
+    budget_usd: float | None
     routers: str | None
     configs: tuple[Path, ...]
     assignments: tuple[str, ...]
