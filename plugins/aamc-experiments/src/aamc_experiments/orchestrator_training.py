@@ -82,7 +82,16 @@ class OrchestratorTraining:
         splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
-        part.prepare(splits["train"])
+        resumable = folder / RESUME
+        training = Training(
+            dataset=splits["train"],
+            validation=splits.get("validation"),
+            folder=resumable,
+            resume=resumable.is_dir(),
+            progress=self.progress,
+            budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
+        )
+        part.prepare(training)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
@@ -93,17 +102,7 @@ class OrchestratorTraining:
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
         self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
-        resumable = folder / RESUME
-        metrics = part.train(
-            Training(
-                dataset=splits["train"],
-                validation=splits.get("validation"),
-                folder=resumable,
-                resume=resumable.is_dir(),
-                progress=self.progress,
-                budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
-            )
-        )
+        metrics = part.train(training)
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
 
 

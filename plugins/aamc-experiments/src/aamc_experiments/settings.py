@@ -93,6 +93,9 @@ class Settings(ServingSettings):
     def plain(self) -> dict[str, Any]:
         """Return a document that :func:`read_settings` reads."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
+        for name in ("continue_from", "budget_usd"):
+            if choices[name] is None:
+                del choices[name]
         routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 

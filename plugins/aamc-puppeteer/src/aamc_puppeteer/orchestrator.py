@@ -28,9 +28,9 @@ from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.recording import Recording
-from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
+from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, nearest, one_of
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import DefaultSettings, TeamOptions, make_services
@@ -160,6 +160,18 @@ class Puppeteer(Team):
             if close is not None:
                 close()
 
+    def check_agents(self) -> None:
+        """Check that every agent can work.
+
+        Raises:
+            ConfigError: One cannot; the message has its name and the reason.
+        """
+        for agent in self._agents:
+            try:
+                agent.check()
+            except AamcError as error:
+                raise ConfigError(f"agent {agent.spec.name!r} cannot work: {error}") from error
+
     def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         """Make agents by their names, and use them."""
         agents: list[Agent] = [self.services.make("agent", name, options.get(name, {})) for name in names]
@@ -172,13 +184,14 @@ class Puppeteer(Team):
 
     # Learning
 
-    def prepare(self, dataset: Dataset) -> None:
-        """Use the agents that the dataset's suite is made for, unless the options name agents.
+    def prepare(self, training: Training) -> None:
+        """Use the agents that the dataset's suite is made for, unless the options name agents, and check that the training can begin.
 
         Raises:
-            ConfigError: An option names an agent that is not in the team.
+            ConfigError: An option names an agent that is not in the team, an agent cannot work, or a budget lacks prices.
             DataError: The dataset is a log, and the policy is untrained.
         """
+        dataset = training.dataset
         if dataset.experience is not None and not self._trained_names:
             raise DataError(UNSERVED)
         if self._any_team:
@@ -186,13 +199,15 @@ class Puppeteer(Team):
             self._make_team(self.config.agents, self.config.agent_options)
             self._any_team = False
             self._check_options()
+        if dataset.experience is None:
+            self._estimate(training.budget_usd)
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`. A log teaches by :meth:`learn`.
 
         With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
-        self.prepare(training.dataset)
+        self.prepare(training)
         if training.dataset.experience is not None:
             return self.learn(training.dataset.experience, progress=training.progress)
         tasks, validation = tasks_of(training.dataset), training.validation
@@ -255,9 +270,7 @@ class Puppeteer(Team):
         from aamc_puppeteer.training.job import TrainingJob, one_thread
 
         check_tasks(tasks)
-        shown, config = progress or NoProgress(), self.config
-        estimate = CostEstimate.of(self._agents, config.updates * config.episodes * config.max_steps)
-        estimate.check(budget_usd)
+        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(budget_usd)
         shown.say(estimate.in_words(budget_usd))
         with one_thread(), self._spending(budget_usd) as executor:
             if not self._trained_names:
@@ -302,6 +315,14 @@ class Puppeteer(Team):
         self._updates += updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": updates, **counts, "curve": curve}
+
+    def _estimate(self, budget_usd: float) -> CostEstimate:
+        """Return the estimated cost of a training whose agents can work, and whose budget can be kept."""
+        self.check_agents()
+        config = self.config
+        estimate = CostEstimate.of(self._agents, config.updates * config.episodes * config.max_steps)
+        estimate.check(budget_usd)
+        return estimate
 
     def _initialise(self, texts: Sequence[str]) -> None:
         """Train the estimator on the texts of tasks and agents, and draw the policy's weights."""
@@ -388,6 +409,7 @@ class Puppeteer(Team):
 
     def session(self, task: Query, budget: Budget) -> PuppeteerSession:
         """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each."""
+        self.check_agents()
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
         return PuppeteerSession(self, task, budget, choose)
 
