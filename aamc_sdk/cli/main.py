@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk import __version__
+from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest
 
 if TYPE_CHECKING:
@@ -164,5 +164,5 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     if as_json:
         told, _, advice = message.rpartition("; ")  # our messages say what is wrong, then what to do
         fields = {"type": type(error).__name__, "message": message if hint else told or message, "hint": hint or (advice if told else "")}
-        click.echo(json.dumps({"schema": 1, "error": fields}))
+        write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
     return status

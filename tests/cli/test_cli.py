@@ -193,6 +193,26 @@ def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None
     assert "relative_quality" in aamc("calibrate", "--strong-share", "0.5", "--name", "half")[1]
 
 
+def test_a_missed_target_is_a_failure_and_saved_only_on_request(aamc) -> None:
+    aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
+    Path("runs/latest/estimator", OUT_OF_FOLD).unlink()
+    reached = json.loads(aamc("calibrate", "--quality-floor", "0.8", "--confidence", "0", "--name", "any", "--json")[1])["figures"]
+    floor = ("calibrate", "--quality-floor", str(reached["relative_quality"]), "--confidence", "0.999")
+    status, out, err = aamc(*floor, "--json")
+    found = json.loads(out)
+    assert (status, found["name"], found["met"]) == (1, None, False)
+    assert found["confidence"] < 0.999
+    assert "and 99.9% is asked for" in err
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any"]
+    status, out, err = aamc(*floor)
+    assert status == 1
+    assert "not saved" in out
+    status, out, err = aamc(*floor, "--save-missed", "--json")
+    assert status == 1
+    assert json.loads(out)["name"].endswith("-missed")
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any", json.loads(out)["name"]]
+
+
 def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     status, out, err = aamc(
         "train", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny", "--out", "kept", "--json"
@@ -325,8 +345,13 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["route", " "], 2, "TEXT must not be empty, not ' '"),
         (["calibrate"], 2, "give one target"),
         (["calibrate", "--quality-floor", "2", "--budget-usd-per-1k", "1"], 2, "give one target"),
+        (["calibrate", "--quality-floor", "97"], 2, "at most 2 (0.97 for 97%), not 97.0"),
         (["calibrate", "--strong-share", "3"], 2, "--strong-share must be a share from 0 to 1, not 3.0"),
-        (["calibrate", "--quality-floor", "-1"], 2, "a share of the best single candidate's quality, at least 0, not -1.0"),
+        (
+            ["calibrate", "--quality-floor", "-1"],
+            2,
+            "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%), not -1.0",
+        ),
         (["calibrate", "--quality-floor", "0.9", "--name", "0.5,0.3,0.2"], 2, "not '0.5,0.3,0.2'"),
         (["calibrate", "--quality-floor", "0.9"], 1, "aamc run"),
         (["evaluate"], 1, "aamc run"),
