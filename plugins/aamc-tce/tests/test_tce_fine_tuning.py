@@ -80,7 +80,7 @@ def test_training_stops_when_validation_no_longer_gets_better(make_estimator, ma
 
 
 def test_mixed_precision_learns_too(make_estimator, make_dataset):
-    metrics = make_estimator(**OPTIONS, mixed_precision="on").train(Training(dataset=make_dataset(60, outcomes=False)))
+    metrics = make_estimator(**OPTIONS, mixed_precision="always").train(Training(dataset=make_dataset(60, outcomes=False)))
     assert metrics["curve"][-1]["loss"] < metrics["curve"][0]["loss"]
 
 

@@ -36,7 +36,7 @@ class TCEConfig(LearningConfig):
     patience: int = option(3, "Epochs without a lower validation loss before training stops.", at_least=1)
     batch_size: int = option(32, "Texts per forward pass in training.", at_least=1)
     gradient_accumulation: int = option(1, "Batches per update.", at_least=1)
-    mixed_precision: str = option("auto", "Train in bfloat16; auto does where the GPU supports it.", choices=("auto", "on", "off"))
+    mixed_precision: str = option("auto", "Train in bfloat16; auto does where the GPU supports it.", choices=("auto", "always", "never"))
     max_length: int = option(256, "Maximum number of tokens read from a text.", at_least=8)
     layers: int = option(4, "Pooled layers of a frozen encoder, evenly spaced from its input to its last layer.", at_least=1)
     dimensions: int = option(256, "Principal components kept of a frozen encoder's embedding.", at_least=1)

@@ -164,7 +164,7 @@ class _FineTuner:
 
     def _mixed_precision(self) -> bool:
         choice = self.job.config.mixed_precision
-        return choice == "on" or (choice == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
+        return choice == "always" or (choice == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
 
     def _set_rates(self, row: int) -> None:
         """Set the learning rates for the update that starts at a row."""
