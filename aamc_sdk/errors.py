@@ -92,6 +92,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def quantity(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 entry``, ``1,200 entries``; the default plural adds an ``s``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def one_of(names: Iterable[str]) -> str:
     """Return the names in alphabetical order, separated by commas; ``"none"`` for no names."""
     return ", ".join(sorted(names)) or "none"

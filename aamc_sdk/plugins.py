@@ -234,7 +234,12 @@ def get_plugin_manager() -> Plugins:
 
 
 def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options: name, type, default, meaning, and the value in each preset that sets it."""
+    """Return a component's options.
+
+    Returns:
+        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
+        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
+    """
     config = getattr(target, "Config", None)
     if config is None:
         return []
@@ -245,6 +250,8 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
             "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
             "default": getattr(defaults, field.name),
             "meaning": field.metadata.get("meaning", ""),
+            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
+            "allowed": field.metadata.get("allowed", ""),
             "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
         }
         for field in attrs.fields(config)

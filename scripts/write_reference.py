@@ -104,7 +104,9 @@ def option_tables(plugins: Plugins) -> str:
         parts.append(f"## {offer.kind} `{offer.component.name}`\n\n{offer.component.summary} (`{offer.plugin.distribution}`)\n")
         options = describe_options(plugins.load(offer.kind, offer.component.name))
         if options:
-            parts.append("| option | type | default | presets | meaning |\n|---|---|---|---|---|\n" + "\n".join(map(_row, options)) + "\n")
+            parts.append(
+                "| option | type | default | values | presets | meaning |\n|---|---|---|---|---|---|\n" + "\n".join(map(_row, options)) + "\n"
+            )
     return "\n".join(parts)
 
 
@@ -127,7 +129,7 @@ def _contents(offers: list[Offer]) -> str:
 def _row(option: dict[str, Any]) -> str:
     presets = ", ".join(f"{name}: `{value!r}`" for name, value in option["presets"].items())
     kind = option["type"].replace("|", "\\|")
-    return f"| `{option['name']}` | `{kind}` | `{option['default']!r}` | {presets} | {option['meaning']} |"
+    return f"| `{option['name']}` | `{kind}` | `{option['default']!r}` | {option['allowed']} | {presets} | {option['meaning']} |"
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
 from aamc_sdk.cli.main import aamc, main, plugins_of
 from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, Folder, split_names
-from aamc_sdk.cli.output import console, show_explanation, write_json_line
+from aamc_sdk.cli.output import INTERVALS, console, print_table, show_explanation, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
 __all__ = [
+    "INTERVALS",
     "JSON",
     "OUT",
     "PREFERENCE",
@@ -16,6 +17,7 @@ __all__ = [
     "console",
     "main",
     "plugins_of",
+    "print_table",
     "progress",
     "show_explanation",
     "split_names",

@@ -14,7 +14,7 @@ import click
 
 from aamc_sdk.cli.main import plugins_of
 from aamc_sdk.cli.options import JSON
-from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -119,7 +119,7 @@ def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None
         for entry in _entries(_ledger(log)):
             out.write(line_of(entry).encode() + b"\n")
             written += 1
-    click.echo(f"{written} entries exported.", err=True)
+    click.echo(f"{quantity(written, 'entry', 'entries')} exported.", err=True)
 
 
 def _entries(log: LedgerStore) -> Iterator[Entry]:
@@ -156,7 +156,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     if as_json:
         write_json_line({"schema": 1, "lines": lines, "new": new})
     else:
-        click.echo(f"{lines} entries read, {new} of them new.", err=True)
+        click.echo(f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.", err=True)
 
 
 def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
@@ -193,4 +193,4 @@ def forget(ctx: click.Context, user: str, user_key_file: Path | None, run: Path,
         write_json_line({"schema": 1, "user": log_user, "decisions": decisions})
     else:
         hint = "" if decisions or user_key_file else " (if user ids are hashed, give the key's file with --user-key-file)"
-        click.echo(f"{decisions} decisions erased{hint}.", err=True)
+        click.echo(f"{quantity(decisions, 'decision')} erased{hint}.", err=True)

@@ -173,6 +173,7 @@ async def _work(session: Session, show: Callable[[Any], None]) -> None:
 def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
     from aamc_sdk.cli.output import console, write_json_line
+    from aamc_sdk.errors import quantity
 
     if as_json:
         document = {"schema": 1, "task": session.task.text, "answer": session.answer, "cost_usd": session.cost_usd}
@@ -180,8 +181,7 @@ def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
         return
     if (overview := session.overview()) is not None:
         console(stderr=True).print(overview)
-    steps = session.count
-    click.echo(f"{session.ending()} after {steps} {'step' if steps == 1 else 'steps'}, {session.cost_usd:.3g} USD", err=True)
+    click.echo(f"{session.ending()} after {quantity(session.count, 'step')}, {session.cost_usd:.3g} USD", err=True)
     if session.answer is not None:
         click.echo(printable(session.answer))
 

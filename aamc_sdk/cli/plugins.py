@@ -67,7 +67,10 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
         return
     click.echo(f"{kind} {name} ({offer.plugin.distribution} {offer.plugin.version}): {offer.component.summary}")
     for option in options:
-        click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{_presets(option['presets'])}\n      {option['meaning']}")
+        click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{_presets(option['presets'])}")
+        click.echo(f"      {option['meaning']}")
+        if option["allowed"]:
+            click.echo(f"      {'One of' if option['choices'] else 'Must be'}: {option['allowed']}")
 
 
 def _presets(presets: dict[str, Any]) -> str:

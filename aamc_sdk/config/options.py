@@ -58,7 +58,9 @@ def option(
         if above is not None and not value > above:
             raise ConfigError(f"{attribute.name} must be above {above:g}, not {value!r}")
 
-    metadata = {"meaning": meaning, "choices": choices}
+    limits = (("at least", at_least), ("above", above), ("at most", at_most))
+    allowed = one_of(choices) if choices is not None else ", ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+    metadata = {"meaning": meaning, "choices": choices, "allowed": allowed}
     if isinstance(default, list | dict | set):
         return attrs.field(factory=lambda: type(default)(default), validator=check, metadata=metadata)
     return attrs.field(default=default, validator=check, metadata=metadata)

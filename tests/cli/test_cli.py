@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import tiny
 from aamc_experiments import plugin as experiments
 from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
-from aamc_sdk import builtin, hookimpl
+from aamc_sdk import builtin, hookimpl, option
 from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -172,7 +173,7 @@ def test_rows_that_were_trained_on_are_refused_or_named(aamc) -> None:
     status, out, err = aamc("evaluate", "--dataset", "tiny:60", "--strict")
     assert (status, out) == (1, "")
     assert "48 of 60 rows of aamc_sdk.testing were trained on" in err
-    assert "48 rows that were trained on, or near-duplicates of them, are left out." in aamc("evaluate", "--dataset", "tiny:60")[1]
+    assert "Left out: 48 rows that the run was trained on, near-duplicates included." in aamc("evaluate", "--dataset", "tiny:60")[1]
     status, out, _ = aamc("evaluate", "--split", "train")
     assert status == 0
     assert "These are the run's train rows, which it was trained on" in " ".join(out.split())
@@ -308,9 +309,22 @@ def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
 def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
     status, out, _ = aamc("plugins", "show", "router", "favourite", "--json")
     assert status == 0
-    (option,) = json.loads(out)["options"]
-    assert option == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}}
-    assert "The candidate's number." in aamc("plugins", "show", "router", "favourite")[1]
+    (found,) = json.loads(out)["options"]
+    limits = {"choices": None, "allowed": "at least 0"}
+    assert found == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}, **limits}
+    lines = [line.strip() for line in aamc("plugins", "show", "router", "favourite")[1].splitlines()]
+    assert lines[-2:] == ["The candidate's number.", "Must be: at least 0"]
+
+
+def test_plugins_show_gives_the_choices_of_an_option(aamc, monkeypatch) -> None:
+    @attrs.frozen
+    class Options:
+        mode: str = option("slow", "How to go.", choices=("slow", "fast"))
+
+    monkeypatch.setattr("tiny.TinyRouter.Config", Options)
+    (found,) = json.loads(aamc("plugins", "show", "router", "favourite", "--json")[1])["options"]
+    assert (found["choices"], found["allowed"]) == (["slow", "fast"], "fast, slow")
+    assert "One of: fast, slow" in aamc("plugins", "show", "router", "favourite")[1]
 
 
 def test_without_a_command_the_commands_are_listed(aamc) -> None:

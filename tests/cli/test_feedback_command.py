@@ -261,7 +261,7 @@ def test_a_user_is_forgotten_by_name_or_by_pseudonym(aamc) -> None:
     assert json.loads(aamc("forget", "--user", "ann", "--store", "sqlite:log.db", "--json")[1])["decisions"] == 1
     status, _, err = aamc("forget", "--user", "ann", "--store", "sqlite:log.db")
     assert (status, "0 decisions erased" in err, "--user-key-file" in err) == (0, True, True)
-    assert "1 decisions erased" in aamc("forget", "--user", "ann", "--user-key-file", "key", "--store", "sqlite:log.db")[2]
+    assert "1 decision erased" in aamc("forget", "--user", "ann", "--user-key-file", "key", "--store", "sqlite:log.db")[2]
     with closing(opened("log.db")) as log:
         assert [query.user for query in log.experience().queries] == [None, None]
     assert b"ann" not in Path("log.db").read_bytes()

@@ -16,7 +16,7 @@ from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, compose_s
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
-from aamc_sdk.errors import OutputError
+from aamc_sdk.errors import OutputError, quantity
 from aamc_sdk.plugins import Plugins, describe_options
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
@@ -96,7 +96,7 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
         click.echo(to_json({"schema": 1, "from": dataset, "to": folder, "rows": count}))
     else:
         uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
-        click.echo(f"wrote {count} rows to {folder}; use them with {uses}", err=True)
+        click.echo(f"wrote {quantity(count, 'row')} to {folder}; use with {uses}", err=True)
 
 
 def _refuse_to_overwrite(files: Iterable[Path]) -> None:

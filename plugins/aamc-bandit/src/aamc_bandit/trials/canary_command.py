@@ -57,11 +57,12 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from aamc_sdk.cli import console
+    from aamc_sdk.cli import INTERVALS, print_table
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS, caption_justify="left")
     for heading in ("trial", "stable", "quality", "candidate", "quality", "compared", "difference", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("quality", "compared", "difference") else "left")
+        is_number = heading in ("quality", "compared", "difference")
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
         difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
@@ -69,4 +70,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
         )
-    console().print(table)
+    print_table(table)
