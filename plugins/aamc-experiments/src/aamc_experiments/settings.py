@@ -160,7 +160,7 @@ class ConfigKeys:
     router: Any = "ppo"
     estimator: Any = None
     environment: Any = None
-    pool: str | None = None
+    pool: Any = None
     reward: Any = "linear"
     dataset: Any = "synthetic"
     test_dataset: Any = None
