@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
+from aamc_sdk.cli.completion import complete_distribution, complete_kind, complete_name
+from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON
 
 
@@ -15,8 +16,15 @@ from aamc_sdk.cli.options import JSON
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """List, show and check plugins."""
-    if ctx.invoked_subcommand is not None:
-        return
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
+
+
+@plugins.command("list")
+@JSON
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """List the components of all plugins, and the plugins that failed."""
     offers = sorted(plugins_of(ctx), key=lambda offer: (offer.kind, offer.component.name))
     if as_json:
         import json
@@ -45,8 +53,8 @@ def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
 
 
 @plugins.command()
-@click.argument("kind")
-@click.argument("name")
+@click.argument("kind", shell_complete=complete_kind)
+@click.argument("name", shell_complete=complete_name)
 @JSON
 @click.pass_context
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
@@ -78,7 +86,7 @@ def _presets(presets: dict[str, Any]) -> str:
 
 
 @plugins.command()
-@click.argument("distribution")
+@click.argument("distribution", shell_complete=complete_distribution)
 @JSON
 @click.pass_context
 def check(ctx: click.Context, distribution: str, as_json: bool) -> None:

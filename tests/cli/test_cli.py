@@ -81,6 +81,23 @@ def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
     assert (first["new"], again["new"]) == (True, False)
 
 
+def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(aamc) -> None:
+    aamc(*RUN)
+    routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])
+    assert not Path("runs/latest/log.db").exists()
+    assert json.loads(aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")[1]) == routed
+    Path("runs").rename("elsewhere")
+    status, out, err = aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    known = ("id", "candidate", "propensity", "preference", "estimates", "runner_up")
+    assert [found[key] for key in known] == [routed[key] for key in known]
+    assert [row["utility"] for row in found["candidates"]] == [row["utility"] for row in routed["candidates"]]
+    assert {row["expected_reward"] for row in found["candidates"]} == {None}
+    assert f"{routed['candidate']} is chosen" in aamc("explain", routed["id"], "--store", "sqlite:mine.db")[1]
+    assert aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--run", "runs/latest")[0] == 1
+
+
 def test_looking_for_a_decision_makes_no_log(aamc) -> None:
     aamc(*RUN, "--out", "here")
     status, _, err = aamc("explain", "x", "--run", "here")
@@ -332,7 +349,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "favourite", "--pool", ""], 2, "pool must be the name or file of a pool"),
         (["run", "--router", "favourite", "--seed", "4294967296"], 2, "from 0 to 4294967295"),
         (["run", "--router", "favourite", "--preset", "fast"], 2, "preset"),
-        (["run", "--router", "favourite", "--config", "missing.yaml"], 2, "missing.yaml"),
+        (["run", "--router", "favourite", "--config", "missing.yaml"], 1, "cannot read missing.yaml: there is no such file"),
         (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
         (["run", "--no-such-option"], 2, "aamc run --help"),
         (["route"], 2, "Missing argument 'TEXT'"),
@@ -347,7 +364,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["evaluate", "missing"], 1, "aamc run"),
         (["route", "hello"], 1, "aamc run"),
         (["explain", "x"], 1, "aamc run"),
-        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 1, "from 0 to 1"),
+        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 2, "not in the range 0<=x<=1"),
         (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
         (["feedback", "add", "x", "--quality", "1", "--store", "sqlite:nothere.db"], 1, "no store at nothere.db"),
         (["run", "--out", ""], 2, "must not be empty"),
@@ -412,7 +429,7 @@ def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
         (("route", "hello", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
         (("route", "hello", "--colour", "red"), 2, "NoSuchOption", "--colour"),
         (("explain", "missing", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
-        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "DataError", "quality"),
+        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 2, "BadParameter", "quality"),
         (("plugins", "show", "router", "nothing"), 2, "UnknownComponentError", "nothing"),
     ],
 )
