@@ -38,6 +38,7 @@ KINDS = {
     "store": "aamc_stores",
     "config_format": "aamc_config_formats",
     "command": "aamc_commands",
+    "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
 

@@ -16,7 +16,7 @@ import click
 from aamc_sdk import __version__
 from aamc_sdk.cli.completion import complete_components
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest
+from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest, split_advice
 
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
+    "doctor": "Check the installation, and say what to do.",
 }
 """Summaries of the core's own commands."""
 GROUPS = {
@@ -162,7 +163,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     message = " ".join(message.split())
     click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
     if as_json:
-        told, _, advice = message.rpartition("; ")  # our messages say what is wrong, then what to do
-        fields = {"type": type(error).__name__, "message": message if hint else told or message, "hint": hint or (advice if told else "")}
+        wrong, advice = (message, hint) if hint else split_advice(message)
+        fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
         click.echo(json.dumps({"schema": 1, "error": fields}))
     return status

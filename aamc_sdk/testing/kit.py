@@ -28,6 +28,7 @@ _CHECKS = {
     "provider": ("providers", "PROVIDER_CHECKS"),
     "config_format": ("providers", "CONFIG_FORMAT_CHECKS"),
     "command": ("commands", "CHECKS"),
+    "check": ("checks", "CHECKS"),
 }
 _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas")
 
