@@ -7,11 +7,19 @@ report an ``AamcError`` in one place.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class AamcError(Exception):
-    """Base class of all errors that the SDK raises."""
+    """Base class of all errors that the SDK raises.
+
+    Attributes:
+        document: The JSON document of a command that failed but has a result, such as the jobs that succeeded; with ``--json`` the
+            command line writes it instead of the error. None if there is no result.
+    """
+
+    document: Mapping[str, Any] | None = None
 
 
 class ConfigError(AamcError, ValueError):

@@ -36,11 +36,14 @@ class Component:
         name: The name that users type; for commands a path such as ``"bench bandit"``.
         target: The class as ``"package.module:Class"``; imported when the component is used.
         summary: One sentence for ``aamc plugins``.
+        listed: Whether ``aamc plugins`` lists it. A component for tests and trials is not listed, is made by name, and gives way to
+            a listed one of its name.
     """
 
     name: str
     target: str
     summary: str
+    listed: bool = True
 
 
 @hookspec

@@ -133,18 +133,19 @@ class Plugins:
         self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
 
     def _mark_duplicates(self) -> None:
-        owners: dict[tuple[str, str], list[str]] = {}
+        self.offers.sort(key=lambda offer: not offer.component.listed)
+        owners: dict[tuple[str, str, bool], list[str]] = {}
         for offer in self.offers:
-            owners.setdefault((offer.kind, offer.component.name), []).append(offer.plugin.distribution)
+            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin.distribution)
         for position, offer in enumerate(self.offers):
-            names = owners[offer.kind, offer.component.name]
+            names = owners[offer.kind, offer.component.name, offer.component.listed]
             if offer.error is None and len(names) > 1:
                 text = f"{offer.kind} {offer.component.name!r} is offered by {' and '.join(names)}; disable one with AAMC_DISABLE_PLUGINS"
                 self.offers[position] = attrs.evolve(offer, error=text)
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of a kind's components, in alphabetical order."""
-        return sorted({offer.component.name for offer in self.offers if offer.kind == kind})
+        """Return the names of a kind's listed components, in alphabetical order."""
+        return sorted({offer.component.name for offer in self if offer.kind == kind})
 
     def find(self, kind: str, name: str) -> Offer:
         """Return a component's offer.
@@ -215,7 +216,7 @@ class Plugins:
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
     def __iter__(self) -> Iterator[Offer]:
-        return iter(self.offers)
+        return (offer for offer in self.offers if offer.component.listed)
 
 
 def install_hint(kind: str, name: str) -> str:

@@ -15,6 +15,7 @@ CORE = ROOT / "aamc_sdk"
 SOURCES = {path.name: path for path in (CORE, *sorted((ROOT / "plugins").glob("*/src/*")))}
 ALLOWED = {
     "errors": set(),
+    "lazy_exports": set(),
     "hookspecs": set(),
     "types": {"errors"},
     "interfaces": {"errors", "types"},

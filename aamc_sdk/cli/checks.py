@@ -71,7 +71,7 @@ def _is_installed(name: str) -> bool:
 
 def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check that every plugin could announce its components, and that each of them can be imported."""
-    errors = [(offer, error) for offer in plugins if (error := offer.error or _import_error(offer, plugins))]
+    errors = [(offer, error) for offer in plugins.offers if (error := offer.error or _import_error(offer, plugins))]
     for offer, error in errors:
         advice = f"install {offer.plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={offer.plugin.name}"
         yield Diagnosis(f"{offer.kind} {offer.component.name}", " ".join(error.split()), BROKEN, advice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ import click
 from aamc_sdk import __version__
 from aamc_sdk.cli.completion import complete_components
 from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest, split_advice
 
 COMMANDS = {
@@ -165,5 +165,5 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     if as_json:
         wrong, advice = (message, hint) if hint else split_advice(message)
         fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
-        click.echo(json.dumps({"schema": 1, "error": fields}))
+        write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
     return status

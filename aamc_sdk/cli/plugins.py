@@ -9,23 +9,29 @@ import click
 from aamc_sdk.cli.completion import complete_distribution, complete_kind, complete_name
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON
+from aamc_sdk.errors import quantity
+
+ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")
 
 
 @click.group(invoke_without_command=True)
+@ALL
 @JSON
 @click.pass_context
-def plugins(ctx: click.Context, as_json: bool) -> None:
+def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     """List, show and check plugins."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_, as_json=as_json)
+        ctx.invoke(list_, with_unlisted=with_unlisted, as_json=as_json)
 
 
 @plugins.command("list")
+@ALL
 @JSON
 @click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
+def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     """List the components of all plugins, and the plugins that failed."""
-    offers = sorted(plugins_of(ctx), key=lambda offer: (offer.kind, offer.component.name))
+    found = plugins_of(ctx)
+    offers = sorted(found.offers if with_unlisted else found, key=lambda offer: (offer.kind, offer.component.name))
     if as_json:
         import json
 
@@ -43,6 +49,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "plugins": rows}))
         return
     _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
+    if unlisted := len(found.offers) - len(offers):
+        click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
 
 
 def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:

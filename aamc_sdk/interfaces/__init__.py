@@ -11,6 +11,7 @@ from aamc_sdk.interfaces.environments import DatasetFormat, Environment, Routing
 from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
+from aamc_sdk.interfaces.process_lock import ProcessLock
 from aamc_sdk.interfaces.providers import Provider
 from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
@@ -38,6 +39,7 @@ __all__ = [
     "OnlineRouter",
     "Orchestrator",
     "Part",
+    "ProcessLock",
     "Progress",
     "Provider",
     "Requirements",

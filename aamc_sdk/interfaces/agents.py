@@ -13,7 +13,7 @@ from aamc_sdk.interfaces.parts import Part
 from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Candidate, Decision, Query
+    from aamc_sdk.types import Candidate, Dataset, Decision, Query
 
 
 @attrs.frozen
@@ -99,6 +99,9 @@ class Orchestrator(Part):
     @abc.abstractmethod
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each finished step."""
+
+    def prepare(self, dataset: Dataset) -> None:
+        """Settle the options that depend on the training data; called before they are recorded and the training begins."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the orchestrator; return metrics."""

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.rules import Ledger, Write
 
 T = TypeVar("T")
@@ -46,16 +47,22 @@ class GroupCommit:
         self._commit = commit
         self._finish = finish
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-log", daemon=True)
         self._thread.start()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that opened the log."""
+        return self._lock.forked
 
     def run(self, write: Write[T]) -> T:
         """Commit a write and return its result once that is durable.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.
+            ForkedError: This process is a fork of the one that opened the log.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -65,7 +72,9 @@ class GroupCommit:
         return future.result()
 
     def close(self) -> None:
-        """Finish the writes, then stop; closing twice does nothing."""
+        """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
+        if self.forked:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
@@ -22,7 +22,7 @@ class MemoryStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._ledger = MemoryLedger()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         self._closed = False
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:

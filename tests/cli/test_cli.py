@@ -13,7 +13,7 @@ from aamc_experiments import plugin as experiments
 from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
-from aamc_sdk import builtin, hookimpl, option
+from aamc_sdk import Component, builtin, hookimpl, option
 from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -211,6 +211,26 @@ def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None
     assert "relative_quality" in aamc("calibrate", "--strong-share", "0.5", "--name", "half")[1]
 
 
+def test_a_missed_target_is_a_failure_and_saved_only_on_request(aamc) -> None:
+    aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
+    Path("runs/latest/estimator", OUT_OF_FOLD).unlink()
+    reached = json.loads(aamc("calibrate", "--quality-floor", "0.8", "--confidence", "0", "--name", "any", "--json")[1])["figures"]
+    floor = ("calibrate", "--quality-floor", str(reached["relative_quality"]), "--confidence", "0.999")
+    status, out, err = aamc(*floor, "--json")
+    found = json.loads(out)
+    assert (status, found["name"], found["met"]) == (1, None, False)
+    assert found["confidence"] < 0.999
+    assert "and 99.9% is asked for" in err
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any"]
+    status, out, err = aamc(*floor)
+    assert status == 1
+    assert "not saved" in out
+    status, out, err = aamc(*floor, "--save-missed", "--json")
+    assert status == 1
+    assert json.loads(out)["name"].endswith("-missed")
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any", json.loads(out)["name"]]
+
+
 def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     status, out, err = aamc(
         "train", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny", "--out", "kept", "--json"
@@ -303,6 +323,22 @@ def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
     assert "ERROR" in aamc("plugins")[1]
 
 
+def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:
+    class Trials:
+        @hookimpl
+        def aamc_routers(self):
+            return [Component("strange", "tiny:TinyRouter", "For trials.", listed=False)]
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "trials": Trials()}, discover=False))
+    status, out, err = aamc("plugins")
+    assert (status, "strange" in out) == (0, False)
+    assert err == "1 more component for tests and trials: aamc plugins --all\n"
+    for command in (("plugins", "--all"), ("plugins", "list", "--all")):
+        status, out, err = aamc(*command)
+        assert (status, "strange" in out, err) == (0, True, "")
+    assert "strange" in {row["name"] for row in json.loads(aamc("plugins", "--all", "--json")[1])["plugins"]}
+
+
 def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
     status, out, _ = aamc("plugins", "show", "router", "favourite", "--json")
     assert status == 0
@@ -356,8 +392,13 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["route", " "], 2, "TEXT must not be empty, not ' '"),
         (["calibrate"], 2, "give one target"),
         (["calibrate", "--quality-floor", "2", "--budget-usd-per-1k", "1"], 2, "give one target"),
+        (["calibrate", "--quality-floor", "97"], 2, "at most 2 (0.97 for 97%), not 97.0"),
         (["calibrate", "--strong-share", "3"], 2, "--strong-share must be a share from 0 to 1, not 3.0"),
-        (["calibrate", "--quality-floor", "-1"], 2, "a share of the best single candidate's quality, at least 0, not -1.0"),
+        (
+            ["calibrate", "--quality-floor", "-1"],
+            2,
+            "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%), not -1.0",
+        ),
         (["calibrate", "--quality-floor", "0.9", "--name", "0.5,0.3,0.2"], 2, "not '0.5,0.3,0.2'"),
         (["calibrate", "--quality-floor", "0.9"], 1, "aamc run"),
         (["evaluate"], 1, "aamc run"),

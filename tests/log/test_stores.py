@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import ConfigError, StoreError, UnknownComponentError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
@@ -643,3 +644,22 @@ def test_an_option_of_a_url_that_cannot_be_used_is_refused(query: str, refusal: 
     with pytest.raises(ConfigError, match=refusal):
         open_store(f"sqlite:{tmp_path / 'log.db'}?{query}", PLUGINS)
     assert not list(tmp_path.iterdir())
+
+
+def _write_in_child(store: Store, results: Any) -> None:
+    try:
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    except ForkedError as error:
+        results.put(str(error))
+    store.close()
+
+
+def test_a_forked_child_cannot_write_to_its_parents_log(store: Store) -> None:
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_write_in_child, args=(store, results))
+    child.start()
+    assert results.get(timeout=30) == "this process is a fork, and lacks the threads of the decision log; build it after the fork"
+    child.join(30)
+    assert child.exitcode == 0
+    assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]) == [True]

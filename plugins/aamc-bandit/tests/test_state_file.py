@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aamc_bandit.semantic_router.ratings import read_ratings
-from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome, session_key
 from aamc_bandit.thompson.state_file import add_ratings
 
 from aamc_sdk import MetaController
@@ -68,7 +68,8 @@ def test_users_and_sessions_survive_a_restart_under_their_own_ids(serve) -> None
     first.close()
     second = serve()
     assert (cell(second, "user", "user/123", "small").wins, cell(second, "user", "user/123", "large").losses) == (3, 3)
-    assert (cell(second, "session", "session:abc", "small").total, cell(second, "session", "session:abc", "small").successes) == (3, 3)
+    own = cell(second, "session", session_key("session:abc", "user/123"), "small")
+    assert (own.total, own.successes) == (3, 3)
     assert evidence(second) == evidence(first)  # counts and times too, to the last digit
 
 
@@ -309,7 +310,8 @@ def test_a_state_file_of_vllm_semantic_router_is_taken_over(serve, path, tmp_pat
         controller = serve(log)
         small = cell(controller, "user", "user/123", "small")
         assert (small.wins, small.losses) == pytest.approx((3 + restarts, 1), abs=1e-9)
-        assert cell(controller, "session", "session:abc", "small").successes == 3 + restarts
+        ((_, _, _, successes),) = controller.router.evidence.table("session", session_key("session:abc", "user/123"), ["small"])
+        assert successes == 3 + restarts
         assert cell(controller, "category", "coding", "small").updated == 1772366400.0
         judge(controller)
         controller.close()

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys, session_key, user_key
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
 from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon
@@ -239,7 +239,7 @@ def test_an_exploration_of_zero_is_honoured() -> None:
 
 
 def test_the_published_algorithm_is_drawn_from_with_its_own_frequencies() -> None:
-    router = make(blend="published")
+    router = make(blend="published", shared_sessions=True)
     router.learn(log(*[("small", 0.6)] * 5, *[("large", 0.9)] * 4, user="anna", category="code"))
     router.learn(log(*[("large", 0.2)] * 6, *[("middle", 0.7)] * 3, category="code"))
     router.evidence.add(EvidenceKeys(session="s"), [], implicit=False, time=0.0)
@@ -450,3 +450,58 @@ def test_the_program_in_the_reference_page_runs(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "LLM-Code\n"
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+@pytest.mark.parametrize(
+    "other",
+    [{"user": "bob"}, {"user": None}, {"user": "ann", "tenant": "globex"}, {"user": "ann", "tenant": None}],
+    ids=["another user", "no user", "another tenant", "no tenant"],
+)
+def test_a_session_counts_for_its_tenant_and_user_alone(blend: str, other: dict[str, Any]) -> None:
+    def request(**about: Any) -> RoutingRequest:
+        return build_request([Query("?", session="1", **about)], POOL, preferences=QUALITY_ONLY)
+
+    def choices(router: Thompson, asked: RoutingRequest) -> list[float]:
+        return [round(float(p), 9) for p in router.score(asked).probabilities[0]]
+
+    own = {"user": "ann", "tenant": "acme"}
+    router, without_session = (make(blend=blend, enable_personalization=False) for _ in range(2))
+    for learner in (router, without_session):
+        learner.learn(log(*[("small", 1.0), ("middle", 0.0)] * 40))
+    for name, p in (("middle", 1.0), ("small", 0.0), ("large", 0.0)) * 6:
+        feedback = Feedback(decision_id="d", candidate=name, quality=p)
+        for learner, session in ((router, "1"), (without_session, None)):
+            asked = [Query("?", session=session, **own)]
+            learner.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", name, 0.3, Preference())], (), [feedback], made=1))
+    assert choices(router, request(**own)) != choices(router, request(**other))
+    assert choices(router, request(**other)) == choices(without_session, request(**other))
+
+
+def test_a_user_of_another_tenant_is_another_user() -> None:
+    router = make()
+    feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
+    asked = [Query("?", user="ann", tenant="acme")]
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    assert counts(router, "user", user_key("ann", "acme"))[1] == [1, 0]
+    assert counts(router, "user", user_key("ann", "globex")) == counts(router, "user", "ann") == [[0, 0]] * 3
+
+
+def test_shared_sessions_count_for_whoever_names_them() -> None:
+    router = make(shared_sessions=True)
+    router.learn(log(*[("small", 1.0), ("middle", 0.0)] * 10))
+    feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
+    asked = [Query("?", user="ann", session="1")]
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    assert list(router.evidence.entities("session")) == ["1"]
+    assert probabilities(router, ask(user="bob", session="1")).tolist() != probabilities(router, ask(user="bob", session="2")).tolist()
+
+
+def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
+    router = make()
+    for user, tenant in (("ann", "acme"), ("bob", "acme"), ("ann", None), (None, None)):
+        key = session_key("1", user, tenant)
+        router.evidence.add(EvidenceKeys(None, user and user_key(user, tenant), key), [], implicit=False, time=0.0)
+    router.evidence.drop_users(lambda users: set(users) & {"ann"})
+    assert list(router.evidence.entities("user")) == [user_key("bob", "acme")]
+    assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]

@@ -51,6 +51,15 @@ def test_what_was_written_can_be_read_as_a_dataset(tmp_path: Path, services: Ser
     assert {split: len(dataset) for split, dataset in splits.items()} == {"train": 40, "validation": 10, "test": 12}
 
 
+@pytest.mark.parametrize("name", FILES.values())
+def test_existing_files_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("rows of a larger dataset")
+    result = run("--out", str(tmp_path))
+    assert isinstance(result.exception, OutputError)
+    assert str(result.exception) == f"{tmp_path / name} already exists; choose another folder, or remove the file first"
+    assert {name: "rows of a larger dataset"} == {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--n-train", "0"), ("--n-val", "-3"), ("--n-test", "many"), ("--n-train", "10000000"), ("--seed", "-1")]
 )

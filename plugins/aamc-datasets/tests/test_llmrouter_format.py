@@ -79,7 +79,7 @@ def test_a_missing_score_is_an_unknown_cell_and_repeated_questions_are_kept(tmp_
         ([{**ROW, "task_name": 3}], "'task_name' must be a text that is not empty, not 3"),
         ([{**ROW, "scores": [1]}], "'scores' must be an object of scores by candidate"),
         ([ROW, {**ROW, "scores": {"smal": 1}}], "entry 2: llm_candidates.json has no candidate 'smal'; did you mean 'small'"),
-        ([{**ROW, "scores": {"small": 1.01}}], "the score of 'small' must be a number from 0 to 1, not 1.01"),
+        ([{**ROW, "scores": {"small": 101}}], "the score of 'small' must be a number from 0 to 1, not 101"),
         ([{**ROW, "scores": {"small": float("nan")}}], "the score of 'small' must be a number from 0 to 1, not nan"),
         ([{**ROW, "scores": {"small": "1"}}], "the score of 'small' must be a number from 0 to 1, not '1'"),
     ],

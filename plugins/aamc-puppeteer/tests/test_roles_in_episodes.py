@@ -13,8 +13,8 @@ import pytest
 from aamc_agents.tasks import Task
 from aamc_puppeteer.episodes import Executor, RewardRule, Stop
 from aamc_puppeteer.tasks import Numeric
-from aamc_puppeteer.tasks.dataset_format import TaskOptions, TaskSuites
 from aamc_puppeteer.testbed import in_order, play
+from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(s
 
 def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> None:
     server = serve_model(lambda body: "CORRECT" if "Answer: fine" in body["messages"][0]["content"] else "WRONG, as it is not fine")
-    options = TaskOptions(size=1, verifier="judge", judge={"base_url": server.url, "model": "judge-1"})
-    (task,) = TaskSuites(options, services).read("arithmetic").tasks
+    options = SuiteOptions(size=1, verifier="judge", judge={"base_url": server.url, "model": "judge-1"})
+    (task,) = GeneratedSuites(options, services).read("arithmetic").tasks
     assert asyncio.run(task.verifier(task, "fine")).correct
     assert asyncio.run(task.verifier(task, "poor")).why == "WRONG, as it is not fine"
     assert server.asked[0]["model"] == "judge-1"

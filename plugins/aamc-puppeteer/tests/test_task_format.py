@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_puppeteer.tasks.dataset_format import TaskDataset, TaskOptions, TaskSuites
+from aamc_puppeteer.tasks.dataset_format import TaskDataset
 from aamc_puppeteer.tasks.verifiers import Exact
 from aamc_puppeteer.testbed import SUITES, load_suite
+from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
 
 from aamc_sdk import Services, get_plugin_manager
 from aamc_sdk.cli import main
@@ -14,7 +15,7 @@ from aamc_sdk.testing import assert_conforms
 
 
 def read(services: Services, path: str, **options: object) -> TaskDataset:
-    return TaskSuites(TaskOptions(**options), services).read(path)
+    return GeneratedSuites(SuiteOptions(**options), services).read(path)
 
 
 def test_rows_are_tasks_with_their_texts_kinds_and_answers(services: Services) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -351,3 +352,26 @@ def _outcome(store, kind, name, number, candidate):
         return store.add_feedback([(feedback, figures)])
     except StoreError as error:
         return str(error)
+
+
+def _use_in_child(store, results):
+    for use in (lambda: store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]), lambda: store.record("d"), store.close):
+        try:
+            use()
+            results.put("")
+        except (ForkedError, UnknownDecisionError) as error:
+            results.put(type(error).__name__)
+
+
+def test_a_forked_child_gets_an_error_and_leaves_its_parents_connections_alone(log, server):
+    store = log()
+    store.add_decisions(records("d"))
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_use_in_child, args=(store, results))
+    child.start()
+    reading = "" if server.url.startswith("redis") else "ForkedError"  # redis-py connects anew in a child
+    assert [results.get(timeout=30) for _ in range(3)] == ["ForkedError", reading, ""]
+    child.join(30)
+    assert child.exitcode == 0
+    assert store.record("d").decision.id == "d"

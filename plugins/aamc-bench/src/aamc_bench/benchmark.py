@@ -110,24 +110,22 @@ class Benchmark(ABC):
             given: The options of the command line.
 
         Raises:
-            JobsFailed: Some jobs failed; the results are made of the others. As JSON the command ends with status 1 instead.
-            RoutersLeftOut: The training of some routers failed; the results are made of the others.
+            JobsFailed: Some jobs failed; the results, also in the error's ``document``, are made of the others.
+            RoutersLeftOut: The training of some routers failed; likewise.
         """
         with open_experiment(self.command, out, resume, given, self.checked_options) as opened:
             results, error = self.measure(opened, workers)
             document = self.document(opened.options, results, opened.folder)
             tables = self.tables(document)
             self._write(opened.folder, document, tables)
-        if as_json:
-            write_json_line(document)
-        else:
+        if not as_json:
             show_tables(self.console_tables(tables))
+        elif error is None:
+            write_json_line(document)
         click.echo(f"Everything is in {opened.folder}", err=True)
-        if error is not None and not as_json:
+        if error is not None:
+            error.document = document
             raise error
-        if error is not None:  # the document is printed, and main would print a second one
-            click.echo(f"aamc: {' '.join(str(error).split())}", err=True)
-            raise click.exceptions.Exit(1)
         for remark in self.remarks(document):
             click.echo(remark, err=True)
 

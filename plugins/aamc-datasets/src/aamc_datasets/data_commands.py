@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,21 @@ import click
 from aamc_experiments.settings import Source, read_settings
 
 from aamc_datasets.inspection.summary import summarize
-from aamc_datasets.outcomes.outcomes_format import refuse_to_overwrite, write_outcomes
+from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
 from aamc_datasets.synthetic.labelled_csv import write_labelled
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, compose_splits
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
-from aamc_sdk.errors import quantity
-from aamc_sdk.plugins import Plugins
+from aamc_sdk.errors import OutputError, quantity
+from aamc_sdk.plugins import Plugins, describe_options
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import to_json
 
 _SIZE = click.IntRange(min=1, max=MAX_TEXTS)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_STRICT = click.option("--strict", is_flag=True, help="Refuse scores outside 0 to 1 in published files, instead of clipping and counting them.")
 _SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option of the format.")
 
 
@@ -35,10 +36,11 @@ _SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed; the same seed gives the same texts.")
 @_JSON
 def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_json: bool) -> None:
-    """Write labelled texts of eight categories as train.csv, val.csv and test.csv.
+    """Write labelled texts of eight categories as train.csv, val.csv and test.csv, unless the folder holds one of them.
 
     Columns: text, complexity (0 to 1), category, tool_use (0 or 1). Every text is unique across the files.
     """
+    _refuse_to_overwrite(out / name for name in FILES.values())
     splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed)
     for split, dataset in splits.items():
         write_labelled(out / FILES[split], dataset)
@@ -52,9 +54,10 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_jso
 @click.command("inspect", short_help="Summarise datasets.")
 @click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
 @_SET
+@_STRICT
 @_JSON
 @click.pass_context
-def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], as_json: bool) -> None:
+def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], strict: bool, as_json: bool) -> None:
     """Summarise each dataset: rows, candidates, means, best single candidate, oracle. Count the questions that two datasets share.
 
     Example: aamc data inspect llmrouter:data/llmrouter outcomes:mine/
@@ -62,7 +65,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
     options = _options(assignments)
     splits: dict[str, Dataset] = {}
     for named in datasets:
-        splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options).items()}
+        splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options, strict).items()}
     document = summarize(splits)
     if as_json:
         click.echo(to_json(document))
@@ -76,16 +79,16 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
 @click.argument("dataset", metavar="FORMAT:PATH")
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for outcomes.jsonl and pool.yaml.")
 @_SET
+@_STRICT
 @_JSON
 @click.pass_context
-def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], strict: bool, as_json: bool) -> None:
     """Write a dataset with outcomes in the native format, which outcomes:DIR reads. A dataset with splits gets one folder per split.
 
     Example: aamc data convert routellm:data/routellm --to data/native
     """
-    splits = _read(plugins_of(ctx), dataset, _options(assignments))
-    for split in splits:
-        refuse_to_overwrite(folder / split)
+    splits = _read(plugins_of(ctx), dataset, _options(assignments), strict)
+    _refuse_to_overwrite(folder / split / name for split in splits for name in (ROWS_FILE, POOL_FILE))
     for split, rows in splits.items():
         write_outcomes(rows, folder / split)
     count = sum(map(len, splits.values()))
@@ -94,6 +97,12 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
     else:
         uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
         click.echo(f"wrote {quantity(count, 'row')} to {folder}; use with {uses}", err=True)
+
+
+def _refuse_to_overwrite(files: Iterable[Path]) -> None:
+    for file in files:
+        if file.exists():
+            raise OutputError(f"{file} already exists; choose another folder, or remove the file first")
 
 
 def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
@@ -106,9 +115,11 @@ def _options(assignments: tuple[str, ...]) -> Mapping[str, Any]:
     return content["dataset"]  # type: ignore[no-any-return]  # a dict, above
 
 
-def _read(plugins: Plugins, named: str, options: Mapping[str, Any]) -> dict[str, Dataset]:
+def _read(plugins: Plugins, named: str, options: Mapping[str, Any], strict: bool) -> dict[str, Dataset]:
     """Return the splits of a dataset; one without splits is a single split named ``""``."""
     source = Source.of(named, "FORMAT:PATH")
     services = make_services(default_pool(), plugins, read_settings({}))
+    if strict and any(option["name"] == "strict" for option in describe_options(plugins.load("dataset", source.name))):
+        options = {**options, "strict": True}
     dataset = plugins.make("dataset", source.name, services, options).read(source.path)
     return {"": dataset} if isinstance(dataset, Dataset) else dict(dataset)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
-from aamc_experiments.measurement import Measurement, estimate_queries
+from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
@@ -23,7 +23,6 @@ from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
 from aamc_sdk.serving import find_checkpoint, part_name
 from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_json, save_part
 from aamc_sdk.types import Dataset, RoutingRequest
@@ -249,15 +248,9 @@ class Experiment:
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality."""
-        pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
-        requests = {}
-        for name in SPLITS:
-            queries = setup.splits[name].queries
-            estimates, quality = estimate_queries(estimator, queries, pool)
-            if name == "train" and (out_of_fold := read_out_of_fold(self.run.folder / "estimator", setup)) is not None:
-                quality = out_of_fold
-            requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality, typical=typical)
-        return requests
+        pool, preference, typical = setup.services.pool, self.settings.preference, self.run.candidate_means
+        known = {"train": read_out_of_fold(self.run.folder / "estimator", setup)}
+        return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, quality=known.get(name)) for name in SPLITS}
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained."""

@@ -88,7 +88,17 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
 
 def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
     """Return the fingerprint of a run's own rows: training rows, and validation rows, which decide when training stops."""
-    return TrainingFingerprint.of([question(query) for name in ("train", "validation") for query in splits[name].queries])
+    return TrainingFingerprint.of(_trained_questions(splits))
+
+
+def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
+    return [question(query) for name in ("train", "validation") for query in splits[name].queries]
+
+
+def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:
+    """Return the fingerprints of other rows than a run's own, which the splits already keep apart from its test rows."""
+    own = _trained_questions(splits)
+    return [fingerprint for fingerprint in fingerprints if not fingerprint.is_of(own)]
 
 
 def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[TrainingFingerprint]:

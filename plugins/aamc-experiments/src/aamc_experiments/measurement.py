@@ -34,12 +34,23 @@ from aamc_sdk.storage import write_json
 from aamc_sdk.types import Estimates, Floats, Pool, Preference, Query, RoutingRequest
 
 
-def estimate_queries(estimator: Estimator | None, queries: Sequence[Query], pool: Pool) -> tuple[Estimates, Floats | None]:
-    """Return an estimator's estimates of Q queries, and the quality that it expects of each candidate, ``[Q, M]``, if any."""
-    if estimator is None:
-        return Estimates.unknown(len(queries)), None
-    estimates = estimator.estimate(queries)
-    return estimates, estimator.quality(estimates, pool)
+def estimated_request(
+    estimator: Estimator | None, queries: Sequence[Query], pool: Pool, preference: Preference, typical: Floats, *, quality: Floats | None = None
+) -> RoutingRequest:
+    """Return Q queries as a router sees them, with an estimator's estimates.
+
+    Args:
+        estimator: The estimator; None for none.
+        queries: The queries.
+        pool: The M candidates.
+        preference: The preference of all queries.
+        typical: The candidates' mean quality, cost and latency, ``[M, 3]``.
+        quality: The expected quality, such as that out of fold, ``[Q, M]``; the estimator's when None.
+    """
+    estimates = None if estimator is None else estimator.estimate(queries)
+    if estimator is not None and estimates is not None and quality is None:
+        quality = estimator.quality(estimates, pool)
+    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical)
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
@@ -174,12 +185,11 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     settings = _evaluation_settings(run, request)
     setup = _make_evaluation_setup(run, settings, plugins, settings.dataset if request.source else None, request.split)
     part_services, test = setup.services, setup.splits["test"]
-    estimates, quality = estimate_queries(run.estimator(plugins, part_services), test.queries, run.pool)
-    weights, typical = request.preference.array, run.candidate_means
+    typical = run.candidate_means
     measurement = Measurement(
         setup=setup,
         routers={name: run.router(plugins, part_services, name) for name in request.names},
-        request=build_request(test.queries, run.pool, weights, estimates=estimates, quality=quality, typical=typical),
+        request=estimated_request(run.estimator(plugins, part_services), test.queries, run.pool, request.preference, typical),
         candidate_means=typical,
         settings=settings,
         progress=progress or NoProgress(),

@@ -77,6 +77,7 @@ class OrchestratorTraining:
         splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
+        part.prepare(splits["train"])
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits
-from aamc_experiments.leak_guard import leave_out_trained_rows
+from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprints
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.errors import DataError
@@ -74,7 +74,7 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     """
     named = find_pool(settings.pool or "default", plugins)
     splits = read_splits(settings, dataset_readers(settings, plugins, make_services(named, plugins, settings)))
-    kept = leave_out_trained_rows(splits["test"], fingerprints, settings.evaluation.strict)
+    kept = leave_out_trained_rows(splits["test"], other_fingerprints(fingerprints, splits), settings.evaluation.strict)
     train, test = splits["train"], kept.rows
     splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)

@@ -20,7 +20,7 @@ from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_p
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
 from aamc_lexical.quality.trust import Trust
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_arrays, read_bytes, read_json, write_arrays, write_bytes, write_json
+from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Floats, Pool
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
@@ -137,12 +137,12 @@ class TrainedEstimator:
         names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
         try:
             saved = safetensors.load(content)
-            heads = HeadWeights(_under("heads/", saved))
-            projection = Projection(**_under("projection/", saved)) if "projection/centre" in saved else None
+            heads = HeadWeights(under("heads/", saved))
+            projection = Projection(**under("projection/", saved)) if "projection/centre" in saved else None
             estimating = cls(encoder=names["encoder"], heads=heads, category_names=tuple(names["category_names"]), projection=projection)
             if not names["candidates"]:
                 return estimating
-            resemblance = _under("resemblance/", arrays)
+            resemblance = under("resemblance/", arrays)
             return attrs.evolve(
                 estimating,
                 candidates=tuple(names["candidates"]),
@@ -157,11 +157,11 @@ class TrainedEstimator:
 
 def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
     experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
-    return Blend(experts, arrays["weights"], arrays["means"], Trust(**_under("trust/", arrays)))
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)))
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
-    own = _under(f"{kind}/", arrays)
+    own = under(f"{kind}/", arrays)
     if kind == HeadExpert.kind:
         return HeadExpert(heads)
     if kind == CategoryExpert.kind:
@@ -173,7 +173,3 @@ def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
 def _arrays(part: Any) -> dict[str, NDArray[Any]]:
     """Return a part's arrays by name, without the heads, which are saved once."""
     return {name: np.asarray(value) for name, value in attrs.asdict(part, recurse=False).items() if not isinstance(value, HeadWeights)}
-
-
-def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

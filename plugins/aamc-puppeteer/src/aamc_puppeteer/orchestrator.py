@@ -12,7 +12,7 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.analysis.measures import in_words, summarise
-from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.agent_pool import pool_of
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
@@ -24,14 +24,13 @@ from aamc_puppeteer.serving.session import PuppeteerSession
 from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
 from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
-from aamc_puppeteer.testbed.agents import make_agent
 from aamc_puppeteer.training.recording import Recording
-from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
+from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
-from aamc_sdk.routing import Array32, LinearReward, default_pool
-from aamc_sdk.serving import TeamOptions
+from aamc_sdk.routing import Array32, default_pool
+from aamc_sdk.serving import DefaultSettings, TeamOptions, make_services
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
@@ -64,19 +63,20 @@ class Puppeteer(Team):
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         self._made: list[Agent] = []
+        self._any_team = agents is None and not config.agents
         if agents is None:
-            self._use_made([make_agent(services, name, config.agent_options.get(name, {})) for name in config.agents])
+            self._make_team(config.agents or DEFAULT_AGENTS, config.agent_options)
         else:
             self.use(agents)
-        _check_known(config.agent_options, self.pool.names)
-        check_judge(config, self.pool.names)
+        if not self._any_team:
+            self._check_options()
 
     @classmethod
     def of(cls, agents: Sequence[Agent | str], *, seed: int = 0, preset: str | None = None, **options: Any) -> Puppeteer:
         """Return an untrained puppeteer.
 
         Args:
-            agents: Agents, or names of agents that plugins or the testbed offer.
+            agents: Agents, or names of agents that plugins offer.
             seed: Seed of all randomness.
             preset: Name of a preset, such as ``quick``.
             **options: Options of :class:`PuppeteerConfig`; they override the preset.
@@ -85,14 +85,9 @@ class Puppeteer(Team):
             ConfigError: An option is unknown or wrong.
             PoolError: There is no agent, or two share a name.
         """
-        plugins = get_plugin_manager()
-
-        def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-            return plugins.make(kind, name, services, options)
-
-        services = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=seed)
+        services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full", seed=seed))
         config = configure(PuppeteerConfig, options, preset=preset, where="puppeteer")
-        team = [make_agent(services, agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
+        team = [services.make("agent", agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
         puppeteer = cls(config, services, team)
         puppeteer._made = [made for made, agent in zip(team, agents, strict=True) if isinstance(agent, str)]
         return puppeteer
@@ -146,7 +141,7 @@ class Puppeteer(Team):
         _check_known(team.agent_options, names)
         trained = self.config.agent_options
         options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
-        self._use_made([make_agent(self.services, name, options[name]) for name in names])
+        self._make_team(names, options)
 
     def close(self) -> None:
         """End the agents' threads, and close the agents that were made here from their names; both restart when needed."""
@@ -156,17 +151,36 @@ class Puppeteer(Team):
             if close is not None:
                 close()
 
-    def _use_made(self, agents: list[Agent]) -> None:
+    def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make agents by their names, and use them."""
+        agents: list[Agent] = [self.services.make("agent", name, options.get(name, {})) for name in names]
         self.use(agents)
         self._made = agents
 
+    def _check_options(self) -> None:
+        _check_known(self.config.agent_options, self.pool.names)
+        check_judge(self.config, self.pool.names)
+
     # Learning
+
+    def prepare(self, dataset: Dataset) -> None:
+        """Use the agents that the dataset's suite is made for, unless the options name agents.
+
+        Raises:
+            ConfigError: An option names an agent that is not in the team.
+        """
+        if self._any_team:
+            self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
+            self._make_team(self.config.agents, self.config.agent_options)
+            self._any_team = False
+            self._check_options()
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`.
 
         With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
+        self.prepare(training.dataset)
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
             self._recording = Recording(training.folder, self.config.episodes)

@@ -157,8 +157,8 @@ class SharedStore(LedgerStore):
                 self._spool.set_aside(number, str(refusal))
 
     def close(self) -> None:
-        """Finish the writes, to the server or the spool, then close both; closing twice does nothing."""
-        if not self._closing.is_set():
+        """Finish the writes, to the server or the spool, then close both; closing twice, or in a forked child, does nothing."""
+        if not (self._writer.forked or self._closing.is_set()):
             self._closing.set()
             self._spooled.set()
             self._flusher.join()

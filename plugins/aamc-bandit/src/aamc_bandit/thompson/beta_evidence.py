@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +29,25 @@ GLOBAL_ENTITY = ""
 _RESOLUTION = 2.0**32
 
 
+_SEPARATOR = "\0"
+"""Separates the parts of a key; no name contains it."""
+
+
+def user_key(user: str, tenant: str | None = None) -> str:
+    """Return the name of a tenant's user at the user level; without a tenant, the user's id."""
+    return user if tenant is None else f"{tenant}{_SEPARATOR}{user}"
+
+
+def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
+    """Return the name of a user's session at the session level; each tenant and user, and those without an id, have sessions of their own.
+
+    A session that is named by its id alone, such as one of an imported state, counts for whoever names it.
+    """
+    return _SEPARATOR.join((tenant or "", user or "", session))
+
+
 class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to; None where there is none."""
+    """The entities that a decision belongs to, see :func:`user_key` and :func:`session_key`; None where there is none."""
 
     category: str | None = None
     user: str | None = None
@@ -95,19 +112,7 @@ class EntityEvidence:
     def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
         """Count one feedback, which has one outcome per candidate that it names."""
         self.feedback_count += 1
-        for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate, NO_EVIDENCE)
-            kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = CandidateEvidence(
-                wins=kept * known.wins + wins,
-                losses=kept * known.losses + losses,
-                total=known.total + 1,
-                successes=known.successes + success,
-                at=self.feedback_count,
-                explicit=known.explicit + (not implicit),
-                implicit=known.implicit + implicit,
-                updated=max(known.updated, time),
-            )
+        self._count(1, outcomes, implicit, time, discount)
         if window:
             self.recent.append(tuple(outcome[:3] for outcome in outcomes))
             while len(self.recent) > window:
@@ -120,22 +125,28 @@ class EntityEvidence:
         Feedback that has left the window is in no sum any more.
         """
         counted = tuple(outcome[:3] for outcome in outcomes)
-        in_sums = not window or counted in self.recent
-        if window and in_sums:
-            self.recent.remove(counted)
+        outcomes = [outcome for outcome in outcomes if outcome.candidate in self.candidates]  # its entity may have been dropped in between
+        if window:
+            if counted in self.recent:
+                self.recent.remove(counted)
+            else:
+                outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
+        self._count(-1, outcomes, implicit, 0.0, discount)
+
+    def _count(self, sign: int, outcomes: Iterable[WeightedOutcome], implicit: bool, time: float, discount: float) -> None:
+        """Add outcomes, or with sign -1 take them back."""
         for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate)
-            if known is None:  # its entity was dropped in between
-                continue
+            known = self.candidates.get(candidate, NO_EVIDENCE)
             kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = known._replace(
-                wins=max(kept * known.wins - wins * in_sums, 0.0),
-                losses=max(kept * known.losses - losses * in_sums, 0.0),
-                total=max(known.total - 1, 0),
-                successes=max(known.successes - success, 0),
+            self.candidates[candidate] = CandidateEvidence(
+                wins=max(kept * known.wins + sign * wins, 0.0),
+                losses=max(kept * known.losses + sign * losses, 0.0),
+                total=max(known.total + sign, 0),
+                successes=max(known.successes + sign * success, 0),
                 at=self.feedback_count,
-                explicit=max(known.explicit - (not implicit), 0),
-                implicit=max(known.implicit - implicit, 0),
+                explicit=max(known.explicit + sign * (not implicit), 0),
+                implicit=max(known.implicit + sign * implicit, 0),
+                updated=max(known.updated, time),
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
@@ -205,8 +216,7 @@ class BetaEvidence:
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
         """
-        if self._window:  # sums of rounded numbers are exact: an outcome that leaves the window leaves no remainder
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
@@ -215,13 +225,18 @@ class BetaEvidence:
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
-        if self._window:
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None and (entity := self._levels[level].get(name)) is not None:
                     entity.remove(outcomes, implicit, self._discount, self._window)
             self.changes += 1
+
+    def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
+        """Return outcomes whose sums are exact where a window needs that: an outcome that leaves it leaves no remainder."""
+        if not self._window:
+            return outcomes
+        return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
     def _latest_entity(self, level: str, name: str) -> EntityEvidence:
         """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
@@ -237,12 +252,17 @@ class BetaEvidence:
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
-        return name in self._levels[level]
+        return bool(self._counted(level, name))
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
-        entity = self._levels[level].get(name)
-        return np.zeros((len(candidates), 4)) if entity is None else entity.table(candidates, self._discount)
+        tables = [entity.table(candidates, self._discount) for entity in self._counted(level, name)]
+        return np.asarray(np.sum(tables, axis=0)) if tables else np.zeros((len(candidates), 4))
+
+    def _counted(self, level: str, name: str) -> list[EntityEvidence]:
+        """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
+        names = (name, name.rpartition(_SEPARATOR)[2]) if level == "session" and _SEPARATOR in name else (name,)
+        return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values, at full precision."""
@@ -279,16 +299,20 @@ class BetaEvidence:
             self.changes += 1
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop forgotten users, and then all sessions, since sessions do not name their user.
+        """Drop forgotten users with their sessions, and then all sessions that do not name their user.
 
         Args:
             forgotten: Returns those of some users that were forgotten.
         """
-        dropped = set(forgotten(self._levels["user"].keys()))
+        users, sessions = self._levels["user"], self._levels["session"]
+        dropped = set(forgotten({*map(_user_of, users), *map(_session_user, sessions)} - {""}))
         if dropped:
-            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in dropped)
+            kept_users = OrderedDict((name, entity) for name, entity in users.items() if _user_of(name) not in dropped)
+            kept_sessions = OrderedDict(
+                (name, entity) for name, entity in sessions.items() if _SEPARATOR in name and _session_user(name) not in dropped
+            )
             with self._writing:
-                self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
+                self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
                 self.changes += 1
 
     def save(self, file: Path) -> None:
@@ -302,6 +326,16 @@ class BetaEvidence:
             CheckpointError: The file is missing or damaged.
         """
         self.restore(read_json(file))
+
+
+def _user_of(name: str) -> str:
+    """Return the user of an entity's name at the user level."""
+    return name.rpartition(_SEPARATOR)[2]
+
+
+def _session_user(name: str) -> str:
+    """Return the user of an entity's name at the session level; ``""`` where it names none."""
+    return name.rpartition(_SEPARATOR)[0].rpartition(_SEPARATOR)[2]
 
 
 def _rounded(value: float) -> float:

@@ -63,6 +63,9 @@ class ThompsonOptions:
         1.0, "factor on older evidence with each later feedback at the same level and entity; 1 turns discounting off", above=0, at_most=1
     )
     window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
+    shared_sessions: bool = option(
+        False, "a session's evidence counts for whoever names its id, as in vLLM Semantic Router; false keeps it to its tenant and user"
+    )
     max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
     max_sessions: int = option(100_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")

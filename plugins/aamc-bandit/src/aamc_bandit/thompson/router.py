@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
 from aamc_bandit.linear_utility import linear_utility
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome, session_key, user_key
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
@@ -60,6 +60,7 @@ class Thompson(OnlineRouter):
 
     Config = ThompsonOptions
     snapshots = True
+    state_schema = 2
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
@@ -179,9 +180,16 @@ class Thompson(OnlineRouter):
 
     def _evidence_keys(self, queries: Sequence[Query], estimates: Estimates) -> list[EvidenceKeys]:
         """Return each query's most probable category, its user and its session."""
-        personal = self.config.enable_personalization
         categories: list[str | None] = _most_probable_categories(estimates) if estimates.category_names else [None] * len(queries)
-        return [EvidenceKeys(category, query.user if personal else None, query.session) for category, query in zip(categories, queries, strict=True)]
+        return [EvidenceKeys(category, self._user_of(query), self._session_of(query)) for category, query in zip(categories, queries, strict=True)]
+
+    def _user_of(self, query: Query) -> str | None:
+        return None if query.user is None or not self.config.enable_personalization else user_key(query.user, query.tenant)
+
+    def _session_of(self, query: Query) -> str | None:
+        if query.session is None or self.config.shared_sessions:
+            return query.session
+        return session_key(query.session, query.user, query.tenant)
 
     def _entities_key(self, keys: EvidenceKeys) -> tuple[object, ...]:
         """Return the entities as part of a cache key; all users without evidence share one, and so do all sessions."""

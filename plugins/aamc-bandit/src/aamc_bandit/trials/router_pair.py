@@ -112,7 +112,8 @@ class RouterPair(OnlineRouter):
         for role, paired in self._routers().items():
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
             paired.router.save(folder / role)
-            described[role] = {"name": paired.name, "options": unstructure(paired.router.config)}
+            schema = getattr(paired.router, "state_schema", None)  # part of the pair's state: another one makes it another state
+            described[role] = {"name": paired.name, "options": unstructure(paired.router.config), "schema": schema}
         write_json(folder / ROUTERS, described)
 
     def load(self, folder: Path) -> None:

@@ -53,7 +53,7 @@ class RouterBench(DatasetFormat):
             texts=columns[PROMPT].texts(),
             categories=columns[CATEGORY].labels(),
             candidates=models,
-            quality=np.stack([columns[model].scores() for model in models], axis=1),
+            quality=self.config.clipped(np.stack([columns[model].scores(self.config.strict) for model in models], axis=1), file),
             cost_usd=np.stack([columns[model + COST].amounts() for model in models], axis=1),
         )
         return table.dataset(self.config, str(file))

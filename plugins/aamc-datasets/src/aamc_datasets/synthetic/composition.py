@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from random import Random
-from typing import TypeVar
 
 import attrs
 
@@ -31,7 +30,6 @@ TOOL_FAMILY = 0.5
 LISTED = 0.3
 """Share of texts with two or more further asks that give them as a list."""
 
-T = TypeVar("T")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 

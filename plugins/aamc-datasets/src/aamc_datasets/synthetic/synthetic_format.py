@@ -59,7 +59,8 @@ class Synthetic(DatasetFormat):
             return read_labelled(location)
         missing = [name for name in FILES.values() if not (location / name).is_file()]
         if missing:
-            advice = f"write the files with: aamc data generate --out {location}"
+            folder = location if len(missing) == len(FILES) else "ANOTHER_FOLDER"
+            advice = f"write the files with: aamc data generate --out {folder}"
             raise DataError(f"{location} has no {' and no '.join(missing)}; {advice}{hint(location, 'synthetic')}")
         return {split: read_labelled(location / name) for split, name in FILES.items()}
 

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-
-class EvaluateOptions(TypedDict):
-    """The options of ``evaluate`` without ``--json``."""
-
-    run: Path
-    dataset: str | None
-    split: str | None
-    strict: bool
-    logs: str | None
-    routers: str | None
-    preference: str | None
-    out: Path | None
-    gate: bool
 
 
 @click.command()
@@ -42,7 +26,7 @@ class EvaluateOptions(TypedDict):
 @click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router beats the best constant choice at its cost.")
 @JSON
 @click.pass_context
-def evaluate(ctx: click.Context, /, as_json: bool, **options: Unpack[EvaluateOptions]) -> None:
+def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Compare the routers of RUN (default: runs/latest) on other data, or on its own test rows.
 
     Rows of other data that the run was trained on are left out, and so are near-duplicates of them.
@@ -65,7 +49,7 @@ def _refuse_beside_logs(ctx: click.Context, *names: str) -> None:
             raise click.UsageError(f"--logs takes its decisions from a log; leave out --{name}")
 
 
-def _evaluate_run(ctx: click.Context, options: EvaluateOptions, as_json: bool) -> None:
+def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_metrics
     from aamc_experiments.measurement import EvaluationRequest, evaluate_run
     from aamc_experiments.settings import Source
@@ -95,7 +79,7 @@ def _evaluate_run(ctx: click.Context, options: EvaluateOptions, as_json: bool) -
         ctx.exit(0 if metrics["gate"]["passed"] else 1)
 
 
-def _evaluate_log(ctx: click.Context, url: str, options: EvaluateOptions, as_json: bool) -> None:
+def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_log_estimates
     from aamc_experiments.off_policy import evaluate_log
     from aamc_sdk.types import Preference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,30 +18,6 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class ExperimentOptions(TypedDict, total=False):
-    """The values of options that describe an experiment; None or a missing key for an option that is not given.
-
-    ``configs`` are configuration files, of which later ones win; ``assignments`` are those of ``--set``, such as
-    ``router.learning_rate=1e-4``; ``routers`` are names separated by commas.
-    """
-
-    router: str | None
-    estimator: str | None
-    environment: str | None
-    pool: str | None
-    reward: str | None
-    dataset: str | None
-    test_dataset: str | None
-    preference: str | None
-    preset: str | None
-    seed: int | None
-    device: str | None
-    orchestrator: str | None
-    routers: str | None
-    configs: tuple[Path, ...]
-    assignments: tuple[str, ...]
 
 
 _OPTIONS = (
@@ -74,13 +50,14 @@ def experiment_options(function: F) -> F:
     return function
 
 
-def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = None) -> Settings:
+def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None) -> Settings:
     """Return the settings of configuration files, overridden by the other options, overridden by ``--set``.
 
     If an option names another component than the file does, the file's options of that component are dropped.
 
     Args:
-        options: The options.
+        options: Values by key of a configuration file, None if not given; ``configs``: the files, of which later ones win;
+            ``assignments``: those of ``--set``, such as ``router.learning_rate=1e-4``; ``routers``: names separated by commas.
         plugins: The plugins that read files of other systems; those of the running command when None.
 
     Raises:
@@ -102,7 +79,7 @@ def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = 
     return read_settings(content)
 
 
-def _read_files(options: ExperimentOptions, plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import replacing
+from aamc_sdk.storage import replacing, under
 from aamc_tce.encoders.embedder import TokenIds
 from aamc_tce.encoders.torch_encoder import TorchEncoder
 from aamc_tce.training.head_training import HeadTraining
@@ -201,9 +201,9 @@ class _FineTuner:
             with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is not a mapping
                 stopping = EarlyStopping(**json.loads(file.metadata()["state"]))
-            self.model.load_state_dict(_under("now/", tensors))
-            self.best = _under("best/", tensors)
-            self._restore_moments(_under("adam/", tensors))
+            self.model.load_state_dict(under("now/", tensors))
+            self.best = under("best/", tensors)
+            self._restore_moments(under("adam/", tensors))
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"{path} is damaged or from another training ({error}); train again without --resume") from error
         self.stopping = stopping
@@ -214,7 +214,3 @@ class _FineTuner:
             parameter, _, moment = name.partition("/")
             moments.setdefault(int(parameter), {})[moment] = value
         self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
-
-
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -114,7 +114,7 @@ class HeadNetwork:
         w, b, u, a = self._parameters
         return np.asarray(np.maximum(x @ w.T + b, 0) @ u.T + a)
 
-    def train_estimator(self, x: Array, mask: Array, labels: TargetArrays, loss: Loss) -> float:
+    def loss_and_gradient(self, x: Array, mask: Array, labels: TargetArrays, loss: Loss) -> float:
         """Return the loss of embeddings ``[B, D]`` with dropout mask ``[B, H]``, and set :attr:`gradient`."""
         w, b, u, a = self._parameters
         hidden: Array = x @ w.T + b
@@ -182,7 +182,7 @@ def _epoch(job: HeadTraining[Array], epoch: int, network: HeadNetwork, labels: T
     for start in range(0, rows, size):
         batch = order[start : start + size]
         x = job.examples[batch] * mask(job.examples.shape[1])
-        total += len(batch) * network.train_estimator(x, mask(config.hidden), labels.take(batch), loss)
+        total += len(batch) * network.loss_and_gradient(x, mask(config.hidden), labels.take(batch), loss)
         norm = float(np.sqrt(network.gradient @ network.gradient))
         network.gradient *= min(MAX_GRADIENT_NORM / max(norm, EPSILON), 1.0)
         rate = config.head_learning_rate * learning_rate_scale((epoch * rows + start) / (config.epochs * rows))
