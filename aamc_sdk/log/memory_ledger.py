@@ -28,7 +28,7 @@ from aamc_sdk.log.rows import (
     without_text,
 )
 from aamc_sdk.log.rules import warn_of_pending
-from aamc_sdk.types import Experience, Feedback, Record, Records, Snapshot
+from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
 
 Key = tuple[str, str, int]
 """An entry's kind, id and revision."""
@@ -131,6 +131,10 @@ class MemoryLedger:
         self.pending_rows[row.key] = row
         warn_of_pending([row])
 
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+        del self.pending_rows[row.key]
+
     def record(self, decision_id: str) -> Record | None:
         """Return a decision's record, or None if the decision is unknown."""
         position = self._positions[DECISION].get(decision_id)
@@ -146,10 +150,10 @@ class MemoryLedger:
         end = max(after, min(after + limit, len(self._log)))
         entries = self._log[after:end]
         of_decisions = [self._decision_position(position) for position in range(after, end)]
-        attempts = [attempt_from(entry) for entry in entries if isinstance(entry, Row) and entry.kind == ATTEMPT]
-        feedback = [self._feedback(entry) for entry in entries if _is_feedback(entry)]
+        known = [self._entry(entry) for entry in entries]
+        later = [entry for entry in known if entry is not None]
         records = [self._record(position) for position in sorted(set(of_decisions))]
-        experience = joined(end, records, attempts, feedback, len(entries) - len(attempts) - len(feedback), self.epoch)
+        experience = joined(end, records, later, len(known) - len(later), self.epoch)
         return attrs.evolve(experience, replaced=self._replaced_in(after, end)) if self._replaced else experience
 
     def rows(self, after: int, limit: int) -> list[Row]:
@@ -210,12 +214,13 @@ class MemoryLedger:
         assert isinstance(entry, Record)
         return entry
 
-    def _feedback(self, entry: object) -> Feedback:
-        """Return feedback with the judged candidate: the chosen one where it came without, since no attempt preceded it."""
-        if isinstance(entry, Row):
-            return feedback_from(entry)
-        assert isinstance(entry, Feedback)
-        return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._judged_candidate(entry))
+    def _entry(self, entry: object) -> Attempt | Feedback | None:
+        """Return an attempt or feedback; None for a decision. Feedback without a candidate gets the chosen one, since no attempt preceded it."""
+        if isinstance(entry, Feedback):
+            return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._judged_candidate(entry))
+        if isinstance(entry, Row) and entry.kind != DECISION:
+            return attempt_from(entry) if entry.kind == ATTEMPT else feedback_from(entry)
+        return None
 
     def _judged_candidate(self, feedback: Feedback) -> str:
         return feedback.candidate or self._choice(self._positions[DECISION][feedback.decision_id])[1]

@@ -126,6 +126,8 @@ class Table:
         entries = [*enumerate(excerpt.placed, 1 + self.position), *((None, row) for row in excerpt.held.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             self._connection.executemany(_WRITES[kind], [_values(position, row) for position, row in some])
+        delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
+        self._connection.executemany(delete, [row.key for row in excerpt.dropped])
 
     @property
     def position(self) -> int:

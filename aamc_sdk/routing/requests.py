@@ -9,11 +9,21 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, PoolState, Query, Record, RoutingRequest
+from aamc_sdk.types import (
+    DEFAULT_OUTPUT_TOKENS,
+    AnswerLengths,
+    Candidate,
+    Estimates,
+    Floats,
+    Outcomes,
+    Pool,
+    PoolState,
+    Query,
+    Record,
+    RoutingRequest,
+)
 
 T = TypeVar("T", bound=np.generic)
-_BOTH = np.ones(2)
-"""The product with token counts ``[B, 2]`` is the sum of prompt and output tokens."""
 
 
 def build_request(
@@ -27,6 +37,7 @@ def build_request(
     state: PoolState | None = None,
     budget_usd: float | None = None,
     preference_given: bool = True,
+    lengths: AnswerLengths | None = None,
 ) -> RoutingRequest:
     """Return the request of B queries among M candidates.
 
@@ -41,6 +52,7 @@ def build_request(
         state: The present state of the candidates; all idle and available when None.
         budget_usd: Maximum expected cost of an answer. A candidate of unknown cost fits no budget.
         preference_given: Whether the caller chose the preferences.
+        lengths: Expected lengths of the answers; 256 tokens each when None. A query's own ``output_tokens`` have priority.
 
     Raises:
         PoolError: The state names a candidate that is not in the pool.
@@ -48,10 +60,18 @@ def build_request(
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
+    output = _output_tokens(queries, tokens, lengths, len(pool))
+    relative: Floats | float = 1.0 if output is None or lengths is None else output / np.maximum(lengths.typical, 1.0)
+    if output is not None:
+        cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
+        longer = output / DEFAULT_OUTPUT_TOKENS if lengths is None else relative
+        latency_ms = latency_ms + (longer - 1) * arrays.service_ms
     if typical is not None and not arrays.complete:
-        cost_usd, latency_ms = (np.where(np.isnan(values), typical[:, column], values) for column, values in ((1, cost_usd), (2, latency_ms)))
+        means = ((cost_usd, typical[:, 1] * relative), (latency_ms, typical[:, 2] * relative))
+        cost_usd, latency_ms = (np.where(np.isnan(values), mean, values) for values, mean in means)
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
-    forbidden = _forbidden_cells(queries, tokens, pool, state, cost_usd, budget_usd)
+    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
     if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
     return RoutingRequest(
@@ -59,7 +79,7 @@ def build_request(
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
         preferences=_preference_rows(preferences, rows),
-        expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms),
+        expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms, output_tokens=output),
         wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
@@ -134,6 +154,15 @@ def token_counts(queries: Sequence[Query]) -> Floats:
     return np.array(counts, dtype=np.float64).T  # two long lists convert faster than many short ones
 
 
+def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None, candidates: int) -> Floats | None:
+    """Return the expected output tokens, ``[B, M]``; None if they are neither stated nor learned."""
+    stated = np.array([query.output_tokens is not None for query in queries], dtype=bool)[:, None]
+    if lengths is None and not np.count_nonzero(stated):
+        return None
+    learned = np.full((len(queries), candidates), np.nan) if lengths is None else lengths.tokens
+    return np.where(stated | np.isnan(learned), tokens[:, 1:], learned)
+
+
 def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
@@ -141,6 +170,15 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     price. So the cost of a switch includes the lost cache.
     """
     return _cost(queries, token_counts(queries), pool)
+
+
+def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None) -> Floats:
+    """Return :func:`expected_cost` with the lengths of answers ``[B, M]`` where these are known."""
+    cost = expected_cost(queries, pool)
+    if output_tokens is None:
+        return cost
+    longer = output_tokens - token_counts(queries)[:, 1:]
+    return cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1]
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
@@ -168,11 +206,11 @@ def _or_worst(values: Floats) -> Floats:
 def _forbidden_cells(
     queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid a cell."""
-    shape, longest = (len(queries), len(pool)), max(tokens.dot(_BOTH).tolist(), default=0.0)
+    """Return the forbidden cells ``[B, M]`` by reason, of tokens ``[B, M]`` or ``[B, 1]``; only reasons that forbid a cell."""
+    shape, longest = (len(queries), len(pool)), tokens.max(initial=0.0)
     exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {
-        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.min_window else None,
+        "context window": tokens > pool.arrays.window if longest > pool.arrays.min_window else None,
         **{f"lacks {need}": _lacks_ability(need, queries, pool) for need in sorted({need for query in queries for need in query.needs})},
         "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
         "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,

@@ -102,6 +102,19 @@ class Estimates:
 
 
 @attrs.frozen(eq=False)
+class AnswerLengths:
+    """The expected lengths of answers in output tokens.
+
+    Attributes:
+        tokens: Expected tokens of each query and candidate, ``[B, M]``; NaN where unknown.
+        typical: Each candidate's mean in the training data, ``[M]``: the length that its mean latency belongs to.
+    """
+
+    tokens: Floats
+    typical: Floats
+
+
+@attrs.frozen(eq=False)
 class Outcomes:
     """The actual or expected outcome of each query and candidate.
 
@@ -109,11 +122,13 @@ class Outcomes:
         quality: Quality from 0 to 1, ``[B, M]``; None if unknown everywhere.
         cost_usd: Cost in USD, ``[B, M]``.
         latency_ms: Latency in milliseconds, ``[B, M]``.
+        output_tokens: Tokens of the answer, ``[B, M]``; None if unknown everywhere.
     """
 
     quality: Floats | None
     cost_usd: Floats
     latency_ms: Floats
+    output_tokens: Floats | None = attrs.field(default=None, kw_only=True)
 
     @property
     def known_quality(self) -> Floats:
@@ -151,7 +166,8 @@ class Outcomes:
         return self._map(lambda array: array[:, candidates])
 
     def _map(self, function: Callable[[Floats], Floats]) -> Outcomes:
-        return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms))
+        tokens = _optional(function, self.output_tokens)
+        return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms), output_tokens=tokens)
 
 
 def _known_mean(values: Floats) -> Floats:

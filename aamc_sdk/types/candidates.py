@@ -44,7 +44,7 @@ def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: flo
 
 @attrs.frozen
 class Latency:
-    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time."""
+    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time, which grows with the answer's length."""
 
     network_ms: float = attrs.field(default=0.0, validator=_check_latency)
     service_ms: float = attrs.field(default=0.0, validator=_check_latency)

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -633,7 +634,7 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     found = store.outcomes()
     assert (found.decision_ids, found.candidates) == (["d", "u", "fallback"], ["b", "b", "b"])
     np.testing.assert_array_equal(found.propensity, [0.25, math.nan, 0.25])
-    np.testing.assert_array_equal(found.quality, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.quality, [0.5, math.nan, 0.0])  # the chosen candidate's call failed
     np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
     np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
     assert store.outcomes(since=13.0).decision_ids == ["u"]
@@ -689,3 +690,37 @@ def test_a_forked_child_cannot_write_to_its_parents_log(store: Store) -> None:
     child.join(30)
     assert child.exitcode == 0
     assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]) == [True]
+
+
+def test_pending_entries_expire_and_the_log_says_so(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now, long_ago = time.time(), time.time() - 31 * 24 * 3600
+    store.add_feedback([(Feedback(decision_id="first", quality=1.0, time=now), None)])
+    monkeypatch.setattr("time.time", lambda: long_ago)
+    store.add_feedback(
+        [
+            (Feedback(decision_id="typo", quality=1.0, time=long_ago), Attempt("typo", cost_usd=1.0)),
+            (Feedback(decision_id="d", quality=0.5, time=long_ago), None),
+        ]
+    )
+    store.add_attempts([Attempt("lost", 0)])
+    store.add_decisions([record("d")])
+    monkeypatch.setattr("time.time", lambda: now)
+    assert store.health()["pending_feedback"] == 2
+    assert store.expire_pending() == 3
+    assert "3 pending entries of the log were deleted, such as one on decision 'typo'" in caplog.text
+    assert [feedback.decision_id for feedback in store.pending()] == ["first"]
+    assert (store.health()["pending_attempts"], store.expire_pending()) == (0, 0)
+    store.add_decisions([record("typo"), record("first")])
+    found = store.experience()
+    assert [feedback.decision_id for feedback in found.feedback] == ["d", "first"]
+    assert not found.attempts
+    assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]  # its id is free again
+
+
+def test_too_many_pending_entries_push_out_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "config", attrs.evolve(store.config, max_pending=20))
+    for n in range(100):
+        store.add_feedback([(Feedback(decision_id=f"typo {n}", quality=1.0, time=time.time()), None)])
+    kept = [feedback.decision_id for feedback in store.pending()]
+    assert len(kept) <= 22
+    assert kept[-1] == "typo 99"

@@ -398,3 +398,17 @@ def test_a_forked_child_gets_an_error_and_leaves_its_parents_connections_alone(l
     child.join(30)
     assert child.exitcode == 0
     assert store.record("d").decision.id == "d"
+
+
+def test_pending_entries_expire(log):
+    store = log()
+    store.add_feedback([(Feedback(decision_id="typo", quality=1.0, time=1.0), Attempt("typo", cost_usd=1.0))])
+    store.add_feedback([(Feedback(decision_id="typo", quality=0.5, revision=2, time=1.0), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=1.0), None), (Feedback(decision_id="late", quality=1.0), None)])
+    store.add_decisions(records("d"))
+    assert store.expire_pending() == 2
+    assert [feedback.decision_id for feedback in store.pending()] == ["late"]
+    assert store.health()["pending_attempts"] == 1  # it was made just now
+    store.add_decisions(records("typo", "late"))
+    assert ids(store)[1] == ["d/explicit", "late/explicit"]
+    assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]

@@ -166,6 +166,8 @@ class PostgresStore(SharedStore):
             VALUES ({values}) ON CONFLICT (kind, id, revision) DO UPDATE  -- it was pending
             SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time, {replace}"""
         connection.cursor().executemany(self._query(insert), [_values(position, row) for position, row in entries])
+        delete = "DELETE FROM {entries} WHERE position IS NULL AND kind = %s AND id = %s AND revision = %s"
+        connection.cursor().executemany(self._query(delete), [row.key for row in excerpt.dropped])
 
     def _find(self, decision_id: str) -> Row | None:
         with self._reading() as connection:

@@ -215,6 +215,13 @@ class RedisStore(SharedStore):
             else:
                 self._place(pipeline, row, write, pending=bool(excerpt.pending(row.decision_id)))
 
+        for row in excerpt.dropped:
+            pipeline.hdel(self._decision(row.decision_id), field_of(row))
+            if row.kind == FEEDBACK:
+                pipeline.hdel(self._revisions(row.id), str(row.revision)) if row.revision else pipeline.delete(self._feedback(row.id))
+            if not excerpt.pending(row.decision_id):
+                pipeline.srem(self._key("pending"), row.decision_id)
+
     def _place(self, pipeline: Pipeline, row: Row, write: str, pending: bool) -> None:
         """Queue an entry's place in the log; ``pending`` says whether entries on its decision stay pending."""
         if row.kind == DECISION:
