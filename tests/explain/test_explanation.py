@@ -33,8 +33,8 @@ from aamc_sdk.types import (
 )
 
 POOL = Pool(
-    ModelSpec(name, prices=Prices(price, price), latency=Latency(0, service))
-    for name, price, service in (("small", 1, 100), ("middle", 2, 400), ("large", 5, 500))
+    ModelSpec(name, prices=Prices(price, price), latency=Latency(network, 0))
+    for name, price, network in (("small", 1, 100), ("middle", 2, 400), ("large", 5, 500))
 )
 QUERY = Query("What?", prompt_tokens=500_000, output_tokens=500_000)  # so costs are 1, 2 and 5 USD
 ESTIMATES = Estimates(np.array([0.25]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.05]))
