@@ -252,7 +252,7 @@ class BetaEvidence:
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
         tables = [entity.table(candidates, self._discount) for entity in self._counted(level, name)]
-        return np.asarray(np.sum(tables, axis=0)) if tables else np.zeros((len(candidates), 4))
+        return sum(tables[1:], tables[0]) if tables else np.zeros((len(candidates), 4))
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
         """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
