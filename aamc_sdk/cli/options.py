@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ class Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Amount(click.FloatRange):
+    """A number of at least 0, possibly infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value; refuse NaN, which no comparison exceeds."""
+        amount = super().convert(value, param, ctx)
+        if math.isnan(amount):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return amount
+
+
+AMOUNT = Amount(min=0)
+"""The type of an amount, such as of USD or seconds."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
 """The option ``--json``."""
 OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")

@@ -108,6 +108,13 @@ class LedgerStore(Store):
                 return new, refusal
         return new, None
 
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are. Others' writes come between two batches."""
+        decisions = 0
+        while (erased := self._erase(user, BATCH_ENTRIES)) == BATCH_ENTRIES:
+            decisions += erased
+        return decisions + erased
+
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
         return [feedback_from(row) for row in self.pending_rows() if row.kind == FEEDBACK]
@@ -136,6 +143,14 @@ class LedgerStore(Store):
     @abc.abstractmethod
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
+
+    @abc.abstractmethod
+    def _erase(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` of a user's decisions in one transaction; return how many they are.
+
+        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the user's digest and begins a new epoch. So
+        nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
+        """
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

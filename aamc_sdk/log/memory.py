@@ -85,14 +85,13 @@ class MemoryStore(LedgerStore):
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        with self._lock:
-            return self._open.forget(user)
-
     def close(self) -> None:
         """Refuse further writes."""
         self._closed = True
+
+    def _erase(self, user: str, limit: int) -> int:
+        with self._lock:
+            return self._open.erase(user, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

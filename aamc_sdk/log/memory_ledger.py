@@ -27,6 +27,7 @@ from aamc_sdk.log.rows import (
     user_digest,
     without_text,
 )
+from aamc_sdk.log.rules import warn_of_pending
 from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
 
 Key = tuple[str, str, int]
@@ -128,6 +129,7 @@ class MemoryLedger:
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
         self.pending_rows[row.key] = row
+        warn_of_pending([row])
 
     def drop(self, row: Row) -> None:
         """Delete a pending entry."""
@@ -158,15 +160,17 @@ class MemoryLedger:
         """Return at most ``limit`` entries after a position, as databases keep them."""
         return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        positions = [position for position in self._positions[DECISION].values() if self._record(position).query.user == user]
+    def erase(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
+        found = (position for position in self._positions[DECISION].values() if self._record(position).query.user == user)
+        positions = list(itertools.islice(found, limit))
         for position in positions:
             self._log[position] = erased(self._row(position))
             self._rows.pop(position, None)
-        self.snapshots.clear()
-        self.epoch += 1
-        self.forgotten.add(user_digest(user))
+        if len(positions) < limit:
+            self.snapshots.clear()
+            self.epoch += 1
+            self.forgotten.add(user_digest(user))
         return len(positions)
 
     def _pending_revisions(self, kind: str, entry_id: str) -> list[Row]:

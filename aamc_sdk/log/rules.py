@@ -129,6 +129,12 @@ class Write(Generic[T]):
     feedback: Sequence[str] = ()
 
 
+def warn_of_pending(rows: Iterable[Row]) -> None:
+    """Log a warning that names the decisions whose entries are pending, since a mistyped id looks like a decision that is still to come."""
+    if names := {row.decision_id for row in rows}:
+        logger.warning("entries are pending until their decisions are logged: the log has no decision %s", one_of(map(repr, names)))
+
+
 def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     """Append entries, all or none; return which of them are new.
 

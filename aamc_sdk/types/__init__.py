@@ -1,7 +1,7 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
-from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest, Rows, Scores
+from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Rows, Scores
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_OUTPUT_TOKENS",
     "ROUNDING",
     "STATUSES",
+    "AnswerLengths",
     "Attempt",
     "ByName",
     "Candidate",

@@ -26,6 +26,7 @@ class LoggedOutcomes:
         quality: Quality, from 0 to 1, ``[N]``, see :func:`chosen_quality`.
         cost_usd: Cost of the last successful call in USD, ``[N]``.
         latency_ms: Latency of the last successful call in milliseconds, ``[N]``.
+        output_tokens: Output tokens of the last successful call, ``[N]``.
     """
 
     decision_ids: Sequence[str]
@@ -34,6 +35,7 @@ class LoggedOutcomes:
     quality: Floats
     cost_usd: Floats
     latency_ms: Floats
+    output_tokens: Floats
 
     def __len__(self) -> int:
         return len(self.decision_ids)
@@ -69,6 +71,7 @@ class LoggedOutcomes:
             quality=np.array([chosen_quality(decision, calls, given, failure_quality) for decision, calls, given in histories]),
             cost_usd=np.array([chosen_figure(decision, calls, "cost_usd") for decision, calls, _ in histories]),
             latency_ms=np.array([chosen_figure(decision, calls, "latency_ms") for decision, calls, _ in histories]),
+            output_tokens=np.array([chosen_figure(decision, calls, "output_tokens") for decision, calls, _ in histories]),
         )
 
 
@@ -93,6 +96,6 @@ def chosen_quality(decision: Decision, attempts: Iterable[Attempt], feedback: It
 
 
 def chosen_figure(decision: Decision, attempts: Sequence[Attempt], figure: str) -> float:
-    """Return the last known ``cost_usd`` or ``latency_ms`` of the chosen candidate's successful calls, else NaN."""
+    """Return the last known figure of the chosen candidate's successful calls, such as ``cost_usd`` or ``output_tokens``, else NaN."""
     calls = [getattr(attempt, figure) for attempt in attempts if attempt.status == "ok" and attempt.candidate == decision.candidate]
-    return next((value for value in reversed(calls) if not math.isnan(value)), math.nan)
+    return next((float(value) for value in reversed(calls) if value is not None and not math.isnan(value)), math.nan)

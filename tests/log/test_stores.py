@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import tempfile
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import open_store
+from aamc_sdk.log import LedgerStore, ledger_store, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -390,6 +391,31 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
     assert (found.epoch, [feedback.quality for feedback in found.feedback]) == (1, [1.0])
     assert store.forget("ann") == 0
     assert store.experience().epoch == 2
+
+
+def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    assert isinstance(store, LedgerStore)
+    store.add_decisions([record(name) for name in "abcde"])
+    store.put_snapshot("router", Snapshot(5, b"state"))
+    erase, calls = store._erase, itertools.count(1)
+
+    def interrupted(user: str, limit: int) -> int:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return erase(user, limit)
+
+    monkeypatch.setattr(store, "_erase", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.forget("ann")
+    assert [query.user for query in store.experience().queries] == [None] * 4 + ["ann"]
+    assert store.experience().epoch == 0
+    assert store.snapshot("router") is not None
+    store.add_decisions([record("f")])  # between two batches
+    assert store.forget("ann") == 2
+    assert [query.user for query in store.experience().queries] == [None] * 6
+    assert store.experience().epoch == 1
+    assert store.snapshot("router") is None
 
 
 def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> None:

@@ -115,6 +115,11 @@ class LoggedDecisions:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether the log keeps the text of every request."""
+        return all(record.query.text for record in self.records)
+
     def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the positions of candidates among all, ``[len(names)]``."""
         places = {name: place for place, name in enumerate(self.candidates)}
