@@ -81,7 +81,7 @@ class Experience:
     def entries(self) -> Sequence[Attempt | Feedback]:
         """The attempts and the feedback together, in log order."""
         before = self.feedback_before or [0] * len(self.attempts)
-        placed = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
+        placed: list[tuple[int, int, Attempt | Feedback]] = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
         placed += [(count, 1, feedback) for count, feedback in enumerate(self.feedback)]
         return [entry for *_, entry in sorted(placed, key=lambda each: each[:2])]
 

@@ -148,7 +148,7 @@ class OutcomeLedger:
             return 0.0
         own = [each for each in counted.values() if each.source == feedback.source]
         limits = {"max_source_weight": own, "max_decision_weight": list(counted.values())}
-        rooms = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
+        rooms: dict[str, float] = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
         option = min(rooms, key=lambda name: rooms[name])
         if wanted > rooms[option]:
             self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")

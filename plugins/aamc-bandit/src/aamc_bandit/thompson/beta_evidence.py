@@ -330,7 +330,8 @@ def _rounded(value: float) -> float:
 
 def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
     checks = (_amount, _amount, _count, _count, _count, _count, _count, *[_amount] * (len(numbers) - 7))
-    return CandidateEvidence(*(check(number) for check, number in zip(checks, numbers, strict=True)))
+    checked = [check(number) for check, number in zip(checks, numbers, strict=True)]
+    return CandidateEvidence._make((*checked, *NO_EVIDENCE[len(checked) :]))
 
 
 def _amount(number: Any) -> float:
