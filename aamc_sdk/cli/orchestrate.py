@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
-from aamc_sdk.cli.options import AMOUNT, JSON, Folder, split_names
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
@@ -23,9 +23,6 @@ TRAJECTORIES = "trajectories.jsonl"
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command()
 @click.argument("task")
 @click.option("--orchestrator", "name", metavar="NAME", help="Orchestrator (default: the one trained last, else puppeteer).")
@@ -33,11 +30,11 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
-@click.option("--budget", "usd", type=AMOUNT, default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
-@click.option("--seconds", type=AMOUNT, default=float("inf"), help="Stop after this time (default: no limit).")
-@click.option("--file", "files", multiple=True, type=EXISTING, help="Text file that agents may read, such as a table; repeatable.")
-@click.option("--documents", type=EXISTING, help="Text file of documents that agents may search, one a line.")
-@click.option("--config", "configs", multiple=True, type=EXISTING, help="YAML file with agent_options, by agent; repeatable, later files win.")
+@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
+@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
+@click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
+@click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
+@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options, by agent; repeatable, later files win.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")

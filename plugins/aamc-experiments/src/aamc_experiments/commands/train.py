@@ -11,7 +11,7 @@ import click
 from aamc_experiments.commands.job import complete, open_experiment, split_options
 from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
 from aamc_experiments.run_folder import Goal, RunFolder
-from aamc_sdk.cli import AMOUNT, JSON, OUT, RESUME, plugins_of
+from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
     from aamc_experiments.experiment import Experiment
@@ -25,7 +25,7 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 @click.command()
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
 @click.option("--from", "continue_from", metavar="RUN", help="Train the orchestrator of RUN further, on tasks or on a log with feedback.")
-@click.option("--budget-usd", type=AMOUNT, metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
+@click.option("--budget-usd", type=Number(min=0), metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
 @experiment_options
 @OUT
 @RESUME
