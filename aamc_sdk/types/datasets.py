@@ -188,7 +188,7 @@ def votes(experience: Experience) -> list[Vote]:
         if feedback.over is not None and feedback.decision_id in made:
             query, decision = made[feedback.decision_id]
             winner = decision.candidate if feedback.candidate is None else feedback.candidate
-            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence))
+            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.average_weight))
     return found
 
 
