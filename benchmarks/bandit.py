@@ -50,7 +50,8 @@ def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
     queries = [Query("a question", user=KEYS.user, session=KEYS.session)]
     reward = LinearReward()
     reward.fit(Outcomes(None, expected_cost(queries, POOL), expected_latency(POOL, 1)))
-    router = Thompson(Thompson.Config(), Services(pool=POOL, reward=reward, make=lambda *_: None))
+    unlimited = dict.fromkeys(("max_source_weight", "max_decision_weight", "max_user_weight"), 1e12)  # the same feedback is learned many times
+    router = Thompson(Thompson.Config(**unlimited), Services(pool=POOL, reward=reward, make=lambda *_: None))
     for first in range(0, max(users, BATCH), BATCH):
         router.learn(feedback_from([f"user{n % users}" for n in range(first, first + BATCH)]))
     router.learn(feedback_from(["user0"] * 20))

@@ -55,7 +55,7 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
     row_users = rng.integers(users, size=len(rows)) if users else None
     tastes = rng.normal(0, taste, size=(max(users, 1), len(dataset.pool)))
     target = Plugins().load("router", "thompson")
-    router = target(configure(target.Config, options), Services(pool=dataset.pool, reward=LinearReward(), make=lambda *_: None))
+    router = target(configure(target.Config, {"discount": 1.0, **options}), Services(pool=dataset.pool, reward=LinearReward(), make=lambda *_: None))
     names, known = np.unique(dataset.labels.category, return_inverse=True)
     total = 0.0
     for step, row in enumerate(rows):

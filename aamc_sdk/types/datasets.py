@@ -81,7 +81,7 @@ class Experience:
     def entries(self) -> Sequence[Attempt | Feedback]:
         """The attempts and the feedback together, in log order."""
         before = self.feedback_before or [0] * len(self.attempts)
-        placed = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
+        placed: list[tuple[int, int, Attempt | Feedback]] = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
         placed += [(count, 1, feedback) for count, feedback in enumerate(self.feedback)]
         return [entry for *_, entry in sorted(placed, key=lambda each: each[:2])]
 
@@ -188,7 +188,7 @@ def votes(experience: Experience) -> list[Vote]:
         if feedback.over is not None and feedback.decision_id in made:
             query, decision = made[feedback.decision_id]
             winner = decision.candidate if feedback.candidate is None else feedback.candidate
-            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.weight * feedback.confidence))
+            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.average_weight))
     return found
 
 

@@ -28,6 +28,8 @@ from aamc_sdk.types.texts import check_name
 
 MAX_WEIGHT = 1_000_000
 """Maximum weight of one piece of feedback: sums of such weights stay exact enough for every router."""
+MAX_AVERAGE_WEIGHT = 3.0
+"""Maximum weight of one judgement in averages and comparisons."""
 
 
 def new_ids(count: int) -> list[str]:
@@ -161,6 +163,11 @@ class Feedback:
     @id.default
     def _default_id(self) -> str:
         return f"{self.decision_id}/{self.source}"
+
+    @property
+    def average_weight(self) -> float:
+        """Its weight in averages and comparisons: weight times confidence, at most ``MAX_AVERAGE_WEIGHT``, so that no one judgement decides all."""
+        return min(self.weight * self.confidence, MAX_AVERAGE_WEIGHT)
 
     @property
     def implicit(self) -> bool:

@@ -84,15 +84,15 @@ def call_failed(decision: Decision, attempts: Iterable[Attempt]) -> bool:
 def chosen_quality(decision: Decision, attempts: Iterable[Attempt], feedback: Iterable[Feedback], failure_quality: float | None) -> float:
     """Return the quality of the chosen candidate's answer; NaN if unknown.
 
-    The mean of explicit feedback, or of implicit feedback if there is no other, by weight times confidence. Without feedback, a failed call
+    The mean of explicit feedback, or of implicit feedback if there is no other, by :attr:`Feedback.average_weight`. Without feedback, a failed call
     has the quality ``failure_quality``.
     """
     own = [item for item in feedback if item.candidate == decision.candidate]
-    judged = [item for item in own if item.quality is not None and item.weight * item.confidence > 0]
+    judged = [item for item in own if item.quality is not None and item.average_weight > 0]
     counted = [item for item in judged if not item.implicit] or judged
     if not counted:
         return failure_quality if failure_quality is not None and call_failed(decision, attempts) else math.nan
-    return float(np.average([item.quality or 0.0 for item in counted], weights=[item.weight * item.confidence for item in counted]))
+    return float(np.average([item.quality or 0.0 for item in counted], weights=[item.average_weight for item in counted]))
 
 
 def chosen_figure(decision: Decision, attempts: Sequence[Attempt], figure: str) -> float:

@@ -284,3 +284,8 @@ def test_feedback_without_a_decision_is_refused(decision_id):
 def test_a_models_figures_are_checked(field: str) -> None:
     with pytest.raises(PoolError, match=rf"the {field} of 'a' must be aamc_sdk\..*, not 3"):
         ModelSpec("a", **{field: 3})
+
+
+def test_one_judgement_never_decides_an_average_by_its_weight():
+    assert Feedback(decision_id="d", quality=1.0, weight=1_000_000.0).average_weight == 3.0
+    assert Feedback(decision_id="d", quality=1.0, weight=2.0, confidence=0.5).average_weight == 1.0

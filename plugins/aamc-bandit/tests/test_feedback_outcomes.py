@@ -92,6 +92,7 @@ def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> 
         assert counted(day(0, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
     assert "max_user_weight" in caplog.text
     assert counted(day(0, "ann"), day(0, "bob"), day(1, "ann"), max_user_weight=10) == {"small": (30.0, 0.0)}
+    assert counted(day(1, "ann"), day(0, "ann"), day(1, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
     assert counted(day(0, None), max_user_weight=10) == {"small": (30.0, 0.0)}
 
 

@@ -111,11 +111,11 @@ class OutcomeLedger:
                 yield from self._of_feedback(row, entry, replaced, experience)
 
     def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
-        counted, quality, name = self._counted(attempt.decision_id), self._options.failure_quality, attempt.candidate
+        known, quality, name = self._decisions.get(attempt.decision_id, {}), self._options.failure_quality, attempt.candidate
         if attempt.status == "ok":
-            yield from self._without_failure(row, counted, name)
-        elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in counted.values()):
-            counted[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
+            yield from self._without_failure(row, known, name)
+        elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in known.values()):
+            self._counted(attempt.decision_id)[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
             yield Outcome(row, [(name, quality)], self._options.failure_weight)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
@@ -148,7 +148,7 @@ class OutcomeLedger:
             return 0.0
         own = [each for each in counted.values() if each.source == feedback.source]
         limits = {"max_source_weight": own, "max_decision_weight": list(counted.values())}
-        rooms = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
+        rooms: dict[str, float] = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
         option = min(rooms, key=lambda name: rooms[name])
         if wanted > rooms[option]:
             self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
@@ -160,7 +160,7 @@ class OutcomeLedger:
             return weight
         name, day = user_key(query.user, query.tenant), int(time // DAY_SECONDS)
         last, total = self._users.pop(name, (day, 0.0))
-        total = total if last == day else 0.0
+        day, total = max(day, last), total if day <= last else 0.0  # feedback that is dated back counts as that of the latest day
         if total + weight > self._options.max_user_weight:
             self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
             weight = max(0.0, self._options.max_user_weight - total)

@@ -252,7 +252,7 @@ class BetaEvidence:
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
         tables = [entity.table(candidates, self._discount) for entity in self._counted(level, name)]
-        return np.asarray(np.sum(tables, axis=0)) if tables else np.zeros((len(candidates), 4))
+        return sum(tables[1:], tables[0]) if tables else np.zeros((len(candidates), 4))
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
         """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
@@ -330,7 +330,8 @@ def _rounded(value: float) -> float:
 
 def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
     checks = (_amount, _amount, _count, _count, _count, _count, _count, *[_amount] * (len(numbers) - 7))
-    return CandidateEvidence(*(check(number) for check, number in zip(checks, numbers, strict=True)))
+    checked = [check(number) for check, number in zip(checks, numbers, strict=True)]
+    return CandidateEvidence._make((*checked, *NO_EVIDENCE[len(checked) :]))
 
 
 def _amount(number: Any) -> float:

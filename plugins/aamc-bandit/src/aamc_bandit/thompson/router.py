@@ -70,8 +70,8 @@ def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
         cost: Costs or prices, ``[M]``; NaN if unknown, which never counts as cheap.
         mask: The allowed candidates, ``[M]``.
     """
-    uniform = mask / max(np.count_nonzero(mask), 1)
-    third = np.count_nonzero(mask) // 3
+    allowed = int(np.count_nonzero(mask))
+    uniform, third = mask / max(allowed, 1), allowed // 3
     known = np.sort(cost[mask & np.isfinite(cost)])
     if not third or not len(known):
         return np.asarray(uniform)
