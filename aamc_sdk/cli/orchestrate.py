@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(co
 @click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options, by agent; repeatable, later files win.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
+@click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
 @click.option("--graph", type=click.Path(path_type=Path), help="Draw the order of the agents as PNG.")
 @JSON
 @click.pass_context
@@ -47,12 +49,14 @@ def orchestrate(
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_sdk.cli.output import console
+    from aamc_sdk.log import open_store
     from aamc_sdk.serving import TeamOrchestrator, find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
     orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx))
     path = kept or (folder or Path()) / TRAJECTORIES
     _check_places(path, graph)
+    url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
     session = _session(orchestrator, query, given)
     if graph is not None:
         session.check_drawing()
@@ -63,8 +67,15 @@ def orchestrate(
     finally:
         if isinstance(orchestrator, TeamOrchestrator):
             orchestrator.close()
-    _show(session, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+    records, attempts = session.log()
+    logged = {"id": records[-1].decision.id} if records and url else {}
+    _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
     session.keep(path)  # last, so that an answer that was paid for is printed even if the file cannot be written
+    if logged:
+        with closing(open_store(url, plugins_of(ctx), {"store_text": True})) as store:
+            store.add_decisions(records)
+            store.add_attempts(attempts)
+        click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
     if graph is not None:
         session.draw(graph)
     click.echo(f"The episode is in {path}", err=True)
