@@ -195,7 +195,7 @@ def test_a_run_means_the_same_in_every_working_directory(plugins, tmp_path, monk
     made = Experiment(read_settings(CONTENT | {"dataset": "tiny:rows"}), plugins, Path("run"), NoProgress())
     expected = made.complete()
     taken_over = Experiment(
-        read_settings(CONTENT | {"dataset": "tiny:rows", "router": "run/routers/favourite", "estimator": "run"}),
+        read_settings(CONTENT | {"dataset": "tiny:rows", "router": "run/routers/favourite", "estimator": "./run"}),
         plugins,
         Path("second"),
         NoProgress(),
