@@ -34,7 +34,7 @@ class InputFile(click.Path):
             DataError: There is no such file.
         """
         path = Path(value)
-        if not (self.allow_dash and str(path) == "-") and not path.is_file():
+        if not (self.allow_dash and str(path) == "-") and (path.is_dir() or not path.exists()):  # a pipe is no regular file, and can be read
             raise DataError(f"cannot read {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}; check the path")
         return super().convert(value, param, ctx)
 

@@ -41,7 +41,9 @@ def _choice(explanation: Explanation) -> str:
     elif any(other.utility > view.utility for other in explanation.candidates) or math.isnan(view.utility):
         how = "was chosen"
     else:
-        how = f"has the maximum utility, {view.utility:.4g}"
+        equal = [other.name for other in explanation.candidates if other.utility == view.utility and other is not view]
+        tie = f", as {'does' if len(equal) == 1 else 'do'} {_enumeration(equal)}; the first of them in the pool is chosen" if equal else ""
+        how = f"has the maximum utility, {view.utility:.4g}{tie}"
     return f"{decision.candidate} {how}{_expectations(view)}."
 
 
@@ -81,7 +83,7 @@ def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_u
     rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
     if ahead < 0:
         return f"By expected reward alone {runner_up.name} is ahead ({chosen.name} {rewards}); the router's own utility decided."
-    if explanation.lost_on is None:
+    if explanation.lost_on is None or f"{chosen.expected_reward:.4g}" == f"{runner_up.expected_reward:.4g}":
         return f"Their expected rewards are equal ({rewards})."
     behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]
     return f"{runner_up.name} is behind most on {explanation.lost_on}, by {behind:.3g} of expected reward ({rewards} in all)."

@@ -22,6 +22,8 @@ class RoutingStreams(Protocol):
     and ``masked`` (whether the action was masked), all ``[n]``, of the step just taken.
     Streams are truncated, never terminated. A truncated stream restarts in the same step (Gymnasium's ``SAME_STEP``):
     ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
+    Streams may also have a method ``counterfactual_quality()``: the quality ``[n, M]`` that each candidate would have for the present
+    queries, NaN for one that is not allowed. With it, evaluation tells the causes of failures.
     """
 
     num_envs: int

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,16 +63,21 @@ class SqliteStore(LedgerStore):
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
         self._opened = self.path.resolve()
+        self._copies = contextlib.ExitStack()
+        if config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
+            self._opened = self._copied()
         with self._explained():
             connection = connect(self._address("ro" if config.read_only else "rwc"))
             try:
                 (check_prepared if config.read_only else prepare)(connection, self.path)
             except BaseException:
                 connection.close()
+                self._copies.close()
                 raise
         self._connection = connection
+        self._copies.callback(connection.close)
         self._file = self._file_now()
-        self._writer = GroupCommit(self._commit, connection.close)
+        self._writer = GroupCommit(self._commit, self._copies.close)
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -180,11 +187,21 @@ class SqliteStore(LedgerStore):
         address = f"{self._opened.as_uri()}?mode="
         if not self.config.read_only:
             return address + mode
+        return f"{address}ro" if self._has_changes() else f"{address}ro&immutable=1"
+
+    def _has_changes(self) -> bool:
+        """Return whether the write-ahead log beside the file holds changes."""
         try:
-            changes = Path(f"{self._opened}-wal").stat().st_size > 0
+            return Path(f"{self._opened}-wal").stat().st_size > 0
         except FileNotFoundError:
-            changes = False
-        return f"{address}ro" if changes else f"{address}ro&immutable=1"
+            return False
+
+    def _copied(self) -> Path:
+        """Copy the file and its write-ahead log to a temporary folder, where SQLite can join them; return the copy's path."""
+        folder = Path(self._copies.enter_context(tempfile.TemporaryDirectory(prefix="aamc-log-")))
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{self._opened}{suffix}", folder / f"log.db{suffix}")
+        return folder / "log.db"
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Table]:

@@ -65,17 +65,22 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def point_latest(folder: Path, runs: Path = Path("runs")) -> None:
-    """Link ``runs/latest`` to a run's folder.
+def point_latest(folder: Path, runs: Path = Path("runs")) -> bool:
+    """Link ``runs/latest`` to a run's folder; return whether it was linked.
+
+    A run elsewhere does not take the place of an existing one: it may be a trial.
 
     Raises:
         OutputError: The link cannot be created.
     """
     make_folder(runs)
     link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
+    if link.exists() and runs.resolve() not in folder.resolve().parents and folder.resolve() != link.resolve():
+        return False
     try:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(folder, runs))
         temporary.replace(link)
     except OSError as error:
         raise OutputError(f"cannot link {link} to the newest run: {error.strerror or error}; move it away") from error
+    return True

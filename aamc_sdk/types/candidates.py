@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError
-from aamc_sdk.types.checks import is_amount, names_field, plain_count
+from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field, plain_count
 from aamc_sdk.types.texts import check_name
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not (is_amount(value) and math.isfinite(value)):
-        raise PoolError(f"price {attribute.name} must be USD of at least 0, not {value!r}")
+    if value is not None and not is_figure(value):
+        raise PoolError(f"price {attribute.name} must be USD from 0 to {MAX_FIGURE:g}, not {value!r}")
 
 
 @attrs.frozen
@@ -38,8 +37,8 @@ class Prices:
 
 
 def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not (is_amount(value) and math.isfinite(value)):
-        raise PoolError(f"{attribute.name} must be milliseconds of at least 0, not {value!r}")
+    if not is_figure(value):
+        raise PoolError(f"{attribute.name} must be milliseconds from 0 to {MAX_FIGURE:g}, not {value!r}")
 
 
 @attrs.frozen

@@ -15,6 +15,8 @@ from aamc_sdk.types.texts import as_names, check_name, check_text
 
 MAX_COUNT = 10**12
 """Maximum count of tokens or calls; a greater one is taken for a mistake."""
+MAX_FIGURE = 1e12
+"""Maximum cost in USD, time in milliseconds, or number in a pool's state. Sums of larger ones could overflow, and are mistakes."""
 _NUMBERS = (float, int, np.floating, np.integer)
 
 
@@ -46,10 +48,15 @@ def is_amount(value: object) -> bool:
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
+def is_figure(value: object) -> bool:
+    """Whether a value is a number from 0 to ``MAX_FIGURE``."""
+    return is_amount(value) and bool(value <= MAX_FIGURE)  # type: ignore[operator]  # a number
+
+
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a finite number of at least 0, or NaN for unknown."""
-    if not is_amount(value) or value == math.inf:
-        raise DataError(f"{field_label(instance, attribute)} must be a number of at least 0, or NaN if unknown, not {value!r}")
+    """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
+    if not is_amount(value) or value > MAX_FIGURE:  # type: ignore[operator]  # a number
+        raise DataError(f"{field_label(instance, attribute)} must be a number from 0 to {MAX_FIGURE:g}, or NaN if unknown, not {value!r}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:

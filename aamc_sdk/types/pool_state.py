@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import is_amount, names_field
+from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field
 
 
 def _amounts(values: Mapping[str, float]) -> dict[str, float]:
@@ -20,8 +19,8 @@ def _amounts(values: Mapping[str, float]) -> dict[str, float]:
 
 def _check_amounts(state: PoolState, attribute: attrs.Attribute[Any], values: Mapping[str, float]) -> None:
     for name, value in values.items():
-        if not is_amount(value) or not math.isfinite(value):
-            raise DataError(f"{attribute.name} of {name!r} must be a finite number of at least 0, not {value!r:.80}")
+        if not is_figure(value):
+            raise DataError(f"{attribute.name} of {name!r} must be a number from 0 to {MAX_FIGURE:g}, not {value!r:.80}")
 
 
 @attrs.frozen(kw_only=True)

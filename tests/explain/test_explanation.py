@@ -150,6 +150,20 @@ def test_the_only_candidate_has_no_runner_up() -> None:
     assert "No other candidate was allowed." in found.why
 
 
+def test_an_exact_tie_is_called_one_and_nobody_is_ahead() -> None:
+    # cheapness 1 and 3/4, quickness 1 and 1/4: 0.5 * 0.4 + 0.5 = 0.5 * 0.65 + 0.5 * 0.75
+    found = explained(Preference(0.5, 0.5, 0), quality=(0.4, 0.65, 0.1))
+    assert [view.utility for view in found.candidates[:2]] == [pytest.approx(0.7)] * 2
+    tied = explain(decided(Fixed([2.0, 2.0, 1.0]), Preference(0.5, 0.5, 0), (0.4, 0.65, 0.1)), Fixed([2.0, 2.0, 1.0]), REWARD, POOL)
+    assert (tied.record.decision.candidate, tied.runner_up) == ("small", "middle")
+    assert "small has the maximum utility, 2, as does middle; the first of them in the pool is chosen: expected" in tied.why
+    assert "middle has the same utility, 2: expected" in tied.why
+    assert "Their expected rewards are equal (0.7 against 0.7)." in tied.why
+    assert "behind" not in tied.why
+    alike = explain(decided(Fixed([2.0, 2.0, 2.0]), Preference()), Fixed([2.0, 2.0, 2.0]), REWARD, POOL)
+    assert "small has the maximum utility, 2, as do middle and large; the first" in alike.why
+
+
 def test_a_draw_that_passed_the_best_by_says_so() -> None:
     router = Fixed([1.0, 3.0, 2.0], [1.0, 0.0, 0.0])
     found = explain(decided(router, Preference()), router, REWARD, POOL)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pwd
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -109,6 +110,30 @@ def unwritable() -> Iterator[Path]:
             if root:
                 os.setresuid(0, 0, 0)
             path.parent.chmod(0o755)
+
+
+def test_a_log_that_was_copied_with_its_write_ahead_log_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("aamc-log-*"))
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    with closing(open_log(tmp_path / "log.db")) as store:
+        store.add_decisions(Records([Decision("d", POOL.names[0], 1.0, Preference())], make_request(make_dataset(1))))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{tmp_path / 'log.db'}{suffix}", copied)
+    assert (copied / "log.db-wal").stat().st_size > 0
+    with closing(SqliteStore(f"sqlite:{copied / 'log.db'}", SqliteOptions(read_only=True))) as store:
+        assert store.record("d").decision.candidate == POOL.names[0]
+    assert {path.name for path in copied.iterdir()} == {"log.db", "log.db-wal"}  # nothing was written beside them
+    assert set(Path(tempfile.gettempdir()).glob("aamc-log-*")) <= before
+
+
+def test_reading_does_not_turn_an_empty_file_into_a_log(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(StoreError, match=r"there is no store at .*empty; name one that decisions were logged in"):
+        open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS, existing=True)
+    assert (tmp_path / "empty").stat().st_size == 0
+    open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS).close()  # a new log; a crash may have left an empty file
+    open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS, existing=True).close()
 
 
 def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": [{"name": "a"}, {"name": "a"}]}, "twice in the pool: a"),
         ({"candidates": [{"name": ""}]}, "pool.yaml, candidate 1: a candidate's name must not be empty"),
         ({"candidates": [{"name": "a", "price": 1}]}, "no option 'price'; did you mean 'prices'?"),
-        ({"candidates": [{"name": "a", "prices": {"input": -1, "output": 1}}]}, "price input must be USD of at least 0"),
+        ({"candidates": [{"name": "a", "prices": {"input": -1, "output": 1}}]}, "price input must be USD from 0"),
         ({"candidates": [{"name": "a", "prices": {"input": "1", "output": 1}}]}, "prices of a: input: must be a number"),
         ({"candidates": [{"name": "a", "prices": {"input": 1}}]}, "prices of a"),
         ({"candidates": [{"name": "a", "prices": 3}]}, "pool.yaml, candidate 1 (a)"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
-from aamc_sdk.types import Attempt
+from aamc_sdk.types import Attempt, PoolState
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
@@ -289,3 +289,17 @@ def test_a_models_figures_are_checked(field: str) -> None:
 def test_one_judgement_never_decides_an_average_by_its_weight():
     assert Feedback(decision_id="d", quality=1.0, weight=1_000_000.0).average_weight == 3.0
     assert Feedback(decision_id="d", quality=1.0, weight=2.0, confidence=0.5).average_weight == 1.0
+
+
+@pytest.mark.parametrize("value", [1e13, 1e308, math.inf, -1.0])
+def test_times_and_costs_whose_sums_could_overflow_are_refused(value: float) -> None:
+    for make in (
+        lambda: Latency(network_ms=value),
+        lambda: Latency(service_ms=value),
+        lambda: Prices(value, 1),
+        lambda: PoolState(wait_ms={"small": value}),
+        lambda: Attempt("d", 1, "small", latency_ms=value),
+        lambda: Attempt("d", 1, "small", cost_usd=value),
+    ):
+        with pytest.raises((DataError, PoolError), match=r"from 0 to 1e\+12"):
+            make()

@@ -85,3 +85,20 @@ def test_a_candidate_without_prices_or_latency_is_refused():
         standalone(Pool([ModelSpec("LLM-XLarge")]))
     with pytest.raises(PoolError, match="without service there is no queue"):
         standalone(Pool([ModelSpec("LLM-XLarge", prices=Prices(1, 1), latency=Latency(5, 0))]))
+
+
+def test_the_quality_that_each_candidate_would_have_is_the_one_that_the_chosen_has():
+    pool = Pool(ModelSpec(name, prices=Prices(1, 1), latency=Latency(10, 100)) for name in ("a", "b", "c"))
+    qualities = []
+    for candidate in range(3):
+        streams = standalone(pool, queries=64, load=0.5).vector(32, "train", seed=5)
+        streams.reset()
+        for _ in range(40):
+            would = streams.counterfactual_quality()
+            info = streams.step(np.full(32, candidate))[-1]
+            assert (would[:, candidate] == info["quality"]).all()
+            qualities.append(would)
+    first, second, third = np.split(np.array(qualities), 3)
+    assert (first == second).all()  # whatever is chosen
+    assert (second == third).all()
+    assert 0 < first.mean() < 1

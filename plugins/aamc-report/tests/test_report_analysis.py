@@ -78,6 +78,18 @@ def test_each_cause_has_a_colour_of_its_own() -> None:
     assert len(set(COLOURS.values())) == len(COLOURS)
 
 
+def test_a_simulator_that_tells_the_quality_of_all_candidates_has_causes_too() -> None:
+    table = comparison([[0] * 3], [[1, 0], [0, 0], [0, 1]], expected_quality=np.array([[[0.5, 0.5], [0.5, 0.5], [0.9, 0.5]]]))
+    played = np.zeros((1, POINTS, 3))
+    played[0, 0] = [1, 0, 0]
+    streams = attrs.evolve(table, quality=played, cost_usd=played, latency_ms=played, counterfactual_quality=table.quality)
+    assert not streams.is_table
+    expected, found = (failure_causes(compared, 0, 0.5) for compared in (table, streams))
+    assert {cause: rows.tolist() for cause, rows in found.items()} == {cause: rows.tolist() for cause, rows in expected.items()}
+    assert found[IMPOSSIBLE].tolist() == [False, True, False]
+    assert found[OVERRATED].tolist() == [False, False, True]
+
+
 def test_without_expectations_or_without_a_table_causes_are_not_told_apart() -> None:
     silent = comparison([[0, 0]], [[0, 1], [0, 0]])
     assert {cause: rows.tolist() for cause, rows in failure_causes(silent, 0, 0.5).items()} == {IMPOSSIBLE: [False, True], AVOIDABLE: [True, False]}
@@ -207,8 +219,22 @@ def test_regret_and_causes_have_intervals_in_every_group_of_some_size(make_run: 
     for table in (*failure_tables(results), *regret_tables(results)):
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
-                certain = column.title == "Queries" or cell.value in (0.0, 1.0)
-                assert bool(cell.interval) != certain, (table.caption, row.names, column.title)
+                assert bool(cell.interval) != (column.title == "Queries"), (table.caption, row.names, column.title)
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
+    flags = np.zeros((40, 2), dtype=bool)
+    flags[:, 1] = True
+    resampling = Resampling.bootstrap(np.repeat(np.arange(20), 2), 500, seed=1)  # two queries in each of 20 streams
+    group = Group("half", np.arange(40) < 20)
+    (none, of_none), (every, of_every) = group.shares(flags, resampling)
+    # 0 of 10 streams: 97.5% of such samples of a share p have at least one where (1 - p)^10 = 0.025
+    assert (none, every) == (0.0, 1.0)
+    assert of_none == pytest.approx((0.0, 0.3085), abs=1e-4)
+    assert of_every == pytest.approx((0.6915, 1.0), abs=1e-4)
+    assert np.isnan(Group("few", np.arange(40) < 4).shares(flags, resampling)[0][1]).all()
+    flags[:10, 0] = True
+    assert group.shares(flags, resampling)[0] == group.means(flags.astype(float), resampling)[0]
 
 
 def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone() -> None:

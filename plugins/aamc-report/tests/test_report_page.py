@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
+import yaml
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
@@ -19,7 +21,7 @@ from aamc_report.report import write_report
 from aamc_report.results import Gate, GateResult
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.categories import success_tables
-from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables
+from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables, section
 from aamc_report.sections.cost_quality import cost_of_quality_tables
 from aamc_report.sections.destinations import Destinations
 from aamc_report.sections.summary import summary
@@ -101,6 +103,28 @@ def test_a_report_has_every_figure_in_the_page_and_as_a_file(text: str, reported
     assert all((folder / "figures" / f"{drawing.name}.png").read_bytes().startswith(b"\x89PNG") for drawing in DRAWINGS)
     assert text.count("<svg ") == len(DRAWINGS)
     assert all(f'role="img" aria-label="{drawing.title}"' in text for drawing in DRAWINGS)
+
+
+def test_the_title_has_the_router_the_data_and_the_date(make_run: Any) -> None:
+    folder = make_run()
+    path = folder / "run.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "date": "2026-02-03T04:05:06+00:00"}))
+    source = PurePath(json.loads((folder / "metrics.json").read_text())["data"]["source"]).name
+    text = page_of(folder)
+    assert f"<h1>ppo on {source}, 2026-02-03</h1>" in text
+    assert f"<title>ppo on {source}, 2026-02-03: AAMC routing report</title>" in text
+    assert "<dt>Date</dt><dd>2026-02-03</dd>" in text
+    path.write_text(yaml.safe_dump(content))  # an earlier version recorded no date: that of the measurement counts
+    os.utime(folder / "metrics.json", (86400 * 365, 86400 * 365))
+    assert ", 1971-01-01</h1>" in page_of(folder)
+
+
+def test_few_queries_carry_a_warning(make_run: Any) -> None:
+    results = read_results(make_run())
+    assert section(results).lead == ""
+    few = attrs.evolve(results, decisions=attrs.evolve(results.decisions, queries=results.decisions.queries[:120]))
+    assert section(few).lead.startswith("Only 120 queries: a difference between routers may be chance.")
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique_and_found(text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_experiments.evaluation import Comparison
 from aamc_report.commands import report
-from aamc_report.formats import DASH, aligned, dollars, fixed, percent, shortest, significant
+from aamc_report.formats import DASH, aligned, dollars_per_thousand, fixed, percent, shortest, significant
 from aamc_report.reading import read_results
 from aamc_report.report import write_report
 from click.testing import CliRunner
@@ -140,9 +140,9 @@ def test_the_plugin_itself_imports_no_plotting_library() -> None:
 def test_numbers_read_as_people_write_them() -> None:
     assert percent(0.9412) == "94.1%"
     assert percent(float("nan")) == DASH
-    assert dollars(0.00041234) == "$0.000412"
-    assert dollars(1234.5) == "$1,234"
-    assert dollars(0.0) == "$0"
+    assert dollars_per_thousand(0.00041234) == "$0.412"
+    assert dollars_per_thousand(1.2345) == "$1,234"
+    assert dollars_per_thousand(0.0) == "$0"
     assert significant(3)(34.41) == "34.4"
     assert fixed(0)(1547.3) == "1,547"
     assert shortest(0.003, "$") == "$0.003"
@@ -152,6 +152,7 @@ def test_numbers_read_as_people_write_them() -> None:
 def test_a_column_keeps_two_digits_of_its_least_number() -> None:
     write = aligned([0.0204154, 0.0000723, 0.0, float("nan")])
     assert [write(0.0204154), write(0.0000723)] == ["0.020415", "0.000072"]
+    assert aligned([0.0204154, 0.0000723], factor=1000)(0.0204154) == "20.415"
     assert aligned([])(0.0) == "0"
 
 

@@ -15,6 +15,8 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 T = TypeVar("T")
 MAX_USD = 1e12
 """Maximum cost; a larger number is in another unit or an error."""
+MAX_MS = 1e12
+"""Maximum latency, likewise."""
 MAX_TOKENS = 1e9
 """Maximum tokens of an answer; a larger number is an error."""
 

@@ -174,6 +174,14 @@ class QueueStreams(Streams):
         service_ms = self._truth.longer.take(self.row)[:, None] * self._latencies.service_ms
         return Outcomes(chance, prompt_usd + answer_usd, self._latencies.network_ms + service_ms + self._backlog_ms)
 
+    def counterfactual_quality(self) -> Floats:
+        """Return the quality that each candidate would have for the present queries, with the random numbers of this step, ``[n, M]``.
+
+        It is NaN for a candidate that is not allowed.
+        """
+        would_succeed = np.reshape(self._draws.success, (-1, 1)) < self._tables[0].take(self.row, axis=0)
+        return np.where(self.visible.mask[self.row], would_succeed, np.nan)
+
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
         service_ms = self._draws.service * self._latencies.service_ms.take(actions) * self._truth.longer.take(self.row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime, timezone
 from enum import Enum
 from functools import cached_property
 from importlib import metadata
@@ -98,7 +99,8 @@ class RunFolder(Run):
         if pool is not None:
             write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
         names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
-        content = {"schema": 1, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
+        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
     @cached_property

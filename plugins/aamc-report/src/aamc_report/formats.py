@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+PER_THOUSAND = "USD per 1,000"
+"""The unit of costs: of 1,000 queries."""
 DASH = "\N{EN DASH}"
 """Between the bounds of an interval, and for an unknown number."""
 MAXIMUM_DECIMALS = 7
@@ -15,35 +17,31 @@ def fixed(decimals: int, prefix: str = "", suffix: str = "", factor: float = 1.0
     """Return a format with a number of decimals, and commas between thousands."""
 
     def write(value: float) -> str:
-        return f"{prefix}{value * factor:,.{decimals}f}{suffix}" if math.isfinite(value) else DASH
+        rounded = round(value * factor, decimals) + 0.0  # without -0.0
+        return f"{prefix}{rounded:,.{decimals}f}{suffix}" if math.isfinite(value) else DASH
 
     return write
 
 
-def significant(digits: int, prefix: str = "", suffix: str = "") -> Format:
+def significant(digits: int, prefix: str = "", suffix: str = "", factor: float = 1.0) -> Format:
     """Return a format with a number of significant digits, without exponents."""
 
     def write(value: float) -> str:
-        decimals = _decimals(abs(value), digits) if math.isfinite(value) and value else 0
-        return fixed(decimals, prefix, suffix)(value)
+        decimals = _decimals(abs(value) * factor, digits) if math.isfinite(value) and value else 0
+        return fixed(decimals, prefix, suffix, factor)(value)
 
     return write
 
 
-def aligned(values: Iterable[float], digits: int = 2, prefix: str = "") -> Format:
+def aligned(values: Iterable[float], digits: int = 2, prefix: str = "", factor: float = 1.0) -> Format:
     """Return one format for a column: the smallest value other than 0 has ``digits`` significant digits."""
-    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
-    return fixed(_decimals(min(sizes), digits) if sizes else 0, prefix)
+    sizes = [abs(value) * factor for value in values if math.isfinite(value) and value != 0]
+    return fixed(_decimals(min(sizes), digits) if sizes else 0, prefix, factor=factor)
 
 
 def shortest(value: float, prefix: str = "") -> str:
     """Return a number of an axis, without trailing zeros and exponents."""
     return prefix + f"{value:.9f}".rstrip("0").rstrip(".")
-
-
-def per_thousand(value: float) -> str:
-    """Write USD of a query as USD of 1,000 queries."""
-    return significant(3)(1000 * value)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -56,5 +54,7 @@ def _decimals(size: float, digits: int) -> int:
 
 
 percent = fixed(1, suffix="%", factor=100)
-dollars = significant(3, prefix="$")
+per_thousand = significant(3, factor=1000)
+"""USD of a query as USD of 1,000 queries."""
+dollars_per_thousand = significant(3, prefix="$", factor=1000)
 whole = milliseconds = fixed(0)

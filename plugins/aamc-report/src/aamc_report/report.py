@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from aamc_report.page import Page, Picture, render_page
 from aamc_report.reading import read_results
@@ -38,7 +38,7 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
     path = folder / "report.html" if page is None else page
     content = Page(
         kind="AAMC routing report",
-        title=results.headline,
+        title=title(results),
         summary=summary(results),
         facts=facts(results),
         sections=sections(results, {picture.name: picture for picture in pictures}, found),
@@ -46,6 +46,12 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
     )
     write_text(path, render_page(content))
     return path
+
+
+def title(results: Results) -> str:
+    """Return a page's title: the router, the name of the data, and the date."""
+    source = str(results.data.get("source") or "")
+    return f"{results.headline}{f' on {PurePath(source).name}' if source else ''}, {results.date}"
 
 
 def draw_pictures(results: Results) -> list[Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
@@ -75,6 +76,17 @@ class Results:
     configuration: str
     paired: Sequence[PairedTest] = ()
     gate: Gate | None = None
+
+    @property
+    def date(self) -> str:
+        """The day of the run; of its measurement for runs of earlier versions."""
+        measured = datetime.fromtimestamp((self.run.folder / "metrics.json").stat().st_mtime, timezone.utc).isoformat()
+        return str(self.run.content.get("date", measured))[:10]
+
+    @property
+    def queries(self) -> int:
+        """The number of evaluated queries."""
+        return len(self.decisions.queries)
 
     def value(self, router: str, metric: str) -> float:
         """Return a metric, NaN if it is null."""

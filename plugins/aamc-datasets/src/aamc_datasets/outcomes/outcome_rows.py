@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, estimated_tokens, json_lines, parse_json, text
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, estimated_tokens, json_lines, parse_json, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
@@ -122,7 +122,7 @@ def _figures(name: str, cell: Any) -> Figures:
     return (
         bounded_number(cell["quality"], f"quality{where}", 1.0),
         bounded_number(cell.get("cost_usd"), f"cost_usd{where}", MAX_USD),
-        bounded_number(cell.get("latency_ms"), f"latency_ms{where}"),
+        bounded_number(cell.get("latency_ms"), f"latency_ms{where}", MAX_MS),
         _output_tokens(cell, where),
     )
 

@@ -37,7 +37,7 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
         folder = experiment.run.folder
         with profile or nullcontext():
             metrics = complete(experiment, "run")
-            point_latest(folder)
+            is_latest = point_latest(folder)
             with profile.stage("report") if profile else nullcontext():
                 plugins_of(ctx).notify("aamc_run_finished", folder=folder)
     show_metrics(metrics, experiment.router_name, as_json)
@@ -45,3 +45,5 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
         show_profile(profile.write(folder))
     report = folder / "report.html"
     click.echo(f"\nEverything is in {folder}" + (f"; open {report}" if report.exists() else ""), err=True)
+    if not is_latest:
+        click.echo(f"runs/latest still names another run; use this one with --run {folder}", err=True)

@@ -69,6 +69,10 @@ def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], fir
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the remarks on the data of a comparison."""
+    from aamc_experiments.evaluation import few_queries_note
+
+    if few := few_queries_note(data["queries"]):
+        yield few
     if data.get("cost_note"):
         yield data["cost_note"]
     if data.get("split") in ("train", "validation"):

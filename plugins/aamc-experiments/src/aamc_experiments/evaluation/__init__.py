@@ -1,7 +1,7 @@
 """Evaluation of routers: their decisions on test rows, metrics with intervals, and the promotion gate."""
 
 from aamc_experiments.evaluation.arena import arena_score
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, interval, known_interval, open_interval
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, few_queries_note, interval, known_interval, open_interval
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import (
     HEADLINE,
@@ -47,6 +47,7 @@ __all__ = [
     "constant_routers",
     "cost_at_quality",
     "evaluation_points",
+    "few_queries_note",
     "forecast_errors",
     "forecasts",
     "holm",

@@ -16,10 +16,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.errors import quantity
 from aamc_sdk.types import Floats
 
 BLOCK = 50
 """The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
+ENOUGH_QUERIES = 200
+"""With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
@@ -123,3 +126,10 @@ def point_estimates(figures: Figures) -> dict[str, Any]:
 def intervals(figures: Figures) -> dict[str, list[float] | None]:
     """Return the interval of each figure."""
     return {name: known_interval(figure) for name, figure in figures.items()}
+
+
+def few_queries_note(queries: int) -> str:
+    """Return a warning for a result from few queries; empty for enough of them."""
+    if queries >= ENOUGH_QUERIES:
+        return ""
+    return f"Only {quantity(queries, 'query', 'queries')}: a difference between routers may be chance. Evaluate on at least {ENOUGH_QUERIES}."

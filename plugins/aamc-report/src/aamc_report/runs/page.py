@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aamc_report.formats import aligned, fixed
+from aamc_experiments.evaluation import few_queries_note
+
+from aamc_report.formats import PER_THOUSAND, aligned, fixed
 from aamc_report.page import Drawing, Page, Picture, Section, render_page
 from aamc_report.runs.collection import Runs, differences
 from aamc_report.runs.pairs import METRICS, Pair
@@ -21,7 +23,7 @@ OTHER = "Not all runs answered the same test questions; runs on different questi
 PAIRED_COLUMNS = (
     Column("Quality", "difference", "Mean quality of the first minus that of the second, on the same questions."),
     Column("p, corrected", "Holm", "Probability that chance alone gives a difference this large, corrected for all that are shown."),
-    Column("Cost", "USD, difference", "Mean cost of the first minus that of the second, on the same questions."),
+    Column("Cost", f"{PER_THOUSAND}, difference", "Mean cost of the first minus that of the second, on the same questions."),
     Column("p, corrected", "Holm", "Probability that chance alone gives a difference this large, corrected for all that are shown."),
 )
 
@@ -44,13 +46,14 @@ def write_comparison(runs: Runs, paired: Sequence[Pair], page: Path) -> Path:
 def comparison_page(runs: Runs, paired: Sequence[Pair]) -> Page:
     """Return the page of several runs."""
     note = OTHER if any(pair.why_not for pair in paired) else SAME
+    few = [f"{name}: {warning}" for name, results in runs.items() if (warning := few_queries_note(results.queries))]
     return Page(
         kind="AAMC runs side by side",
         title=", ".join(runs),
         summary="",
         facts={"Runs": len(runs)},
         sections=[
-            Section(name="runs", title="Comparison", tables=[_joined(runs), _about(runs)], notes=[note]),
+            Section(name="runs", title="Comparison", tables=[_joined(runs), _about(runs)], notes=[note, *few]),
             Section(name="frontiers", title=PLANE, pictures=[_plane(runs, note)]),
             _paired(paired),
             _settings(runs),
@@ -104,7 +107,7 @@ def _paired(paired: Sequence[Pair]) -> Section:
 
 
 def _differences(compared: Sequence[Pair]) -> Table:
-    quality, cost = fixed(3), aligned(bound for pair in compared for bound in pair.differences["mean_cost_usd"].ci95)
+    quality, cost = fixed(3), aligned((bound for pair in compared for bound in pair.differences["mean_cost_usd"].ci95), factor=1000)
     rows = []
     for pair in compared:
         cells = []

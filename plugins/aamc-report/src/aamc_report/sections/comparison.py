@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import few_queries_note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_report.formats import Format, aligned, dollars, fixed, listed, milliseconds, percent, significant
+from aamc_report.formats import PER_THOUSAND, Format, aligned, dollars_per_thousand, fixed, listed, milliseconds, percent, significant
 from aamc_report.page import Drawing, Section
 from aamc_report.results import Results, number
 from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
@@ -19,7 +20,7 @@ from aamc_sdk.errors import quantity
 COLUMNS = (
     Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
     Column("Mean quality", "0 to 1", "Mean quality of the answers.", "mean_quality", fixed(3)),
-    Column("Mean cost", "USD", "Mean cost of a query, including the cost of deciding.", "mean_cost_usd"),
+    Column("Mean cost", PER_THOUSAND, "Mean cost of 1,000 queries, including the cost of deciding.", "mean_cost_usd"),
     Column("Mean latency", "ms", "Mean time from request to answer.", "mean_latency_ms", milliseconds),
     Column("p95 latency", "ms", "95% of the queries have less latency.", "p95_latency_ms", milliseconds),
     Column("Efficiency", "", "Success rate over cost and latency, each in units of llm-only's.", "efficiency"),
@@ -47,8 +48,8 @@ FURTHER_COLUMNS = (
     Column("CPT(80%)", "strong calls", "Minimum share of strong calls that recovers four fifths of the gap.", "cpt80", percent),
 )
 """Further metrics; a metric that no router has is left out."""
-ALIGNED = ("mean_cost_usd", "efficiency", "sparsity")
-"""The metrics with as many decimals as the smallest value of their column needs."""
+ALIGNED = {"mean_cost_usd": 1000.0, "efficiency": 1.0, "sparsity": 1.0}
+"""The metrics with as many decimals as the smallest value of their column needs, each with the factor of its unit."""
 PAIRED_COLUMNS = (
     Column("Difference", "", "Mean reward of the first minus that of the second.", "difference"),
     Column("p", "", "Probability that chance alone gives a difference this large, in either direction.", "p"),
@@ -62,7 +63,7 @@ GATE_COLUMNS = (
 )
 PANELS: tuple[tuple[str, str, Format], ...] = (
     ("success_rate", "Success rate", percent),
-    ("mean_cost_usd", "Mean cost, USD", dollars),
+    ("mean_cost_usd", "USD per 1,000", dollars_per_thousand),
     ("mean_latency_ms", "Mean latency, ms", milliseconds),
     ("efficiency", "Efficiency", significant(3)),
 )
@@ -91,7 +92,10 @@ def entries(results: Results) -> list[Entry]:
 def comparison_table(routers: Sequence[Entry], caption: str, columns: Sequence[Column] = COLUMNS, first: str = "Router") -> Table:
     """Return a row for each router, with a metric and its interval for each column."""
     formats = [
-        aligned(entry.results.value(entry.router, column.key) for entry in routers) if column.key in ALIGNED else column.write for column in columns
+        aligned((entry.results.value(entry.router, column.key) for entry in routers), factor=ALIGNED[column.key])
+        if column.key in ALIGNED
+        else column.write
+        for column in columns
     ]
     rows = [TableRow([entry.name], [entry.cell(*written) for written in zip(columns, formats, strict=True)], entry.emphasised) for entry in routers]
     return Table(caption, [first], columns, rows)
@@ -139,8 +143,8 @@ def section(results: Results) -> Section:
     if dropped:
         notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
     tables = [comparison_table(entries(results), caption), *gate_tables(results)]
-    lead = "" if results.gate is None else f"{results.gate.why}."
-    return Section(name="comparison", title="Comparison", lead=lead, tables=tables, notes=notes)
+    lead = [few_queries_note(results.queries), "" if results.gate is None else f"{results.gate.why}."]
+    return Section(name="comparison", title="Comparison", lead=" ".join(filter(None, lead)), tables=tables, notes=notes)
 
 
 def _constant_routers(results: Results) -> list[str]:
@@ -159,6 +163,7 @@ def facts(results: Results) -> dict[str, object]:
     """Return the facts on a run's data that its page shows, None if unknown."""
     data = results.data
     return {
+        "Date": results.date,
         "Data": data.get("source"),
         "Split": data.get("split") if data.get("split") != "test" else None,
         "Queries": f"{data['queries']:,}" if isinstance(data.get("queries"), int) else None,

@@ -12,7 +12,7 @@ from aamc_experiments.evaluation import SWEEP, Comparison, Resampling, hull
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_report.formats import dollars, percent, shortest
+from aamc_report.formats import dollars_per_thousand, percent, shortest
 from aamc_report.labels import Label, place_labels
 from aamc_report.page import Drawing
 from aamc_report.render import tip
@@ -73,13 +73,13 @@ def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figur
     """
     figure = new_figure(4.9)
     axes = figure.subplots()
-    axes.set_xlabel("mean cost of a query, USD")
+    axes.set_xlabel("mean cost of 1,000 queries, USD")
     axes.set_ylabel("mean quality")
     points = np.array(list(models.values()), dtype=np.float64).reshape(-1, 2)
     every = np.concatenate((points, [router.point for router in routers], *(router.frontier for router in routers)))
     if spans_magnitudes(every[:, 0]):
         use_log_axis(axes)
-    axes.xaxis.set_major_formatter(lambda value, _: shortest(value, "$"))
+    axes.xaxis.set_major_formatter(lambda value, _: shortest(1000 * value, "$"))
     axes.margins(0.08)
     lines = [_draw_candidates(axes, points), *(_draw_router(axes, router) for router in routers)]
     shown = np.concatenate((every, *lines))
@@ -125,7 +125,7 @@ def _draw_router(axes: Axes, router: Series) -> Floats:
     axes.plot((cost, cost), intervals["mean_quality"], color=colour, linewidth=1, zorder=front)
     size = 9 if emphasised else 6.5
     (marker,) = axes.plot(cost, quality, router.look.marker, color=colour, markersize=size, markeredgecolor=PAPER, zorder=front + 2)
-    tip(marker, f"{router.name}: quality {quality:.3f} at {dollars(cost)}")
+    tip(marker, f"{router.name}: quality {quality:.3f} at {dollars_per_thousand(cost)} per 1,000")
     return np.concatenate(lines)
 
 

@@ -11,7 +11,7 @@ from aamc_experiments.evaluation import HEADLINE, Comparison, Integers
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import dataset_readers
 
-from aamc_report.formats import dollars, fixed
+from aamc_report.formats import PER_THOUSAND, fixed, per_thousand
 from aamc_report.page import DisputedQuestion, Section
 from aamc_report.results import ORACLE, Results
 from aamc_report.tables import Cell, Column, Table, TableRow
@@ -28,7 +28,7 @@ MAXIMUM_LETTERS = 600
 COLUMNS = (
     Column("Expected", "quality", "Quality that the router in question expected of this choice."),
     Column("Quality", "", "Realised quality."),
-    Column("Cost", "USD", "Realised cost."),
+    Column("Cost", PER_THOUSAND, "Realised cost, of 1,000 such answers."),
 )
 
 
@@ -143,7 +143,7 @@ def _excerpt(text: str) -> str:
 
 
 def _answer_row(answer: Answer) -> TableRow:
-    cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, dollars)]
+    cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, per_thousand)]
     return TableRow([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
 
 

@@ -1,6 +1,6 @@
 """The causes of a router's failures, by category and by chosen model.
 
-On a table the outcome of every candidate is known, so a failure has a cause.
+A failure has a cause where the quality of every candidate is known: on a table, and in a simulator that tells it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from aamc_report.formats import percent
 from aamc_report.results import Results
-from aamc_report.sections.groups import Group, groups, mean_rows, omission_note
-from aamc_report.tables import Column, Table
+from aamc_report.sections.groups import Group, groups, omission_note
+from aamc_report.tables import Cell, Column, Table, TableRow
 
 Rows = NDArray[np.bool_]
 
@@ -46,13 +46,14 @@ def failure_causes(comparison: Comparison, router: int, threshold: float) -> Map
         threshold: The minimum quality of a success.
 
     Returns:
-        Only causes that the data can tell apart: streams have only ``UNKNOWN``. ``AVOIDABLE`` stands for ``OVERRATED`` and
-        ``TRADED`` where a router does not state the expected quality of its choice and of a candidate that would have succeeded.
+        Only causes that the data can tell apart: ``UNKNOWN`` where the other candidates' quality is not known. ``AVOIDABLE`` stands
+        for ``OVERRATED`` and ``TRADED`` where a router does not state the expected quality of its choice and of a candidate that
+        would have succeeded.
     """
     failed = ~(comparison.realised(router).known_quality[HEADLINE] >= threshold)
-    if not comparison.is_table:
+    if comparison.candidate_quality is None:
         return {UNKNOWN: failed}
-    succeeds = comparison.quality >= threshold
+    succeeds = comparison.candidate_quality >= threshold
     possible = succeeds.any(axis=1)
     causes = {IMPOSSIBLE: failed & ~possible}
     avoidable, expected = failed & possible, comparison.expected_quality[router]
@@ -89,4 +90,6 @@ def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cau
     if len(causes) > 1:
         columns += [Column(cause.title, "", cause.meaning) for cause in causes]
         values += by_cause
-    return Table(caption, [first], columns, mean_rows(found, np.column_stack(values).astype(np.float64), percent, resampling))
+    flags = np.column_stack(values)
+    cells = [[Cell(group.size), *(Cell(share, percent, ends) for share, ends in group.shares(flags, resampling))] for group in found]
+    return Table(caption, [first], columns, [TableRow([group.name], row) for group, row in zip(found, cells, strict=True)])

@@ -16,6 +16,8 @@ from aamc_report.tables import Cell, TableRow
 from aamc_sdk.types import Floats
 
 ALL_QUERIES = "All queries"
+MINIMUM_UNITS = 3
+"""95% of resamples have one of three units, so that means of three or more have intervals."""
 
 
 @attrs.frozen(eq=False)
@@ -39,7 +41,7 @@ class Group:
         """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
 
         The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
-        equal: a bootstrap cannot show what never happened.
+        equal: a bootstrap cannot show what never happened. For shares, see :meth:`shares`.
         """
         own = values[self.rows]
         if not len(own):
@@ -50,6 +52,17 @@ class Group:
         columns = zip(own.T, resampled.T, strict=True)
         intervals = [bounds(known_interval(means)) if np.ptp(column) > 0 else bounds(None) for column, means in columns]
         return list(zip(own.mean(axis=0).tolist(), intervals, strict=True))
+
+    def shares(self, flags: NDArray[np.bool_], resampling: Resampling) -> list[tuple[float, tuple[float, float]]]:
+        """Return the share of the group's queries with each of ``[Q, K]`` flags, with its 95% interval.
+
+        A share of none or all has the exact interval of Clopper and Pearson (1934), for as many draws as there are units of resampling;
+        with fewer than ``MINIMUM_UNITS`` units it has none, as any other mean.
+        """
+        units = len(np.unique(resampling.unit[self.rows]))
+        unseen = 1 - 0.025 ** (1 / max(units, 1))
+        exact = {0.0: (0.0, unseen), 1.0: (1 - unseen, 1.0)} if units >= MINIMUM_UNITS else {}
+        return [(share, exact.get(share, ends)) for share, ends in self.means(flags.astype(np.float64), resampling)]
 
 
 def mean_rows(found: Sequence[Group], values: Floats, write: Format, resampling: Resampling) -> list[TableRow]:

@@ -69,7 +69,8 @@ def _by_router(results: Results, found: Mapping[str, Floats]) -> Table:
 def _cells(regret: Floats, results: Results) -> list[Cell]:
     """Return a cell for each of ``COLUMNS``."""
     resampling, (everything, *_) = results.resampling, groups(results)
-    (mean, mean_interval), (none, none_interval) = everything.means(np.column_stack((regret, regret <= NEGLIGIBLE)), resampling)
+    ((mean, mean_interval),) = everything.means(regret[:, None], resampling)
+    ((none, none_interval),) = everything.shares(regret[:, None] <= NEGLIGIBLE, resampling)
     quantiles = [Cell(float(np.quantile(regret, q)), fixed(3), bounds(known_interval(resampling.percentile(regret, q)))) for q in (0.5, 0.95)]
     return [Cell(mean, fixed(3), mean_interval), *quantiles, Cell(none, percent, none_interval)]
 

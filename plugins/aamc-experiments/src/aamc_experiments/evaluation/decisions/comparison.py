@@ -44,6 +44,8 @@ class Comparison:
         latency_ms: Likewise, without the time of deciding; NaN where unknown.
         missing: The number of queries that were left out because an outcome was missing.
         spent_ms: The time of deciding in ms, beyond computing, ``[R, P, Q]``; a single 0 in older files.
+        counterfactual_quality: In streams the quality that each candidate would have had, ``[Q, M]``, NaN for one that was not allowed;
+            empty for a table, and where it is unknown.
     """
 
     routers: Names
@@ -63,11 +65,19 @@ class Comparison:
     latency_ms: Floats
     missing: Integers
     spent_ms: Floats = attrs.field(factory=lambda: np.zeros(()))
+    counterfactual_quality: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
 
     @property
     def is_table(self) -> bool:
         """Whether the outcomes are those of a table, not of streams."""
         return self.quality.ndim == 2
+
+    @property
+    def candidate_quality(self) -> Floats | None:
+        """The quality of every candidate, ``[Q, M]``; None if only that of chosen ones is known."""
+        if self.is_table:
+            return self.quality
+        return self.counterfactual_quality if len(self.counterfactual_quality) else None
 
     def realised(self, router: int) -> Outcomes:
         """Return the outcomes of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""

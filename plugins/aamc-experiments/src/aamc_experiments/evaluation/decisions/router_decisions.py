@@ -67,6 +67,7 @@ def comparison_of(
     rows: Integers,
     stream: Integers,
     outcomes: Outcomes | None = None,
+    counterfactual_quality: Floats | None = None,
 ) -> Comparison:
     """Return the comparison of all routers' decisions.
 
@@ -77,6 +78,7 @@ def comparison_of(
         rows: The requested row of each decided query, ``[Q]``.
         stream: The stream of each decided query, ``[Q]``.
         outcomes: The table's outcomes of these rows, ``[Q, M]``; None to take those that each router had in its streams.
+        counterfactual_quality: In streams the quality that each candidate would have had, ``[Q, M]``; None if unknown.
     """
     shape, missing = (len(points), len(rows)), 0 if outcomes is None else len(compared.request) - len(rows)
     recorded = list(decisions.values())
@@ -101,6 +103,7 @@ def comparison_of(
         cost_usd=outcomes.cost_usd,
         latency_ms=outcomes.latency_ms,
         missing=np.array(missing),
+        **({} if counterfactual_quality is None else {"counterfactual_quality": counterfactual_quality}),
     )
 
 

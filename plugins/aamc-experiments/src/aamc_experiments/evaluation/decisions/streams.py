@@ -14,6 +14,7 @@ from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisio
 from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import Environment, Progress, Router, RoutingStreams
 from aamc_sdk.routing import draw
+from aamc_sdk.types import Floats
 
 UNPLAYED = -1
 
@@ -38,7 +39,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
     points, progress = compared.points(), compared.progress
     progress.start("Comparing", len(compared.routers) * steps)
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
-    decisions = {}
+    decisions, found = {}, list[Floats]()
     for name, router in compared.routers.items():
         once = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
         played_points = points[:1] if once else points
@@ -51,14 +52,22 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
             preferences=np.repeat(played_points, streams, axis=0),
         )
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
-        _play_streams(router, vector, decided, played_rows, compared.seed, progress)
+        found = _play_streams(router, vector, decided, played_rows, compared.seed, progress)
         decisions[name] = decided
         vector.close()
-    return comparison_of(compared, points, decisions, played_rows.ravel(), np.tile(np.arange(streams), steps))
+    # any router's will do: it depends on the queries and random numbers alone
+    counterfactual = np.concatenate(found) if found else None
+    return comparison_of(compared, points, decisions, played_rows.ravel(), np.tile(np.arange(streams), steps), counterfactual_quality=counterfactual)
 
 
-def _play_streams(router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, progress: Progress) -> None:
-    """Play all streams to their end; record the decisions, and the row of each query in ``played_rows [steps, streams]``."""
+def _play_streams(
+    router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, progress: Progress
+) -> list[Floats]:
+    """Play all streams to their end; record the decisions, and the row of each query in ``played_rows [steps, streams]``.
+
+    Returns:
+        The quality that each candidate would have had, ``[streams, M]`` a step; empty if the streams do not tell it.
+    """
     steps, streams = played_rows.shape
     points = len(decided.chosen)
     assert decided.outcomes is not None
@@ -66,10 +75,14 @@ def _play_streams(router: Router, vector: RoutingStreams, decided: RouterDecisio
     recorded = {"quality": decided.outcomes.quality, "cost_usd": decided.outcomes.cost_usd, "latency_ms": decided.outcomes.latency_ms}
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
     point = np.repeat(np.arange(points), streams)
+    counterfactual: list[Floats] = []
+    counterfactual_quality = getattr(vector, "counterfactual_quality", None)
     vector.reset(seed=seed)
     for step in range(steps):
         now = slice(step * streams, (step + 1) * streams)
         request = vector.request()
+        if counterfactual_quality is not None:
+            counterfactual.append(counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
         scores = router.score(request)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
@@ -83,6 +96,7 @@ def _play_streams(router: Router, vector: RoutingStreams, decided: RouterDecisio
             array[:, now] = info[name].reshape(points, streams)
         _record_rows(played_rows[step], info["row"][:streams])
         progress.advance(1)
+    return counterfactual
 
 
 def _record_rows(played: Integers, rows: Integers) -> None:
