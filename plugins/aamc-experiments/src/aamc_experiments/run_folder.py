@@ -131,11 +131,6 @@ class RunFolder(Run):
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
 
 
-def run_of(checkpoint: Path) -> RunFolder | None:
-    """Return the run that holds a checkpoint; None for a checkpoint outside a run."""
-    return next((RunFolder.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
-
-
 def estimator_checkpoint(name: str, run: Run | None) -> Path:
     """Return the checkpoint of a trained estimator.
 
