@@ -162,7 +162,8 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
+        folder = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{folder}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
@@ -256,13 +257,6 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
         }
         for field in attrs.fields(config)
     ]
-
-
-def version_of(component: type) -> str:
-    """Return the version of the distribution that offers a class as a plugin; ``""`` if none does."""
-    package = component.__module__.partition(".")[0]
-    offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
-    return next((_plugin_of(entry_point).version for entry_point in offered), "")
 
 
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:

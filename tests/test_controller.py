@@ -218,7 +218,7 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
         ({"preference": (1, 1)}, PreferenceError, "three numbers"),
         ({"preference": 0.9}, PreferenceError, "three numbers"),
         ({"preference": (0, 0, 0)}, PreferenceError, "positive"),
-        ({"needs": {"vision"}}, NoCandidateError, "small: lacks a needed ability; large: lacks a needed ability"),
+        ({"needs": {"vision"}}, NoCandidateError, "small: lacks vision; large: lacks vision"),
         ({"unavailable": ["smal"]}, PoolError, "did you mean 'small'"),
         ({"budget_usd": 0.0}, NoCandidateError, "over budget"),
         ({"budget_usd": "1"}, DataError, "budget_usd must be a number of at least 0, in USD, not '1'"),
@@ -548,7 +548,7 @@ def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile
 
 def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller.router, "score", lambda request: Scores(np.zeros((len(request), 3))))
-    with pytest.raises(PluginError, match="utility must have shape"):
+    with pytest.raises(PluginError, match="utility must be real numbers of shape"):
         controller.route("Hi")
     assert controller.store.experience().position == 0
 

@@ -256,7 +256,7 @@ def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
     assert document.keys() == {"schema", "out", "seconds", "steps", "metrics"}
     assert (document["steps"], document["out"]) == (3, "kept")
     assert not Path("kept/metrics.json").exists()
-    assert aamc("run", "--router", "kept", "--estimator", "kept", *RUN[5:])[0] == 0
+    assert aamc("run", "--router", "./kept", "--estimator", "./kept", *RUN[5:])[0] == 0
 
 
 def write_note(self, folder: Path, form: str) -> None:

@@ -19,6 +19,7 @@ from aamc_experiments.evaluation import (
     compare_streams,
     compare_table,
     constant_routers,
+    length_errors,
     metrics,
     promotion,
 )
@@ -31,11 +32,18 @@ from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import Estimates, Floats, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Preference, Query, RoutingRequest
 
 
 def estimated_request(
-    estimator: Estimator | None, queries: Sequence[Query], pool: Pool, preference: Preference, typical: Floats, *, quality: Floats | None = None
+    estimator: Estimator | None,
+    queries: Sequence[Query],
+    pool: Pool,
+    preference: Preference,
+    typical: Floats,
+    *,
+    quality: Floats | None = None,
+    lengths: AnswerLengths | None = None,
 ) -> RoutingRequest:
     """Return Q queries as a router sees them, with an estimator's estimates.
 
@@ -46,11 +54,14 @@ def estimated_request(
         preference: The preference of all queries.
         typical: The candidates' mean quality, cost and latency, ``[M, 3]``.
         quality: The expected quality, such as that out of fold, ``[Q, M]``; the estimator's when None.
+        lengths: The expected lengths of answers, such as those out of fold; the estimator's when None.
     """
     estimates = None if estimator is None else estimator.estimate(queries)
     if estimator is not None and estimates is not None and quality is None:
         quality = estimator.quality(estimates, pool)
-    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical)
+    if estimator is not None and estimates is not None and lengths is None:
+        lengths = estimator.answer_lengths(estimates, pool)
+    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical, lengths=lengths)
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
@@ -127,6 +138,8 @@ class Measurement:
         comparison, seed = self.compare(), self.settings.seed
         result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
+        if (errors := length_errors(self.request, rows)) is not None:
+            result["data"]["answer_lengths"] = errors
         if gated is not None:
             constants = self._constant_outcomes(comparison, folder)
             result["gate"] = promotion(comparison, constants, reward, gated, resamples=options.resamples, seed=seed)

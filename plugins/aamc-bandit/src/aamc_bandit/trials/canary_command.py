@@ -66,7 +66,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
         difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
-        verdict = row["verdict"] or row["why"]
+        verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
             row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
         )

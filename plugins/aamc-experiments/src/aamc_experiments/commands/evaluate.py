@@ -45,6 +45,7 @@ TRAINS = ("configs", "assignments", "n_episodes")
 @click.option(
     "--routers", metavar="A,B,...", help="Routers (default: those of the run, or all baselines); with --logs also any that need no training."
 )
+@click.option("--failure-quality", metavar="Q|none", default="0", help="With --logs: quality of a failed call; none leaves it out (default: 0).")
 @CONFIG
 @SET
 @click.option("--n-episodes", type=click.IntRange(min=1, max=10_000), help="With --router, streams of the simulator per preference (default: 64).")
@@ -72,6 +73,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse(ctx, LOGS_NEED_NO, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
         return
+    _refuse(ctx, ("failure_quality",), "only a log knows failed calls")
     if options["dataset"] is not None and options["split"] is not None:
         raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
     if options["router"] is not None:
@@ -209,6 +211,19 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         run_optional=not named,
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
         estimator=options["estimator"],
+        failure_quality=_failure_quality(options["failure_quality"]),
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)
+
+
+def _failure_quality(given: str) -> float | None:
+    if given == "none":
+        return None
+    try:
+        quality = float(given)
+    except ValueError:
+        quality = -1.0
+    if not 0 <= quality <= 1:
+        raise click.UsageError(f"--failure-quality must be a number from 0 to 1, or none, not {given!r}")
+    return quality

@@ -16,6 +16,7 @@ from aamc_experiments.evaluation.decisions import (
     sweep,
 )
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
+from aamc_experiments.evaluation.length_errors import length_errors
 from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
@@ -54,6 +55,7 @@ __all__ = [
     "interval",
     "known_interval",
     "lattice",
+    "length_errors",
     "metrics",
     "open_interval",
     "promotion",

@@ -25,7 +25,7 @@ from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, S
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
+from aamc_sdk.routing import build_request, choice_probabilities, default_pool, recorded_request
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import load_part, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Query, RoutingRequest
@@ -48,6 +48,7 @@ def evaluate_log(
     run_optional: bool = False,
     preference: Preference | None = None,
     estimator: str | None = None,
+    failure_quality: float | None = 0.0,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -60,6 +61,7 @@ def evaluate_log(
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
             :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
+        failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
@@ -68,7 +70,7 @@ def evaluate_log(
     """
     store = open_store(url, plugins, existing=True)
     try:
-        log = read_log(store)
+        log = read_log(store, failure_quality)
     finally:
         store.close()
     if not len(log):
@@ -238,9 +240,16 @@ class LoggedPolicies:
             request = request.with_preference(self.preference.array)
         if self.estimator is None:
             return request
-        estimates = self.estimator.estimate(request.queries)
-        expected = attrs.evolve(request.expected, quality=self.estimator.quality(estimates, request.pool))
+        queries, pool, logged = request.queries, request.pool, request.expected
+        estimates = self.estimator.estimate(queries)
+        quality, lengths = self.estimator.quality(estimates, pool), self.estimator.answer_lengths(estimates, pool)
+        fresh = build_request(queries, pool, request.preferences, estimates=estimates, quality=quality, lengths=lengths).expected
+        expected = Outcomes(quality, _known(fresh.cost_usd, logged.cost_usd), _known(fresh.latency_ms + request.wait_ms, logged.latency_ms))
         return attrs.evolve(request, estimates=estimates, expected=expected)
+
+
+def _known(figures: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(figures), otherwise, figures)
 
 
 def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
@@ -271,5 +280,7 @@ def _notes(log: LoggedDecisions) -> Iterator[str]:
         yield f"left out of {log.total} decisions: {_reasons(log)}"
     if log.left_out["fallback"]:
         yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
+    if log.left_out["not_judged"] and log.failed:
+        yield f"{log.failed} failed calls count, but of the answers only those with feedback; --failure-quality none leaves failures out"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"
