@@ -38,6 +38,7 @@ KINDS = {
     "store": "aamc_stores",
     "config_format": "aamc_config_formats",
     "command": "aamc_commands",
+    "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
 
@@ -220,13 +221,21 @@ class Plugins:
 
 
 def install_hint(kind: str, name: str) -> str:
-    """Return how to install the known distribution that offers a component; ``""`` if none is known."""
+    """Return how to get a component, or a group of commands, from the known distribution that offers it; ``""`` if none is known."""
+    known = known_distributions().get(kind, {})
+    distribution = known.get(name) or next((known[path] for path in known if kind == "command" and path.startswith(f"{name} ")), None)
+    if distribution is None:
+        return ""
+    is_disabled = _disabled() & {distribution, distribution.removeprefix(f"{PROJECT}-")}
+    return f"; {distribution} offers it: {'take it out of AAMC_DISABLE_PLUGINS' if is_disabled else f'pip install {distribution}'}"
+
+
+def known_distributions() -> dict[str, dict[str, str]]:
+    """Return the distribution that offers each component of this project, by kind and name."""
     import json
     from importlib import resources
 
-    known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
-    distribution = known.get(kind, {}).get(name)
-    return "" if distribution is None else f"; {distribution} offers it: pip install {distribution}"
+    return json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]  # the file's shape
 
 
 def get_plugin_manager() -> Plugins:

@@ -164,7 +164,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     for key in options:
         if key not in known:
             raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
-    _check_collections(cls, options, where)
+    _check_kinds(cls, options, where)
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     merged = {**presets.get(preset or "", {}), **options}
     try:
@@ -175,10 +175,13 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_collections(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = get_type_hints(cls)
+def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
+    hints, fields = get_type_hints(cls), attrs.fields_dict(cls)
     for key, value in options.items():
         kind = get_origin(hints[key])
+        choices = fields[key].metadata.get("choices")
+        if choices is not None and not isinstance(value, str):  # YAML reads words such as on and no as truth values
+            raise ConfigError(f"{where}: {key} must be one of {one_of(choices)}, not {value!r}")
         if kind in _LISTS and not isinstance(value, list | tuple):  # a string is a sequence too
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):

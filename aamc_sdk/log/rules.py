@@ -267,7 +267,7 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
     advice = {
         DECISION: "give the new request an id of its own",
         ATTEMPT: "leave n out to take the next number",
-        FEEDBACK: f"give the new one an id of its own, or a revision above {known[-1].revision}",
+        FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count beside it",
     }
     raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
 

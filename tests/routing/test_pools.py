@@ -80,6 +80,9 @@ def test_a_pool_is_found_by_name_or_file(tmp_path):
     plugins = Plugins()
     assert find_pool("default", plugins) == default_pool()
     assert find_pool(str(path), plugins).names == ("only",)
+    assert find_pool(pool_to(default_pool()), plugins) == default_pool()
+    with pytest.raises(PoolError, match="pool must have a list 'candidates'"):
+        find_pool({"models": []}, plugins)
     assert isinstance(find_pool("default", plugins), Pool)
     with pytest.raises(UnknownComponentError, match="did you mean 'default'"):
         find_pool("defualt", plugins)

@@ -12,11 +12,11 @@ from aamc_experiments.settings import Source, read_settings
 from aamc_datasets.inspection.summary import summarize
 from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
 from aamc_datasets.synthetic.labelled_csv import write_labelled
-from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, compose_splits
+from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits
 from aamc_sdk import Dataset
 from aamc_sdk.cli import plugins_of
 from aamc_sdk.config import set_option
-from aamc_sdk.errors import OutputError, quantity
+from aamc_sdk.errors import ConfigError, OutputError, quantity
 from aamc_sdk.plugins import Plugins, describe_options
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
@@ -28,20 +28,39 @@ _STRICT = click.option("--strict", is_flag=True, help="Refuse scores outside 0 t
 _SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option of the format.")
 
 
+def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, float]:
+    """Read ``code=3,chat=1``."""
+    shares: dict[str, float] = {}
+    for part in filter(None, (value or "").split(",")):
+        name, _, number = (word.strip() for word in part.partition("="))
+        try:
+            shares[name] = float(number)
+        except ValueError as error:
+            raise click.BadParameter(f"{part!r} must be a category and a number, such as code=3") from error
+    try:
+        check_shares(shares)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+    return shares
+
+
 @click.command("generate", short_help="Write a synthetic dataset.")
 @click.option("--n-train", type=_SIZE, default=10_000, show_default=True, help="Training texts.")
 @click.option("--n-val", type=_SIZE, default=2_000, show_default=True, help="Validation texts.")
 @click.option("--n-test", type=_SIZE, default=2_000, show_default=True, help="Test texts.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for train.csv, val.csv and test.csv.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed; the same seed gives the same texts.")
+@click.option(
+    "--shares", metavar="NAME=N,...", callback=_parse_shares, help="Relative frequencies of categories, such as code=3,chat=1 (default: all alike)."
+)
 @_JSON
-def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, as_json: bool) -> None:
+def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares: Mapping[str, float], as_json: bool) -> None:
     """Write labelled texts of eight categories as train.csv, val.csv and test.csv, unless the folder holds one of them.
 
     Columns: text, complexity (0 to 1), category, tool_use (0 or 1). Every text is unique across the files.
     """
     _refuse_to_overwrite(out / name for name in FILES.values())
-    splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed)
+    splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed, shares)
     for split, dataset in splits.items():
         write_labelled(out / FILES[split], dataset)
     if as_json:

@@ -85,6 +85,8 @@ class Settings(ServingSettings):
         routers: The routers to compare with, by name in tables; None for all baselines that this installation and data allow.
         evaluation: The options of the comparison.
         orchestrator: The orchestrator to train instead of a router; None for none.
+        continue_from: The folder of a trained orchestrator whose training continues; None to start anew.
+        budget_usd: The amount at which the training of an orchestrator ends; None for no limit.
     """
 
     environment: Choice
@@ -93,6 +95,8 @@ class Settings(ServingSettings):
     routers: Mapping[str, Choice] | None
     evaluation: Evaluation
     orchestrator: Choice | None = None
+    continue_from: str | None = None
+    budget_usd: float | None = None
 
     def with_absolute_paths(self, pools: Collection[str]) -> Settings:
         """Return settings that mean the same in every working directory.
@@ -107,7 +111,7 @@ class Settings(ServingSettings):
             router=_absolute_part(self.router, "router"),
             estimator=None if self.estimator is None else _absolute_part(self.estimator, "estimator"),
             environment=_absolute_options(self.environment),
-            pool=self.pool if self.pool is None or self.pool in pools else _absolute(self.pool),
+            pool=_absolute(self.pool) if isinstance(self.pool, str) and self.pool not in pools else self.pool,
             reward=_absolute_options(self.reward),
             dataset=self.dataset if named else self.dataset.absolute(),
             test_dataset=None if test is None else test.absolute(),
@@ -118,6 +122,9 @@ class Settings(ServingSettings):
     def plain(self) -> dict[str, Any]:
         """Return a document that :func:`read_settings` reads."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
+        for name in ("continue_from", "budget_usd"):
+            if choices[name] is None:
+                del choices[name]
         routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
@@ -153,7 +160,7 @@ class ConfigKeys:
     router: Any = "ppo"
     estimator: Any = None
     environment: Any = None
-    pool: str | None = None
+    pool: Any = None
     reward: Any = "linear"
     dataset: Any = "synthetic"
     test_dataset: Any = None
@@ -164,6 +171,8 @@ class ConfigKeys:
     device: str = "auto"
     evaluation: Any = attrs.field(factory=dict)
     orchestrator: Any = None
+    continue_from: str | None = None
+    budget_usd: float | None = option(None, "the training of an orchestrator ends when its agents have cost this amount", at_least=0)
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:
@@ -191,6 +200,8 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         device=keys.device,
         evaluation=configure(Evaluation, keys.evaluation, where="evaluation"),
         orchestrator=None if keys.orchestrator is None else Choice.of(keys.orchestrator, "orchestrator"),
+        continue_from=keys.continue_from,
+        budget_usd=keys.budget_usd,
     )
 
 

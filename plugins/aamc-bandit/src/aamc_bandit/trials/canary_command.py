@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, plugins_of
+from aamc_sdk.cli import JSON, RUN, STORE, plugins_of
 
 
 @click.command()
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run whose log to read (default: runs/latest).")
-@click.option("--store", metavar="URL", help="Log to read instead of a run's, such as sqlite:state.db.")
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.cli import PREFERENCE, plugins_of, split_names
+from aamc_sdk.cli import PREFERENCE, InputFile, plugins_of, split_names
 
 if TYPE_CHECKING:
     from aamc_experiments.settings import Settings
@@ -24,7 +24,7 @@ CONFIG = click.option(
     "--config",
     "configs",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
 )
 """The option ``--config``."""
