@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -174,6 +175,23 @@ def test_the_same_seed_gives_the_same_table(experiment) -> None:
     assert experiment().complete() == experiment(folder="again").complete()
 
 
+@pytest.mark.parametrize(
+    ("estimator", "requires", "hint"), [(None, {"training": True}, True), (None, {}, False), ("means", {"training": True}, False)]
+)
+def test_a_router_that_is_trained_blind_is_told(plugins, tmp_path, monkeypatch, estimator, requires, hint) -> None:
+    class Heard(NoProgress):
+        lines: ClassVar[list[str]] = []
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(**requires))
+    settings = read_settings(CONTENT | {"estimator": estimator, "routers": []})
+    Experiment(settings, plugins, tmp_path / "run", Heard()).begin()
+    expected = "without an estimator favourite cannot see the texts, only prices and waits; add --estimator NAME (means, numbered)"
+    assert (expected in Heard.lines) == hint
+
+
 @pytest.fixture
 def rows_in_files(monkeypatch) -> None:
     """Let the tiny dataset read the number of its rows from a file."""
@@ -195,7 +213,7 @@ def test_a_run_means_the_same_in_every_working_directory(plugins, tmp_path, monk
     made = Experiment(read_settings(CONTENT | {"dataset": "tiny:rows"}), plugins, Path("run"), NoProgress())
     expected = made.complete()
     taken_over = Experiment(
-        read_settings(CONTENT | {"dataset": "tiny:rows", "router": "run/routers/favourite", "estimator": "run"}),
+        read_settings(CONTENT | {"dataset": "tiny:rows", "router": "run/routers/favourite", "estimator": "./run"}),
         plugins,
         Path("second"),
         NoProgress(),

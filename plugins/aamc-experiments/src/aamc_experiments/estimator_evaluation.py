@@ -119,8 +119,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
         plugins: The plugins that offer components.
 
     Raises:
-        ConfigError: There is no such estimator.
-        CheckpointError: The run or the checkpoint is damaged.
+        CheckpointError: There is no such estimator, or the run or the checkpoint is damaged.
         DataError: The data cannot be used, or consists of training rows.
         OutputError: ``out`` holds something already.
     """

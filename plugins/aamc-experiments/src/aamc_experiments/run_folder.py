@@ -139,17 +139,19 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
         run: The run; None for none.
 
     Raises:
-        ConfigError: The name is that of a component, and the run has no such estimator.
-        CheckpointError: The folder holds no checkpoint of an estimator.
+        ConfigError: The name is that of a component, and there is no run.
+        CheckpointError: The run has no such estimator, or the folder holds no checkpoint of one.
     """
     if name and (folder := find_checkpoint(name, "estimator")) is not None:
         return folder
     advice = "name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)"
-    if run is None or run.settings.estimator is None:
-        raise ConfigError(f"{'no run is given' if run is None else f'{run.folder} has no estimator'}; {advice}")
+    if run is None:
+        raise ConfigError(f"no run is given; {advice}")
+    if run.settings.estimator is None:
+        raise CheckpointError(f"{run.folder} has no estimator; {advice}")
     own = run.folder / "estimator"
     if name not in ("", trained := component_of(own, "estimator")["name"]):
-        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
+        raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
     return own
 
 
