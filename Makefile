@@ -12,7 +12,6 @@ SEED ?= 0
 # The trained router that `make evaluate` compares: the newest
 RUN ?= $(patsubst %/routers/ppo/component.json,%,$(shell ls -t $(OUT)/ppo*/routers/ppo/component.json 2>/dev/null | head -n 1))
 
-EVALUATED = $(if $(filter %/ppo,$(RUN)),--dataset synthetic:$(DATA) --preset $(PRESET))
 TCE := $(OUT)/tce/estimator/component.json
 # An interrupted training goes on where it stopped, and a finished one stays as it is.
 train = if test -f $(1)/run.yaml; then $(AAMC) train --resume $(1); else $(AAMC) train $(2) --seed $(SEED) --out $(1); fi
@@ -41,7 +40,7 @@ rlr_train_quick:
 
 evaluate:
 	@test -n "$(RUN)" || { echo "$(OUT) has no trained router; train one with: make rlr_train_quick OUT=$(OUT)" >&2; exit 1; }
-	$(AAMC) run --router $(RUN)/routers/ppo --estimator $(RUN)/estimator $(EVALUATED) --seed $(SEED) --out $(OUT)/evaluation-$(shell date +%Y%m%d-%H%M%S)
+	$(AAMC) evaluate $(RUN) --out $(OUT)/evaluation-$(shell date +%Y%m%d-%H%M%S)
 
 test:
 	python3 -m venv .venv-tox && .venv-tox/bin/pip install tox && .venv-tox/bin/tox

@@ -21,7 +21,7 @@ words = sys.argv[1:]
 with open("{folder}/calls", "a") as calls:
     print(*words, file=calls)
 out = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
-written = {{"data": ["train.csv"], "run": ["metrics.json"]}}.get(words[0], ["run.yaml", "estimator/component.json"])
+written = {{"data": ["train.csv"], "run": ["metrics.json"], "evaluate": ["metrics.json"]}}.get(words[0], ["run.yaml", "estimator/component.json"])
 written += ["routers/ppo/component.json"] if "--router" in words else []
 for name in written:
     (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +89,10 @@ def test_the_newest_router_is_evaluated(make):
     make("rlr_train_quick")
     quick = make.out / "ppo-quick"
     (evaluated,), _ = make("evaluate")
-    assert evaluated[:5] == ["run", "--router", str(quick / "routers" / "ppo"), "--estimator", str(quick / "estimator")]
-    assert Path(evaluated[evaluated.index("--out") + 1]).parent == make.out
-    assert "--dataset" not in evaluated
+    assert evaluated[:3] == ["evaluate", str(quick), "--out"]
+    assert Path(evaluated[3]).parent == make.out
     (evaluated,), _ = make("evaluate", f"RUN={make.out / 'ppo'}")
-    assert evaluated[evaluated.index("--dataset") + 1] == f"synthetic:{make.out / 'data'}"
+    assert evaluated[1] == str(make.out / "ppo")
 
 
 def test_without_a_trained_router_evaluate_names_the_target_that_trains_one(make):
@@ -104,7 +103,7 @@ def test_without_a_trained_router_evaluate_names_the_target_that_trains_one(make
 
 def test_the_command_line_knows_every_option(make):
     calls = [*make("rlr_train")[0], *make("rlr_train_quick")[0], *make("evaluate")[0], *make("rlr_train_quick")[0], *make("reproduce")[0]]
-    assert names(calls) == ["data generate", "train", "train", "train", "run", "train", "run"]
+    assert names(calls) == ["data generate", "train", "train", "train", "evaluate", "train", "run"]
     pytest.importorskip("aamc_datasets")
     context = click.Context(aamc, obj=get_plugin_manager())
     for call in calls:

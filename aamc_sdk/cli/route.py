@@ -13,20 +13,23 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE
 @click.command()
 @click.argument("text")
 @RUN
+@click.option("--router", metavar="NAME|FOLDER", help="Router of the run, or the folder of a trained one (default: the run's own).")
+@click.option("--estimator", metavar="FOLDER", help="Folder of a trained estimator (default: the run's own).")
 @STORE
 @PREFERENCE
 @JSON
 @click.pass_context
-def route(ctx: click.Context, text: str, run: Path, store: str | None, preference: str | None, as_json: bool) -> None:
+def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, as_json: bool, **named: str | None) -> None:
     """Choose a candidate for the query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
+    from aamc_sdk.serving import load_checkpoints
 
     if not text.strip():  # an application's query may be empty, next to an image; on the command line it is a mistake
         raise click.UsageError(f"TEXT must not be empty, not {text!r}")
-    with MetaController.load(run, plugins=plugins_of(ctx), store=store) as controller:
+    with MetaController(load_checkpoints(run, plugins_of(ctx), **named)) as controller:
         explanation = controller.route_explained(text, preference)
     show_explanation(explanation, as_json)

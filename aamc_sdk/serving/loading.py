@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import ConfigError, PluginError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, nearest, one_of
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
 from aamc_sdk.serving.model_client import ModelClient
-from aamc_sdk.serving.run import Run
+from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
+from aamc_sdk.storage import load_part
 from aamc_sdk.types import Endpoint, Floats, ModelSpec, Pool, Preference, Query
 
 if TYPE_CHECKING:
@@ -116,6 +117,45 @@ def load_components(
         loop=services.loop,
         typical=typical,
     )
+
+
+def load_checkpoints(
+    folder: str | Path, plugins: Plugins, *, router: str | None = None, estimator: str | None = None, store: str | None = None
+) -> ServedComponents:
+    """Return the components of a run with another trained router or estimator.
+
+    Args:
+        folder: The run's folder; ignored if the router is a checkpoint, which serves with its own run.
+        plugins: The plugins that offer components.
+        router: A trained router's folder, or the name of one of the run's routers; the run's own when None.
+        estimator: A trained estimator's folder; the run's own when None. Another one than that of the router's training is named in a warning.
+        store: The log's URL; the run's own when None.
+
+    Raises:
+        ConfigError: The estimator is no folder.
+        CheckpointError: A run or checkpoint is missing or damaged, or the router's checkpoint is outside a run.
+        StoreError: The log cannot be opened.
+    """
+    trained = None if router is None else find_checkpoint(router, "router")
+    run = Run.open(folder) if trained is None else Run.holding(trained)
+    if run is None:
+        raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
+    checkpoint = None if estimator is None else find_checkpoint(estimator, "estimator")
+    if estimator is not None and checkpoint is None:
+        raise ConfigError(
+            f"--estimator must be the folder of a trained estimator, not {estimator!r}; train one with: aamc train --estimator {estimator}"
+        )
+    other: Estimator | None = None if checkpoint is None else load_part(checkpoint, "estimator", plugins, run.services(plugins))
+    components = load_components(run.folder, plugins, router=router if trained is None else trained.name, store=store)
+    if other is None:
+        return components
+    if components.router.uses_estimates and _fingerprint(other) != _fingerprint(components.estimator):
+        logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, checkpoint)
+    return attrs.evolve(components, estimator=other)
+
+
+def _fingerprint(estimator: Estimator | None) -> str:
+    return "" if estimator is None else estimator.estimate([Query("fingerprint")]).fingerprint
 
 
 def make_components(

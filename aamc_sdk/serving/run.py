@@ -50,6 +50,11 @@ class Run:
             raise CheckpointError(f"there is no run in {folder}; make one with: aamc run --router ppo --estimator tce")
         return cls(path.resolve())
 
+    @classmethod
+    def holding(cls: type[R], checkpoint: Path) -> R | None:
+        """Return the run that holds a checkpoint; None for a checkpoint outside a run."""
+        return next((cls.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+
     def refuse_orchestrator(self) -> None:
         """Check that the run trained no orchestrator.
 

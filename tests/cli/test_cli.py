@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,38 @@ def test_rows_that_were_trained_on_are_refused_or_named(aamc) -> None:
     status, _, err = aamc("evaluate", "--split", "train", "--dataset", "tiny:60")
     assert status == 2
     assert "leave it out, or --dataset" in err
+
+
+def test_route_takes_trained_checkpoints(aamc) -> None:
+    train = ("train", "--environment", "table", "--dataset", "tiny:200")
+    aamc(*train, "--estimator", "means", "--out", "kept/means")
+    aamc(*train, "--router", "best-expected", "--estimator", "kept/means", "--out", "kept/router")
+    expected = json.loads(aamc("route", "hello", "--run", "kept/router", "--json")[1])
+    for router, estimator in (("kept/router", "kept/means"), ("kept/router/routers/best-expected", "kept/means/estimator"), ("kept/router", None)):
+        named = () if estimator is None else ("--estimator", estimator)
+        status, out, err = aamc("route", "hello", "--router", router, *named, "--json")
+        assert status == 0, err
+        assert json.loads(out)["candidates"] == expected["candidates"]
+    aamc(*RUN, "--out", "kept/run")
+    assert json.loads(aamc("route", "hello", "--run", "kept/run", "--router", "best-expected", "--json")[1])["candidate"] == expected["candidate"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--router", "nobody"], 1, "holds no router 'nobody' (it holds: "),
+        (["--router", "no/where"], 1, "no/where holds no router checkpoint"),
+        (["--router", "lost/favourite"], 1, "lost/favourite is outside a run"),
+        (["--estimator", "means"], 2, "--estimator must be the folder of a trained estimator, not 'means'; train one with"),
+        (["--estimator", "lost/favourite"], 1, "does not describe a checkpoint of kind estimator"),
+    ],
+)
+def test_route_refuses_what_is_no_checkpoint(aamc, options, status, words) -> None:
+    aamc(*RUN)
+    shutil.copytree("runs/latest/routers/favourite", "lost/favourite")
+    found, out, err = aamc("route", "hello", *options)
+    assert (found, out) == (status, "")
+    assert words in err
 
 
 def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None:

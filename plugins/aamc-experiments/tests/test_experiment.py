@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -172,6 +173,23 @@ def test_a_presets_options_reach_the_router_and_the_users_win(experiment) -> Non
 
 def test_the_same_seed_gives_the_same_table(experiment) -> None:
     assert experiment().complete() == experiment(folder="again").complete()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "requires", "hint"), [(None, {"training": True}, True), (None, {}, False), ("means", {"training": True}, False)]
+)
+def test_a_router_that_is_trained_blind_is_told(plugins, tmp_path, monkeypatch, estimator, requires, hint) -> None:
+    class Heard(NoProgress):
+        lines: ClassVar[list[str]] = []
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+    monkeypatch.setattr(TinyRouter, "requires", Requirements(**requires))
+    settings = read_settings(CONTENT | {"estimator": estimator, "routers": []})
+    Experiment(settings, plugins, tmp_path / "run", Heard()).begin()
+    expected = "without an estimator favourite cannot see the texts, only prices and waits; add --estimator NAME (means, numbered)"
+    assert (expected in Heard.lines) == hint
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ In reading order:
 - ``typical_outcomes``, ``leak_guard``, ``setup``: the mean outcomes of candidates, the rows to test on, data with environment and reward
 - ``experiment``, ``out_of_fold``, ``orchestrator_training``, ``profile``: the training order
 - ``measurement``, ``evaluation``: comparisons, metrics with intervals, the promotion gate
+- ``estimator_evaluation``: the score of an estimator on labels and outcomes
 - ``off_policy``: estimates from decision logs
 - ``target_preferences``: the preference that meets a target
 - ``commands``: ``aamc run``, ``train``, ``evaluate`` and ``calibrate``

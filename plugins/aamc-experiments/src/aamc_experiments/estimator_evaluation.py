@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.evaluation import BINS, Resampling, area_under_roc, bin_of, forecast_errors, known_interval
-from aamc_experiments.leak_guard import checkpoint_fingerprints
+from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluation_settings, make_evaluation_setup, predicted_categories
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_sdk.interfaces import Estimator
@@ -119,19 +119,19 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
         plugins: The plugins that offer components.
 
     Raises:
-        ConfigError: There is no such estimator.
-        CheckpointError: The run or the checkpoint is damaged.
+        CheckpointError: There is no such estimator, or the run or the checkpoint is damaged.
         DataError: The data cannot be used, or consists of training rows.
         OutputError: ``out`` holds something already.
     """
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
     settings, folder = evaluation_settings(run, request, plugins), estimator_checkpoint(name, run)
-    if folder.resolve() != run.folder / "estimator":
-        request = attrs.evolve(request, fingerprints=checkpoint_fingerprints([folder], settings.evaluation.strict))
     setup = make_evaluation_setup(run, settings, plugins, request)
     estimator: Estimator = load_part(folder, "estimator", plugins, setup.services)
-    rows, pool = setup.splits["test"], setup.services.pool
+    strict, own = settings.evaluation.strict, run.fingerprints[0]
+    others = [] if folder.resolve() == run.folder / "estimator" else checkpoint_fingerprints([folder], strict)
+    kept = leave_out_trained_rows(setup.splits["test"], [each for each in others if not np.array_equal(each.questions, own.questions)], strict)
+    rows, pool = kept.rows, setup.services.pool
     estimates = estimator.estimate(rows.queries)
     estimated = EstimatedRows.of(rows, estimates, estimator.quality(estimates, pool), pool)
     resamples, seed = settings.evaluation.resamples, settings.seed
@@ -139,7 +139,13 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
     document: dict[str, Any] = plain(
         {
             "schema": 1,
-            "data": {"source": rows.source, "queries": len(rows), "models": pool.names, "split": setup.tested, "dropped": setup.dropped},
+            "data": {
+                "source": rows.source,
+                "queries": len(rows),
+                "models": pool.names,
+                "split": setup.tested,
+                "dropped": setup.dropped + kept.dropped,
+            },
             "estimator": {
                 "name": component_of(folder, "estimator")["name"],
                 **estimated.figures(resamples, seed),

@@ -161,6 +161,9 @@ class Experiment:
         choices, train = self.trainable(setup), setup.splits["train"]
         for name, why in self._unfit(train).items():
             self.progress.say(f"{name} is left out: it {why}")
+        if self.settings.estimator is None and self._sees_only_estimates():
+            known = one_of(self.plugins.names("estimator"))
+            self.progress.say(f"without an estimator {self.router_name} cannot see the texts, only prices and waits; add --estimator NAME ({known})")
         details = {
             "router": self.router_name,
             "goal": self.goal.value,
@@ -174,6 +177,13 @@ class Experiment:
         self.run.begin(self.settings, setup.services.pool, setup.services.reward, details, [fingerprint_of(setup.splits), *fingerprints])
         self.run.write_candidate_means(typical_outcomes(train, setup.services.pool).means)
         return setup
+
+    def _sees_only_estimates(self) -> bool:
+        """Return whether training teaches the router about a query only what an estimator says."""
+        if self.goal is Goal.ESTIMATOR:
+            return False
+        router = self.plugins.load("router", self.router_name)
+        return bool(router.requires.training and router.uses_estimates and not router.requires.text)
 
     def make_setup(self, fingerprints: Sequence[TrainingFingerprint]) -> ExperimentSetup:
         """Read the data, and set up the environment and the reward; subclasses may provide another setup.

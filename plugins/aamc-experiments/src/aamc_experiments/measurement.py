@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data import TrainingFingerprint, about_split, check_same_candidates, check_unchanged, fit_to_pool
+from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
 from aamc_experiments.evaluation import (
     HEADLINE,
     Comparison,
@@ -172,7 +172,6 @@ class EvaluationRequest:
         strict: Whether rows that a part was trained on are an error; else they are left out.
         out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
         gate: Whether to decide on the promotion of the run's own router, which must be among the names.
-        fingerprints: The training rows of parts that are not the run's.
     """
 
     names: Sequence[str]
@@ -182,7 +181,6 @@ class EvaluationRequest:
     strict: bool = False
     out: Path | None = None
     gate: bool = False
-    fingerprints: Sequence[TrainingFingerprint] = ()
 
 
 def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, progress: Progress | None = None) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
         request: The request.
     """
     part_services, source = run.services(plugins), settings.dataset if request.source else None
-    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, request.split, request.fingerprints)
+    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, request.split)
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, part_services)

@@ -133,11 +133,6 @@ class RunFolder(Run):
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
 
 
-def run_of(checkpoint: Path) -> RunFolder | None:
-    """Return the run that holds a checkpoint; None for a checkpoint outside a run."""
-    return next((RunFolder.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
-
-
 def estimator_checkpoint(name: str, run: Run | None) -> Path:
     """Return the checkpoint of a trained estimator.
 
@@ -146,17 +141,19 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
         run: The run; None for none.
 
     Raises:
-        ConfigError: The name is that of a component, and the run has no such estimator.
-        CheckpointError: The folder holds no checkpoint of an estimator.
+        ConfigError: The name is that of a component, and there is no run.
+        CheckpointError: The run has no such estimator, or the folder holds no checkpoint of one.
     """
     if name and (folder := find_checkpoint(name, "estimator")) is not None:
         return folder
     advice = "name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)"
-    if run is None or run.settings.estimator is None:
-        raise ConfigError(f"{'no run is given' if run is None else f'{run.folder} has no estimator'}; {advice}")
+    if run is None:
+        raise ConfigError(f"no run is given; {advice}")
+    if run.settings.estimator is None:
+        raise CheckpointError(f"{run.folder} has no estimator; {advice}")
     own = run.folder / "estimator"
     if name not in ("", trained := component_of(own, "estimator")["name"]):
-        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
+        raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
     return own
 
 

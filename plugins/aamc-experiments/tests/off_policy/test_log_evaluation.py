@@ -17,7 +17,7 @@ from aamc_experiments.settings import read_settings
 from tiny import Tiny, TinyEstimator, TinyRouter
 
 from aamc_sdk import Component, Estimates, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
-from aamc_sdk.errors import ConfigError, DataError, StoreError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, StoreError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, run_command
@@ -199,7 +199,7 @@ def test_a_log_that_keeps_texts_can_be_estimated_again(careful, tmp_path) -> Non
         hard = np.mean([len(f"Question {n}") % 2 for n in range(400)])
         expected = (1 - hard) * QUALITY[POOL.names[0]] + hard * QUALITY[POOL.names[1]]
         assert row["quality"]["doubly_robust"]["value"] == pytest.approx(expected, abs=0.05)
-    with pytest.raises(ConfigError, match="holds the estimator 'cautious', not 'means'; name the folder"):
+    with pytest.raises(CheckpointError, match="holds the estimator 'cautious', not 'means'; name the folder"):
         evaluate_log(url, plugins, run=run, estimator="means")
     with pytest.raises(ConfigError, match="no run is given"):
         evaluate_log(url, plugins, names=["uniform"], estimator="cautious")

@@ -23,7 +23,7 @@ from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
 from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli import split_names
-from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, nearest, one_of
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("ppo", "greedy", "knn", "ensemble", "supervised", "best-single", "oracle")
@@ -81,7 +81,7 @@ class RobustnessBenchmark(Benchmark):
         """Return the options after a check that the run can begin, and has a category for each group that was asked for.
 
         Raises:
-            ConfigError: The data has fewer categories.
+            DataError: The data has fewer categories.
         """
         options = self.options(**given)
         run, settings = options["run"], options["settings"]
@@ -91,7 +91,7 @@ class RobustnessBenchmark(Benchmark):
         asked = given.get("kinds") is not None or given.get("groups") is not None
         if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
             needed = f"shift holds out {options['groups']} groups of categories in turn"
-            raise ConfigError(f"{needed}, and the training rows name {count} categories; ask for fewer (--groups), or leave shift out of --kinds")
+            raise DataError(f"{needed}, and the training rows name {count} categories; ask for fewer (--groups), or leave shift out of --kinds")
         return options
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:

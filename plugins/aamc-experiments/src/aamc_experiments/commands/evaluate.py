@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
-from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint, run_of
+from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
 from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
 from aamc_sdk.errors import ConfigError
 
@@ -59,8 +59,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Rows of other data that the run was trained on are left out, and so are near-duplicates of them.
 
-    A router of aamc train, as RUN or with --router, is compared with baselines, which are trained on the rows of its training; --config
-    and --set change the settings, such as those of the simulator.
+    A router of aamc train, as RUN or with --router, is compared with baselines, which are trained on the rows of its training. With
+    --router also on those of --dataset, and --config and --set change the settings, such as those of the simulator.
 
     With --estimator alone, score an estimator: errors of complexity, category and tool use, and the calibration of expected quality.
 
@@ -87,7 +87,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     elif (goal := RunFolder.open(options["run"]).goal) is Goal.ESTIMATOR:
         _refuse(ctx, (*TRAINS, "routers", "preference", "gate"), f"{options['run']} holds an estimator alone")
         _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
-    elif goal is Goal.ROUTER and options["split"] is None and not options["gate"]:
+    elif goal is Goal.ROUTER and not options["gate"] and options["dataset"] is options["split"] is None:
         _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:
         _refuse(ctx, TRAINS, f"the routers of {options['run']} are compared as they are")
@@ -166,7 +166,7 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
     checkpoint = find_checkpoint(options["router"], "router")
     if checkpoint is None:
         raise ConfigError(f"--router {options['router']} is no folder of a trained router; train one with: aamc train --router {options['router']}")
-    run, base = run_of(checkpoint), dict[str, Any]()
+    run, base = RunFolder.holding(checkpoint), dict[str, Any]()
     described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
     if run is not None:
         base = {**run.settings.plain(), "routers": None}
@@ -175,7 +175,7 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
     if options["estimator"] or (run is not None and run.settings.estimator is not None):
         described["estimator"] = str(estimator_checkpoint(options["estimator"] or "", run))
     if options["dataset"] is not None:
-        described["dataset" if run is None else "test_dataset"] = options["dataset"]
+        described["dataset"], base["test_dataset"] = options["dataset"], None
     episodes = [] if options["n_episodes"] is None else [f"evaluation.streams={options['n_episodes']}"]
     strict = ["evaluation.strict=true"] if options["strict"] else []
     return settings_from_options({**described, "assignments": (*options["assignments"], *episodes, *strict)}, plugins_of(ctx), base)
@@ -188,7 +188,7 @@ def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json:
     from aamc_sdk.types import Preference
 
     name, out = options["estimator"], options["out"]
-    holder = run_of(estimator_checkpoint(name, None)) if name and not _given(ctx, "run") and "/" in name else None
+    holder = RunFolder.holding(estimator_checkpoint(name, None)) if name and not _given(ctx, "run") and "/" in name else None
     run = holder or RunFolder.open(options["run"])
     with nullcontext() if out is None else locked(out):
         document = evaluate_estimator(run, name, _request(options, (), Preference()), plugins_of(ctx))

@@ -43,10 +43,10 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
 
     Raises:
         click.UsageError: ``--resume`` comes with other options.
-        ConfigError: Another command began the job.
+        CheckpointError: Another command began the job.
     """
     from aamc_experiments.experiment import Experiment
-    from aamc_sdk.errors import ConfigError
+    from aamc_sdk.errors import CheckpointError
 
     described, out, resume = split_options(options, "run")
     if resume is None:
@@ -55,9 +55,9 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
     experiment = (kind or Experiment).resume(resume, plugins_of(ctx), shown)
     folder, command = experiment.run.folder, experiment.goal.command
     if command == "evaluate":
-        raise ConfigError(f"{folder} holds an evaluation, which cannot be resumed; run aamc evaluate again")
+        raise CheckpointError(f"{folder} holds an evaluation, which cannot be resumed; run aamc evaluate again")
     if command != goal.command:
-        raise ConfigError(f"{folder} was begun by aamc {command}; go on with: aamc {command} --resume {folder}")
+        raise CheckpointError(f"{folder} was begun by aamc {command}; go on with: aamc {command} --resume {folder}")
     return experiment
 
 

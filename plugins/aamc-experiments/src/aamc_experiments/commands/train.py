@@ -35,10 +35,13 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
+    Then runs/latest is a trained router, which aamc evaluate compares with the baselines and aamc route serves.
+
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
     from aamc_sdk.cli import progress, write_json_line
     from aamc_sdk.config import NO_ESTIMATOR
+    from aamc_sdk.storage import point_latest
 
     estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
     if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):
@@ -59,6 +62,8 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
             metrics = complete(job, "train")
             if form is not None:
                 export(job, form)
+            if job.goal is Goal.ROUTER:
+                point_latest(job.run.folder)
     seconds, folder = time.monotonic() - began, str(job.run.folder)
     if as_json:
         figures = {name: value for name, value in metrics.items() if name != "curve"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -19,16 +19,18 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
-from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
+from aamc_sdk.routing import build_request, choice_probabilities, default_pool, recorded_request
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import load_part, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Query, RoutingRequest
+
+if TYPE_CHECKING:
+    from aamc_experiments.run_folder import RunFolder
 
 BATCH = 1000
 """The maximum number of recorded requests that a router scores at a time."""
@@ -83,7 +85,7 @@ def evaluate_log(
     routers = _routers(part_services, plugins, names, run)
     if estimator is not None and not log.has_texts:
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
-    again = None if estimator is None else load_part(estimator_checkpoint(estimator, run), "estimator", plugins, part_services)
+    again = None if estimator is None else _load(estimator, run, plugins, part_services)
     policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
     preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
@@ -137,6 +139,13 @@ def _routers(part_services: Services, plugins: Plugins, names: Sequence[str] | N
 def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
     values = outcome.values[outcome.known]
     return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
+
+
+def _load(name: str, run: RunFolder | None, plugins: Plugins, part_services: Services) -> Estimator:
+    from aamc_experiments.run_folder import estimator_checkpoint  # its imports would slow down those who read logs alone
+
+    part: Estimator = load_part(estimator_checkpoint(name, run), "estimator", plugins, part_services)
+    return part
 
 
 def _fingerprint(run: RunFolder | None, plugins: Plugins, part_services: Services, routers: Mapping[str, Router]) -> str | None:
@@ -240,9 +249,16 @@ class LoggedPolicies:
             request = request.with_preference(self.preference.array)
         if self.estimator is None:
             return request
-        estimates = self.estimator.estimate(request.queries)
-        expected = attrs.evolve(request.expected, quality=self.estimator.quality(estimates, request.pool))
+        queries, pool, logged = request.queries, request.pool, request.expected
+        estimates = self.estimator.estimate(queries)
+        quality, lengths = self.estimator.quality(estimates, pool), self.estimator.answer_lengths(estimates, pool)
+        fresh = build_request(queries, pool, request.preferences, estimates=estimates, quality=quality, lengths=lengths).expected
+        expected = Outcomes(quality, _known(fresh.cost_usd, logged.cost_usd), _known(fresh.latency_ms + request.wait_ms, logged.latency_ms))
         return attrs.evolve(request, estimates=estimates, expected=expected)
+
+
+def _known(figures: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(figures), otherwise, figures)
 
 
 def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
