@@ -80,6 +80,8 @@ def orchestrate(
             store.add_decisions(records)
             store.add_attempts(attempts)
         click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
+    elif given["store"]:
+        click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
     if graph is not None:
         session.draw(graph)
     click.echo(f"The episode is in {path}", err=True)
