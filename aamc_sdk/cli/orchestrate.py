@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
-from aamc_sdk.cli.options import AMOUNT, JSON, Folder, split_names
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 TRAJECTORIES = "trajectories.jsonl"
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-
-EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -34,11 +31,11 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--pool", metavar="NAME|FILE", help="Models that agents call by their endpoints (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
-@click.option("--budget", "usd", type=AMOUNT, default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
-@click.option("--seconds", type=AMOUNT, default=float("inf"), help="Stop after this time (default: no limit).")
-@click.option("--file", "files", multiple=True, type=EXISTING, help="Text file that agents may read, such as a table; repeatable.")
-@click.option("--documents", type=EXISTING, help="Text file of documents that agents may search, one a line.")
-@click.option("--config", "configs", multiple=True, type=EXISTING, help="YAML file with agent_options, by agent; repeatable, later files win.")
+@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
+@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
+@click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
+@click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
+@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options, by agent; repeatable, later files win.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
@@ -174,6 +171,7 @@ async def _work(session: Session, show: Callable[[Any], None]) -> None:
 def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
     from aamc_sdk.cli.output import console, write_json_line
+    from aamc_sdk.errors import quantity
 
     if as_json:
         document = {"schema": 1, "task": session.task.text, "answer": session.answer, "cost_usd": session.cost_usd}
@@ -181,8 +179,7 @@ def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
         return
     if (overview := session.overview()) is not None:
         console(stderr=True).print(overview)
-    steps = session.count
-    click.echo(f"{session.ending()} after {steps} {'step' if steps == 1 else 'steps'}, {session.cost_usd:.3g} USD", err=True)
+    click.echo(f"{session.ending()} after {quantity(session.count, 'step')}, {session.cost_usd:.3g} USD", err=True)
     if session.answer is not None:
         click.echo(printable(session.answer))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import AsyncIterator, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -96,7 +97,7 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         for name, limit in attrs.asdict(self).items():
-            if not isinstance(limit, int | float) or not limit >= 0:  # also refuses NaN
+            if not isinstance(limit, Real) or not float(limit) >= 0:  # also refuses NaN
                 raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 

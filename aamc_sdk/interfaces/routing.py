@@ -13,7 +13,7 @@ from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
+    from aamc_sdk.types import AnswerLengths, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
 
 
 class Estimator(Part):
@@ -29,6 +29,14 @@ class Estimator(Part):
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` for any pool; None if not trained on outcomes."""
+        return None
+
+    def answer_lengths(self, estimates: Estimates, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of the answers for any pool; None if not trained on lengths."""
+        return None
+
+    def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of each training row's answers, from models that were not fitted on it."""
         return None
 
     def out_of_fold(self) -> Floats | None:
@@ -71,11 +79,13 @@ class Router(Part):
         requires: The data that it depends on.
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
+        uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
     """
 
     requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
+    uses_estimates: ClassVar[bool] = True
 
     @property
     def samples(self) -> bool:
@@ -108,9 +118,12 @@ class OnlineRouter(Router):
     Attributes:
         snapshots: Whether :meth:`Part.save` and :meth:`Part.load` carry everything that was learned, so that a restart need not replay
             the log from its start.
+        state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
+            learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
     """
 
     snapshots: ClassVar[bool] = False
+    state_schema: ClassVar[int] = 1
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.
@@ -123,7 +136,9 @@ class OnlineRouter(Router):
     def prepare_replay(self, log: Store) -> None:
         """Prepare to replay the log from the start. Called after :meth:`attach`, and before each later replay.
 
-        A router whose state names users drops the users that the log has forgotten (:meth:`Store.forgotten`).
+        A router whose state names users drops the users that the log has forgotten (:meth:`Store.forgotten`). A later replay is learned by a
+        second router of the same class, options and initial state, which is never attached; this one serves meanwhile, and then loads the
+        second one's state.
         """
 
     @abc.abstractmethod

@@ -1,7 +1,19 @@
 """Atomic files, locked folders and checkpoints."""
 
 from aamc_sdk.storage.checkpoints import COMPONENT, RESUME, component_of, is_complete, load_part, save_part
-from aamc_sdk.storage.files import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_bytes, write_json, write_text
+from aamc_sdk.storage.files import (
+    plain,
+    read_arrays,
+    read_bytes,
+    read_json,
+    replacing,
+    to_json,
+    under,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from aamc_sdk.storage.folders import locked, make_folder, point_latest
 from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
 
@@ -23,6 +35,7 @@ __all__ = [
     "save_part",
     "save_training_checkpoint",
     "to_json",
+    "under",
     "write_arrays",
     "write_bytes",
     "write_json",

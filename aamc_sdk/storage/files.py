@@ -120,6 +120,11 @@ def read_arrays(path: Path) -> dict[str, Any]:
     return _read(path, load)
 
 
+def under(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return the arrays whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _read(path: Path, reader: Callable[[BinaryIO], T]) -> T:
     try:
         file = path.open("rb")

@@ -42,7 +42,7 @@ def test_loss_and_gradients_are_those_of_torch(missing):
     x = generator.normal(size=(8, 4)).astype(np.float32)
     mask = np.where(generator.random((8, 5)) < 0.3, 0, 1.5).astype(np.float32)
     network, sizes = HeadNetwork(4, 5, 7, generator), targets.head_sizes()
-    value = network.train_estimator(x, mask, TargetArrays.of(targets, sizes), Loss(sizes, CONFIG))
+    value = network.loss_and_gradient(x, mask, TargetArrays.of(targets, sizes), Loss(sizes, CONFIG))
     w, b, u, a = parameters = [torch.tensor(part, requires_grad=True) for part in network.parts(network.vector)]
     hidden = torch.relu(torch.as_tensor(x) @ w.T + b) * torch.as_tensor(mask)
     expected = torch_loss(hidden @ u.T + a, targets)
@@ -56,13 +56,22 @@ def test_updates_are_those_of_torch():
     generator = np.random.default_rng(0)
     vector = generator.normal(size=6).astype(np.float32)
     parameter = torch.nn.Parameter(torch.tensor(vector))
-    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(6, 0.1)
+    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(np.full(6, 0.1, np.float32))
     for rate in (0.1, 0.2, 0.05):
         gradient = generator.normal(size=6).astype(np.float32)
         parameter.grad, torchs.param_groups[0]["lr"] = torch.tensor(gradient), rate
         torchs.step()
         ours.step(vector, gradient, rate)
     assert np.allclose(vector, parameter.detach(), rtol=1e-5)
+
+
+def test_biases_have_no_weight_decay():
+    network = HeadNetwork(4, 5, 7, np.random.default_rng(0))
+    w, b, u, a = network.parts(network.weight_decay(0.25))
+    assert (w == 0.25).all()
+    assert (u == 0.25).all()
+    assert not b.any()
+    assert not a.any()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,7 @@ def test_without_a_label_in_the_batch_nothing_is_learned():
     sizes = targets.head_sizes()
     unknown = attrs.evolve(NOTHING, quality=np.full((8, 2), np.nan))
     network = HeadNetwork(4, 5, 7, np.random.default_rng(0))
-    value = network.train_estimator(np.ones((8, 4), np.float32), np.ones((8, 5), np.float32), TargetArrays.of(unknown, sizes), Loss(sizes, CONFIG))
+    value = network.loss_and_gradient(np.ones((8, 4), np.float32), np.ones((8, 5), np.float32), TargetArrays.of(unknown, sizes), Loss(sizes, CONFIG))
     assert value == 0
     assert not network.gradient.any()
 

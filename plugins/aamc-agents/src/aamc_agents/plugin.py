@@ -29,3 +29,9 @@ def aamc_agents() -> list[Component]:
         Component("modifier", "aamc_agents.roles:Modifier", "Corrects the latest result, by a language model."),
         Component("concluder", "aamc_agents.roles:Concluder", "Gives the final answer, by a language model."),
     ]
+
+
+@hookimpl
+def aamc_checks() -> list[Component]:
+    """Offer the check of the sandbox."""
+    return [Component("sandbox", "aamc_agents.checks:check_sandbox", "The sandbox of the agent python.")]

@@ -14,7 +14,7 @@ from aamc_report.tables import Record, Table
 from aamc_bench.failed_routers import RoutersLeftOut, left_out_of
 from aamc_bench.folder import OpenExperiment, open_experiment
 from aamc_bench.grid import GridJob, JobsFailed, run_grid
-from aamc_sdk.cli import console, progress, write_json_line
+from aamc_sdk.cli import print_table, progress, write_json_line
 from aamc_sdk.errors import AamcError
 from aamc_sdk.storage import write_json, write_text
 
@@ -110,24 +110,22 @@ class Benchmark(ABC):
             given: The options of the command line.
 
         Raises:
-            JobsFailed: Some jobs failed; the results are made of the others. As JSON the command ends with status 1 instead.
-            RoutersLeftOut: The training of some routers failed; the results are made of the others.
+            JobsFailed: Some jobs failed; the results, also in the error's ``document``, are made of the others.
+            RoutersLeftOut: The training of some routers failed; likewise.
         """
         with open_experiment(self.command, out, resume, given, self.checked_options) as opened:
             results, error = self.measure(opened, workers)
             document = self.document(opened.options, results, opened.folder)
             tables = self.tables(document)
             self._write(opened.folder, document, tables)
-        if as_json:
-            write_json_line(document)
-        else:
+        if not as_json:
             show_tables(self.console_tables(tables))
+        elif error is None:
+            write_json_line(document)
         click.echo(f"Everything is in {opened.folder}", err=True)
-        if error is not None and not as_json:
+        if error is not None:
+            error.document = document
             raise error
-        if error is not None:  # the document is printed, and main would print a second one
-            click.echo(f"aamc: {' '.join(str(error).split())}", err=True)
-            raise click.exceptions.Exit(1)
         for remark in self.remarks(document):
             click.echo(remark, err=True)
 
@@ -166,9 +164,8 @@ class Benchmark(ABC):
 
 def show_tables(tables: Mapping[str, Table]) -> None:
     """Write tables to standard output."""
-    shown = console(WIDTH)
     for table in tables.values():
-        shown.print(table.rich())
+        print_table(table.rich(), WIDTH)
 
 
 def distinct(records: Sequence[Record], key: str) -> list[Any]:

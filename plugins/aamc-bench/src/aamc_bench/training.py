@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import attrs
-from aamc_experiments.commands import ExperimentOptions, settings_from_options
+from aamc_experiments.commands import settings_from_options
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup
@@ -39,14 +39,14 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
     for assignment in assignments:
         _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
     named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value is not None}
-    settings = settings_from_options(cast(ExperimentOptions, {"assignments": tuple(assignments), "routers": ",".join(routers), **named}))
+    settings = settings_from_options({"assignments": tuple(assignments), "routers": ",".join(routers), **named})
     assert settings.routers is not None  # named above
     plugins = get_plugin_manager()
     for name in routers:
         plugins.find("router", name)
     if settings.estimator is not None:
         plugins.find("estimator", settings.estimator.name)
-    return attrs.evolve(settings, router=settings.routers[routers[0]])
+    return attrs.evolve(settings, router=settings.routers[routers[0]]).with_absolute_paths(plugins.names("model_pool"))
 
 
 def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:

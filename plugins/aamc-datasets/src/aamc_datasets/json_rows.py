@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 T = TypeVar("T")
 MAX_USD = 1e12
 """Maximum cost; a larger number is in another unit or an error."""
+MAX_TOKENS = 1e9
+"""Maximum tokens of an answer; a larger number is an error."""
+
+
+def estimated_tokens(response: str) -> float:
+    """Return the tokens of an answer, estimated from its characters."""
+    return float(math.ceil(len(response) / CHARACTERS_PER_TOKEN))
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
@@ -112,3 +120,18 @@ def bounded_number(value: Any, name: str, maximum: float = sys.float_info.max, m
         wanted = f"a finite number of at least {minimum:g}" if maximum == sys.float_info.max else f"a number from {minimum:g} to {maximum:g}"
         raise DataError(f"{name} must be {wanted}, not {value!r:.80}")
     return float(value)
+
+
+def score(value: Any, name: str, strict: bool, maximum: float = 1.0, minimum: float = 0.0) -> float:
+    """Return a score; None becomes NaN.
+
+    Unless ``strict``, it may lie outside the range by less than the width of the range, as a few published scores do; a score that is
+    further away is on another scale.
+
+    Raises:
+        DataError: The value is something else.
+    """
+    margin = 0.0 if strict else maximum - minimum
+    if isinstance(value, int | float) and not isinstance(value, bool) and minimum - margin < value < maximum + margin:
+        return float(value)
+    return bounded_number(value, name, maximum, minimum)

@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
-from aamc_experiments.measurement import Measurement, estimate_queries
-from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
+from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, read_out_of_fold_lengths, write_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -23,7 +23,6 @@ from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
 from aamc_sdk.serving import find_checkpoint, part_name
 from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_json, save_part
 from aamc_sdk.types import Dataset, RoutingRequest
@@ -65,7 +64,7 @@ class Experiment:
     ) -> None:
         self.goal = goal
         self.resumed = resumed
-        self.settings = settings
+        self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
@@ -243,21 +242,15 @@ class Experiment:
         part = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
         metrics = part.train(self._training(setup, folder))
         if (quality := part.out_of_fold()) is not None:
-            write_out_of_fold(folder, quality, setup)
+            write_out_of_fold(folder, quality, setup, part.out_of_fold_lengths(setup.services.pool))
         save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
         return part
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
-        """Return the rows of each split as a router sees them, training rows with out-of-fold quality."""
-        pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
-        requests = {}
-        for name in SPLITS:
-            queries = setup.splits[name].queries
-            estimates, quality = estimate_queries(estimator, queries, pool)
-            if name == "train" and (out_of_fold := read_out_of_fold(self.run.folder / "estimator", setup)) is not None:
-                quality = out_of_fold
-            requests[name] = build_request(queries, pool, preference, estimates=estimates, quality=quality, typical=typical)
-        return requests
+        """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
+        pool, preference, typical, folder = setup.services.pool, self.settings.preference, self.run.candidate_means, self.run.folder / "estimator"
+        known: dict[str, Any] = {"train": {"quality": read_out_of_fold(folder, setup), "lengths": read_out_of_fold_lengths(folder, setup)}}
+        return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, **known.get(name, {})) for name in SPLITS}
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained."""

@@ -41,8 +41,8 @@ class OrchestratorTraining:
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
-        self.settings = settings
-        self.choice = _choice(settings)
+        self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
+        self.choice = _choice(self.settings)
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress

@@ -19,10 +19,11 @@ from aamc_lexical.quality import fold_of, stacking_weights
 from numpy.typing import NDArray
 
 from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.utility_router import UtilityRouter, under
+from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
+from aamc_sdk.storage import under
 from aamc_sdk.types import Floats
 
 MEANS = "means"

@@ -50,11 +50,11 @@ class ItemResponse(QualityFunction):
         average = offsets(examples)[:, None] / (options.dimensions * np.log(2.0))  # softplus(0) = log 2
 
         def loss_and_gradient(at: Parameters) -> tuple[float, Parameters]:
-            slope, abilities = features @ at["discrimination"], average + at["Number of abilities."]
+            slope, abilities = features @ at["discrimination"], average + at["abilities"]
             positive = np.logaddexp(0.0, slope)
             loss, pull = negative_log_likelihood(positive @ abilities.T - (features @ at["difficulty"])[:, None], examples)
             gradient = {
-                "Number of abilities.": pull.T @ positive,
+                "abilities": pull.T @ positive,
                 "discrimination": features.T @ (pull @ abilities * sigmoid(slope)),
                 "difficulty": -features.T @ pull.sum(axis=1),
             }
@@ -62,10 +62,10 @@ class ItemResponse(QualityFunction):
 
         shape = (features.shape[1], options.dimensions)
         abilities = options.spread * np.random.default_rng(seed).normal(size=(len(average), options.dimensions))
-        start = {"Number of abilities.": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
-        precision = {"Number of abilities.": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
+        start = {"abilities": abilities, "discrimination": np.zeros(shape), "difficulty": np.zeros(shape[0])}
+        precision = {"abilities": options.spread**-2, "discrimination": options.alpha, "difficulty": options.alpha}
         found = map_estimate(loss_and_gradient, start, precision, options.iterations)
-        return cls(average + found["Number of abilities."], found["discrimination"], found["difficulty"])
+        return cls(average + found["abilities"], found["discrimination"], found["difficulty"])
 
     def predict(self, features: Floats) -> Floats:
         """Return ``[B, M]``."""

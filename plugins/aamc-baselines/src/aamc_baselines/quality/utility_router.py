@@ -15,7 +15,7 @@ from aamc_baselines.quality.features import QueryFeatures, examples_of
 from aamc_sdk import Requirements
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Router, Services, Training
-from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.storage import read_arrays, under, write_arrays
 from aamc_sdk.types import Dataset, Floats, RoutingRequest, Scores
 
 FILE = "quality.npz"
@@ -170,8 +170,3 @@ class UtilityRouter(Router):
             self.learned = TrainedQuality(candidates, QueryFeatures(**under("features/", saved)), self.restore(under("function/", saved)))
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / FILE} does not hold what {self.name} learns ({error}); train again") from error
-
-
-def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays whose names begin with ``prefix``, without it."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import attrs
 import numpy as np
 from aamc_experiments.data import fit_to_pool
-from aamc_experiments.measurement import estimate_queries
+from aamc_experiments.measurement import estimated_request
 from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
 from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
 OUTCOMES, LABELS = "outcomes", "labels"
@@ -124,6 +123,4 @@ class _Trainer:
 
     def request(self, estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
         """Return rows as routers see them."""
-        pool = self.services.pool
-        estimates, quality = estimate_queries(estimator, rows.queries, pool)
-        return build_request(rows.queries, pool, self.settings.preference.array, estimates=estimates, quality=quality, typical=self.means)
+        return estimated_request(estimator, rows.queries, self.services.pool, self.settings.preference, self.means)

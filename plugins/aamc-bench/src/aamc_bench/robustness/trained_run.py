@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 from aamc_experiments.evaluation import Comparison
-from aamc_experiments.measurement import Measurement, estimate_queries
+from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -15,7 +15,6 @@ from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_bench.failed_routers import without_left_out
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.routing import build_request
 from aamc_sdk.types import Query, RoutingRequest
 
 
@@ -37,15 +36,13 @@ class TrainedRun:
         """
         run, plugins = RunFolder.open(folder), get_plugin_manager()
         services = run.services(plugins)
-        world, held = make_setup(run.settings, plugins), without_left_out(routers, run.folder)
+        world, held = make_setup(run.settings, plugins, run.fingerprints[1:]), without_left_out(routers, run.folder)
         return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, or the same with other texts."""
         queries = self.world.splits["test"].queries if queries is None else queries
-        estimates, quality = estimate_queries(self.estimator, queries, self.run.pool)
-        preference, typical = self.run.settings.preference.array, self.run.candidate_means
-        return build_request(queries, self.run.pool, preference, estimates=estimates, quality=quality, typical=typical)
+        return estimated_request(self.estimator, queries, self.run.pool, self.run.settings.preference, self.run.candidate_means)
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""

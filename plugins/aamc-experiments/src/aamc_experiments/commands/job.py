@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_experiments.commands.options import ExperimentOptions, new_folder, settings_from_options
+from aamc_experiments.commands.options import new_folder, settings_from_options
 from aamc_sdk.cli import plugins_of
 
 if TYPE_CHECKING:
@@ -17,27 +18,20 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Progress
 
 
-class JobOptions(ExperimentOptions, total=False):
-    """The options of ``run`` and ``train``: those of the experiment, and its folder."""
-
-    out: Path | None
-    resume: Path | None
-
-
-def split_options(options: JobOptions, noun: str) -> tuple[ExperimentOptions, Path | None, Path | None]:
+def split_options(options: Mapping[str, Any], noun: str) -> tuple[dict[str, Any], Path | None, Path | None]:
     """Return the options of the experiment, the folder to write, and the folder to resume.
 
     Raises:
         click.UsageError: ``--resume`` comes with other options, which would change the job.
     """
-    described: Any = {key: value for key, value in options.items() if key not in ("out", "resume")}
+    described = {key: value for key, value in options.items() if key not in ("out", "resume")}
     out, resume = options.get("out"), options.get("resume")
     if resume is not None and (out is not None or any(value not in (None, ()) for value in described.values())):
         raise click.UsageError(f"--resume goes on with a {noun} as it was begun; leave the other options out")
     return described, out, resume
 
 
-def open_experiment(ctx: click.Context, goal: Goal, options: JobOptions, shown: Progress, kind: type[Experiment] | None = None) -> Experiment:
+def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], shown: Progress, kind: type[Experiment] | None = None) -> Experiment:
     """Return the experiment that the options describe, new or resumed.
 
     Args:

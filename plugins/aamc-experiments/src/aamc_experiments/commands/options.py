@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.cli import PREFERENCE, plugins_of, split_names
+from aamc_sdk.cli import PREFERENCE, InputFile, plugins_of, split_names
 
 if TYPE_CHECKING:
     from aamc_experiments.settings import Settings
@@ -20,32 +20,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ExperimentOptions(TypedDict, total=False):
-    """The values of options that describe an experiment; None or a missing key for an option that is not given.
-
-    ``configs`` are configuration files, of which later ones win; ``assignments`` are those of ``--set``, such as
-    ``router.learning_rate=1e-4``; ``routers`` are names separated by commas.
-    """
-
-    router: str | None
-    estimator: str | None
-    environment: str | None
-    pool: str | None
-    reward: str | None
-    dataset: str | None
-    test_dataset: str | None
-    preference: str | None
-    preset: str | None
-    seed: int | None
-    device: str | None
-    orchestrator: str | None
-    continue_from: str | None
-    budget_usd: float | None
-    routers: str | None
-    configs: tuple[Path, ...]
-    assignments: tuple[str, ...]
-
-
+CONFIG = click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    type=InputFile(),
+    help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
+)
+"""The option ``--config``."""
+SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4.")
+"""The option ``--set``."""
 _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
@@ -55,14 +39,8 @@ _OPTIONS = (
     click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
     click.option("--test-dataset", metavar="FORMAT:PATH", help="Test queries (default: a fifth of the dataset)."),
     PREFERENCE,
-    click.option(
-        "--config",
-        "configs",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
-    ),
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4."),
+    CONFIG,
+    SET,
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Values that options start from (default: quick)."),
     click.option("--seed", type=int, help="Seed of all randomness (default: 0)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
@@ -76,14 +54,16 @@ def experiment_options(function: F) -> F:
     return function
 
 
-def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = None) -> Settings:
+def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None, base: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of configuration files, overridden by the other options, overridden by ``--set``.
 
     If an option names another component than the file does, the file's options of that component are dropped.
 
     Args:
-        options: The options.
+        options: Values by key of a configuration file, None if not given; ``configs``: the files, of which later ones win;
+            ``assignments``: those of ``--set``, such as ``router.learning_rate=1e-4``; ``routers``: names separated by commas.
         plugins: The plugins that read files of other systems; those of the running command when None.
+        base: The content that the files override.
 
     Raises:
         ConfigError: A file, an option or an assignment is not valid.
@@ -91,7 +71,8 @@ def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = 
     from aamc_experiments.settings import read_settings
     from aamc_sdk.config import set_option
 
-    content, assignments = _read_files(options, plugins or _present_plugins())
+    files, assignments = _read_files(options, plugins or _present_plugins())
+    content = {**(base or {}), **files}
     for key, value in options.items():
         if value is not None and key not in ("configs", "assignments", "routers"):
             content[key] = _renamed(content.get(key), value)
@@ -104,7 +85,7 @@ def settings_from_options(options: ExperimentOptions, plugins: Plugins | None = 
     return read_settings(content)
 
 
-def _read_files(options: ExperimentOptions, plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
 

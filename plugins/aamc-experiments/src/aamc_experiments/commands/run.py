@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from aamc_experiments.commands.job import JobOptions, complete, open_experiment
+from aamc_experiments.commands.job import complete, open_experiment
 from aamc_experiments.commands.options import experiment_options
 from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @click.command()
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 @JSON
 @click.option("--profile", "profiled", is_flag=True, help="Print a time profile and write it to profile.json; the run takes a little longer.")
 @click.pass_context
-def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Unpack[JobOptions]) -> None:
+def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) -> None:
     """Train what needs training, compare with every baseline, and report.
 
     Example: aamc run --router ppo --estimator tce

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_experiments.commands.job import JobOptions, complete, open_experiment, split_options
+from aamc_experiments.commands.job import complete, open_experiment, split_options
 from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
 from aamc_experiments.run_folder import Goal, RunFolder
-from aamc_sdk.cli import AMOUNT, JSON, OUT, RESUME, plugins_of
+from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from aamc_experiments.experiment import Experiment
     from aamc_experiments.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Part, Progress
@@ -26,14 +25,14 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 @click.command()
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
 @click.option("--from", "continue_from", metavar="RUN", help="Train the orchestrator of RUN further, on tasks or on a log with feedback.")
-@click.option("--budget-usd", type=AMOUNT, metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
+@click.option("--budget-usd", type=Number(min=0), metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
 @experiment_options
 @OUT
 @RESUME
 @click.option("--export", "form", metavar="FORM", help="Further form of the trained part, such as onnx for the estimator tce.")
 @JSON
 @click.pass_context
-def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Unpack[JobOptions]) -> None:
+def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
@@ -66,7 +65,7 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Unp
         click.echo(f"Trained in {seconds:.0f} s; the checkpoint is in {folder}", err=True)
 
 
-def names_orchestrator(options: JobOptions) -> bool:
+def names_orchestrator(options: Mapping[str, Any]) -> bool:
     """Return whether the options, their configuration files or the folder to resume name an orchestrator."""
     if options.get("orchestrator") is not None or options.get("continue_from") is not None:
         return True
@@ -78,7 +77,7 @@ def names_orchestrator(options: JobOptions) -> bool:
     return settings_from_options(described).orchestrator is not None
 
 
-def open_orchestrator_training(ctx: click.Context, options: JobOptions, form: str | None, shown: Progress) -> OrchestratorTraining:
+def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], form: str | None, shown: Progress) -> OrchestratorTraining:
     """Return the training that the options describe, new or resumed.
 
     Raises:
@@ -88,18 +87,17 @@ def open_orchestrator_training(ctx: click.Context, options: JobOptions, form: st
     from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset, with_start
 
     described, out, resume = split_options(options, "training")
-    given: dict[str, Any] = {**described}
     if resume is not None:
         if form is not None:
             raise click.UsageError("--resume goes on with a training as it was begun; leave the other options out")
         return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
-    ignored = ROUTER_OPTIONS if given.get("continue_from") is None else (*ROUTER_OPTIONS, "preset")
-    useless = [f"--{name.replace('_', '-')}" for name in ignored if given.get(name) is not None]
+    ignored = ROUTER_OPTIONS if described.get("continue_from") is None else (*ROUTER_OPTIONS, "preset")
+    useless = [f"--{name.replace('_', '-')}" for name in ignored if described.get(name) is not None]
     if form is not None or useless:
         raise click.UsageError(f"an orchestrator is trained without {', '.join(useless or ['--export'])}; leave that out")
     settings = with_start(settings_from_options(described))
     check_options(settings, plugins_of(ctx))
-    if given.get("dataset") is None and str(settings.dataset) == str(settings_from_options({}).dataset):  # no file or option names one
+    if described.get("dataset") is None and str(settings.dataset) == str(settings_from_options({}).dataset):  # no file or option names one
         settings = with_default_dataset(settings, plugins_of(ctx))
     assert settings.orchestrator is not None
     return OrchestratorTraining(settings, plugins_of(ctx), out or new_folder(settings.orchestrator.name), shown)

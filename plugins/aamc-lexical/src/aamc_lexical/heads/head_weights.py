@@ -60,7 +60,7 @@ class HeadWeights:
         yes = sigmoid(logits)
         return HeadOutputs(
             complexity=yes[:, columns["complexity"]][:, 0] if "complexity" in columns else unknown,
-            categories=_softmax(logits[:, columns["category"]]) if "category" in columns else np.empty((len(embedding), 0)),
+            categories=softmax(logits[:, columns["category"]]) if "category" in columns else np.empty((len(embedding), 0)),
             tool_use=yes[:, columns["tool_use"]][:, 0] if "tool_use" in columns else unknown,
             quality=yes[:, columns["quality"]] if "quality" in columns else None,
         )
@@ -75,6 +75,7 @@ class HeadWeights:
         return columns, weights.T, biases
 
 
-def _softmax(logits: Floats) -> Floats:
+def softmax(logits: Floats) -> Floats:
+    """Return the probabilities ``[B, C]`` of logits ``[B, C]``."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))

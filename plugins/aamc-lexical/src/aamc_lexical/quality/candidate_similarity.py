@@ -13,6 +13,7 @@ from functools import cached_property
 import attrs
 import numpy as np
 
+from aamc_lexical.heads.head_weights import softmax
 from aamc_sdk.types import Candidate, Floats, ModelSpec
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 1e6)
@@ -63,7 +64,7 @@ class CandidateSimilarity:
 
     def weights(self, descriptions: Floats, prices: Floats) -> Floats:
         """Return the weight of each known candidate for each of M unseen ones, ``[M, K]``; rows sum to one."""
-        return _normalised(-self._distances(descriptions, prices) / self.bandwidth)
+        return softmax(-self._distances(descriptions, prices) / self.bandwidth)
 
     @cached_property
     def known_weights(self) -> Floats:
@@ -76,7 +77,7 @@ class CandidateSimilarity:
         """Return the weight of each known candidate for each other one, ``[K, K]``, with a zero diagonal."""
         affinity = -self._distances(self.descriptions, self.prices) / self.bandwidth
         np.fill_diagonal(affinity, -np.inf)
-        return _normalised(affinity)
+        return softmax(affinity)
 
     def _left_out_errors(self, predictions: Floats, quality: Floats) -> Floats:
         """Return the differences between outcomes and their predictions from other candidates, ``[N, K]``."""
@@ -116,8 +117,3 @@ def _squared(left: Floats, right: Floats) -> Floats:
 def _off_diagonal(square: Floats) -> Floats:
     values = square[~np.eye(len(square), dtype=bool)]
     return values if np.isfinite(values).any() else np.ones(1)
-
-
-def _normalised(logits: Floats) -> Floats:
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
