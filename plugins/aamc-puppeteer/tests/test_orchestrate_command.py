@@ -83,7 +83,6 @@ class TestBeforeTraining:
             (["1 + 1", "--agents", "calculator,calculator"], "twice"),
             (["1 + 1", "--agents", "calculator", "--paths", "2"], "needs a policy"),
             (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
-            (["1 + 1", "--agents", "calculator", "--file", "none.csv"], "does not exist"),
             (["1 + 1", "--agents", "calculator", "--budget", "nan"], "is not a number"),
             (["1 + 1", "--agents", "calculator", "--seconds", "nan"], "is not a number"),
             (["1 + 1", "--agents", "calculator", "--graph", "graph.txt"], "name a file that ends in .png"),
@@ -96,6 +95,11 @@ class TestBeforeTraining:
         status, _, err = aamc("orchestrate", *arguments)
         assert status == 2
         assert words in err
+
+    def test_a_missing_file_is_an_error(self, aamc: Aamc) -> None:
+        status, _, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", "--file", "none.csv")
+        assert status == 1
+        assert "none.csv" in err
 
     @pytest.mark.parametrize("option", ["--trajectory=.", "--trajectory=gone/episodes.jsonl", "--graph=gone/graph.png"])
     def test_a_place_that_cannot_be_written_is_told_before_an_agent_works(self, aamc: Aamc, option: str) -> None:
