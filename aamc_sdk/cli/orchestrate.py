@@ -28,6 +28,7 @@ _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(co
 @click.option("--orchestrator", "name", metavar="NAME", help="Orchestrator (default: the one trained last, else puppeteer).")
 @click.option("--run", type=Folder(path_type=Path), help="Folder of a trained orchestrator (default: the newest under runs/).")
 @click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
+@click.option("--pool", metavar="NAME|FILE", help="Models that agents call by their endpoints (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
 @click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
@@ -53,7 +54,7 @@ def orchestrate(
     from aamc_sdk.serving import TeamOrchestrator, find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
-    orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx))
+    orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx), given["pool"])
     path = kept or (folder or Path()) / TRAJECTORIES
     _check_places(path, graph)
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
@@ -76,6 +77,8 @@ def orchestrate(
             store.add_decisions(records)
             store.add_attempts(attempts)
         click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
+    elif given["store"]:
+        click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
     if graph is not None:
         session.draw(graph)
     click.echo(f"The episode is in {path}", err=True)

@@ -36,16 +36,22 @@ def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> P
     return max(found, key=lambda path: path.stat().st_mtime).parents[1]
 
 
-def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
+def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None) -> Orchestrator:
     """Return a trained orchestrator from its folder.
+
+    Args:
+        folder: The folder of its training.
+        plugins: The plugins that offer orchestrators and agents.
+        pool: Name or file of the models that agents call; those of the training when None.
 
     Raises:
         CheckpointError: The folder has none, or a damaged one.
     """
     trained_name(folder)
     run = Run.open(folder)
-    pool = run.pool if run.settings.pool else find_pool("default", plugins)  # the folder's copy counts: the file may have changed
-    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, make_services(pool, plugins, run.settings))
+    trained_with = run.settings.pool and pool is None
+    models = run.pool if trained_with else find_pool(pool or "default", plugins)  # the folder's copy counts: the file may have changed
+    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, make_services(models, plugins, run.settings))
     return part
 
 
@@ -60,7 +66,9 @@ def trained_name(folder: Path) -> str:
     return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
 
 
-def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, plugins: Plugins) -> tuple[Orchestrator, Path | None]:
+def find_orchestrator(
+    name: str | None, folder: Path | None, team: TeamOptions, plugins: Plugins, pool: str | None = None
+) -> tuple[Orchestrator, Path | None]:
     """Return an orchestrator with its agents, and the folder of its training: the trained one, else an untrained one.
 
     Args:
@@ -68,6 +76,7 @@ def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, 
         folder: The folder of its training; the newest one under ``runs`` when None.
         team: Agents, options and paths in place of the training's.
         plugins: The plugins that offer orchestrators and agents.
+        pool: Name or file of the models that agents call; those of the training, else the default ones, when None.
 
     Raises:
         CheckpointError: The orchestrator needs a training and there is none, or the folder has another orchestrator.
@@ -78,12 +87,12 @@ def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, 
         try:
             folder = newest_orchestrator(name=name)
         except CheckpointError:
-            return _untrained(name or DEFAULT, team, plugins), None
+            return _untrained(name or DEFAULT, team, plugins, pool), None
     elif name is not None and is_complete(folder / ORCHESTRATOR):
         trained = component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"]
         if trained != name:
             raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
-    part = load_orchestrator(folder, plugins)
+    part = load_orchestrator(folder, plugins, pool)
     if isinstance(part, TeamOrchestrator):
         part.set_team(team)
     else:
@@ -91,14 +100,14 @@ def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, 
     return part, folder
 
 
-def _untrained(name: str, team: TeamOptions, plugins: Plugins) -> Orchestrator:
+def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None) -> Orchestrator:
     target = plugins.load(ORCHESTRATOR, name)
     if issubclass(target, TeamOrchestrator):
         options = target.untrained_options(team)
     else:
         options = {}
         _refuse_team(name, team)
-    part: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool("default", plugins), plugins, DefaultSettings()), options)
+    part: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins, DefaultSettings()), options)
     return part
 
 

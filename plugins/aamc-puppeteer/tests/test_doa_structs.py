@@ -3,8 +3,21 @@ from __future__ import annotations
 import importlib
 
 import pytest
+import torch
 from aamc_puppeteer import doa
-from aamc_puppeteer.doa import AgentInterface, AgentOutput, EchoAgent, RewardConfig, SystemState, TerminatorAgent, calculate_reward
+from aamc_puppeteer.doa import (
+    AgentInterface,
+    AgentOutput,
+    EchoAgent,
+    Orchestrator,
+    PolicyNetwork,
+    RewardConfig,
+    SystemState,
+    TerminatorAgent,
+    calculate_reward,
+)
+
+from aamc_sdk.errors import ConfigError
 
 STATE = SystemState("sort a list", [], 0, 4)
 
@@ -70,3 +83,24 @@ def test_the_settings_of_cost_and_success_count() -> None:
 def test_the_scale_factor_multiplies_every_cost() -> None:
     config = RewardConfig(step_cost_scale_factor=3.0)
     assert calculate_reward(AgentOutput("", 2.0), False, False, config) == pytest.approx(-0.6)
+
+
+def test_the_last_step_may_be_charged_for_the_whole_episode() -> None:
+    config = RewardConfig(total_cost=True)
+    assert calculate_reward(AgentOutput("", 2.0), False, False, config) == pytest.approx(-0.2)
+    assert calculate_reward(AgentOutput("", 2.0), True, True, config, trajectory_cost=5.0) == pytest.approx(1.0 - 0.5)
+    assert calculate_reward(AgentOutput("", 2.0), True, False, config, trajectory_cost=5.0) == pytest.approx(-1.0 - 0.5)
+    with pytest.raises(ConfigError, match="needs trajectory_cost"):
+        calculate_reward(AgentOutput("", 2.0), True, True, config)
+    assert calculate_reward(AgentOutput("", 2.0), True, True, RewardConfig(), trajectory_cost=5.0) == pytest.approx(0.8)
+
+
+def test_an_episode_is_paid_by_its_total_cost_if_asked_for() -> None:
+    class Scripted(PolicyNetwork):
+        def select_action(self, system_state: SystemState) -> tuple[int, torch.Tensor]:
+            return min(system_state.current_step // 2, 1), torch.zeros((), requires_grad=True)
+
+    agents = [EchoAgent(), TerminatorAgent()]
+    for total, expected in ((False, [-0.1, -0.1, 1.0]), (True, [-0.1, -0.1, 1.0 - 0.2])):
+        episode = Orchestrator(agents, Scripted(16, 2), RewardConfig(total_cost=total)).run_episode(STATE)
+        assert [step.reward for step in episode.steps] == pytest.approx(expected)

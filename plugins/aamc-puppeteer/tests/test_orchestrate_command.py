@@ -83,7 +83,6 @@ class TestBeforeTraining:
             (["1 + 1", "--agents", "calculator,calculator"], "twice"),
             (["1 + 1", "--agents", "calculator", "--paths", "2"], "needs a policy"),
             (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
-            (["1 + 1", "--agents", "calculator", "--file", "none.csv"], "does not exist"),
             (["1 + 1", "--agents", "calculator", "--budget", "nan"], "is not a number"),
             (["1 + 1", "--agents", "calculator", "--seconds", "nan"], "is not a number"),
             (["1 + 1", "--agents", "calculator", "--graph", "graph.txt"], "name a file that ends in .png"),
@@ -96,6 +95,11 @@ class TestBeforeTraining:
         status, _, err = aamc("orchestrate", *arguments)
         assert status == 2
         assert words in err
+
+    def test_a_missing_file_is_an_error(self, aamc: Aamc) -> None:
+        status, _, err = aamc("orchestrate", "1 + 1", "--agents", "calculator", "--file", "none.csv")
+        assert status == 1
+        assert "none.csv" in err
 
     @pytest.mark.parametrize("option", ["--trajectory=.", "--trajectory=gone/episodes.jsonl", "--graph=gone/graph.png"])
     def test_a_place_that_cannot_be_written_is_told_before_an_agent_works(self, aamc: Aamc, option: str) -> None:
@@ -270,7 +274,7 @@ class TestFurtherTraining:
             (["--from", "made", "--preset", "full"], "without --preset"),
             (["--from", "made", "--set", "orchestrator.hidden=7"], "does not fit"),
             (["--from", "made", "--dataset", "log:sqlite:made/log.db"], "there is no store"),
-            (["--router", "random", "--budget-usd", "1"], "--budget-usd limits the training of an orchestrator"),
+            (["--router", "random", "--budget-usd", "1"], "belong to the training of an orchestrator"),
         ],
     )
     def test_a_start_that_cannot_be_used_is_an_error(self, aamc: Aamc, made: Path, arguments: list[str], words: str) -> None:
@@ -278,6 +282,12 @@ class TestFurtherTraining:
         assert status != 0
         assert words in err
         assert "Traceback" not in err
+
+    def test_several_paths_are_not_logged_and_it_says_so(self, aamc: Aamc, made: Path) -> None:
+        _, out, err = aamc("orchestrate", "2 + 2", "--run", "made", "--paths", "2", "--store", "sqlite:other.db", "--json")
+        assert "Nothing was logged" in err
+        assert "id" not in json.loads(out)
+        assert not Path("other.db").exists()
 
     def test_an_untrained_one_learns_from_no_log(self, aamc: Aamc, made: Path) -> None:
         aamc("orchestrate", "2 + 2", "--run", "made")

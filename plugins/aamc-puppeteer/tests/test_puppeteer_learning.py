@@ -1,6 +1,7 @@
 """What the puppeteer learns in worlds whose optimum is known. Longer trainings, with five seeds, are in benchmarks/puppeteer.py."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -215,26 +216,28 @@ async def worked(session: Session) -> None:
         pass
 
 
-def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer]) -> None:
+def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer], monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy learns kinds swapped, serves the real ones, and learns from the users' judgements alone."""
+    numbers = itertools.count()  # the draws depend on the decisions' ids
+    monkeypatch.setattr("aamc_puppeteer.serving.single_path.new_ids", lambda count: [f"id-{next(numbers)}" for _ in range(count)])
     costs = {"mathematician": 0.1, "lawyer": 0.1}
     swapped = AgentWorld.of_table(
-        {"algebra": {"mathematician": 0.0, "lawyer": 1.0}, "contracts": {"mathematician": 1.0, "lawyer": 0.0}}, costs, steps=2
+        {"algebra": {"mathematician": 0.0, "lawyer": 1.0}, "contracts": {"mathematician": 1.0, "lawyer": 0.0}}, costs, steps=1
     )
-    puppeteer = puppeteer_of(swapped, preset="quick", updates=8, sample=True)
+    puppeteer = puppeteer_of(swapped, preset="quick", updates=6, sample=True)
     puppeteer.fit(swapped.tasks(60))
     puppeteer.config = attrs.evolve(puppeteer.config, updates=300)
     right = {"algebra": "mathematician", "contracts": "lawyer"}
-    tasks = swapped.tasks(60, seed=9)
+    tasks = swapped.tasks(120, seed=9)
 
     def chance() -> float:
-        first = puppeteer.probabilities([TaskState(task=task.without_truth(), steps_left=2) for task in tasks])
+        first = puppeteer.probabilities([TaskState(task=task.without_truth(), steps_left=1) for task in tasks])
         return float(np.mean([row[puppeteer.pool.names.index(right[task.kind])] for row, task in zip(first, tasks, strict=True)]))
 
     before = chance()
     with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
         for task in tasks:
-            session = puppeteer.session(task.without_truth(), Budget(steps=2))
+            session = puppeteer.session(task.without_truth(), Budget(steps=1))
             asyncio.run(worked(session))
             records, attempts = session.log()
             store.add_decisions(records)
@@ -243,6 +246,5 @@ def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[...,
             store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=quality), None)])
         metrics = puppeteer.learn(store.experience(limit=10_000))
     assert metrics["logged_episodes"] == len(tasks)
-    after = chance()
-    assert before < 0.5
-    assert after > before + 0.3
+    assert before < 0.4
+    assert chance() > 0.9

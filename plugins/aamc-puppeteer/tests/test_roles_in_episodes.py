@@ -62,6 +62,20 @@ def test_a_role_without_a_model_ends_the_command_before_anything_is_called(tmp_p
     assert not list(tmp_path.rglob("run.yaml"))
 
 
+def test_a_pool_gives_the_roles_their_model(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = serve_model("8")
+    (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: small, endpoint: '{server.url}', prices: {{input: 1, output: 2}}}}]")
+    status, out, err = run_command("orchestrate", "1 + 7", "--agents", "reasoner,concluder", "--pool", "pool.yaml")
+    assert (status, out) == (0, "8\n"), err
+    options = ("agents=[reasoner, concluder]", "updates=1", "episodes=2", "max_steps=2")
+    given = ["train", "--orchestrator", "puppeteer", "--pool", "pool.yaml", *(part for name in options for part in ("--set", f"orchestrator.{name}"))]
+    status, _, err = run_command(*given, "--budget-usd", "1", "--out", "made")
+    assert status == 0, err
+    status, out, err = run_command("orchestrate", "1 + 7", "--run", "made")
+    assert (status, out) == (0, "8\n"), err
+
+
 def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     server = serve_model("8")

@@ -6,12 +6,14 @@ import attrs
 import numpy as np
 import pytest
 from aamc_agents.sandbox import machine_fences
+from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
+from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.tasks.dataset_format import TaskDataset
 from aamc_puppeteer.tasks.verifiers import Exact
-from aamc_puppeteer.testbed import SUITES, load_suite
+from aamc_puppeteer.testbed import SUITES, TOOLS, load_suite
 from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
 
-from aamc_sdk import Services, get_plugin_manager
+from aamc_sdk import Services, Training, get_plugin_manager
 from aamc_sdk.cli import main
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.testing import assert_conforms
@@ -84,3 +86,19 @@ def test_unit_tests_need_a_kernel_that_confines_programs_or_permission(services,
     finally:
         machine_fences.cache_clear()
     assert asyncio.run(task.verifier(attrs.evolve(task, reference="assert f() == 1"), "def f(): return 1")).correct
+
+
+def test_a_puppeteer_without_named_agents_gets_those_that_the_suite_is_made_for(services, tmp_path) -> None:
+    generated = GeneratedSuites(SuiteOptions(size=20), services).read("strings")
+    published = attrs.evolve(generated, agents=())
+    short = PuppeteerConfig(updates=0)
+    for dataset, names in ((generated, TOOLS), (published, DEFAULT_AGENTS)):
+        puppeteer = Puppeteer(short, services)
+        puppeteer.train(Training(dataset=dataset))
+        assert puppeteer.pool.names == puppeteer.config.agents == names
+        puppeteer.close()
+    for chosen in (Puppeteer(attrs.evolve(short, agents=("calculator",)), services), Puppeteer(short, services)):
+        chosen.use([services.make("agent", "calculator", {})])
+        chosen.train(Training(dataset=generated))
+        assert chosen.pool.names == ("calculator",)
+        chosen.close()

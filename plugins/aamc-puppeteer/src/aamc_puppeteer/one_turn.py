@@ -71,6 +71,7 @@ class OneTurnEnvironment(ReplayEnvironment):
             agent: Agent = self.services.make("agent", candidate.name, self.config.agent_options.get(candidate.name, {}))
         except UnknownComponentError as error:
             raise PoolError(f"environment agents needs a pool of agents (--pool FILE that names them): {error}") from error
+        agent.check()
         return agent
 
 

@@ -71,11 +71,11 @@ class Puppeteer(Team):
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         self._made: list[Agent] = []
-        self._any_team = agents is None and not config.agents
         if agents is None:
             self._make_team(config.agents or DEFAULT_AGENTS, config.agent_options)
         else:
             self.use(agents)
+        self._any_team = agents is None and not config.agents
         if not self._any_team:
             self._check_options()
 
@@ -111,6 +111,7 @@ class Puppeteer(Team):
         self.pool = pool_of(agents)
         self.close()
         self._made = []
+        self._any_team = False
         self._agents = tuple(agents)
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
@@ -197,7 +198,6 @@ class Puppeteer(Team):
         if self._any_team:
             self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
             self._make_team(self.config.agents, self.config.agent_options)
-            self._any_team = False
             self._check_options()
         if dataset.experience is None:
             self._estimate(training.budget_usd)
@@ -297,24 +297,18 @@ class Puppeteer(Team):
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
         """
         from aamc_puppeteer.training.job import one_thread
-        from aamc_puppeteer.training.logged import logged_episodes
+        from aamc_puppeteer.training.logged import learn_logged, logged_episodes
 
         if not self._trained_names:
             raise DataError(UNSERVED)
-        shown, updates = progress or NoProgress(), self.config.updates
-        shown.start("puppeteer", updates)
-        curve = []
+        config = self.config
         with one_thread():
             learner, encoder = self.parts()
-            found = logged_episodes(experience, encoder, self.pool.names, self.config.rule)
-            for done in range(updates):
-                rng = np.random.default_rng((self.services.seed, self._updates + done))
-                figures = learner.update(found.drawn(rng, self.config.episodes), remaining=0.0)
-                curve.append({"step": done + 1, **figures})
-                shown.advance(1, **figures)
-        self._updates += updates
+            found = logged_episodes(experience, encoder, self.pool.names, config.rule)
+            curve = learn_logged(learner, found, config, (self.services.seed, self._updates), progress or NoProgress())
+        self._updates += config.updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
-        return {"updates": updates, **counts, "curve": curve}
+        return {"updates": config.updates, **counts, "curve": curve}
 
     def _estimate(self, budget_usd: float) -> CostEstimate:
         """Return the estimated cost of a training whose agents can work, and whose budget can be kept."""

@@ -51,6 +51,8 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
     described, out, resume = split_options(options, "run")
     if resume is None:
         settings = settings_from_options(described)
+        if settings.budget_usd is not None or settings.continue_from is not None:
+            raise ConfigError("budget_usd and continue_from (--from) belong to the training of an orchestrator; leave them out, or name one")
         return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
     experiment = (kind or Experiment).resume(resume, plugins_of(ctx), shown)
     folder, command = experiment.run.folder, experiment.goal.command

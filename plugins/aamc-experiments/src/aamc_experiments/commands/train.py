@@ -53,8 +53,6 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
         if names_orchestrator(options):
             job = open_orchestrator_training(ctx, options, form, shown)
             metrics = complete(job, "train")
-        elif options.get("budget_usd") is not None:
-            raise click.UsageError("--budget-usd limits the training of an orchestrator; leave it out, or name one with --orchestrator")
         else:
             job = open_experiment(ctx, goal, options, shown)
             if form is not None:

@@ -62,6 +62,8 @@ class RewardConfig:
         task_success_bonus: r of a solved task.
         task_failure_penalty: r of an unsolved task; negative for a penalty.
         step_cost_scale_factor: Factor of every cost.
+        total_cost: Whether the last step is charged for the whole episode, as the framework's documentation writes it, instead of
+            for itself; earlier costs count twice then.
     """
 
     lambda_cost_penalty: float = 0.1
@@ -69,11 +71,13 @@ class RewardConfig:
     task_success_bonus: float = 1.0
     task_failure_penalty: float = -1.0
     step_cost_scale_factor: float = 1.0
+    total_cost: bool = False
 
     @property
     def rule(self) -> RewardRule:
         """The same weights as a reward rule of the puppeteer."""
         return RewardRule(
+            name="total" if self.total_cost else "step",
             success=self.task_success_bonus,
             failure=self.task_failure_penalty,
             cost_weight=self.lambda_cost_penalty * self.step_cost_scale_factor,

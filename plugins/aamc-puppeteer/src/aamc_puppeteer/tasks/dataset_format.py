@@ -100,6 +100,7 @@ class PublishedSuites(DatasetFormat):
         if name != JUDGE:
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)
+        model.check()
 
         async def ask(prompt: str) -> str:
             return (await model.ask(prompt)).text

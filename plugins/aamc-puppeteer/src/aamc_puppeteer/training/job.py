@@ -139,7 +139,7 @@ class TrainingJob:
         return {
             "options": json.loads(to_json(attrs.asdict(self.config))),
             "seed": self.seed,
-            "begun": self.begun,
+            **({"begun": self.begun} if self.begun else {}),
             "agents": {agent.name: described(agent) for agent in self.agents},
             "tasks": sha256(to_json([(task.id, task.text, task.reference) for task in self.tasks]).encode(errors="replace")).hexdigest(),
         }

@@ -14,18 +14,21 @@ drawn ones (option ``sample``) compare them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Visibility
 from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_puppeteer.policy.encoder import Encoder
 from aamc_puppeteer.serving.decision_log import state_of
-from aamc_puppeteer.training.reinforce import Batch
+from aamc_puppeteer.training.reinforce import Batch, ReinforceLearner
 from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Progress
 from aamc_sdk.types import Experience, LoggedOutcomes, Record
 
 
@@ -103,6 +106,28 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
         quality=[judgement for _, judgement in kept],
         left_out=len(records) - len(kept),
     )
+
+
+def learn_logged(
+    learner: ReinforceLearner, found: LoggedEpisodes, config: PuppeteerConfig, seed: tuple[int, int], progress: Progress
+) -> list[dict[str, Any]]:
+    """Train a policy on logged episodes and return the figures of each update.
+
+    Args:
+        learner: The policy.
+        found: The episodes.
+        config: Has the number of updates, and of episodes in an update.
+        seed: The seed of all randomness, and the number of updates before.
+        progress: Receives the progress.
+    """
+    curve: list[dict[str, Any]] = []
+    progress.start("puppeteer", config.updates)
+    for step in range(1, config.updates + 1):
+        rng = np.random.default_rng((seed[0], seed[1] + step - 1))
+        figures = learner.update(found.drawn(rng, config.episodes), 0.0)
+        curve.append({"step": step, **figures})
+        progress.advance(1, **figures)
+    return curve
 
 
 def _judged(episode: Sequence[Record], quality: dict[str, float]) -> list[float]:
