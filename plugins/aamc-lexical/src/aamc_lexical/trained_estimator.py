@@ -94,7 +94,7 @@ class TrainedEstimator:
     @property
     def width(self) -> int:
         """The width of the embeddings for heads and experts."""
-        return self.heads.width
+        return self.heads.width if self.lengths is None else len(self.lengths.center)
 
     def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
         """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
