@@ -177,7 +177,7 @@ def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats 
     if output_tokens is None:
         return cost
     longer = output_tokens - token_counts(queries)[:, 1:]
-    return cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1]
+    return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
