@@ -1,9 +1,16 @@
+# Without a command the image prints the help; `docker run -it IMAGE bash` gives a shell. See docs/how-to/deploy.md.
 FROM python:3.11-slim
-WORKDIR /srv/aamc
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libseccomp2 make \
+ && rm -rf /var/lib/apt/lists/*
+# An index to prefer: https://download.pytorch.org/whl/cpu has torch without CUDA
+ARG PIP_EXTRA_INDEX_URL
+WORKDIR /opt/aamc
 COPY . .
-RUN pip install --no-cache-dir -r requirements.txt \
- && useradd --create-home aamc && mkdir runs && chown aamc runs
+RUN pip install --no-cache-dir -r requirements.txt
+# Any user may write, so that --user works; the Makefile of a mounted checkout uses the image's programs
+RUN useradd --create-home aamc && mkdir /workspace && chmod 1777 /home/aamc /workspace
+ENV HOME=/home/aamc AAMC=aamc PYTHON=python
 USER aamc
-VOLUME /srv/aamc/runs
-ENTRYPOINT ["aamc"]
-CMD ["run", "--router", "ppo", "--estimator", "tce"]
+WORKDIR /workspace
+CMD ["aamc", "--help"]

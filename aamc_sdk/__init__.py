@@ -5,8 +5,9 @@ The public names are imported on first use, so importing this package is quick.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aamc_sdk.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from aamc_sdk.config import option
@@ -58,71 +59,6 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.2.0"
-
-_EXPORTS = {
-    "config": ("option",),
-    "controller": ("MetaController",),
-    "errors": (
-        "AamcError",
-        "CheckpointError",
-        "ConfigError",
-        "DataError",
-        "ForkedError",
-    ),
-    "hookspecs": (
-        "Component",
-        "hookimpl",
-    ),
-    "interfaces": (
-        "Agent",
-        "AgentOutput",
-        "AsyncRouter",
-        "Budget",
-        "Completion",
-        "DatasetFormat",
-        "Environment",
-        "Estimator",
-        "OnlineRouter",
-        "Orchestrator",
-        "Provider",
-        "Requirements",
-        "Reward",
-        "Router",
-        "Services",
-        "Step",
-        "Store",
-        "Training",
-    ),
-    "plugins": ("get_plugin_manager",),
-    "storage": (
-        "read_arrays",
-        "read_json",
-        "write_arrays",
-        "write_json",
-    ),
-    "types": (
-        "Attempt",
-        "Candidate",
-        "Dataset",
-        "Decision",
-        "Estimates",
-        "Experience",
-        "Feedback",
-        "Labels",
-        "Latency",
-        "ModelSpec",
-        "Outcomes",
-        "Pool",
-        "PoolState",
-        "Preference",
-        "Prices",
-        "Query",
-        "RoutingRequest",
-        "Scores",
-        "Turn",
-    ),
-}
-_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "AamcError",
@@ -178,12 +114,4 @@ __all__ = [
     "write_json",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'aamc_sdk' has no attribute {name!r}")
-    return getattr(import_module(f"aamc_sdk.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("hookspecs", "errors", "plugins", "config", "types", "interfaces", "storage", "controller"))

@@ -86,10 +86,21 @@ class Interrupted(AamcError):
     """Raised when the user stops a job; the message says how to resume it."""
 
 
+def split_advice(message: str) -> tuple[str, str]:
+    """Return what a message says is wrong, and what to do; ``""`` if it says nothing to do."""
+    wrong, _, advice = message.rpartition("; ")
+    return (wrong, advice) if wrong else (message, "")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def quantity(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 entry``, ``1,200 entries``; the default plural adds an ``s``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def one_of(names: Iterable[str]) -> str:

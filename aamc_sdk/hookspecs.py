@@ -36,11 +36,14 @@ class Component:
         name: The name that users type; for commands a path such as ``"bench bandit"``.
         target: The class as ``"package.module:Class"``; imported when the component is used.
         summary: One sentence for ``aamc plugins``.
+        listed: Whether ``aamc plugins`` lists it. A component for tests and trials is not listed, is made by name, and gives way to
+            a listed one of its name.
     """
 
     name: str
     target: str
     summary: str
+    listed: bool = True
 
 
 @hookspec
@@ -101,6 +104,11 @@ def aamc_config_formats() -> list[Component]:  # type: ignore[empty-body]  # a s
 @hookspec
 def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specification
     """Offer commands: ``click.Command`` objects; the component's name is the path on the command line."""
+
+
+@hookspec
+def aamc_checks() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer checks for ``aamc doctor``: functions without arguments that return a list of :class:`aamc_sdk.interfaces.Diagnosis`."""
 
 
 @hookspec

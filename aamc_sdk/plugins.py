@@ -38,6 +38,7 @@ KINDS = {
     "store": "aamc_stores",
     "config_format": "aamc_config_formats",
     "command": "aamc_commands",
+    "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
 
@@ -132,18 +133,19 @@ class Plugins:
         self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
 
     def _mark_duplicates(self) -> None:
-        owners: dict[tuple[str, str], list[str]] = {}
+        self.offers.sort(key=lambda offer: not offer.component.listed)
+        owners: dict[tuple[str, str, bool], list[str]] = {}
         for offer in self.offers:
-            owners.setdefault((offer.kind, offer.component.name), []).append(offer.plugin.distribution)
+            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin.distribution)
         for position, offer in enumerate(self.offers):
-            names = owners[offer.kind, offer.component.name]
+            names = owners[offer.kind, offer.component.name, offer.component.listed]
             if offer.error is None and len(names) > 1:
                 text = f"{offer.kind} {offer.component.name!r} is offered by {' and '.join(names)}; disable one with AAMC_DISABLE_PLUGINS"
                 self.offers[position] = attrs.evolve(offer, error=text)
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of a kind's components, in alphabetical order."""
-        return sorted({offer.component.name for offer in self.offers if offer.kind == kind})
+        """Return the names of a kind's listed components, in alphabetical order."""
+        return sorted({offer.component.name for offer in self if offer.kind == kind})
 
     def find(self, kind: str, name: str) -> Offer:
         """Return a component's offer.
@@ -161,7 +163,8 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
+        folder = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{folder}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
@@ -214,17 +217,25 @@ class Plugins:
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
     def __iter__(self) -> Iterator[Offer]:
-        return iter(self.offers)
+        return (offer for offer in self.offers if offer.component.listed)
 
 
 def install_hint(kind: str, name: str) -> str:
-    """Return how to install the known distribution that offers a component; ``""`` if none is known."""
+    """Return how to get a component, or a group of commands, from the known distribution that offers it; ``""`` if none is known."""
+    known = known_distributions().get(kind, {})
+    distribution = known.get(name) or next((known[path] for path in known if kind == "command" and path.startswith(f"{name} ")), None)
+    if distribution is None:
+        return ""
+    is_disabled = _disabled() & {distribution, distribution.removeprefix(f"{PROJECT}-")}
+    return f"; {distribution} offers it: {'take it out of AAMC_DISABLE_PLUGINS' if is_disabled else f'pip install {distribution}'}"
+
+
+def known_distributions() -> dict[str, dict[str, str]]:
+    """Return the distribution that offers each component of this project, by kind and name."""
     import json
     from importlib import resources
 
-    known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
-    distribution = known.get(kind, {}).get(name)
-    return "" if distribution is None else f"; {distribution} offers it: pip install {distribution}"
+    return json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]  # the file's shape
 
 
 def get_plugin_manager() -> Plugins:
@@ -233,7 +244,12 @@ def get_plugin_manager() -> Plugins:
 
 
 def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options: name, type, default, meaning, and the value in each preset that sets it."""
+    """Return a component's options.
+
+    Returns:
+        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
+        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
+    """
     config = getattr(target, "Config", None)
     if config is None:
         return []
@@ -244,17 +260,12 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
             "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
             "default": getattr(defaults, field.name),
             "meaning": field.metadata.get("meaning", ""),
+            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
+            "allowed": field.metadata.get("allowed", ""),
             "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
         }
         for field in attrs.fields(config)
     ]
-
-
-def version_of(component: type) -> str:
-    """Return the version of the distribution that offers a class as a plugin; ``""`` if none does."""
-    package = component.__module__.partition(".")[0]
-    offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
-    return next((_plugin_of(entry_point).version for entry_point in offered), "")
 
 
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:

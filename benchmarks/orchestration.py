@@ -30,11 +30,12 @@ from aamc_puppeteer.analysis import summarise
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes import Executor, Trajectory
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, make_agent, play, split_tasks
+from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play, split_tasks
 
-from aamc_sdk import Agent, Services, get_plugin_manager
+from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import DefaultSettings, make_services
 from aamc_sdk.storage import plain
 
 RESAMPLES = 1000
@@ -44,13 +45,8 @@ Played = dict[str, list[Trajectory]]
 
 def team() -> list[Agent]:
     """Return the tool agents."""
-    plugins = get_plugin_manager()
-
-    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, services, options)
-
-    services = Services(pool=default_pool(), reward=LinearReward(), make=make)
-    return [make_agent(services, name, {}) for name in TOOLS]
+    services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full"))
+    return [services.make("agent", name, {}) for name in TOOLS]
 
 
 async def routes_of(tasks: Sequence[Task], agents: Sequence[Agent], steps: int) -> list[tuple[str, ...]]:

@@ -24,6 +24,7 @@ MODULES = (
     "aamc_sdk.errors",
     "aamc_sdk.hookspecs",
     "aamc_sdk.plugins",
+    "aamc_sdk.lazy_exports",
     "aamc_sdk.config",
     "aamc_sdk.routing",
     "aamc_sdk.serving",

@@ -8,9 +8,14 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Column, Table
 
 PIPE_WIDTH = 120
 """Default width in columns for output that is not a terminal."""
+NAME_WIDTH = 14
+"""The minimum width of a column whose texts are folded."""
+INTERVALS = "Below a number: its 95% interval."
+"""The note below a table with intervals."""
 
 
 def write_json_line(document: Any) -> None:
@@ -33,22 +38,65 @@ def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
     return found if found.is_terminal else Console(markup=False, stderr=stderr, width=width)
 
 
+def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) -> None:
+    """Print a table without cutting its content.
+
+    Columns with ``no_wrap``, those of numbers, keep their width; the texts of the others are folded. Where that is not enough, the last
+    columns are left out, and a note names them.
+
+    Args:
+        table: The table.
+        width: Columns, if the output is not a terminal.
+        stderr: Whether to write to standard error instead of standard output.
+    """
+    shown = console(width, stderr=stderr)
+    table.pad_edge = False
+    for column in table.columns:
+        column.overflow = "fold"
+    left_out: list[str] = []
+    while len(table.columns) > 2 and _minimum_width(table, shown) > shown.width:
+        left_out.insert(0, str(table.columns.pop().header))
+    lacking = f"Without {', '.join(left_out)}: the table needs more than {shown.width} columns." if left_out else None
+    title, caption, table.title, table.caption = table.title, table.caption, None, None  # rich would wrap these at the table's width
+    for text, style in ((title, "italic"), (table, None), (caption, "dim"), (lacking, "dim")):
+        if text:
+            shown.print(text, style=style, highlight=False)
+
+
+def _minimum_width(table: Table, shown: Console) -> int:
+    """Return the width of a table whose texts are folded to ``NAME_WIDTH``."""
+    natural = shown.measure(table, options=shown.options.update_width(10_000)).maximum
+    return natural - sum(max(0, _width(column, shown) - NAME_WIDTH) for column in table.columns if not column.no_wrap)
+
+
+def _width(column: Column, shown: Console) -> int:
+    """Return the width of a column's longest line."""
+    return max(shown.measure(cell, options=shown.options.update_width(10_000)).maximum for cell in (column.header, *column.cells))
+
+
 def show_explanation(explanation: Any, as_json: bool) -> None:
     """Show an explanation: as JSON, or as a table of candidates and a paragraph."""
     document = explanation.to_dict()
     if as_json:
         write_json_line(document)
         return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{document['candidate']} is chosen", title_justify="left")
-    for heading in ("candidate", "quality", "cost (USD)", "latency (ms)", "utility", "not allowed"):
-        table.add_column(heading, justify="left" if heading in ("candidate", "not allowed") else "right")
-    forms = (("quality", "{:.1%}"), ("cost_usd", "{:.6f}"), ("latency_ms", "{:,.0f}"), ("utility", "{:.4f}"))
-    for row in document["candidates"]:
-        cells = ["-" if row[key] is None else form.format(row[key]) for key, form in forms]
-        table.add_row(row["name"], *cells, row["masked_why"] or "", style="bold" if row["name"] == document["candidate"] else None)
+    rows = document["candidates"]
+    forms = {"quality": "{:.1%}", "cost_usd": "{:.6f}", "latency_ms": "{:,.0f}", "utility": "{:.4f}"}
+    headings = ("quality", "cost (USD)", "latency (ms)", "utility")
+    table = Table(title=f"{document['candidate']} is chosen", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("candidate")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if any(row["masked_why"] for row in rows):
+        table.add_column("not allowed")
+    for row in rows:
+        cells = ["-" if row[key] is None else form.format(row[key]) for key, form in forms.items()]
+        masked = [row["masked_why"] or ""] if len(table.columns) > 1 + len(cells) else []
+        table.add_row(row["name"], *cells, *masked, style="bold" if row["name"] == document["candidate"] else None)
+    print_table(table)
     shown = console()
-    shown.print(table)
     shown.print(document["why"], highlight=False)
     shown.print(f"decision {document['id']}", style="dim", highlight=False)

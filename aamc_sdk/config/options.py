@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 import attrs
 import cattrs
+import numpy as np
 import yaml
 
 from aamc_sdk.errors import ConfigError, nearest, one_of
@@ -58,7 +59,9 @@ def option(
         if above is not None and not value > above:
             raise ConfigError(f"{attribute.name} must be above {above:g}, not {value!r}")
 
-    metadata = {"meaning": meaning, "choices": choices}
+    limits = (("at least", at_least), ("above", above), ("at most", at_most))
+    allowed = one_of(choices) if choices is not None else ", ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+    metadata = {"meaning": meaning, "choices": choices, "allowed": allowed}
     if isinstance(default, list | dict | set):
         return attrs.field(factory=lambda: type(default)(default), validator=check, metadata=metadata)
     return attrs.field(default=default, validator=check, metadata=metadata)
@@ -161,7 +164,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     for key in options:
         if key not in known:
             raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
-    _check_collections(cls, options, where)
+    _check_kinds(cls, options, where)
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     merged = {**presets.get(preset or "", {}), **options}
     try:
@@ -172,10 +175,13 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_collections(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = get_type_hints(cls)
+def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
+    hints, fields = get_type_hints(cls), attrs.fields_dict(cls)
     for key, value in options.items():
         kind = get_origin(hints[key])
+        choices = fields[key].metadata.get("choices")
+        if choices is not None and not isinstance(value, str):  # YAML reads words such as on and no as truth values
+            raise ConfigError(f"{where}: {key} must be one of {one_of(choices)}, not {value!r}")
         if kind in _LISTS and not isinstance(value, list | tuple):  # a string is a sequence too
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):
@@ -208,6 +214,8 @@ def _converter() -> cattrs.Converter:
 
 
 def _exactly(value: Any, wanted: str, *types: type) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) not in types:
         raise ConfigError(f"must be {wanted}, not {value!r}")
     return value

@@ -13,7 +13,7 @@ from aamc_sdk.types import Preference
 
 SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset", "seed", "device")
 """The keys of a configuration file that a controller uses."""
-EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator")
+EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator", "continue_from", "budget_usd")
 """The keys of a configuration file that only experiments use."""
 
 
@@ -25,7 +25,7 @@ class ServingSettings:
         router: The router; an empty name in the run of an orchestrator.
         estimator: The estimator; None for none.
         reward: The reward.
-        pool: A pool's name or YAML file; None for the default one.
+        pool: A pool's name, YAML file or content; None for the default one.
         preference: The preference of requests that give none.
         preset: The preset that every component's options start from.
         seed: The seed of all randomness.
@@ -35,7 +35,7 @@ class ServingSettings:
     router: Choice
     estimator: Choice | None
     reward: Choice
-    pool: str | None
+    pool: str | Mapping[str, Any] | None
     preference: Preference
     preset: str
     seed: int
@@ -75,5 +75,5 @@ def check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
     if device not in DEVICES:
         raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {device!r}")
     check_seed(seed)
-    if pool is not None and not (isinstance(pool, str) and pool):
-        raise ConfigError(f"pool must be the name or file of a pool, not {pool!r}")
+    if pool is not None and not (isinstance(pool, str | Mapping) and pool):
+        raise ConfigError(f"pool must be the name or file of a pool, or its content, not {pool!r}")

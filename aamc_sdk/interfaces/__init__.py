@@ -6,10 +6,12 @@ state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B 
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
+from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
 from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
+from aamc_sdk.interfaces.process_lock import ProcessLock
 from aamc_sdk.interfaces.providers import Provider
 from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
@@ -24,6 +26,7 @@ __all__ = [
     "Completion",
     "ConfigFormat",
     "DatasetFormat",
+    "Diagnosis",
     "Environment",
     "Estimator",
     "EventLoopThread",
@@ -36,6 +39,7 @@ __all__ = [
     "OnlineRouter",
     "Orchestrator",
     "Part",
+    "ProcessLock",
     "Progress",
     "Provider",
     "Requirements",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import AsyncIterator, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -39,6 +41,18 @@ class Agent(Part):
     """
 
     spec: Candidate
+
+    @property
+    def max_cost_usd(self) -> float:
+        """Maximum cost of a turn in USD; infinite if it is known only afterwards, NaN if never, as for a model without prices."""
+        return math.inf
+
+    def check(self) -> None:
+        """Check, before the first turn, that the agent can work; does nothing by default.
+
+        Raises:
+            AamcError: It cannot, such as without a model to call.
+        """
 
     @abc.abstractmethod
     async def execute(self, state: Any) -> AgentOutput:
@@ -83,7 +97,7 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         for name, limit in attrs.asdict(self).items():
-            if not isinstance(limit, int | float) or not limit >= 0:  # also refuses NaN
+            if not isinstance(limit, Real) or not float(limit) >= 0:  # also refuses NaN
                 raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 
@@ -99,6 +113,9 @@ class Orchestrator(Part):
     @abc.abstractmethod
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each finished step."""
+
+    def prepare(self, training: Training) -> None:
+        """Settle the options that depend on the training data, and check that the training can begin; called before options are recorded."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the orchestrator; return metrics."""

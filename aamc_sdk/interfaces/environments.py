@@ -49,6 +49,17 @@ class Environment(Part):
 
     stationary: ClassVar[bool] = True
 
+    @classmethod
+    def category_shares(cls, config: Any) -> Mapping[str, float] | None:
+        """Return the relative frequencies of categories in queries that a dataset format generates; None leaves them to the format.
+
+        A format that generates queries takes them as its option ``shares``, unless the user sets that.
+
+        Args:
+            config: The environment's options.
+        """
+        return None
+
     @abc.abstractmethod
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
         """Set the data of the splits ``train``, ``validation`` and ``test``.

@@ -79,11 +79,13 @@ class Router(Part):
         requires: The data that it depends on.
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
+        uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
     """
 
     requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
+    uses_estimates: ClassVar[bool] = True
 
     @property
     def samples(self) -> bool:
@@ -116,9 +118,12 @@ class OnlineRouter(Router):
     Attributes:
         snapshots: Whether :meth:`Part.save` and :meth:`Part.load` carry everything that was learned, so that a restart need not replay
             the log from its start.
+        state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
+            learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
     """
 
     snapshots: ClassVar[bool] = False
+    state_schema: ClassVar[int] = 1
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.
@@ -131,7 +136,9 @@ class OnlineRouter(Router):
     def prepare_replay(self, log: Store) -> None:
         """Prepare to replay the log from the start. Called after :meth:`attach`, and before each later replay.
 
-        A router whose state names users drops the users that the log has forgotten (:meth:`Store.forgotten`).
+        A router whose state names users drops the users that the log has forgotten (:meth:`Store.forgotten`). A later replay is learned by a
+        second router of the same class, options and initial state, which is never attached; this one serves meanwhile, and then loads the
+        second one's state.
         """
 
     @abc.abstractmethod

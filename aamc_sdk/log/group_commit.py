@@ -12,7 +12,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log.rules import Ledger, Write
+from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.rules import Excerpt, Write, warn_of_pending
 
 T = TypeVar("T")
 MAX_PER_GROUP = 1024
@@ -21,14 +22,16 @@ MAX_PER_GROUP = 1024
 _Waiting = tuple[Write[Any], "Future[Any]"]
 
 
-def run_writes(writes: Sequence[Write[Any]], ledger: Ledger) -> list[Any]:
-    """Run writes on a ledger, one after the other; return the result of each, or the StoreError that refused it."""
-    return [_result(write, ledger) for write in writes]
+def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
+    """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
+    results = [_result(write, excerpt) for write in writes]
+    warn_of_pending(excerpt.held.values())
+    return results
 
 
-def _result(write: Write[Any], ledger: Ledger) -> Any:
+def _result(write: Write[Any], excerpt: Excerpt) -> Any:
     try:
-        return write.run(ledger)
+        return write.run(excerpt)
     except StoreError as error:  # refused on its own; the rest of the group goes on
         return error
 
@@ -46,16 +49,22 @@ class GroupCommit:
         self._commit = commit
         self._finish = finish
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-log", daemon=True)
         self._thread.start()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that opened the log."""
+        return self._lock.forked
 
     def run(self, write: Write[T]) -> T:
         """Commit a write and return its result once that is durable.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.
+            ForkedError: This process is a fork of the one that opened the log.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -65,7 +74,9 @@ class GroupCommit:
         return future.result()
 
     def close(self) -> None:
-        """Finish the writes, then stop; closing twice does nothing."""
+        """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
+        if self.forked:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
@@ -22,7 +22,7 @@ class MemoryStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._ledger = MemoryLedger()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         self._closed = False
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
@@ -37,7 +37,10 @@ class MemoryStore(LedgerStore):
         """Append feedback in order, up to the first that is refused; return which of it is new."""
         with self._lock:
             ledger = self._open
-            return [(attempt is None and ledger.add_new_feedback(item)) or append_feedback(ledger, item, attempt) for item, attempt in feedback]
+            new = [(attempt is None and ledger.add_new_feedback(item)) or append_feedback(ledger, item, attempt) for item, attempt in feedback]
+        if self._ledger.pending_rows:
+            self._expire_at_times(len(feedback))
+        return new
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -82,14 +85,13 @@ class MemoryStore(LedgerStore):
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        with self._lock:
-            return self._open.forget(user)
-
     def close(self) -> None:
         """Refuse further writes."""
         self._closed = True
+
+    def _erase(self, user: str, limit: int) -> int:
+        with self._lock:
+            return self._open.erase(user, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

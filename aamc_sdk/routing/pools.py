@@ -93,8 +93,8 @@ def pool_to(pool: Pool) -> dict[str, Any]:
     return {"candidates": entries}
 
 
-def find_pool(name: str | Path, plugins: Plugins) -> Pool:
-    """Return a pool by the name of a component, or from a YAML file.
+def find_pool(name: str | Path | Mapping[str, Any], plugins: Plugins) -> Pool:
+    """Return a pool by the name of a component, or from a YAML file or the content of one.
 
     Raises:
         PoolError: The file cannot be used, or the name is not a string.
@@ -102,6 +102,8 @@ def find_pool(name: str | Path, plugins: Plugins) -> Pool:
     """
     if isinstance(name, Path):
         return read_pool(name)
+    if isinstance(name, Mapping):
+        return pool_from(name, "pool")
     if not isinstance(name, str):
         raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
     if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):

@@ -48,9 +48,9 @@ def build_request(
         estimates: The estimator's description of the queries; unknown when None.
         quality: Expected quality ``[B, M]``; unknown when None.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, in place of missing prices and latencies. A candidate
-            without a mean is expected to be the worst of its row.
+            without a mean is expected to be the worst of its row, but fits no budget.
         state: The present state of the candidates; all idle and available when None.
-        budget_usd: Maximum expected cost of an answer. A candidate of unknown cost is over any budget.
+        budget_usd: Maximum expected cost of an answer. A candidate of unknown cost fits no budget.
         preference_given: Whether the caller chose the preferences.
         lengths: Expected lengths of the answers; 256 tokens each when None. A query's own ``output_tokens`` have priority.
 
@@ -69,10 +69,13 @@ def build_request(
         latency_ms = latency_ms + (longer - 1) * arrays.service_ms
         relative = np.where(np.isnan(learned), 1.0, longer)
     if typical is not None and not arrays.complete:
-        cost_usd, latency_ms = _with_means(cost_usd, typical[:, 1] * relative), _with_means(latency_ms, typical[:, 2] * relative)
+        means = ((cost_usd, typical[:, 1] * relative), (latency_ms, typical[:, 2] * relative))
+        cost_usd, latency_ms = (np.where(np.isnan(values), mean, values) for values, mean in means)
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
-    over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # NaN is over any budget
-    forbidden = _forbidden_cells(queries, tokens[:, :1] + (tokens[:, 1:] if output is None else output), pool, state, over_budget)
+    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
+    if typical is not None and not arrays.complete:
+        cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
     return RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
@@ -195,26 +198,26 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
     return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
 
 
-def _with_means(values: Floats, means: Floats) -> Floats:
-    """Replace unknown values ``[B, M]`` by means, ``[M]`` or ``[B, M]``, else by the row's maximum; NaN in a row without any value."""
-    likely = np.where(np.isnan(values), means, values)
-    unknown = np.isnan(likely)
-    worst = np.where(unknown, -np.inf, likely).max(axis=1, keepdims=True, initial=-np.inf)
-    return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), likely)
+def _or_worst(values: Floats) -> Floats:
+    """Replace unknown values ``[B, M]`` by the row's maximum; NaN in a row without any value."""
+    unknown = np.isnan(values)
+    worst = np.where(unknown, -np.inf, values).max(axis=1, keepdims=True, initial=-np.inf)
+    return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), values)
 
 
 def _forbidden_cells(
-    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, over_budget: NDArray[np.bool_] | None
+    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the forbidden cells ``[B, M]`` by reason, of tokens ``[B, M]`` or ``[B, 1]``; only reasons that forbid a cell."""
     shape, longest = (len(queries), len(pool)), tokens.max(initial=0.0)
     exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {
         "context window": tokens > pool.arrays.window if longest > pool.arrays.min_window else None,
-        "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
+        **{f"lacks {need}": _lacks_ability(need, queries, pool) for need in sorted({need for query in queries for need in query.needs})},
         "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
         "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,
-        "over budget": over_budget,
+        "over budget": None if budget_usd is None else cost_usd > budget_usd,
+        "unknown cost, which fits no budget": None if budget_usd is None else np.isnan(cost_usd),
     }
     return {why: where for why, where in reasons.items() if where is not None and where.any()}
 
@@ -223,9 +226,5 @@ def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> N
     return np.broadcast_to(np.isin(np.arange(len(pool)), [pool.index(name) for name in names]), shape)
 
 
-def _lacks_ability(queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
-    lacking = np.zeros((len(queries), len(pool)), dtype=bool)
-    for row, query in enumerate(queries):
-        if query.needs:
-            lacking[row] = [not query.needs <= candidate.abilities for candidate in pool]
-    return lacking
+def _lacks_ability(need: str, queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
+    return np.logical_and.outer([need in query.needs for query in queries], [need not in candidate.abilities for candidate in pool])

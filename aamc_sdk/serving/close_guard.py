@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
-from aamc_sdk.errors import ForkedError, StoreError
+from aamc_sdk.errors import StoreError
+from aamc_sdk.interfaces import ProcessLock
 
 
 class CloseGuard:
@@ -19,16 +19,15 @@ class CloseGuard:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._empty = threading.Condition(self._lock)
+        self._lock = ProcessLock("the controller")
+        self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
         self._inside = 0
         self._closed = False
-        self._process = os.getpid()
 
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that made the guard."""
-        return os.getpid() != self._process
+        return self._lock.forked
 
     @property
     def closed(self) -> bool:
@@ -36,19 +35,17 @@ class CloseGuard:
         return self._closed
 
     def check(self) -> None:
-        """Check that work may start: the guard is open, and this process is not a fork, whose locks a thread of the parent may hold forever.
+        """Check that work may start: the guard is open, and this process is not a fork.
 
         Raises:
             StoreError: The guard is closed.
             ForkedError: This process is a fork of the one that made the guard.
         """
-        if os.getpid() != self._process:
-            raise ForkedError("this process was forked after the controller was built, and lacks its threads; build the controller after the fork")
+        self._lock.check()
         if self._closed:
             raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
-        self.check()
         with self._lock:
             self.check()
             self._inside += 1

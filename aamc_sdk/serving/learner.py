@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
-from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.snapshots import restore, state_name, state_of
 from aamc_sdk.types import Snapshot
 
@@ -32,9 +32,10 @@ class Learner:
     """Calls ``router.learn`` with the entries of the log, on one thread, in log order.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
-    state, and learns the entries after it. The router starts again from its initial state and the first entry when a user is
-    forgotten, or when the log has lost entries or was replaced (a failover, an emptied server). When ``learn`` raises, learning stops
-    there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
+    state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
+    server), a second router learns the log again from the initial state and the first entry. The served router scores by what it knew,
+    without the personal state of forgotten users, until the second one has learned the log, and then takes over its state. When ``learn``
+    raises, learning stops there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
 
     Args:
         store: The log.
@@ -42,7 +43,7 @@ class Learner:
         report: Called with each feedback that is learned after the start.
 
     Attributes:
-        position: The log's position up to which the router has learned.
+        position: The log's position up to which the router has learned; while the log is learned again, that of the second router.
         error: Why learning has stopped; None while it goes on.
     """
 
@@ -50,10 +51,9 @@ class Learner:
         self.position = 0
         self.error: Exception | None = None
         self._store = store
-        self._router = router
+        self._router = self._learning = router
         self._report = report
-        self._guard = CloseGuard()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = 0
         self._closed = False
         self._epoch = self._saved_position = self._reported_position = 0
@@ -78,7 +78,6 @@ class Learner:
             PluginError: The router failed to learn.
             ForkedError: This process is a fork of the one that made the learner.
         """
-        self._guard.check()
         requested = self.wake()
         with self._changed:
             self._changed.wait_for(lambda: self._done >= requested or self._stopped, timeout)
@@ -129,8 +128,9 @@ class Learner:
             self._restart(experience.epoch)
             return True
         if experience.position == self.position:
+            self._take_over()
             return False
-        self._router.learn(experience)
+        self._learning.learn(experience)
         self.position, self._last = experience.position, experience.last or ""
         if self.position - self._saved_position >= SNAPSHOT_EVERY:
             self._save_snapshot()
@@ -140,27 +140,39 @@ class Learner:
         return True
 
     def _prepare(self) -> None:
-        """Record the initial state, without the users that the log has forgotten."""
-        self._router.prepare_replay(self._store)
-        self._initial_state = state_of(self._router)
-        self._name = state_name(self._router, self._initial_state)
+        """Record the initial state. The served router too drops the users that the log has forgotten."""
+        for router in dict.fromkeys((self._router, self._learning)):
+            router.prepare_replay(self._store)
+        self._initial_state = state_of(self._learning)
+        self._name = state_name(self._learning, self._initial_state)
 
     def _restart(self, epoch: int) -> None:
-        """Return to the initial state and the first entry; feedback that is learned again is not reported again.
-
-        Raises:
-            PluginError: The router cannot return.
-        """
+        """Return to the initial state and the first entry; feedback that is learned again is not reported again."""
         if self.position > 0:
-            self._reset()
+            self._learning = self._second_router()
         self._prepare()
         self._reported_position = max(self._reported_position, self.position)
         self._epoch, self.position, self._saved_position, self._last = epoch, 0, 0, ""
 
-    def _reset(self) -> None:
-        if not self._router.snapshots:
+    def _second_router(self) -> OnlineRouter:
+        """Return a router in the initial state, to learn the log beside the one that serves.
+
+        Raises:
+            PluginError: The served router could not take over its state.
+        """
+        served = self._router
+        if not served.snapshots:
             raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")
-        restore(self._router, self._initial_state)
+        second = type(served)(served.config, served.services)
+        restore(second, self._initial_state)
+        return second
+
+    def _take_over(self) -> None:
+        """Give the served router the state of the second one, which has learned the log."""
+        if self._learning is not self._router:
+            restore(self._router, state_of(self._learning))
+            self._learning.close()
+            self._learning = self._router
 
     def _load_snapshot(self) -> None:
         """Start at the position of the log's snapshot of the router, if there is one that can be read."""
@@ -171,7 +183,7 @@ class Learner:
             restore(self._router, snapshot.content)
         except CheckpointError as error:
             logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
-            self._reset()
+            restore(self._router, self._initial_state)
         else:
             self._epoch, self.position, self._saved_position, self._last = snapshot.epoch, snapshot.position, snapshot.position, snapshot.last
 
@@ -180,7 +192,7 @@ class Learner:
         if not self._router.snapshots or self.error is not None or self.position == self._saved_position:
             return
         try:
-            self._store.put_snapshot(self._name, Snapshot(self.position, state_of(self._router), self._epoch, self._last))
+            self._store.put_snapshot(self._name, Snapshot(self.position, state_of(self._learning), self._epoch, self._last))
         except StoreError as error:  # the next start learns more again, no less
             logger.warning("the router's snapshot could not be kept: %s", error)
         else:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import Part
-from aamc_sdk.plugins import version_of
+from aamc_sdk.interfaces import OnlineRouter, Part
 from aamc_sdk.storage import to_json
 
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
@@ -44,7 +43,7 @@ def restore(part: Part, state: bytes) -> None:
         part.load(Path(folder))
 
 
-def state_name(part: Part, state: bytes) -> str:
-    """Return a digest of a component's class, version and configuration, and of a state."""
-    described = to_json([type(part).__module__, type(part).__qualname__, version_of(type(part)), unstructure(part.config)])
+def state_name(router: OnlineRouter, state: bytes) -> str:
+    """Return a digest of a router's class, state schema and configuration, and of a state."""
+    described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
     return hashlib.sha256(described.encode() + state).hexdigest()

@@ -6,7 +6,7 @@ from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
-from aamc_sdk.types.logged_outcomes import LoggedOutcomes
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes, call_failed, chosen_figure, chosen_quality
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -50,8 +50,11 @@ __all__ = [
     "Turn",
     "Vote",
     "as_names",
+    "call_failed",
     "check_name",
     "check_text",
+    "chosen_figure",
+    "chosen_quality",
     "fingerprint_of",
     "new_ids",
     "question",

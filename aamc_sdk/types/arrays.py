@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import NoCandidateError
+from aamc_sdk.errors import NoCandidateError, nearest, one_of
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
@@ -257,7 +257,12 @@ class RoutingRequest:
             return
         row = int(np.flatnonzero(~self.mask.any(axis=1))[0])
         reasons = "; ".join(f"{name}: {self.reasons(row, m)}" for m, name in enumerate(self.pool.names))
-        raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}); relax its needs, budget or length, or widen the pool")
+        abilities = frozenset[str]().union(*(candidate.abilities for candidate in self.pool))
+        unmet = "".join(
+            f"; no candidate has the ability {need!r}{nearest(need, abilities)} (the pool's abilities: {one_of(abilities)})"
+            for need in sorted(self.queries[row].needs - abilities)
+        )
+        raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool")
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time

@@ -21,7 +21,7 @@ from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import RouteArguments, default_pool
 from aamc_sdk.serving import make_components
 from aamc_sdk.types import Estimates, Floats, Pool
-from speed.clock import minimum_cpu_s, missing, repeated
+from speed.clock import minimum_cpu_s, repeated
 from speed.measurement import Measurement, result
 
 GOALS_US = {6: 25, 20: 30, 100: 45, 1000: 160}
@@ -55,8 +55,6 @@ class Instant(Estimator):
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure microseconds of CPU time."""
-    if (why := missing("aamc_ppo")) is not None:
-        return result([Measurement(what="one decision by ppo", unit="us", value=None, why=why)], "decision")
     figures, details = [], []
     for size, goal in GOALS_US.items():
         us = time_of("ppo", size, 7 if full else 3)

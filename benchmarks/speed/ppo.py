@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from aamc_environments.queue import QueueEnvironment
 from aamc_environments.queue_env import standalone
+from aamc_ppo.rollout import PAIR_WIDTH
+from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk.interfaces import Progress, Training
-from speed.clock import cpu_and_wall_s, matmul_flops, missing, peak_mib
+from speed.clock import cpu_and_wall_s, matmul_flops, peak_mib
 from speed.decision import pool_of
 from speed.measurement import Measurement, result
-
-if TYPE_CHECKING:
-    from aamc_environments.queue import QueueEnvironment
-    from aamc_ppo.router import PPOConfig, PPORouter
 
 SIZES = {6: 1.0, 20: 1.2, 100: 1.6}
 """Numbers of candidates, with the goals for the time as a multiple of that for six."""
@@ -26,11 +25,6 @@ MEASURED = 16 * 16_384
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the seconds of a million steps, 6 to 100 candidates in turns, and compare with the floor."""
-    if (why := missing("torch", "aamc_ppo")) is not None:
-        return result([Measurement(what="a million steps", unit="s of CPU", value=None, why=why)], "ppo")
-    from aamc_ppo.rollout import PAIR_WIDTH
-    from aamc_ppo.router import PPOConfig
-
     worlds = {size: standalone(pool_of(size)) for size in SIZES}
     train(worlds[6], 16_384)  # loads torch
     times = {size: [(np.inf, np.inf)] for size in SIZES}
@@ -51,8 +45,6 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 
 def memory(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the memory of training beyond that of torch and one update; alone in its process."""
-    if (why := missing("torch", "aamc_ppo")) is not None:
-        return result([Measurement(what="memory of training", unit="MiB", value=None, why=why)], "ppo")
     before_import = peak_mib()
     train(standalone(pool_of(6)), 64, n_streams=64, n_steps=64)
     before, figures = peak_mib(), []
@@ -65,8 +57,6 @@ def memory(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 
 def train(world: QueueEnvironment, steps: int, **options: Any) -> PPORouter:
     """Train ppo on a world without choosing the trust, which needs validation rows."""
-    from aamc_ppo.router import PPOConfig, PPORouter
-
     router = PPORouter(PPOConfig(**{"total_timesteps": steps, "kl_stop": 0.0, **options}), world.services)
     router.train(Training(dataset=world.dataset("train"), env=world))
     return router

@@ -18,6 +18,9 @@ import numpy as np
 from aamc_environments.queue import QueueEnvironment
 from aamc_environments.queue_env import SPLIT, standalone
 from aamc_experiments.evaluation import lattice
+from aamc_ppo.ppo import embed_candidates, utility
+from aamc_ppo.rollout import PolicyInputs
+from aamc_ppo.router import PPOConfig, PPORouter
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import NoProgress, Progress, Training
@@ -103,7 +106,7 @@ def blind(world: QueueEnvironment) -> RoutingRequest:
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure CPU seconds until 97% of the way: of all instances and five seeds in full, else of one."""
-    if (why := missing("torch", "aamc_ppo", "stable_baselines3")) is not None:
+    if (why := missing("stable_baselines3")) is not None:
         return result([Measurement(what="97% of the way to the oracle", unit="s of CPU", value=None, why=why)], "ppo")
     figures: list[Measurement] = []
     curves: dict[str, Any] = {}
@@ -138,8 +141,6 @@ def seconds_to(course: list[dict[str, float]]) -> float:
 
 def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: float = WAY, **given: Any) -> list[dict[str, float]]:
     """Return the course of our training with a preset's options and those given, measured at its checkpoints."""
-    from aamc_ppo.router import PPOConfig, PPORouter
-
     options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset], **given}
     train(world, 64, n_streams=64, n_steps=64)  # loads torch
     router = PPORouter(PPOConfig(**options), attrs.evolve(world.services, seed=seed))
@@ -182,9 +183,6 @@ class _Watch(NoProgress):
                 raise _Reached
 
     def _policy(self, path: Path) -> Policy:
-        from aamc_ppo.ppo import embed_candidates, utility
-        from aamc_ppo.rollout import PolicyInputs
-
         p = {name.removeprefix("parameter/"): array for name, array in read_arrays(path).items() if name.startswith("parameter/")}
         pool, reward = self._world.services.pool, self._world.services.reward
         embedded = embed_candidates(p, encode_candidates(pool))

@@ -30,7 +30,7 @@ MEASURED = {"defaults": 4 * 2048, "eight": 8 * 2048, "streams": 4 * 16_384}
 
 def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     """Measure the seconds of a million steps of both sides, in turns."""
-    if (why := missing("torch", "aamc_ppo", "stable_baselines3")) is not None:
+    if (why := missing("stable_baselines3")) is not None:
         return result([Measurement(what="Stable-Baselines3", unit="s of CPU", value=None, why=why)], "ppo")
     import torch
 

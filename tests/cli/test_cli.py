@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import tiny
 from aamc_experiments import plugin as experiments
 from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
-from aamc_sdk import builtin, hookimpl
+from aamc_sdk import Component, builtin, hookimpl, option
 from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -78,6 +79,23 @@ def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
     first = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
     again = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
     assert (first["new"], again["new"]) == (True, False)
+
+
+def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(aamc) -> None:
+    aamc(*RUN)
+    routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])
+    assert not Path("runs/latest/log.db").exists()
+    assert json.loads(aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")[1]) == routed
+    Path("runs").rename("elsewhere")
+    status, out, err = aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    known = ("id", "candidate", "propensity", "preference", "estimates", "runner_up")
+    assert [found[key] for key in known] == [routed[key] for key in known]
+    assert [row["utility"] for row in found["candidates"]] == [row["utility"] for row in routed["candidates"]]
+    assert {row["expected_reward"] for row in found["candidates"]} == {None}
+    assert f"{routed['candidate']} is chosen" in aamc("explain", routed["id"], "--store", "sqlite:mine.db")[1]
+    assert aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--run", "runs/latest")[0] == 1
 
 
 def test_looking_for_a_decision_makes_no_log(aamc) -> None:
@@ -172,7 +190,7 @@ def test_rows_that_were_trained_on_are_refused_or_named(aamc) -> None:
     status, out, err = aamc("evaluate", "--dataset", "tiny:60", "--strict")
     assert (status, out) == (1, "")
     assert "48 of 60 rows of aamc_sdk.testing were trained on" in err
-    assert "48 rows that were trained on, or near-duplicates of them, are left out." in aamc("evaluate", "--dataset", "tiny:60")[1]
+    assert "Left out: 48 rows that the run was trained on, near-duplicates included." in aamc("evaluate", "--dataset", "tiny:60")[1]
     status, out, _ = aamc("evaluate", "--split", "train")
     assert status == 0
     assert "These are the run's train rows, which it was trained on" in " ".join(out.split())
@@ -191,6 +209,26 @@ def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None
     assert json.loads(aamc("route", "hello", "--preference", "quality-floor-0.8", "--json")[1])["preference"] == pytest.approx(found["preference"])
     assert json.loads(aamc("evaluate", "--preference", "quality-floor-0.8", "--json")[1])["data"]["preference"] == pytest.approx(found["preference"])
     assert "relative_quality" in aamc("calibrate", "--strong-share", "0.5", "--name", "half")[1]
+
+
+def test_a_missed_target_is_a_failure_and_saved_only_on_request(aamc) -> None:
+    aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
+    Path("runs/latest/estimator", OUT_OF_FOLD).unlink()
+    reached = json.loads(aamc("calibrate", "--quality-floor", "0.8", "--confidence", "0", "--name", "any", "--json")[1])["figures"]
+    floor = ("calibrate", "--quality-floor", str(reached["relative_quality"]), "--confidence", "0.999")
+    status, out, err = aamc(*floor, "--json")
+    found = json.loads(out)
+    assert (status, found["name"], found["met"]) == (1, None, False)
+    assert found["confidence"] < 0.999
+    assert "and 99.9% is asked for" in err
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any"]
+    status, out, err = aamc(*floor)
+    assert status == 1
+    assert "not saved" in out
+    status, out, err = aamc(*floor, "--save-missed", "--json")
+    assert status == 1
+    assert json.loads(out)["name"].endswith("-missed")
+    assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any", json.loads(out)["name"]]
 
 
 def test_train_gives_its_json_and_a_checkpoint_that_run_takes(aamc) -> None:
@@ -285,12 +323,41 @@ def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
     assert "ERROR" in aamc("plugins")[1]
 
 
+def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:
+    class Trials:
+        @hookimpl
+        def aamc_routers(self):
+            return [Component("strange", "tiny:TinyRouter", "For trials.", listed=False)]
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "trials": Trials()}, discover=False))
+    status, out, err = aamc("plugins")
+    assert (status, "strange" in out) == (0, False)
+    assert err == "1 more component for tests and trials: aamc plugins --all\n"
+    for command in (("plugins", "--all"), ("plugins", "list", "--all")):
+        status, out, err = aamc(*command)
+        assert (status, "strange" in out, err) == (0, True, "")
+    assert "strange" in {row["name"] for row in json.loads(aamc("plugins", "--all", "--json")[1])["plugins"]}
+
+
 def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
     status, out, _ = aamc("plugins", "show", "router", "favourite", "--json")
     assert status == 0
-    (option,) = json.loads(out)["options"]
-    assert option == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}}
-    assert "The candidate's number." in aamc("plugins", "show", "router", "favourite")[1]
+    (found,) = json.loads(out)["options"]
+    limits = {"choices": None, "allowed": "at least 0"}
+    assert found == {"name": "favourite", "type": "int", "default": 0, "meaning": "The candidate's number.", "presets": {"full": 1}, **limits}
+    lines = [line.strip() for line in aamc("plugins", "show", "router", "favourite")[1].splitlines()]
+    assert lines[-2:] == ["The candidate's number.", "Must be: at least 0"]
+
+
+def test_plugins_show_gives_the_choices_of_an_option(aamc, monkeypatch) -> None:
+    @attrs.frozen
+    class Options:
+        mode: str = option("slow", "How to go.", choices=("slow", "fast"))
+
+    monkeypatch.setattr("tiny.TinyRouter.Config", Options)
+    (found,) = json.loads(aamc("plugins", "show", "router", "favourite", "--json")[1])["options"]
+    assert (found["choices"], found["allowed"]) == (["slow", "fast"], "fast, slow")
+    assert "One of: fast, slow" in aamc("plugins", "show", "router", "favourite")[1]
 
 
 def test_without_a_command_the_commands_are_listed(aamc) -> None:
@@ -318,22 +385,27 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "favourite", "--pool", ""], 2, "pool must be the name or file of a pool"),
         (["run", "--router", "favourite", "--seed", "4294967296"], 2, "from 0 to 4294967295"),
         (["run", "--router", "favourite", "--preset", "fast"], 2, "preset"),
-        (["run", "--router", "favourite", "--config", "missing.yaml"], 2, "missing.yaml"),
+        (["run", "--router", "favourite", "--config", "missing.yaml"], 1, "cannot read missing.yaml: there is no such file"),
         (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
         (["run", "--no-such-option"], 2, "aamc run --help"),
         (["route"], 2, "Missing argument 'TEXT'"),
         (["route", " "], 2, "TEXT must not be empty, not ' '"),
         (["calibrate"], 2, "give one target"),
         (["calibrate", "--quality-floor", "2", "--budget-usd-per-1k", "1"], 2, "give one target"),
+        (["calibrate", "--quality-floor", "97"], 2, "at most 2 (0.97 for 97%), not 97.0"),
         (["calibrate", "--strong-share", "3"], 2, "--strong-share must be a share from 0 to 1, not 3.0"),
-        (["calibrate", "--quality-floor", "-1"], 2, "a share of the best single candidate's quality, at least 0, not -1.0"),
+        (
+            ["calibrate", "--quality-floor", "-1"],
+            2,
+            "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%), not -1.0",
+        ),
         (["calibrate", "--quality-floor", "0.9", "--name", "0.5,0.3,0.2"], 2, "not '0.5,0.3,0.2'"),
         (["calibrate", "--quality-floor", "0.9"], 1, "aamc run"),
         (["evaluate"], 1, "aamc run"),
         (["evaluate", "missing"], 1, "aamc run"),
         (["route", "hello"], 1, "aamc run"),
         (["explain", "x"], 1, "aamc run"),
-        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 1, "from 0 to 1"),
+        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 2, "not in the range 0<=x<=1"),
         (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
         (["feedback", "add", "x", "--quality", "1", "--store", "sqlite:nothere.db"], 1, "no store at nothere.db"),
         (["run", "--out", ""], 2, "must not be empty"),
@@ -398,7 +470,7 @@ def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
         (("route", "hello", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
         (("route", "hello", "--colour", "red"), 2, "NoSuchOption", "--colour"),
         (("explain", "missing", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
-        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "DataError", "quality"),
+        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 2, "BadParameter", "quality"),
         (("plugins", "show", "router", "nothing"), 2, "UnknownComponentError", "nothing"),
     ],
 )

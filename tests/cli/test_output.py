@@ -5,7 +5,9 @@ from __future__ import annotations
 from io import StringIO
 from types import SimpleNamespace
 
+import pytest
 from aamc_experiments.commands.tables import show_metrics
+from rich.console import Console
 
 from aamc_sdk.cli import progress, show_explanation
 
@@ -17,11 +19,28 @@ def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> Non
     data = {"source": f"{NAMED}.jsonl", "queries": 3, "models": ["a"], "preference": [1, 0, 0], "cost_note": f"prices: {NAMED}", "dropped": 2}
     show_metrics({"data": data, "routers": {NAMED: row}}, NAMED, as_json=False)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "mine[/old].jsonl: 3 queries, 1 candidates, preference 1,0,0"
-    assert "mine[/old] 50.0 - - - - 0.400 -" in lines
+    assert lines[0] == "mine[/old].jsonl: 3 queries, 1 candidate, preference 1,0,0"
+    assert "mine[/old] 50.0 - - - 0.400" in lines
     assert "25.0..75.0" in lines
+    assert "Below a number: its 95% interval." in lines
     assert "prices: mine[/old]" in lines
-    assert "2 rows that were trained on, or near-duplicates of them, are left out." in lines
+    assert "Left out: 2 rows that the run was trained on, near-duplicates included." in lines
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 140])
+def test_a_comparison_never_cuts_a_number_or_a_name(capsys, monkeypatch, width) -> None:
+    monkeypatch.setattr("aamc_sdk.cli.output.console", lambda *_, **__: Console(markup=False, width=width))
+    row = {"success_rate": 0.5, "mean_cost_usd": 0.0194, "mean_latency_ms": 6710.0, "efficiency": 11.28, "aiq": 0.95}
+    row["ci95"] = {"success_rate": [0.491, 0.509], "mean_cost_usd": [0.0192, 0.0196], "mean_latency_ms": [6117, 7386], "efficiency": [10.83, 11.76]}
+    data = {"source": "synthetic, seed 0", "queries": 1, "models": ["a", "b"], "preference": [0.9, 0.08, 0.02]}
+    show_metrics({"data": data, "routers": {"best-single": row, "a-router-with-a-long-name": row}}, "best-single", as_json=False)
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= width
+    assert "49.1..50.9" in out
+    headings = [heading for heading in ("success, %", "USD / 1k", "latency, ms", "efficiency", "AIQ") if heading in out.split("Without")[0]]
+    assert ("Without" in out) == (len(headings) < 5)
+    assert len(headings) == {30: 1, 60: 3}.get(width, 5)
 
 
 def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:

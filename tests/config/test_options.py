@@ -58,7 +58,7 @@ def test_a_whole_number_is_a_number():
         ({"rate": "0.1"}, "rate: must be a number, not '0.1'"),
         ({"rate": True}, "rate: must be a number, not True"),
         ({"rate": None}, "rate: must be a number, not None"),
-        ({"name": 3}, "name: must be text, not 3"),
+        ({"name": 3}, "name must be one of adam, sgd, not 3"),
         ({"limit": "none"}, "limit: must be a number, not 'none'"),
         ({"hidden": 64}, "hidden must be a list"),
         ({"hidden": "64"}, "hidden must be a list"),
@@ -88,6 +88,7 @@ def test_nothing_is_coerced(options, message):
         ({"limit": -1.0}, "limit must be at least 0, not -1.0"),
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"name": "adem"}, "name must be one of adam, sgd, not 'adem'; did you mean 'adam'?"),
+        ({"name": True}, "name must be one of adam, sgd, not True"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(options, message):

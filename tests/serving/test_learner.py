@@ -226,12 +226,21 @@ def test_a_log_that_is_away_is_learned_when_it_is_back(store: Store, monkeypatch
     assert router.judged == {"a": 0.5}
 
 
-def test_another_version_of_a_router_has_a_view_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    router = Tally()
-    name = state_name(router, b"state")
-    assert state_name(router, b"state") == name
-    monkeypatch.setattr("aamc_sdk.serving.snapshots.version_of", lambda component: "2.0")
-    assert state_name(router, b"state") != name
+def test_another_state_schema_has_a_snapshot_of_its_own() -> None:
+    class Later(Tally):
+        state_schema = 2
+
+    Later.__qualname__ = Tally.__qualname__
+    assert state_name(Tally(), b"state") == state_name(Tally(), b"state")
+    assert state_name(Later(), b"state") != state_name(Tally(), b"state")
+
+
+def test_an_upgrade_with_the_same_schema_learns_nothing_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge(store, "ann1", "bob1")
+    learned(store, Tally())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99.0")
+    upgraded = learned(store, Tally())
+    assert (upgraded.judged, upgraded.batches) == ({"a": 0.5, "b": 0.5}, 0)
 
 
 def test_a_state_is_the_same_for_the_same_files() -> None:
@@ -250,3 +259,63 @@ def test_closing_learns_first_what_the_log_holds(store: Store, monkeypatch: pyte
     judge(store, *(f"ann{number}" for number in range(1500)))  # more than a batch, without a notification
     learner.close()
     assert router.judged == {"a": 750.0}
+
+
+def test_the_served_router_keeps_what_it_knows_until_the_log_is_learned_again(store: Store) -> None:
+    seen: list[dict[str, float]] = []
+    router = Tally()
+
+    class Watching(Tally):
+        def learn(self, experience: Any) -> None:
+            seen.append(dict(router.judged))  # of the router that serves
+            super().learn(experience)
+
+    router = Watching()
+    judge(store, "ann1", "bob1", "bob2")
+    learner = Learner(store, router, lambda _: None)
+    seen.clear()
+    store.forget("a")
+    learner.flush(10)
+    learner.close()
+    assert seen
+    assert all(known == {"a": 0.5, "b": 1.0} for known in seen)
+    assert router.judged == {"nobody": 0.5, "b": 1.0}
+
+
+def test_a_failure_while_the_log_is_learned_again_leaves_the_served_router_as_it_is(store: Store) -> None:
+    class Once(Tally):
+        failing = False
+
+        def learn(self, experience: Any) -> None:
+            if Once.failing:
+                raise ValueError("no")
+            super().learn(experience)
+
+    judge(store, "ann1", "bob1")
+    router = Once()
+    learner = Learner(store, router, lambda _: None)
+    Once.failing = True
+    store.forget("a")
+    with pytest.raises(PluginError, match="failed to learn"):
+        learner.flush(10)
+    learner.close()
+    assert router.judged == {"a": 0.5, "b": 0.5}
+
+
+def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "BATCH", 1)
+
+    class Slow(Tally):
+        def learn(self, experience: Any) -> None:
+            super().learn(experience)
+            if experience.epoch == 1 and self.made == 2:
+                store.forget("b")
+
+    judge(store, "ann1", "bob1", "cat1")
+    router = Slow()
+    learner = Learner(store, router, lambda _: None)
+    store.forget("a")
+    learner.flush(10)
+    learner.close()
+    assert router.judged == {"nobody": 1.0, "c": 0.5}
+    assert router.made == 3

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit.leaderboard import leaderboard
+from aamc_bandit.thompson import session_key
 from aamc_bandit.thompson.durations import auto_save_seconds
 from aamc_bandit.thompson.hierarchy import average_posteriors
 from aamc_bandit.thompson.options import BLENDS, ThompsonOptions
@@ -51,7 +52,7 @@ def build():
     ) -> MetaController:
         priced = prices or [1.0] * len(names)
         pool = Pool([ModelSpec(name, prices=Prices(price, price)) for name, price in zip(names, priced, strict=True)])
-        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", **options}, "seed": 7})
+        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", "discount": 1.0, **options}, "seed": 7})
         components = make_components(settings, get_plugin_manager(), pool=pool)
         controller = MetaController(attrs.evolve(components, estimator=ByFirstWord(None, components.router.services) if estimator else None))
         opened.append(controller)
@@ -141,7 +142,7 @@ def test_implicit_dissatisfaction_counts_against_the_model(build) -> None:
 def test_a_session_counts_its_selections_and_successes(build) -> None:
     controller = build()
     say(controller, "gpt-4", "mistral-7b", session="session-abc")
-    winner, loser = (counted(controller, name, "session", "session-abc") for name in ("gpt-4", "mistral-7b"))
+    winner, loser = (counted(controller, name, "session", session_key("session-abc")) for name in ("gpt-4", "mistral-7b"))
     assert (winner.total, winner.successes) == (1, 1)
     assert (loser.total, loser.successes) == (1, 0)
 

@@ -13,10 +13,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_bandit.entity_names import session_key, user_key
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
-from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon
+from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, cheap_exploration, epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,8 @@ def make(pool: Pool = POOL, kind: type[Thompson] = Thompson, **options: Any) -> 
     reward = LinearReward()
     queries = [Query("?", prompt_tokens=256, output_tokens=256)]
     reward.fit(Outcomes(None, expected_cost(queries, pool), expected_latency(pool, 1)))
-    return kind(configure(kind.Config, options), Services(pool=pool, reward=reward, make=lambda *_: None))
+    ageing = {} if "window" in options else {"discount": 1.0}  # counts stay whole numbers
+    return kind(configure(kind.Config, ageing | options), Services(pool=pool, reward=reward, make=lambda *_: None))
 
 
 def estimates(categories: Sequence[str]) -> Estimates:
@@ -224,7 +226,33 @@ def test_epsilon_follows_its_schedule() -> None:
 def test_epsilon_greedy_knows_its_propensities_and_counts_decisions_not_feedback() -> None:
     router = make(kind=EpsilonGreedy, exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1)
     router.learn(attrs.evolve(log(("middle", 1.0)), made=100))
-    assert probabilities(router, ask()) == pytest.approx([0.15, 0.55 + 0.15, 0.15])
+    assert probabilities(router, ask()) == pytest.approx([0.075 + 0.225, 0.55 + 0.075, 0.075])  # half of the exploration goes to the cheapest
+    indifferent = make(kind=EpsilonGreedy, exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1, cost_awareness=False)
+    indifferent.learn(attrs.evolve(log(("middle", 1.0)), made=100))
+    assert probabilities(indifferent, ask()) == pytest.approx([0.15, 0.55 + 0.15, 0.15])
+
+
+@pytest.mark.parametrize(
+    ("cost", "allowed", "expected"),
+    [
+        ([3.0, 1.0, 2.0], [1, 1, 1], [1 / 6, 4 / 6, 1 / 6]),
+        ([3.0, 1.0, 2.0], [1, 0, 1], [1 / 2, 0, 1 / 2]),  # of two, both alike, as in vLLM Semantic Router
+        ([2.0, 2.0, 2.0], [1, 1, 1], [1 / 3, 1 / 3, 1 / 3]),
+        ([np.nan, np.nan, np.nan], [1, 1, 1], [1 / 3, 1 / 3, 1 / 3]),
+        ([np.nan, 5.0, 9.0], [1, 1, 1], [1 / 6, 4 / 6, 1 / 6]),  # an unknown cost is not a low one
+        ([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [1] * 6, [1 / 12] * 4 + [1 / 3] * 2),
+    ],
+)
+def test_exploration_prefers_the_cheapest_third(cost: list[float], allowed: list[int], expected: list[float]) -> None:
+    assert cheap_exploration(np.array(cost), np.array(allowed, dtype=bool)) == pytest.approx(expected)
+
+
+def test_published_epsilon_greedy_exploits_the_plain_mean() -> None:
+    router = make(blend="published", kind=EpsilonGreedy, exploration_rate=0.0, min_exploration=0.0, cost_weight=1.0, shared_sessions=True)
+    router.learn(log(*[("large", 0.9)] * 50, *[("small", 0.8)] * 50, *[("middle", 0.1)] * 50))
+    experience = attrs.evolve(log(*[("small", 1.0)] * 3), queries=[Query("?", session="s")] * 3)
+    router.learn(experience)
+    assert probabilities(router, ask(session="s")).tolist() == [0, 0, 1]  # neither the cost bonus nor the session counts
 
 
 def test_epsilon_greedy_shares_among_equals() -> None:
@@ -239,7 +267,7 @@ def test_an_exploration_of_zero_is_honoured() -> None:
 
 
 def test_the_published_algorithm_is_drawn_from_with_its_own_frequencies() -> None:
-    router = make(blend="published")
+    router = make(blend="published", shared_sessions=True)
     router.learn(log(*[("small", 0.6)] * 5, *[("large", 0.9)] * 4, user="anna", category="code"))
     router.learn(log(*[("large", 0.2)] * 6, *[("middle", 0.7)] * 3, category="code"))
     router.evidence.add(EvidenceKeys(session="s"), [], implicit=False, time=0.0)
@@ -450,3 +478,58 @@ def test_the_program_in_the_reference_page_runs(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "LLM-Code\n"
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+@pytest.mark.parametrize(
+    "other",
+    [{"user": "bob"}, {"user": None}, {"user": "ann", "tenant": "globex"}, {"user": "ann", "tenant": None}],
+    ids=["another user", "no user", "another tenant", "no tenant"],
+)
+def test_a_session_counts_for_its_tenant_and_user_alone(blend: str, other: dict[str, Any]) -> None:
+    def request(**about: Any) -> RoutingRequest:
+        return build_request([Query("?", session="1", **about)], POOL, preferences=QUALITY_ONLY)
+
+    def choices(router: Thompson, asked: RoutingRequest) -> list[float]:
+        return [round(float(p), 9) for p in router.score(asked).probabilities[0]]
+
+    own = {"user": "ann", "tenant": "acme"}
+    router, without_session = (make(blend=blend, enable_personalization=False) for _ in range(2))
+    for learner in (router, without_session):
+        learner.learn(log(*[("small", 1.0), ("middle", 0.0)] * 40))
+    for name, p in (("middle", 1.0), ("small", 0.0), ("large", 0.0)) * 6:
+        feedback = Feedback(decision_id="d", candidate=name, quality=p)
+        for learner, session in ((router, "1"), (without_session, None)):
+            asked = [Query("?", session=session, **own)]
+            learner.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", name, 0.3, Preference())], (), [feedback], made=1))
+    assert choices(router, request(**own)) != choices(router, request(**other))
+    assert choices(router, request(**other)) == choices(without_session, request(**other))
+
+
+def test_a_user_of_another_tenant_is_another_user() -> None:
+    router = make()
+    feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
+    asked = [Query("?", user="ann", tenant="acme")]
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    assert counts(router, "user", user_key("ann", "acme"))[1] == [1, 0]
+    assert counts(router, "user", user_key("ann", "globex")) == counts(router, "user", "ann") == [[0, 0]] * 3
+
+
+def test_shared_sessions_count_for_whoever_names_them() -> None:
+    router = make(shared_sessions=True)
+    router.learn(log(*[("small", 1.0), ("middle", 0.0)] * 10))
+    feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
+    asked = [Query("?", user="ann", session="1")]
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    assert list(router.evidence.entities("session")) == ["1"]
+    assert probabilities(router, ask(user="bob", session="1")).tolist() != probabilities(router, ask(user="bob", session="2")).tolist()
+
+
+def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
+    router = make()
+    for user, tenant in (("ann", "acme"), ("bob", "acme"), ("ann", None), (None, None)):
+        key = session_key("1", user, tenant)
+        router.evidence.add(EvidenceKeys(None, user and user_key(user, tenant), key), [], implicit=False, time=0.0)
+    router.evidence.drop_users(lambda users: set(users) & {"ann"})
+    assert list(router.evidence.entities("user")) == [user_key("bob", "acme")]
+    assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]

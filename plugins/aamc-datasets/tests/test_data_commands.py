@@ -64,7 +64,7 @@ def test_inspect_counts_the_questions_that_two_datasets_share(aamc: Aamc, native
     assert json.loads(out)["shared"] == [{"between": [native, f"outcomes:{other}"], "questions": 2, "near_duplicate_rows": [3, 2]}]
     status, out, _ = aamc("inspect", native, f"outcomes:{other}")
     assert status == 0
-    assert "share 2 questions; 3 rows of the first and 2 of the second have a near-duplicate in the other" in " ".join(out.split())
+    assert "share 2 questions; near-duplicates in the other: 3 rows of the first, 2 rows of the second" in " ".join(out.split())
 
 
 def test_inspect_counts_near_duplicates_within_a_dataset_and_between_two(aamc: Aamc, write: Write, tmp_path: Path) -> None:
@@ -78,15 +78,15 @@ def test_inspect_counts_near_duplicates_within_a_dataset_and_between_two(aamc: A
     document = json.loads(out)
     assert [(facts["duplicates"], facts["near_duplicates"]) for facts in document["datasets"]] == [(0, 1), (0, 0)]
     assert document["shared"] == [{"between": [mine, f"outcomes:{other}"], "questions": 0, "near_duplicate_rows": [2, 1]}]
-    assert "1 rows are near-duplicates of earlier ones" in " ".join(aamc("inspect", mine)[1].split())
+    assert "1 near-duplicate of earlier rows" in " ".join(aamc("inspect", mine)[1].split())
 
 
 def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:
     status, out, _ = aamc("inspect", native)
     text = " ".join(out.split())
     assert status == 0
-    assert "5 rows, 2 categories, 1 repeated questions" in text
-    assert "10.0% of the cells are missing; 4 rows have none missing" in text
+    assert "5 rows, 2 categories, 1 repeated question" in text
+    assert "10.0% of the cells are missing; rows without any missing: 4" in text
     assert "best single candidate: large, quality 0.750; the oracle's: 1.000" in text
     assert "nan" not in text
 
@@ -96,7 +96,7 @@ def test_brackets_in_names_are_shown_as_they_are(aamc: Aamc, write: Write) -> No
     path = write("rows[0].jsonl", json.dumps({"query": "q", "outcomes": outcomes}) + "\n")
     status, out, err = aamc("inspect", f"outcomes:{path}")
     assert status == 0, err
-    assert f"outcomes:{path}: 1 rows" in "".join(out.splitlines())
+    assert f"outcomes:{path}: 1 row," in "".join(out.splitlines())
     assert any(line.split()[:1] == ["mine[/old]"] for line in out.splitlines())
 
 

@@ -51,8 +51,40 @@ def test_what_was_written_can_be_read_as_a_dataset(tmp_path: Path, services: Ser
     assert {split: len(dataset) for split, dataset in splits.items()} == {"train": 40, "validation": 10, "test": 12}
 
 
+def test_categories_have_their_shares(tmp_path: Path, services: Services) -> None:
+    assert run("--out", str(tmp_path), "--n-train", "400", "--shares", "code=3,chat=1").exit_code == 0
+    splits = Synthetic(SyntheticOptions(), services).read(str(tmp_path))
+    assert isinstance(splits, dict)
+    categories = splits["train"].labels.category
+    assert categories is not None
+    assert {"code", "chat"} == set(categories)
+    assert 0.68 < (categories == "code").mean() < 0.82  # 0.75 and three standard deviations
+
+
+@pytest.mark.parametrize("name", FILES.values())
+def test_existing_files_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("rows of a larger dataset")
+    result = run("--out", str(tmp_path))
+    assert isinstance(result.exception, OutputError)
+    assert str(result.exception) == f"{tmp_path / name} already exists; choose another folder, or remove the file first"
+    assert {name: "rows of a larger dataset"} == {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
 @pytest.mark.parametrize(
-    ("option", "value"), [("--n-train", "0"), ("--n-val", "-3"), ("--n-test", "many"), ("--n-train", "10000000"), ("--seed", "-1")]
+    ("option", "value"),
+    [
+        ("--n-train", "0"),
+        ("--n-val", "-3"),
+        ("--n-test", "many"),
+        ("--n-train", "10000000"),
+        ("--seed", "-1"),
+        ("--shares", "code"),
+        ("--shares", "code=much"),
+        ("--shares", "code=-1"),
+        ("--shares", "code=nan"),
+        ("--shares", "code=0"),
+        ("--shares", "law=1"),
+    ],
 )
 def test_nonsense_is_wrong_usage_and_writes_nothing(tmp_path: Path, option: str, value: str) -> None:
     result = run("--out", str(tmp_path / "out"), option, value)

@@ -10,7 +10,7 @@ from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.llmrouter import LLMRouter
 
 from aamc_sdk import Dataset, Services
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.routing import expected_cost
 
 CANDIDATES = {
@@ -79,7 +79,7 @@ def test_a_missing_score_is_an_unknown_cell_and_repeated_questions_are_kept(tmp_
         ([{**ROW, "task_name": 3}], "'task_name' must be a text that is not empty, not 3"),
         ([{**ROW, "scores": [1]}], "'scores' must be an object of scores by candidate"),
         ([ROW, {**ROW, "scores": {"smal": 1}}], "entry 2: llm_candidates.json has no candidate 'smal'; did you mean 'small'"),
-        ([{**ROW, "scores": {"small": 1.01}}], "the score of 'small' must be a number from 0 to 1, not 1.01"),
+        ([{**ROW, "scores": {"small": 101}}], "the score of 'small' must be a number from 0 to 1, not 101"),
         ([{**ROW, "scores": {"small": float("nan")}}], "the score of 'small' must be a number from 0 to 1, not nan"),
         ([{**ROW, "scores": {"small": "1"}}], "the score of 'small' must be a number from 0 to 1, not '1'"),
     ],
@@ -108,7 +108,7 @@ def test_bad_candidates_are_refused(tmp_path: Path, services: Services, candidat
 
 def test_paths_of_nothing_or_of_another_format_are_refused(tmp_path: Path, services: Services) -> None:
     reader = LLMRouter(CostOptions(), services)
-    with pytest.raises(DataError, match="no path was given"):
+    with pytest.raises(ConfigError, match="no path was given"):
         reader.read("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         reader.read(str(tmp_path / "nowhere"))

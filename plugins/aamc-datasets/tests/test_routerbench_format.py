@@ -94,7 +94,7 @@ def test_a_pickle_is_refused_unread_with_a_conversion_that_can_be_run(reader: Ro
         ({"sample_id": None}, "no column 'sample_id'"),
         ({"large": None}, r"no column 'large' \(it has: .*\); each '<model>\|total_cost' needs the model's score"),
         ({"large|total_cost": None, "a/small|total_cost": None}, r"no column '<model>\|total_cost'"),
-        ({"large": [1.0, 1.0, 1.5]}, "column 'large', row 3: it must be a number from 0 to 1, not 1.5"),
+        ({"large": [1.0, 1.0, 15.0]}, "column 'large', row 3: it must be a number from 0 to 1, not 15.0"),
         ({"large|total_cost": [1.0, -1.0, 1.0]}, r"column 'large\|total_cost', row 2: it must be a number from 0 to 1e\+12, not -1.0"),
         ({"large|total_cost": [1.0, "free", 1.0]}, r"row 2: it must be a number from 0 to 1e\+12, not 'free'"),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aamc_datasets.synthetic.grammar import CATEGORIES
 from aamc_datasets.synthetic.labelled_csv import read_labelled, write_labelled
 from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticOptions, compose_splits, split_of
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # it ships no types
@@ -139,3 +140,22 @@ def test_labels_can_be_learned_from_the_text_but_not_perfectly() -> None:
     accuracy = LogisticRegression(C=10, max_iter=300).fit(train, fit.category).score(test, true.category)
     assert 0.85 < accuracy < 1.0
     assert 0.5 < Ridge().fit(train, fit.complexity).score(test, true.complexity) < 1.0
+
+
+def test_equal_shares_of_all_categories_change_no_text() -> None:
+    sizes = {"train": 50, "validation": 1, "test": 1}
+    default, empty, equal = (compose_splits(sizes, 3, shares)["train"] for shares in (None, {}, dict.fromkeys(CATEGORIES, 2.0)))
+    assert default.queries == empty.queries == equal.queries
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"maths": 1}, "no texts of category 'maths' can be generated; did you mean 'math'.*--dataset synthetic:FILE"),
+        ({"math": -1}, "the share of 'math' must be a finite number of at least 0, not -1"),
+        ({"math": 0}, "at least one category needs a share above 0"),
+    ],
+)
+def test_shares_that_mean_nothing_are_refused(shares: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SyntheticOptions(shares=shares)

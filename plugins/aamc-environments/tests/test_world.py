@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import logging
 
 import attrs
 import numpy as np
 import pytest
 import yaml
+from aamc_environments.queue import QueueEnvironment, QueueOptions
 from aamc_environments.queue_env import standalone
 from aamc_environments.world import read_world
 
@@ -194,3 +196,21 @@ def test_other_mixes_of_complexity_keep_the_promise(moved):
     large, modest = (measure(environment, choose) for choose in (always("LLM-XLarge"), greedy(environment.services.reward, 0.5)))
     assert modest[0] >= large[0] - 0.02
     assert modest[1] <= 0.3 * large[1]
+
+
+def test_a_world_is_a_name_a_file_or_the_content_of_one(tmp_path):
+    content = {"categories": {"a": {"share": 2}}, "candidates": {"m": {"success": {"a": 0.5}}}}
+    (tmp_path / "world.yaml").write_text(json.dumps(content))
+    world = read_world(content)
+    assert world == read_world(str(tmp_path / "world.yaml"))
+    assert world.shares == {"a": 2}
+    for nonsense in (3, "", None, []):
+        with pytest.raises(ConfigError, match="world must be default, a YAML file or the content of one, not"):
+            read_world(nonsense)
+    with pytest.raises(ConfigError, match="the world has no option 'category'; did you mean 'categories'"):
+        read_world({"category": {}})
+
+
+def test_generated_queries_have_the_categories_that_occur_in_the_world():
+    content = {"categories": {"a": {"share": 2}, "b": {"share": 0}}, "candidates": {"m": {"success": {"a": 0.5, "b": 0.5}}}}
+    assert QueueEnvironment.category_shares(QueueOptions(world=content)) == {"a": 2}

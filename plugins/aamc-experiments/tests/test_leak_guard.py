@@ -167,6 +167,18 @@ def test_a_checkpoint_of_the_same_rows_costs_no_test_row(made) -> None:
     assert second.content["seals"] == first.content["seals"]
 
 
+def test_a_run_with_a_checkpoint_of_the_same_rows_can_be_evaluated_again(made, evaluate, monkeypatch) -> None:
+    """Signatures may take a test row for a near-duplicate of a training row, which the comparison of texts does not."""
+    monkeypatch.setattr(TrainingFingerprint, "contains", lambda self, questions: np.arange(len(questions)) == 0)
+    first, _ = made("first")
+    second, metrics = made("second", router=str(first.folder), estimator=str(first.folder))
+    assert metrics["data"]["dropped"] == 0
+    assert evaluate(second)["data"] == metrics["data"]
+    third, metrics = made("third", router=str(first.folder), estimator=str(first.folder), seed=1)
+    assert metrics["data"]["dropped"] == 1
+    assert evaluate(third)["data"] == metrics["data"]
+
+
 def test_with_strict_a_checkpoint_of_test_rows_is_an_error_before_anything_is_written(made, tmp_path) -> None:
     first, _ = made("first")
     with pytest.raises(DataError, match="were trained on"):

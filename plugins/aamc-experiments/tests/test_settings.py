@@ -118,7 +118,7 @@ def test_routers_keep_the_options_that_the_file_gave_them(tmp_path) -> None:
         ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, not -1"),
         ({"seed": 2**32}, "from 0 to 4294967295, not 4294967296"),
         ({"seed": 1.5}, "a whole number"),
-        ({"pool": ""}, "pool must be the name or file of a pool, not ''"),
+        ({"pool": ""}, "pool must be the name or file of a pool, or its content, not ''"),
         ({"estimator": ""}, "estimator must be a name"),
         ({"router": ""}, "router must be a name"),
         ({"routers": "ppo"}, "routers must be names"),

@@ -2,56 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
+from aamc_agents.testing import Make, make_agent, say, serve_model, services
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
-from aamc_puppeteer.testbed.agents import make_agent as agent_by_name
 
-from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
-from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk import Agent
 
-Make = Callable[..., Agent]
-
-
-@pytest.fixture(scope="session")
-def services() -> Services:
-    plugins = get_plugin_manager()
-
-    def make(kind: str, name: str, options: Any) -> Any:
-        return plugins.make(kind, name, lent, options)
-
-    lent = Services(pool=default_pool(), reward=LinearReward(), make=make, seed=3, device="cpu")
-    return lent
-
-
-@pytest.fixture(scope="session")
-def make_agent(services: Services) -> Make:
-    """Make an agent by its name, with options."""
-
-    def make(name: str, **options: Any) -> Agent:
-        return agent_by_name(services, name, options)
-
-    return make
-
-
-def state_of(task: Task | str, *said: str) -> TaskState:
-    """Return the state of a task on which somebody said something."""
-    task = Task(id="t", text=task) if isinstance(task, str) else task
-    history = tuple(Activation(agent="somebody", output=AgentOutput(content)) for content in said)
-    return TaskState(task=task, history=history, steps_left=5)
-
-
-@pytest.fixture
-def say(make_agent: Make) -> Callable[..., str]:
-    """Return what an agent says to a task, or to what was said before."""
-
-    def say(name: str, task: Task | str, *said: str, **options: Any) -> str:
-        return asyncio.run(make_agent(name, **options).execute(state_of(task, *said))).content
-
-    return say
+__all__ = ["make_agent", "say", "serve_model", "services"]
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from aamc_agents.models import ModelConfig
 from aamc_agents.tool import ToolConfig
+from aamc_puppeteer.plugin import aamc_agents
 from aamc_puppeteer.tasks.published import PUBLISHED
 from aamc_puppeteer.tasks.verifiers import NAMED
 from aamc_puppeteer.testbed import SUITES
-from aamc_puppeteer.testbed.agents import AGENTS, agent_class
 
 from aamc_sdk import get_plugin_manager
 
@@ -37,8 +37,8 @@ def test_every_agent_stands_on_its_page_and_tools_with_their_price() -> None:
         config = plugins.load("agent", offer.component.name).Config()
         if not isinstance(config, ModelConfig):
             assert billed(offer.component.name, config, text)
-    for name in AGENTS:
-        assert billed(name, agent_class(name).Config(), page("task-suites")), name
+    for component in aamc_agents():
+        assert billed(component.name, plugins.load("agent", component.name).Config(), page("task-suites")), component.name
 
 
 def billed(name: str, config: ToolConfig, text: str) -> bool:

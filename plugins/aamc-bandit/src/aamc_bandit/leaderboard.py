@@ -37,7 +37,8 @@ def leaderboard(evidence: BetaEvidence, level: str = "global", name: str = GLOBA
     Args:
         evidence: The evidence of a router ``thompson`` or ``epsilon-greedy``.
         level: ``"global"``, ``"category"``, ``"user"`` or ``"session"``.
-        name: The category, user or session; empty at the global level.
+        name: The category; the user or session, by :func:`aamc_bandit.thompson.user_key` or :func:`aamc_bandit.thompson.session_key`;
+            empty at the global level.
         prior: Alpha and beta without any evidence.
     """
     entity = evidence.entities(level).get(name)

@@ -14,7 +14,7 @@ from aamc_report.tables import Record, Table
 from aamc_bench.failed_routers import RoutersLeftOut, left_out_of
 from aamc_bench.folder import OpenExperiment, open_experiment
 from aamc_bench.grid import GridJob, JobsFailed, run_grid
-from aamc_sdk.cli import console, progress, write_json_line
+from aamc_sdk.cli import print_table, progress, write_json_line
 from aamc_sdk.errors import AamcError
 from aamc_sdk.storage import write_json, write_text
 
@@ -164,9 +164,8 @@ class Benchmark(ABC):
 
 def show_tables(tables: Mapping[str, Table]) -> None:
     """Write tables to standard output."""
-    shown = console(WIDTH)
     for table in tables.values():
-        shown.print(table.rich())
+        print_table(table.rich(), WIDTH)
 
 
 def distinct(records: Sequence[Record], key: str) -> list[Any]:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, estimated_tokens
+from aamc_datasets.json_rows import MAX_USD, bounded_number, estimated_tokens, score
 from aamc_sdk.errors import DataError, nearest, one_of
 from aamc_sdk.types import Floats
 
@@ -67,13 +67,13 @@ class TableColumn:
         labels = ["" if value is None else str(value) for value in self.values]
         return [labels[code] for code in self.codes]
 
-    def scores(self) -> Floats:
-        """Return numbers from 0 to 1 ``[R]``; True is 1, False is 0, an empty value is NaN.
+    def scores(self, strict: bool = True) -> Floats:
+        """Return numbers from 0 to 1 ``[R]``, unless ``strict`` also between -1 and 2; True is 1, False is 0, an empty value is NaN.
 
         Raises:
             DataError: A value is something else.
         """
-        return self._numbers(lambda value: bounded_number(TRUTH_VALUES.get(str(value).lower(), value), "it", maximum=1.0))
+        return self._numbers(lambda value: score(TRUTH_VALUES.get(str(value).lower(), value), "it", strict))
 
     def amounts(self) -> Floats:
         """Return costs in USD ``[R]``; an empty value is NaN.

@@ -120,3 +120,18 @@ def bounded_number(value: Any, name: str, maximum: float = sys.float_info.max, m
         wanted = f"a finite number of at least {minimum:g}" if maximum == sys.float_info.max else f"a number from {minimum:g} to {maximum:g}"
         raise DataError(f"{name} must be {wanted}, not {value!r:.80}")
     return float(value)
+
+
+def score(value: Any, name: str, strict: bool, maximum: float = 1.0, minimum: float = 0.0) -> float:
+    """Return a score; None becomes NaN.
+
+    Unless ``strict``, it may lie outside the range by less than the width of the range, as a few published scores do; a score that is
+    further away is on another scale.
+
+    Raises:
+        DataError: The value is something else.
+    """
+    margin = 0.0 if strict else maximum - minimum
+    if isinstance(value, int | float) and not isinstance(value, bool) and minimum - margin < value < maximum + margin:
+        return float(value)
+    return bounded_number(value, name, maximum, minimum)

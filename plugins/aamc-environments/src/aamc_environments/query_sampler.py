@@ -18,7 +18,7 @@ def sample_queries(world: SimulatedWorld, size: int, seed: int) -> Dataset:
     generator = np.random.default_rng(seed)
     names = list(world.categories)
     specs = list(world.categories.values())
-    shares = np.array([spec.share for spec in specs])
+    shares = np.array(list(world.shares.values()))
     category = generator.choice(len(names), size, p=shares / shares.sum())
     mean = np.array([spec.complexity for spec in specs])[category]
     complexity = generator.beta(CONCENTRATION * mean, CONCENTRATION * (1 - mean))

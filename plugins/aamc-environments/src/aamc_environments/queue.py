@@ -26,7 +26,7 @@ class QueueOptions(StreamOptions):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    world: str = option("default", "skills of the candidates: default, or a YAML file")
+    world: Any = option("default", "categories and skills of the candidates: default, a YAML file, or the content of one")  # noqa: RUF009  # an attrs field
     load: float = option(0.6, "utilisation of the slowest candidate if it served every query", above=0.0)
     arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
     burst: float = option(1.0, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts", at_least=1.0)
@@ -52,6 +52,11 @@ class QueueEnvironment(StreamEnvironment):
         self._skills = self._world.skills(services.pool)
         self._latencies = MeanLatencies.of(services.pool)
         self._schedule = Schedule(config.events, services.pool)
+
+    @classmethod
+    def category_shares(cls, config: Any) -> Mapping[str, float]:
+        """Return the relative frequencies of the world's categories, those of frequency 0 left out."""
+        return {name: share for name, share in read_world(config.world).shares.items() if share}
 
     def prepare(self, splits: Mapping[str, Dataset]) -> None:
         """Set the labelled queries of each split.

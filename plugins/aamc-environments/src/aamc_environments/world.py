@@ -11,7 +11,7 @@ answer's mean length grows linearly from easy to hard queries.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,11 @@ class SimulatedWorld:
             logger.warning("the world does not know %s: their skills follow from their prices", one_of(unknown))
         return Skills(tuple(self.categories), rows[:, :-1], rows[:, -1], tools)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The relative frequency of each category."""
+        return {name: category.share for name, category in self.categories.items()}
+
     def output_tokens(self, complexity: Floats) -> Floats:
         """Return the mean output tokens of an answer, ``[B]``."""
         return np.asarray(self.easy_tokens + complexity * (self.hard_tokens - self.easy_tokens))
@@ -151,13 +156,17 @@ class Skills:
         return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
-def read_world(name: str) -> SimulatedWorld:
-    """Return the ``"default"`` world, or one from a YAML file.
+def read_world(named: Any) -> SimulatedWorld:
+    """Return the ``"default"`` world, or one from a YAML file or the content of one.
 
     Raises:
-        ConfigError: The file cannot be read, or is not a world.
+        ConfigError: The file cannot be read, or the content is not a world.
     """
-    if name == "default":
+    if isinstance(named, Mapping):
+        return configure(SimulatedWorld, named, where="the world")
+    if not isinstance(named, str) or not named:
+        raise ConfigError(f"world must be default, a YAML file or the content of one, not {named!r}")
+    if named == "default":
         text = resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8")
         return configure(SimulatedWorld, parse_yaml(text, "default_world.yaml"), where="the default world")
-    return configure(SimulatedWorld, load_yaml(Path(name)), where=name)
+    return configure(SimulatedWorld, load_yaml(Path(named)), where=named)

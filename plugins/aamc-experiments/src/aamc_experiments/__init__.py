@@ -12,23 +12,7 @@ In reading order:
 - ``commands``: ``aamc run``, ``train``, ``evaluate`` and ``calibrate``
 """
 
-from importlib import import_module
-from typing import Any
-
-_MODULES = {
-    "EvaluationRequest": "measurement",
-    "Experiment": "experiment",
-    "ExperimentSetup": "setup",
-    "Goal": "run_folder",
-    "Measurement": "measurement",
-    "RunFolder": "run_folder",
-    "Settings": "settings",
-    "Target": "target_preferences",
-    "calibrate": "target_preferences",
-    "evaluate_run": "measurement",
-    "make_setup": "setup",
-    "read_settings": "settings",
-}
+from aamc_sdk.lazy_exports import lazy_exports
 
 __all__ = [
     "EvaluationRequest",
@@ -45,13 +29,4 @@ __all__ = [
     "read_settings",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import an exported name when it is first used, so that announcing the commands imports nothing slow."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'aamc_experiments' has no attribute {name!r}")
-    return getattr(import_module(f"aamc_experiments.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("settings", "run_folder", "setup", "target_preferences", "measurement", "experiment"))

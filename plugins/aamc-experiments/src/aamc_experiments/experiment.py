@@ -64,7 +64,7 @@ class Experiment:
     ) -> None:
         self.goal = goal
         self.resumed = resumed
-        self.settings = settings
+        self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress

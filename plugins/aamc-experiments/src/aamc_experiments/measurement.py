@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
+from aamc_experiments.data import TrainingFingerprint, about_split, check_same_candidates, check_unchanged, fit_to_pool
 from aamc_experiments.evaluation import (
     HEADLINE,
     Comparison,
@@ -172,6 +172,7 @@ class EvaluationRequest:
         strict: Whether rows that a part was trained on are an error; else they are left out.
         out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
         gate: Whether to decide on the promotion of the run's own router, which must be among the names.
+        fingerprints: The training rows of parts that are not the run's.
     """
 
     names: Sequence[str]
@@ -181,6 +182,7 @@ class EvaluationRequest:
     strict: bool = False
     out: Path | None = None
     gate: bool = False
+    fingerprints: Sequence[TrainingFingerprint] = ()
 
 
 def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, progress: Progress | None = None) -> dict[str, Any]:
@@ -195,8 +197,8 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     _check_request(run, request)
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
-    settings = _evaluation_settings(run, request)
-    setup = _make_evaluation_setup(run, settings, plugins, settings.dataset if request.source else None, request.split)
+    settings = evaluation_settings(run, request, plugins)
+    setup = make_evaluation_setup(run, settings, plugins, request)
     part_services, test = setup.services, setup.splits["test"]
     typical = run.candidate_means
     measurement = Measurement(
@@ -230,19 +232,26 @@ def _check_request(run: RunFolder, request: EvaluationRequest) -> None:
         raise ConfigError(f"{why}; leave out --split")
 
 
-def _evaluation_settings(run: RunFolder, request: EvaluationRequest) -> Settings:
+def evaluation_settings(run: RunFolder, request: EvaluationRequest, plugins: Plugins) -> Settings:
     """Return the run's settings with the dataset, preference and strictness of a request."""
     settings = run.settings
     if request.source is not None:
         settings = attrs.evolve(settings, dataset=request.source.like(settings.dataset), test_dataset=None)
     options = attrs.evolve(settings.evaluation, strict=request.strict or settings.evaluation.strict)
-    return attrs.evolve(settings, preference=request.preference, evaluation=options)
+    return attrs.evolve(settings, preference=request.preference, evaluation=options).with_absolute_paths(plugins.names("model_pool"))
 
 
-def _make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> ExperimentSetup:
-    """Return a setup whose test rows are those to evaluate a run on."""
-    part_services = run.services(plugins)
-    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, split)
+def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> ExperimentSetup:
+    """Return a setup whose test rows are those to evaluate a run on.
+
+    Args:
+        run: The run.
+        settings: The settings of the evaluation, see :func:`evaluation_settings`.
+        plugins: The plugins that offer components.
+        request: The request.
+    """
+    part_services, source = run.services(plugins), settings.dataset if request.source else None
+    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, request.split, request.fingerprints)
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, part_services)

@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits
-from aamc_experiments.leak_guard import leave_out_trained_rows
+from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprints
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
+from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Pool
+
+QUEUE = "queue"
+"""The environment of datasets without outcomes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +78,7 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     """
     named = find_pool(settings.pool or "default", plugins)
     splits = read_splits(settings, dataset_readers(settings, plugins, make_services(named, plugins, settings)))
-    kept = leave_out_trained_rows(splits["test"], fingerprints, settings.evaluation.strict)
+    kept = leave_out_trained_rows(splits["test"], other_fingerprints(fingerprints, splits), settings.evaluation.strict)
     train, test = splits["train"], kept.rows
     splits["test"] = test
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
@@ -91,13 +95,27 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
 
 
 def dataset_readers(settings: Settings, plugins: Plugins, part_services: Services) -> Readers:
-    """Return a function that makes the reader of a source with that source's own options."""
+    """Return a function that makes the reader of a source with that source's own options.
+
+    A source that generates its queries has the environment's categories, unless its options name others.
+    """
 
     def reader(source: Source) -> DatasetFormat:
-        made: DatasetFormat = plugins.make("dataset", source.name, part_services, source.options, settings.preset)
+        options = source.options
+        if not source.path and not options.get("shares") and "shares" in attrs.fields_dict(plugins.load("dataset", source.name).Config):
+            options = {**options, "shares": generated_shares(settings, plugins)}
+        made: DatasetFormat = plugins.make("dataset", source.name, part_services, options, settings.preset)
         return made
 
     return reader
+
+
+def generated_shares(settings: Settings, plugins: Plugins) -> Mapping[str, float]:
+    """Return the relative frequencies of categories that the environment gives to generated queries; empty for none."""
+    name = settings.environment.name or QUEUE
+    environment: type[Environment] = plugins.load("environment", name)
+    config = configure(environment.Config, settings.environment.options, preset=settings.preset, where=name)
+    return environment.category_shares(config) or {}
 
 
 def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
@@ -107,6 +125,6 @@ def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
 
 def make_environment(settings: Settings, train: Dataset, plugins: Plugins, part_services: Services) -> Environment:
     """Return the environment that the settings name, else ``replay`` for rows with outcomes or comparisons and ``queue`` for others."""
-    name = settings.environment.name or ("queue" if train.outcomes is None and not train.only_compared else "replay")
+    name = settings.environment.name or (QUEUE if train.outcomes is None and not train.only_compared else "replay")
     env: Environment = plugins.make("environment", name, part_services, settings.environment.options, settings.preset)
     return env

@@ -10,7 +10,6 @@ training rows as well, by their out-of-fold quality: these are as new to it as v
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -26,15 +25,14 @@ from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
-from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import Floats, Preference
 
-logger = logging.getLogger(__name__)
 VALUES = {
-    "quality-floor": "a share of the best single candidate's quality, at least 0",
+    "quality-floor": "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%)",
     "budget-usd-per-1k": "USD of at least 0",
     "strong-share": "a share from 0 to 1",
 }
@@ -43,6 +41,12 @@ POINTS = 61
 """The number of cost weights between quality alone and cost alone."""
 CONFIDENCE = 0.95
 """The default share of resamples on which a target must be met."""
+MAXIMUM = {"quality-floor": 2.0, "strong-share": 1.0}
+"""The maximum value of a kind of target; a router may do better than the best single candidate, but hardly twice as well."""
+
+
+class TargetMissedError(AamcError):
+    """Raised when the preference of a calibration meets its target on fewer resamples than were asked for."""
 
 
 @attrs.frozen
@@ -65,7 +69,7 @@ class Target:
     confidence: float = CONFIDENCE
 
     def __attrs_post_init__(self) -> None:
-        if not math.isfinite(self.value) or self.value < 0 or (self.kind == "strong-share" and self.value > 1):
+        if not math.isfinite(self.value) or not 0 <= self.value <= MAXIMUM.get(self.kind, math.inf):
             raise ConfigError(f"--{self.kind} must be {VALUES[self.kind]}, not {self.value!r}")
         if not 0 <= self.confidence < 1:
             raise ConfigError(f"--confidence must be a share of at least 0 and below 1, not {self.confidence!r}")
@@ -84,7 +88,7 @@ class Target:
 
 @attrs.frozen(kw_only=True)
 class Calibration:
-    """A preference that meets a target.
+    """The preference that comes closest to a target.
 
     Attributes:
         target: The target.
@@ -104,9 +108,14 @@ class Calibration:
     figures: Mapping[str, float]
     ci95: Mapping[str, list[float] | None]
 
+    @property
+    def met(self) -> bool:
+        """Whether the target is met on as many resamples as it asks for."""
+        return self.confidence >= self.target.confidence
+
     def to_dict(self) -> dict[str, Any]:
         """Return the entry in ``calibrations.json``."""
-        return attrs.asdict(self) | {"preference": self.preference.array.tolist()}
+        return attrs.asdict(self) | {"preference": self.preference.array.tolist(), "met": self.met}
 
 
 def quality_cost_ray() -> Floats:
@@ -117,7 +126,7 @@ def quality_cost_ray() -> Floats:
 
 
 def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
-    """Find the preference at which a run's router meets a target on the validation rows.
+    """Find the preference at which a run's router meets a target on the validation rows, or misses it by the least.
 
     Raises:
         DataError: No preference meets the target, every candidate's quality is 0, or the rows changed since the run.
@@ -237,15 +246,17 @@ class _DecidedRows:
 
 
 def _best_point(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
-    """Return the best point that meets the target: for a floor the cheapest one, otherwise the one with the best quality."""
+    """Return the best point that meets the target: for a floor the cheapest one, otherwise the one with the best quality.
+
+    If none is certain enough, the most certain one is returned.
+    """
     quality, cost = figures["relative_quality"], figures["usd_per_1k"]
     met = np.flatnonzero(target.met(figures))
     if not met.size:
         reached = f"relative quality is at most {quality.max():.3f}, cost at least {cost.min():.3g} USD per 1,000 queries"
-        raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}")
+        raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}; give a target within reach")
     points = met[confidence[met] >= target.confidence]
     if not points.size:
-        logger.warning("no preference meets the target with confidence %g; the one with the maximum confidence is taken", target.confidence)
         points = met[[confidence[met].argmax()]]
     order = np.lexsort((-quality[points], cost[points])) if target.kind == "quality-floor" else np.lexsort((cost[points], -quality[points]))
     return int(points[order[0]])

@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_puppeteer.episodes.rewards import REWARDS, RewardRule
-from aamc_puppeteer.testbed.agents import TOOLS
 from aamc_sdk import option
 
-AGENT_TIMEOUT, MAX_CHARACTERS = 60.0, 20_000
+DEFAULT_AGENTS = ("calculator", "file-reader", "python", "retriever")
+TRIALS = "for trials also checker, extractor, parser, reviser, strings and table, which solve the generated suites"
+AGENT_TIMEOUT, MAX_CHARACTERS = 300.0, 20_000
+"""The timeout is longer than all attempts of a role's call of its model."""
 JOINS = ("vote", "judge")
 _RULE = RewardRule()
 
@@ -20,7 +22,7 @@ _RULE = RewardRule()
 class EpisodeOptions:
     """Agents, limits and rewards of an episode. An action is an activation of an agent, or the decision to stop."""
 
-    agents: tuple[str, ...] = option(TOOLS, "names of the agents")
+    agents: tuple[str, ...] = option((), f"names of the agents (default: those of the suite, else {', '.join(DEFAULT_AGENTS)}); {TRIALS}")
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
     estimator: str = option("lexical", "estimator that embeds tasks and agents; it is trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")

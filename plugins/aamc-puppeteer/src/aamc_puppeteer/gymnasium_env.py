@@ -13,16 +13,14 @@ import numpy as np
 from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.config import EpisodeOptions
+from aamc_puppeteer.config import DEFAULT_AGENTS, EpisodeOptions
 from aamc_puppeteer.episodes.agent_pool import pool_of
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, described
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
-from aamc_puppeteer.tasks.sources import check_tasks
-from aamc_puppeteer.testbed.agents import make_agent
-from aamc_puppeteer.testbed.suites import load_suite, split_tasks
+from aamc_puppeteer.tasks.sources import check_tasks, split_tasks, tasks_of
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, one_of
@@ -44,7 +42,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
     the end ``is_success``, the verdict. ``reset`` draws a task, or takes the task number ``options["task"]``.
 
     Args:
-        tasks: Name of a generated suite, or tasks with verifiers.
+        tasks: A suite as in the dataset format ``tasks``, such as ``mixed`` or ``gsm-hard:FILE``, or tasks with verifiers.
         side: Part of the tasks that is played: ``train``, ``validation``, ``test``, or ``all``. The estimator is always trained on
             the texts of the training part, so that all parts have the same features.
         size: Number of tasks in the suite, all parts together.
@@ -78,10 +76,14 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         self.config = configure(EpisodeOptions, options, where="aamc/Agents-v0")
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
-        practised, self.tasks = _of_side(load_suite(tasks, seed=seed, size=size) if isinstance(tasks, str) else tasks, side, seed)
         services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=seed))
+        names = self.config.agents or DEFAULT_AGENTS
+        if isinstance(tasks, str):
+            suite = services.make("dataset", "tasks", {"size": size}).read(tasks)
+            tasks, names = tasks_of(suite), self.config.agents or suite.agents or names
+        practised, self.tasks = _of_side(tasks, side, seed)
         if team is None:
-            team = [make_agent(services, name, self.config.agent_options.get(name, {})) for name in self.config.agents]
+            team = [services.make("agent", name, self.config.agent_options.get(name, {})) for name in names]
         self.pool = pool_of(team)
         self._executor = Executor(dict(zip(self.pool.names, team, strict=True)), self.config.agent_timeout, self.config.max_characters)
         estimator = services.make("estimator", self.config.estimator, self.config.estimator_options)

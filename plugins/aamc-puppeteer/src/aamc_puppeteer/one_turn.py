@@ -18,7 +18,6 @@ from aamc_environments.replay import ReplayEnvironment, ReplayOptions
 from aamc_puppeteer.config import AGENT_TIMEOUT, MAX_CHARACTERS
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.tasks.sources import check_tasks, tasks_of
-from aamc_puppeteer.testbed.agents import make_agent
 from aamc_sdk import Agent, Candidate, Dataset, Outcomes, option
 from aamc_sdk.errors import PoolError, UnknownComponentError
 from aamc_sdk.types import Floats
@@ -69,9 +68,10 @@ class OneTurnEnvironment(ReplayEnvironment):
 
     def _agent(self, candidate: Candidate) -> Agent:
         try:
-            return make_agent(self.services, candidate.name, self.config.agent_options.get(candidate.name, {}))
+            agent: Agent = self.services.make("agent", candidate.name, self.config.agent_options.get(candidate.name, {}))
         except UnknownComponentError as error:
             raise PoolError(f"environment agents needs a pool of agents (--pool FILE that names them): {error}") from error
+        return agent
 
 
 def _turns(executor: Executor, name: str, tasks: Sequence[Task]) -> Floats:

@@ -6,6 +6,20 @@ from aamc_sdk import Component, hookimpl
 
 
 @hookimpl
+def aamc_agents() -> list[Component]:
+    """Offer the testbed's rule-based agents by name; they are no production agents, so no list has them."""
+    agents = "aamc_puppeteer.testbed.agents"
+    return [
+        Component("checker", f"{agents}.writing:Checker", "Finds the first error of a line of text.", listed=False),
+        Component("extractor", f"{agents}.extractor:Extractor", "Reads an answer in passages.", listed=False),
+        Component("parser", f"{agents}.parser:Parser", "Writes a word problem as an expression or a program.", listed=False),
+        Component("reviser", f"{agents}.writing:Reviser", "Corrects the error that the checker found.", listed=False),
+        Component("strings", f"{agents}.strings:StringTools", "Carries out a command about a word.", listed=False),
+        Component("table", f"{agents}.table:TableLookup", "Looks up cells of CSV tables.", listed=False),
+    ]
+
+
+@hookimpl
 def aamc_environments() -> list[Component]:
     """Offer the environment of single turns."""
     return [Component("agents", "aamc_puppeteer.one_turn:OneTurnEnvironment", "Each task gets one turn of one agent.")]
@@ -14,7 +28,8 @@ def aamc_environments() -> list[Component]:
 @hookimpl
 def aamc_datasets() -> list[Component]:
     """Offer the task suites."""
-    return [Component("tasks", "aamc_puppeteer.tasks.dataset_format:TaskSuites", "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]
+    suites = "aamc_puppeteer.testbed.dataset_format:GeneratedSuites"
+    return [Component("tasks", suites, "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]
 
 
 @hookimpl

@@ -195,9 +195,14 @@ class Table:
         from rich.table import Table as Rich
         from rich.text import Text
 
-        shown = Rich(title=self.caption, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=self.note, caption_justify="left")
+        from aamc_sdk.cli import INTERVALS
+
+        has_intervals = any(cell.interval_with("") for row in self.rows for cell in row.cells)
+        caption = "\n".join(filter(None, (INTERVALS if has_intervals else "", self.note)))
+        shown = Rich(title=self.caption, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
         for position, heading in enumerate(self.headings):
-            shown.add_column(heading, justify="left" if position < len(self.names) else "right", no_wrap=True)
+            is_name = position < len(self.names)
+            shown.add_column(heading, justify="left" if is_name else "right", no_wrap=not is_name)
         for row in self.rows:
             cells = [Text(name) for name in row.names]
             for cell in row.cells:

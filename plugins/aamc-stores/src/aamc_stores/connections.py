@@ -7,11 +7,12 @@ its attempts; the store's spool needs to know at once.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+
+from aamc_sdk.interfaces import ProcessLock
 
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 """Errors of a server that is lost or cannot write, whatever the content; a read-only server is one that another has replaced."""
@@ -29,7 +30,7 @@ class Connections:
         self._url = url
         unanswered_ms = round(1000 * timeout_s)
         self._options: dict[str, Any] = {"connect_timeout": max(1, round(timeout_s)), "tcp_user_timeout": unanswered_ms, "keepalives_idle": 5}
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         self._idle: list[psycopg.Connection] = []
         self._closed = False
 

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log import (
     ATTEMPT,
     DECISION,
@@ -61,7 +61,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = ProcessLock("the decision log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 
+from aamc_bandit.entity_names import SEPARATOR, own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE
 from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
@@ -26,11 +27,13 @@ LEVELS = ("global", "category", "user", "session")
 """The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""
 GLOBAL_ENTITY = ""
 """The name of the global level's only entity."""
+RECENT = 0.98
+"""Factor on a candidate's recent quality with each later outcome of it."""
 _RESOLUTION = 2.0**32
 
 
 class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to; None where there is none."""
+    """The entities that a decision belongs to, see :mod:`aamc_bandit.entity_names`; None where there is none."""
 
     category: str | None = None
     user: str | None = None
@@ -63,6 +66,8 @@ class CandidateEvidence(NamedTuple):
         explicit: Number of explicit outcomes.
         implicit: Number of implicit outcomes.
         updated: Time of the latest feedback, in seconds since the epoch.
+        recent_quality: The sum of the outcomes' qualities, discounted by :data:`RECENT` with each later one, whatever their weights.
+        recent_count: The number of outcomes, likewise.
     """
 
     wins: float = 0.0
@@ -73,6 +78,8 @@ class CandidateEvidence(NamedTuple):
     explicit: int = 0
     implicit: int = 0
     updated: float = 0.0
+    recent_quality: float = 0.0
+    recent_count: float = 0.0
 
 
 NO_EVIDENCE = CandidateEvidence()
@@ -92,22 +99,10 @@ class EntityEvidence:
     feedback_count: int = 0
     recent: deque[tuple[tuple[str, float, float], ...]] = attrs.field(factory=deque)
 
-    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
-        """Count one feedback, which has one outcome per candidate that it names."""
-        self.feedback_count += 1
-        for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate, NO_EVIDENCE)
-            kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = CandidateEvidence(
-                wins=kept * known.wins + wins,
-                losses=kept * known.losses + losses,
-                total=known.total + 1,
-                successes=known.successes + success,
-                at=self.feedback_count,
-                explicit=known.explicit + (not implicit),
-                implicit=known.implicit + implicit,
-                updated=max(known.updated, time),
-            )
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> None:
+        """Count one feedback, which has one outcome per candidate that it names; it discounts the earlier ones where ``ageing`` is true."""
+        self.feedback_count += ageing
+        self._count(1, outcomes, implicit, time, discount)
         if window:
             self.recent.append(tuple(outcome[:3] for outcome in outcomes))
             while len(self.recent) > window:
@@ -120,22 +115,32 @@ class EntityEvidence:
         Feedback that has left the window is in no sum any more.
         """
         counted = tuple(outcome[:3] for outcome in outcomes)
-        in_sums = not window or counted in self.recent
-        if window and in_sums:
-            self.recent.remove(counted)
+        outcomes = [outcome for outcome in outcomes if outcome.candidate in self.candidates]  # its entity may have been dropped in between
+        if window:
+            if counted in self.recent:
+                self.recent.remove(counted)
+            else:
+                outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
+        self._count(-1, outcomes, implicit, 0.0, discount)
+
+    def _count(self, sign: int, outcomes: Iterable[WeightedOutcome], implicit: bool, time: float, discount: float) -> None:
+        """Add outcomes, or with sign -1 take them back."""
         for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate)
-            if known is None:  # its entity was dropped in between
-                continue
+            known = self.candidates.get(candidate, NO_EVIDENCE)
             kept = discount ** (self.feedback_count - known.at)
-            self.candidates[candidate] = known._replace(
-                wins=max(kept * known.wins - wins * in_sums, 0.0),
-                losses=max(kept * known.losses - losses * in_sums, 0.0),
-                total=max(known.total - 1, 0),
-                successes=max(known.successes - success, 0),
+            weight = wins + losses
+            fading, one = (RECENT, 1.0) if sign > 0 else (1.0, -1.0)
+            self.candidates[candidate] = CandidateEvidence(
+                wins=max(kept * known.wins + sign * wins, 0.0),
+                losses=max(kept * known.losses + sign * losses, 0.0),
+                total=max(known.total + sign, 0),
+                successes=max(known.successes + sign * success, 0),
                 at=self.feedback_count,
-                explicit=max(known.explicit - (not implicit), 0),
-                implicit=max(known.implicit - implicit, 0),
+                explicit=max(known.explicit + sign * (not implicit), 0),
+                implicit=max(known.implicit + sign * implicit, 0),
+                updated=max(known.updated, time),
+                recent_quality=max(fading * known.recent_quality + one * wins / weight, 0.0) if weight else known.recent_quality,
+                recent_count=max(fading * known.recent_count + one, 0.0) if weight else known.recent_count,
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
@@ -196,7 +201,7 @@ class BetaEvidence:
         """Return the evidence of a level by entity, least recently mentioned first."""
         return self._levels[level]
 
-    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float) -> None:
+    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float, ageing: bool = True) -> None:
         """Count one feedback globally and at each entity of its keys.
 
         Args:
@@ -204,24 +209,29 @@ class BetaEvidence:
             outcomes: One outcome per candidate that the feedback names.
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
+            ageing: Whether it discounts earlier evidence; false for rows without an order in time.
         """
-        if self._window:  # sums of rounded numbers are exact: an outcome that leaves the window leaves no remainder
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
-                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window)
+                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window, ageing)
             self.changes += 1
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
-        if self._window:
-            outcomes = [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+        outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None and (entity := self._levels[level].get(name)) is not None:
                     entity.remove(outcomes, implicit, self._discount, self._window)
             self.changes += 1
+
+    def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
+        """Return outcomes whose sums are exact where a window needs that: an outcome that leaves it leaves no remainder."""
+        if not self._window:
+            return outcomes
+        return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
     def _latest_entity(self, level: str, name: str) -> EntityEvidence:
         """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
@@ -237,12 +247,17 @@ class BetaEvidence:
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
-        return name in self._levels[level]
+        return bool(self._counted(level, name))
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
-        entity = self._levels[level].get(name)
-        return np.zeros((len(candidates), 4)) if entity is None else entity.table(candidates, self._discount)
+        tables = [entity.table(candidates, self._discount) for entity in self._counted(level, name)]
+        return np.asarray(np.sum(tables, axis=0)) if tables else np.zeros((len(candidates), 4))
+
+    def _counted(self, level: str, name: str) -> list[EntityEvidence]:
+        """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
+        names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
+        return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values, at full precision."""
@@ -263,7 +278,7 @@ class BetaEvidence:
         """
         columns = list(CandidateEvidence._fields)
         try:
-            if state["columns"] != columns:
+            if state["columns"] not in (columns, columns[:-2]):  # those before 0.2.0 have no recent quality
                 raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {columns!r}; it is of another version")
             levels = {
                 level: OrderedDict((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()) for level in LEVELS
@@ -279,16 +294,20 @@ class BetaEvidence:
             self.changes += 1
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop forgotten users, and then all sessions, since sessions do not name their user.
+        """Drop forgotten users with their sessions, and then all sessions that do not name their user.
 
         Args:
             forgotten: Returns those of some users that were forgotten.
         """
-        dropped = set(forgotten(self._levels["user"].keys()))
+        users, sessions = self._levels["user"], self._levels["session"]
+        dropped = set(forgotten({*map(own_id, users), *map(session_user, sessions)} - {""}))
         if dropped:
-            kept = OrderedDict((name, entity) for name, entity in self._levels["user"].items() if name not in dropped)
+            kept_users = OrderedDict((name, entity) for name, entity in users.items() if own_id(name) not in dropped)
+            kept_sessions = OrderedDict(
+                (name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped
+            )
             with self._writing:
-                self._levels = {**self._levels, "user": kept, "session": OrderedDict()}
+                self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
                 self.changes += 1
 
     def save(self, file: Path) -> None:
@@ -310,8 +329,8 @@ def _rounded(value: float) -> float:
 
 
 def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
-    checks = (_amount, _amount, _count, _count, _count, _count, _count, _amount)
-    return CandidateEvidence._make(check(number) for check, number in zip(checks, numbers, strict=True))
+    checks = (_amount, _amount, _count, _count, _count, _count, _count, *[_amount] * (len(numbers) - 7))
+    return CandidateEvidence(*(check(number) for check, number in zip(checks, numbers, strict=True)))
 
 
 def _amount(number: Any) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -57,8 +58,13 @@ class StateFile:
         self._saving = AutoSave(self.save, seconds) if writable else None
 
     def record_start(self) -> None:
-        """Record the starting evidence; called whenever the log is replayed from its first entry."""
-        self._start = EncodedJson("".join(json_pieces(self._evidence.json_pairs())))
+        """Record the starting evidence, without forgotten users; called before each replay of the log from its first entry."""
+        start = self._evidence
+        if self._start is not None:  # a later replay: by now the evidence holds the log
+            start = BetaEvidence(max_users=sys.maxsize, max_sessions=sys.maxsize)
+            start.restore(json.loads(self._start))
+        start.drop_users(self._log.forgotten)
+        self._start = EncodedJson("".join(json_pieces(start.json_pairs())))
         self._log_id = first_decision(self._log)
 
     def save(self) -> None:
@@ -180,7 +186,7 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
                     wins=known.wins + rating.wins,
                     losses=known.losses + rating.losses,
                     total=known.total + rating.feedback,
-                    successes=known.successes + round(rating.wins),
+                    successes=known.successes + rating.successes,
                     explicit=known.explicit + rating.feedback,
                     updated=max(known.updated, updated),
                 )

@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, plugins_of
+from aamc_sdk.cli import JSON, RUN, STORE, plugins_of
 
 
 @click.command()
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run whose log to read (default: runs/latest).")
-@click.option("--store", metavar="URL", help="Log to read instead of a run's, such as sqlite:state.db.")
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
@@ -57,16 +57,17 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from aamc_sdk.cli import console
+    from aamc_sdk.cli import INTERVALS, print_table
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS, caption_justify="left")
     for heading in ("trial", "stable", "quality", "candidate", "quality", "compared", "difference", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("quality", "compared", "difference") else "left")
+        is_number = heading in ("quality", "compared", "difference")
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
         difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
-        verdict = row["verdict"] or row["why"]
+        verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
             row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
         )
-    console().print(table)
+    print_table(table)

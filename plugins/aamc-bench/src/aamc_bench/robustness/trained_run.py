@@ -36,7 +36,7 @@ class TrainedRun:
         """
         run, plugins = RunFolder.open(folder), get_plugin_manager()
         services = run.services(plugins)
-        world, held = make_setup(run.settings, plugins), without_left_out(routers, run.folder)
+        world, held = make_setup(run.settings, plugins, run.fingerprints[1:]), without_left_out(routers, run.folder)
         return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:

@@ -70,7 +70,7 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
     if (folder / RUN / "run.yaml").exists():
         return Experiment.resume(folder / RUN, plugins, progress)
     given = read_settings(settings)
-    known = read_world(str(given.environment.options.get("world", "default")))
+    known = read_world(given.environment.options.get("world", "default"))
     pool, world = grow(find_pool(given.pool or "default", plugins), known, size, given.seed)
     write_text(folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
     write_text(folder / "world.yaml", yaml.safe_dump(plain(unstructure(world)), sort_keys=False, allow_unicode=True))

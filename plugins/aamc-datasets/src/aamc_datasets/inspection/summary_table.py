@@ -9,7 +9,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from aamc_sdk.cli import console
+from aamc_sdk.cli import console, print_table
+from aamc_sdk.errors import quantity
 
 COLUMNS = (
     ("mean_quality", "quality", 1, ".3f"),
@@ -25,21 +26,21 @@ def print_summary(document: Mapping[str, Any]) -> None:
     output = console()
     for facts in document["datasets"]:
         if facts["candidates"]:
-            output.print(_table(facts))
+            print_table(_table(facts))
         for line in _lines(facts):
             output.print(line, highlight=False)
     for shared in document["shared"]:
         first, second = shared["between"]
         of_first, of_second = shared["near_duplicate_rows"]
-        near = f"{of_first:,} rows of the first and {of_second:,} of the second have a near-duplicate in the other"
-        output.print(f"{first} and {second} share {shared['questions']:,} questions; {near}", highlight=False)
+        near = f"near-duplicates in the other: {quantity(of_first, 'row')} of the first, {quantity(of_second, 'row')} of the second"
+        output.print(f"{first} and {second} share {quantity(shared['questions'], 'question')}; {near}", highlight=False)
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
     table = Table(title=facts["name"], title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("candidate", no_wrap=True)
+    table.add_column("candidate")
     for _, heading, _, _ in COLUMNS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     extra = [{"name": "(oracle)", **facts["oracle"]}] if facts.get("oracle") else []
     best = (facts.get("best_single") or {}).get("name")
     for row in (*facts["candidates"], *extra):
@@ -53,13 +54,14 @@ def _cell(value: float | None, factor: float, form: str) -> str:
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{facts['name']}: {facts['rows']:,} rows, {len(facts['categories'])} categories, {facts['duplicates']:,} repeated questions"
+    categories = quantity(len(facts["categories"]), "category", "categories")
+    yield f"{facts['name']}: {quantity(facts['rows'], 'row')}, {categories}, {quantity(facts['duplicates'], 'repeated question')}"
     if facts["near_duplicates"] > facts["duplicates"]:
-        yield f"{facts['near_duplicates']:,} rows are near-duplicates of earlier ones, the repeated questions included"
+        yield f"{quantity(facts['near_duplicates'], 'near-duplicate')} of earlier rows, the repeated questions included"
     if facts["comparisons"]:
-        yield f"{facts['comparisons']:,} comparisons of two candidates"
+        yield f"{quantity(facts['comparisons'], 'comparison')} of two candidates"
     if "complete_rows" in facts:
-        yield f"{facts['missing_share']:.1%} of the cells are missing; {facts['complete_rows']:,} rows have none missing"
+        yield f"{facts['missing_share']:.1%} of the cells are missing; rows without any missing: {facts['complete_rows']:,}"
     best = facts.get("best_single")
     if best:
         yield f"best single candidate: {best['name']}, quality {best['mean_quality']:.3f}; the oracle's: {facts['oracle']['mean_quality']:.3f}"

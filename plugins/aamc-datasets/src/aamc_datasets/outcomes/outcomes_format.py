@@ -22,7 +22,7 @@ from aamc_datasets.outcomes.outcome_rows import OutcomeRow, parse_rows
 from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import DataError, OutputError, PoolError, nearest, one_of
+from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.routing import cost_of_answers, pool_to, read_pool
 from aamc_sdk.storage import to_json, write_text
 from aamc_sdk.types import Floats
@@ -124,17 +124,6 @@ def _labels(rows: Sequence[OutcomeRow]) -> Labels:
         category=category if (category != "").any() else None,
         tool_use=tool_use if np.isfinite(tool_use).any() else None,
     )
-
-
-def refuse_to_overwrite(folder: Path) -> None:
-    """Check that a folder holds neither rows in the native format nor a pool.
-
-    Raises:
-        OutputError: It holds one.
-    """
-    for name in (ROWS_FILE, POOL_FILE):
-        if (folder / name).exists():
-            raise OutputError(f"{folder / name} already exists; choose another folder")
 
 
 def write_outcomes(dataset: Dataset, folder: Path) -> None:

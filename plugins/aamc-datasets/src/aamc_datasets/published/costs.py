@@ -1,7 +1,8 @@
-"""Costs of answers where the files give none: price times tokens, both of which are options."""
+"""The options of published formats: costs where the files give none, price times tokens, and scores outside 0 to 1."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,16 +17,34 @@ from aamc_sdk.errors import DataError, nearest, one_of
 from aamc_sdk.routing import cost_of_answers
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
+logger = logging.getLogger(__name__)
+
 
 @attrs.frozen(kw_only=True)
 class CostOptions:
-    """Assumptions about costs that were not measured."""
+    """Assumptions about costs that were not measured, and the treatment of scores outside 0 to 1."""
 
     characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "characters per prompt token", above=0)
     output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "assumed tokens of every answer", at_least=0)
     prices: Mapping[str, Any] = option(
         {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files"
     )
+
+    strict: bool = option(False, "refuse scores outside 0 to 1, instead of clipping and counting them")
+
+    def clipped(self, scores: Floats, source: object) -> Floats:
+        """Return scores from 0 to 1; a warning counts those that were outside."""
+        outside = (scores < 0) | (scores > 1)
+        if outside.any():
+            logger.warning(
+                "%s: %d of %d scores are outside 0 to 1 (%g to %g) and were clipped; to refuse such files: --set dataset.strict=true",
+                source,
+                outside.sum(),
+                np.isfinite(scores).sum(),
+                scores[outside].min(),
+                scores[outside].max(),
+            )
+        return np.clip(scores, 0.0, 1.0)
 
     def query(self, text: str) -> Query:
         """Return a query with the token counts that its costs assume."""

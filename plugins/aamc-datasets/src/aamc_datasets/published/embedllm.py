@@ -48,7 +48,7 @@ class EmbedLLM(DatasetFormat):
             texts=texts,
             categories=columns[CATEGORY].labels() if categories else [""] * len(texts),
             candidates=columns[names["model_id"]].names(),
-            quality=columns[names["label"]].scores(),
+            quality=self.config.clipped(columns[names["label"]].scores(self.config.strict), file),
         )
         if self.config.prices:
             return table.dataset(self.config, str(file))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aamc_datasets.json_rows import score
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
@@ -42,7 +43,7 @@ class LLMRouter(DatasetFormat):
         file = folder / ROWS_FILE
         rows = _rows(file)
         queries = [self.config.query(row["question"]) for row in rows]
-        outcomes, cost_note = self.config.outcomes(queries, pool, _quality(file, rows, pool))
+        outcomes, cost_note = self.config.outcomes(queries, pool, self.config.clipped(_quality(file, rows, pool, self.config.strict), file))
         categories = np.array([row["task_name"] for row in rows])
         return Dataset(queries, pool=pool, outcomes=outcomes, labels=Labels(category=categories), source=str(folder), cost_note=cost_note)
 
@@ -96,16 +97,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     return content
 
 
-def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Floats:
+def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool, strict: bool) -> Floats:
     """Return the scores ``[Q, M]``, NaN where a candidate has none."""
     columns = {name: column for column, name in enumerate(pool.names)}
     quality = np.full((len(rows), len(pool)), np.nan)
     for number, row in enumerate(rows):
-        for name, score in row["scores"].items():
+        for name, value in row["scores"].items():
             where = f"{file}, entry {number + 1}"
             if name not in columns:
                 raise DataError(f"{where}: {CANDIDATES_FILE} has no candidate {name!r}{nearest(name, columns)} (it has {one_of(columns)})")
-            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-                raise DataError(f"{where}: the score of {name!r} must be a number from 0 to 1, not {score!r:.80}")
-            quality[number, columns[name]] = score
+            quality[number, columns[name]] = score(value, f"{where}: the score of {name!r}", strict)
     return quality

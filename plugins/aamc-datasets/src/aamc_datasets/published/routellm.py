@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_datasets.columns import column_names, read_columns, require_columns
-from aamc_datasets.json_rows import bounded_number, parse_lines, require, text
+from aamc_datasets.json_rows import parse_lines, require, score, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import ScoreTable, from_rows, stack
 from aamc_datasets.recognition import existing, hint
@@ -23,6 +23,8 @@ from aamc_sdk.errors import DataError
 PROMPT, RESPONSE = "prompt", "_response"
 DIALOGUES = "mt_bench.jsonl"
 MAX_SCORE = 10.0
+UNJUDGED = -1
+"""MT-Bench's score of a turn on which its judge gave none."""
 PAPER_PRICES = {
     "gpt-4-1106-preview": Prices(24.7, 24.7),
     "mistralai/Mixtral-8x7B-Instruct-v0.1": Prices(0.24, 0.24),
@@ -43,7 +45,7 @@ class RouteLLM(DatasetFormat):
             DataError: The path does not exist, has another format, or contains an invalid row.
         """
         location = existing(path, f"CSV file, {DIALOGUES}, or a folder of them")
-        table = stack([_dialogues(file) if file.suffix == ".jsonl" else _answers(file) for file in _files(location)])
+        table = stack([(_dialogues if file.suffix == ".jsonl" else _answers)(file, self.config) for file in _files(location)])
         dataset = table.dataset(self.config, str(location), PAPER_PRICES)
         paper_prices = not all(name in self.config.prices for name in table.candidates)
         return attrs.evolve(dataset, cost_note=f"{dataset.cost_note}; prices are those of RouteLLM's paper") if paper_prices else dataset
@@ -60,7 +62,7 @@ def _files(location: Path) -> list[Path]:
     return found
 
 
-def _answers(file: Path) -> ScoreTable:
+def _answers(file: Path, options: CostOptions) -> ScoreTable:
     """Return the table of a CSV file; the subject in its name, such as ``virology`` in ``mmlu_virology.csv``, is the category."""
     found, advice = column_names(file), hint(file, "routellm")
     require_columns(file, (PROMPT,), found, advice)
@@ -71,33 +73,35 @@ def _answers(file: Path) -> ScoreTable:
     columns = read_columns(file, (PROMPT, *models, *answers))
     texts = columns[PROMPT].texts()
     try:
-        quality = np.stack([columns[name].scores() for name in models], axis=1)
+        quality = np.stack([columns[name].scores(options.strict) for name in models], axis=1)
     except DataError as error:
         raise DataError(f"{error}; a model's column holds True and False{advice}") from error
     subject = file.stem.removeprefix("mmlu_").removesuffix("_responses")
     tokens = [columns[name + RESPONSE].text_tokens() if name + RESPONSE in answers else np.full(len(texts), np.nan) for name in models]
-    return ScoreTable(texts, [subject] * len(texts), models, quality, output_tokens=np.stack(tokens, axis=1) if answers else None)
+    output_tokens = np.stack(tokens, axis=1) if answers else None
+    return ScoreTable(texts, [subject] * len(texts), models, options.clipped(quality, file), output_tokens=output_tokens)
 
 
-def _dialogues(file: Path) -> ScoreTable:
+def _dialogues(file: Path, options: CostOptions) -> ScoreTable:
     """Return the table of judged dialogues; the quality of a dialogue is the mean score of its turns."""
     advice, asked = hint(file, "routellm"), dict[str, str]()
 
     def turn(line: Any) -> tuple[str, str, str, str, float]:
-        found = _turn(line, advice)
+        found = _turn(line, advice, options.strict)
         if (before := asked.setdefault(found[0], found[1])) != found[1]:
             raise DataError(f"question_id {found[0]} has two texts, {before!r:.40} and {found[1]!r:.40}; give each dialogue an id of its own")
         return found
 
     keys, texts, categories, models, scores = zip(*parse_lines(file, turn), strict=True)
-    return from_rows(keys, texts, categories, models, np.array(scores))
+    return from_rows(keys, texts, categories, models, options.clipped(np.array(scores), file))
 
 
-def _turn(line: Any, advice: str) -> tuple[str, str, str, str, float]:
+def _turn(line: Any, advice: str, strict: bool) -> tuple[str, str, str, str, float]:
     """Return key, first turn (the routed text, as in the paper), category, model, and score from 0 to 1."""
     require(line, ("question_id", "model", "turn", "score", "category", "turns"), advice)
     turns = line["turns"]
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
         raise DataError(f"'turns' must be a list of texts, not {turns!r:.80}")
-    score = bounded_number(line["score"], "score", maximum=MAX_SCORE, minimum=1.0) / MAX_SCORE
-    return str(line["question_id"]), turns[0], text(line, "category"), text(line, "model"), score
+    judged = None if line["score"] == UNJUDGED and not strict else line["score"]
+    quality = score(judged, "score", strict, MAX_SCORE, minimum=1.0) / MAX_SCORE
+    return str(line["question_id"]), turns[0], text(line, "category"), text(line, "model"), quality

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, text
+from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, score, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import existing, hint
@@ -38,17 +38,18 @@ class RouterArena(DatasetFormat):
         files = [location] if location.is_file() else sorted(location.glob("*.jsonl"))
         if not files or files[0].suffix != ".jsonl":
             raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
-        rows = [row for file in files for row in _rows(file)]
-        keys, texts, categories, models, *figures = zip(*rows, strict=True)
-        return from_rows(keys, texts, categories, models, *map(np.array, figures)).dataset(self.config, str(location))
+        rows = [row for file in files for row in _rows(file, self.config.strict)]
+        keys, texts, categories, models, scores, *figures = zip(*rows, strict=True)
+        quality = self.config.clipped(np.array(scores), location)
+        return from_rows(keys, texts, categories, models, quality, *map(np.array, figures)).dataset(self.config, str(location))
 
 
-def _rows(file: Path) -> list[ScoredAnswer]:
+def _rows(file: Path, strict: bool) -> list[ScoredAnswer]:
     advice = hint(file, "routerarena")
-    return parse_lines(file, lambda line: _row(line, advice))
+    return parse_lines(file, lambda line: _row(line, advice, strict))
 
 
-def _row(line: Any, advice: str) -> ScoredAnswer:
+def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:
     require(line, ("question", "llm_selected", "evaluation_result"), advice)
     question = text(line, "question")
     result = line["evaluation_result"]
@@ -61,7 +62,7 @@ def _row(line: Any, advice: str) -> ScoredAnswer:
         question,
         index.rpartition("_")[0],
         text(line, "llm_selected"),
-        bounded_number(result["score"], "score", maximum=1.0),
+        score(result["score"], "score", strict),
         bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
         bounded_number((line.get("token_usage") or {}).get("output_tokens"), "output_tokens", MAX_TOKENS),
     )

@@ -57,7 +57,7 @@ class RouterBench(DatasetFormat):
             texts=columns[PROMPT].texts(),
             categories=columns[CATEGORY].labels(),
             candidates=models,
-            quality=np.stack([columns[model].scores() for model in models], axis=1),
+            quality=self.config.clipped(np.stack([columns[model].scores(self.config.strict) for model in models], axis=1), file),
             cost_usd=np.stack([columns[model + COST].amounts() for model in models], axis=1),
             output_tokens=np.stack(tokens, axis=1) if answers else None,
         )

@@ -11,8 +11,8 @@ A further ask may come from another category, with its words and subject, so sin
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from random import Random
-from typing import TypeVar
 
 import attrs
 
@@ -31,7 +31,6 @@ TOOL_FAMILY = 0.5
 LISTED = 0.3
 """Share of texts with two or more further asks that give them as a list."""
 
-T = TypeVar("T")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -88,9 +87,17 @@ class Composition:
 
 
 class Composer:
-    """Draws compositions from a grammar; the same seed gives the same sequence."""
+    """Draws compositions from a grammar; the same seed gives the same sequence.
 
-    def __init__(self, grammar: Grammar, seed: int) -> None:
+    Args:
+        grammar: The grammar.
+        seed: The seed.
+        shares: Relative frequencies of categories; those that are not named do not occur. Without any, all are equal.
+    """
+
+    def __init__(self, grammar: Grammar, seed: int, shares: Mapping[str, float] | None = None) -> None:
+        weights = {name: (shares or {}).get(name, 0.0) for name in CATEGORIES}
+        self._weights = list(weights.values()) if len(set(weights.values())) > 1 else None
         self._grammar = grammar
         self._shared = grammar.shared
         self._values = grammar.shared.values
@@ -99,7 +106,7 @@ class Composer:
     def compose(self) -> Composition:
         """Return the next composition."""
         rng, used = self._rng, set[str]()
-        name = rng.choice(CATEGORIES)
+        name = rng.choice(CATEGORIES) if self._weights is None else rng.choices(CATEGORIES, self._weights)[0]
         families = self._grammar.categories[name].families
         (family,) = rng.choices(families, [TOOL_FAMILY if family.tools else 1.0 for family in families])
         main = self._fill(self._main(family), used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from aamc_datasets.recognition import existing, hint
 from aamc_datasets.synthetic.composition import Composer, Composition
-from aamc_datasets.synthetic.grammar import load_grammar
+from aamc_datasets.synthetic.grammar import CATEGORIES, load_grammar
 from aamc_datasets.synthetic.labelled_csv import read_labelled
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 
 MAX_TEXTS = 1_000_000
 """Maximum number of texts per split; the grammar has many times more."""
@@ -32,8 +33,14 @@ class SyntheticOptions:
     n_validation: int = option(2_000, "validation texts", at_least=1, at_most=MAX_TEXTS)
     n_test: int = option(2_000, "test texts", at_least=1, at_most=MAX_TEXTS)
     seed: int | None = option(None, "seed of the texts; null uses the run's seed", at_least=0)
+    shares: Mapping[str, float] = option(
+        {}, "relative frequencies of categories, such as {code: 3, chat: 1}; empty: those of the environment's world, by default equal"
+    )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"n_train": 2_000, "n_validation": 400, "n_test": 1_000}}
+
+    def __attrs_post_init__(self) -> None:
+        check_shares(self.shares)
 
 
 class Synthetic(DatasetFormat):
@@ -51,7 +58,7 @@ class Synthetic(DatasetFormat):
         if not path:
             seed = self.services.seed if self.config.seed is None else self.config.seed
             sizes = {"train": self.config.n_train, "validation": self.config.n_validation, "test": self.config.n_test}
-            return compose_splits(sizes, seed)
+            return compose_splits(sizes, seed, self.config.shares)
         location = existing(path, "folder of train.csv, val.csv and test.csv, or a CSV file")
         if location.is_file():
             if location.suffix != ".csv":
@@ -59,12 +66,31 @@ class Synthetic(DatasetFormat):
             return read_labelled(location)
         missing = [name for name in FILES.values() if not (location / name).is_file()]
         if missing:
-            advice = f"write the files with: aamc data generate --out {location}"
+            folder = location if len(missing) == len(FILES) else "ANOTHER_FOLDER"
+            advice = f"write the files with: aamc data generate --out {folder}"
             raise DataError(f"{location} has no {' and no '.join(missing)}; {advice}{hint(location, 'synthetic')}")
         return {split: read_labelled(location / name) for split, name in FILES.items()}
 
 
-def compose_splits(sizes: Mapping[str, int], seed: int) -> dict[str, Dataset]:
+def check_shares(shares: Mapping[str, float]) -> None:
+    """Check relative frequencies of categories.
+
+    Raises:
+        ConfigError: A category is unknown, or its share is negative, or all are 0.
+    """
+    for name, share in shares.items():
+        if name not in CATEGORIES:
+            advice = "texts of other categories are read from a file: --dataset synthetic:FILE.csv"
+            raise ConfigError(
+                f"shares: no texts of category {name!r} can be generated{nearest(name, CATEGORIES)} (there are: {one_of(CATEGORIES)}); {advice}"
+            )
+        if not 0 <= share < math.inf:
+            raise ConfigError(f"shares: the share of {name!r} must be a finite number of at least 0, not {share!r}")
+    if shares and not sum(shares.values()) > 0:
+        raise ConfigError("shares: at least one category needs a share above 0")
+
+
+def compose_splits(sizes: Mapping[str, int], seed: int, shares: Mapping[str, float] | None = None) -> dict[str, Dataset]:
     """Compose distinct texts for each split.
 
     The hash of a text determines its split, so a training text is never a test text, for any seed and size.
@@ -72,8 +98,9 @@ def compose_splits(sizes: Mapping[str, int], seed: int) -> dict[str, Dataset]:
     Args:
         sizes: Number of texts by split.
         seed: The same seed gives the same texts; a larger size only adds texts.
+        shares: Relative frequencies of categories; those that are not named do not occur. Without any, all are equal.
     """
-    composer = Composer(load_grammar(), seed)
+    composer = Composer(load_grammar(), seed, shares)
     compositions: dict[str, list[Composition]] = {split: [] for split in sizes}
     seen: set[str] = set()
     while any(len(compositions[split]) < size for split, size in sizes.items()):

@@ -18,17 +18,21 @@ from aamc_sdk.cli import JSON, plugins_of
 @click.option(
     "--confidence", type=float, metavar="P", help="Share of bootstrap resamples that must meet the target (default: 0.95); 0 ignores resamples."
 )
-@click.option("--name", help="Name of the preference (default: the target's name and value).")
+@click.option("--name", help="Name of the preference (default: the target's name and value; after a miss with -missed).")
+@click.option("--save-missed", is_flag=True, help="Save the preference even if it misses the target; the exit status is 1 all the same.")
 @JSON
 @click.pass_context
-def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: str | None, as_json: bool, **targets: float | None) -> None:
+def calibrate(
+    ctx: click.Context, /, run: Path, confidence: float | None, name: str | None, save_missed: bool, as_json: bool, **targets: float | None
+) -> None:
     """Find the preference at which the router of RUN (default: runs/latest) meets a target on validation rows.
 
-    The run keeps it under a name: use it with aamc route TEXT --preference NAME.
+    The run keeps it under a name: use it with aamc route TEXT --preference NAME. A preference that meets the target on too few
+    resamples is not kept, and the exit status is 1.
 
     Example: aamc calibrate runs/latest --quality-floor 0.97
     """
-    from aamc_experiments.target_preferences import CONFIDENCE, Target, calibrate, check_name, save_calibration
+    from aamc_experiments.target_preferences import CONFIDENCE, Target, TargetMissedError, calibrate, check_name, save_calibration
     from aamc_sdk.cli import progress, write_json_line
 
     given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
@@ -36,17 +40,25 @@ def calibrate(ctx: click.Context, /, run: Path, confidence: float | None, name: 
         raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k or --strong-share")
     kind, value = given[0]
     target = Target(kind, value, CONFIDENCE if confidence is None else confidence)
-    name = target.name if name is None else name
-    check_name(name)
+    check_name(name or target.name)
     opened = RunFolder.open(run)
     with progress() as shown:
         found = calibrate(opened, plugins_of(ctx), shown, target)
-    save_calibration(opened, name, found)
+    name = name or (target.name if found.met else f"{target.name}-missed")
+    saved = found.met or save_missed
+    if saved:
+        save_calibration(opened, name, found)
+    document = {"schema": 1, "name": name if saved else None, **found.to_dict()}
+    if not as_json:
+        met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
+        click.echo(f"{name if saved else 'not saved'}: preference {found.preference}, {met}")
+        for figure, estimate in found.figures.items():
+            bounds = found.ci95[figure]
+            click.echo(f"  {figure}: {estimate:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
+    if not found.met:
+        missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
+        error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more rows" + ("" if saved else ", or add --save-missed"))
+        error.document = document
+        raise error
     if as_json:
-        write_json_line({"schema": 1, "name": name, **found.to_dict()})
-        return
-    met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
-    click.echo(f"{name}: preference {found.preference}, {met}")
-    for figure, estimate in found.figures.items():
-        bounds = found.ci95[figure]
-        click.echo(f"  {figure}: {estimate:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
+        write_json_line(document)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_sdk.cli import console, write_json_line
+from aamc_sdk.cli import INTERVALS, print_table, write_json_line
+from aamc_sdk.errors import quantity
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,11 +17,9 @@ COLUMNS = (
     ("mean_cost_usd", "USD / 1k", 1000, ".3g"),
     ("mean_latency_ms", "latency, ms", 1, ",.0f"),
     ("efficiency", "efficiency", 1, ".2f"),
-    ("mean_reward", "reward", 1, ".3f"),
     ("aiq", "AIQ", 1, ".3f"),
-    ("expected_utility", "utility", 1, ".3f"),
 )
-"""The metric, heading, factor and format of each column."""
+"""The metric, heading, factor and format of each column; further metrics are in ``metrics.json`` and the report."""
 LOG_COLUMNS = (
     ("quality", "quality", 1, ".3f"),
     ("cost_usd", "USD / 1k", 1000, ".3g"),
@@ -28,7 +27,15 @@ LOG_COLUMNS = (
     ("utility", "utility", 1, ".3f"),
 )
 """The figure, heading, factor and format of each column."""
-LOGGED = "(as logged)"
+ESTIMATOR_COLUMNS = (
+    ("complexity_mae", "complexity MAE", 1, ".3f"),
+    ("category_accuracy", "category, %", 100, ".1f"),
+    ("tool_use_auc", "tool-use AUC", 1, ".3f"),
+    ("brier", "quality Brier", 1, ".3f"),
+    ("ece", "quality ECE", 1, ".3f"),
+)
+"""Likewise."""
+LOGGED, ALL = "(as logged)", "(all)"
 
 
 def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None:
@@ -38,22 +45,23 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
         return
     data = metrics["data"]
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
-    title = f"{data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
+    counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
+    title = f"{data['source']}: {counts}, preference {weights}"
     table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], _notes(data))
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
-    console().print(table)
+    print_table(table)
 
 
-def _router_table(title: str, headings: Iterable[str], notes: Iterable[str]) -> Table:
-    """Return a table without rows: routers on the left, a title above, notes below."""
+def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], first: str = "router", *, intervals: bool = True) -> Table:
+    """Return a table without rows: routers on the left, or what ``first`` names, a title above, notes below."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    caption = "\n".join(notes) or None
+    caption = "\n".join(((INTERVALS,) if intervals else ()) + tuple(notes)) or None
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    table.add_column("router", no_wrap=True)
+    table.add_column(first)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
@@ -66,7 +74,7 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if data.get("dropped"):
-        yield f"{data['dropped']} rows that were trained on, or near-duplicates of them, are left out."
+        yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
 
 
 def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:
@@ -88,7 +96,7 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
         write_json_line(document)
         return
     decisions, routers = document["decisions"], document["routers"]
-    title = f"{document['log']}: {decisions['counted']} decisions that count; doubly robust estimates"
+    title = f"{document['log']}: {quantity(decisions['counted'], 'counted decision')}; doubly robust estimates"
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
     notes = (*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))
@@ -100,7 +108,7 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
         cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
         worth = "-" if row["refused"] else f"{row['n_eff']:.0f}"
         table.add_row(name, worth, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
-    console().print(table)
+    print_table(table)
 
 
 def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, key: str = "value") -> str | Text:
@@ -110,16 +118,34 @@ def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, ke
     return _cell({"figure": found[key], "ci95": {"figure": found[interval]}}, "figure", factor, form)
 
 
+def show_estimator(document: Mapping[str, Any], as_json: bool) -> None:
+    """Print the figures of an estimator: as JSON, or as a table by category and one of the confusion of categories."""
+    if as_json:
+        write_json_line(document)
+        return
+    data, found = document["data"], document["estimator"]
+    title = f"{found['name']} on {data['source']}: {quantity(data['queries'], 'query', 'queries')}"
+    table = _router_table(title, ("n", *(heading for _, heading, _, _ in ESTIMATOR_COLUMNS)), _notes(data), "category")
+    for name, row in ((ALL, found), *found["per_category"].items()):
+        table.add_row(name, str(row["n"]), *(_cell(row, key, factor, form) for key, _, factor, form in ESTIMATOR_COLUMNS))
+    print_table(table)
+    if found["confusion"]:
+        predicted = list(next(iter(found["confusion"].values())))
+        confusion = _router_table("Rows by true (left) and predicted category", predicted, (), "category", intervals=False)
+        for name, row in found["confusion"].items():
+            confusion.add_row(name, *(str(row[other]) for other in predicted))
+        print_table(confusion)
+
+
 def show_profile(document: Mapping[str, Any]) -> None:
     """Print a time profile to standard error: stages, then the slowest functions."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = console(stderr=True)
     for rows, heading in (("stages", "stage"), ("functions", "function, without the functions that it calls")):
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in (heading, "seconds", "share, %"):
-            table.add_column(column, justify="left" if column == heading else "right")
+            table.add_column(column, justify="left" if column == heading else "right", no_wrap=column != heading)
         for row in document[rows]:
             table.add_row(str(next(iter(row.values()))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
-        shown.print(table)
+        print_table(table, stderr=True)

@@ -46,6 +46,10 @@ class TrainingFingerprint:
         signatures = Sketches.of(unique, boilerplate).signatures()
         return cls(np.array([text_hash(each) for each in unique]), signatures, boilerplate, algorithm())
 
+    def is_of(self, questions: Sequence[str]) -> bool:
+        """Return whether this is the fingerprint of just these questions, in any order."""
+        return set(self.questions.tolist()) == {text_hash(each) for each in questions}
+
     def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
         """Return which questions are among the training rows, or near-duplicates of them by estimated similarity, ``[Q]``."""
         found = np.isin([text_hash(each) for each in questions], self.questions)

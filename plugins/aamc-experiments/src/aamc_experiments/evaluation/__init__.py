@@ -21,7 +21,8 @@ from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.reliability import BINS, bin_of, forecasts
+from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
+from aamc_experiments.evaluation.roc import area_under_roc
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "References",
     "Resampling",
     "aiq",
+    "area_under_roc",
     "arena_score",
     "bin_of",
     "compare_streams",
@@ -45,6 +47,7 @@ __all__ = [
     "constant_routers",
     "cost_at_quality",
     "evaluation_points",
+    "forecast_errors",
     "forecasts",
     "holm",
     "hull",

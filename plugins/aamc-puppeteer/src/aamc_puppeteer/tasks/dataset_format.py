@@ -1,4 +1,4 @@
-"""Dataset format ``tasks``: task suites as datasets."""
+"""Task suites as datasets; suites in their published formats."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.sandbox import Limits, check_confined
 from aamc_agents.tasks import Task, Verifier
 from numpy.typing import NDArray
 
 from aamc_puppeteer.tasks.published import PUBLISHED, read_published
-from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, named
-from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, load_suite
+from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, UnitTests, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
+
+DIFFICULTIES = 3
+"""Number of difficulties of a generated suite's tasks."""
 
 
 @attrs.frozen(eq=False)
@@ -25,9 +28,11 @@ class TaskDataset(Dataset):
 
     Attributes:
         tasks: Each row's task, with its verifier.
+        agents: Names of the agents that the tasks are made for; empty if they are for any agents.
     """
 
     tasks: Sequence[Task] = ()
+    agents: tuple[str, ...] = ()
 
     def take(self, rows: NDArray[np.intp]) -> TaskDataset:
         """Return some rows."""
@@ -36,61 +41,62 @@ class TaskDataset(Dataset):
         return attrs.evolve(taken, tasks=[self.tasks[row] for row in rows])
 
 
-def as_dataset(tasks: Sequence[Task], source: str) -> TaskDataset:
+def as_dataset(tasks: Sequence[Task], source: str, agents: tuple[str, ...] = ()) -> TaskDataset:
     """Return tasks as a dataset: texts as queries, kinds as categories, difficulties as complexity, answers as references."""
     labels = Labels(
         complexity=np.array([(task.difficulty - 1) / (DIFFICULTIES - 1) for task in tasks]),
         category=np.array([task.kind for task in tasks], dtype=np.str_),
     )
     queries, references = [Query(task.text) for task in tasks], [task.reference or "" for task in tasks]
-    return TaskDataset(queries, labels=labels, references=references, source=source, tasks=tasks)
+    return TaskDataset(queries, labels=labels, references=references, source=source, tasks=tasks, agents=agents)
 
 
 @attrs.frozen(kw_only=True)
-class TaskOptions:
-    """The tasks of a suite, and their verifier."""
+class VerifierOptions:
+    """The verifier of a suite's tasks."""
 
-    size: int = option(300, "Number of tasks in a generated suite.", at_least=1, at_most=100_000)
-    difficulty: int = option(0, "Difficulty of a generated suite's tasks from 1 to 3; 0 for all in turn.", at_least=0, at_most=DIFFICULTIES)
-    seed: int | None = option(None, "Seed of a generated suite; the run's seed if null.", at_least=0)
     verifier: str = option("", "Verifier instead of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
     judge: Mapping[str, Any] = option({}, "Options of the judge model, such as base_url, model and prices.")
+    unconfined: bool = option(False, "Run unit tests also where the kernel does not confine programs: only programs that you trust.")
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"full": {"size": 1000}}
 
+class PublishedSuites(DatasetFormat):
+    """Tasks of one suite, read from its published file: ``tasks:gsm-hard:FILE``.
 
-class TaskSuites(DatasetFormat):
-    """Tasks of one suite: ``tasks:mixed`` is generated, ``tasks:gsm-hard:FILE`` is read from a file."""
+    Attributes:
+        suites: The suites' names, as users type them.
+    """
 
-    Config = TaskOptions
-    config: TaskOptions
+    Config: ClassVar[type] = VerifierOptions
+    config: VerifierOptions
+    suites: ClassVar[tuple[str, ...]] = tuple(f"{name}:FILE" for name in PUBLISHED)
 
     def read(self, path: str) -> TaskDataset:
-        """Generate a suite, or read one in its published format.
+        """Read a suite.
 
         Args:
-            path: The suite's name, and for a published suite its file after another colon (default: ``mixed``).
+            path: The suite's name and its file, with a colon between them.
 
         Raises:
             DataError: The suite is unknown, or its file is missing or has a bad row.
         """
-        name, _, file = (path or SUITES[-1]).partition(":")
-        tasks = self._tasks(name, file)
-        if self.config.verifier:
-            verifier = self._verifier(self.config.verifier)
-            tasks = [attrs.evolve(task, verifier=verifier) for task in tasks]
-        return as_dataset(tasks, f"tasks:{path or name}")
+        name, _, file = path.partition(":")
+        dataset = self._suite(name, file)
+        if not self.config.verifier:
+            return dataset
+        verifier = self._verifier(self.config.verifier)
+        return attrs.evolve(dataset, tasks=[attrs.evolve(task, verifier=verifier) for task in dataset.tasks])
 
-    def _tasks(self, name: str, file: str) -> list[Task]:
-        if name in PUBLISHED:
-            return read_published(name, file)
-        if name not in SUITES or file:
-            known = (*SUITES, *(f"{published}:FILE" for published in PUBLISHED))
-            raise DataError(f"there is no task suite {name!r}{nearest(name, (*SUITES, *PUBLISHED))} (there are: {one_of(known)})")
-        seed = self.services.seed if self.config.seed is None else self.config.seed
-        return load_suite(name, seed=seed, size=self.config.size, difficulty=self.config.difficulty or None)
+    def _suite(self, name: str, file: str) -> TaskDataset:
+        if name not in PUBLISHED:
+            names = [suite.partition(":")[0] for suite in self.suites]
+            raise DataError(f"there is no task suite {name!r}{nearest(name, names)} (there are: {one_of(self.suites)})")
+        return as_dataset(read_published(name, file), f"tasks:{name}:{file}")
 
     def _verifier(self, name: str) -> Verifier:
+        if name == "unit-tests":
+            check_confined(self.config.unconfined, "dataset.unconfined")
+            return UnitTests(limits=Limits(unconfined=self.config.unconfined))
         if name != JUDGE:
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)

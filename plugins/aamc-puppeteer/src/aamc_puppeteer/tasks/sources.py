@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aamc_agents.tasks import Task
+from aamc_experiments.data import split_rows
 
 from aamc_sdk import Dataset, Query
 from aamc_sdk.errors import DataError
@@ -43,3 +44,14 @@ def check_tasks(tasks: Sequence[Task]) -> None:
     for task in tasks:
         if task.verifier is None:
             raise DataError(f"task {task.id!r} has no verifier, so nothing can be learned from it")
+
+
+def split_tasks(tasks: Sequence[Task], seed: int = 0) -> tuple[list[Task], list[Task], list[Task]]:
+    """Divide tasks into training, validation and test, 70/10/20, by a hash of seed and text; no text is in two parts.
+
+    Raises:
+        DataError: A part has no task.
+    """
+    rows = split_rows([task.text for task in tasks], seed)
+    train, validation, test = ([tasks[row] for row in rows[side]] for side in ("train", "validation", "test"))
+    return train, validation, test

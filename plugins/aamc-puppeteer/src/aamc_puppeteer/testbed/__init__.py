@@ -1,9 +1,11 @@
 """Tasks, agents and worlds with known solutions, on which orchestration is tested and measured. They are not production agents."""
 
-from aamc_puppeteer.testbed.agents import TOOLS, make_agent
+from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
+from aamc_puppeteer.tasks.sources import split_tasks
+from aamc_puppeteer.testbed.agents import TOOLS
 from aamc_puppeteer.testbed.baselines import best_pipeline, by_chance, in_order, play
 from aamc_puppeteer.testbed.routes import Route, cheapest_route
-from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, load_suite, split_tasks
+from aamc_puppeteer.testbed.suites import SUITES, load_suite
 from aamc_puppeteer.testbed.worlds import AgentWorld, Kind, WorldAgent
 
 __all__ = [
@@ -19,7 +21,6 @@ __all__ = [
     "cheapest_route",
     "in_order",
     "load_suite",
-    "make_agent",
     "play",
     "split_tasks",
 ]

@@ -7,12 +7,10 @@ from itertools import islice
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import HEADLINE, holm, interval, randomisation_test
 
 from aamc_report.results import Results
 from aamc_sdk.types import Floats
-from aamc_experiments.evaluation import interval
-from aamc_experiments.evaluation import holm, randomisation_test
-from aamc_experiments.evaluation import HEADLINE
 
 METRICS = ("mean_quality", "mean_cost_usd")
 """The compared metrics: both are independent of a run's preference and scales."""

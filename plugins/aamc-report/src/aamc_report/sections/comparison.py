@@ -14,6 +14,7 @@ from aamc_report.page import Drawing, Section
 from aamc_report.results import Results, number
 from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
 from aamc_report.tables import Cell, Column, Table, TableRow
+from aamc_sdk.errors import quantity
 
 COLUMNS = (
     Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
@@ -134,9 +135,9 @@ def section(results: Results) -> Section:
     notes = [f"Costs: {results.data['cost_note']}"] if results.data.get("cost_note") else []
     notes += _constant_routers(results)
     if missing:
-        notes.append(f"{missing:,} queries with a missing outcome are left out for every router.")
+        notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")
     if dropped:
-        notes.append(f"{dropped:,} queries are left out because routers or the estimator were trained on them.")
+        notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
     tables = [comparison_table(entries(results), caption), *gate_tables(results)]
     lead = "" if results.gate is None else f"{results.gate.why}."
     return Section(name="comparison", title="Comparison", lead=lead, tables=tables, notes=notes)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from aamc_report.formats import percent
 from aamc_report.results import Results
-from aamc_report.sections.groups import Group, groups, omission_note
-from aamc_report.tables import Cell, Column, Table, TableRow
+from aamc_report.sections.groups import Group, groups, mean_rows, omission_note
+from aamc_report.tables import Column, Table
 
 Rows = NDArray[np.bool_]
 
@@ -84,14 +84,9 @@ def failure_tables(results: Results) -> list[Table]:
 
 
 def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cause, Rows], resampling: Resampling) -> Table:
-    columns = [Column("Queries"), Column("Failed", "", "Queries whose quality is below the threshold.")]
+    by_cause = list(causes.values())
+    columns, values = [Column("Queries"), Column("Failed", "", "Queries whose quality is below the threshold.")], [np.any(by_cause, axis=0)]
     if len(causes) > 1:
         columns += [Column(cause.title, "", cause.meaning) for cause in causes]
-    return Table(caption, [first], columns, [TableRow([group.name], _cells(group, causes, resampling)) for group in found])
-
-
-def _cells(group: Group, causes: Mapping[Cause, Rows], resampling: Resampling) -> list[Cell]:
-    by_cause = list(causes.values())
-    failed = [np.any(by_cause, axis=0), *(by_cause if len(by_cause) > 1 else ())]
-    rates = group.means(np.column_stack(failed).astype(np.float64), resampling)
-    return [Cell(group.size), *(Cell(rate, percent, interval) for rate, interval in rates)]
+        values += by_cause
+    return Table(caption, [first], columns, mean_rows(found, np.column_stack(values).astype(np.float64), percent, resampling))

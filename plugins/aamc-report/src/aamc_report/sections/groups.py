@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
 from aamc_experiments.evaluation import Resampling, known_interval
 from numpy.typing import NDArray
 
+from aamc_report.formats import Format
 from aamc_report.results import Results, bounds
+from aamc_report.tables import Cell, TableRow
 from aamc_sdk.types import Floats
 
 ALL_QUERIES = "All queries"
@@ -47,6 +50,13 @@ class Group:
         columns = zip(own.T, resampled.T, strict=True)
         intervals = [bounds(known_interval(means)) if np.ptp(column) > 0 else bounds(None) for column, means in columns]
         return list(zip(own.mean(axis=0).tolist(), intervals, strict=True))
+
+
+def mean_rows(found: Sequence[Group], values: Floats, write: Format, resampling: Resampling) -> list[TableRow]:
+    """Return a row for each group: its number of queries, and the means of ``[Q, K]`` values with their intervals."""
+    return [
+        TableRow([group.name], [Cell(group.size), *(Cell(mean, write, ends) for mean, ends in group.means(values, resampling))]) for group in found
+    ]
 
 
 def groups(results: Results) -> list[Group]:

@@ -9,20 +9,18 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, known_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_report.formats import fixed
 from aamc_report.page import Drawing
 from aamc_report.render import tip
-from aamc_report.results import ORACLE, Results
+from aamc_report.results import ORACLE, Results, bounds
 from aamc_report.style import MUTED, Look, looks, new_figure, short
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
-REACHED = 0.95
-"""The minimum share of resamples with forecasts in a bin for the bin to have an interval."""
 COLUMNS = (
     Column("Forecasts", "", "Number of expected qualities in the bin."),
     Column("Expected", "mean", "Mean expected quality."),
@@ -64,7 +62,8 @@ class Reliability:
         counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
         total = counts.sum(axis=0)
         resampled = _ratio(resampling.means(qualities), resampling.means(counts))
-        return cls(total, _ratio(sums.sum(axis=0), total), _ratio(qualities.sum(axis=0), total), _interval(resampled))
+        intervals = np.array([bounds(known_interval(means)) for means in resampled.T]).T
+        return cls(total, _ratio(sums.sum(axis=0), total), _ratio(qualities.sum(axis=0), total), intervals)
 
 
 def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
@@ -72,22 +71,12 @@ def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
 
     Routers without expectations and the oracle are left out.
     """
-    comparison, groups = results.decisions, list[list[str]]()
+    comparison, groups = results.decisions, dict[bytes, list[str]]()
     for router in results.routers:
-        expected = forecasts(comparison, results.position_of(router))
-        if router == ORACLE or np.isnan(expected[0]).all():
-            continue
-        alike = (group for group in groups if _equal(expected, forecasts(comparison, results.position_of(group[0]))))
-        found = next(alike, None)
-        if found is None:
-            groups.append([router])
-        else:
-            found.append(router)
-    return {tuple(group): Reliability.of(comparison, results.position_of(group[0]), results.resampling) for group in groups}
-
-
-def _equal(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> bool:
-    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+        expected, realised = forecasts(comparison, results.position_of(router))
+        if router != ORACLE and not np.isnan(expected).all():
+            groups.setdefault(expected.tobytes() + realised.tobytes(), []).append(router)
+    return {tuple(group): Reliability.of(comparison, results.position_of(group[0]), results.resampling) for group in groups.values()}
 
 
 def _sums(cell: Integers, weights: Floats | None, queries: int) -> Floats:
@@ -97,14 +86,6 @@ def _sums(cell: Integers, weights: Floats | None, queries: int) -> Floats:
 
 def _ratio(sums: Floats, counts: Floats) -> Floats:
     return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
-
-
-def _interval(resampled: Floats) -> Floats:
-    """Return the bounds of ``[B, BINS]`` means, ``[2, BINS]``."""
-    bounds = np.full((2, BINS), np.nan)
-    reached = np.isfinite(resampled).mean(axis=0) >= REACHED
-    bounds[:, reached] = np.nanquantile(resampled[:, reached], (0.025, 0.975), axis=0)
-    return bounds
 
 
 def reliability_tables(results: Results) -> list[Table]:

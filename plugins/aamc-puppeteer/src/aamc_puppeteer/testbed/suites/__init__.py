@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from random import Random
 
 from aamc_agents.tasks import Task
-from aamc_experiments.data import split_rows
 
+from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
 from aamc_puppeteer.testbed.suites import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_sdk.errors import DataError, nearest, one_of
 
-DIFFICULTIES = 3
 MIXED = "mixed"
 GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
     "arithmetic": arithmetic.make,
@@ -64,14 +63,3 @@ def _new_task(kind: str, task_id: str, rng: Random, difficulty: int, seen: set[t
             seen.add(key)
             return task
     raise DataError(f"suite {kind!r} has not so many different tasks of difficulty {difficulty}; ask for fewer")
-
-
-def split_tasks(tasks: Sequence[Task], seed: int = 0) -> tuple[list[Task], list[Task], list[Task]]:
-    """Divide tasks into training, validation and test, 70/10/20, by a hash of seed and text; no text is in two parts.
-
-    Raises:
-        DataError: A part has no task.
-    """
-    rows = split_rows([task.text for task in tasks], seed)
-    train, validation, test = ([tasks[row] for row in rows[side]] for side in ("train", "validation", "test"))
-    return train, validation, test
