@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from aamc_lexical.embeddings.text_length import LengthFeature
+from aamc_lexical.text_length import LengthFeature
 
 from aamc_sdk import Dataset, Labels, Query, Training
 

@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from aamc_lexical.answer_lengths import LengthModel
-from aamc_lexical.embeddings.text_length import LengthFeature
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
 from aamc_lexical.quality.trust import Trust
+from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Floats, Pool

@@ -6,9 +6,9 @@ from functools import partial
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embeddings.lexicon import Lexicon
-from aamc_lexical.embeddings.text_length import LengthFeature
 from aamc_lexical.heads.linear_heads import fit_heads
 from aamc_lexical.quality.experts import CategoryExpert, Expert, NeighbourExpert
+from aamc_lexical.text_length import LengthFeature
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
 from aamc_lexical.training.training_rows import Rows, TrainingRows

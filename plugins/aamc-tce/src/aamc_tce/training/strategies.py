@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 import attrs
-from aamc_lexical.embeddings.text_length import LengthFeature
 from aamc_lexical.heads import HeadWeights, Targets
 from aamc_lexical.quality import CategoryExpert, Expert, HeadExpert
+from aamc_lexical.text_length import LengthFeature
 from aamc_lexical.trained_estimator import Projection
 from aamc_lexical.training import FittedParts, Rows, TrainingRows, smoothing_experts
 
