@@ -61,11 +61,13 @@ def build_request(
     tokens = token_counts(queries)
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
     output = _output_tokens(queries, tokens, lengths, len(pool))
-    relative: Floats | float = 1.0 if output is None or lengths is None else output / np.maximum(lengths.typical, 1.0)
+    relative: Floats | float = 1.0
     if output is not None:
         cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
-        longer = output / DEFAULT_OUTPUT_TOKENS if lengths is None else relative
+        learned = np.full(len(pool), np.nan) if lengths is None else lengths.typical
+        longer = output / np.where(np.isnan(learned), DEFAULT_OUTPUT_TOKENS, np.maximum(learned, 1.0))
         latency_ms = latency_ms + (longer - 1) * arrays.service_ms
+        relative = np.where(np.isnan(learned), 1.0, longer)
     if typical is not None and not arrays.complete:
         means = ((cost_usd, typical[:, 1] * relative), (latency_ms, typical[:, 2] * relative))
         cost_usd, latency_ms = (np.where(np.isnan(values), mean, values) for values, mean in means)
@@ -156,9 +158,9 @@ def token_counts(queries: Sequence[Query]) -> Floats:
 
 def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None, candidates: int) -> Floats | None:
     """Return the expected output tokens, ``[B, M]``; None if they are neither stated nor learned."""
-    stated = np.array([query.output_tokens is not None for query in queries], dtype=bool)[:, None]
-    if lengths is None and not np.count_nonzero(stated):
+    if lengths is None and all(query.output_tokens is None for query in queries):
         return None
+    stated = np.array([query.output_tokens is not None for query in queries], dtype=bool)[:, None]
     learned = np.full((len(queries), candidates), np.nan) if lengths is None else lengths.tokens
     return np.where(stated | np.isnan(learned), tokens[:, 1:], learned)
 
@@ -178,7 +180,7 @@ def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats 
     if output_tokens is None:
         return cost
     longer = output_tokens - token_counts(queries)[:, 1:]
-    return cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1]
+    return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:

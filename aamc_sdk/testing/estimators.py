@@ -58,6 +58,23 @@ def check_quality_for_any_pool(subject: Subject) -> None:
     _require_unit("quality of a grown pool", grown, (rows, len(POOL) + 1))
 
 
+def check_answer_lengths_for_any_pool(subject: Subject) -> None:
+    """Expected lengths of answers, if any, are at least 0, follow the pool's order and cover unseen candidates."""
+    estimates = subject.trained.estimate(subject.test_set.queries)
+    straight = subject.trained.answer_lengths(estimates, POOL)
+    if straight is None:
+        return
+    order = [2, 0, 3, 1]
+    permuted = subject.trained.answer_lengths(estimates, Pool(POOL.candidates[m] for m in order))
+    grown = subject.trained.answer_lengths(estimates, Pool((NEWCOMER, *POOL.candidates)))
+    for lengths, candidates in ((straight, len(POOL)), (grown, len(POOL) + 1)):
+        shape = (len(subject.test_set), candidates)
+        require(np.shape(lengths.tokens) == shape, f"expected tokens must be {shape}, not {np.shape(lengths.tokens)}")
+        require(np.shape(lengths.typical) == shape[1:], f"typical tokens must be {shape[1:]}, not {np.shape(lengths.typical)}")
+        require(not (lengths.tokens < 0).any() and not np.isinf(lengths.tokens).any(), "expected tokens must be at least 0, or NaN where unknown")
+    require(equal(permuted.tokens, straight.tokens[:, order], 1e-5), "the order of the pool changes the expected lengths of answers")
+
+
 def check_out_of_fold_quality(subject: Subject) -> None:
     """Out-of-fold quality, if any, has one row for each training row."""
     quality = subject.trained.out_of_fold()
@@ -118,6 +135,7 @@ CHECKS = (
     *LEARNER_CHECKS,
     check_shapes_and_ranges,
     check_quality_for_any_pool,
+    check_answer_lengths_for_any_pool,
     check_out_of_fold_quality,
     check_a_batch_of_one_and_of_none,
     check_the_same_seed_gives_the_same_result,

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.routing import LinearReward, build_request, expected_cost, expected_latency
+from aamc_sdk.routing import LinearReward, build_request, expected_cost, expected_latency, token_counts
 from aamc_sdk.types import Dataset, Estimates, Floats, Labels, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 POOL = Pool(
@@ -65,7 +65,8 @@ def _text(category: str, n: int) -> str:
 def _outcomes(queries: Sequence[Query], complexity: Floats, numbers: NDArray[np.int_]) -> Outcomes:
     draws = np.stack([np.random.default_rng(int(n)).random(len(POOL)) for n in numbers])
     quality = (draws < _success(complexity, POOL)).astype(float)
-    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + draws))
+    tokens = token_counts(queries)[:, 1:] * (0.5 + draws)
+    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + draws), output_tokens=tokens)
 
 
 def _success(complexity: Floats, pool: Pool) -> Floats:

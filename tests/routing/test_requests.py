@@ -8,7 +8,7 @@ from aamc_sdk.errors import NoCandidateError, PoolError
 from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
-from aamc_sdk.types import Estimates, Records, Scores
+from aamc_sdk.types import AnswerLengths, Estimates, Records, Scores
 
 SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
 LARGE = ModelSpec("large", abilities={"tools", "vision"}, prices=Prices(10.0, 40.0), latency=Latency(20, 480))
@@ -176,3 +176,44 @@ def test_recorded_requests_come_back_as_the_router_saw_them():
     assert again.expected.cost_usd == pytest.approx(request.expected.cost_usd)
     assert again.estimates.embedding == pytest.approx(request.estimates.embedding)
     assert [again.reasons(row, m) for row in range(6) for m in range(4)] == [request.reasons(row, m) for row in range(6) for m in range(4)]
+
+
+def test_learned_lengths_change_cost_latency_and_mask():
+    pool = Pool([SMALL, LARGE])
+    lengths = AnswerLengths(np.array([[10.0, 512.0], [2000.0, 256.0]]), np.array([100.0, 256.0]))
+    request = build_request([Query("", prompt_tokens=100)] * 2, pool, PREFERENCE, lengths=lengths)
+    assert request.expected.output_tokens.tolist() == lengths.tokens.tolist()
+    assert request.expected.cost_usd == pytest.approx(np.array([[120, 1000 + 512 * 40], [4100, 1000 + 256 * 40]]) / 1e6)
+    assert request.expected.latency_ms == pytest.approx(np.array([[10 + 90 * 0.1, 20 + 480 * 2], [10 + 90 * 20, 20 + 480]]))
+    assert request.mask.tolist() == [[True, True], [False, True]]  # small reads and writes at most 1,000 tokens
+    affordable = build_request([Query("", prompt_tokens=100)] * 2, pool, PREFERENCE, lengths=lengths, budget_usd=0.001)
+    assert affordable.mask.tolist() == [[True, False], [False, False]]
+
+
+def test_an_unknown_length_is_256_tokens():
+    lengths = AnswerLengths(np.array([[np.nan, 512.0]]), np.array([np.nan, 256.0]))
+    expected, plain = (build_request([Query("hello")], Pool([SMALL, LARGE]), PREFERENCE, lengths=known).expected for known in (lengths, None))
+    assert expected.output_tokens.tolist() == [[256.0, 512.0]]
+    assert expected.cost_usd[0, 0] == plain.cost_usd[0, 0]
+    assert expected.latency_ms[0, 0] == plain.latency_ms[0, 0]
+
+
+def test_stated_tokens_have_priority_over_learned_ones():
+    lengths = AnswerLengths(np.full((1, 2), 100.0), np.full(2, 50.0))
+    expected = build_request([Query("", prompt_tokens=0, output_tokens=25)], Pool([SMALL, LARGE]), PREFERENCE, lengths=lengths).expected
+    assert expected.output_tokens.tolist() == [[25.0, 25.0]]
+    assert expected.cost_usd == pytest.approx(np.array([[50, 1000]]) / 1e6)
+    assert expected.latency_ms == pytest.approx(np.array([[10 + 45, 20 + 240]]))
+
+
+def test_service_time_grows_with_stated_tokens_from_256():
+    short, long = build_request([Query("", output_tokens=128), Query("")], Pool([SMALL]), PREFERENCE).expected.latency_ms
+    assert [short.item(), long.item()] == [55, 100]
+
+
+def test_mean_costs_and_latencies_in_place_of_prices_grow_with_the_length():
+    typical = np.array([[0.5, 0.02, 300.0]])
+    lengths = AnswerLengths(np.array([[50.0], [300.0]]), np.array([100.0]))
+    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, typical=typical, lengths=lengths).expected
+    assert expected.cost_usd == pytest.approx(np.array([[0.01], [0.06]]))
+    assert expected.latency_ms == pytest.approx(np.array([[150.0], [900.0]]))

@@ -8,6 +8,7 @@ from offering import failed
 from aamc_sdk import Estimates
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import AnswerLengths
 
 
 class FairEstimator(Estimator):
@@ -52,6 +53,11 @@ class Ranked(FairEstimator):
         return super().quality(estimates, pool) * np.linspace(0, 1, len(pool))
 
 
+class LongestFirst(FairEstimator):
+    def answer_lengths(self, estimates, pool):
+        return AnswerLengths(np.tile(np.arange(len(pool), 0.0, -1.0), (len(estimates), 1)), np.ones(len(pool)))
+
+
 class InSample(FairEstimator):
     def out_of_fold(self):
         return np.full((1, len(self.services.pool)), 0.5)
@@ -88,6 +94,7 @@ def test_a_fair_estimator_passes_every_check(offer):
         (OutOfRange, "shapes and ranges"),
         (NotOne, "shapes and ranges"),
         (Ranked, "quality for any pool"),
+        (LongestFirst, "answer lengths for any pool"),
         (InSample, "out of fold quality"),
         (Relabelled, "save and load"),
         (Absent, "estimating from several threads"),

@@ -105,6 +105,19 @@ def test_a_log_with_too_few_decisions_is_refused(requests: int, tmp_path: Path) 
         read(url)
 
 
+def test_attempts_give_the_lengths_of_answers(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    with MetaController.build(router="random", pool=POOL, store=url, seed=0) as controller:
+        for tokens in (120, None):
+            decision = controller.route("A question")
+            controller.feedback(decision.id, quality=1.0, cost_usd=0.1, output_tokens=tokens)
+    found = read(url)
+    assert isinstance(found, Dataset)
+    assert found.outcomes is not None
+    assert found.outcomes.output_tokens is not None
+    assert np.nansum(found.outcomes.output_tokens, axis=1).tolist() == [120, 0]
+
+
 @pytest.mark.parametrize("store_text", ["true", "false"])
 def test_served_traffic_trains_a_bandit(store_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

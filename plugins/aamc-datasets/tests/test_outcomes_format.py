@@ -1,6 +1,7 @@
 """Format ``outcomes``: what is read, what is reckoned, what is refused."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,31 @@ def test_unknown_cells_stay_unknown(tmp_path: Path, reader: OutcomesFormat) -> N
 def test_a_dataset_without_outcomes_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only a dataset with outcomes"):
         write_outcomes(Dataset([Query("a")]), tmp_path)
+
+
+def test_lengths_of_answers_are_read_estimated_and_written(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
+    write("pool.yaml", POOL)
+    row = line("xxxx", small={"quality": 1, "output_tokens": 100}, large={"quality": 1, "response": "y" * 40})
+    write("outcomes.jsonl", row + line("b", small={"quality": 0}, large={"quality": 0, "response": None}))
+    dataset = reader.read(str(tmp_path))
+    assert dataset.outcomes is not None
+    np.testing.assert_array_equal([[100, 10], [nan, nan]], dataset.outcomes.output_tokens)
+    np.testing.assert_allclose([[(1 + 2 * 100) / 1e6, (10 + 20 * 10) / 1e6], [(1 + 2 * 256) / 1e6, (10 + 20 * 256) / 1e6]], dataset.outcomes.cost_usd)
+    write_outcomes(dataset, tmp_path / "again")
+    again = reader.read(str(tmp_path / "again")).outcomes
+    assert again is not None
+    np.testing.assert_array_equal(dataset.outcomes.output_tokens, again.output_tokens)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ({"output_tokens": -1}, "output_tokens of 'small' must be a number from 0 to 1e+09, not -1"),
+        ({"output_tokens": "many"}, "output_tokens of 'small' must be a number from 0 to 1e+09, not 'many'"),
+        ({"response": 7}, "response of 'small' must be a text, not 7"),
+    ],
+)
+def test_bad_lengths_of_answers_are_refused(write: Write, reader: OutcomesFormat, tmp_path: Path, cell: dict[str, Any], message: str) -> None:
+    write("outcomes.jsonl", line("a", small={"quality": 1, "cost_usd": 0.1, **cell}))
+    with pytest.raises(DataError, match=re.escape(message)):
+        reader.read(str(tmp_path))

@@ -49,6 +49,15 @@ def test_responses_are_no_models(write: Write, services: Services) -> None:
     assert list(dataset.labels.category) == ["gsm8k"]  # type: ignore[arg-type]  # labelled
 
 
+def test_responses_give_lengths_and_costs_of_answers(write: Write, services: Services) -> None:
+    write("gsm8k_responses.csv", f"prompt,{STRONG},{WEAK},{STRONG}_response\n{'x' * 8},True,True,{'y' * 40}\n")
+    folder = write("mmlu_astronomy.csv", HEADER + "x" * 8 + ",True,False\n").parent
+    outcomes = read(folder, services).outcomes
+    assert outcomes is not None
+    np.testing.assert_array_equal([[10, np.nan], [np.nan, np.nan]], outcomes.output_tokens)
+    np.testing.assert_allclose([(2 + 10) * 24.7 / 1e6, (2 + 256) * 24.7 / 1e6], outcomes.cost_usd[:, 0])
+
+
 def test_a_folder_is_read_at_any_depth_and_lacking_models_are_unknown(tmp_path: Path, services: Services) -> None:
     for name, content in (("b/c/deep.csv", HEADER + "q,True,False\n"), ("a/flat.csv", f"prompt,{STRONG}\nr,True\n")):
         (tmp_path / name).parent.mkdir(parents=True)

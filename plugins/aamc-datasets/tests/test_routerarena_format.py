@@ -42,6 +42,16 @@ def test_files_are_joined_by_question_and_missing_cells_are_unknown(tmp_path: Pa
     assert dataset.cost_note == ""
 
 
+def test_token_usage_gives_the_lengths_of_answers(tmp_path: Path, services: Services) -> None:
+    used = ROW | {"token_usage": {"input_tokens": 9, "output_tokens": 120}}
+    other = ROW | {"question": "other", "global_index": "Some_set_8", "token_usage": None}
+    outcomes = read(tmp_path, services, {"a.jsonl": [used, other]}).outcomes
+    assert outcomes is not None
+    np.testing.assert_array_equal([[120], [np.nan]], outcomes.output_tokens)
+    with pytest.raises(DataError, match=r"line 1: output_tokens must be a number from 0 to 1e\+09, not 'many'"):
+        read(tmp_path, services, {"a.jsonl": [ROW | {"token_usage": {"output_tokens": "many"}}]})
+
+
 def test_success_is_not_read_and_an_answer_that_nobody_judged_is_unknown(tmp_path: Path, services: Services) -> None:
     failed = {**ROW, "question": "z", "global_index": "A_1", "evaluation_result": None}
     dataset = read(tmp_path, services, {"a.jsonl": [{**ROW, "success": False}, failed]})

@@ -33,6 +33,13 @@ def reader(services: Services) -> RouterBench:
     return RouterBench(CostOptions(), services)
 
 
+def test_responses_give_the_lengths_of_answers(write: Write, reader: RouterBench) -> None:
+    write("routerbench.csv", as_csv(COLUMNS | {"a/small|model_response": ["x" * 8, "y" * 9, None]}))  # type: ignore[arg-type]  # lists of several types
+    outcomes = reader.read(str(write("other.txt", "").parent / "routerbench.csv")).outcomes
+    assert outcomes is not None
+    np.testing.assert_array_equal([[2, np.nan], [3, np.nan], [np.nan, np.nan]], outcomes.output_tokens)
+
+
 def as_csv(columns: dict[str, list[object]]) -> str:
     rows = [",".join("" if value is None else str(value) for value in row) for row in zip(*columns.values(), strict=True)]
     return "\n".join([",".join(columns), *rows]) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue_env import standalone
@@ -102,3 +103,45 @@ def test_the_quality_that_each_candidate_would_have_is_the_one_that_the_chosen_h
     assert (first == second).all()  # whatever is chosen
     assert (second == third).all()
     assert 0 < first.mean() < 1
+
+
+def play_latencies(pool, tokens, **options):
+    """Return the mean latency without load of queries that state their output tokens, or state none."""
+    environment = standalone(pool, load=1e-6, **options)
+    queries = [attrs.evolve(query, output_tokens=tokens) for query in environment._split("train").queries]
+    environment.prepare({"train": attrs.evolve(environment._split("train"), queries=queries)})
+    streams = environment.vector(256, "train", seed=1)
+    streams.reset()
+    hindsight = streams.request().hindsight.latency_ms.mean()
+    return hindsight, np.mean([streams.step(np.zeros(256, dtype=int))[-1]["latency_ms"].mean() for _ in range(200)])
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(None, 1100), (256, 1100), (64, 350), (1024, 4100)])
+def test_service_time_grows_with_the_tokens_that_a_query_states(one_queue, tokens, expected):
+    hindsight, played = play_latencies(one_queue, tokens)
+    assert hindsight == pytest.approx(expected, abs=1)
+    assert played == pytest.approx(expected, rel=0.03)
+
+
+def test_service_by_length_follows_the_worlds_lengths_and_gives_them_to_estimators(one_queue):
+    environment = standalone(one_queue, service_by_length=True)
+    complexity = environment._split("train").labels.complexity
+    mean_tokens = 128 + 256 * complexity
+    table = environment.dataset("train").outcomes
+    assert (np.abs(table.output_tokens[:, 0] / mean_tokens - 1) <= 0.5).all()
+    request = environment.vector(1, "train").setup.request
+    assert request.expected.output_tokens[:, 0] == pytest.approx(mean_tokens)
+    assert request.expected.latency_ms[:, 0] == pytest.approx(100 + 1000 * mean_tokens / 256)
+    service_ms = table.latency_ms[:, 0] - 100
+    assert np.corrcoef(service_ms, mean_tokens)[0, 1] > 0.1
+    assert standalone(one_queue).dataset("train").outcomes.output_tokens is None
+
+
+def test_one_stream_serves_long_answers_as_many_streams_do(one_queue):
+    environment = standalone(one_queue, service_by_length=True)
+    one, many = (environment.vector(n, "train", seed=3) for n in (1, 2))
+    latencies = []
+    for streams in (one, many):
+        streams.reset()
+        latencies.append([streams.step(np.zeros(streams.num_envs, dtype=int))[-1]["latency_ms"][0] for _ in range(20)])
+    assert latencies[0] == latencies[1]

@@ -20,6 +20,7 @@ from aamc_report.reading import read_results
 from aamc_report.report import write_report
 from aamc_report.results import Gate, GateResult
 from aamc_report.sections import DRAWINGS, sections
+from aamc_report.sections.answer_lengths import length_tables
 from aamc_report.sections.categories import success_tables
 from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables, section
 from aamc_report.sections.cost_quality import cost_of_quality_tables
@@ -314,6 +315,31 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     (row,) = table.rows
     assert row.names == ["ppo minus greedy"]
     assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
+
+
+def test_the_errors_of_expected_lengths_have_a_section_of_their_own(make_run: Any) -> None:
+    folder = make_run(routers=("ppo", "greedy"))
+    assert "Lengths of answers" not in page_of(folder)
+    content = json.loads((folder / "metrics.json").read_text())
+    figures = {"n": 98, "mean_tokens": 85.4, "expected_tokens": 86.9, "mae_tokens": 18.4, "mae_tokens_of_mean": 31.2, "mae_cost_usd": 4.76e-5}
+    content["data"]["answer_lengths"] = {"small": {**figures, "mae_tokens_ci95": [14.8, 21.9], "mae_cost_usd_ci95": None}}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    (table,) = length_tables(read_results(folder))
+    (row,) = table.rows
+    assert row.names == ["small"]
+    assert [(cell.text, cell.interval) for cell in row.cells] == [
+        ("98", ""),
+        ("85", ""),
+        ("87", ""),
+        ("18", f"15{DASH}22"),
+        ("31", ""),
+        ("0.0476", ""),
+    ]
+    assert "Lengths of answers" in page_of(folder)
+    content["data"]["answer_lengths"] = {"small": 7}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="its 'answer_lengths' cannot be used"):
+        page_of(folder)
 
 
 def test_the_gates_verdict_heads_the_comparison_and_its_figures_follow_it(make_run: Any) -> None:

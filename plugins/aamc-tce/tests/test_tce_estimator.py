@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Prices, Query, Training
+from aamc_sdk import Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, DataError, EstimatesError
 
 
@@ -230,3 +230,29 @@ def test_an_unknown_encoder_is_one_line_with_the_way_out(make_estimator, make_da
     with pytest.raises(AamcError, match=r"encoder 'no such!!' cannot be loaded .*bundled") as caught:
         make_estimator(encoder="no such!!").train(Training(dataset=make_dataset(5)))
     assert "\n" not in str(caught.value)
+
+
+def test_the_length_of_a_long_text_is_a_feature(make_estimator, tmp_path):
+    words = np.where(np.arange(200) % 2, 400, 40)
+    texts = [f"sort list {'river ' * count} python function" for count in words]
+    dataset = Dataset([Query(text) for text in texts], labels=Labels(complexity=np.where(words > 100, 0.9, 0.1)))
+    estimator = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01)
+    estimator.train(Training(dataset=dataset))
+    easy, hard = estimator.estimate(dataset.queries[:2]).complexity
+    assert easy < 0.3
+    assert hard > 0.7
+    estimator.save(tmp_path)
+    loaded = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01)
+    loaded.load(tmp_path)
+    assert loaded.estimate(dataset.queries[:2]).complexity.tolist() == [easy, hard]
+
+
+def test_lengths_of_answers_are_learned(make_estimator, make_dataset, pool):
+    dataset = make_dataset(120)
+    code = dataset.labels.category == "code"
+    tokens = np.where(code[:, None], [2000.0, 1000.0, 500.0], 20.0) * np.ones((120, 3))
+    estimator = make_estimator()
+    estimator.train(Training(dataset=attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, output_tokens=tokens))))
+    lengths = estimator.answer_lengths(estimator.estimate(dataset.queries), pool)
+    assert (lengths.tokens[code].min(axis=0) > lengths.tokens[~code].max(axis=0)).all()
+    assert estimator.out_of_fold_lengths(pool).tokens.shape == (120, 3)

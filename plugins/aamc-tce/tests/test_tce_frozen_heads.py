@@ -56,7 +56,7 @@ def test_updates_are_those_of_torch():
     generator = np.random.default_rng(0)
     vector = generator.normal(size=6).astype(np.float32)
     parameter = torch.nn.Parameter(torch.tensor(vector))
-    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(np.full(6, 0.1, np.float32))
+    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(0.1, np.ones(6, bool))
     for rate in (0.1, 0.2, 0.05):
         gradient = generator.normal(size=6).astype(np.float32)
         parameter.grad, torchs.param_groups[0]["lr"] = torch.tensor(gradient), rate
@@ -67,11 +67,14 @@ def test_updates_are_those_of_torch():
 
 def test_biases_have_no_weight_decay():
     network = HeadNetwork(4, 5, 7, np.random.default_rng(0))
-    w, b, u, a = network.parts(network.weight_decay(0.25))
-    assert (w == 0.25).all()
-    assert (u == 0.25).all()
+    w, b, u, a = network.parts(network.are_weights())
+    assert w.all()
+    assert u.all()
     assert not b.any()
     assert not a.any()
+    vector = np.ones(2, np.float32)
+    AdamW(0.5, np.array([True, False])).step(vector, np.zeros(2, np.float32), 0.1)
+    assert vector.tolist() == pytest.approx([0.95, 1.0])
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aamc_lexical.quality.smoothing import ridge_coefficients
 from aamc_sdk.types import AnswerLengths, Dataset, Floats, Pool
 
-PENALTY = 300.0
-"""The penalty on squared coefficients, for embeddings of unit variance."""
+PENALTIES = (1.0, 10.0, 100.0, 300.0, 1000.0, 10_000.0)
+"""The penalties on squared coefficients to choose from, for embeddings of unit variance."""
 MIN_SHARE = 0.5
 """Minimum share of a candidate's outcomes with a length."""
 
@@ -63,11 +63,11 @@ class LengthModel:
     limits: Floats
 
     @classmethod
-    def fit(cls, embedding: Floats, tokens: Floats) -> LengthModel:
+    def fit(cls, embedding: Floats, tokens: Floats, penalty: float) -> LengthModel:
         """Fit the model to N rows, ``[N, D]`` and ``[N, K]``, NaN where unknown; each candidate needs an answer."""
         logs, center = np.log1p(tokens), embedding.mean(axis=0, dtype=np.float64)
         log_means = np.nanmean(logs, axis=0)
-        coefficients = ridge_coefficients(embedding - center, logs, log_means, PENALTY)
+        coefficients = ridge_coefficients(embedding - center, logs, log_means, penalty)
         limits = np.array((np.nanmin(logs, axis=0), np.nanmax(logs, axis=0)))
         bare = cls(coefficients, center, log_means, np.ones(len(log_means)), np.nanmean(tokens, axis=0), limits)
         fitted = np.where(np.isfinite(tokens), bare(embedding) + 1, np.nan)
@@ -79,14 +79,22 @@ class LengthModel:
         return np.asarray(np.maximum(self.factors * np.exp(logs) - 1, 0.0))
 
 
-def out_of_fold_lengths(embedding: Floats, tokens: Floats, fold: NDArray[np.intp]) -> Floats:
+def cross_validated(embedding: Floats, tokens: Floats, fold: NDArray[np.intp]) -> tuple[float, Floats]:
+    """Return the penalty with the least squared error of logarithms, and the expected tokens ``[N, K]`` of each row without its fold."""
+    predicted = {penalty: _out_of_fold(embedding, tokens, fold, penalty) for penalty in PENALTIES}
+    errors = {penalty: (np.log1p(held_out) - np.log1p(tokens)) ** 2 for penalty, held_out in predicted.items()}
+    best = min(PENALTIES, key=lambda penalty: float(np.nansum(errors[penalty])))
+    return best, predicted[best]
+
+
+def _out_of_fold(embedding: Floats, tokens: Floats, fold: NDArray[np.intp], penalty: float) -> Floats:
     """Return the expected tokens ``[N, K]`` of each row, from models fitted without its fold; NaN where no other fold knows a candidate."""
     result = np.full(tokens.shape, np.nan)
     for number in np.unique(fold):
         held = fold == number
         known = np.flatnonzero(np.isfinite(tokens[~held]).any(axis=0))
         if len(known):
-            result[np.ix_(held, known)] = LengthModel.fit(embedding[~held], tokens[~held][:, known])(embedding[held])
+            result[np.ix_(held, known)] = LengthModel.fit(embedding[~held], tokens[~held][:, known], penalty)(embedding[held])
     return result
 
 

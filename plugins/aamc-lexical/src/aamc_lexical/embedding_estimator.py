@@ -164,7 +164,8 @@ class EmbeddingEstimator(Estimator):
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         learned = self._trained()
-        embedding = self._embed([query.text for query in queries], progress)
+        texts = [query.text for query in queries]
+        embedding = learned.with_length(self._embed(texts, progress), texts)
         outputs = learned.heads(embedding)
         fingerprint = f"{self.name}:{learned.fingerprint}"
         return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
 from aamc_lexical.quality.trust import Trust
+from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Floats, Pool
@@ -66,6 +67,7 @@ class TrainedEstimator:
         heads: The heads of complexity, category, tool use and quality.
         category_names: C names.
         projection: The projection of a frozen encoder's embeddings; None for a fine-tuned one.
+        text_length: The length of a text as one more number of its embedding; None if it is not used.
         candidates: Names of the K candidates with known quality; empty without outcomes.
         blend: Predicts their quality.
         resemblance: Compares other candidates with them.
@@ -77,6 +79,7 @@ class TrainedEstimator:
     heads: HeadWeights
     category_names: tuple[str, ...] = ()
     projection: Projection | None = None
+    text_length: LengthFeature | None = None
     candidates: tuple[str, ...] = ()
     blend: Blend | None = None
     resemblance: CandidateSimilarity | None = None
@@ -94,7 +97,11 @@ class TrainedEstimator:
     @property
     def width(self) -> int:
         """The width of the embeddings for heads and experts."""
-        return self.heads.width
+        return self.heads.width if self.lengths is None else len(self.lengths.center)
+
+    def with_length(self, embedding: Floats, texts: Sequence[str]) -> Floats:
+        """Return the embeddings ``[B, D]`` of texts with their lengths beside them, if they are used."""
+        return embedding if self.text_length is None else self.text_length.beside(embedding, texts)
 
     def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
         """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
@@ -115,8 +122,11 @@ class TrainedEstimator:
         return weights
 
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
-        projection = {} if self.projection is None else {f"projection/{name}": array for name, array in _arrays(self.projection).items()}
-        return {f"heads/{name}": array for name, array in self.heads.arrays.items()} | projection
+        arrays: dict[str, NDArray[Any]] = {f"heads/{name}": array for name, array in self.heads.arrays.items()}
+        for part, prefix in ((self.projection, "projection"), (self.text_length, "text_length")):
+            if part is not None:
+                arrays |= {f"{prefix}/{name}": array for name, array in _arrays(part).items()}
+        return arrays
 
     def save(self, folder: Path) -> None:
         """Write ``heads.safetensors``, ``quality.npz`` and ``learned.json``."""
@@ -154,6 +164,7 @@ class TrainedEstimator:
                 heads=heads,
                 category_names=tuple(names["category_names"]),
                 projection=projection,
+                text_length=LengthFeature(**under("text_length/", saved)) if "text_length/scale" in saved else None,
                 lengths=LengthModel(**under("lengths/", arrays)) if names["answering"] else None,
                 answering=tuple(names["answering"]),
             )

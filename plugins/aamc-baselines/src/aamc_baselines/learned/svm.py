@@ -18,12 +18,11 @@ import attrs
 import numpy as np
 from aamc_lexical.quality import fold_of
 
-from aamc_baselines.learned.logistic import LinearScore
-from aamc_baselines.quality.examples import Examples, Indices
+from aamc_baselines.quality.examples import Examples, Indices, QualityFunction
 from aamc_baselines.quality.likelihood import Parameters, map_estimate, negative_log_likelihood, offsets
 from aamc_baselines.quality.utility_router import UtilityRouter
 from aamc_sdk.config import option
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Floats, sigmoid
 
 ITERATIONS = 100
 """Maximum iterations for the sigmoids, two parameters per candidate."""
@@ -38,8 +37,11 @@ class Options:
 
 
 @attrs.frozen(eq=False)
-class Margins(LinearScore):
+class Margins(QualityFunction):
     """Coefficients ``[D, M]`` and intercepts ``[M]`` of the calibrated margins."""
+
+    coefficients: Floats
+    intercepts: Floats
 
     @classmethod
     def fit(cls, examples: Examples, options: Options, seed: int) -> Margins:
@@ -53,6 +55,10 @@ class Margins(LinearScore):
         slope, offset = _sigmoids(margin, examples)
         weight, bias = _machines(examples, options.C, seed)
         return cls(weight * slope, bias * slope + offset)
+
+    def predict(self, features: Floats) -> Floats:
+        """Return ``[B, M]``."""
+        return sigmoid(features @ self.coefficients + self.intercepts)
 
 
 def _machines(examples: Examples, penalty: float, seed: int) -> tuple[Floats, Floats]:

@@ -139,7 +139,7 @@ class NewcomerExperiment:
     def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
         """Return the rows as a router sees them; training rows have out-of-fold expected quality."""
         assert rows["train"].outcomes is not None
-        typical, known = rows["train"].outcomes.means, dict[str, Any]()
+        typical, known = rows["train"].outcomes.means, dict[str, dict[str, Any]]()
         if estimator is not None:
             known = {"train": {"quality": estimator.out_of_fold(), "lengths": estimator.out_of_fold_lengths(pool)}}
         return {

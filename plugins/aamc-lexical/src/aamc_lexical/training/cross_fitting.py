@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.answer_lengths import LengthModel, known_lengths, out_of_fold_lengths
+from aamc_lexical.answer_lengths import LengthModel, cross_validated, known_lengths
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -127,9 +127,9 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
         return result
     rows = data.rows[np.isfinite(tokens[data.rows]).any(axis=1)]
     everything = embed(np.arange(len(tokens)))
-    model = LengthModel.fit(everything[rows], tokens[rows])
+    penalty, unseen = cross_validated(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
+    model = LengthModel.fit(everything[rows], tokens[rows], penalty)
     held_out = model(everything)  # rows that were not fitted are out of sample
-    unseen = out_of_fold_lengths(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
     held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
     return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_report.formats import Format, per_thousand, whole
+from aamc_report.reading import AGAIN
 from aamc_report.results import Results
-from aamc_report.tables import Cell, Column, Table, TableRow
+from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
+from aamc_sdk.errors import CheckpointError
 
 COLUMNS = (
     Column("Answers", "", "Number of test rows with a known length."),
@@ -21,16 +23,23 @@ COLUMNS = (
 
 
 def length_tables(results: Results) -> list[Table]:
-    """Return a row for each candidate with known lengths; nothing if the run has none."""
+    """Return a row for each candidate with known lengths; nothing if the run has none.
+
+    Raises:
+        CheckpointError: The figures are damaged.
+    """
     found: Mapping[str, Mapping[str, Any]] = results.data.get("answer_lengths") or {}
     caption = "Expected and real length of the answers, by model. In small type: 95% intervals."
-    return [Table(caption, ["Model"], COLUMNS, [_row(name, figures) for name, figures in found.items()])] if found else []
+    try:
+        return [Table(caption, ["Model"], COLUMNS, [_row(name, figures) for name, figures in found.items()])] if found else []
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"metrics.json is damaged: its 'answer_lengths' cannot be used ({error!r}); {AGAIN}") from error
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> TableRow:
     def cell(key: str, write: Format) -> Cell:
-        value, bounds = figures.get(key), figures.get(f"{key}_ci95") or (math.nan, math.nan)
-        return Cell(math.nan if value is None else value, write, tuple(bounds))
+        value, (low, high) = figures.get(key), figures.get(f"{key}_ci95") or UNKNOWN
+        return Cell(math.nan if value is None else float(value), write, (low, high))
 
     lengths = [cell(key, whole) for key in ("n", "mean_tokens", "expected_tokens", "mae_tokens", "mae_tokens_of_mean")]
     return TableRow([name], [*lengths, cell("mae_cost_usd", per_thousand)])

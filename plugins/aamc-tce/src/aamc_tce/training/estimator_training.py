@@ -32,7 +32,13 @@ def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callabl
     fitted = strategy.fit(data.rows, "heads")
     encoder = fitted.encoder
     names = data.targets.category_names
-    learned = TrainedEstimator(encoder=encoder.fingerprint, heads=fitted.heads, category_names=names, projection=strategy.projection)
+    learned = TrainedEstimator(
+        encoder=encoder.fingerprint,
+        heads=fitted.heads,
+        category_names=names,
+        projection=strategy.projection,
+        text_length=strategy.text_length,
+    )
     result = TrainingResult(learned, fitted.curve)
     if data.targets.candidates:
         result = with_quality(learned, fitted, data, config.folds, strategy.fit, lambda pool: embed_descriptions(pool, encoder.embed))

@@ -168,7 +168,7 @@ class _FineTuner:
         for start in range(0, len(rows), self.job.config.batch_size):
             part = rows[start : start + self.job.config.batch_size]
             loss = self._loss(self.job.examples, self.job.targets, part) * len(part)
-            self.scaler.scale(loss / len(rows)).backward()
+            self.scaler.scale(loss / len(rows)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += float(loss.detach())
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)

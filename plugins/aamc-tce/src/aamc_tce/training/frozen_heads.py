@@ -109,12 +109,10 @@ class HeadNetwork:
         w, b, u, a = np.split(vector, np.cumsum((hidden * width, hidden, outputs * hidden)))
         return w.reshape(hidden, width), b, u.reshape(outputs, hidden), a
 
-    def weight_decay(self, value: float) -> Array:
-        """Return the weight decay of each number of the vector: ``value`` for weights, 0 for biases."""
-        decay = np.zeros_like(self.vector)
-        for part in self.parts(decay)[::2]:
-            part[:] = value
-        return decay
+    def are_weights(self) -> NDArray[np.bool_]:
+        """Return whether each number of the vector is a weight, not a bias."""
+        w, b, u, a = self._parameters
+        return np.repeat((True, False, True, False), [part.size for part in (w, b, u, a)])
 
     def __call__(self, x: Array) -> Array:
         """Return the logits ``[B, O]`` of embeddings, without dropout."""
@@ -141,13 +139,14 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), on one vector.
 
     Args:
-        weight_decay: The weight decay of each number, ``[P]``.
+        weight_decay: The weight decay.
+        decayed: Whether it applies to a number, ``[P]``.
     """
 
-    def __init__(self, weight_decay: Array) -> None:
-        self._weight_decay = weight_decay
+    def __init__(self, weight_decay: float, decayed: NDArray[np.bool_]) -> None:
+        self._weight_decay, self._decayed = weight_decay, decayed
         self._steps = 0
-        self._mean, self._square = np.zeros((2, len(weight_decay)), dtype=np.float32)
+        self._mean, self._square = np.zeros((2, len(decayed)), dtype=np.float32)
 
     def step(self, vector: Array, gradient: Array, rate: float) -> None:
         """Update a vector in place."""
@@ -157,7 +156,7 @@ class AdamW:
         scale = np.sqrt(self._square)
         scale *= (1 - BETA_2**self._steps) ** -0.5
         scale += EPSILON
-        vector *= 1 - rate * self._weight_decay
+        vector *= np.where(self._decayed, np.float32(1 - rate * self._weight_decay), np.float32(1))
         vector -= rate / (1 - BETA_1**self._steps) * self._mean / scale
 
 
@@ -169,7 +168,7 @@ def fit(job: HeadTraining[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
     loss, labels, stopping = Loss(sizes, job.config), TargetArrays.of(job.targets, sizes), EarlyStopping()
     validation = None if job.validation is None else (job.validation[0], TargetArrays.of(job.validation[1], sizes))
     network = HeadNetwork(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
-    adam, best = AdamW(network.weight_decay(job.config.weight_decay)), network.vector.copy()
+    adam, best = AdamW(job.config.weight_decay, network.are_weights()), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
     with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it for unused lanes of a narrow matrix
         while stopping.continues(job.config):

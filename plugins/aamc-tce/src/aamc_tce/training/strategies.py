@@ -13,10 +13,11 @@ from typing import Protocol
 import attrs
 from aamc_lexical.heads import HeadWeights, Targets
 from aamc_lexical.quality import CategoryExpert, Expert, HeadExpert
+from aamc_lexical.text_length import LengthFeature
 from aamc_lexical.trained_estimator import Projection
 from aamc_lexical.training import FittedParts, Rows, TrainingRows, smoothing_experts
 
-from aamc_sdk.types import Floats
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Floats
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder
@@ -40,6 +41,7 @@ class TrainingStrategy(Protocol):
     """Fits heads and experts on any rows."""
 
     projection: Projection | None
+    text_length: LengthFeature | None
 
     def fit(self, rows: Rows, name: str) -> EncodedParts:
         """Train the heads and fit the quality experts on rows."""
@@ -52,7 +54,10 @@ class FrozenEncoderTraining:
         self.config, self.training_rows, self.encoder = config, data, encoder
         embeddings = encoder.embed([*data.texts, *data.validation_texts], data.training.progress)
         self.projection: Projection | None = Projection.fit(embeddings[data.rows], config.dimensions)
-        features = self.projection(embeddings)
+        features: Floats = self.projection(embeddings)
+        self.text_length = LengthFeature.fit([data.texts[row] for row in data.rows], config.max_length * CHARACTERS_PER_TOKEN)
+        if self.text_length is not None:
+            features = self.text_length.beside(features, [*data.texts, *data.validation_texts])
         self._features, held_out = features[: len(data.texts)], features[len(data.texts) :]
         self._validation = None if data.validation_targets is None else (held_out, data.validation_targets)
 
@@ -81,6 +86,7 @@ class FineTuning:
     """
 
     projection: Projection | None = None
+    text_length: LengthFeature | None = None
 
     def __init__(self, config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> None:
         self.config, self.training_rows, self._make_encoder = config, data, make_encoder

@@ -1,0 +1,54 @@
+"""The length of a text as a feature beside its embedding.
+
+An estimator reads only the two ends of a long text, so its embedding does not show the length. The feature is used where at least one training
+text in a hundred is longer than what is read; with fewer its effect cannot be learned, and the embedding stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.types import Floats
+
+MIN_LONG_SHARE = 0.01
+"""Minimum share of training texts that are longer than what is read."""
+
+
+@attrs.frozen(eq=False)
+class LengthFeature:
+    """The logarithm of a text's characters beyond those read, relative to them: 0 for a text that is read whole.
+
+    Attributes:
+        characters: The number of characters that are read, ``[]``.
+        scale: The root mean square over the long training texts, ``[]``.
+    """
+
+    characters: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], characters: int) -> LengthFeature | None:
+        """Return the feature for training texts; None if too few are long.
+
+        Args:
+            texts: The training texts.
+            characters: The number of characters that are read.
+        """
+        bare = cls(np.array(float(characters)), np.array(1.0))
+        values = bare._values(texts)
+        long = values > 0
+        if long.sum() < max(MIN_LONG_SHARE * len(texts), 1):
+            return None
+        return attrs.evolve(bare, scale=np.sqrt(np.mean(values[long] ** 2)))
+
+    def _values(self, texts: Sequence[str]) -> Floats:
+        lengths = np.array([len(text) for text in texts], dtype=np.float64)
+        return np.asarray(np.log(np.maximum(lengths / self.characters, 1.0)) / self.scale)
+
+    def beside(self, embedding: Floats, texts: Sequence[str]) -> Floats:
+        """Return embeddings ``[B, D]`` of texts with the feature as one more number, ``[B, D + 1]``."""
+        return np.column_stack((embedding, self._values(texts).astype(embedding.dtype)))
