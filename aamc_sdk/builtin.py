@@ -30,3 +30,12 @@ def aamc_stores() -> list[Component]:
         Component("sqlite", "aamc_sdk.log.sqlite:SqliteStore", "A file, durable through group commit; sqlite:PATH."),
         Component("memory", "aamc_sdk.log.memory:MemoryStore", "In memory only, lost with the process; memory:."),
     ]
+
+
+@hookimpl
+def aamc_checks() -> list[Component]:
+    """Offer the checks of what several plugins use."""
+    return [
+        Component("torch", "aamc_sdk.cli.checks:check_torch", "torch and its devices."),
+        Component("folder", "aamc_sdk.cli.checks:check_folder", "The working folder."),
+    ]

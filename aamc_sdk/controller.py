@@ -27,7 +27,7 @@ from aamc_sdk.routing.arguments import (
     feedback_of,
     pool_state,
     queries_of,
-    with_time,
+    with_times,
 )
 from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
@@ -260,13 +260,13 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._route(arguments.query(query), preference, arguments)
+        return self._route([arguments.query(query)], preference, arguments)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        described = given.query(query)
-        return self._explain(self._logged(described, preference, given) or self._decide(described, preference, given)[0])
+        described = [given.query(query)]
+        return self._explain((self._logged(described, preference, given) or self._decide(described, preference, given))[0])
 
     def route_batch(
         self,
@@ -293,21 +293,19 @@ class MetaController:
         given = queries_of(queries)
         if not given:
             return []
-        self._guard.check()
         if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
             raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
-        request = self._decider.request(given, preference, pool_state(state, unavailable), budget_usd)
-        return list(self._log(request, self._decider.score(request), ids, episode).decisions)
+        return self._route(given, preference, RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode), ids)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
-        described = given.query(query)
+        described = [given.query(query)]
         if not isinstance(self.router, AsyncRouter):
-            return await self._in_thread(self._route, described, preference, given)
+            return (await self._in_thread(self._route, described, preference, given))[0]
         known = await self._in_thread(self._logged, described, preference, given)
         if known is not None:
-            return known.decision
+            return known[0].decision
         request = await self._in_thread(self._request_of, described, preference, given)
         try:
             scores = await self._decider.ascore(request, self.router)
@@ -315,7 +313,7 @@ class MetaController:
             if self._guard.closed:  # cancelled by close, not by the caller
                 raise StoreError("the controller is closed") from None
             raise
-        return (await self._in_thread(self._log, request, scores, _ids(given), given.episode)).decisions[0]
+        return (await self._in_thread(self._log, request, scores, given.ids, given.episode)).decisions[0]
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
@@ -356,7 +354,7 @@ class MetaController:
         """Record feedback on a decision; it is durable in the log when this returns.
 
         Args:
-            decision_id: The decision; feedback that comes before it is kept until it comes.
+            decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
             cost_usd: Cost of the call, which is logged with the feedback.
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
@@ -392,8 +390,7 @@ class MetaController:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
             StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
-        now = time.time()
-        return self._add_feedback([(with_time(feedback, now), None) for feedback in judgements])
+        return self._add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
@@ -475,25 +472,28 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _route(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Decision:
-        known = self._logged(query, preference, arguments)
-        return self._decide(query, preference, arguments).decisions[0] if known is None else known.decision
+    def _route(
+        self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None
+    ) -> list[Decision]:
+        known = self._logged(queries, preference, arguments, ids)
+        return list(self._decide(queries, preference, arguments, ids).decisions) if known is None else [record.decision for record in known]
 
-    def _logged(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Record | None:
-        """Return the record of a decision that was asked for before, whatever the pool's state is now."""
+    def _logged(
+        self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None
+    ) -> list[Record] | None:
+        """Return the records of decisions that were all asked for before, whatever the pool's state is now; None for others."""
         self._guard.check()
-        if arguments.decision_id is None:
-            return None
-        return self._decider.logged(query, preference, arguments.budget_usd, arguments.decision_id)
+        names = arguments.ids if ids is None else ids
+        return None if names is None else self._decider.logged(queries, preference, arguments.budget_usd, names)
 
-    def _decide(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> Records:
-        request = self._request_of(query, preference, arguments)
-        return self._log(request, self._decider.score(request), _ids(arguments), arguments.episode)
+    def _decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None) -> Records:
+        request = self._request_of(queries, preference, arguments)
+        return self._log(request, self._decider.score(request), arguments.ids if ids is None else ids, arguments.episode)
 
-    def _request_of(self, query: Query, preference: PreferenceLike, arguments: RouteArguments) -> RoutingRequest:
+    def _request_of(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         self._guard.check()
         state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
-        return self._decider.request([query], preference, state, arguments.budget_usd)
+        return self._decider.request(queries, preference, state, arguments.budget_usd)
 
     def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
         with self._guard:  # closing waits until the events of logged decisions are submitted
@@ -520,7 +520,7 @@ class MetaController:
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
         with self._calls:
-            decision = await self._in_thread(self._route, described, preference, arguments)
+            (decision,) = await self._in_thread(self._route, [described], preference, arguments)
             return await self._models.answer(decision, self.pool, conversation(described), options or {})
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
@@ -556,7 +556,3 @@ class MetaController:
         with self._guard:  # only until it is submitted, since the caller's loop may be the one that closes
             future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
         return await future
-
-
-def _ids(arguments: RouteArguments) -> list[str] | None:
-    return None if arguments.decision_id is None else [arguments.decision_id]

@@ -86,6 +86,12 @@ class Interrupted(AamcError):
     """Raised when the user stops a job; the message says how to resume it."""
 
 
+def split_advice(message: str) -> tuple[str, str]:
+    """Return what a message says is wrong, and what to do; ``""`` if it says nothing to do."""
+    wrong, _, advice = message.rpartition("; ")
+    return (wrong, advice) if wrong else (message, "")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -107,6 +107,11 @@ def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specifi
 
 
 @hookspec
+def aamc_checks() -> list[Component]:  # type: ignore[empty-body]  # a specification
+    """Offer checks for ``aamc doctor``: functions without arguments that return a list of :class:`aamc_sdk.interfaces.Diagnosis`."""
+
+
+@hookspec
 def aamc_decided(decision: Decision) -> None:
     """Called after a decision is in the log."""
 

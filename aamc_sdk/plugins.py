@@ -38,6 +38,7 @@ KINDS = {
     "store": "aamc_stores",
     "config_format": "aamc_config_formats",
     "command": "aamc_commands",
+    "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
 
@@ -162,7 +163,8 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{broken}"
+        folder = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{folder}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
@@ -219,13 +221,21 @@ class Plugins:
 
 
 def install_hint(kind: str, name: str) -> str:
-    """Return how to install the known distribution that offers a component; ``""`` if none is known."""
+    """Return how to get a component, or a group of commands, from the known distribution that offers it; ``""`` if none is known."""
+    known = known_distributions().get(kind, {})
+    distribution = known.get(name) or next((known[path] for path in known if kind == "command" and path.startswith(f"{name} ")), None)
+    if distribution is None:
+        return ""
+    is_disabled = _disabled() & {distribution, distribution.removeprefix(f"{PROJECT}-")}
+    return f"; {distribution} offers it: {'take it out of AAMC_DISABLE_PLUGINS' if is_disabled else f'pip install {distribution}'}"
+
+
+def known_distributions() -> dict[str, dict[str, str]]:
+    """Return the distribution that offers each component of this project, by kind and name."""
     import json
     from importlib import resources
 
-    known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
-    distribution = known.get(kind, {}).get(name)
-    return "" if distribution is None else f"; {distribution} offers it: pip install {distribution}"
+    return json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]  # the file's shape
 
 
 def get_plugin_manager() -> Plugins:
@@ -256,13 +266,6 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
         }
         for field in attrs.fields(config)
     ]
-
-
-def version_of(component: type) -> str:
-    """Return the version of the distribution that offers a class as a plugin; ``""`` if none does."""
-    package = component.__module__.partition(".")[0]
-    offered = (entry_point for entry_point in metadata.entry_points(group=PROJECT) if entry_point.module.partition(".")[0] == package)
-    return next((_plugin_of(entry_point).version for entry_point in offered), "")
 
 
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:

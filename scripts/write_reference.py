@@ -40,14 +40,38 @@ CONFIGS = {
 }
 """File name: preset, the components whose every option is listed, and what it is for."""
 
-COMMAND_LINE = """```console
+COMMAND_LINE = r"""```console
 aamc run --router ppo --estimator tce
 aamc route "Sort a list in Python" --preference 0.7,0.2,0.1
 ```
 
-`--json` writes exactly one JSON document to standard output; progress and logs go to standard error. Exit status 0 means done, 1 failed, 2 wrong
-usage.
-An error is one line that names the problem and the next step; `aamc --debug` adds the traceback."""
+`--json` writes exactly one JSON document to standard output; progress and logs go to standard error.
+An error is one line that names the problem and the next step; `aamc --debug` adds the traceback. With `--json` it is also a document,
+`{"schema": 1, "error": {"type", "message", "hint"}}`. Options may be written with underscores: `--test_dataset` is `--test-dataset`.
+
+## Exit status
+
+| status | meaning | examples |
+|---|---|---|
+| 0 | done | |
+| 1 | the data or the work failed | a missing file, run or log; damaged data; a target or gate that is not met; an interrupted job |
+| 2 | wrong usage | an unknown command, option, component or key; a value of the wrong type or out of its range |
+
+The file, run or log that an option names counts as data, for every command.
+
+## Shell completion
+
+Completion knows commands, options, their choices, and the names of installed components: `aamc run --router gr<TAB>`,
+`aamc run --routers greedy,or<TAB>`, `aamc data inspect out<TAB>`, `aamc plugins show router <TAB>`. Switch it on with one line:
+
+| shell | line | file |
+|---|---|---|
+| bash (4.4 or later) | `eval "$(_AAMC_COMPLETE=bash_source aamc)"` | `~/.bashrc` |
+| zsh | `eval "$(_AAMC_COMPLETE=zsh_source aamc)"` | `~/.zshrc` |
+| fish | `_AAMC_COMPLETE=fish_source aamc \| source` | `~/.config/fish/completions/aamc.fish` |
+
+A plugin's command gets this without any code: an option or argument that is named after a kind of component (`--router`, `--routers`,
+`--test-dataset`) completes that kind's names."""
 OPTIONS = """Set an option on the command line, or in a file for `--config`:
 
 ```console

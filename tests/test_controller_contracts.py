@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
-from aamc_sdk.errors import ConfigError, DataError, ForkedError, PluginError, PoolError, ProviderError, StoreError
-from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter, Requirements, Router
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
+from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.echo import Echo
 from aamc_sdk.types import Latency
@@ -463,3 +463,65 @@ def test_a_cancelled_call_is_recorded() -> None:
     with build("first", slow) as controller:
         asyncio.run(asyncio.wait_for(work(controller), 30))
         assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
+
+
+def test_feedback_on_an_unknown_decision_is_kept_and_named_in_a_warning(controller: MetaController, caplog: pytest.LogCaptureFixture) -> None:
+    assert controller.feedback("typo-id", quality=1.0)
+    assert "the log has no decision 'typo-id'" in caplog.text
+    assert controller.store.health()["pending_feedback"] == 1
+    known = controller.route("Hi").id
+    caplog.clear()
+    controller.feedback(known, quality=1.0)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("fields", [{"user": 0}, {"session": 0}, {"tenant": False}, {"needs": 0}, {"needs": ""}, {"unavailable": 0}, {"wait_ms": 0}])
+def test_an_argument_that_is_false_is_not_taken_for_none(fields: dict[str, Any], controller: MetaController) -> None:
+    with pytest.raises(DataError):
+        controller.route("Hi", **fields)
+
+
+def test_a_batch_of_feedback_is_a_list(controller: MetaController) -> None:
+    with pytest.raises(DataError, match=r"a batch of feedback must hold aamc_sdk.Feedback objects, not 5"):
+        controller.feedback_batch(5)  # type: ignore[arg-type]  # on purpose
+
+
+def test_counts_may_be_numpys_integers(controller: MetaController) -> None:
+    query = Query("Hi", prompt_tokens=np.int64(3), output_tokens=np.int32(4))
+    decision = controller.route(query)
+    assert controller.attempt(decision.id, n=np.int64(5), output_tokens=np.uint8(9)) == 5
+    assert controller.feedback(decision.id, quality=1.0, revision=np.int64(1))
+    assert controller.store.experience().attempts[0].output_tokens == 9
+    spec = ModelSpec("a", context_window=np.int64(7), endpoint={"provider": "echo", "concurrency": np.int64(2)})
+    assert spec.context_window == 7
+    assert Budget(steps=np.int64(3)).steps == 3
+    with build("first", seed=np.int64(3)) as other:
+        assert other.seed == 3
+
+
+@pytest.mark.parametrize("window", [0, 7.5, "7", True])
+def test_a_context_window_is_a_whole_number(window: Any) -> None:
+    with pytest.raises(PoolError, match="must be a whole number of at least 1 token"):
+        ModelSpec("a", context_window=window)
+
+
+def test_a_wrong_option_of_an_endpoint_is_an_error_when_the_controller_is_built() -> None:
+    pool = Pool([ModelSpec("a"), ModelSpec("b", endpoint={"provider": "echo", "replly": "42"})])
+    with pytest.raises(ConfigError, match=r"the endpoint of candidate 'b' \(echo\) has no option 'replly'; did you mean 'reply'"):
+        build("first", pool)
+
+
+def test_an_unknown_provider_is_told_when_the_controller_is_built(caplog: pytest.LogCaptureFixture) -> None:
+    with build("first", Pool([ModelSpec("a", endpoint={"provider": "ehco"})])) as controller:
+        assert controller.route("Hi").candidate == "a"
+    assert "candidate 'a' of the pool cannot be called: no provider is named 'ehco'; did you mean 'echo'?" in caplog.text
+
+
+def test_a_batch_that_is_sent_again_returns_its_decisions_whatever_the_pool_is_now(controller: MetaController) -> None:
+    first = controller.route_batch(["Hi", "Ho"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])
+    for preference in ([(1, 0, 0), (0, 1, 0)], np.array([(1.0, 0, 0), (0, 1, 0)])):
+        assert controller.route_batch(["Hi", "Ho"], preference, ids=["a", "b"], unavailable=["small", "large"]) == first
+    with pytest.raises(NoCandidateError):
+        controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"], unavailable=["small", "large"])
+    with pytest.raises(StoreError, match="decision 'b' is in the log with other content"):
+        controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])

@@ -34,8 +34,20 @@ def test_an_error_names_the_distribution_to_install() -> None:
     assert "pip install" not in str(raised.value)
 
 
-def test_a_command_of_a_distribution_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "aamc-experiments")
+@pytest.mark.parametrize(
+    ("command", "distribution"), [("run", "aamc-experiments"), ("bench", "aamc-bench"), ("data", "aamc-datasets"), ("reproduce", "aamc-bench")]
+)
+def test_a_command_of_a_distribution_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, command: str, distribution: str) -> None:
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins(discover=False))
+    status, _, err = run_command(command, "--router", "ppo")
+    assert status == 2
+    assert f"no command {command!r}; {distribution} offers it: pip install {distribution}" in err
+
+
+def test_a_component_of_a_disabled_plugin_is_not_to_be_installed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "aamc-experiments,ppo")
     status, _, err = run_command("run", "--router", "ppo")
     assert status == 2
-    assert "no command 'run'; aamc-experiments offers it: pip install aamc-experiments" in err
+    assert "no command 'run'; aamc-experiments offers it: take it out of AAMC_DISABLE_PLUGINS" in err
+    with pytest.raises(UnknownComponentError, match="aamc-ppo offers it: take it out of AAMC_DISABLE_PLUGINS"):
+        get_plugin_manager().find("router", "ppo")

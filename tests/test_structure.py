@@ -29,7 +29,7 @@ ALLOWED = {
     "controller": {"config", "errors", "explain", "interfaces", "plugins", "routing", "serving", "types"},
     "builtin": {"hookspecs"},
     "testing": {"cli", "config", "errors", "hookspecs", "interfaces", "log", "plugins", "routing", "serving", "storage", "types"},
-    "cli": {"config", "controller", "errors", "interfaces", "log", "plugins", "serving", "storage", "testing", "types"},
+    "cli": {"config", "controller", "errors", "explain", "interfaces", "log", "plugins", "serving", "storage", "testing", "types"},
 }
 """For each package of the core, the packages that it may import at run time."""
 

@@ -1,7 +1,8 @@
 """The command line ``aamc``, and shared parts of plugins' commands."""
 
-from aamc_sdk.cli.main import aamc, main, plugins_of
-from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, Folder, split_names
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.main import aamc, main
+from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, RUN, STORE, Folder, InputFile, Number, split_names
 from aamc_sdk.cli.output import INTERVALS, console, print_table, show_explanation, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
@@ -11,8 +12,12 @@ __all__ = [
     "OUT",
     "PREFERENCE",
     "RESUME",
+    "RUN",
+    "STORE",
     "Folder",
+    "InputFile",
     "LineProgress",
+    "Number",
     "aamc",
     "console",
     "main",

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from aamc_sdk.cli.main import plugins_of
-from aamc_sdk.cli.options import JSON
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, RUN, STORE
+
+if TYPE_CHECKING:
+    from aamc_sdk.types import Record
 
 
 @click.command()
 @click.argument("decision_id", metavar="ID")
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Folder of the run with the router (default: runs/latest).")
-@click.option("--store", metavar="URL", help="URL of the log (default: the run's own log).")
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, as_json: bool) -> None:
-    """Explain the logged decision ID."""
+    """Explain the logged decision ID.
+
+    With --store alone, runs/latest is used only if it has the decision's candidates. Without a run, the explanation is complete except for expected
+    rewards and the preference that would have changed the choice.
+    """
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
+    from aamc_sdk.explain import explain
+    from aamc_sdk.log import open_store
     from aamc_sdk.serving.loading import load_components
 
+    if store is not None and ctx.get_parameter_source("run") is ParameterSource.DEFAULT:
+        with closing(open_store(store, plugins_of(ctx), existing=True)) as log:
+            record = log.record(decision_id)
+        if not _shares_candidates(run, record):
+            show_explanation(explain(record), as_json)
+            return
     components = load_components(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
     with MetaController(components) as controller:
         explanation = controller.explain(decision_id)
     show_explanation(explanation, as_json)
+
+
+def _shares_candidates(folder: Path, record: Record) -> bool:
+    """Return whether a folder holds a run that can explain a decision."""
+    from aamc_sdk.errors import CheckpointError
+    from aamc_sdk.serving import Run
+
+    try:
+        run = Run.open(folder)
+        run.refuse_evaluation()
+        return not set(record.candidates).isdisjoint(run.pool.names)
+    except CheckpointError:
+        return False

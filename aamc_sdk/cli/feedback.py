@@ -5,29 +5,22 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
-from aamc_sdk.cli.options import JSON
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, RUN, STORE, InputFile, Number
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
     from aamc_sdk.log import Entry, LedgerStore
 
-F = TypeVar("F", bound=Callable[..., Any])
 _LINES_AT_ONCE = 1000
-
-
-def log_options(function: F) -> F:
-    """Add the options that name the log."""
-    function = click.option("--store", metavar="URL", help="URL of the log, such as sqlite:state.db, instead of a run's log.")(function)
-    return click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run with the log (default: runs/latest).")(function)
 
 
 @contextmanager
@@ -53,7 +46,7 @@ def _ledger(store: Store) -> LedgerStore:
 
     if not isinstance(store, LedgerStore):
         why = "it does not extend aamc_sdk.log.LedgerStore"
-        raise StoreError(f"the store {store.url} does not support export and import, since {why}; use sqlite, redis or postgresql")
+        raise StoreError(f"the store {store.url} does not support export and import, since {why}; use sqlite, redis or postgres")
     return store
 
 
@@ -64,15 +57,17 @@ def feedback() -> None:
 
 @feedback.command()
 @click.argument("decision_id", metavar="ID")
-@click.option("--quality", type=float, metavar="Q", help="Quality of the answer, from 0 to 1.")
+@click.option("--quality", type=Number(0, 1), metavar="Q", help="Quality of the answer, from 0 to 1.")
 @click.option("--over", metavar="NAME", help="Instead of a quality: the candidate that the answer beat, or tied with.")
 @click.option("--tie", is_flag=True, help="With --over: both answers were equally good.")
 @click.option("--candidate", metavar="NAME", help="The judged candidate (default: the one that served).")
-@click.option("--confidence", type=float, default=1.0, metavar="C", help="Confidence of the source, from 0 to 1 (default: 1).")
+@click.option("--confidence", type=Number(0, 1), default=1.0, metavar="C", help="Confidence of the source, from 0 to 1 (default: 1).")
 @click.option("--source", default="explicit", help="Source of the feedback, which counts once a decision (default: explicit).")
-@click.option("--revision", type=int, default=0, metavar="N", help="Revision, which replaces lower ones of the same source (default: 0).")
+@click.option("--revision", type=click.IntRange(0, 10**12), default=0, metavar="N", help="Replaces lower revisions of the source (default: 0).")
+@click.option("--id", metavar="ID", help="Id of the feedback (default: the decision's id and the source).")
 @click.option("--wait", is_flag=True, help="Keep the feedback also if the decision is not in the log yet.")
-@log_options
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **judgement: Any) -> None:
@@ -82,6 +77,8 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
 
     if (judgement["quality"] is None) == (judgement["over"] is None):
         raise click.UsageError("give --quality, or --over for a comparison, not both")
+    if judgement["id"] is None:
+        del judgement["id"]
     given = Feedback(decision_id=decision_id, time=time.time(), **judgement)
     with _opened(ctx, run, store) as log:
         known = _is_known(log, decision_id, wait)
@@ -107,7 +104,8 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 
 @feedback.command()
 @click.argument("file", default="-", type=click.Path(path_type=Path, allow_dash=True))
-@log_options
+@RUN
+@STORE
 @click.pass_context
 def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None:
     """Write the log as JSON Lines to FILE, or to standard output: decisions, attempts and feedback in log order."""
@@ -132,8 +130,9 @@ def _entries(log: LedgerStore) -> Iterator[Entry]:
 
 
 @feedback.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
-@log_options
+@click.argument("file", type=InputFile(allow_dash=True))
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_json: bool) -> None:
@@ -177,8 +176,9 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 
 @feedback.command()
 @click.option("--user", required=True, help="User whose decisions to erase.")
-@click.option("--user-key-file", type=click.Path(path_type=Path), help="File of the key that turns user ids into the log's pseudonyms.")
-@log_options
+@click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def forget(ctx: click.Context, user: str, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:

@@ -8,16 +8,15 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from aamc_sdk import __version__
+from aamc_sdk.cli.completion import complete_components
+from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
-from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest
-
-if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugins
+from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest, split_advice
 
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
@@ -25,6 +24,7 @@ COMMANDS = {
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
+    "doctor": "Check the installation, and say what to do.",
 }
 """Summaries of the core's own commands."""
 GROUPS = {
@@ -69,8 +69,14 @@ class CommandTree(click.Group):
         return sorted({*own, *self.offered(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command; the core's own commands need no discovery of plugins."""
-        if not self.path and cmd_name in COMMANDS:
+        """Import and return a command; while a shell completes words, with completion of component names."""
+        command = self._command(ctx, cmd_name)
+        if command is not None and ctx.resilient_parsing:
+            complete_components(command)
+        return command
+
+    def _command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if not self.path and cmd_name in COMMANDS:  # the core's own commands need no discovery of plugins
             return getattr(importlib.import_module(f"aamc_sdk.cli.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]  # a command
         path = self.offered(ctx).get(cmd_name)
         if path is None:
@@ -111,17 +117,12 @@ class CommandTree(click.Group):
                     formatter.write_dl(sorted(found) if heading in ("Commands", "More") else found)
 
 
-def plugins_of(ctx: click.Context) -> Plugins:
-    """Return the plugins of this invocation, discovered once."""
-    root = ctx.find_root()
-    if root.obj is None:
-        from aamc_sdk.plugins import get_plugin_manager
-
-        root.obj = get_plugin_manager()
-    return root.obj  # type: ignore[no-any-return]  # set above
+def _with_hyphens(name: str) -> str:
+    """Return the name of an option or a command as it is documented: ``--n_train`` is ``--n-train``."""
+    return name.replace("_", "-")
 
 
-@click.group(cls=CommandTree, name="aamc", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandTree, name="aamc", context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_hyphens})
 @click.version_option(__version__, prog_name="aamc")
 @click.option("--debug", is_flag=True, help="Show debug messages and the traceback of an error.")
 def aamc(debug: bool) -> None:
@@ -162,7 +163,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     message = " ".join(message.split())
     click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
     if as_json:
-        told, _, advice = message.rpartition("; ")  # our messages say what is wrong, then what to do
-        fields = {"type": type(error).__name__, "message": message if hint else told or message, "hint": hint or (advice if told else "")}
+        wrong, advice = (message, hint) if hint else split_advice(message)
+        fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
         write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
     return status

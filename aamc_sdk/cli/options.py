@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import click
+
+from aamc_sdk.errors import DataError
 
 
 class Folder(click.Path):
@@ -18,6 +21,39 @@ class Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class InputFile(click.Path):
+    """The path of an existing file. A missing one is an error of the data, as a missing run or dataset is, not wrong usage."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(path_type=Path, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value.
+
+        Raises:
+            DataError: There is no such file.
+        """
+        path = Path(value)
+        if not (self.allow_dash and str(path) == "-") and not path.is_file():
+            raise DataError(f"cannot read {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}; check the path")
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range, never NaN, which no comparison refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value; refuse NaN."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+RUN = click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Folder of the run (default: runs/latest).")
+"""The option ``--run``."""
+STORE = click.option("--store", metavar="URL", help="URL of the log, such as sqlite:state.db (default: the run's own log).")
+"""The option ``--store``."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
 """The option ``--json``."""
 OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")

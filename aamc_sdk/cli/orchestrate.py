@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
-from aamc_sdk.cli.options import JSON, Folder, split_names
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
@@ -23,21 +23,6 @@ TRAJECTORIES = "trajectories.jsonl"
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-class Amount(click.FloatRange):
-    """A number of at least 0, possibly infinite."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert the value; refuse NaN, which no comparison exceeds."""
-        amount = super().convert(value, param, ctx)
-        if math.isnan(amount):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return amount
-
-
-AMOUNT = Amount(min=0)
-EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command()
 @click.argument("task")
 @click.option("--orchestrator", "name", metavar="NAME", help="Orchestrator (default: the one trained last, else puppeteer).")
@@ -45,13 +30,14 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
-@click.option("--budget", "usd", type=AMOUNT, default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
-@click.option("--seconds", type=AMOUNT, default=float("inf"), help="Stop after this time (default: no limit).")
-@click.option("--file", "files", multiple=True, type=EXISTING, help="Text file that agents may read, such as a table; repeatable.")
-@click.option("--documents", type=EXISTING, help="Text file of documents that agents may search, one a line.")
-@click.option("--config", "configs", multiple=True, type=EXISTING, help="YAML file with agent_options, by agent; repeatable, later files win.")
+@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
+@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
+@click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
+@click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
+@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options, by agent; repeatable, later files win.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
+@click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
 @click.option("--graph", type=click.Path(path_type=Path), help="Draw the order of the agents as PNG.")
 @JSON
 @click.pass_context
@@ -63,12 +49,14 @@ def orchestrate(
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_sdk.cli.output import console
+    from aamc_sdk.log import open_store
     from aamc_sdk.serving import TeamOrchestrator, find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
     orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx))
     path = kept or (folder or Path()) / TRAJECTORIES
     _check_places(path, graph)
+    url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
     session = _session(orchestrator, query, given)
     if graph is not None:
         session.check_drawing()
@@ -79,8 +67,15 @@ def orchestrate(
     finally:
         if isinstance(orchestrator, TeamOrchestrator):
             orchestrator.close()
-    _show(session, {"run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+    records, attempts = session.log()
+    logged = {"id": records[-1].decision.id} if records and url else {}
+    _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
     session.keep(path)  # last, so that an answer that was paid for is printed even if the file cannot be written
+    if logged:
+        with closing(open_store(url, plugins_of(ctx), {"store_text": True})) as store:
+            store.add_decisions(records)
+            store.add_attempts(attempts)
+        click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
     if graph is not None:
         session.draw(graph)
     click.echo(f"The episode is in {path}", err=True)

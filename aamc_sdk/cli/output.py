@@ -80,12 +80,13 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     if as_json:
         write_json_line(document)
         return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     rows = document["candidates"]
     forms = {"quality": "{:.1%}", "cost_usd": "{:.6f}", "latency_ms": "{:,.0f}", "utility": "{:.4f}"}
     headings = ("quality", "cost (USD)", "latency (ms)", "utility")
-    table = Table(title=f"{document['candidate']} is chosen", title_justify="left")
+    table = Table(title=f"{document['candidate']} is chosen", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("candidate")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -6,18 +6,32 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli.main import plugins_of
+from aamc_sdk.cli.completion import complete_distribution, complete_kind, complete_name
+from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON
+from aamc_sdk.errors import quantity
+
+ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")
 
 
 @click.group(invoke_without_command=True)
+@ALL
 @JSON
 @click.pass_context
-def plugins(ctx: click.Context, as_json: bool) -> None:
+def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     """List, show and check plugins."""
-    if ctx.invoked_subcommand is not None:
-        return
-    offers = sorted(plugins_of(ctx), key=lambda offer: (offer.kind, offer.component.name))
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, with_unlisted=with_unlisted, as_json=as_json)
+
+
+@plugins.command("list")
+@ALL
+@JSON
+@click.pass_context
+def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
+    """List the components of all plugins, and the plugins that failed."""
+    found = plugins_of(ctx)
+    offers = sorted(found.offers if with_unlisted else found, key=lambda offer: (offer.kind, offer.component.name))
     if as_json:
         import json
 
@@ -35,6 +49,8 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "plugins": rows}))
         return
     _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
+    if unlisted := len(found.offers) - len(offers):
+        click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
 
 
 def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
@@ -45,8 +61,8 @@ def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
 
 
 @plugins.command()
-@click.argument("kind")
-@click.argument("name")
+@click.argument("kind", shell_complete=complete_kind)
+@click.argument("name", shell_complete=complete_name)
 @JSON
 @click.pass_context
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
@@ -78,7 +94,7 @@ def _presets(presets: dict[str, Any]) -> str:
 
 
 @plugins.command()
-@click.argument("distribution")
+@click.argument("distribution", shell_complete=complete_distribution)
 @JSON
 @click.pass_context
 def check(ctx: click.Context, distribution: str, as_json: bool) -> None:

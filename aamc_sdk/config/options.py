@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 import attrs
 import cattrs
+import numpy as np
 import yaml
 
 from aamc_sdk.errors import ConfigError, nearest, one_of
@@ -213,6 +214,8 @@ def _converter() -> cattrs.Converter:
 
 
 def _exactly(value: Any, wanted: str, *types: type) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) not in types:
         raise ConfigError(f"must be {wanted}, not {value!r}")
     return value

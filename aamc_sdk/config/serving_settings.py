@@ -13,7 +13,7 @@ from aamc_sdk.types import Preference
 
 SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset", "seed", "device")
 """The keys of a configuration file that a controller uses."""
-EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator")
+EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator", "continue_from", "budget_usd")
 """The keys of a configuration file that only experiments use."""
 
 

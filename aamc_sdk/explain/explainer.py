@@ -17,7 +17,7 @@ from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.explain.wording import in_words
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import EXPECTED_QUALITY, recorded_request
-from aamc_sdk.types import Floats, Outcomes, Pool, Preference, Record, RoutingRequest
+from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20
 """Points on each side of the simplex; the search for a flip runs along the segments to them."""
@@ -30,25 +30,27 @@ Wins = Callable[[Floats], NDArray[np.bool_]]
 """Whether the runner-up wins at each of ``[n, 3]`` preferences."""
 
 
-def explain(record: Record, router: Router, reward: Reward, pool: Pool) -> Explanation:
+def explain(record: Record, router: Router | None = None, reward: Reward | None = None, pool: Pool | None = None) -> Explanation:
     """Explain a decision.
 
     Args:
         record: The record of the decision.
-        router: The router of the decision.
-        reward: The reward.
-        pool: Describes the candidates; a candidate that is no longer in it has only its name.
+        router: The router of the decision; None: no preference is searched at which the runner-up would have won.
+        reward: The reward; None: expected rewards are unknown.
+        pool: Describes the candidates; a candidate that is not in it has only its name.
     """
-    request = recorded_request([record], pool)
+    request = recorded_request([record], pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
-    contributions = np.asarray(reward.weights(request.preferences)[0] * reward.vector(expected)[0])
+    contributions = np.full((len(record.candidates), 3), np.nan)
+    if reward is not None:
+        contributions = np.asarray(reward.weights(request.preferences)[0] * reward.vector(expected)[0])
     rewards = np.where(np.isnan(contributions).all(axis=1), np.nan, np.nansum(contributions, axis=1))
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
     flip = None
-    may_flip = router.uses_preference and router.requires.cheap_rescoring
-    if runner_up is not None and may_flip and not utility[runner_up] > utility[chosen]:
+    may_flip = router is not None and reward is not None and router.uses_preference and router.requires.cheap_rescoring
+    if router is not None and reward is not None and may_flip and runner_up is not None and not utility[runner_up] > utility[chosen]:
         flip = _flip(router, reward, request, runner_up)
     views = [
         CandidateView(

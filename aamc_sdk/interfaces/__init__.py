@@ -6,6 +6,7 @@ state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B 
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
+from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
 from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
@@ -25,6 +26,7 @@ __all__ = [
     "Completion",
     "ConfigFormat",
     "DatasetFormat",
+    "Diagnosis",
     "Environment",
     "Estimator",
     "EventLoopThread",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import AsyncIterator, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -13,7 +15,7 @@ from aamc_sdk.interfaces.parts import Part
 from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Candidate, Dataset, Decision, Query
+    from aamc_sdk.types import Candidate, Decision, Query
 
 
 @attrs.frozen
@@ -39,6 +41,18 @@ class Agent(Part):
     """
 
     spec: Candidate
+
+    @property
+    def max_cost_usd(self) -> float:
+        """Maximum cost of a turn in USD; infinite if it is known only afterwards, NaN if never, as for a model without prices."""
+        return math.inf
+
+    def check(self) -> None:
+        """Check, before the first turn, that the agent can work; does nothing by default.
+
+        Raises:
+            AamcError: It cannot, such as without a model to call.
+        """
 
     @abc.abstractmethod
     async def execute(self, state: Any) -> AgentOutput:
@@ -83,7 +97,7 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         for name, limit in attrs.asdict(self).items():
-            if not isinstance(limit, int | float) or not limit >= 0:  # also refuses NaN
+            if not isinstance(limit, Real) or not float(limit) >= 0:  # also refuses NaN
                 raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 
@@ -100,8 +114,8 @@ class Orchestrator(Part):
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each finished step."""
 
-    def prepare(self, dataset: Dataset) -> None:
-        """Settle the options that depend on the training data; called before they are recorded and the training begins."""
+    def prepare(self, training: Training) -> None:
+        """Settle the options that depend on the training data, and check that the training can begin; called before options are recorded."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the orchestrator; return metrics."""

@@ -89,7 +89,7 @@ class Reward(Part):
     """Turns outcomes into a vector of objectives, and with a preference into one number."""
 
     def __init__(self, config: Any = None, services: Services | None = None) -> None:
-        self.config = config
+        self.config = self.Config() if config is None else config
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:

@@ -13,7 +13,7 @@ from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
+    from aamc_sdk.types import AnswerLengths, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
 
 
 class Estimator(Part):
@@ -29,6 +29,14 @@ class Estimator(Part):
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` for any pool; None if not trained on outcomes."""
+        return None
+
+    def answer_lengths(self, estimates: Estimates, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of the answers for any pool; None if not trained on lengths."""
+        return None
+
+    def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of each training row's answers, from models that were not fitted on it."""
         return None
 
     def out_of_fold(self) -> Floats | None:
@@ -71,11 +79,13 @@ class Router(Part):
         requires: The data that it depends on.
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
+        uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
     """
 
     requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
+    uses_estimates: ClassVar[bool] = True
 
     @property
     def samples(self) -> bool:

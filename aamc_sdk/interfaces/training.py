@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,6 +53,7 @@ class Training:
         folder: The folder for checkpoints of an unfinished training; None to write none.
         resume: Whether to resume from the checkpoint in the folder.
         progress: Receives the progress.
+        budget_usd: The training ends when its calls of models and agents have cost this amount.
     """
 
     dataset: Dataset
@@ -62,3 +64,4 @@ class Training:
     folder: Path | None = None
     resume: bool = False
     progress: Progress = attrs.field(factory=NoProgress)
+    budget_usd: float = math.inf

@@ -35,8 +35,7 @@ class Batch:
         experience = joined(
             self.position,
             [record_from(row) for row in self.decisions],
-            [attempt_from(row) for row in self.rows if row.kind == ATTEMPT],
-            [feedback_from(row) for row in self.rows if row.kind == FEEDBACK],
+            [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION],
             made=sum(row.kind == DECISION for row in self.rows),
             epoch=self.epoch,
         )
@@ -44,7 +43,7 @@ class Batch:
         return attrs.evolve(experience, follows=self.follows, last=self.rows[-1].name if self.rows else self.follows, replaced=replaced)
 
 
-def joined(position: int, records: Sequence[Record], attempts: Sequence[Attempt], feedback: Sequence[Feedback], made: int, epoch: int) -> Experience:
+def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt | Feedback], made: int, epoch: int) -> Experience:
     """Return a batch of the log as an experience.
 
     Each attempt and each piece of feedback is in exactly one batch. A decision is in every batch with an entry on it;
@@ -53,8 +52,7 @@ def joined(position: int, records: Sequence[Record], attempts: Sequence[Attempt]
     Args:
         position: The log's position at which the batch ends.
         records: The decisions that its entries are or refer to, in log order.
-        attempts: Its attempts.
-        feedback: Its feedback.
+        entries: Its attempts and feedback, in log order.
         made: Number of its entries that are decisions.
         epoch: Number of times that a user was forgotten.
     """
@@ -63,8 +61,9 @@ def joined(position: int, records: Sequence[Record], attempts: Sequence[Attempt]
         queries=[record.query for record in records],
         estimates=Estimates.stack([record.estimates for record in records]),
         decisions=[record.decision for record in records],
-        attempts=attempts,
-        feedback=feedback,
+        attempts=[entry for entry in entries if isinstance(entry, Attempt)],
+        feedback=[entry for entry in entries if isinstance(entry, Feedback)],
+        feedback_before=Experience.count_feedback_before(entries),
         made=made,
         epoch=epoch,
         expected_quality=[_expected_quality(record) for record in records],

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.log.rules import Ledger, Write
+from aamc_sdk.log.rules import Excerpt, Write, warn_of_pending
 
 T = TypeVar("T")
 MAX_PER_GROUP = 1024
@@ -22,14 +22,16 @@ MAX_PER_GROUP = 1024
 _Waiting = tuple[Write[Any], "Future[Any]"]
 
 
-def run_writes(writes: Sequence[Write[Any]], ledger: Ledger) -> list[Any]:
-    """Run writes on a ledger, one after the other; return the result of each, or the StoreError that refused it."""
-    return [_result(write, ledger) for write in writes]
+def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
+    """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
+    results = [_result(write, excerpt) for write in writes]
+    warn_of_pending(excerpt.held.values())
+    return results
 
 
-def _result(write: Write[Any], ledger: Ledger) -> Any:
+def _result(write: Write[Any], excerpt: Excerpt) -> Any:
     try:
-        return write.run(ledger)
+        return write.run(excerpt)
     except StoreError as error:  # refused on its own; the rest of the group goes on
         return error
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import abc
+import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.rows import (
@@ -22,12 +25,18 @@ from aamc_sdk.log.rows import (
     redacted,
     user_digest,
 )
-from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback
+from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
 from aamc_sdk.types import Attempt, Decision, Feedback, Record
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Number of snapshots that a log keeps; of more, those written longest ago go."""
+DAY_SECONDS = 24 * 3600
+EXPIRY_SECONDS = 3600.0
+"""Time between two searches for pending entries that came too long ago."""
+EXPIRIES = 10
+"""Searches for pending entries while the log takes as much feedback as may be pending."""
 BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""
 
@@ -36,6 +45,8 @@ class LedgerStore(Store):
     """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way."""
 
     Config = StoreOptions
+    _next_expiry = 0.0
+    _added = 0
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Append decisions, all or none; return each as it is in the log."""
@@ -52,7 +63,35 @@ class LedgerStore(Store):
         new, refusal = self.add(feedback)
         if refusal is not None:
             raise refusal
+        self._expire_at_times(len(feedback))
         return new
+
+    def expire_pending(self) -> int:
+        """Delete entries whose decision did not come in time, and the oldest of too many; return how many they are.
+
+        Called at times by :meth:`add_feedback`. A warning says how many were deleted.
+        """
+        days, at_most = self.config.pending_days, self.config.max_pending
+        rows, oldest = self.pending_rows(), time.time() - days * DAY_SECONDS
+        late = [row for n, row in enumerate(rows) if 0 < row.time < oldest or n < len(rows) - at_most]  # a time of 0 is unknown
+        dropped = sum(self._drop(late[start : start + BATCH_ENTRIES]) for start in range(0, len(late), BATCH_ENTRIES))
+        if dropped:
+            why = f"their decision did not come within {days:g} days (pending_days), or more than {at_most:,} entries were pending (max_pending)"
+            logger.warning("%d pending entries of the log were deleted, such as one on decision %r: %s", dropped, late[0].decision_id, why)
+        return dropped
+
+    def _expire_at_times(self, added: int) -> None:
+        """Expire pending entries every hour, and after much feedback; not at once, when an old log may just be read in."""
+        self._added += added
+        self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_SECONDS
+        if time.monotonic() >= self._next_expiry or self._added >= self.config.max_pending / EXPIRIES:
+            self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_SECONDS
+            with suppress(StoreAwayError):  # the feedback is kept; the next time will do
+                self.expire_pending()
+
+    def _drop(self, rows: Sequence[Row]) -> int:
+        write = Write(lambda ledger: drop_pending(ledger, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK])
+        return self._write(write)
 
     def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
         """Append entries of any kind in order, up to the first that is refused; prompts are left out where the store keeps none.
@@ -68,6 +107,13 @@ class LedgerStore(Store):
             if refusal is not None:
                 return new, refusal
         return new, None
+
+    def forget(self, user: str) -> int:
+        """Erase a user's decisions; return how many they are. Others' writes come between two batches."""
+        decisions = 0
+        while (erased := self._erase(user, BATCH_ENTRIES)) == BATCH_ENTRIES:
+            decisions += erased
+        return decisions + erased
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
@@ -97,6 +143,14 @@ class LedgerStore(Store):
     @abc.abstractmethod
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
+
+    @abc.abstractmethod
+    def _erase(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` of a user's decisions in one transaction; return how many they are.
+
+        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the user's digest and begins a new epoch. So
+        nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
+        """
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

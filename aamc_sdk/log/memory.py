@@ -37,7 +37,10 @@ class MemoryStore(LedgerStore):
         """Append feedback in order, up to the first that is refused; return which of it is new."""
         with self._lock:
             ledger = self._open
-            return [(attempt is None and ledger.add_new_feedback(item)) or append_feedback(ledger, item, attempt) for item, attempt in feedback]
+            new = [(attempt is None and ledger.add_new_feedback(item)) or append_feedback(ledger, item, attempt) for item, attempt in feedback]
+        if self._ledger.pending_rows:
+            self._expire_at_times(len(feedback))
+        return new
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -82,14 +85,13 @@ class MemoryStore(LedgerStore):
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        with self._lock:
-            return self._open.forget(user)
-
     def close(self) -> None:
         """Refuse further writes."""
         self._closed = True
+
+    def _erase(self, user: str, limit: int) -> int:
+        with self._lock:
+            return self._open.erase(user, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

@@ -27,7 +27,8 @@ from aamc_sdk.log.rows import (
     user_digest,
     without_text,
 )
-from aamc_sdk.types import Experience, Feedback, Record, Records, Snapshot
+from aamc_sdk.log.rules import warn_of_pending
+from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
 
 Key = tuple[str, str, int]
 """An entry's kind, id and revision."""
@@ -128,6 +129,11 @@ class MemoryLedger:
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
         self.pending_rows[row.key] = row
+        warn_of_pending([row])
+
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+        del self.pending_rows[row.key]
 
     def record(self, decision_id: str) -> Record | None:
         """Return a decision's record, or None if the decision is unknown."""
@@ -144,25 +150,27 @@ class MemoryLedger:
         end = max(after, min(after + limit, len(self._log)))
         entries = self._log[after:end]
         of_decisions = [self._decision_position(position) for position in range(after, end)]
-        attempts = [attempt_from(entry) for entry in entries if isinstance(entry, Row) and entry.kind == ATTEMPT]
-        feedback = [self._feedback(entry) for entry in entries if _is_feedback(entry)]
+        known = [self._entry(entry) for entry in entries]
+        later = [entry for entry in known if entry is not None]
         records = [self._record(position) for position in sorted(set(of_decisions))]
-        experience = joined(end, records, attempts, feedback, len(entries) - len(attempts) - len(feedback), self.epoch)
+        experience = joined(end, records, later, len(known) - len(later), self.epoch)
         return attrs.evolve(experience, replaced=self._replaced_in(after, end)) if self._replaced else experience
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position, as databases keep them."""
         return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        positions = [position for position in self._positions[DECISION].values() if self._record(position).query.user == user]
+    def erase(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
+        found = (position for position in self._positions[DECISION].values() if self._record(position).query.user == user)
+        positions = list(itertools.islice(found, limit))
         for position in positions:
             self._log[position] = erased(self._row(position))
             self._rows.pop(position, None)
-        self.snapshots.clear()
-        self.epoch += 1
-        self.forgotten.add(user_digest(user))
+        if len(positions) < limit:
+            self.snapshots.clear()
+            self.epoch += 1
+            self.forgotten.add(user_digest(user))
         return len(positions)
 
     def _pending_revisions(self, kind: str, entry_id: str) -> list[Row]:
@@ -206,12 +214,13 @@ class MemoryLedger:
         assert isinstance(entry, Record)
         return entry
 
-    def _feedback(self, entry: object) -> Feedback:
-        """Return feedback with the judged candidate: the chosen one where it came without, since no attempt preceded it."""
-        if isinstance(entry, Row):
-            return feedback_from(entry)
-        assert isinstance(entry, Feedback)
-        return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._judged_candidate(entry))
+    def _entry(self, entry: object) -> Attempt | Feedback | None:
+        """Return an attempt or feedback; None for a decision. Feedback without a candidate gets the chosen one, since no attempt preceded it."""
+        if isinstance(entry, Feedback):
+            return entry if entry.candidate is not None else attrs.evolve(entry, candidate=self._judged_candidate(entry))
+        if isinstance(entry, Row) and entry.kind != DECISION:
+            return attempt_from(entry) if entry.kind == ATTEMPT else feedback_from(entry)
+        return None
 
     def _judged_candidate(self, feedback: Feedback) -> str:
         return feedback.candidate or self._choice(self._positions[DECISION][feedback.decision_id])[1]

@@ -70,6 +70,8 @@ class StoreOptions:
     """The options of the stores that the core ships."""
 
     store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
+    pending_days: float = option(30.0, "Days after which pending feedback, whose decision did not come, is deleted.", above=0)
+    max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
 
 
 @attrs.frozen(slots=False)

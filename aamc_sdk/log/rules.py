@@ -41,6 +41,9 @@ class Ledger(Protocol):
     def hold(self, row: Row) -> None:
         """Keep a new entry without a position."""
 
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+
 
 class Excerpt:
     """A ledger of some decisions with their entries.
@@ -54,11 +57,13 @@ class Excerpt:
     Attributes:
         placed: The entries that get the log's next positions, in this order: new ones, and ones that were pending.
         held: New entries that are pending.
+        dropped: Pending entries to delete.
     """
 
     def __init__(self, placed: Iterable[Row], pending: Iterable[Row]) -> None:
         self.placed: list[Row] = []
         self.held: dict[tuple[str, str, int], Row] = {}
+        self.dropped: list[Row] = []
         self._known: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
         self._history: defaultdict[str, list[Row]] = defaultdict(list)
         self._pending: defaultdict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
@@ -92,6 +97,13 @@ class Excerpt:
         self.held[row.key] = row
         self._add_pending(row)
 
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+        self.held.pop(row.key, None)
+        self._pending[row.decision_id].pop(row.key, None)
+        self._known[row.kind, row.id].pop(row.revision, None)
+        self.dropped.append(row)
+
     def _add_placed(self, row: Row) -> None:
         self._known[row.kind, row.id][row.revision] = row
         if row.kind != FEEDBACK:
@@ -115,6 +127,12 @@ class Write(Generic[T]):
     run: Callable[[Ledger], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
+
+
+def warn_of_pending(rows: Iterable[Row]) -> None:
+    """Log a warning that names the decisions whose entries are pending, since a mistyped id looks like a decision that is still to come."""
+    if names := {row.decision_id for row in rows}:
+        logger.warning("entries are pending until their decisions are logged: the log has no decision %s", one_of(map(repr, names)))
 
 
 def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
@@ -147,6 +165,15 @@ def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row]:
     """
     append(ledger, rows)
     return [ledger.find(DECISION, row.id)[-1] for row in rows]
+
+
+def drop_pending(ledger: Ledger, rows: Sequence[Row]) -> int:
+    """Delete those of some entries that are still pending; return their number."""
+    pending = {row.key: row for decision_id in dict.fromkeys(row.decision_id for row in rows) for row in ledger.pending(decision_id)}
+    dropped = [pending[row.key] for row in rows if row.key in pending]
+    for row in dropped:
+        ledger.drop(row)
+    return len(dropped)
 
 
 def append_attempts(ledger: Ledger, rows: Sequence[Row]) -> list[int]:
@@ -240,7 +267,7 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
     advice = {
         DECISION: "give the new request an id of its own",
         ATTEMPT: "leave n out to take the next number",
-        FEEDBACK: f"give the new one an id of its own, or a revision above {known[-1].revision}",
+        FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count beside it",
     }
     raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
 

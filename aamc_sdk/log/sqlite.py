@@ -119,15 +119,18 @@ class SqliteStore(LedgerStore):
 
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """
+        decisions = super().forget(user)
         with self._connected() as connection:
-            with transaction(connection):
-                decisions = Table(connection).forget(user)
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if held_up:
             advice = "forget the user again when no program reads the log"
             logger.warning("%s is being read, so erased bytes are still in %s-wal; %s", self.path, self.path, advice)
         return decisions
+
+    def _erase(self, user: str, limit: int) -> int:
+        with self._connected() as connection, transaction(connection):
+            return Table(connection).erase(user, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._reading() as table:

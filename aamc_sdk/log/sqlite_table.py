@@ -126,6 +126,8 @@ class Table:
         entries = [*enumerate(excerpt.placed, 1 + self.position), *((None, row) for row in excerpt.held.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             self._connection.executemany(_WRITES[kind], [_values(position, row) for position, row in some])
+        delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
+        self._connection.executemany(delete, [row.key for row in excerpt.dropped])
 
     @property
     def position(self) -> int:
@@ -155,14 +157,15 @@ class Table:
             self._connection.execute("REPLACE INTO snapshots (name, position, content, last) VALUES (?, ?, ?, ?)", values)
             self._connection.execute("DELETE FROM snapshots WHERE n NOT IN (SELECT n FROM snapshots ORDER BY n DESC LIMIT ?)", (MAX_SNAPSHOTS,))
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are."""
-        rows = self._rows(f"{_SELECT} WHERE user_id = ?", user)
+    def erase(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
+        rows = self._rows(f"{_SELECT} WHERE user_id = ? LIMIT ?", user, limit)
         values = [(row.content, row.id) for row in map(erased, rows)]
         erase = "UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL WHERE kind = 'decision' AND id = ?"
         self._connection.executemany(erase, values)
-        self._connection.execute("DELETE FROM snapshots")
-        self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), user_digest(user)))
+        if len(rows) < limit:
+            self._connection.execute("DELETE FROM snapshots")
+            self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), user_digest(user)))
         return len(rows)
 
     def forgotten_digests(self) -> list[str]:

@@ -33,6 +33,11 @@ class RouteArguments:
     decision_id: str | None = None
     episode: str | None = None
 
+    @property
+    def ids(self) -> list[str] | None:
+        """The decision's id in a list; None for a new one."""
+        return None if self.decision_id is None else [self.decision_id]
+
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RouteArguments:
         """Return the arguments from a mapping.
@@ -46,12 +51,10 @@ class RouteArguments:
     def query(self, query: str | Query) -> Query:
         """Return the query with the arguments that describe it; an argument replaces the query's own value, and needs are added."""
         fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := getattr(self, name)) is not None}
-        if self.needs:
-            fields["needs"] = names_of(self.needs, "needs")
+        if _is_given(self.needs):
+            fields["needs"] = names_of(self.needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
         if not isinstance(query, Query):
             return Query(query, **fields)
-        if query.needs and self.needs:
-            fields["needs"] |= query.needs
         return attrs.evolve(query, **fields) if fields else query
 
 
@@ -63,12 +66,12 @@ def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: M
     """
     if state is not None and not isinstance(state, PoolState):
         raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
-    if not unavailable and not wait_ms:
+    if not _is_given(unavailable) and wait_ms is None:
         return state
-    down = names_of(unavailable, "unavailable") if unavailable else frozenset()
+    added = PoolState(unavailable=names_of(unavailable, "unavailable") if _is_given(unavailable) else (), wait_ms={} if wait_ms is None else wait_ms)
     if state is None:
-        return PoolState(unavailable=down, wait_ms=wait_ms or {})
-    return attrs.evolve(state, unavailable=state.unavailable | down, wait_ms={**state.wait_ms, **(wait_ms or {})})
+        return added
+    return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
 
 def check_budget(budget_usd: object) -> None:
@@ -110,7 +113,7 @@ def names_of(names: Collection[str], what: str) -> frozenset[str]:
         DataError: A name is not a string.
     """
     given = as_names([names] if isinstance(names, str) else names)
-    if given is None:
+    if given is None or "" in given:
         raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
     return given
 
@@ -134,15 +137,17 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     return np.stack([_to_preference(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
 
 
-def with_time(feedback: Feedback, now: float) -> Feedback:
-    """Return feedback with its own time, or ``now`` without one, in seconds since the epoch.
+def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
+    """Return a batch of feedback, each with its own time, or ``now`` without one, in seconds since the epoch.
 
     Raises:
-        DataError: The value is not feedback.
+        DataError: The value is no batch of feedback.
     """
-    if not isinstance(feedback, Feedback):
-        raise DataError(f"a batch of feedback must hold aamc_sdk.Feedback objects, not {feedback!r:.80}")
-    return feedback if feedback.time else attrs.evolve(feedback, time=now)
+    given = list(batch) if isinstance(batch, Iterable) else [batch]
+    for feedback in given:
+        if not isinstance(feedback, Feedback):
+            raise DataError(f"a batch of feedback must hold aamc_sdk.Feedback objects, not {feedback!r:.80}")
+    return [feedback if feedback.time else attrs.evolve(feedback, time=now) for feedback in given]
 
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
@@ -176,6 +181,11 @@ def is_number(value: object) -> bool:
         return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
     except OverflowError:
         return False
+
+
+def _is_given(names: Collection[str] | None) -> bool:
+    """Whether names were given: neither None nor the default, an empty tuple."""
+    return names is not None and not (isinstance(names, tuple) and not names)
 
 
 def _is_one_each(preference: object) -> bool:

@@ -56,6 +56,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request)
         return Drawn(chosen, (_CERTAIN if scores.propensity_known else _UNKNOWN).repeat(len(chosen)), None)
+    _check_numbers(scores.utility, request, "utility")  # it is recorded
     probabilities = allowed_probabilities(scores.probabilities, request)
     chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
     propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
@@ -77,13 +78,13 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
 
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
     utility, mask = _check_scores(scores.utility, request, "utility"), request.mask
-    if np.count_nonzero(mask) == mask.size:  # quicker than mask.all()
+    finite = np.isfinite(utility) & mask
+    if np.count_nonzero(finite) == mask.size:  # quicker than all()
         return np.asarray(utility.argmax(axis=1))
-    lowest = np.finfo(np.float64).min  # above a masked candidate even where an allowed utility is minus infinity
-    chosen = np.where(mask, np.maximum(utility, lowest), -np.inf).argmax(axis=1)
-    if not mask[np.arange(len(mask)), chosen].all():  # a masked candidate has the maximum only in a row without an allowed one
+    if not finite.any(axis=1).all():
         request.check_mask()
-    return np.asarray(chosen)
+        raise PluginError("a router's utility must be finite for at least one allowed candidate of each row")
+    return np.asarray(np.where(mask, utility, -np.inf).argmax(axis=1))
 
 
 def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
@@ -108,11 +109,16 @@ def _sample(probabilities: Floats, uniforms: Floats) -> NDArray[np.intp]:
     return chosen
 
 
-def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
+def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
     mask = request.mask
-    if getattr(array, "shape", None) != mask.shape:
-        found = f"{type(array).__name__} of shape {np.shape(array)}"
-        raise PluginError(f"a router's {name} must have shape {mask.shape} (queries, candidates), not be {found}")
+    if getattr(array, "shape", None) != mask.shape or array.dtype.kind not in "fiub":
+        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
+        raise PluginError(f"a router's {name} must be real numbers of shape {mask.shape} (queries, candidates), not be {found}")
+
+
+def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
+    _check_numbers(array, request, name)
+    mask = request.mask
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():
         raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request)}")
@@ -146,7 +152,10 @@ def decide(
     Raises:
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The scores cannot be used.
+        TypeError: They are something else.
     """
+    if not isinstance(scores, Scores):
+        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
     drawn = draw(scores, request, sample, seed, ids)

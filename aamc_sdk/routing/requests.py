@@ -9,11 +9,21 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, PoolState, Query, Record, RoutingRequest
+from aamc_sdk.types import (
+    DEFAULT_OUTPUT_TOKENS,
+    AnswerLengths,
+    Candidate,
+    Estimates,
+    Floats,
+    Outcomes,
+    Pool,
+    PoolState,
+    Query,
+    Record,
+    RoutingRequest,
+)
 
 T = TypeVar("T", bound=np.generic)
-_BOTH = np.ones(2)
-"""The product with token counts ``[B, 2]`` is the sum of prompt and output tokens."""
 
 
 def build_request(
@@ -27,6 +37,7 @@ def build_request(
     state: PoolState | None = None,
     budget_usd: float | None = None,
     preference_given: bool = True,
+    lengths: AnswerLengths | None = None,
 ) -> RoutingRequest:
     """Return the request of B queries among M candidates.
 
@@ -37,10 +48,11 @@ def build_request(
         estimates: The estimator's description of the queries; unknown when None.
         quality: Expected quality ``[B, M]``; unknown when None.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, in place of missing prices and latencies. A candidate
-            without a mean is expected to be the worst of its row.
+            without a mean is expected to be the worst of its row, but fits no budget.
         state: The present state of the candidates; all idle and available when None.
-        budget_usd: Maximum expected cost of an answer. A candidate of unknown cost is over any budget.
+        budget_usd: Maximum expected cost of an answer. A candidate of unknown cost fits no budget.
         preference_given: Whether the caller chose the preferences.
+        lengths: Expected lengths of the answers; 256 tokens each when None. A query's own ``output_tokens`` have priority.
 
     Raises:
         PoolError: The state names a candidate that is not in the pool.
@@ -48,17 +60,26 @@ def build_request(
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
+    output = _output_tokens(queries, tokens, lengths, len(pool))
+    relative: Floats | float = 1.0 if output is None or lengths is None else output / np.maximum(lengths.typical, 1.0)
+    if output is not None:
+        cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
+        longer = output / DEFAULT_OUTPUT_TOKENS if lengths is None else relative
+        latency_ms = latency_ms + (longer - 1) * arrays.service_ms
     if typical is not None and not arrays.complete:
-        cost_usd, latency_ms = _with_means(cost_usd, typical[:, 1]), _with_means(latency_ms, typical[:, 2])
+        means = ((cost_usd, typical[:, 1] * relative), (latency_ms, typical[:, 2] * relative))
+        cost_usd, latency_ms = (np.where(np.isnan(values), mean, values) for values, mean in means)
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
-    over_budget = None if budget_usd is None else ~(cost_usd <= budget_usd)  # NaN is over any budget
-    forbidden = _forbidden_cells(queries, tokens, pool, state, over_budget)
+    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
+    if typical is not None and not arrays.complete:
+        cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
     return RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
         preferences=_preference_rows(preferences, rows),
-        expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms),
+        expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms, output_tokens=output),
         wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
@@ -133,6 +154,15 @@ def token_counts(queries: Sequence[Query]) -> Floats:
     return np.array(counts, dtype=np.float64).T  # two long lists convert faster than many short ones
 
 
+def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None, candidates: int) -> Floats | None:
+    """Return the expected output tokens, ``[B, M]``; None if they are neither stated nor learned."""
+    stated = np.array([query.output_tokens is not None for query in queries], dtype=bool)[:, None]
+    if lengths is None and not np.count_nonzero(stated):
+        return None
+    learned = np.full((len(queries), candidates), np.nan) if lengths is None else lengths.tokens
+    return np.where(stated | np.isnan(learned), tokens[:, 1:], learned)
+
+
 def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
@@ -140,6 +170,15 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
     price. So the cost of a switch includes the lost cache.
     """
     return _cost(queries, token_counts(queries), pool)
+
+
+def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None) -> Floats:
+    """Return :func:`expected_cost` with the lengths of answers ``[B, M]`` where these are known."""
+    cost = expected_cost(queries, pool)
+    if output_tokens is None:
+        return cost
+    longer = output_tokens - token_counts(queries)[:, 1:]
+    return cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1]
 
 
 def expected_latency(pool: Pool, rows: int) -> Floats:
@@ -157,26 +196,26 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
     return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
 
 
-def _with_means(values: Floats, means: Floats) -> Floats:
-    """Replace unknown values ``[B, M]`` by means ``[M]``, else by the row's maximum; NaN in a row without any value."""
-    likely = np.where(np.isnan(values), means, values)
-    unknown = np.isnan(likely)
-    worst = np.where(unknown, -np.inf, likely).max(axis=1, keepdims=True, initial=-np.inf)
-    return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), likely)
+def _or_worst(values: Floats) -> Floats:
+    """Replace unknown values ``[B, M]`` by the row's maximum; NaN in a row without any value."""
+    unknown = np.isnan(values)
+    worst = np.where(unknown, -np.inf, values).max(axis=1, keepdims=True, initial=-np.inf)
+    return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), values)
 
 
 def _forbidden_cells(
-    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, over_budget: NDArray[np.bool_] | None
+    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid a cell."""
-    shape, longest = (len(queries), len(pool)), max(tokens.dot(_BOTH).tolist(), default=0.0)
+    """Return the forbidden cells ``[B, M]`` by reason, of tokens ``[B, M]`` or ``[B, 1]``; only reasons that forbid a cell."""
+    shape, longest = (len(queries), len(pool)), tokens.max(initial=0.0)
     exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {
-        "context window": tokens.sum(axis=1)[:, None] > pool.arrays.window if longest > pool.arrays.min_window else None,
-        "lacks a needed ability": _lacks_ability(queries, pool) if any(query.needs for query in queries) else None,
+        "context window": tokens > pool.arrays.window if longest > pool.arrays.min_window else None,
+        **{f"lacks {need}": _lacks_ability(need, queries, pool) for need in sorted({need for query in queries for need in query.needs})},
         "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
         "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,
-        "over budget": over_budget,
+        "over budget": None if budget_usd is None else cost_usd > budget_usd,
+        "unknown cost, which fits no budget": None if budget_usd is None else np.isnan(cost_usd),
     }
     return {why: where for why, where in reasons.items() if where is not None and where.any()}
 
@@ -185,9 +224,5 @@ def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> N
     return np.broadcast_to(np.isin(np.arange(len(pool)), [pool.index(name) for name in names]), shape)
 
 
-def _lacks_ability(queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
-    lacking = np.zeros((len(queries), len(pool)), dtype=bool)
-    for row, query in enumerate(queries):
-        if query.needs:
-            lacking[row] = [not query.needs <= candidate.abilities for candidate in pool]
-    return lacking
+def _lacks_ability(need: str, queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
+    return np.logical_and.outer([need in query.needs for query in queries], [need not in candidate.abilities for candidate in pool])

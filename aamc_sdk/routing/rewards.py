@@ -1,8 +1,8 @@
 """The default reward: quality as it is, cheapness and quickness on the scales of the training data.
 
 Cheapness is (maximum - cost) / (maximum - minimum), where maximum and minimum are the
-extremes of the candidates' mean training costs; quickness likewise. Neither is clipped: the reward
-is linear, so the reward of an expectation is the expected reward.
+extremes of the candidates' mean training costs, or options; quickness likewise. Neither is clipped: the
+reward is linear, so the reward of an expectation is the expected reward.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import CheckpointError, PreferenceError
+from aamc_sdk.config import option
+from aamc_sdk.errors import CheckpointError, ConfigError, PreferenceError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.types import ROUNDING, Floats, Outcomes, read_only
@@ -21,7 +22,7 @@ from aamc_sdk.types import ROUNDING, Floats, Outcomes, read_only
 
 @attrs.frozen
 class Scale:
-    """The minimum and maximum of the candidates' mean training values; NaN where unknown."""
+    """The values at which goodness is 1 and 0, such as the ends of the candidates' mean training values; NaN where unknown."""
 
     minimum: float = np.nan
     maximum: float = np.nan
@@ -55,9 +56,28 @@ class Scale:
         return (-1 / span, self.maximum / span) if span > 0 else (0.0, 0.0)
 
 
+@attrs.frozen(kw_only=True)
+class LinearRewardOptions:
+    """The normalisation ranges of the reward."""
+
+    cost_usd: list[float] = option(  # noqa: RUF009  # an attrs field
+        [], "cost per query in USD at which cheapness is 1 and 0, as [0, 0.02]; empty: the range of the candidates' mean training costs"
+    )
+    latency_ms: list[float] = option(  # noqa: RUF009  # an attrs field
+        [], "latency in ms at which quickness is 1 and 0, as [0, 5000]; empty: the range of the candidates' mean training latencies"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for name, given in attrs.asdict(self).items():
+            if given and (len(given) != 2 or not 0 <= given[0] < given[1] < math.inf):
+                raise ConfigError(f"{name} must be a range [MINIMUM, MAXIMUM] with 0 <= MINIMUM < MAXIMUM, not {given!r}")
+
+
 class LinearReward(Reward):
     """Quality, cheapness and quickness, see the module's docstring."""
 
+    Config = LinearRewardOptions
+    config: LinearRewardOptions
     cost: Scale = Scale()
     latency: Scale = Scale()
     _affine: tuple[Scale, Scale, tuple[Floats, Floats] | None] | None = None
@@ -77,10 +97,11 @@ class LinearReward(Reward):
         return slopes, offsets
 
     def fit(self, outcomes: Outcomes) -> None:
-        """Set the scales from training outcomes ``[B, M]``."""
+        """Set the scales from the options, else from training outcomes ``[B, M]``; latency has none where no outcome has a latency."""
         _, cost_usd, latency_ms = outcomes.means.T
-        self.cost = Scale.of(cost_usd)
-        self.latency = Scale.of(latency_ms) if outcomes.latency_known else Scale()
+        self.cost = Scale(*self.config.cost_usd) if self.config.cost_usd else Scale.of(cost_usd)
+        latency = Scale(*self.config.latency_ms) if self.config.latency_ms else Scale.of(latency_ms)
+        self.latency = latency if outcomes.latency_known else Scale()
 
     def weights(self, preferences: Floats) -> Floats:
         """Return the effective weights ``[..., 3]`` of preferences: an unknown latency has weight 0.

@@ -4,7 +4,7 @@ from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, load_components, make_components
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.orchestration import Session, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
-from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator
+from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
 from aamc_sdk.serving.services import DefaultSettings, make_services
@@ -33,4 +33,5 @@ __all__ = [
     "newest_orchestrator",
     "part_name",
     "state_of",
+    "trained_name",
 ]

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
+import numpy as np
 
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, check_budget, weights_of
+from aamc_sdk.routing.arguments import Preferences, check_budget, weights_of
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -60,6 +61,7 @@ class Decider:
         known = [self._with_user_id(query) for query in queries]
         estimates = None if served.estimator is None else served.estimator.estimate(known)
         quality = None if served.estimator is None or estimates is None else served.estimator.quality(estimates, served.pool)
+        lengths = None if served.estimator is None or estimates is None else served.estimator.answer_lengths(estimates, served.pool)
         request = build_request(
             known,
             served.pool,
@@ -70,27 +72,32 @@ class Decider:
             state=state,
             budget_usd=budget_usd,
             preference_given=preference is not None or served.preference_given,
+            lengths=lengths,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def logged(self, query: Query, preference: PreferenceLike, budget_usd: float | None, decision_id: str) -> Record | None:
-        """Return the record of a decision that the log has for this request; None where it has none, or another request under that id.
+    def logged(self, queries: Sequence[Query], preference: Preferences, budget_usd: float | None, ids: Sequence[str]) -> list[Record] | None:
+        """Return the records of the decisions that the log has for these requests; None unless it has each of them.
 
         Raises:
-            DataError: The budget is not a number of at least 0, or the id is no text.
-            PreferenceError: The preference cannot be used.
+            DataError: The budget is not a number of at least 0, or an id is no text.
+            PreferenceError: A preference cannot be used.
         """
         check_budget(budget_usd)
-        check_name(decision_id, "a decision's id")
         served = self._components
-        weights = weights_of(preference, 1, served.preference, served.preferences).ravel().tolist()
-        try:
-            record = served.store.record(decision_id)
-        except (UnknownDecisionError, StoreAwayError):
-            return None
-        asked = fingerprint_of(self._with_user_id(query), Preference(*weights), budget_usd)
-        return record if request_fingerprint(record) == asked else None
+        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
+        records = []
+        for query, row, decision_id in zip(queries, weights, ids, strict=True):
+            check_name(decision_id, "a decision's id")
+            try:
+                record = served.store.record(decision_id)
+            except (UnknownDecisionError, StoreAwayError):
+                return None
+            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), budget_usd):
+                return None
+            records.append(record)
+        return records
 
     def _with_user_id(self, query: Query) -> Query:
         user = None if query.user is None else self._user_id(query.user)
@@ -103,12 +110,12 @@ class Decider:
             PluginError: The router failed, or returned something else.
         """
         with self._naming_the_router():
-            return _checked(self._components.router.score(request))
+            return self._components.router.score(request)
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
         """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
         with self._naming_the_router():
-            return _checked(await asyncio.wrap_future(router.services.loop.submit(router.ascore(request))))
+            return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
     @contextmanager
     def _naming_the_router(self) -> Iterator[None]:
@@ -136,13 +143,8 @@ class Decider:
         """
         served = self._components
         names = new_ids(len(request)) if ids is None else ids
-        decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        with self._naming_the_router():
+            decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         logged = served.store.add_decisions(Records(decisions, request))
         new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
         return Records(logged, request), new
-
-
-def _checked(scores: object) -> Scores:
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
-    return scores

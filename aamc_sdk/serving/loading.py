@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, load_yaml
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
+from aamc_sdk.errors import ConfigError, PluginError, nearest, one_of
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.run import Run
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.types import Floats, Pool, Preference, Query
+from aamc_sdk.types import Endpoint, Floats, ModelSpec, Pool, Preference, Query
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -99,6 +99,7 @@ def load_components(
     else:
         name, served = router or run.router_name, run.router(plugins, services, router)
     estimator, preferences, typical = run.estimator(plugins, services), run.calibrated_preferences, run.candidate_means
+    client = _client(services, plugins)
     return ServedComponents(
         pool=run.pool,
         reward=services.reward,
@@ -111,7 +112,7 @@ def load_components(
         plugins=plugins,
         router_name=name,
         preferences=preferences,
-        models=_client(services),
+        models=client,
         loop=services.loop,
         typical=typical,
     )
@@ -146,7 +147,7 @@ def make_components(
     services = make_services(candidates, plugins, settings, reward)
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router.name, allow_untrained)
-    estimator = settings.estimator
+    client, estimator = _client(services, plugins), settings.estimator
     return ServedComponents(
         pool=candidates,
         reward=reward,
@@ -158,7 +159,7 @@ def make_components(
         seed=settings.seed,
         plugins=plugins,
         router_name=settings.router.name,
-        models=_client(services),
+        models=client,
         loop=services.loop,
     )
 
@@ -169,7 +170,21 @@ def _check_trained(router: Router, name: str, allow_untrained: bool) -> None:
         raise ConfigError(f"router {name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
 
 
-def _client(services: Services) -> ModelClient | None:
+def _client(services: Services, plugins: Plugins) -> ModelClient | None:
+    """Return the client for calling the candidates, whose endpoints are checked now instead of at the first call.
+
+    Raises:
+        ConfigError: An endpoint has an option that its provider does not take.
+    """
+    for candidate in services.pool:
+        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+            endpoint = Endpoint.of(candidate.endpoint)
+            try:
+                provider = plugins.load("provider", endpoint.provider)
+            except PluginError as error:  # it can still be chosen
+                logger.warning("candidate %r of the pool cannot be called: %s", candidate.name, error)
+            else:
+                configure(provider.Config, endpoint.options, where=f"the endpoint of candidate {candidate.name!r} ({endpoint.provider})")
     return services.models if isinstance(services.models, ModelClient) else None
 
 

@@ -18,7 +18,7 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, OutputError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
-from aamc_sdk.types import Query
+from aamc_sdk.types import Attempt, Query, Record
 
 
 @attrs.frozen
@@ -112,6 +112,10 @@ class Session:
     def document(self) -> dict[str, Any]:
         """Return ``stop`` and ``steps`` in plain JSON values."""
         return {"stop": self.stop, "steps": [_document(step) for step in self._steps]}
+
+    def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
+        """Return the decisions to log, with everything that they were made from, and the calls made for them; none by default."""
+        return (), ()
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON.

@@ -42,12 +42,22 @@ def load_orchestrator(folder: Path, plugins: Plugins) -> Orchestrator:
     Raises:
         CheckpointError: The folder has none, or a damaged one.
     """
-    if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
-        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {DEFAULT}")
+    trained_name(folder)
     run = Run.open(folder)
     pool = run.pool if run.settings.pool else find_pool("default", plugins)  # the folder's copy counts: the file may have changed
     part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, make_services(pool, plugins, run.settings))
     return part
+
+
+def trained_name(folder: Path) -> str:
+    """Return the name of the orchestrator that a folder holds.
+
+    Raises:
+        CheckpointError: The folder holds none.
+    """
+    if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
+        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {DEFAULT}")
+    return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
 
 
 def find_orchestrator(name: str | None, folder: Path | None, team: TeamOptions, plugins: Plugins) -> tuple[Orchestrator, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,21 +191,20 @@ class Run:
 def find_checkpoint(name: str, kind: str) -> Path | None:
     """Return the checkpoint that ``--router`` or ``--estimator`` names; None for a component's name.
 
-    A run's folder stands for its own router or estimator. A folder without a checkpoint does not hide a
-    component of the same name.
+    A path has a slash, so that no folder hides the component of its name. A run's folder stands for its own router or estimator.
 
     Raises:
         CheckpointError: The path has no checkpoint, or is the folder of an evaluation.
     """
+    if not set(name) & {"/", os.sep}:
+        return None
     folder = Path(name)
     if is_complete(folder):
         return folder
     if (folder / "run.yaml").is_file():
         Run(folder).refuse_evaluation()
         return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
-    if "/" in name:
-        raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
-    return None
+    raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
 
 
 def part_name(name: str, kind: str) -> str:

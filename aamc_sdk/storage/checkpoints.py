@@ -35,15 +35,22 @@ def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, 
     write_json(folder / COMPONENT, about | {"config": unstructure(part.config)})
 
 
-def load_part(folder: Path, kind: str, plugins: Plugins, services: Services) -> Any:
+def load_part(folder: Path, kind: str, plugins: Plugins, services: Services, options: Mapping[str, Any] | None = None) -> Any:
     """Make a component from its checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        kind: The kind of component.
+        plugins: The plugins that offer it.
+        services: The services of the component.
+        options: Options that replace those of the checkpoint.
 
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another kind.
     """
     about = component_of(folder, kind)
     try:
-        part = plugins.make(kind, about["name"], services, about.get("config"))
+        part = plugins.make(kind, about["name"], services, {**(about.get("config") or {}), **(options or {})})
     except ConfigError as error:
         raise CheckpointError(f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}: {error}") from error
     part.load(folder)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from aamc_sdk.errors import PluginError, nearest, one_of
+from aamc_sdk.errors import PluginError, UnknownComponentError, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT
-from aamc_sdk.plugins import KINDS, Plugins
+from aamc_sdk.plugins import KINDS, Plugins, known_distributions
 from aamc_sdk.testing.findings import Finding, require, run_checks
 from aamc_sdk.testing.subject import Subject
 
@@ -28,6 +28,7 @@ _CHECKS = {
     "provider": ("providers", "PROVIDER_CHECKS"),
     "config_format": ("providers", "CONFIG_FORMAT_CHECKS"),
     "command": ("commands", "CHECKS"),
+    "check": ("checks", "CHECKS"),
 }
 _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas")
 
@@ -76,12 +77,14 @@ def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
     """Check all components of an installed distribution.
 
     Raises:
-        PluginError: No plugin of that distribution is installed.
+        UnknownComponentError: No plugin of that distribution is installed.
     """
     offers = [offer for offer in plugins if offer.plugin.distribution == distribution]
     if not offers:
         names = {offer.plugin.distribution for offer in plugins}
-        raise PluginError(f"no plugin of distribution {distribution!r} is installed{nearest(distribution, names)} (there are: {one_of(names)})")
+        is_known = any(distribution in known.values() for known in known_distributions().values())
+        hint = f"; install it: pip install {distribution}" if is_known else nearest(distribution, names)
+        raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
     for name in sorted({offer.plugin.name for offer in offers}):
         findings += run_checks(f"plugin {name}", [check_announcing_is_light], name)

@@ -145,6 +145,15 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
     require(subject.target.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
 
 
+def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:
+    """A router with ``uses_estimates = False`` gives the same scores without estimates and expected quality."""
+    request = _request(subject)
+    nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
+    bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
+    alike = subject.target.uses_estimates or _same(subject.trained.score(request), subject.trained.score(bare))
+    require(alike, "uses_estimates is False, but the estimates change the scores")
+
+
 def check_several_preferences_at_once(subject: Subject) -> None:
     """``score_each`` gives the scores that ``score`` gives under each preference."""
     request, preferences = _request(subject), np.eye(3)
@@ -204,6 +213,7 @@ CHECKS = (
     check_scoring_from_several_threads,
     check_without_an_estimator_it_works_or_says_so,
     check_uses_preference_is_true_where_it_matters,
+    check_uses_estimates_is_true_where_it_matters,
     check_several_preferences_at_once,
     check_learning_survives_a_save,
     check_a_load_replaces_what_was_learned,

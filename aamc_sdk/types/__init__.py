@@ -1,12 +1,12 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
-from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest, Rows, Scores
+from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Rows, Scores
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
-from aamc_sdk.types.logged_outcomes import LoggedOutcomes
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes, call_failed, chosen_figure, chosen_quality
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_OUTPUT_TOKENS",
     "ROUNDING",
     "STATUSES",
+    "AnswerLengths",
     "Attempt",
     "ByName",
     "Candidate",
@@ -49,8 +50,11 @@ __all__ = [
     "Turn",
     "Vote",
     "as_names",
+    "call_failed",
     "check_name",
     "check_text",
+    "chosen_figure",
+    "chosen_quality",
     "fingerprint_of",
     "new_ids",
     "question",

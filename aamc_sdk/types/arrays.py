@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import NoCandidateError
+from aamc_sdk.errors import NoCandidateError, nearest, one_of
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
@@ -102,6 +102,19 @@ class Estimates:
 
 
 @attrs.frozen(eq=False)
+class AnswerLengths:
+    """The expected lengths of answers in output tokens.
+
+    Attributes:
+        tokens: Expected tokens of each query and candidate, ``[B, M]``; NaN where unknown.
+        typical: Each candidate's mean in the training data, ``[M]``: the length that its mean latency belongs to.
+    """
+
+    tokens: Floats
+    typical: Floats
+
+
+@attrs.frozen(eq=False)
 class Outcomes:
     """The actual or expected outcome of each query and candidate.
 
@@ -109,11 +122,13 @@ class Outcomes:
         quality: Quality from 0 to 1, ``[B, M]``; None if unknown everywhere.
         cost_usd: Cost in USD, ``[B, M]``.
         latency_ms: Latency in milliseconds, ``[B, M]``.
+        output_tokens: Tokens of the answer, ``[B, M]``; None if unknown everywhere.
     """
 
     quality: Floats | None
     cost_usd: Floats
     latency_ms: Floats
+    output_tokens: Floats | None = attrs.field(default=None, kw_only=True)
 
     @property
     def known_quality(self) -> Floats:
@@ -151,7 +166,8 @@ class Outcomes:
         return self._map(lambda array: array[:, candidates])
 
     def _map(self, function: Callable[[Floats], Floats]) -> Outcomes:
-        return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms))
+        tokens = _optional(function, self.output_tokens)
+        return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms), output_tokens=tokens)
 
 
 def _known_mean(values: Floats) -> Floats:
@@ -241,7 +257,12 @@ class RoutingRequest:
             return
         row = int(np.flatnonzero(~self.mask.any(axis=1))[0])
         reasons = "; ".join(f"{name}: {self.reasons(row, m)}" for m, name in enumerate(self.pool.names))
-        raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}); relax its needs, budget or length, or widen the pool")
+        abilities = frozenset[str]().union(*(candidate.abilities for candidate in self.pool))
+        unmet = "".join(
+            f"; no candidate has the ability {need!r}{nearest(need, abilities)} (the pool's abilities: {one_of(abilities)})"
+            for need in sorted(self.queries[row].needs - abilities)
+        )
+        raise NoCandidateError(f"no candidate is allowed for query {row} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool")
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time

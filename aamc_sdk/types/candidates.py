@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError
-from aamc_sdk.types.checks import is_amount, names_field
+from aamc_sdk.types.checks import is_amount, names_field, plain_count
 from aamc_sdk.types.texts import check_name
 
 
@@ -44,7 +44,7 @@ def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: flo
 
 @attrs.frozen
 class Latency:
-    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time."""
+    """The latency of an unloaded candidate in milliseconds: network round trip and mean service time, which grows with the answer's length."""
 
     network_ms: float = attrs.field(default=0.0, validator=_check_latency)
     service_ms: float = attrs.field(default=0.0, validator=_check_latency)
@@ -82,8 +82,8 @@ def _check_unloaded(spec: ModelSpec, attribute: attrs.Attribute[Any], value: obj
 
 
 def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    if value is not None and value <= 0:
-        raise PoolError(f"the context window of {spec.name!r} must be at least 1 token, not {value!r}")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise PoolError(f"the context window of {spec.name!r} must be a whole number of at least 1 token, not {value!r:.80}")
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class Endpoint:
         if isinstance(value, str) and value:
             return cls("openai", {"base_url": value})
         if isinstance(value, Mapping) and isinstance(value.get("provider"), str):
-            concurrency = value.get("concurrency")
+            concurrency = plain_count(value.get("concurrency"))
             if concurrency is not None and (not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1):
                 raise PoolError(f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}")
             options = {key: option for key, option in value.items() if key not in ("provider", "concurrency")}
@@ -143,6 +143,6 @@ class ModelSpec(Candidate):
 
     prices: Prices | None = attrs.field(default=None, validator=_check_prices)
     latency: Latency | None = attrs.field(default=None, validator=_check_unloaded)
-    context_window: int | None = attrs.field(default=None, validator=_check_window)
+    context_window: int | None = attrs.field(default=None, converter=plain_count, validator=_check_window)
     endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
     parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

@@ -64,6 +64,11 @@ def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) 
         raise DataError(f"{field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
 
 
+def plain_count(value: int | None) -> int | None:
+    """Convert an integer of NumPy's to Python's own, which every store keeps; anything else stays as it is."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a count of tokens or calls."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
@@ -83,7 +88,6 @@ def names_field(values: Iterable[str]) -> frozenset[str]:
 
 
 check_name_or_none = attrs.validators.optional(check_name_field)
-check_tokens = attrs.validators.optional(check_count)
 check_count_or_none = attrs.validators.optional(check_count)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class Experience:
         expected_quality: Each candidate's expected quality at the time of the decision, by name; one mapping a decision, or none at all.
         records: The decisions' records, one each; or none at all: then ask the log for them one by one.
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
+        feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
     """
 
     position: int
@@ -73,6 +75,21 @@ class Experience:
     expected_quality: Sequence[Mapping[str, float]] = ()
     records: Sequence[Record] = ()
     replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
+    feedback_before: Sequence[int] = attrs.field(default=(), kw_only=True)
+
+    @property
+    def entries(self) -> Sequence[Attempt | Feedback]:
+        """The attempts and the feedback together, in log order."""
+        before = self.feedback_before or [0] * len(self.attempts)
+        placed = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
+        placed += [(count, 1, feedback) for count, feedback in enumerate(self.feedback)]
+        return [entry for *_, entry in sorted(placed, key=lambda each: each[:2])]
+
+    @staticmethod
+    def count_feedback_before(entries: Sequence[Attempt | Feedback]) -> list[int]:
+        """Return, for each attempt among entries in log order, the number of pieces of feedback before it."""
+        before = itertools.accumulate((isinstance(entry, Feedback) for entry in entries), initial=0)
+        return [count for entry, count in zip(entries, before, strict=False) if isinstance(entry, Attempt)]
 
     def replaced_by(self, feedback: Feedback) -> Feedback | None:
         """Return the revision that a piece of feedback replaced, None for a first one."""
@@ -96,6 +113,7 @@ class Experience:
             attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
             feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
             replaced=[feedback for feedback in self.replaced if feedback.decision_id in ids],
+            feedback_before=self.count_feedback_before([entry for entry in self.entries if entry.decision_id in ids]),
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
             records=[self.records[row] for row in rows] if self.records else (),

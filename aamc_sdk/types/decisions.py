@@ -20,8 +20,8 @@ from aamc_sdk.types.checks import (
     check_propensity,
     check_text_field,
     check_time,
-    check_tokens,
     is_amount,
+    plain_count,
 )
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.texts import check_name
@@ -95,18 +95,18 @@ class Attempt:
     """
 
     decision_id: str = attrs.field(validator=check_name_field)
-    n: int | None = attrs.field(default=None, validator=check_count_or_none)
+    n: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
     candidate: str = attrs.field(default="", validator=check_text_field)
     cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
     latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
-    output_tokens: int | None = attrs.field(default=None, validator=check_tokens)
+    output_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
     error: str | None = attrs.field(default=None, validator=attrs.validators.optional(check_text_field))
     status: str = attrs.field(kw_only=True)
     cost_source: str = attrs.field(kw_only=True)
     first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)
-    prompt_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
-    cached_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
-    reasoning_tokens: int | None = attrs.field(default=None, validator=check_tokens, kw_only=True)
+    prompt_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none, kw_only=True)
+    cached_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none, kw_only=True)
+    reasoning_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none, kw_only=True)
 
     @status.default
     def _default_status(self) -> str:
@@ -155,7 +155,7 @@ class Feedback:
     weight: float = 1.0
     source: str = "explicit"
     time: float = 0.0
-    revision: int = attrs.field(default=0, validator=check_count)
+    revision: int = attrs.field(default=0, converter=plain_count, validator=check_count)
     id: str = attrs.field()
 
     @id.default

@@ -20,6 +20,7 @@ class PoolArrays:
         usd_per_token: Prices of prompt, answer and cached prompt in USD a token, ``[3, M]``.
         usd_per_request: Price a request in USD, ``[M]``; None if all are 0.
         latency_ms: Unloaded latency in milliseconds, ``[M]``.
+        service_ms: The part of it that grows with the answer's length, ``[M]``.
         window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
         complete: Whether every price and latency is known.
         min_window: The smallest window.
@@ -30,6 +31,7 @@ class PoolArrays:
     usd_per_token: Floats = attrs.field(converter=read_only)
     usd_per_request: Floats | None
     latency_ms: Floats = attrs.field(converter=read_only)
+    service_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
     complete: bool
     min_window: float
@@ -42,6 +44,7 @@ class PoolArrays:
         per_request = np.array([c.prices.request if isinstance(c, ModelSpec) and c.prices is not None else 0.0 for c in pool])
         usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
         latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
+        service_ms = np.array([c.latency.service_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
         window = np.array([c.context_window if isinstance(c, ModelSpec) and c.context_window is not None else np.inf for c in pool])
         complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
         size = len(pool)
@@ -50,6 +53,7 @@ class PoolArrays:
             usd_per_token,
             usd_per_request,
             latency_ms,
+            service_ms,
             window,
             complete,
             float(window.min()),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_text_field, check_tokens, names_field
+from aamc_sdk.types.checks import check_count_or_none, check_name_field, check_name_or_none, check_text_field, names_field, plain_count
 
 CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
@@ -69,8 +69,8 @@ class Query:
     user: str | None = attrs.field(default=None, validator=check_name_or_none)
     session: str | None = attrs.field(default=None, validator=check_name_or_none)
     needs: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
-    prompt_tokens: int | None = attrs.field(default=None, validator=check_tokens)
-    output_tokens: int | None = attrs.field(default=None, validator=check_tokens)
+    prompt_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
+    output_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
     cached_on: str | None = attrs.field(default=None, validator=check_name_or_none)
     turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
     tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)

@@ -13,7 +13,7 @@ from aamc_experiments import plugin as experiments
 from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
-from aamc_sdk import builtin, hookimpl, option
+from aamc_sdk import Component, builtin, hookimpl, option
 from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -79,6 +79,23 @@ def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
     first = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
     again = json.loads(aamc("feedback", "add", routed["id"], "--quality", "1", "--json")[1])
     assert (first["new"], again["new"]) == (True, False)
+
+
+def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(aamc) -> None:
+    aamc(*RUN)
+    routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])
+    assert not Path("runs/latest/log.db").exists()
+    assert json.loads(aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")[1]) == routed
+    Path("runs").rename("elsewhere")
+    status, out, err = aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    known = ("id", "candidate", "propensity", "preference", "estimates", "runner_up")
+    assert [found[key] for key in known] == [routed[key] for key in known]
+    assert [row["utility"] for row in found["candidates"]] == [row["utility"] for row in routed["candidates"]]
+    assert {row["expected_reward"] for row in found["candidates"]} == {None}
+    assert f"{routed['candidate']} is chosen" in aamc("explain", routed["id"], "--store", "sqlite:mine.db")[1]
+    assert aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--run", "runs/latest")[0] == 1
 
 
 def test_looking_for_a_decision_makes_no_log(aamc) -> None:
@@ -306,6 +323,22 @@ def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
     assert "ERROR" in aamc("plugins")[1]
 
 
+def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:
+    class Trials:
+        @hookimpl
+        def aamc_routers(self):
+            return [Component("strange", "tiny:TinyRouter", "For trials.", listed=False)]
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "trials": Trials()}, discover=False))
+    status, out, err = aamc("plugins")
+    assert (status, "strange" in out) == (0, False)
+    assert err == "1 more component for tests and trials: aamc plugins --all\n"
+    for command in (("plugins", "--all"), ("plugins", "list", "--all")):
+        status, out, err = aamc(*command)
+        assert (status, "strange" in out, err) == (0, True, "")
+    assert "strange" in {row["name"] for row in json.loads(aamc("plugins", "--all", "--json")[1])["plugins"]}
+
+
 def test_plugins_show_gives_each_options_default_and_meaning(aamc) -> None:
     status, out, _ = aamc("plugins", "show", "router", "favourite", "--json")
     assert status == 0
@@ -352,7 +385,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["run", "--router", "favourite", "--pool", ""], 2, "pool must be the name or file of a pool"),
         (["run", "--router", "favourite", "--seed", "4294967296"], 2, "from 0 to 4294967295"),
         (["run", "--router", "favourite", "--preset", "fast"], 2, "preset"),
-        (["run", "--router", "favourite", "--config", "missing.yaml"], 2, "missing.yaml"),
+        (["run", "--router", "favourite", "--config", "missing.yaml"], 1, "cannot read missing.yaml: there is no such file"),
         (["run", "--router", "nowhere/at/all"], 1, "holds no router checkpoint"),
         (["run", "--no-such-option"], 2, "aamc run --help"),
         (["route"], 2, "Missing argument 'TEXT'"),
@@ -372,7 +405,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["evaluate", "missing"], 1, "aamc run"),
         (["route", "hello"], 1, "aamc run"),
         (["explain", "x"], 1, "aamc run"),
-        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 1, "from 0 to 1"),
+        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 2, "not in the range 0<=x<=1"),
         (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
         (["feedback", "add", "x", "--quality", "1", "--store", "sqlite:nothere.db"], 1, "no store at nothere.db"),
         (["run", "--out", ""], 2, "must not be empty"),
@@ -437,7 +470,7 @@ def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
         (("route", "hello", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
         (("route", "hello", "--colour", "red"), 2, "NoSuchOption", "--colour"),
         (("explain", "missing", "--run", "nowhere"), 1, "CheckpointError", "nowhere"),
-        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 1, "DataError", "quality"),
+        (("feedback", "add", "d", "--quality", "2", "--store", "memory:"), 2, "BadParameter", "quality"),
         (("plugins", "show", "router", "nothing"), 2, "UnknownComponentError", "nothing"),
     ],
 )

@@ -225,6 +225,19 @@ def test_a_comparison_is_added_with_its_winner(aamc) -> None:
     assert (last.candidate, last.over, last.confidence, last.tie) == (FIRST, SECOND, 0.5, False)
 
 
+def test_other_feedback_of_the_same_source_says_how_it_can_count(aamc) -> None:
+    def add(*options: str) -> tuple[int, str, str]:
+        return aamc("add", "d", "--source", "me", "--store", "sqlite:log.db", *options)
+
+    assert add("--quality", "1")[0] == 0
+    status, _, err = add("--quality", "0")
+    assert status == 1
+    assert "give a revision above 0 to replace it, or another source or id to count beside it" in err
+    assert add("--quality", "0", "--id", "d/me/again") == (0, "", "Recorded as d/me/again.\n")
+    assert add("--quality", "0", "--revision", "1")[0] == 0
+    assert add("--quality", "0", "--source", "you")[0] == 0
+
+
 def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> None:
     status, _, err = aamc("add", "soon", "--quality", "1", "--store", "sqlite:log.db")
     assert status == 1
@@ -239,9 +252,10 @@ def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> Non
 @pytest.mark.parametrize(
     ("arguments", "status", "why"),
     [
-        (["--quality", "nan"], 1, "from 0 to 1, not nan"),
-        (["--quality", "-0.5"], 1, "from 0 to 1"),
-        (["--quality", "1", "--confidence", "2"], 1, "confidence must be a number from 0 to 1"),
+        (["--quality", "nan"], 2, "'nan' is not a number"),
+        (["--quality", "-0.5"], 2, "-0.5 is not in the range 0<=x<=1"),
+        (["--quality", "1", "--confidence", "2"], 2, "2.0 is not in the range 0<=x<=1"),
+        (["--quality", "1", "--revision", "-1"], 2, "-1 is not in the range"),
         (["--over", FIRST], 1, "cannot beat itself"),
         (["--over", FIRST, "--candidate", FIRST], 1, "cannot beat itself"),
         (["--quality", "1", "--candidate", "nobody"], 1, "no candidate 'nobody'"),
@@ -267,11 +281,11 @@ def test_a_user_is_forgotten_by_name_or_by_pseudonym(aamc) -> None:
     assert b"ann" not in Path("log.db").read_bytes()
 
 
-def test_a_key_that_is_not_there_is_wrong_usage(aamc) -> None:
+def test_a_key_that_is_not_there_or_empty_is_refused(aamc) -> None:
     Path("empty").touch()
-    for file, why in (("nothere", "cannot be read"), ("empty", "is empty")):
+    for file, expected, why in (("nothere", 1, "cannot read nothere: there is no such file"), ("empty", 2, "is empty")):
         status, _, err = aamc("forget", "--user", "ann", "--user-key-file", file, "--store", "sqlite:log.db")
-        assert status == 2
+        assert status == expected
         assert why in err
 
 

@@ -260,6 +260,12 @@ def test_a_log_of_version_0_1_keeps_every_entry(tmp_path: Path) -> None:
         assert store.record("e").query.user == "bob"
 
 
+def test_a_user_is_found_by_an_index(tmp_path: Path) -> None:
+    with closing(open_log(tmp_path / "log.db")), closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM entries WHERE user_id = 'ann' LIMIT 9").fetchall()
+    assert "USING INDEX entries_by_user" in str(plan)
+
+
 def test_columns_answer_without_json(tmp_path: Path) -> None:
     """Migrated entries and new ones fill the same columns; an unknown number is NULL."""
     path = old_log(tmp_path / "log.db")

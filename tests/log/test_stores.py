@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import open_store
+from aamc_sdk.log import LedgerStore, ledger_store, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -391,6 +393,31 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
     assert store.experience().epoch == 2
 
 
+def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    assert isinstance(store, LedgerStore)
+    store.add_decisions([record(name) for name in "abcde"])
+    store.put_snapshot("router", Snapshot(5, b"state"))
+    erase, calls = store._erase, itertools.count(1)
+
+    def interrupted(user: str, limit: int) -> int:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return erase(user, limit)
+
+    monkeypatch.setattr(store, "_erase", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.forget("ann")
+    assert [query.user for query in store.experience().queries] == [None] * 4 + ["ann"]
+    assert store.experience().epoch == 0
+    assert store.snapshot("router") is not None
+    store.add_decisions([record("f")])  # between two batches
+    assert store.forget("ann") == 2
+    assert [query.user for query in store.experience().queries] == [None] * 6
+    assert store.experience().epoch == 1
+    assert store.snapshot("router") is None
+
+
 def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> None:
     assert list(store.forgotten(["ann", "bob"])) == []
     store.forget("ann")
@@ -607,7 +634,7 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     found = store.outcomes()
     assert (found.decision_ids, found.candidates) == (["d", "u", "fallback"], ["b", "b", "b"])
     np.testing.assert_array_equal(found.propensity, [0.25, math.nan, 0.25])
-    np.testing.assert_array_equal(found.quality, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.quality, [0.5, math.nan, 0.0])  # the chosen candidate's call failed
     np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
     np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
     assert store.outcomes(since=13.0).decision_ids == ["u"]
@@ -663,3 +690,37 @@ def test_a_forked_child_cannot_write_to_its_parents_log(store: Store) -> None:
     child.join(30)
     assert child.exitcode == 0
     assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]) == [True]
+
+
+def test_pending_entries_expire_and_the_log_says_so(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now, long_ago = time.time(), time.time() - 31 * 24 * 3600
+    store.add_feedback([(Feedback(decision_id="first", quality=1.0, time=now), None)])
+    monkeypatch.setattr("time.time", lambda: long_ago)
+    store.add_feedback(
+        [
+            (Feedback(decision_id="typo", quality=1.0, time=long_ago), Attempt("typo", cost_usd=1.0)),
+            (Feedback(decision_id="d", quality=0.5, time=long_ago), None),
+        ]
+    )
+    store.add_attempts([Attempt("lost", 0)])
+    store.add_decisions([record("d")])
+    monkeypatch.setattr("time.time", lambda: now)
+    assert store.health()["pending_feedback"] == 2
+    assert store.expire_pending() == 3
+    assert "3 pending entries of the log were deleted, such as one on decision 'typo'" in caplog.text
+    assert [feedback.decision_id for feedback in store.pending()] == ["first"]
+    assert (store.health()["pending_attempts"], store.expire_pending()) == (0, 0)
+    store.add_decisions([record("typo"), record("first")])
+    found = store.experience()
+    assert [feedback.decision_id for feedback in found.feedback] == ["d", "first"]
+    assert not found.attempts
+    assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]  # its id is free again
+
+
+def test_too_many_pending_entries_push_out_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "config", attrs.evolve(store.config, max_pending=20))
+    for n in range(100):
+        store.add_feedback([(Feedback(decision_id=f"typo {n}", quality=1.0, time=time.time()), None)])
+    kept = [feedback.decision_id for feedback in store.pending()]
+    assert len(kept) <= 22
+    assert kept[-1] == "typo 99"

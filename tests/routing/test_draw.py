@@ -66,6 +66,7 @@ def test_a_masked_or_impossible_candidate_is_never_drawn(probabilities, mask, se
 @given(arrays.arrays(float, (ROWS, 4), elements=st.floats(allow_nan=False)), arrays.arrays(bool, (ROWS, 4)))
 def test_a_masked_candidate_is_never_taken_whatever_the_utilities(utility, mask):
     mask[:, 2] = True
+    utility[:, 2] = np.nan_to_num(utility[:, 2])  # a row needs a finite one
     chosen = draw(Scores(utility), masked(mask), False, 0, IDS)[0]
     assert mask[np.arange(ROWS), chosen].all()
 
@@ -110,8 +111,26 @@ def test_a_row_that_is_wholly_masked_is_an_error():
 
 @pytest.mark.parametrize("utility", [np.zeros((ROWS, 3)), np.zeros(ROWS), np.zeros((1, 4)), [[0.0] * 4] * ROWS])
 def test_scores_of_another_shape_are_refused(utility):
-    with pytest.raises(PluginError, match="utility must have shape"):
+    with pytest.raises(PluginError, match=r"utility must be real numbers of shape \(\d+, 4\)"):
         draw(Scores(utility), OPEN, False, 0, IDS)
+
+
+@pytest.mark.parametrize("utility", [np.ones((ROWS, 4), complex), np.full((ROWS, 4), "high"), np.full((ROWS, 4), None)])
+@pytest.mark.parametrize("sample", [True, False])
+def test_scores_that_are_no_real_numbers_are_refused(utility, sample):
+    with pytest.raises(PluginError, match="utility must be real numbers"):
+        draw(Scores(utility, np.ones((ROWS, 4))), OPEN, sample, 0, IDS)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_row_needs_a_finite_utility_of_an_allowed_candidate(value):
+    utility = np.full((ROWS, 4), value)
+    with pytest.raises(PluginError, match="utility must be finite for at least one allowed candidate of each row"):
+        draw(Scores(utility), OPEN, False, 0, IDS)
+    utility[:, 1] = 0.0
+    assert draw(Scores(utility), OPEN, False, 0, IDS)[0].tolist() == [0 if value > 0 else 1] * ROWS
+    with pytest.raises(PluginError, match="utility must be finite"):
+        draw(Scores(utility), masked([True, False, True, True]), False, 0, IDS)
 
 
 def test_nan_is_refused_where_a_candidate_is_allowed_and_ignored_elsewhere():

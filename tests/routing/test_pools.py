@@ -46,7 +46,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": [{"name": "a", "prices": 3}]}, "pool.yaml, candidate 1 (a)"),
         ({"candidates": [{"name": "a", "latency": {"service": 1}}]}, "did you mean 'service_ms'?"),
         ({"candidates": [{"name": "a", "abilities": "code"}]}, "abilities must be a list"),
-        ({"candidates": [{"name": "a", "context_window": 0}]}, "context window of 'a' must be at least 1 token"),
+        ({"candidates": [{"name": "a", "context_window": 0}]}, "context window of 'a' must be a whole number of at least 1 token"),
     ],
 )
 def test_a_bad_pool_is_a_one_line_error_that_names_the_candidate(content, message):

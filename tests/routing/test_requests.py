@@ -1,8 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Latency, ModelSpec, Pool, PoolState, Prices, Query
-from aamc_sdk.errors import PoolError
+from aamc_sdk.errors import NoCandidateError, PoolError
 from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
@@ -83,11 +85,10 @@ def test_nothing_is_masked_in_a_plain_request():
     [
         (Query("", prompt_tokens=900, output_tokens=101), {}, [False, True, True], "context window"),
         (Query("", prompt_tokens=900, output_tokens=100), {}, [True, True, True], None),
-        (Query("", needs={"tools"}), {}, [False, True, False], "lacks a needed ability"),
-        (Query("", needs={"tools", "audio"}), {}, [False, False, False], "lacks a needed ability"),
+        (Query("", needs={"tools"}), {}, [False, True, False], "lacks tools"),
+        (Query("", needs={"audio"}), {}, [False, False, False], "lacks audio"),
         (Query(""), {"state": PoolState(unavailable=["large"])}, [True, False, True], "unavailable"),
         (Query(""), {"state": PoolState(remaining={"large": 0, "small": 3})}, [True, False, True], "rate limit"),
-        (Query("", prompt_tokens=1000, output_tokens=0), {"budget_usd": 0.005}, [True, False, False], "over budget"),
     ],
 )
 def test_masks_say_what_is_not_allowed_and_why(query, options, allowed, why):
@@ -96,6 +97,35 @@ def test_masks_say_what_is_not_allowed_and_why(query, options, allowed, why):
     assert list(request.masked_why) == ([] if why is None else [why])
     if why is not None:
         assert request.masked_why[why].tolist() == [[not each for each in allowed]]
+
+
+def test_the_error_names_the_needs_that_nobody_meets_and_what_the_candidates_have():
+    request = build_request([Query(""), Query("", needs={"tool", "tools"})], POOL, PREFERENCE)
+    assert request.reasons(1, POOL.index("small")) == "lacks tool, lacks tools"
+    why = "no candidate has the ability 'tool'; did you mean 'tools'? (the pool's abilities: tools, vision)"
+    with pytest.raises(NoCandidateError, match=re.escape(why)):
+        request.check_mask()
+
+
+def test_over_budget_is_said_of_known_costs_only():
+    request = build_request([Query("", prompt_tokens=1000, output_tokens=0)], POOL, PREFERENCE, budget_usd=0.005)
+    assert [request.reasons(0, m) for m in range(3)] == ["", "over budget", "unknown cost, which fits no budget"]
+
+
+@pytest.mark.parametrize("typical", [None, np.array([[0.5, np.nan, 1.0]] * 2), np.array([[0.5, 0.1, 1.0], [np.nan, np.nan, np.nan]])])
+def test_a_candidate_of_unknown_cost_fits_no_budget(typical):
+    pool = Pool([ModelSpec("priced", prices=Prices(1.0, 1.0)), ModelSpec("unheard-of")])
+    request = build_request([Query("x")], pool, PREFERENCE, typical=typical, budget_usd=1e9)
+    assert request.mask.tolist() == [[True, False]]
+    assert request.reasons(0, 1) == "unknown cost, which fits no budget"
+
+
+def test_a_cost_that_was_measured_in_training_is_known():
+    pool = Pool([ModelSpec("a"), ModelSpec("b")])
+    typical = np.array([[0.5, 0.1, 1.0], [0.5, 0.3, 1.0]])
+    request = build_request([Query("x")], pool, PREFERENCE, typical=typical, budget_usd=0.2)
+    assert request.mask.tolist() == [[True, False]]
+    assert request.reasons(0, 1) == "over budget"
 
 
 def test_preferences_are_one_for_all_or_one_each():

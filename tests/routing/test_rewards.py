@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import CheckpointError, PreferenceError
+from aamc_sdk.errors import CheckpointError, ConfigError, PreferenceError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, Scale
 from aamc_sdk.testing import assert_conforms
@@ -30,6 +30,20 @@ def test_it_keeps_the_contract():
 def test_scales_are_the_range_of_the_candidates_means(reward):
     assert reward.cost == Scale(2.0, 20.0)
     assert reward.latency == Scale(100.0, 500.0)
+
+
+def test_scales_can_be_set():
+    made = Plugins().make("reward", "linear", None, {"cost_usd": [0, 40], "latency_ms": [0.0, 1000.0]})
+    made.fit(OUTCOMES)
+    assert made.vector(OUTCOMES)[0, 0].tolist() == [1.0, 1 - 1 / 40, 0.9]
+    made.fit(Outcomes(QUALITY, COST, UNKNOWN))
+    assert (made.cost, made.latency.known) == (Scale(0.0, 40.0), False)
+
+
+@pytest.mark.parametrize("given", [[1], [2, 1], [1, 1], [-1, 1], [0, float("inf")], [0, 1, 2], 5, "0,1", ["a", "b"]])
+def test_a_scale_that_is_no_range_is_refused(given):
+    with pytest.raises(ConfigError, match="cost_usd"):
+        Plugins().make("reward", "linear", None, {"cost_usd": given})
 
 
 def test_unknown_values_do_not_count_in_a_mean():

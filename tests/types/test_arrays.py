@@ -87,7 +87,7 @@ def test_one_preference_is_given_to_every_row():
 def test_reasons_say_why_a_candidate_is_masked():
     request = make_request(DATASET)
     row = next(row for row, query in enumerate(DATASET.queries) if query.needs)
-    assert request.reasons(row, POOL.index("SLM-Tiny")) == "lacks a needed ability"
+    assert request.reasons(row, POOL.index("SLM-Tiny")) == "lacks tools"
     assert request.reasons(row, POOL.index("LLM-XLarge")) == ""
 
 

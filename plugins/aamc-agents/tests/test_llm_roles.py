@@ -1,5 +1,7 @@
 import asyncio
 import itertools
+import json
+import math
 import socket
 import threading
 import time
@@ -16,7 +18,8 @@ from aamc_agents.tool import AgentError
 
 from aamc_sdk import AgentOutput, MetaController, ModelSpec, Pool, Prices, get_plugin_manager
 from aamc_sdk.cli import main
-from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.errors import ConfigError, ProviderError, StoreError
+from aamc_sdk.interfaces import Chunk
 from aamc_sdk.serving import ModelClient
 
 ROLES = ("planner", "reasoner", "critic", "reflect", "question", "summarizer", "modifier", "concluder")
@@ -37,7 +40,8 @@ def test_each_role_sends_its_own_prompt_with_the_task_and_the_work_so_far(serve_
     output = ask(make_agent(name, base_url=server.url, model="m-1"))
     (asked,) = server.asked
     system, user = asked["messages"]
-    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("m-1", 0.0, 1024)
+    assert asked.keys() == {"model", "messages"}
+    assert asked["model"] == "m-1"
     assert system == {"role": "system", "content": prompt_of(name)}
     assert all(
         part in user["content"]
@@ -103,8 +107,8 @@ COUNTED = {"prompt_tokens": 100, "completion_tokens": 20}
         ("  ", 0.0, "said nothing"),
         ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "said nothing"),
         ((200, [1, 2]), 0.0, "not answer with a JSON object but with '.1, 2.'"),
-        ((200, {"choices": [{}]}), 0.0, "sent no text but"),
-        (completion_of(7, COUNTED), 0.0, "sent no text but"),
+        ((200, {"choices": [{}]}), 0.0, "said nothing"),
+        (completion_of(7, COUNTED), 0.0, "said nothing"),
     ],
 )
 def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_check(
@@ -265,7 +269,7 @@ def test_a_routed_call_that_fails_is_an_attempt_with_its_error(services) -> None
 def test_the_parameters_of_a_routed_model_are_sent_and_have_priority(serve_model, services) -> None:
     server = serve_model("8")
     parameters = {"reasoning_effort": "low", "temperature": 1.0}
-    controller, role = routed(Pool([ModelSpec("small", endpoint=server.url, parameters=parameters)]), services)
+    controller, role = routed(Pool([ModelSpec("small", endpoint=server.url, parameters=parameters)]), services, max_output_tokens=1024)
     with controller:
         ask(role)
     (asked,) = server.asked
@@ -319,3 +323,98 @@ def test_closing_an_agent_closes_the_router_of_its_options_only(serve_model, mak
 def test_two_choosers_are_one_too_many(services) -> None:
     with pytest.raises(ConfigError, match=r"run \('runs/latest'\) and router \('random'\) exclude each other"):
         ChatModel(ModelConfig(run="runs/latest", router="random"), services)
+
+
+def test_limits_parameters_and_headers_are_sent_where_they_are_given(serve_model, make_agent) -> None:
+    server = serve_model("8")
+    given = {"max_output_tokens": 50, "temperature": 0.5, "parameters": {"reasoning_effort": "low"}, "headers": {"X-Team": "blue"}}
+    ask(make_agent("reasoner", base_url=server.url, model="m-1", **given))
+    (asked,) = server.asked
+    assert (asked["max_tokens"], asked["temperature"], asked["reasoning_effort"]) == (50, 0.5, "low")
+    assert server.received[0]["X-Team"] == "blue"
+
+
+def test_a_model_that_rejects_parameters_answers_by_default(serve_model, make_agent) -> None:
+    def reasoning(body):
+        refused = {"max_tokens", "temperature"} & body.keys()
+        return (400, {"error": {"message": f"unsupported: {refused}"}}) if refused else "8"
+
+    server = serve_model(reasoning)
+    assert ask(make_agent("reasoner", base_url=server.url)).content == "8"
+    assert ask(make_agent("reasoner", base_url=server.url, parameters={"max_completion_tokens": 99})).content == "8"
+    assert server.asked[-1]["max_completion_tokens"] == 99
+
+
+def test_an_answer_that_comes_too_late_is_asked_for_again(serve_model, make_agent) -> None:
+    numbers = itertools.count()
+
+    def slow_at_first(body):
+        time.sleep(1.0 if next(numbers) == 0 else 0.0)
+        return "8"
+
+    server = serve_model(slow_at_first)
+    assert ask(make_agent("reasoner", base_url=server.url, timeout_seconds=0.5, retries=1)).content == "8"
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"router": "random"}])
+def test_without_a_model_it_says_so_at_once(make_agent, options: dict[str, str]) -> None:
+    role = make_agent("reasoner", **options)
+    for attempt in (role.check, lambda: ask(role)):
+        with pytest.raises(AgentError, match=r"^no language model is configured; add an endpoint to the pool"):
+            attempt()
+    with pytest.raises(AgentError, match=r"^no language model is configured"):
+        asyncio.run(ChatModel(ModelConfig(), None).ask("?"))
+
+
+def test_a_candidate_of_the_pool_is_called_by_its_endpoint(serve_model, services) -> None:
+    server = serve_model(lambda body: body["model"])
+    small, large = (ModelSpec(spec.name, prices=spec.prices, endpoint=server.url) for spec in POOL)
+    alone = attrs.evolve(services, pool=Pool([small, ModelSpec("elsewhere")]))
+    output = ask(Concluder(RoleConfig(), alone))
+    assert (output.content, output.cost) == ("small", pytest.approx(140e-6))
+    both = attrs.evolve(services, pool=Pool([small, large]))
+    assert ask(Concluder(RoleConfig(model="large"), both)).content == "large"
+    for name in ("", "larg"):
+        with pytest.raises(AgentError, match=rf"^model must be one of the pool's candidates with an endpoint \(.*large.*small.*\), not '{name}'"):
+            ask(Concluder(RoleConfig(model=name), both))
+
+
+def test_a_price_of_zero_is_unknown_and_not_free(serve_model, services, make_agent) -> None:
+    server = serve_model("8")
+    output = ask(make_agent("reasoner", base_url=server.url))
+    assert (output.cost, output.metadata["cost_known"]) == (0.0, False)
+    assert math.isnan(make_agent("reasoner", base_url=server.url).max_cost_usd)
+    assert make_agent("reasoner", base_url=server.url, output_usd_per_million=1e6, max_output_tokens=20).max_cost_usd == pytest.approx(20)
+    controller, role = routed(Pool([ModelSpec("small", prices=Prices(0.0, 0.0), endpoint=server.url)]), services)
+    with controller:
+        ask(role)
+        (attempt,) = controller.store.experience().attempts
+    assert math.isnan(attempt.cost_usd)
+
+
+def test_any_application_calls_such_servers_by_the_provider_openai(serve_model) -> None:
+    server = serve_model("8")
+    pool = Pool([ModelSpec("small", prices=Prices(1.0, 2.0), endpoint=server.url), ModelSpec("large", prices=Prices(2.0, 3.0), endpoint=server.url)])
+    with MetaController.build(router="random", pool=pool) as controller:
+        answer = controller.complete("1 + 7")
+    assert (answer.text, answer.usage.prompt_tokens, answer.usage.output_tokens) == ("8", 100, 20)
+    assert answer.cost_usd in (pytest.approx(140e-6), pytest.approx(260e-6))
+
+
+def test_the_provider_streams(serve, services) -> None:
+    pieces = [{"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in ("two ", "words")]
+    pieces.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})
+    about = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+    body = "".join(f"data: {json.dumps(about | piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
+    with serve(lambda request: (200, {"Content-Type": "text/event-stream"}, body.encode())) as address:
+        chunks = asyncio.run(streamed(services, f"http://{address}/v1"))
+    assert "".join(chunk.content for chunk in chunks) == "two words"
+    assert chunks[-1].usage.output_tokens == 2
+    with pytest.raises(ProviderError, match=r"model 'm' at http://127.0.0.1:9/v1 failed"):
+        asyncio.run(streamed(services, "http://127.0.0.1:9/v1"))
+
+
+async def streamed(services, url: str) -> list[Chunk]:
+    provider = services.make("provider", "openai", {"base_url": url})
+    return [chunk async for chunk in provider.stream(ModelSpec("m"), [{"role": "user", "content": "?"}])]

@@ -3,19 +3,19 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import pytest
-from aamc_agents.sandbox import Limits, Ran, code_in, confinement, run_python
+from aamc_agents.sandbox import Limits, Ran, code_in, confinement, machine_fences, run_python
 from aamc_agents.sandbox.scratch_folder import remove
 from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 SHORT = Limits(seconds=30.0, memory_mb=128, file_mb=1, printed_bytes=5_000)
 
@@ -130,7 +130,26 @@ def test_a_file_with_a_path_for_a_name_is_refused() -> None:
 
 
 def fences_of_the_kernel() -> bool:
-    return run("1").fenced_by_kernel
+    return machine_fences().fenced_by_kernel
+
+
+@pytest.fixture
+def without_seccomp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("aamc_agents.sandbox.runner.compiled_filter", lambda: None)
+    machine_fences.cache_clear()
+    yield
+    machine_fences.cache_clear()
+
+
+@pytest.mark.usefixtures("without_seccomp")
+def test_where_the_kernel_confines_nothing_the_agent_refuses_unless_told_otherwise(make_agent) -> None:
+    strict, trusting = make_agent("python"), make_agent("python", unconfined=True)
+    with pytest.raises(ConfigError, match=r"the kernel here does not confine programs.*; set its option unconfined=true"):
+        strict.check()
+    with pytest.raises(AgentError, match="the kernel here does not confine programs"):
+        asyncio.run(strict.execute(TaskState(task=Task(id="t", text="print(1)"))))
+    trusting.check()
+    assert asyncio.run(trusting.execute(TaskState(task=Task(id="t", text="print(1)")))).content == "1"
 
 
 UNHOOKED = """
@@ -224,18 +243,24 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
 
 def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
-        return Ran(printed="1", error=None, fences=("limits", "audit"))
+        late = sources == ["print(0)"]
+        return Ran(printed="1", error="it took longer than 5 s" if late else None, fences=() if late else ("limits", "audit"))
 
     monkeypatch.setattr("aamc_agents.python.run_python", run)
-    python = make_agent("python")
-    for number in range(3):
+    python = make_agent("python", unconfined=True)
+    with pytest.raises(AgentError, match="took longer"):
+        asyncio.run(python.execute(TaskState(task=Task(id="t", text="print(0)"))))
+    for number in range(1, 4):
         asyncio.run(python.execute(TaskState(task=Task(id="t", text=f"print({number})"))))
     assert [record.message for record in caplog.records if "interpreter alone" in record.message] == [caplog.messages[0]]
 
 
 def test_without_libseccomp_the_other_fences_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_agents.sandbox.runner.compiled_filter", lambda: None)
-    ran = run("import socket; socket.socket()")
+    refused = run("print(1)")
+    assert refused.printed == ""
+    assert "the kernel here does not confine programs, so none is run" in (refused.error or "")
+    ran = run("import socket; socket.socket()", limits=attrs.evolve(SHORT, unconfined=True))
     assert "seccomp" not in ran.fences
     assert not ran.fenced_by_kernel
     assert "socket.__new__ is not allowed" in (ran.error or "")

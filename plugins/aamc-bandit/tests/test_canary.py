@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import attrs
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from aamc_bandit import plugin
 from aamc_bandit.trials.canary import served_by
 from aamc_bandit.trials.router_pair import RouterPair
+from aamc_bandit.trials.trial_statistics import read_trials
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.config import configure
@@ -21,7 +24,7 @@ from aamc_sdk.interfaces import OnlineRouter, Requirements
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import load_part, read_json, save_part, write_json
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
-from aamc_sdk.types import Experience, RoutingRequest
+from aamc_sdk.types import Experience, Query, RoutingRequest
 
 TINY, MEDIUM, CODE, LARGE = POOL.names
 OPTIONS: dict[str, Any] = {"stable": "fixed", "candidate": "counting"}
@@ -96,6 +99,17 @@ class Failing(OnlineRouter):
         raise ValueError("out of order")
 
 
+class Brooding(Counting):
+    """Scores too late, and cannot learn."""
+
+    def score(self, request) -> Scores:
+        time.sleep(0.5)
+        return super().score(request)
+
+    def learn(self, experience: Experience) -> None:
+        raise SystemExit(3)
+
+
 class Seer(Router):
     """Knows the outcomes in advance."""
 
@@ -110,7 +124,7 @@ class Small:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = {"fixed": "Fixed", "counting": "Counting", "reading": "Reading", "failing": "Failing", "seer": "Seer"}
+        kinds = {"fixed": "Fixed", "counting": "Counting", "reading": "Reading", "failing": "Failing", "brooding": "Brooding", "seer": "Seer"}
         return [Component(name, f"{__name__}:{kind}", name) for name, kind in kinds.items()]
 
 
@@ -163,8 +177,8 @@ def test_decisions_note_both_choices_and_have_the_mixtures_propensity(plugins) -
         decision = controller.route("Hi")
     note = decision.notes["canary"]
     assert note["share"] == 0.2
-    assert note["stable"] == {"router": "fixed", "probabilities": {LARGE: 1.0}}
-    assert note["candidate"] == {"router": "counting", "probabilities": dict.fromkeys(POOL.names, 0.25)}
+    assert note["stable"] == {"router": "fixed", "version": ANY, "probabilities": {LARGE: 1.0}}
+    assert note["candidate"] == {"router": "counting", "version": ANY, "probabilities": dict.fromkeys(POOL.names, 0.25)}
     assert decision.propensity == pytest.approx(0.85 if decision.candidate == LARGE else 0.05)
 
 
@@ -250,8 +264,14 @@ def test_a_shadow_serves_as_if_it_were_alone(plugins) -> None:
     assert scores.probabilities == pytest.approx(alone.probabilities)
     assert scores.notes[0]["praise"] == 0
     assert scores.notes[0]["shadow"] == {
-        "stable": {"router": "counting"},
-        "candidate": {"router": "fixed", "choice": LARGE, "probabilities": {LARGE: 1.0}, "utility": {TINY: 0, MEDIUM: 0, CODE: 0, LARGE: 1}},
+        "stable": {"router": "counting", "version": ANY},
+        "candidate": {
+            "router": "fixed",
+            "version": ANY,
+            "choice": LARGE,
+            "probabilities": {LARGE: 1.0},
+            "utility": {TINY: 0, MEDIUM: 0, CODE: 0, LARGE: 1},
+        },
     }
 
 
@@ -263,7 +283,7 @@ def test_a_shadow_that_fails_is_noted_and_nobody_notices(plugins, caplog) -> Non
         controller.learner.flush()
         router: Any = controller.router
         assert router.stable.praise == {decision.candidate: 1.0}
-    assert decision.notes["shadow"]["candidate"] == {"router": "failing", "error": "ValueError('out of order')"}
+    assert decision.notes["shadow"]["candidate"] == {"router": "failing", "version": ANY, "error": "ValueError('out of order')"}
 
 
 async def routed(controller: MetaController) -> Any:
@@ -276,3 +296,130 @@ def test_waiting_for_the_routers_decides_the_same(name, plugins) -> None:
         waited = asyncio.run(routed(controller))
     with serve(plugins, name) as controller:
         assert controller.route("Hi", decision_id="d").notes == waited.notes
+
+
+def test_a_candidate_that_fails_fails_no_request_and_ends_the_trial(plugins, caplog) -> None:
+    """The failed decisions are the stable router's, with its propensity; after some failures, the candidate is not asked any more."""
+    with serve(plugins, stable="counting", candidate="failing", share=0.5, max_failures=3) as controller:
+        decisions = [controller.route("Hi") for _ in range(20)]
+        for decision in decisions:
+            controller.feedback(decision.id, quality=1.0)
+        assert controller.learner is not None
+        controller.learner.flush()
+        router: Any = controller.router
+        assert sum(router.stable.praise.values()) == 20.0
+    assert [decision.propensity for decision in decisions] == [0.25] * 20
+    first, last = decisions[0].notes["canary"], decisions[-1].notes["canary"]
+    assert first["candidate"] == {"router": "failing", "version": ANY, "error": "ValueError('out of order')", "probabilities": ANY}
+    assert first["candidate"]["probabilities"] == first["stable"]["probabilities"]
+    assert ["error" in decision.notes["canary"].get("candidate", {}) for decision in decisions] == [True] * 3 + [False] * 17
+    assert last["ended"] == "it failed 3 times, at last with ValueError('out of order')"
+    assert served_by(decisions[-1]) == "stable"
+    assert "the canary of failing has ended, and counting serves all requests: it failed 3 times" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_a_candidate_that_takes_too_long_delays_no_request_beyond_its_limit(name, plugins) -> None:
+    with serve(plugins, name, candidate="brooding", timeout_ms=20.0) as controller:
+        decision = controller.route("Hi")
+    assert decision.notes[name]["candidate"]["error"] == "no scores within 20 ms"
+    assert decision.candidate == LARGE
+
+
+def test_a_candidate_that_cannot_learn_ends_the_trial_and_the_stable_router_learns_on(plugins, tmp_path) -> None:
+    trial = {"stable": "counting", "candidate": "brooding", "timeout_ms": 5000.0, "max_failures": 1}
+    for learned in (1.0, 2.0):  # the trial stays ended after a restart
+        with serve(plugins, store=f"sqlite:{tmp_path}/log.db", **trial) as controller:
+            router: Any = controller.router
+            assert (router.ended is None) == (learned == 1.0)
+            decision = controller.route("Hi")
+            controller.feedback(decision.id, quality=1.0)
+            assert controller.learner is not None
+            controller.learner.flush()
+            assert sum(router.stable.praise.values()) == learned
+            assert "it failed to learn up to position" in router.ended
+            assert controller.route("Hi").notes["canary"]["ended"] == router.ended
+
+
+def test_each_user_stays_with_one_router_and_a_larger_share_keeps_the_candidates_users(plugins) -> None:
+    with serve(plugins, share=0.3, by_user=True) as controller:
+        router: Any = controller.router
+        roles = []
+        for share in (0.3, 0.3, 0.6):
+            router.share = share
+            decisions = controller.route_batch([Query("Hi", user=f"user-{n}") for n in range(300)])
+            roles.append([served_by(decision) for decision in decisions])
+        propensities = {served_by(decision): decision.propensity for decision in decisions}
+        anonymous = controller.route("Hi")
+    assert roles[0] == roles[1]
+    assert roles[0].count("candidate") / 300 == pytest.approx(0.3, abs=0.1)
+    assert roles[2].count("candidate") / 300 == pytest.approx(0.6, abs=0.1)
+    assert all(later == "candidate" for earlier, later in zip(roles[0], roles[2], strict=True) if earlier == "candidate")
+    assert propensities == {"stable": 1.0, "candidate": 0.25}
+    assert "role" not in anonymous.notes["canary"]
+
+
+def test_the_share_follows_its_file_without_a_restart(plugins, tmp_path, caplog) -> None:
+    file = tmp_path / "share"
+    with serve(plugins, share=0.0, share_file=str(file)) as controller:
+        assert f"the share stays 0, since {file} cannot be used" in caplog.text
+        found = []
+        for content in ("0.25", "1", "a lot", "1.5"):
+            file.write_text(content)
+            found.append(controller.route("Hi").notes["canary"]["share"])
+        assert found == [0.25, 1.0, 1.0, 1.0]
+        assert "share must be at most 1" in caplog.text
+        router: Any = controller.router
+        with pytest.raises(ConfigError, match="share must be at least 0"):
+            router.share = -1
+
+
+@pytest.mark.parametrize(
+    ("stable", "candidate", "why"),
+    [
+        ({"cost_usd": 0.01}, {"cost_usd": 0.2}, "its calls cost 0.2 USD on average, and the stable router's 0.01"),
+        ({"latency_ms": 100.0}, {"latency_ms": 2000.0}, "its calls took 2000 ms on average, and the stable router's 100"),
+        ({"latency_ms": 100.0}, {"latency_ms": 9.0, "error": "down"}, "100.0% of its calls failed, and 0.0% of the stable router's"),
+        ({"cost_usd": 0.01, "latency_ms": 100.0}, {"cost_usd": 0.09, "latency_ms": 900.0}, None),
+        ({"cost_usd": 0.0}, {"cost_usd": 0.2}, None),
+    ],
+)
+def test_calls_beyond_a_limit_end_the_trial(stable, candidate, why, plugins) -> None:
+    with serve(plugins, candidate={"name": "fixed", "favourite": TINY}, share=0.5) as controller:
+        for n in range(60):
+            decision = controller.route("Hi", decision_id=f"d{n}")
+            controller.attempt(decision.id, **(candidate if decision.candidate == TINY else stable))
+        assert controller.learner is not None
+        controller.learner.flush()
+        router: Any = controller.router
+        assert router.ended == why
+
+
+def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_path) -> None:
+    checkpoint, store = tmp_path / "counting", f"sqlite:{tmp_path}/log.db"
+    router = trained(plugins)
+    for praise in (5.0, 7.0):
+        router.praise[TINY] = praise
+        save_part(checkpoint, "router", "counting", router, plugins, {})
+        with serve(plugins, store=store, candidate=str(checkpoint)) as controller:
+            controller.feedback(controller.route("Hi").id, quality=1.0)
+            trials = read_trials(controller.store)
+    assert [trial.candidate for trial in trials] == [str(checkpoint)] * 2
+    assert len({trial.candidate_version for trial in trials}) == 2
+    assert [len(trial.judgements) for trial in trials] == [1, 1]
+
+
+def test_of_a_users_decisions_the_first_judged_one_counts_by_the_mixture(plugins) -> None:
+    with serve(plugins, share=0.25, by_user=True) as controller:
+        for user in ("ann", "ann", "bob"):
+            controller.feedback(controller.route("Hi", user=user).id, quality=1.0)
+        (trial,) = read_trials(controller.store)
+        chosen = controller.store.experience().decisions[0].candidate
+        controller.forget("bob")
+        (later,) = read_trials(controller.store)
+    assert len(trial.judgements) == 2
+    assert trial.left_out == {"user_counted": 1}
+    mixture = 0.75 + 0.25 / 4 if chosen == LARGE else 0.25 / 4
+    assert trial.judgements[0].stable == pytest.approx((chosen == LARGE) / mixture)
+    assert trial.judgements[0].candidate == pytest.approx(0.25 / mixture)
+    assert later.left_out == {"user_counted": 1, "user_forgotten": 1}

@@ -52,7 +52,7 @@ def build():
     ) -> MetaController:
         priced = prices or [1.0] * len(names)
         pool = Pool([ModelSpec(name, prices=Prices(price, price)) for name, price in zip(names, priced, strict=True)])
-        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", **options}, "seed": 7})
+        settings = ServingSettings.of({"router": {"name": router, "blend": "linear", "discount": 1.0, **options}, "seed": 7})
         components = make_components(settings, get_plugin_manager(), pool=pool)
         controller = MetaController(attrs.evolve(components, estimator=ByFirstWord(None, components.router.services) if estimator else None))
         opened.append(controller)

@@ -36,7 +36,7 @@ def tally_of(figures: dict[str, float]) -> CandidateRating:
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_whole_wins_and_losses_come_back_exactly(wins, losses) -> None:
     found = tally_of(rating(1 + wins, 1 + losses, wins + losses))
-    assert found == CandidateRating(wins, losses, wins + losses)
+    assert found == CandidateRating(wins, losses, wins + losses, wins)
 
 
 @given(st.floats(0, 50), st.integers(0, 50))
@@ -57,8 +57,15 @@ def test_of_two_fractions_the_mean_is_kept_and_nothing_is_made_up(wins, losses) 
 
 def test_an_elo_rating_gives_its_counts() -> None:
     figures = {"model": "m", "rating": 1632.0, "comparisons": 10, "wins": 7, "losses": 1, "ties": 2}
-    assert tally_of(figures) == CandidateRating(8.0, 2.0, 10)
-    assert tally_of(figures | {"rating": 2400.0}) == CandidateRating(8.0, 2.0, 10)
+    assert tally_of(figures) == CandidateRating(8.0, 2.0, 10, 7)
+    assert tally_of(figures | {"rating": 2400.0}) == CandidateRating(8.0, 2.0, 10, 7)
+
+
+def test_ties_count_half_whatever_the_rating() -> None:
+    figures = {"model": "m", "rating": 1500.0, "comparisons": 10, "wins": 4, "losses": 2, "ties": 4}
+    assert tally_of(figures) == CandidateRating(6.0, 4.0, 10, 4)
+    session = read_ratings({"category_ratings": {key("_rl_session:", "s"): {"m": figures}}})[0].candidates["m"]
+    assert (session.successes, session.feedback) == (4, 10)  # a tie is no success
 
 
 @pytest.mark.parametrize("whose", ["user/123", "session:abc", "o'brien", "名前", "a+b=c?", ""])
@@ -71,7 +78,7 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
         }
     }
     assert [(rated.level, rated.entity) for rated in read_ratings(content)] == [("category", "coding"), ("user", whose), ("session", whose)]
-    assert read_ratings(content)[2].candidates["m"] == CandidateRating(1.0, 2.0, 3)
+    assert read_ratings(content)[2].candidates["m"] == CandidateRating(1.0, 2.0, 3, 1)
 
 
 @pytest.mark.parametrize(

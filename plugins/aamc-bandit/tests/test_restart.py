@@ -21,7 +21,7 @@ from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [
     {"name": "thompson"},
-    {"name": "thompson", "discount": 0.99},
+    {"name": "thompson", "discount": 1.0},
     {"name": "epsilon-greedy"},
     {"name": "linear-thompson"},
 ]
@@ -81,7 +81,7 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
 
 
 @pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
-@pytest.mark.parametrize("options", [{}, {"window": 5}], ids=["all", "window"])
+@pytest.mark.parametrize("options", [{"discount": 1.0}, {"window": 5}], ids=["all", "window"])
 def test_a_revision_takes_the_place_of_the_earlier_feedback(router: str, options: dict, pool: Pool) -> None:
     if router == "linear-thompson":
         options = {"discount": 1.0}  # with one, the age of what is taken back is unknown

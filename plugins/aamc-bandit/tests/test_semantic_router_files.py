@@ -20,6 +20,7 @@ from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Scores
 
+AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
 RL_DRIVEN = {"exploration_rate": 0.2, "min_exploration": 0.0, "cost_awareness": False, "storage_path": "/var/lib/vsr/rl.json"}
 TECHNICAL = {
     "name": "technical",
@@ -92,7 +93,7 @@ def options_of(*configs: Path, sets: tuple[str, ...] = (), **given: Any) -> tupl
 
 @pytest.mark.parametrize("content", [FIRST_FORM, LATER_FORM, {"algorithm": TECHNICAL["algorithm"]}], ids=["first form", "later form", "fragment"])
 def test_the_options_of_rl_driven_are_the_routers_by_their_own_names(file, content) -> None:
-    assert options_of(file(content)) == ("thompson", {"blend": "linear", **RL_DRIVEN})
+    assert options_of(file(content)) == ("thompson", AS_UPSTREAM | RL_DRIVEN)
 
 
 def test_what_is_explicitly_false_or_0_stays_so(file) -> None:
@@ -111,18 +112,18 @@ def test_the_file_may_name_another_blend(file) -> None:
 
 
 def test_an_empty_section_has_the_defaults(file) -> None:
-    assert options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": None}})) == ("thompson", {"blend": "linear"})
+    assert options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": None}})) == ("thompson", AS_UPSTREAM)
 
 
 def test_the_earlier_name_thompson_is_read_in_the_words_of_the_later(file) -> None:
     section = {"prior_alpha": 2.0, "per_user": False, "decay_factor": 0.25, "min_samples": 5}
     _, options = options_of(file({"algorithm": {"type": "thompson", "thompson": section}}))
-    assert options == {"blend": "linear", "prior_alpha": 2.0, "enable_personalization": False, "discount": 0.75, "min_samples": 5}
+    assert options == AS_UPSTREAM | {"prior_alpha": 2.0, "enable_personalization": False, "discount": 0.75, "min_samples": 5}
 
 
 def test_concurrent_is_a_learning_router_and_an_arena(file, caplog) -> None:
     path = file({"algorithm": {"type": "concurrent", "on_error": "fail", "concurrent": {"max_concurrent": 3}}})
-    assert options_of(path) == ("thompson", {"blend": "linear"})
+    assert options_of(path) == ("thompson", AS_UPSTREAM)
     assert read_arena(path) == read_arena(str(path)) == {"on_error": "fail", "max_concurrent": 3}
     assert "algorithm.concurrent.max_concurrent" in reported(caplog)
     assert read_arena(file(FIRST_FORM, "other.yaml")) is None
@@ -145,7 +146,7 @@ def test_the_keys_of_router_r1_are_reported_even_where_they_change_nothing(file,
     _, options = options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": section}}))
     for key in section:
         assert f"algorithm.rl_driven.{key}" in reported(caplog)
-    assert options.keys() == {"blend", *section} - {"model_cost_per_token"}  # the router itself refuses a wrong type
+    assert options.keys() == {*AS_UPSTREAM, *section} - {"model_cost_per_token"}  # the router itself refuses a wrong type
 
 
 def test_a_file_without_idle_keys_reports_nothing(file, caplog) -> None:
@@ -183,8 +184,9 @@ def test_our_own_keys_and_assignments_go_with_it(file) -> None:
 
 def test_an_algorithm_whose_place_another_router_takes_is_reported(file, caplog) -> None:
     path = file({"algorithm": {"type": "rl_driven", "rl_driven": RL_DRIVEN}})
-    assert options_of(path, router="thompson") == ("thompson", {"blend": "linear", **RL_DRIVEN})
+    assert options_of(path, router="thompson") == ("thompson", AS_UPSTREAM | RL_DRIVEN)
     assert caplog.records == []
+    caplog.clear()
     assert options_of(path, router="ppo") == ("ppo", {})
     assert "without effect: algorithm (the command line names another router, ppo)" in reported(caplog)
 
@@ -274,6 +276,9 @@ class Options:
     storage_path: str = option("", "where")
     blend: str = option("none", "how levels are joined")
     exploration_rate: float = option(0.5, "how often", at_least=0, at_most=1)
+    discount: float = option(0.5, "how much of it stays")
+    shared_sessions: bool = option(False, "whether")
+    failure_quality: float | None = option(0.0, "how bad")
 
 
 class Thompson(Router):
@@ -302,7 +307,7 @@ def plugins() -> Plugins:
 
 def test_an_application_is_built_from_the_file(file, plugins) -> None:
     with MetaController.from_file(file({"decisions": [GENERAL, TECHNICAL]}), plugins=plugins) as controller:
-        assert controller.router.config == Options(blend="linear", exploration_rate=0.1)
+        assert controller.router.config == Options(**AS_UPSTREAM, exploration_rate=0.1)
         assert controller.pool.names == ("tiny",)
         assert controller.route("Sort a list").candidate == "tiny"
 
@@ -334,3 +339,72 @@ def test_a_wrong_type_or_range_in_the_file_is_refused_by_the_routers_own_options
 def test_reports_are_warnings_so_that_the_command_line_shows_them(file, caplog) -> None:
     options_of(file(FIRST_FORM))
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+@pytest.mark.parametrize("references", [[], None])
+def test_a_decision_without_any_model_is_refused(file, references) -> None:
+    path = file({"decisions": [{**TECHNICAL, "modelRefs": references}], "model_config": {"big": None}})
+    for build in (MetaController.from_file, options_of):
+        with pytest.raises(ConfigError, match=r"config\.yaml: decisions\[technical\]\.modelRefs names no model; name at least one"):
+            build(path)
+
+
+def test_a_decision_that_names_no_models_in_a_file_without_models_is_refused(file) -> None:
+    nameless = {key: value for key, value in TECHNICAL.items() if key != "modelRefs"}
+    with pytest.raises(ConfigError, match=r"config\.yaml: decisions\[technical\] names no models; add modelRefs, or our key pool"):
+        MetaController.from_file(file({"decisions": [nameless]}))
+    assert read_parts(file({"decisions": [nameless], "pool": "default"}))["pool"] == "default"
+
+
+def test_the_built_in_pool_of_a_bare_algorithm_is_reported(file, caplog) -> None:
+    read_parts(file({"algorithm": {"type": "rl_driven"}}))
+    assert "names no models, so the candidates are those of the built-in pool" in reported(caplog)
+
+
+def test_the_other_meaning_of_cost_weight_is_reported(file, caplog) -> None:
+    options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": {"cost_weight": 0.5}}}))
+    assert "cost_weight 0.5 adds at most 0.1 to the quality of the cheapest candidate" in reported(caplog)
+    for section in ({"blend": "published"}, {"cost_awareness": False}, {"cost_weight": 0}, {"use_thompson_sampling": False}):
+        caplog.clear()
+        options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": section}}))
+        assert "cost_weight" not in reported(caplog)
+
+
+def test_asking_a_model_never_becomes_thompson_sampling(file) -> None:
+    path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": {"enable_llm_routing": True}}}]})
+    with pytest.raises(ConfigError, match=r"config\.yaml: .*enable_llm_routing: true asks a model to choose.* router-r1"):
+        MetaController.from_file(path)
+    with pytest.raises(ConfigError, match="enable_llm_routing"):
+        MetaController.build(router={"name": "epsilon-greedy", "enable_llm_routing": True})
+    assert options_of(path, router="router-r1") == ("router-r1", {})
+
+
+def test_a_price_of_prompts_alone_counts_in_the_published_blend(file, caplog) -> None:
+    models = {"big": {"pricing": {"prompt_per_1m": 30.0}}, "tiny": {"pricing": {"prompt_per_1m": 0.5}}}
+    section = {"blend": "published", "cost_weight": 0.5}
+    path = file({"algorithm": {"type": "rl_driven", "rl_driven": section}, "model_config": models})
+    with MetaController.from_file(path) as controller:
+        assert controller.route("Sort a list").probabilities["tiny"] > 0.55
+    assert "pricing" not in reported(caplog)
+
+
+SCORED = [{"name": "coding", "model_scores": [{"model": "big", "score": 0.9, "use_reasoning": False}, {"model": "tiny", "score": 0.25}]}]
+
+
+@pytest.mark.parametrize("content", [{"categories": SCORED}, {"routing": {"signals": {"domains": SCORED}}}])
+def test_the_scores_of_categories_take_effect(file, content) -> None:
+    key = "routing" if "routing" in content else "categories"
+    decisions = {"decisions": [TECHNICAL | {"algorithm": {"type": "rl_driven", "rl_driven": {}}}]}
+    whole = {"routing": content["routing"] | decisions} if key == "routing" else content | decisions
+    with MetaController.from_file(file(whole)) as controller:
+        category = controller.router.evidence.entities("category")["coding"]
+        assert [(category.candidates[name].wins, category.candidates[name].losses) for name in ("big", "tiny")] == [
+            (9, pytest.approx(1)),
+            (2.5, 7.5),
+        ]
+
+
+@pytest.mark.parametrize("scores", [["big"], [{"model": "big", "score": 7}], [{"model": "big", "score": "high"}], 5])
+def test_scores_that_cannot_be_are_refused(file, scores) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: .*category 'coding'"):
+        options_of(file({"decisions": [TECHNICAL], "categories": [{"name": "coding", "model_scores": scores}]}))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aamc_bandit.entity_names import session_key
 from aamc_bandit.semantic_router.ratings import read_ratings
-from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome, session_key
+from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.state_file import add_ratings
 
 from aamc_sdk import MetaController
@@ -37,7 +38,7 @@ def serve(pool, path):
     opened: list[MetaController] = []
 
     def build(store: str = "memory:", **options: Any) -> MetaController:
-        router = {"name": "thompson", "storage_path": str(path), "auto_save_interval": INTERVAL, **options}
+        router = {"name": "thompson", "discount": 1.0, "storage_path": str(path), "auto_save_interval": INTERVAL, **options}
         opened.append(MetaController.build(router=router, pool=pool, store=store, seed=1))
         return opened[-1]
 
@@ -366,7 +367,7 @@ def test_who_came_with_the_file_can_be_forgotten(serve, path, tmp_path) -> None:
 
 def test_users_of_another_systems_file_are_known_by_their_pseudonyms(pool, path) -> None:
     path.write_text(json.dumps(their_file("ann", "s")))
-    router = {"name": "thompson", "storage_path": str(path), "auto_save_interval": INTERVAL}
+    router = {"name": "thompson", "discount": 1.0, "storage_path": str(path), "auto_save_interval": INTERVAL}
     with MetaController.build(router=router, pool=pool, user_key="a long random text") as controller:
         judge(controller, user="ann", session="t")
         ((name, entity),) = controller.router.evidence.entities("user").items()

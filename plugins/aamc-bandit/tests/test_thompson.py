@@ -13,10 +13,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys, session_key, user_key
+from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
-from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, epsilon
+from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, cheap_exploration, epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,8 @@ def make(pool: Pool = POOL, kind: type[Thompson] = Thompson, **options: Any) -> 
     reward = LinearReward()
     queries = [Query("?", prompt_tokens=256, output_tokens=256)]
     reward.fit(Outcomes(None, expected_cost(queries, pool), expected_latency(pool, 1)))
-    return kind(configure(kind.Config, options), Services(pool=pool, reward=reward, make=lambda *_: None))
+    ageing = {} if "window" in options else {"discount": 1.0}  # counts stay whole numbers
+    return kind(configure(kind.Config, ageing | options), Services(pool=pool, reward=reward, make=lambda *_: None))
 
 
 def estimates(categories: Sequence[str]) -> Estimates:
@@ -224,7 +226,33 @@ def test_epsilon_follows_its_schedule() -> None:
 def test_epsilon_greedy_knows_its_propensities_and_counts_decisions_not_feedback() -> None:
     router = make(kind=EpsilonGreedy, exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1)
     router.learn(attrs.evolve(log(("middle", 1.0)), made=100))
-    assert probabilities(router, ask()) == pytest.approx([0.15, 0.55 + 0.15, 0.15])
+    assert probabilities(router, ask()) == pytest.approx([0.075 + 0.225, 0.55 + 0.075, 0.075])  # half of the exploration goes to the cheapest
+    indifferent = make(kind=EpsilonGreedy, exploration_rate=0.5, exploration_decay=0.9, min_exploration=0.1, cost_awareness=False)
+    indifferent.learn(attrs.evolve(log(("middle", 1.0)), made=100))
+    assert probabilities(indifferent, ask()) == pytest.approx([0.15, 0.55 + 0.15, 0.15])
+
+
+@pytest.mark.parametrize(
+    ("cost", "allowed", "expected"),
+    [
+        ([3.0, 1.0, 2.0], [1, 1, 1], [1 / 6, 4 / 6, 1 / 6]),
+        ([3.0, 1.0, 2.0], [1, 0, 1], [1 / 2, 0, 1 / 2]),  # of two, both alike, as in vLLM Semantic Router
+        ([2.0, 2.0, 2.0], [1, 1, 1], [1 / 3, 1 / 3, 1 / 3]),
+        ([np.nan, np.nan, np.nan], [1, 1, 1], [1 / 3, 1 / 3, 1 / 3]),
+        ([np.nan, 5.0, 9.0], [1, 1, 1], [1 / 6, 4 / 6, 1 / 6]),  # an unknown cost is not a low one
+        ([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [1] * 6, [1 / 12] * 4 + [1 / 3] * 2),
+    ],
+)
+def test_exploration_prefers_the_cheapest_third(cost: list[float], allowed: list[int], expected: list[float]) -> None:
+    assert cheap_exploration(np.array(cost), np.array(allowed, dtype=bool)) == pytest.approx(expected)
+
+
+def test_published_epsilon_greedy_exploits_the_plain_mean() -> None:
+    router = make(blend="published", kind=EpsilonGreedy, exploration_rate=0.0, min_exploration=0.0, cost_weight=1.0, shared_sessions=True)
+    router.learn(log(*[("large", 0.9)] * 50, *[("small", 0.8)] * 50, *[("middle", 0.1)] * 50))
+    experience = attrs.evolve(log(*[("small", 1.0)] * 3), queries=[Query("?", session="s")] * 3)
+    router.learn(experience)
+    assert probabilities(router, ask(session="s")).tolist() == [0, 0, 1]  # neither the cost bonus nor the session counts
 
 
 def test_epsilon_greedy_shares_among_equals() -> None:

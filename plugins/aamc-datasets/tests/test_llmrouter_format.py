@@ -10,7 +10,7 @@ from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.llmrouter import LLMRouter
 
 from aamc_sdk import Dataset, Services
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.routing import expected_cost
 
 CANDIDATES = {
@@ -108,7 +108,7 @@ def test_bad_candidates_are_refused(tmp_path: Path, services: Services, candidat
 
 def test_paths_of_nothing_or_of_another_format_are_refused(tmp_path: Path, services: Services) -> None:
     reader = LLMRouter(CostOptions(), services)
-    with pytest.raises(DataError, match="no path was given"):
+    with pytest.raises(ConfigError, match="no path was given"):
         reader.read("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         reader.read(str(tmp_path / "nowhere"))

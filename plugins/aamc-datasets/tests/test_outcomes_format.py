@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aamc_sdk import Dataset, Labels, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 POOL = """
 candidates:
@@ -147,7 +147,7 @@ def test_rows_without_any_candidate_are_refused(write: Write, reader: OutcomesFo
 
 
 def test_paths_of_nothing_of_another_format_or_of_many_files_are_refused(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no path was given"):
+    with pytest.raises(ConfigError, match="no path was given"):
         reader.read("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         reader.read(str(tmp_path / "nowhere"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -171,6 +172,56 @@ def test_a_presets_options_reach_the_router_and_the_users_win(experiment) -> Non
 
 def test_the_same_seed_gives_the_same_table(experiment) -> None:
     assert experiment().complete() == experiment(folder="again").complete()
+
+
+@pytest.fixture
+def rows_in_files(monkeypatch) -> None:
+    """Let the tiny dataset read the number of its rows from a file."""
+
+    def read(self: TinyFormat, path: str):
+        try:
+            return make_dataset(int(Path(path).read_text()), self.config.first)
+        except OSError as error:
+            raise DataError(f"there is no file {path}; check the path") from error
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+
+
+@pytest.mark.usefixtures("rows_in_files")
+def test_a_run_means_the_same_in_every_working_directory(plugins, tmp_path, monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("rows").write_text("200")
+    made = Experiment(read_settings(CONTENT | {"dataset": "tiny:rows"}), plugins, Path("run"), NoProgress())
+    expected = made.complete()
+    taken_over = Experiment(
+        read_settings(CONTENT | {"dataset": "tiny:rows", "router": "run/routers/favourite", "estimator": "run"}),
+        plugins,
+        Path("second"),
+        NoProgress(),
+    )
+    taken_over.complete()
+    (tmp_path / "here" / "second" / "metrics.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder.open("here/run")
+    again = evaluate_run(run, EvaluationRequest(names=run.router_names, preference=run.settings.preference), plugins)
+    assert again["routers"] == expected["routers"]
+    assert Experiment.resume(Path("here/second"), plugins, NoProgress()).complete()["routers"] == expected["routers"]
+
+
+@pytest.mark.usefixtures("rows_in_files")
+def test_data_that_is_gone_can_be_named_elsewhere(plugins, tmp_path) -> None:
+    (tmp_path / "rows").write_text("200")
+    expected = Experiment(read_settings(CONTENT | {"dataset": f"tiny:{tmp_path}/rows"}), plugins, tmp_path / "run", NoProgress()).complete()
+    (tmp_path / "rows").rename(tmp_path / "moved")
+    run = RunFolder.open(tmp_path / "run")
+    request = EvaluationRequest(names=run.router_names, preference=run.settings.preference)
+    with pytest.raises(
+        DataError, match=r"the data of .*run cannot be read again: there is no file .*rows; name the same rows elsewhere with --dataset tiny:PATH"
+    ):
+        evaluate_run(run, request, plugins)
+    again = evaluate_run(run, attrs.evolve(request, source=Source.of(f"tiny:{tmp_path}/moved", "")), plugins)
+    assert again["routers"] == expected["routers"]
 
 
 def test_a_finished_part_is_not_trained_again_on_resume(experiment, plugins) -> None:

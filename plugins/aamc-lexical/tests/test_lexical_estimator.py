@@ -46,6 +46,15 @@ def trained(training):
     return training[0]
 
 
+def test_of_a_text_unlike_all_training_texts_the_candidates_means_are_expected(trained, pool):
+    texts = ["sort list python function", "la plume de ma tante est sur le bureau de mon oncle", "Bundesgesetzblatt Verordnung Paragraph"]
+    quality = trained.quality(trained.estimate([Query(text) for text in texts]), pool)
+    means = trained._learned.blend.means
+    assert quality[0].argmax() == 0
+    assert np.abs(quality[0] - means).max() > 0.2
+    assert quality[1:] == pytest.approx(np.tile(means, (2, 1)), abs=0.03)
+
+
 def test_it_passes_the_conformance_kit():
     assert_conforms("estimator", "lexical", Plugins())
 

@@ -93,8 +93,15 @@ def test_a_text_of_unknown_terms_is_as_far_as_an_empty_one(lexicon):
 
 
 def test_no_more_is_read_than_the_option_allows():
-    lexicon = Lexicon.fit(TEXTS, LexicalConfig(max_characters=12))
-    assert np.array_equal(lexicon(["Sort a list. A poem about the sea"]), lexicon(["Sort a list."]))
+    lexicon = Lexicon.fit(TEXTS, LexicalConfig(max_characters=11))
+    assert np.array_equal(lexicon(["Sort a list. A poem about the sea"]), lexicon(["Sort a e sea"]))
+
+
+def test_the_end_of_a_long_text_is_read():
+    lexicon = Lexicon.fit(TEXTS, LexicalConfig(max_characters=40))
+    middle = "word " * 100
+    code, poem = lexicon([f"Please read this. {middle} Sort a list.", f"Please read this. {middle} A poem about the sea"])
+    assert not np.allclose(code, poem)
 
 
 def test_of_many_texts_a_term_needs_two():

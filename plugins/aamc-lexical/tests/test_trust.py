@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.experts import ClusterExpert
-from aamc_lexical.quality.trust import MIN_TRUST, STANDARD_ERRORS, HeldOutPredictions, Trust, level_and_contrast
+from aamc_lexical.quality.trust import FAMILIAR, MIN_TRUST, STANDARD_ERRORS, STRANGE, HeldOutPredictions, Trust, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -75,6 +75,16 @@ def test_trust_falls_from_near_to_far_and_ends_as_far_again():
 def test_groups_that_fare_better_by_luck_are_not_trusted_more():
     trust = Trust.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
     assert (trust.slopes[1] <= trust.slopes[0]).all()
+
+
+def test_trust_of_familiar_questions_falls_to_its_minimum_between_two_quantiles():
+    near = evidence(2000, holds=1.0, noise=0.1)
+    trust = Trust.of_familiar(near)
+    assert trust.distances == pytest.approx(np.quantile(near.distance, (FAMILIAR, STRANGE)))
+    assert trust.slopes == pytest.approx(np.array([[1.0, 1.0], [MIN_TRUST, MIN_TRUST]]), abs=0.1)
+    familiar, strange = trust(np.array([[0.9, 0.1]] * 2), np.full((2, 2), 0.5), np.array([0.0, 9.0]))
+    assert familiar == pytest.approx([0.9, 0.1], abs=0.05)
+    assert strange == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 def test_without_distances_all_questions_are_near():

@@ -32,10 +32,10 @@ def test_a_text_without_terms_is_at_zero_and_no_text_is_no_row() -> None:
     assert hashed_embedding([], CONFIG).shape == (0, CONFIG.dimensions)
 
 
-def test_only_the_first_characters_are_read_without_regard_to_case() -> None:
-    short = LexicalConfig(max_characters=4)
-    first, second = hashed_embedding(["sort lists", "SORT poems"], short)
-    assert first.tolist() == second.tolist()
+def test_the_first_and_the_last_characters_are_read_without_regard_to_case() -> None:
+    short = LexicalConfig(max_characters=8)
+    first, second, other = hashed_embedding(["sort many long lists", "SORT a poem or LISTS", "sort many long poems"], short)
+    assert first.tolist() == second.tolist() != other.tolist()
 
 
 def test_it_says_what_needs_no_training(make_estimator, pool) -> None:

@@ -224,3 +224,90 @@ def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_on
     assert [trajectory.rewards for trajectory in whole] == [trajectory.rewards for trajectory in resumed]
     curves = [json.loads(Path(name, "orchestrator", "training.json").read_text())["curve"] for name in ("whole", "stopped")]
     assert curves[0] == curves[1]
+
+
+class TestFurtherTraining:
+    @pytest.fixture
+    def made(self, aamc: Aamc) -> Path:
+        status, _, err = aamc("train", "--orchestrator", "puppeteer", *SHORT, "--set", "orchestrator.sample=true", "--out", "made")
+        assert status == 0, err
+        return Path("made")
+
+    def test_it_continues_from_what_is_there(self, aamc: Aamc, made: Path) -> None:
+        status, _, err = aamc("train", "--from", "made", "--dataset", "tasks:tables", "--set", "orchestrator.updates=0", "--out", "same")
+        assert status == 0, err
+        assert Path("same/orchestrator/policy.npz").read_bytes() == Path("made/orchestrator/policy.npz").read_bytes()
+        status, _, err = aamc("train", "--orchestrator", "puppeteer", "--from", "made", "--dataset", "tasks:tables", "--out", "more")
+        assert status == 0, err
+        before, after = (json.loads(Path(name, "orchestrator/component.json").read_text())["config"] for name in ("made", "more"))
+        assert before == after
+        assert json.loads(Path("more/orchestrator/policy.json").read_text())["updates"] == 6
+
+    def test_served_episodes_with_feedback_teach_it(self, aamc: Aamc, made: Path) -> None:
+        shown = []
+        for task, quality in (("12 * (3 + 4)", "1"), ("2 + 2", "0"), ("3 + 3", None)):
+            status, out, err = aamc("orchestrate", task, "--run", "made", "--json")
+            shown.append(json.loads(out)["id"])
+            assert f"aamc feedback add {shown[-1]} --quality Q --store sqlite:made/log.db" in err
+            if quality is not None:
+                status, _, err = aamc("feedback", "add", shown[-1], "--quality", quality, "--run", "made")
+                assert status == 0, err
+        status, out, err = aamc(
+            "train", "--orchestrator", "puppeteer", "--from", "made", "--dataset", "log:sqlite:made/log.db", "--out", "taught", "--json"
+        )
+        assert status == 0, err
+        metrics = json.loads(out)["metrics"]
+        assert (metrics["logged_episodes"], metrics["left_out"], metrics["mean_quality"]) == (2, 1, 0.5)
+        assert Path("taught/orchestrator/policy.npz").read_bytes() != Path("made/orchestrator/policy.npz").read_bytes()
+        status, _, err = aamc("orchestrate", "2 + 2", "--run", "taught", "--json")
+        assert "taught/log.db" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--orchestrator", "router-r1", "--from", "made"], "holds the orchestrator 'puppeteer', not 'router-r1'"),
+            (["--from", "nowhere"], "holds no trained orchestrator"),
+            (["--from", "made", "--preset", "full"], "without --preset"),
+            (["--from", "made", "--set", "orchestrator.hidden=7"], "does not fit"),
+            (["--from", "made", "--dataset", "log:sqlite:made/log.db"], "there is no store"),
+            (["--router", "random", "--budget-usd", "1"], "--budget-usd limits the training of an orchestrator"),
+        ],
+    )
+    def test_a_start_that_cannot_be_used_is_an_error(self, aamc: Aamc, made: Path, arguments: list[str], words: str) -> None:
+        status, _, err = aamc("train", *arguments, "--out", "other")
+        assert status != 0
+        assert words in err
+        assert "Traceback" not in err
+
+    def test_an_untrained_one_learns_from_no_log(self, aamc: Aamc, made: Path) -> None:
+        aamc("orchestrate", "2 + 2", "--run", "made")
+        status, _, err = aamc("train", "--orchestrator", "puppeteer", "--dataset", "log:sqlite:made/log.db", "--out", "other")
+        assert status == 1
+        assert "--from RUN" in err
+        assert not Path("other").exists()
+        status, _, err = aamc("train", "--from", "made", "--dataset", "log:sqlite:made/log.db", "--out", "other")
+        assert status == 1
+        assert "none of the log's 1 episodes has feedback" in err
+
+    def test_a_log_without_texts_says_so(self, aamc: Aamc, made: Path) -> None:
+        for task in ("2 + 2", "3 + 3", "4 + 4"):
+            aamc("orchestrate", task, "--run", "made", "--store", "sqlite:bare.db?store_text=false")
+        status, _, err = aamc("train", "--from", "made", "--dataset", "log:sqlite:bare.db", "--out", "other")
+        assert status == 1
+        assert "store_text=true" in err
+
+
+def test_a_budget_in_money_ends_a_training_which_continues_later(aamc: Aamc) -> None:
+    short = ("agents=[parser, strings]", "episodes=4", "max_steps=2")
+    given = ["--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", *(part for name in short for part in ("--set", f"orchestrator.{name}"))]
+    priced = ["--set", "orchestrator.agent_options={parser: {billed_seconds: 1000}, strings: {billed_seconds: 3000}}"]
+    status, out, err = aamc("train", *given, *priced, "--budget-usd", "100", "--out", "made", "--json")
+    assert status == 0, err
+    assert "at most 8,000 turns of agents: 16,000.00 USD in equal shares, 24,000.00 USD at most; the training ends at 100 USD" in err
+    metrics = json.loads(out)["metrics"]
+    assert 100 <= metrics["spent_usd"] < 100 + 4 * 3
+    assert 0 < metrics["updates"] < 1000
+    assert metrics["estimate"] == {"turns": 8000, "mean_usd": 16000.0, "maximum_usd": 24000.0, "unpriced": []}
+    assert f"after {metrics['updates']} of 1000 updates" in err
+    status, _, err = aamc("train", "--from", "made", "--dataset", "tasks:arithmetic", "--set", "orchestrator.updates=1", "--out", "more")
+    assert status == 0, err

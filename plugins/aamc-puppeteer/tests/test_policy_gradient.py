@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -123,3 +124,17 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
     assert np.mean(scores**2) == pytest.approx(1.0, abs=0.5)
     cosine = mean @ exact / (np.linalg.norm(mean) * np.linalg.norm(exact))
     assert cosine > 0.95
+
+
+def test_a_logged_action_is_weighted_by_its_truncated_importance_ratio(puppeteer: Puppeteer) -> None:
+    learner, _ = puppeteer.parts()
+    played = puppeteer.player().play(puppeteer.decide, WORLD.tasks(30, seed=3), 3, np.random.default_rng(0))
+    batch = as_batch(played, Visibility.full(30, 2), RULE.discount)
+    drawn = learner.log_probabilities(batch.features, batch.visibility).detach().exp().numpy()[np.arange(len(batch.action)), batch.action]
+
+    def policy_loss(propensity: np.ndarray | None) -> float:
+        return learner.loss(attrs.evolve(batch, propensity=propensity), deviation=1.0, entropy_weight=0.0)[1]["policy_loss"]
+
+    assert policy_loss(drawn) == pytest.approx(policy_loss(None), rel=1e-5)
+    assert policy_loss(2 * drawn) == pytest.approx(policy_loss(None) / 2, rel=1e-5)
+    assert policy_loss(drawn / 2) == pytest.approx(policy_loss(None), rel=1e-5)

@@ -13,7 +13,7 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.episodes.player import begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.serving.parallel_paths import Branch, fork, vote
+from aamc_puppeteer.serving.parallel_paths import Branch, fork, picked_number, vote
 from aamc_puppeteer.serving.single_path import in_fixed_order, work_on
 
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
@@ -67,6 +67,13 @@ def puppeteer_of() -> Iterator[Callable[..., Puppeteer]]:
 def steps_of(puppeteer: Puppeteer, task: Task | Query, budget: Budget) -> list[Step]:
     async def collect() -> list[Step]:
         return [step async for step in puppeteer.run(task, budget)]
+
+    return asyncio.run(collect())
+
+
+def forked(puppeteer: Puppeteer, budget: Budget, paths: list[Branch]) -> list[Step]:
+    async def collect() -> list[Step]:
+        return [step async for step in fork(puppeteer, SUM, budget, paths)]
 
     return asyncio.run(collect())
 
@@ -156,19 +163,19 @@ def test_forked_paths_vote_within_the_budget(puppeteer_of: Callable[..., Puppete
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 7])
 def test_each_path_has_a_turn_of_its_own(puppeteer_of: Callable[..., Puppeteer], most: int) -> None:
-    async def work() -> list[Step]:
-        return [step async for step in fork(puppeteer, SUM, Budget(steps=most), paths)]
-
     paths: list[Branch] = []
     puppeteer = puppeteer_of(*(Says(name, name) for name in "abcd"), paths=6, branches=3, fork_depth=2)
-    steps = asyncio.run(work())
-    assert len(steps) == most + 1
+    assert len(forked(puppeteer, Budget(steps=most), paths)) == most + 1
     routes = [tuple(turn.agent for turn in path.episode.state.history) for path in paths]
     assert len(set(routes)) == len(routes)
     turns = {id(turn) for path in paths for turn in path.episode.state.history}
     assert (len(turns), all(routes)) == (most, True)
     assert all(path.episode.stop is Stop.TRUNCATED for path in paths)
     assert [path.probability for path in paths] == sorted((path.probability for path in paths), reverse=True)
+    finished = [path.episode.finished(None, puppeteer.config.rule) for path in paths]
+    assert all(len(episode.probabilities) == len(episode.rewards) == len(episode.state.history) for episode in finished)
+    if most == 7:  # every path had all its turns
+        assert [np.prod(episode.probabilities) for episode in finished] == pytest.approx([path.probability for path in paths])
 
 
 def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer]) -> None:
@@ -176,12 +183,42 @@ def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer])
     puppeteer.probabilities = lambda states: np.array([[0.3, 0.3, 0.4] if state.history else [0.6, 0.3, 0.1] for state in states], np.float32)  # type: ignore[method-assign]  # a policy that is known
     steps = steps_of(puppeteer, SUM, Budget(steps=9))
     assert [step.final for step in steps] == [False, False, True]
+    paths: list[Branch] = []
+    forked(puppeteer, Budget(steps=9), paths)
+    episodes = [path.episode.finished(None, puppeteer.config.rule) for path in paths]
+    assert [(episode.probabilities, len(episode.rewards)) for episode in episodes] == [
+        (pytest.approx((0.6, 0.4)), 2),
+        (pytest.approx((0.3, 0.4)), 2),
+    ]
 
 
 def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
     steps = steps_of(puppeteer, SUM, Budget(steps=3))
     assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("reply", "number"),
+    [
+        ("Of the 3 answers, 2 is the best.", 2),
+        ("Of the 3 answers, 2 explains it.", 2),
+        ("2 is the best of the 3 answers.", 2),
+        ("1 and 3 are wrong.\nANSWER: 2", 2),
+        ("Answer 1 is short.\n**Answer:** 3", 3),
+        ("The best answer is number 1, since 2 and 3 are wrong.", 1),
+        ("2", 2),
+        ("number 2", 2),
+        ("(3)", 3),
+        ("ANSWER: 7", None),
+        ("1 is wrong, 3 is right.", 3),
+        ("1 and 2 are alike", None),
+        ("none of them", None),
+        ("", None),
+    ],
+)
+def test_a_judges_reply_is_read_as_it_is_meant(reply: str, number: int | None) -> None:
+    assert picked_number(reply, 3) == number
 
 
 @pytest.mark.parametrize("names", ["", "gives 7"])

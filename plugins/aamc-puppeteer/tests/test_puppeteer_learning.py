@@ -1,6 +1,8 @@
 """What the puppeteer learns in worlds whose optimum is known. Longer trainings, with five seeds, are in benchmarks/puppeteer.py."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.training.job import as_batch
 
+from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.interfaces import Budget, NoProgress
+from aamc_sdk.log import open_store
+from aamc_sdk.serving import Session
 from aamc_sdk.storage import read_arrays
+from aamc_sdk.types import Feedback
 
 
 @pytest.fixture
@@ -188,3 +194,55 @@ def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable
     arrays = read_arrays(tmp_path / "checkpoint.npz")
     arrays.pop("about")
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_training_continues_from_a_trained_policy(puppeteer_of: Callable[..., Puppeteer], tmp_path: Path) -> None:
+    puppeteer = puppeteer_of(SPECIALISTS, preset="quick", updates=150)
+    puppeteer.fit(SPECIALISTS.tasks(200))
+    puppeteer.save(tmp_path)
+    again = puppeteer_of(SPECIALISTS, preset="quick", updates=0)
+    again.load(tmp_path)
+    again.fit(SPECIALISTS.tasks(200))
+    before, after = (each.parts()[0].policy.state_dict() for each in (puppeteer, again))
+    assert all(bool((before[name] == after[name]).all()) for name in before)
+    again.config = attrs.evolve(again.config, updates=20)
+    again.fit(SPECIALISTS.tasks(200, seed=3))
+    assert SPECIALISTS.share_of_optimum(again.play(SPECIALISTS.tasks(600, seed=11), sample=True, seed=1)) > 0.9
+
+
+async def worked(session: Session) -> None:
+    async for _ in session.steps():
+        pass
+
+
+def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    """A policy learns kinds swapped, serves the real ones, and learns from the users' judgements alone."""
+    costs = {"mathematician": 0.1, "lawyer": 0.1}
+    swapped = AgentWorld.of_table(
+        {"algebra": {"mathematician": 0.0, "lawyer": 1.0}, "contracts": {"mathematician": 1.0, "lawyer": 0.0}}, costs, steps=2
+    )
+    puppeteer = puppeteer_of(swapped, preset="quick", updates=8, sample=True)
+    puppeteer.fit(swapped.tasks(60))
+    puppeteer.config = attrs.evolve(puppeteer.config, updates=300)
+    right = {"algebra": "mathematician", "contracts": "lawyer"}
+    tasks = swapped.tasks(60, seed=9)
+
+    def chance() -> float:
+        first = puppeteer.probabilities([TaskState(task=task.without_truth(), steps_left=2) for task in tasks])
+        return float(np.mean([row[puppeteer.pool.names.index(right[task.kind])] for row, task in zip(first, tasks, strict=True)]))
+
+    before = chance()
+    with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
+        for task in tasks:
+            session = puppeteer.session(task.without_truth(), Budget(steps=2))
+            asyncio.run(worked(session))
+            records, attempts = session.log()
+            store.add_decisions(records)
+            store.add_attempts(attempts)
+            quality = float(session.answer == f"{right[task.kind]} gave an answer")
+            store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=quality), None)])
+        metrics = puppeteer.learn(store.experience(limit=10_000))
+    assert metrics["logged_episodes"] == len(tasks)
+    after = chance()
+    assert before < 0.5
+    assert after > before + 0.3

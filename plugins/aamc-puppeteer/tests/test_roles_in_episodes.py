@@ -1,53 +1,17 @@
 """Roles in episodes and as judges, with a real local server in place of a model."""
 
 import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from aamc_agents.models import ModelConfig
 from aamc_agents.tasks import Task
+from aamc_puppeteer.config import EpisodeOptions
 from aamc_puppeteer.episodes import Executor, RewardRule, Stop
 from aamc_puppeteer.tasks import Numeric
 from aamc_puppeteer.testbed import in_order, play
 from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
 
-
-@pytest.fixture
-def serve_model() -> Iterator[Callable[..., Any]]:
-    """Start a server that answers chat completions by a function of the request."""
-    with ExitStack() as started:
-
-        def serve(answer: Callable[[dict[str, Any]], str]) -> SimpleNamespace:
-            asked: list[dict[str, Any]] = []
-
-            class Handler(BaseHTTPRequestHandler):
-                def do_POST(self) -> None:
-                    body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                    asked.append(body)
-                    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer(body)}}
-                    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-                    said = {"id": "c", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
-                    content = json.dumps(said).encode()
-                    self.send_response(200)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
-
-                def log_message(self, *args: object) -> None:
-                    pass
-
-            server = started.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-            started.callback(server.shutdown)
-            return SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/v1", asked=asked)
-
-        yield serve
+from aamc_sdk.testing import run_command
 
 
 def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(serve_model, make_agent, tmp_path) -> None:
@@ -76,3 +40,38 @@ def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> N
     assert asyncio.run(task.verifier(task, "fine")).correct
     assert asyncio.run(task.verifier(task, "poor")).why == "WRONG, as it is not fine"
     assert server.asked[0]["model"] == "judge-1"
+
+
+def test_a_lost_attempt_is_repeated_within_the_timeout_of_an_agent() -> None:
+    config = ModelConfig()
+    pauses = sum(0.5 * 2**attempt for attempt in range(config.retries))
+    assert (config.retries + 1) * config.timeout_seconds + pauses < EpisodeOptions().agent_timeout
+
+
+TEAM = "orchestrator.agents=[calculator, reasoner]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["orchestrate", "1 + 1", "--agents", "calculator,reasoner"], ["train", "--orchestrator", "puppeteer", "--set", TEAM]]
+)
+def test_a_role_without_a_model_ends_the_command_before_anything_is_called(tmp_path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run_command(*arguments)
+    assert (status, out) == (2, "")
+    assert "agent 'reasoner' cannot work: no language model is configured; add an endpoint to the pool" in err
+    assert not list(tmp_path.rglob("run.yaml"))
+
+
+def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = serve_model("8")
+    options = (TEAM, f"orchestrator.agent_options.reasoner.base_url={server.url}", "orchestrator.updates=1", "orchestrator.episodes=2")
+    given = ["train", "--orchestrator", "puppeteer", *(part for option in options for part in ("--set", option))]
+    status, _, err = run_command(*given, "--budget-usd", "5", "--out", "made")
+    assert status == 2
+    assert "a budget of 5 USD cannot be kept: the model of agent 'reasoner' has no prices; set agent_options.reasoner.input_usd_per_million" in err
+    assert server.asked == []
+    assert not list(tmp_path.rglob("run.yaml"))
+    status, _, err = run_command(*given, "--out", "unknown")
+    assert status == 0, err
+    assert "at most 24 turns of agents; their cost is unknown: no prices for reasoner" in err

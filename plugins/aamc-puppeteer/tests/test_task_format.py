@@ -1,8 +1,11 @@
+import asyncio
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
+from aamc_agents.sandbox import machine_fences
 from aamc_puppeteer.tasks.dataset_format import TaskDataset
 from aamc_puppeteer.tasks.verifiers import Exact
 from aamc_puppeteer.testbed import SUITES, load_suite
@@ -10,7 +13,7 @@ from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
 
 from aamc_sdk import Services, get_plugin_manager
 from aamc_sdk.cli import main
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.testing import assert_conforms
 
 
@@ -53,7 +56,7 @@ def test_a_published_file_stands_after_another_colon(services: Services, tmp_pat
     [("arithmetik", "did you mean 'arithmetic'"), ("gsm-hard", "no path was given"), ("tables:here", "no task suite")],
 )
 def test_what_there_is_not_is_refused(services: Services, path: str, error: str) -> None:
-    with pytest.raises(DataError, match=error):
+    with pytest.raises((ConfigError, DataError), match=error):
         read(services, path)
 
 
@@ -69,3 +72,15 @@ def test_a_suite_can_be_inspected(name: str, capsys: pytest.CaptureFixture[str])
     (facts,) = json.loads(capsys.readouterr().out)["datasets"]
     assert facts["rows"] == 30
     assert set(facts["categories"]) == ({name} if name != "mixed" else set(SUITES) - {"mixed"})
+
+
+def test_unit_tests_need_a_kernel_that_confines_programs_or_permission(services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_agents.sandbox.runner.compiled_filter", lambda: None)
+    machine_fences.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match=r"the kernel here does not confine programs.*; set dataset.unconfined=true"):
+            GeneratedSuites(SuiteOptions(size=1, verifier="unit-tests"), services).read("strings")
+        (task,) = GeneratedSuites(SuiteOptions(size=1, verifier="unit-tests", unconfined=True), services).read("strings").tasks
+    finally:
+        machine_fences.cache_clear()
+    assert asyncio.run(task.verifier(attrs.evolve(task, reference="assert f() == 1"), "def f(): return 1")).correct

@@ -358,3 +358,10 @@ def test_the_same_run_gives_the_same_bytes(text: str, reported: Path, tmp_path: 
     before = picture.read_bytes()
     assert write_report(reported, tmp_path / "again.html").read_text(encoding="utf-8") == text
     assert picture.read_bytes() == before
+
+
+def test_a_page_elsewhere_writes_nothing_into_the_run(make_run: Any, tmp_path: Path) -> None:
+    folder = make_run()
+    before = sorted(folder.rglob("*"))
+    assert write_report(folder, tmp_path / "elsewhere.html").is_file()
+    assert sorted(folder.rglob("*")) == before

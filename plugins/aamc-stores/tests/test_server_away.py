@@ -364,6 +364,23 @@ def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
     store.close()
 
 
+def test_a_postgres_lock_that_another_transaction_holds_for_long_counts_as_away(request, tmp_path):
+    """Such as of a replica that hangs in a transaction: writes wait in the spool instead of for ever."""
+    server = request.getfixturevalue("postgres_server")
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 0.2}
+    store = open_store(server.url, get_plugin_manager(), options)
+    with psycopg.connect(server.url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (store._lock_key,))
+        store.add_decisions(records("d"))
+        assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
+        with pytest.raises(StoreAwayError, match="another transaction holds its lock"):
+            store.forget("ann")
+    wait_until(lambda: not store._spool.first(1))
+    assert ids(store) == (["d"], [])
+    store.drop()
+    store.close()
+
+
 def test_a_postgres_whose_tables_are_put_right_takes_what_waited(request, tmp_path):
     """Such as in the midst of somebody's migration, or before rights are given back: nothing may be set aside for that."""
     server = request.getfixturevalue("postgres_server")

@@ -19,7 +19,7 @@ import redis
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
-from aamc_sdk.log import open_store
+from aamc_sdk.log import ledger_store, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
@@ -126,6 +126,29 @@ def test_a_user_is_forgotten(log):
     assert set(store.forgotten(["ann", "bob"])) == {"ann"}
 
 
+def test_a_user_of_many_decisions_is_forgotten_in_batches(log, monkeypatch):
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    store = log()
+    store.add_decisions(records("a", "b", "c", "d"))
+    erase, counts = store._erase, []
+    monkeypatch.setattr(store, "_erase", lambda *arguments: counts.append(erase(*arguments)) or counts[-1])
+    assert store.forget("ann") == 4
+    assert counts == [2, 2, 0]
+    assert [query.user for query in store.experience().queries] == [None] * 4
+    assert store.experience().epoch == 1
+
+
+def test_a_user_is_found_by_an_index_of_postgres(request, tmp_path):
+    server = request.getfixturevalue("postgres_server")
+    store = open_store(server.url, get_plugin_manager(), {"prefix": "indexed", "spool": str(tmp_path / "spool.db")})
+    with psycopg.connect(server.url) as connection:
+        connection.execute("SET enable_seqscan = off")
+        plan = connection.execute("EXPLAIN SELECT * FROM indexed_entries WHERE user_id = 'ann'").fetchall()
+    assert "indexed_entries_user_id_idx" in str(plan)
+    store.drop()
+    store.close()
+
+
 def test_whatever_a_prompt_holds_its_user_is_forgotten(log):
     store = log(store_text=True)
     request = make_request(make_dataset(3))
@@ -154,8 +177,8 @@ class Counting(OnlineRouter):
 
     snapshots = True
 
-    def __init__(self) -> None:
-        super().__init__(NoOptions(), None)
+    def __init__(self, config, services) -> None:
+        super().__init__(config, services)
         self.judged: dict[str, int] = {}
 
     def score(self, request):
@@ -182,7 +205,7 @@ def empty(store) -> None:
 
 
 def test_a_log_that_was_emptied_is_learned_anew(log):
-    store, router = log(), Counting()
+    store, router = log(), Counting(NoOptions(), None)
     learner = Learner(store, router, lambda _: None)
     store.add_decisions(records("d", "e"))
     for source in ("a", "b", "c"):
@@ -375,3 +398,17 @@ def test_a_forked_child_gets_an_error_and_leaves_its_parents_connections_alone(l
     child.join(30)
     assert child.exitcode == 0
     assert store.record("d").decision.id == "d"
+
+
+def test_pending_entries_expire(log):
+    store = log()
+    store.add_feedback([(Feedback(decision_id="typo", quality=1.0, time=1.0), Attempt("typo", cost_usd=1.0))])
+    store.add_feedback([(Feedback(decision_id="typo", quality=0.5, revision=2, time=1.0), None)])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0, time=1.0), None), (Feedback(decision_id="late", quality=1.0), None)])
+    store.add_decisions(records("d"))
+    assert store.expire_pending() == 2
+    assert [feedback.decision_id for feedback in store.pending()] == ["late"]
+    assert store.health()["pending_attempts"] == 1  # it was made just now
+    store.add_decisions(records("typo", "late"))
+    assert ids(store)[1] == ["d/explicit", "late/explicit"]
+    assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]

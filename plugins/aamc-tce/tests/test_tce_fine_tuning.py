@@ -1,5 +1,7 @@
+import attrs
 import numpy as np
 import pytest
+import torch
 from aamc_tce.training import fine_tuning as module
 
 from aamc_sdk import Training
@@ -79,9 +81,48 @@ def test_training_stops_when_validation_no_longer_gets_better(make_estimator, ma
     assert int(np.argmin(losses)) == len(losses) - 3
 
 
-def test_mixed_precision_learns_too(make_estimator, make_dataset):
-    metrics = make_estimator(**OPTIONS, mixed_precision="always").train(Training(dataset=make_dataset(60, outcomes=False)))
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_too(make_estimator, make_dataset, precision):
+    metrics = make_estimator(**OPTIONS, mixed_precision=precision).train(Training(dataset=make_dataset(60, outcomes=False)))
     assert metrics["curve"][-1]["loss"] < metrics["curve"][0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "native", "expected"),
+    [
+        ("auto", "cpu", True, None),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        ("never", "cuda", True, None),
+        ("bfloat16", "cuda", False, torch.bfloat16),
+        ("float16", "cpu", True, torch.float16),
+    ],
+)
+def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16(monkeypatch, choice, device, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert module.training_precision(choice, torch.device(device)) == expected
+
+
+def test_biases_and_layer_norms_have_no_weight_decay(make_estimator, make_dataset, monkeypatch):
+    groups = []
+
+    class Recorded(torch.optim.AdamW):
+        def __init__(self, parameters, **options):
+            groups.extend(parameters)
+            super().__init__(groups, **options)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    make_estimator(**OPTIONS, weight_decay=0.5).train(Training(dataset=make_dataset(20, outcomes=False)))
+    dimensions = {group["weight_decay"]: {parameter.dim() for parameter in group["params"]} for group in groups}
+    assert dimensions == {0.5: {2}, 0.0: {1}}
+
+
+def test_the_scale_of_losses_in_float16_is_resumed(make_estimator, make_dataset, tmp_path):
+    options, training = OPTIONS | {"mixed_precision": "float16"}, Training(dataset=make_dataset(40, outcomes=False), folder=tmp_path)
+    expected = make_estimator(**options).train(training)
+    with pytest.raises(KeyboardInterrupt):
+        make_estimator(**options).train(attrs.evolve(training, progress=StopAfter(2)))
+    assert make_estimator(**options).train(attrs.evolve(training, resume=True)) == expected
 
 
 def test_accumulated_gradients_are_those_of_one_large_batch(make_estimator, make_dataset):
@@ -94,7 +135,6 @@ def test_accumulated_gradients_are_those_of_one_large_batch(make_estimator, make
 
 
 def test_no_label_no_gradient():
-    import torch
     from aamc_tce.training.losses import multi_task_loss
 
     logits = {"complexity": torch.zeros(3, 1, requires_grad=True), "quality": torch.zeros(3, 2, requires_grad=True)}
@@ -107,7 +147,6 @@ def test_no_label_no_gradient():
 
 
 def test_heads_in_numpy_are_the_heads_of_torch():
-    import torch
     from torch.nn import functional
 
     torch.manual_seed(0)

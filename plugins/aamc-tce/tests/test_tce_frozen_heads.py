@@ -56,13 +56,22 @@ def test_updates_are_those_of_torch():
     generator = np.random.default_rng(0)
     vector = generator.normal(size=6).astype(np.float32)
     parameter = torch.nn.Parameter(torch.tensor(vector))
-    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(6, 0.1)
+    torchs, ours = torch.optim.AdamW([parameter], weight_decay=0.1), AdamW(np.full(6, 0.1, np.float32))
     for rate in (0.1, 0.2, 0.05):
         gradient = generator.normal(size=6).astype(np.float32)
         parameter.grad, torchs.param_groups[0]["lr"] = torch.tensor(gradient), rate
         torchs.step()
         ours.step(vector, gradient, rate)
     assert np.allclose(vector, parameter.detach(), rtol=1e-5)
+
+
+def test_biases_have_no_weight_decay():
+    network = HeadNetwork(4, 5, 7, np.random.default_rng(0))
+    w, b, u, a = network.parts(network.weight_decay(0.25))
+    assert (w == 0.25).all()
+    assert (u == 0.25).all()
+    assert not b.any()
+    assert not a.any()
 
 
 @pytest.mark.parametrize(

@@ -1,65 +1,91 @@
-"""Calls language models. The model is fixed, or chosen for each call by a router of the SDK.
-
-OpenAI-compatible servers are called from here; any other provider of a routed model's endpoint through the services.
-"""
+"""Asks language models. The model is fixed, a candidate of the pool, or chosen for each call by a router of the SDK."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
+import math
 import threading
 import time
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
+import numpy as np
 
-from aamc_agents.reply import Reply, read_completion, read_reply
 from aamc_agents.tool import AgentError, check_extra
-from aamc_sdk import MetaController, ModelSpec, Prices, Query, Services, option
-from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Message
-from aamc_sdk.types import Decision, Endpoint
+from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
+from aamc_sdk.errors import AamcError, ConfigError, one_of
+from aamc_sdk.interfaces import Completion, Message, Provider
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set base_url and model"
+_LIMITS = ("max_completion_tokens", "max_tokens")
+"""Parameters of a request that limit the tokens of the answer."""
+_USUAL_TOKENS = 4096
+"""Tokens of a long answer, for estimates where no limit is set."""
 
 
 @attrs.frozen(kw_only=True)
 class ModelConfig:
-    """A model's endpoint and prices, or the router that chooses it."""
+    """The model and its prices, or the router that chooses it. Without ``base_url``, ``run`` and ``router``: a candidate of the pool."""
 
-    base_url: str = option("http://localhost:8000/v1", "Address of an OpenAI-compatible server; a routed model's own endpoint has priority.")
-    model: str = option("default", "The model's name on the server, unless a router chooses it.")
+    base_url: str = option("", "Address of an OpenAI-compatible server (default: the endpoint of a candidate of the pool).")
+    model: str = option("", "The model's name on the server, or the candidate's name (default: the only candidate with an endpoint).")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key.")
-    input_usd_per_million: float = option(0.0, "USD per million prompt tokens, unless a routed model has prices.", at_least=0.0)
-    output_usd_per_million: float = option(0.0, "USD per million output tokens, unless a routed model has prices.", at_least=0.0)
-    max_output_tokens: int = option(1024, "Maximum tokens of an answer.", at_least=1)
-    temperature: float = option(0.0, "Sampling temperature.", at_least=0.0)
+    headers: Mapping[str, str] = option({}, "Further headers of each request.")
+    input_usd_per_million: float = option(0.0, "USD per million prompt tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
+    output_usd_per_million: float = option(0.0, "USD per million output tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
+    max_output_tokens: int | None = option(None, "Maximum tokens of an answer, sent as max_tokens (default: the server's).", at_least=1)
+    temperature: float | None = option(None, "Sampling temperature (default: the server's).", at_least=0.0)
+    parameters: Mapping[str, Any] = option({}, "Further parameters of each request, such as reasoning_effort or max_completion_tokens.")
     timeout_seconds: float = option(60.0, "Timeout of one attempt in seconds, and the maximum pause that a server may request.", above=0.0)
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
     run: str = option("", "Run folder whose router chooses a model of its pool for each call.")
     router: str = option("", "Untrained router, such as random or rule, that chooses a model of the pool for each call.")
     pool: str = option("default", "Pool of the untrained router: a name or a YAML file.")
 
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The parameters of each request; a candidate's own have priority."""
+        given = {"max_tokens": self.max_output_tokens, "temperature": self.temperature}
+        return {**{name: value for name, value in given.items() if value is not None}, **self.parameters}
 
-_PASSING = (408, 409, 429)
-"""Statuses below 500 that are retried."""
-_FIRST_PAUSE_S = 0.5
-"""Pause before the second attempt unless the server requests one; it doubles with each attempt."""
-_ERROR_LENGTH = 500
-"""Maximum characters of an error."""
+
+@attrs.frozen
+class Reply:
+    """A model's answer.
+
+    Attributes:
+        text: The answer.
+        model: The model's name.
+        tokens: Tokens of prompt and answer together.
+        cost: Cost of the tokens in USD at the model's prices; NaN without prices.
+        counted: Whether the server counted the tokens; otherwise they are estimated from the texts' lengths.
+    """
+
+    text: str
+    model: str
+    tokens: int
+    cost: float
+    counted: bool = True
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of an agent's output."""
+        unknown = {"cost_known": False} if math.isnan(self.cost) else {}
+        return {"model": self.model, "tokens": self.tokens, "tokens_counted": self.counted, **unknown}
 
 
 class ChatModel:
-    """A client of a model. A call of a routed model is recorded as an attempt of the router's decision.
+    """A model that answers prompts. A call of a routed model is recorded as an attempt of the router's decision.
 
-    The model's own parameters in the pool have priority over the options ``temperature`` and ``max_output_tokens``.
+    The model's own parameters in the pool have priority over the options.
 
     Args:
         config: The model and its limits.
-        services: Have the seed of the router's draws (default seed: 0), and the client for endpoints of other providers than ``openai``.
+        services: Have the pool, the client for models, and the seed of a router's draws; those of an empty configuration when None.
         controller: Chooses the model for each call, instead of the router in the options.
 
     Raises:
@@ -71,7 +97,8 @@ class ChatModel:
         if config.run and config.router:
             raise ConfigError(f"options run ({config.run!r}) and router ({config.router!r}) exclude each other; give one of them")
         self.config = config
-        self._services = services
+        self._services = services or make_services(default_pool(), get_plugin_manager(), DefaultSettings())
+        self._client = self._services.models or ModelClient(self._provider)
         self._given = controller
         self._named: MetaController | None = None
         self._lock = threading.Lock()
@@ -81,16 +108,44 @@ class ChatModel:
         """Return the model's reply to a prompt.
 
         Raises:
-            AgentError: No attempt was answered, or the answer is unusable. The error has the cost of the answer's tokens.
+            AgentError: No model is configured, none answered, or the answer is unusable. The error has the cost of the answer's tokens.
         """
         sent: list[Message] = [{"role": "user", "content": prompt}]
         if system:
             sent.insert(0, {"role": "system", "content": system})
         controller = self._controller()
         if controller is None:
-            return await self._call(ModelSpec(self.config.model, prices=self._prices), sent)
+            return await self._call(self._fixed(), sent)
+        self.check()  # before the router decides in vain
         decision = await controller.aroute(Query(prompt, output_tokens=self.config.max_output_tokens))
         return await self._call_recorded(controller, decision, sent)
+
+    def check(self) -> None:
+        """Check that there is a model to call.
+
+        Raises:
+            AgentError: No model is configured, or the options name none of the pool's.
+        """
+        controller = self._controller()
+        if controller is None:
+            self._fixed()
+        elif not self.config.base_url and not any(isinstance(model, ModelSpec) and model.endpoint for model in controller.pool):
+            raise AgentError(UNCONFIGURED)
+
+    def max_cost_usd(self, characters: int) -> float:
+        """Return the estimated maximum cost of a call in USD; NaN if a model has no prices.
+
+        Args:
+            characters: Maximum characters of the prompt.
+        """
+        controller = self._controller()
+        try:
+            specs = [self._fixed()] if controller is None else [self._complete(candidate) for candidate in controller.pool]
+        except AgentError:
+            return math.nan
+        tokens = [max((spec.parameters[name] for name in _LIMITS if name in spec.parameters), default=_USUAL_TOKENS) for spec in specs]
+        costs = [_cost(spec, characters // CHARACTERS_PER_TOKEN, made) for spec, made in zip(specs, tokens, strict=True)]
+        return float(np.max(costs))  # NaN if any is NaN
 
     def close(self) -> None:
         """Close the router that the options name; a later call opens it again."""
@@ -99,16 +154,50 @@ class ChatModel:
         if named is not None:
             named.close()
 
+    def _provider(self, endpoint: Endpoint) -> Provider:
+        provider: Provider = self._services.make("provider", endpoint.provider, endpoint.options)
+        return provider
+
+    def _fixed(self) -> ModelSpec:
+        """Return the model of the options, else the candidate of the pool that they name.
+
+        Raises:
+            AgentError: There is none, or none of several is named.
+        """
+        name = self.config.model
+        if self.config.base_url:
+            return self._complete(ModelSpec(name or "default"))
+        found = {model.name: model for model in self._services.pool if isinstance(model, ModelSpec) and model.endpoint is not None}
+        if not found:
+            raise AgentError(UNCONFIGURED)
+        if (name and name not in found) or (not name and len(found) > 1):
+            raise AgentError(f"model must be one of the pool's candidates with an endpoint ({one_of(found)}), not {name!r}; or let a router choose")
+        return self._complete(found[name] if name else next(iter(found.values())))
+
+    def _complete(self, candidate: Candidate) -> ModelSpec:
+        """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options.
+
+        Prices of 0 are unknown, not free.
+        """
+        config = self.config
+        spec = candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
+        endpoint = Endpoint("openai") if spec.endpoint is None else Endpoint.of(spec.endpoint)
+        if endpoint.provider == "openai":
+            own = {name: getattr(config, name) for name in ("api_key_env", "headers", "timeout_seconds", "retries")}
+            address = {"base_url": config.base_url} if config.base_url else {}
+            endpoint = attrs.evolve(endpoint, options={**own, **address, **endpoint.options})
+        known = (spec.prices, Prices(config.input_usd_per_million, config.output_usd_per_million))
+        prices = next((prices for prices in known if prices is not None and (prices.input or prices.output or prices.request)), None)
+        return attrs.evolve(spec, endpoint=endpoint, prices=prices, parameters={**config.sent, **spec.parameters})
+
     async def _call_recorded(self, controller: MetaController, decision: Decision, messages: list[Message]) -> Reply:
         """Call the candidate of a decision and record the call as an attempt."""
-        chosen = controller.pool.candidates[controller.pool.index(decision.candidate)]
-        spec = chosen if isinstance(chosen, ModelSpec) else ModelSpec(chosen.name)
-        spec = spec if spec.prices else attrs.evolve(spec, prices=self._prices)
+        spec = self._complete(controller.pool.candidates[controller.pool.index(decision.candidate)])
         began = time.monotonic()
         figures: dict[str, object] = {}
         try:
             reply = await self._call(spec, messages)
-            figures = {"cost_usd": reply.cost}
+            figures = {"cost_usd": None if math.isnan(reply.cost) else reply.cost}
         except asyncio.CancelledError:
             figures = {"status": "cancelled", "error": "the caller cancelled the call"}
             raise
@@ -120,74 +209,18 @@ class ChatModel:
         return reply
 
     async def _call(self, spec: ModelSpec, messages: list[Message]) -> Reply:
-        """Return a model's reply, from its endpoint's provider or from the server of the options."""
-        endpoint = Endpoint("openai") if spec.endpoint is None else Endpoint.of(spec.endpoint)
-        address = str(endpoint.options.get("base_url", self.config.base_url)) if endpoint.provider == "openai" else endpoint.provider
-        characters = sum(len(message["content"]) for message in messages)
+        """Return a model's reply, through the client for models."""
+        provider = Endpoint.of(spec.endpoint or "").provider
+        limit = None if provider == "openai" else self.config.timeout_seconds  # that provider times out, and retries, by itself
+        called = self._services.loop.submit(self._client.complete(spec, messages))  # a provider's connections belong to this loop
         try:
-            if endpoint.provider != "openai":
-                return await self._provided(spec, messages, characters)
-            return read_reply(await self._answered(address, spec, messages), spec, characters)
-        except AgentError as error:
-            raise AgentError(f"model {spec.name!r} at {address} {error}", error.cost) from error
-
-    async def _provided(self, spec: ModelSpec, messages: list[Message], characters: int) -> Reply:
-        """Return the reply of an endpoint whose provider is a plugin."""
-        services = self._services
-        if services is None or services.models is None:
-            raise AgentError("cannot be called: its endpoint needs services with a client for models")
-        options = {"max_tokens": self.config.max_output_tokens, "temperature": self.config.temperature, **spec.parameters}
-        called = services.loop.submit(services.models.complete(spec, messages, **options))  # a provider's connections belong to this loop
-        try:
-            completion = await asyncio.wait_for(asyncio.wrap_future(called), self.config.timeout_seconds)
+            completion = await asyncio.wait_for(asyncio.wrap_future(called), limit)
         except asyncio.TimeoutError:
-            raise AgentError(f"gave no whole answer in {self.config.timeout_seconds:g} s") from None
+            raise AgentError(f"model {spec.name!r} at {provider} gave no whole answer in {limit:g} s") from None
         except AamcError as error:
-            raise AgentError(f"failed: {error}"[:_ERROR_LENGTH]) from error
-        return read_completion(completion, spec, characters)
-
-    async def _answered(self, server: str, spec: ModelSpec, messages: list[Message]) -> str:
-        """Return a server's answer, after as many attempts as are allowed."""
-        from openai import APIConnectionError, APIStatusError, OpenAIError
-
-        config = self.config
-        for attempt in range(config.retries + 1):
-            wait: str | None = None
-            try:
-                return await asyncio.wait_for(self._attempt(server, spec, messages), config.timeout_seconds)
-            except asyncio.TimeoutError:
-                failure, passing = f"gave no whole answer in {config.timeout_seconds:g} s", True
-            except APIConnectionError as error:
-                failure, passing = f"cannot be reached: {type(error).__name__}: {error.__cause__ or error}", True
-            except APIStatusError as error:
-                failure, passing = (
-                    f"refused: {type(error).__name__}: {error}"[:_ERROR_LENGTH],
-                    error.status_code in _PASSING or error.status_code >= 500,
-                )
-                wait = error.response.headers.get("retry-after")
-            except (OpenAIError, ValueError) as error:  # ValueError: an invalid address or key
-                failure, passing = f"cannot be asked: {type(error).__name__}: {error}", False
-            if not passing or attempt == config.retries:
-                break
-            await asyncio.sleep(min(_pause(wait, attempt), config.timeout_seconds))
-        key = f"the key in ${config.api_key_env}" if os.environ.get(config.api_key_env) else f"the key (${config.api_key_env} is not set)"
-        raise AgentError(f"{failure}; check base_url, model and {key}, and that the server runs")
-
-    async def _attempt(self, server: str, spec: ModelSpec, messages: list[Message]) -> str:
-        async with self._client(server) as client:
-            answer = await client.chat.completions.with_raw_response.create(
-                model=spec.name,
-                messages=cast("Any", messages),
-                max_tokens=self.config.max_output_tokens,
-                temperature=self.config.temperature,
-                extra_body=dict(spec.parameters),
-            )
-            return answer.text
-
-    @property
-    def _prices(self) -> Prices:
-        """The prices of a model without its own."""
-        return Prices(self.config.input_usd_per_million, self.config.output_usd_per_million)
+            where = "" if provider == "openai" else f"model {spec.name!r} at {provider} failed: "
+            raise AgentError(f"{where}{error}") from error
+        return _reply(completion, spec, sum(len(message["content"]) for message in messages))
 
     def _controller(self) -> MetaController | None:
         """Return the router: the given one, else that of the options, opened if necessary; None for a fixed model."""
@@ -203,33 +236,29 @@ class ChatModel:
         if self.config.run:
             return MetaController.load(self.config.run, store="memory:")
         if self.config.router:
-            seed = 0 if self._services is None else self._services.seed
-            return MetaController.build(router=self.config.router, pool=self.config.pool, seed=seed)
+            return MetaController.build(router=self.config.router, pool=self.config.pool, seed=self._services.seed)
         return None
 
-    def _client(self, base_url: str) -> AsyncOpenAI:
-        """Return a new client for a call: a shared one would be bound to the event loop of its first use."""
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        return AsyncOpenAI(
-            base_url=base_url,
-            api_key=os.environ.get(self.config.api_key_env) or "none",
-            timeout=self.config.timeout_seconds,
-            max_retries=0,  # retried here: the library waits as long as a server says
-            http_client=DefaultAsyncHttpxClient(verify=_certificates()),
-        )
+def _reply(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
+    """Return the reply in a completion. Tokens that the server did not count are estimated from the numbers of characters.
+
+    Raises:
+        AgentError: The completion has no text. The error has the cost of its tokens.
+    """
+    text, given, made = completion.text.strip(), completion.usage.prompt_tokens, completion.usage.output_tokens
+    counted = given is not None and made is not None
+    if given is None or made is None:
+        given, made = sent // CHARACTERS_PER_TOKEN, len(text) // CHARACTERS_PER_TOKEN
+    cost = _cost(spec, given, made) if math.isnan(completion.cost_usd) else completion.cost_usd
+    if not text:
+        endpoint = Endpoint.of(spec.endpoint or "")
+        where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
+        raise AgentError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", 0.0 if math.isnan(cost) else cost)
+    return Reply(text, spec.name, given + made, cost, counted)
 
 
-@lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    """Return the trusted certificates. Reading them takes twenty times as long as the rest of a client."""
-    return ssl.create_default_context()
-
-
-def _pause(wanted: str | None, attempt: int) -> float:
-    """Return the pause before another attempt in seconds: the server's request, or exponential backoff if it has none or a date."""
-    try:
-        seconds = float(wanted or "")
-    except ValueError:
-        seconds = -1.0
-    return seconds if seconds >= 0 else _FIRST_PAUSE_S * 2.0 ** min(attempt, 10)
+def _cost(spec: ModelSpec, given: int, made: int) -> float:
+    """Return the cost of tokens in USD; NaN without prices."""
+    prices = spec.prices
+    return math.nan if prices is None else (given * prices.input + made * prices.output) / 1e6 + prices.request

@@ -6,6 +6,12 @@ from aamc_sdk import Component, hookimpl
 
 
 @hookimpl
+def aamc_providers() -> list[Component]:
+    """Offer the provider that the roles call."""
+    return [Component("openai", "aamc_agents.openai_provider:OpenAI", "Servers with OpenAI's API for chat completions.")]
+
+
+@hookimpl
 def aamc_agents() -> list[Component]:
     """Offer the agents."""
     return [
@@ -23,3 +29,9 @@ def aamc_agents() -> list[Component]:
         Component("modifier", "aamc_agents.roles:Modifier", "Corrects the latest result, by a language model."),
         Component("concluder", "aamc_agents.roles:Concluder", "Gives the final answer, by a language model."),
     ]
+
+
+@hookimpl
+def aamc_checks() -> list[Component]:
+    """Offer the check of the sandbox."""
+    return [Component("sandbox", "aamc_agents.checks:check_sandbox", "The sandbox of the agent python.")]

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from aamc_agents.sandbox import Limits, Ran, code_in, run_python
+from aamc_agents.sandbox import Limits, Ran, check_confined, code_in, run_python
 from aamc_agents.state import TaskState
 from aamc_agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_sdk import Candidate, Services, option
@@ -28,6 +28,7 @@ class PythonConfig(ToolConfig):
     billed_seconds: float | None = billed(5.0)
     seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
     memory_mb: int = option(512, "Maximum memory of a program in MB, including the interpreter's 30.", at_least=64)
+    unconfined: bool = option(False, "Run programs also where the kernel does not confine them: only programs that you trust.")
 
 
 class Python(Tool):
@@ -43,7 +44,16 @@ class Python(Tool):
     def __init__(self, config: PythonConfig, services: Services) -> None:
         super().__init__(config, services)
         self._ran: dict[tuple[str, ...], Ran] = {}
+        self._warned = False
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    def check(self) -> None:
+        """Check that programs are confined here, or that the options allow them all the same.
+
+        Raises:
+            ConfigError: They are not.
+        """
+        check_confined(self.config.unconfined, "its option unconfined")
 
     async def act(self, state: TaskState) -> str:
         """Return the program's standard output."""
@@ -60,12 +70,13 @@ class Python(Tool):
         key = (program, *(text for file in sorted(files.items()) for text in file))
         async with self._place():
             if key not in self._ran:
-                limits = Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb)
+                limits = Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb, unconfined=self.config.unconfined)
                 self._remember(key, await run_python([program], limits, files))
         return self._ran[key]
 
     def _remember(self, key: tuple[str, ...], ran: Ran) -> None:
-        if not self._ran and ran.fences and not ran.fenced_by_kernel:
+        if not self._warned and ran.fences and not ran.fenced_by_kernel:
+            self._warned = True
             logger.warning(
                 "here the interpreter alone keeps programs from files and sockets (no Landlock or libseccomp): run only programs that you trust"
             )

@@ -6,6 +6,7 @@ puppeteer paper (arXiv 2505.19591, section 3), one agent each.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
 from typing import ClassVar
@@ -15,6 +16,9 @@ import attrs
 from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.state import ANSWER, TaskState
 from aamc_sdk import Agent, AgentOutput, Candidate, MetaController, Services, option
+
+_PROMPT_CHARACTERS = 4_000
+"""Usual characters of the role's prompt and the task, for estimates."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,63 +51,44 @@ class Role(Agent):
         """Call the model with the role's prompt.
 
         Raises:
-            AgentError: The model did not answer.
+            AgentError: No model is configured, or it did not answer.
         """
         reply = await self._model.ask(shown(state, self.config.history_characters, self.config.file_characters), system=prompt_of(self.spec.name))
-        return AgentOutput(reply.text, cost=reply.cost, metadata={**reply.metadata, **({ANSWER: True} if self.concludes else {})})
+        cost = 0.0 if math.isnan(reply.cost) else reply.cost
+        return AgentOutput(reply.text, cost=cost, metadata={**reply.metadata, **({ANSWER: True} if self.concludes else {})})
+
+    @property
+    def max_cost_usd(self) -> float:
+        """Estimated maximum cost of a turn in USD; NaN for a model without prices."""
+        return self._model.max_cost_usd(self.config.history_characters + self.config.file_characters + _PROMPT_CHARACTERS)
+
+    def check(self) -> None:
+        """Check that there is a model to call.
+
+        Raises:
+            AgentError: No model is configured.
+        """
+        self._model.check()
 
     def close(self) -> None:
         """Close the router that the options name; a later call opens it again."""
         self._model.close()
 
 
-class Planner(Role):
-    """Breaks the task into steps."""
-
-    spec = Candidate("planner", "Breaks a task down into a short numbered plan of steps before work begins.")
-
-
-class Reasoner(Role):
-    """Works out the next result."""
-
-    spec = Candidate("reasoner", "Thinks the problem through step by step and works out the next result.")
+def _role(name: str, description: str, *, concludes: bool = False) -> type[Role]:
+    """Return the class of a role."""
+    content = {"spec": Candidate(name, description), "concludes": concludes, "__doc__": description, "__module__": __name__}
+    return type(name.capitalize(), (Role,), content)
 
 
-class Critic(Role):
-    """Looks for errors."""
-
-    spec = Candidate("critic", "Examines the latest result critically and points out errors and what is missing.")
-
-
-class Reflect(Role):
-    """Reviews the work so far."""
-
-    spec = Candidate("reflect", "Reflects on all work so far, which way led nowhere and what should be tried instead.")
-
-
-class Question(Role):
-    """Asks and answers a sub-question."""
-
-    spec = Candidate("question", "Asks the sub-question whose answer would help most, and answers it.")
-
-
-class Summarizer(Role):
-    """Sums up the work so far."""
-
-    spec = Candidate("summarizer", "Summarizes the work so far in a few sentences and keeps every figure that matters.")
-
-
-class Modifier(Role):
-    """Corrects the latest result."""
-
-    spec = Candidate("modifier", "Corrects the latest result as the critic's findings demand and gives the corrected version.")
-
-
-class Concluder(Role):
-    """Gives the answer and ends the episode."""
-
-    concludes = True
-    spec = Candidate("concluder", "Concludes: gives the final answer to the task, and nothing but the answer.")
+Planner = _role("planner", "Breaks a task down into a short numbered plan of steps before work begins.")
+Reasoner = _role("reasoner", "Thinks the problem through step by step and works out the next result.")
+Critic = _role("critic", "Examines the latest result critically and points out errors and what is missing.")
+Reflect = _role("reflect", "Reflects on all work so far, which way led nowhere and what should be tried instead.")
+Question = _role("question", "Asks the sub-question whose answer would help most, and answers it.")
+Summarizer = _role("summarizer", "Summarizes the work so far in a few sentences and keeps every figure that matters.")
+Modifier = _role("modifier", "Corrects the latest result as the critic's findings demand and gives the corrected version.")
+Concluder = _role("concluder", "Concludes: gives the final answer to the task, and nothing but the answer.", concludes=True)
 
 
 @cache

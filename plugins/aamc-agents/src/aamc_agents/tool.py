@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import time
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -66,6 +67,12 @@ class Tool(Agent):
     Config = ToolConfig
     config: ToolConfig
     deterministic: ClassVar[bool] = True
+
+    @property
+    def max_cost_usd(self) -> float:
+        """Cost of a turn, unless its measured seconds are billed."""
+        seconds = self.config.billed_seconds
+        return math.inf if seconds is None else self.config.usd_per_second * seconds
 
     async def execute(self, state: TaskState) -> AgentOutput:
         """Work on the state of a task.

@@ -1,16 +1,220 @@
-"""Converts feedback to the quality of each candidate that it names, and to a weight."""
+"""Converts the entries of the log to outcomes: each candidate's quality and a weight.
+
+Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
+``failure_quality``, once for each decision and candidate, until a later call succeeds or feedback judges that candidate.
+"""
 
 from __future__ import annotations
 
-from aamc_sdk.types import Feedback
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+import attrs
+
+from aamc_bandit.entity_names import user_key
+from aamc_sdk.config import option
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import Attempt, Experience, Feedback, Query
+
+logger = logging.getLogger(__name__)
 TIE = 0.5
 """The quality of both candidates in a tie. A higher quality is a success."""
+MAX_DECISIONS, MAX_USERS = 10_000, 100_000
+"""Decisions and users whose counted weights are kept, most recently mentioned first."""
+MAX_PIECES = 100
+"""Maximum number of pieces of feedback on one decision that count."""
+DAY_SECONDS = 24 * 3600
+STATE = "counted.json"
+_FAILURE = "\0failure"
+"""The source of a failed call's outcome; no feedback has this source, since names contain no NUL."""
 
 
-def feedback_weight(feedback: Feedback, implicit_weight: float) -> float:
-    """Return the weight of feedback: weight times confidence, for implicit feedback also times ``implicit_weight``."""
-    return feedback.weight * feedback.confidence * (implicit_weight if feedback.implicit else 1.0)
+@attrs.frozen(kw_only=True)
+class OutcomeOptions:
+    """Options of routers that learn from feedback and failed calls."""
+
+    implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
+    failure_quality: float | None = option(
+        0.0, "quality that a failed call counts as, from 0 to 1; none: failed calls teach nothing", at_least=0, at_most=1
+    )
+    failure_weight: float = option(
+        1.0, "weight of a failed call; failures are always known, so where few answers are judged, give the share that is", above=0
+    )
+    max_source_weight: float = option(3.0, "maximum total weight of one source's feedback on a candidate in one decision", above=0)
+    max_decision_weight: float = option(5.0, "maximum total weight of all feedback on a candidate in one decision", above=0)
+    max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
+
+
+@attrs.frozen
+class Outcome:
+    """The outcomes that one entry of the log adds or takes back.
+
+    Attributes:
+        row: The decision's row in the experience.
+        qualities: Candidates with their qualities.
+        weight: The counted weight.
+        added: Whether they are added; else they are taken back.
+        implicit: Whether they come from implicit feedback.
+        time: When the feedback was given, in seconds since the epoch; 0 for a failed call.
+    """
+
+    row: int
+    qualities: Sequence[tuple[str, float]]
+    weight: float
+    added: bool = True
+    implicit: bool = False
+    time: float = 0.0
+
+
+@attrs.frozen
+class Counted:
+    """A counted piece of feedback or failed call: its source, its weight, and the candidates that it names."""
+
+    source: str
+    weight: float
+    candidates: Sequence[str]
+
+
+class OutcomeLedger:
+    """Turns experiences into outcomes, and keeps what was counted by decision and user. Used by one thread.
+
+    Args:
+        options: The weights and limits.
+    """
+
+    def __init__(self, options: OutcomeOptions) -> None:
+        self._options = options
+        self._reported: set[str] = set()
+        self._decisions: OrderedDict[str, dict[str, Counted]] = OrderedDict()
+        self._users: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self._decisions.clear()
+        self._users.clear()
+
+    def outcomes(self, experience: Experience) -> Iterator[Outcome]:
+        """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
+        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        for entry in experience.entries:
+            row = rows.get(entry.decision_id)
+            if row is None:
+                continue
+            if isinstance(entry, Attempt):
+                yield from self._of_attempt(row, entry)
+            else:
+                replaced = experience.replaced_by(entry)
+                yield from self._of_feedback(row, entry, replaced, experience)
+
+    def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
+        counted, quality, name = self._counted(attempt.decision_id), self._options.failure_quality, attempt.candidate
+        if attempt.status == "ok":
+            yield from self._without_failure(row, counted, name)
+        elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in counted.values()):
+            counted[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
+            yield Outcome(row, [(name, quality)], self._options.failure_weight)
+
+    def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
+        if counted.pop(_failure_id(name), None) is not None and (quality := self._options.failure_quality) is not None:
+            yield Outcome(row, [(name, quality)], self._options.failure_weight, added=False)
+
+    def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
+        decision, wanted = experience.decisions[row], self._weight(feedback)
+        known = self._decisions.get(decision.id)
+        counted = self._counted(decision.id)
+        if replaced is not None and (known is None or feedback.id in known):  # else it was not counted
+            weight = self._weight(replaced) if known is None else counted.pop(feedback.id).weight
+            yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, added=False, implicit=replaced.implicit)
+        qualities = candidate_qualities(feedback, decision.candidate)
+        for name, _ in qualities:
+            yield from self._without_failure(row, counted, name)
+        weight = self._allowed(feedback, wanted, [name for name, _ in qualities], counted)
+        weight = self._within_day(experience.queries[row], feedback.time, weight)
+        if weight > 0 or wanted == 0:
+            counted[feedback.id] = Counted(feedback.source, weight, [name for name, _ in qualities])
+            yield Outcome(row, qualities, weight, implicit=feedback.implicit, time=feedback.time)
+
+    def _weight(self, feedback: Feedback) -> float:
+        """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
+        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if feedback.implicit else 1.0)
+
+    def _allowed(self, feedback: Feedback, wanted: float, names: Sequence[str], counted: Mapping[str, Counted]) -> float:
+        """Return the part of a weight within the limits of its source and its decision."""
+        if len(counted) >= MAX_PIECES:
+            return 0.0
+        own = [each for each in counted.values() if each.source == feedback.source]
+        limits = {"max_source_weight": own, "max_decision_weight": list(counted.values())}
+        rooms = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
+        option = min(rooms, key=lambda name: rooms[name])
+        if wanted > rooms[option]:
+            self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
+        return max(0.0, min(wanted, rooms[option]))
+
+    def _within_day(self, query: Query, time: float, weight: float) -> float:
+        """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
+        if query.user is None:
+            return weight
+        name, day = user_key(query.user, query.tenant), int(time // DAY_SECONDS)
+        last, total = self._users.pop(name, (day, 0.0))
+        total = total if last == day else 0.0
+        if total + weight > self._options.max_user_weight:
+            self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
+            weight = max(0.0, self._options.max_user_weight - total)
+        self._users[name] = day, total + weight
+        if len(self._users) > MAX_USERS:
+            self._users.popitem(last=False)
+        return weight
+
+    def _report(self, option: str, what: str) -> None:
+        """Log that a limit was reached, once for each option."""
+        if option not in self._reported:
+            self._reported.add(option)
+            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
+
+    def _counted(self, decision_id: str) -> dict[str, Counted]:
+        """Return what was counted on a decision, and mark it as the most recently mentioned one."""
+        counted = self._decisions.setdefault(decision_id, {})
+        self._decisions.move_to_end(decision_id)
+        if len(self._decisions) > MAX_DECISIONS:
+            self._decisions.popitem(last=False)
+        return counted
+
+    def save(self, folder: Path) -> None:
+        """Write what was counted, if anything was."""
+        decisions = {name: {entry: attrs.astuple(each) for entry, each in counted.items()} for name, counted in self._decisions.items() if counted}
+        if decisions or self._users:
+            write_json(folder / STATE, {"decisions": decisions, "users": self._users})
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote; without a file, nothing was counted.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        self.clear()
+        if not (folder / STATE).exists():
+            return
+        state = read_json(folder / STATE)
+        try:
+            for name, entries in state["decisions"].items():
+                self._decisions[name] = {entry: Counted(*each) for entry, each in entries.items()}
+            self._users.update((name, (int(day), float(weight))) for name, (day, weight) in state["users"].items())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
+
+
+def _failure_id(candidate: str) -> str:
+    return f"{_FAILURE}/{candidate}"
+
+
+def _counted_weight(counted: Iterable[Counted], names: Sequence[str]) -> float:
+    """Return the weight counted on the candidate, of some, that has the most."""
+    each = list(counted)
+    return max(math.fsum(one.weight for one in each if name in one.candidates) for name in names)
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:

@@ -15,6 +15,8 @@ import numpy as np
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, RoutingRequest
 
+DEFAULT_COST_WEIGHT = 0.2
+"""The default weight of cost in requests without a preference."""
 NEAR_TIE = 0.2
 """Quality that the whole range of cost is worth at a cost weight of 1."""
 

@@ -31,6 +31,11 @@ class DatasetsBenchmark(Benchmark):
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
 
+    @staticmethod
+    def measured(datasets: Sequence[str]) -> list[str]:
+        """Return the datasets of the command line, with absolute paths so that the benchmark can be resumed anywhere; by default one."""
+        return [str(Source.of(dataset, "--dataset").absolute()) for dataset in datasets or ("synthetic",)]
+
     def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a run's data does not suit the benchmark."""
 

@@ -46,7 +46,7 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
         plugins.find("router", name)
     if settings.estimator is not None:
         plugins.find("estimator", settings.estimator.name)
-    return attrs.evolve(settings, router=settings.routers[routers[0]])
+    return attrs.evolve(settings, router=settings.routers[routers[0]]).with_absolute_paths(plugins.names("model_pool"))
 
 
 def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, score
+from aamc_datasets.json_rows import MAX_USD, bounded_number, estimated_tokens, score
 from aamc_sdk.errors import DataError, nearest, one_of
 from aamc_sdk.types import Floats
 
@@ -82,6 +82,11 @@ class TableColumn:
             DataError: A value is something else.
         """
         return self._numbers(lambda value: bounded_number(value, "it", MAX_USD))
+
+    def text_tokens(self) -> Floats:
+        """Return the tokens of each row's text ``[R]``, estimated from its characters; an empty value is NaN."""
+        tokens = np.array([estimated_tokens(str(value)) if value not in (None, "") else math.nan for value in self.values])
+        return np.asarray(tokens[self.codes])
 
     def _numbers(self, check: Callable[[Any], float]) -> Floats:
         numbers = np.empty(len(self.values))

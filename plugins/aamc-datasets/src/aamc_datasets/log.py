@@ -75,7 +75,8 @@ def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
         table[rows, chosen] = values
         return table
 
-    return Outcomes(spread(logged.quality), spread(logged.cost_usd), spread(logged.latency_ms))
+    tokens = None if np.isnan(logged.output_tokens).all() else spread(logged.output_tokens)
+    return Outcomes(spread(logged.quality), spread(logged.cost_usd), spread(logged.latency_ms), output_tokens=tokens)
 
 
 def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:

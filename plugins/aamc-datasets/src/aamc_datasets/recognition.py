@@ -8,7 +8,7 @@ from pathlib import Path
 from aamc_datasets.columns import SUFFIXES as TABLES
 from aamc_datasets.columns import column_names
 from aamc_datasets.json_rows import json_lines
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import ConfigError, DataError, one_of
 
 SIGNS = (
     ("outcomes", {"query", "outcomes"}),
@@ -27,10 +27,11 @@ def existing(path: str, wanted: str) -> Path:
     """Return a path given by a user.
 
     Raises:
-        DataError: The path is empty or does not exist.
+        ConfigError: The path is empty.
+        DataError: The path does not exist.
     """
     if not path:
-        raise DataError(f"no path was given; name a {wanted} after the format's colon")
+        raise ConfigError(f"no path was given; name a {wanted} after the format's colon")
     location = Path(path).expanduser()
     if not location.exists():
         raise DataError(f"{path} does not exist; name a {wanted}")

@@ -17,7 +17,7 @@ from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import build_request
-from aamc_sdk.types import sigmoid
+from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, sigmoid
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +32,7 @@ class QueueOptions(StreamOptions):
     burst: float = option(1.0, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts", at_least=1.0)
     burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
     burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
+    service_by_length: bool = option(False, "service time grows with the world's answer length, which estimators then learn")
     events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
 
 
@@ -80,7 +81,8 @@ class QueueEnvironment(StreamEnvironment):
         outcomes = Outcomes(
             quality=(success < sigmoid(truth.log_odds)).astype(np.float64),
             cost_usd=truth.prompt_usd + truth.answer_usd * (0.5 + length),
-            latency_ms=self._latencies.network_ms + service * self._latencies.service_ms,
+            latency_ms=self._latencies.network_ms + service * self._latencies.service_ms * truth.longer[:, None],
+            output_tokens=np.tile(truth.output_tokens[:, None] * (0.5 + length), len(self.services.pool)) if self.config.service_by_length else None,
         )
         return attrs.evolve(dataset, pool=self.services.pool, outcomes=outcomes, cost_note="list prices times simulated tokens")
 
@@ -99,16 +101,18 @@ class QueueEnvironment(StreamEnvironment):
         category = self._skills.index([str(category) for category in labels.category])
         log_odds = self._skills.of(complexity, category, tool_use)
         request = build_request(dataset.queries, self.services.pool, Preference().array)
-        return TrueOutcomes.of(request, log_odds, self._world.output_tokens(complexity))
+        return TrueOutcomes.of(request, log_odds, self._world.output_tokens(complexity), service_by_length=self.config.service_by_length)
 
     def _true_request(self, split: str) -> RoutingRequest:
-        dataset = self._split(split)
+        dataset, truth, candidates = self._split(split), self._truths[split], len(self.services.pool)
+        tokens = np.tile(truth.output_tokens[:, None], candidates) if self.config.service_by_length else None
         return build_request(
             dataset.queries,
             self.services.pool,
             Preference().array,
             estimates=estimates_from_labels(dataset, self._skills.categories),
-            quality=sigmoid(self._truths[split].log_odds),
+            quality=sigmoid(truth.log_odds),
+            lengths=None if tokens is None else AnswerLengths(tokens, np.full(candidates, float(DEFAULT_OUTPUT_TOKENS))),
         )
 
     def _make_streams(self, split: str, setup: StreamSetup) -> QueueStreams:

@@ -16,7 +16,7 @@ from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
 from aamc_sdk.routing import expected_cost, token_counts
-from aamc_sdk.types import Floats, sigmoid
+from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Floats, sigmoid
 
 _NOTHING = np.array(0, dtype=np.float32)
 """No backlog."""
@@ -50,20 +50,36 @@ class MeanLatencies:
 
 @attrs.frozen(eq=False)
 class TrueOutcomes:
-    """The true expectations of a split's rows, ``[Q, M]`` each: log-odds of success, USD of the prompt and of an answer of mean length."""
+    """The true expectations of Q rows of a split.
+
+    Attributes:
+        log_odds: Log-odds of success, ``[Q, M]``.
+        prompt_usd: USD of the prompt, ``[Q, M]``.
+        answer_usd: USD of an answer of mean length, ``[Q, M]``.
+        output_tokens: The mean length of an answer, ``[Q]``.
+        longer: The factor on the mean service times, ``[Q]``.
+    """
 
     log_odds: Floats
     prompt_usd: Floats
     answer_usd: Floats
+    output_tokens: Floats
+    longer: Floats
 
     @classmethod
-    def of(cls, request: RoutingRequest, log_odds: Floats, output_tokens: Floats) -> TrueOutcomes:
-        """Price token counts: output tokens ``[Q]``, or those that a query states itself."""
+    def of(cls, request: RoutingRequest, log_odds: Floats, output_tokens: Floats, *, service_by_length: bool) -> TrueOutcomes:
+        """Price the output tokens ``[Q]`` of the world, or those that a query states itself.
+
+        The mean service time is that of an answer of 256 tokens. It grows with the tokens that a query states, and with those of the world
+        if ``service_by_length``.
+        """
         prices = np.array([c.prices.output for c in request.pool if isinstance(c, ModelSpec) and c.prices is not None]) / 1e6
         assumed = token_counts(request.queries)[:, 1]
         own = np.array([query.output_tokens is not None for query in request.queries])
         prompt = expected_cost(request.queries, request.pool) - np.outer(assumed, prices)
-        return cls(log_odds, prompt, np.outer(np.where(own, assumed, output_tokens), prices))
+        tokens = np.where(own, assumed, output_tokens)
+        longer = np.where(own | service_by_length, tokens / DEFAULT_OUTPUT_TOKENS, 1.0)
+        return cls(log_odds, prompt, np.outer(tokens, prices), tokens, longer)
 
     def under(self, drift: Floats, price: Floats) -> Floats:
         """Return chance of success, USD of the prompt, and of an answer of mean length, ``[3, Q, M]``.
@@ -121,7 +137,6 @@ class QueueStreams(Streams):
         self._schedule = schedule
         self._requests = [_visible_request(setup.request, conditions) for conditions in schedule.conditions]
         self._phase_and_drift: tuple[float, ...] = ()
-        self._unloaded_ms = self._latencies.network_ms + self._latencies.service_ms
         self._queues = np.arange(len(setup.streams)) * len(setup.request.pool)
         super().__init__(attrs.evolve(setup, request=self._requests[0]))
 
@@ -156,11 +171,12 @@ class QueueStreams(Streams):
 
     def _hindsight(self) -> Outcomes:
         chance, prompt_usd, answer_usd = self._tables.take(self.row, axis=1)
-        return Outcomes(chance, prompt_usd + answer_usd, self._unloaded_ms + self._backlog_ms)
+        service_ms = self._truth.longer.take(self.row)[:, None] * self._latencies.service_ms
+        return Outcomes(chance, prompt_usd + answer_usd, self._latencies.network_ms + service_ms + self._backlog_ms)
 
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
-        service_ms = self._draws.service * self._latencies.service_ms.take(actions)
+        service_ms = self._draws.service * self._latencies.service_ms.take(actions) * self._truth.longer.take(self.row)
         queues = self._queues + actions
         backlog_ms = self._backlog_ms.reshape(-1)
         wait_ms = backlog_ms.take(queues)

@@ -68,7 +68,7 @@ class SingleQueueStream(QueueStreams):
     def _outcome(self, action: int, cell: int) -> tuple[float, float, float]:
         """Return quality, cost and latency; see :meth:`QueueStreams._serve`."""
         chance, prompt_usd, answer_usd = self._flat_tables[:, cell].tolist()
-        service_ms = self._draws.service * self._latencies.service_ms.item(action)
+        service_ms = self._draws.service * self._latencies.service_ms.item(action) * self._truth.longer.item(self.row.item())
         wait_ms = self._backlog_ms.item(action)
         self._backlog_ms[0, action] = wait_ms + service_ms
         quality = 1.0 if self._draws.success < chance else 0.0

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement, estimated_request
-from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
+from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, read_out_of_fold_lengths, write_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -64,7 +64,7 @@ class Experiment:
     ) -> None:
         self.goal = goal
         self.resumed = resumed
-        self.settings = settings
+        self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
@@ -242,15 +242,15 @@ class Experiment:
         part = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
         metrics = part.train(self._training(setup, folder))
         if (quality := part.out_of_fold()) is not None:
-            write_out_of_fold(folder, quality, setup)
+            write_out_of_fold(folder, quality, setup, part.out_of_fold_lengths(setup.services.pool))
         save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
         return part
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
-        """Return the rows of each split as a router sees them, training rows with out-of-fold quality."""
-        pool, preference, typical = setup.services.pool, self.settings.preference, self.run.candidate_means
-        known = {"train": read_out_of_fold(self.run.folder / "estimator", setup)}
-        return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, quality=known.get(name)) for name in SPLITS}
+        """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
+        pool, preference, typical, folder = setup.services.pool, self.settings.preference, self.run.candidate_means, self.run.folder / "estimator"
+        known: dict[str, Any] = {"train": {"quality": read_out_of_fold(folder, setup), "lengths": read_out_of_fold_lengths(folder, setup)}}
+        return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, **known.get(name, {})) for name in SPLITS}
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained."""

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, read_splits, read_whole
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.run_folder import RunFolder, run_of
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import Dataset, question
@@ -34,7 +34,9 @@ class EvaluationRows:
     dropped: int = 0
 
 
-def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, source: Source | None, split: str) -> EvaluationRows:
+def read_evaluation_rows(
+    run: RunFolder, settings: Settings, readers: Readers, source: Source | None, split: str, others: Sequence[TrainingFingerprint] = ()
+) -> EvaluationRows:
     """Read the rows to evaluate a run on: other data without its training rows, or one of its own splits.
 
     Args:
@@ -43,20 +45,26 @@ def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, s
         readers: Makes the reader of a source.
         source: Other data; None for rows of the run itself.
         split: One of the run's splits; ignored with a source.
+        others: The training rows of parts that are not the run's.
 
     Raises:
         DataError: No row is left, ``strict`` is set and a part was trained on a row, or the run's data has changed.
     """
     strict = settings.evaluation.strict
     if source is not None:
-        return attrs.evolve(leave_out_trained_rows(read_whole(source, readers), run.fingerprints, strict), split=None)
-    found = EvaluationRows(read_splits(settings, readers)[split], split)
+        return attrs.evolve(leave_out_trained_rows(read_whole(source, readers), [*run.fingerprints, *others], strict), split=None)
+    try:
+        found = EvaluationRows(read_splits(settings, readers)[split], split)
+    except DataError as error:
+        why = f"the data of {run.folder} cannot be read again: {str(error).partition(';')[0]}"
+        raise DataError(f"{why}; name the same rows elsewhere with --dataset {settings.dataset.name}:PATH: trained ones are left out") from error
     if split == "test":  # the splits are disjoint; only checkpoints from other runs may have been trained on test rows
         found = leave_out_trained_rows(found.rows, run.fingerprints[1:], strict)
     else:
         logger.warning("the run was trained on its %s rows: its results there do not carry over to other questions", split)
     check_unchanged({split: Dataset(found.rows.queries)}, run.content["splits"], run.folder)  # outcomes come later, from the environment
-    return found
+    foreign = [fingerprint for fingerprint in others if not np.array_equal(fingerprint.questions, run.fingerprints[0].questions)]
+    return attrs.evolve(leave_out_trained_rows(found.rows, foreign, strict), split=split) if foreign else found
 
 
 def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerprint], strict: bool) -> EvaluationRows:
@@ -114,7 +122,7 @@ def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[Train
     """
     fingerprints: list[TrainingFingerprint] = []
     for folder in folders:
-        run = next((RunFolder.open(above) for above in folder.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+        run = run_of(folder)
         if run is not None and run.content.get("seals"):
             fingerprints += run.fingerprints
             continue

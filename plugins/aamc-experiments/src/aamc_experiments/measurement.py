@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
+from aamc_experiments.data import TrainingFingerprint, about_split, check_same_candidates, check_unchanged, fit_to_pool
 from aamc_experiments.evaluation import (
     HEADLINE,
     Comparison,
@@ -19,6 +19,7 @@ from aamc_experiments.evaluation import (
     compare_streams,
     compare_table,
     constant_routers,
+    length_errors,
     metrics,
     promotion,
 )
@@ -31,11 +32,18 @@ from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import Estimates, Floats, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Preference, Query, RoutingRequest
 
 
 def estimated_request(
-    estimator: Estimator | None, queries: Sequence[Query], pool: Pool, preference: Preference, typical: Floats, *, quality: Floats | None = None
+    estimator: Estimator | None,
+    queries: Sequence[Query],
+    pool: Pool,
+    preference: Preference,
+    typical: Floats,
+    *,
+    quality: Floats | None = None,
+    lengths: AnswerLengths | None = None,
 ) -> RoutingRequest:
     """Return Q queries as a router sees them, with an estimator's estimates.
 
@@ -46,11 +54,14 @@ def estimated_request(
         preference: The preference of all queries.
         typical: The candidates' mean quality, cost and latency, ``[M, 3]``.
         quality: The expected quality, such as that out of fold, ``[Q, M]``; the estimator's when None.
+        lengths: The expected lengths of answers, such as those out of fold; the estimator's when None.
     """
     estimates = None if estimator is None else estimator.estimate(queries)
     if estimator is not None and estimates is not None and quality is None:
         quality = estimator.quality(estimates, pool)
-    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical)
+    if estimator is not None and estimates is not None and lengths is None:
+        lengths = estimator.answer_lengths(estimates, pool)
+    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical, lengths=lengths)
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
@@ -127,6 +138,8 @@ class Measurement:
         comparison, seed = self.compare(), self.settings.seed
         result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
+        if (errors := length_errors(self.request, rows)) is not None:
+            result["data"]["answer_lengths"] = errors
         if gated is not None:
             constants = self._constant_outcomes(comparison, folder)
             result["gate"] = promotion(comparison, constants, reward, gated, resamples=options.resamples, seed=seed)
@@ -159,6 +172,7 @@ class EvaluationRequest:
         strict: Whether rows that a part was trained on are an error; else they are left out.
         out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
         gate: Whether to decide on the promotion of the run's own router, which must be among the names.
+        fingerprints: The training rows of parts that are not the run's.
     """
 
     names: Sequence[str]
@@ -168,6 +182,7 @@ class EvaluationRequest:
     strict: bool = False
     out: Path | None = None
     gate: bool = False
+    fingerprints: Sequence[TrainingFingerprint] = ()
 
 
 def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, progress: Progress | None = None) -> dict[str, Any]:
@@ -182,8 +197,8 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     _check_request(run, request)
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
-    settings = _evaluation_settings(run, request)
-    setup = _make_evaluation_setup(run, settings, plugins, settings.dataset if request.source else None, request.split)
+    settings = evaluation_settings(run, request, plugins)
+    setup = make_evaluation_setup(run, settings, plugins, request)
     part_services, test = setup.services, setup.splits["test"]
     typical = run.candidate_means
     measurement = Measurement(
@@ -217,19 +232,26 @@ def _check_request(run: RunFolder, request: EvaluationRequest) -> None:
         raise ConfigError(f"{why}; leave out --split")
 
 
-def _evaluation_settings(run: RunFolder, request: EvaluationRequest) -> Settings:
+def evaluation_settings(run: RunFolder, request: EvaluationRequest, plugins: Plugins) -> Settings:
     """Return the run's settings with the dataset, preference and strictness of a request."""
     settings = run.settings
     if request.source is not None:
         settings = attrs.evolve(settings, dataset=request.source.like(settings.dataset), test_dataset=None)
     options = attrs.evolve(settings.evaluation, strict=request.strict or settings.evaluation.strict)
-    return attrs.evolve(settings, preference=request.preference, evaluation=options)
+    return attrs.evolve(settings, preference=request.preference, evaluation=options).with_absolute_paths(plugins.names("model_pool"))
 
 
-def _make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, source: Source | None, split: str) -> ExperimentSetup:
-    """Return a setup whose test rows are those to evaluate a run on."""
-    part_services = run.services(plugins)
-    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, split)
+def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> ExperimentSetup:
+    """Return a setup whose test rows are those to evaluate a run on.
+
+    Args:
+        run: The run.
+        settings: The settings of the evaluation, see :func:`evaluation_settings`.
+        plugins: The plugins that offer components.
+        request: The request.
+    """
+    part_services, source = run.services(plugins), settings.dataset if request.source else None
+    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, request.split, request.fingerprints)
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, part_services)

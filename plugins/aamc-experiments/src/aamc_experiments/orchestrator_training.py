@@ -5,6 +5,7 @@ Its folder resembles a run's: ``run.yaml`` holds the settings, ``orchestrator/``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
-from aamc_sdk.serving import ORCHESTRATOR, make_services
-from aamc_sdk.storage import RESUME, is_complete, locked, read_json, save_part
+from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
+from aamc_sdk.storage import RESUME, is_complete, load_part, locked, read_json, save_part
 from aamc_sdk.types import Dataset, question
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
@@ -40,8 +41,8 @@ class OrchestratorTraining:
     """
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
-        self.settings = settings
-        self.choice = _choice(settings)
+        self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
+        self.choice = _choice(self.settings)
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
@@ -73,11 +74,24 @@ class OrchestratorTraining:
 
     def _train(self, folder: Path) -> None:
         part_services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
-        part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
+        start = self.settings.continue_from
+        if start is None:
+            part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
+        else:
+            part = load_part(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, part_services, self.choice.options)
         splits = read_tasks(self.settings, self.plugins, part_services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
-        part.prepare(splits["train"])
+        resumable = folder / RESUME
+        training = Training(
+            dataset=splits["train"],
+            validation=splits.get("validation"),
+            folder=resumable,
+            resume=resumable.is_dir(),
+            progress=self.progress,
+            budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
+        )
+        part.prepare(training)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
@@ -88,16 +102,7 @@ class OrchestratorTraining:
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
         self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
-        resumable = folder / RESUME
-        metrics = part.train(
-            Training(
-                dataset=splits["train"],
-                validation=splits["validation"],
-                folder=resumable,
-                resume=resumable.is_dir(),
-                progress=self.progress,
-            )
-        )
+        metrics = part.train(training)
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
 
 
@@ -120,6 +125,23 @@ def with_default_dataset(settings: Settings, plugins: Plugins) -> Settings:
     return attrs.evolve(settings, dataset=attrs.evolve(Source.of(default, "dataset"), options=settings.dataset.options))
 
 
+def with_start(settings: Settings) -> Settings:
+    """Return the settings with the name, preset and pool of the orchestrator that they continue, and an absolute path to it.
+
+    Raises:
+        CheckpointError: The folder holds no trained orchestrator, or another one.
+    """
+    if settings.continue_from is None:
+        return settings
+    folder = Path(settings.continue_from).absolute()
+    trained, given = trained_name(folder), settings.orchestrator or Choice("")
+    if given.name not in ("", trained):
+        raise CheckpointError(f"{folder} holds the orchestrator {trained!r}, not {given.name!r}; leave --orchestrator or --from out")
+    before = Run.open(folder).settings
+    pool = settings.pool or (str(folder / "pool.yaml") if before.pool else None)
+    return attrs.evolve(settings, continue_from=str(folder), orchestrator=attrs.evolve(given, name=trained), preset=before.preset, pool=pool)
+
+
 def check_options(settings: Settings, plugins: Plugins) -> None:
     """Check the orchestrator's name and options, before the data is read.
 
@@ -132,7 +154,7 @@ def check_options(settings: Settings, plugins: Plugins) -> None:
 
 
 def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) -> dict[str, Dataset]:
-    """Read the dataset; divide it, unless it is divided already, 70/10/20 by a hash of seed and text.
+    """Read the dataset; divide it, unless it is divided already or is a log, 70/10/20 by a hash of seed and text.
 
     Equal texts stay together, but near-duplicates may be in different splits: the tasks of one suite are similar by design.
 
@@ -142,5 +164,7 @@ def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) ->
     read = dataset_readers(settings, plugins, part_services)(settings.dataset).read(settings.dataset.path)
     if isinstance(read, Mapping):
         return dict(read)
+    if read.experience is not None:
+        return {"train": read}  # few episodes are judged, and each teaches; new tasks measure what was learned
     rows = split_rows([question(query) for query in read.queries], settings.seed)
     return {name: read.take(found) for name, found in rows.items()}

@@ -1,4 +1,4 @@
-"""Out-of-fold quality: the quality that an estimator expected of its training rows before it saw their outcomes."""
+"""Out-of-fold expectations: the quality and the lengths of answers that an estimator expected of its training rows before it saw their outcomes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 from aamc_experiments.data import split_hash
 from aamc_experiments.setup import ExperimentSetup
 from aamc_sdk.storage import read_arrays, write_arrays
-from aamc_sdk.types import Floats
+from aamc_sdk.types import AnswerLengths, Floats
 
 OUT_OF_FOLD = "out_of_fold.npz"
 """The file beside an estimator's checkpoint, which also holds the hash of the rows and the names of the candidates."""
 
 
-def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup) -> None:
-    """Write the out-of-fold quality of the training rows, ``[Q, M]``, into an estimator's folder."""
+def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, lengths: AnswerLengths | None = None) -> None:
+    """Write the out-of-fold quality of the training rows, ``[Q, M]``, and the lengths of their answers, into an estimator's folder."""
     rows, candidates = split_hash(setup.splits["train"]), setup.services.pool.names
-    write_arrays(folder / OUT_OF_FOLD, {"quality": quality, "split": np.array(rows), "candidates": np.array(candidates)})
+    known = {} if lengths is None else {"tokens": lengths.tokens, "typical_tokens": lengths.typical}
+    write_arrays(folder / OUT_OF_FOLD, {"quality": quality, "split": np.array(rows), "candidates": np.array(candidates), **known})
 
 
 def read_out_of_fold(folder: Path, setup: ExperimentSetup) -> Floats | None:
@@ -27,14 +28,27 @@ def read_out_of_fold(folder: Path, setup: ExperimentSetup) -> Floats | None:
     Returns:
         None if the folder has none, or only that of other rows or other candidates.
     """
+    saved = _read(folder, setup)
+    return None if saved is None else saved["quality"]
+
+
+def read_out_of_fold_lengths(folder: Path, setup: ExperimentSetup) -> AnswerLengths | None:
+    """Read the out-of-fold lengths of the training rows' answers; None as for :func:`read_out_of_fold`, or without lengths."""
+    saved = _read(folder, setup)
+    return None if saved is None or "tokens" not in saved else AnswerLengths(saved["tokens"], saved["typical_tokens"])
+
+
+def _read(folder: Path, setup: ExperimentSetup) -> dict[str, Floats] | None:
+    """Return the arrays of the training rows, with the pool's candidates in the last dimension; None for other rows or candidates."""
     path = folder / OUT_OF_FOLD
     if not path.exists():
         return None
     saved, names = read_arrays(path), setup.services.pool.names
-    candidates = saved["candidates"].tolist()
-    if str(saved["split"]) != split_hash(setup.splits["train"]) or set(candidates) != set(names):
+    candidates = saved.pop("candidates").tolist()
+    if str(saved.pop("split")) != split_hash(setup.splits["train"]) or set(candidates) != set(names):
         return None
-    return np.asarray(saved["quality"][:, [candidates.index(name) for name in names]])
+    columns = [candidates.index(name) for name in names]
+    return {name: array[..., columns] for name, array in saved.items()}
 
 
 def copy_out_of_fold(checkpoint: Path, folder: Path) -> None:

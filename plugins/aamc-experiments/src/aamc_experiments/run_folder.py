@@ -8,6 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,8 +18,8 @@ from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
-from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run
-from aamc_sdk.storage import make_folder, plain, write_json, write_text
+from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
+from aamc_sdk.storage import component_of, make_folder, plain, write_json, write_text
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -128,6 +129,33 @@ class RunFolder(Run):
     def write_candidate_means(self, means: Floats) -> None:
         """Write the candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
         write_json(self.folder / "candidates.json", dict(zip(self.pool.names, means.tolist(), strict=True)))
+
+
+def run_of(checkpoint: Path) -> RunFolder | None:
+    """Return the run that holds a checkpoint; None for a checkpoint outside a run."""
+    return next((RunFolder.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
+
+
+def estimator_checkpoint(name: str, run: Run | None) -> Path:
+    """Return the checkpoint of a trained estimator.
+
+    Args:
+        name: A checkpoint's folder, a run's folder, or the name of the run's own estimator; empty for that one too.
+        run: The run; None for none.
+
+    Raises:
+        ConfigError: The name is that of a component, and the run has no such estimator.
+        CheckpointError: The folder holds no checkpoint of an estimator.
+    """
+    if name and (folder := find_checkpoint(name, "estimator")) is not None:
+        return folder
+    advice = "name the folder of a trained one: --estimator FOLDER (train one with: aamc train --estimator tce)"
+    if run is None or run.settings.estimator is None:
+        raise ConfigError(f"{'no run is given' if run is None else f'{run.folder} has no estimator'}; {advice}")
+    own = run.folder / "estimator"
+    if name not in ("", trained := component_of(own, "estimator")["name"]):
+        raise ConfigError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
+    return own
 
 
 def _versions() -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 
 from aamc_sdk.config import NO_ESTIMATOR, Choice, ServingSettings, check_shared, configure, option, unstructure
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.serving import find_checkpoint
 from aamc_sdk.types import Preference
 
+C = TypeVar("C", bound=Choice)
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """The routers of the default comparison."""
 
@@ -45,6 +49,10 @@ class Source(Choice):
         """Return this source with the options of another source of the same format, unless it has options of its own."""
         return attrs.evolve(self, options=other.options) if self.name == other.name and not self.options else self
 
+    def absolute(self) -> Source:
+        """Return the source that means the same in every working directory."""
+        return attrs.evolve(_absolute_options(self), path=_absolute(self.path))
+
     def plain(self) -> dict[str, Any]:
         """Return a document that :meth:`of` reads."""
         return {"name": self.name, "path": self.path, **self.options}
@@ -77,6 +85,8 @@ class Settings(ServingSettings):
         routers: The routers to compare with, by name in tables; None for all baselines that this installation and data allow.
         evaluation: The options of the comparison.
         orchestrator: The orchestrator to train instead of a router; None for none.
+        continue_from: The folder of a trained orchestrator whose training continues; None to start anew.
+        budget_usd: The amount at which the training of an orchestrator ends; None for no limit.
     """
 
     environment: Choice
@@ -85,12 +95,62 @@ class Settings(ServingSettings):
     routers: Mapping[str, Choice] | None
     evaluation: Evaluation
     orchestrator: Choice | None = None
+    continue_from: str | None = None
+    budget_usd: float | None = None
+
+    def with_absolute_paths(self, pools: Collection[str]) -> Settings:
+        """Return settings that mean the same in every working directory.
+
+        Args:
+            pools: The names of pools that plugins offer; another pool is a file.
+        """
+        test, routers = self.test_dataset, self.routers
+        named = self.orchestrator is not None and not _looks_like_path(self.dataset.path)  # the name of a suite of tasks
+        return attrs.evolve(
+            self,
+            router=_absolute_part(self.router, "router"),
+            estimator=None if self.estimator is None else _absolute_part(self.estimator, "estimator"),
+            environment=_absolute_options(self.environment),
+            pool=self.pool if self.pool is None or self.pool in pools else _absolute(self.pool),
+            reward=_absolute_options(self.reward),
+            dataset=self.dataset if named else self.dataset.absolute(),
+            test_dataset=None if test is None else test.absolute(),
+            routers=None if routers is None else {name: _absolute_part(choice, "router") for name, choice in routers.items()},
+            orchestrator=None if self.orchestrator is None else _absolute_options(self.orchestrator),
+        )
 
     def plain(self) -> dict[str, Any]:
         """Return a document that :func:`read_settings` reads."""
         choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
+        for name in ("continue_from", "budget_usd"):
+            if choices[name] is None:
+                del choices[name]
         routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
+
+
+def _absolute_part(choice: C, kind: str) -> C:
+    folder = find_checkpoint(choice.name, kind)
+    return _absolute_options(choice) if folder is None else attrs.evolve(choice, name=str(folder.resolve()))
+
+
+def _absolute_options(choice: C) -> C:
+    """Return a choice in whose options the paths of files are absolute."""
+    paths = {key: value for key, value in choice.options.items() if isinstance(value, str) and _looks_like_path(value)}
+    return attrs.evolve(choice, options={**choice.options, **{key: _absolute(value) for key, value in paths.items()}})
+
+
+def _looks_like_path(text: str) -> bool:
+    """Return whether a text is no plain name."""
+    return "/" in text or ":" in text or bool(Path(text).suffix)
+
+
+def _absolute(text: str) -> str:
+    """Return the absolute path of an existing file, also after a scheme and before options, as in ``sqlite:log.db?OPTIONS``; else the text itself."""
+    exists = os.path.exists  # unlike Path.exists it answers for text that is too long for a path
+    scheme, colon, address = ("", "", text) if exists(text) else text.rpartition(":")
+    path, mark, options = address.partition("?")
+    return f"{scheme}{colon}{os.path.realpath(path)}{mark}{options}" if path and exists(path) else text
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +171,8 @@ class ConfigKeys:
     device: str = "auto"
     evaluation: Any = attrs.field(factory=dict)
     orchestrator: Any = None
+    continue_from: str | None = None
+    budget_usd: float | None = option(None, "the training of an orchestrator ends when its agents have cost this amount", at_least=0)
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:
@@ -138,6 +200,8 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         device=keys.device,
         evaluation=configure(Evaluation, keys.evaluation, where="evaluation"),
         orchestrator=None if keys.orchestrator is None else Choice.of(keys.orchestrator, "orchestrator"),
+        continue_from=keys.continue_from,
+        budget_usd=keys.budget_usd,
     )
 
 

@@ -10,16 +10,21 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments import plugin
+from aamc_experiments.experiment import Experiment
 from aamc_experiments.off_policy import evaluate_log
-from tiny import Tiny
+from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.settings import read_settings
+from tiny import Tiny, TinyEstimator, TinyRouter
 
-from aamc_sdk import Component, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
+from aamc_sdk import Component, Estimates, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import ConfigError, DataError, StoreError
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, run_command
 from aamc_sdk.types import Attempt, Feedback, Preference
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
+FIGURES = ("quality", "cost_usd", "latency_ms", "utility")
 COST = {name: 0.001 * 4**m for m, name in enumerate(POOL.names)}
 
 
@@ -136,6 +141,84 @@ def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, 
     assert "estimator" in routers["best-expected"]["refused"]
     assert routers["reader"]["quality"] is None
     assert routers["favourite"]["refused"] is None
+
+
+class Cautious(TinyEstimator):
+    """Describes texts of odd length as hard, under a fingerprint of its own."""
+
+    def estimate(self, queries) -> Estimates:
+        hard = np.array([float(len(query.text) % 2) for query in queries])
+        return Estimates(hard, np.empty((len(hard), 0)), (), hard, fingerprint="cautious")
+
+
+class Careful(TinyRouter):
+    """Chooses the first candidate for easy queries and the second for hard ones."""
+
+    requires = Requirements(training=True)
+
+    def score(self, request) -> Scores:
+        hard = np.nan_to_num(request.estimates.complexity)[:, None]
+        number = np.arange(len(request.pool))
+        return Scores(np.where(number == 0, 1 - hard, np.where(number == 1, hard, -1.0)))
+
+
+class CarefulRun:
+    @hookimpl
+    def aamc_estimators(self):
+        return [Component("cautious", f"{__name__}:Cautious", "Texts of odd length are hard.")]
+
+    @hookimpl
+    def aamc_routers(self):
+        return [Component("careful", f"{__name__}:Careful", "Looks at the complexity.")]
+
+
+@pytest.fixture
+def careful(tmp_path) -> tuple[RunFolder, Plugins]:
+    """Make a run whose router depends on the run's own estimator."""
+    found = Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers(), "careful": CarefulRun()}, discover=False)
+    settings = {"router": "careful", "estimator": "cautious", "environment": "table", "dataset": "tiny:200", "routers": []}
+    Experiment(read_settings(settings), found, tmp_path / "run", NoProgress()).complete()
+    return RunFolder.open(tmp_path / "run"), found
+
+
+def test_a_router_of_a_run_is_not_evaluated_on_the_estimates_of_another_estimator(careful, tmp_path) -> None:
+    run, plugins = careful
+    row = evaluate_log(make_log(plugins, f"sqlite:{tmp_path}/bare.db"), plugins, run=run)["routers"]["careful"]
+    assert "estimates of another estimator than its run's, or none" in row["refused"]
+    assert "keep texts to estimate them again" in row["refused"]
+    assert row.keys() == {"refused", "warning", "n_eff", "expected_n_eff", "mean_weight", "greatest_weight", "unsupported", *FIGURES}
+
+
+def test_a_log_that_keeps_texts_can_be_estimated_again(careful, tmp_path) -> None:
+    run, plugins = careful
+    url = make_log(plugins, f"sqlite:{tmp_path}/texts.db?store_text=true")
+    assert "estimate the log's texts again: --estimator RUN" in evaluate_log(url, plugins, run=run)["routers"]["careful"]["refused"]
+    for estimator in ("", "cautious", str(run.folder)):
+        row = evaluate_log(url, plugins, run=run, estimator=estimator)["routers"]["careful"]
+        assert row["refused"] is None
+        hard = np.mean([len(f"Question {n}") % 2 for n in range(400)])
+        expected = (1 - hard) * QUALITY[POOL.names[0]] + hard * QUALITY[POOL.names[1]]
+        assert row["quality"]["doubly_robust"]["value"] == pytest.approx(expected, abs=0.05)
+    with pytest.raises(ConfigError, match="holds the estimator 'cautious', not 'means'; name the folder"):
+        evaluate_log(url, plugins, run=run, estimator="means")
+    with pytest.raises(ConfigError, match="no run is given"):
+        evaluate_log(url, plugins, names=["uniform"], estimator="cautious")
+    with pytest.raises(DataError, match="keeps no texts"):
+        evaluate_log(make_log(plugins, f"sqlite:{tmp_path}/bare.db"), plugins, run=run, estimator="")
+
+
+def test_a_log_of_the_runs_own_estimator_is_evaluated_as_it_is(careful, tmp_path) -> None:
+    run, plugins = careful
+    with MetaController.load(run.folder, router={"name": "uniform"}, store=f"sqlite:{tmp_path}/own.db", plugins=plugins) as controller:
+        made = controller.route_batch([f"Question {n}" for n in range(400)])
+        controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]), None) for decision in made])
+    assert evaluate_log(f"sqlite:{tmp_path}/own.db", plugins, run=run)["routers"]["careful"]["refused"] is None
+
+
+def test_a_router_without_training_is_refused_with_a_way_out(careful, log) -> None:
+    _, plugins = careful
+    routers = evaluate_log(log, plugins, names=["careful"])["routers"]
+    assert routers["careful"]["refused"] == "it requires training; name a run that has it: aamc evaluate RUN --logs URL"
 
 
 def test_a_log_without_draws_supports_only_who_agrees(plugins, tmp_path) -> None:

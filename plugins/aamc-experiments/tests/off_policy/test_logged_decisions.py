@@ -58,7 +58,6 @@ def test_what_does_not_count_is_counted_by_reason(store) -> None:
     for name in ("unknown", "fallback", "compared", "silent", "counts"):
         decide(store, name, **({"propensity": math.nan} if name == "unknown" else {}))
     judge(store, "unknown")
-    store.add_attempts([Attempt("fallback", 0, TINY, error="timeout")])
     store.add_attempts([Attempt("fallback", 1, LARGE, 0.1)])
     judge(store, "fallback")
     judge(store, "compared", None, over=LARGE)
@@ -66,6 +65,21 @@ def test_what_does_not_count_is_counted_by_reason(store) -> None:
     log = read_log(store)
     assert (log.total, len(log)) == (5, 1)
     assert log.left_out == {"propensity_unknown": 1, "fallback": 1, "only_compared": 1, "not_judged": 1}
+
+
+def test_a_failed_call_counts_with_the_quality_of_failures(store) -> None:
+    for name in ("fallback", "answered later", "judged"):
+        decide(store, name)
+        store.add_attempts([Attempt(name, 0, TINY, error="timeout")])
+    store.add_attempts([Attempt("fallback", 1, LARGE, 0.1), Attempt("answered later", 1, TINY, 0.1)])
+    judge(store, "fallback", 1.0)  # on the candidate that served
+    judge(store, "judged", 0.75)
+    log = read_log(store)
+    assert ([record.decision.id for record in log.records], log.quality.tolist(), log.failed) == (["fallback", "judged"], [0.0, 0.75], 2)
+    assert log.left_out["not_judged"] == 1
+    assert read_log(store, failure_quality=0.5).quality.tolist() == [0.5, 0.75]
+    ignored = read_log(store, failure_quality=None)
+    assert ([record.decision.id for record in ignored.records], ignored.left_out["fallback"]) == (["judged"], 1)
 
 
 def test_a_failed_call_without_a_fallback_still_belongs_to_the_chosen_one(store) -> None:

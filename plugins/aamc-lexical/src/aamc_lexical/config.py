@@ -28,6 +28,6 @@ class LexicalConfig(LearningConfig):
     character_run: int = option(3, "Characters in a term that is a piece of a word; 0 uses no pieces.", at_least=0)
     max_terms: int = option(30_000, "Maximum number of terms, of words and of pieces each; the most frequent are kept.", at_least=1)
     dimensions: int = option(256, "Dimensions of the embedding.", at_least=1)
-    max_characters: int = option(2000, "Maximum number of characters read from a text.", at_least=1)
+    max_characters: int = option(2000, "Maximum characters read from a text: half from the start and half from the end of a longer one.", at_least=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"max_train_texts": 3000}, "full": {}}

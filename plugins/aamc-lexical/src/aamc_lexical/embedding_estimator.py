@@ -13,7 +13,7 @@ import numpy as np
 from aamc_lexical.config import LearningConfig
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Services, Training
-from aamc_sdk.types import Estimates, Floats, Pool, Query, read_only
+from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Query, read_only
 
 if TYPE_CHECKING:
     from aamc_lexical.trained_estimator import TrainedEstimator
@@ -39,6 +39,7 @@ class EmbeddingEstimator(Estimator):
         super().__init__(config, services)
         self._learned: TrainedEstimator | None = None
         self._out_of_fold: Floats | None = None
+        self._out_of_fold_tokens: Floats | None = None
         self._resemblance: tuple[TrainedEstimator, Pool, Floats] | None = None
         self._remembered = lru_cache(REMEMBERED_ESTIMATES)(self._estimate_alone)
 
@@ -71,7 +72,7 @@ class EmbeddingEstimator(Estimator):
         data = TrainingRows.of(self.config, training, self.services.seed)
         result = self._learn(data)
         learned = self._learned = result.learned
-        self._out_of_fold = result.out_of_fold
+        self._out_of_fold, self._out_of_fold_tokens = result.out_of_fold, result.out_of_fold_tokens
         self._remembered.cache_clear()
         metrics: dict[str, Any] = {"curve": result.curve}
         if learned.blend is not None:
@@ -109,6 +110,28 @@ class EmbeddingEstimator(Estimator):
             return None
         return np.asarray(learned.blend(self._embedding(estimates)) @ self._weights(learned, pool).T)
 
+    def answer_lengths(self, estimates: Estimates, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of the answers for any pool; None if training had no lengths.
+
+        Raises:
+            EstimatesError: The estimates come from another estimator.
+        """
+        learned = self._learned
+        if learned is None or learned.lengths is None:
+            return None
+        from aamc_lexical.answer_lengths import for_pool
+
+        return for_pool(learned.lengths(self._embedding(estimates)), learned.lengths.means, learned.answering, pool)
+
+    def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
+        """Return the expected lengths of the training rows' answers, each from models fitted without it; None unless just trained."""
+        learned, tokens = self._learned, self._out_of_fold_tokens
+        if learned is None or learned.lengths is None or tokens is None:
+            return None
+        from aamc_lexical.answer_lengths import for_pool
+
+        return for_pool(tokens, learned.lengths.means, learned.answering, pool)
+
     def out_of_fold(self) -> Floats | None:
         """Return the expected quality ``[N, M]`` of the training rows, each from parts fitted without it; None unless just trained."""
         return self._out_of_fold
@@ -129,7 +152,7 @@ class EmbeddingEstimator(Estimator):
         """
         from aamc_lexical.trained_estimator import TrainedEstimator
 
-        self._learned, self._out_of_fold = TrainedEstimator.load(folder), None
+        self._learned, self._out_of_fold, self._out_of_fold_tokens = TrainedEstimator.load(folder), None, None
         self._remembered.cache_clear()
 
     def _estimate_alone(self, text: str) -> Estimates:

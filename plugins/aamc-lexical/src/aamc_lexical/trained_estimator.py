@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from aamc_lexical.answer_lengths import LengthModel
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
@@ -68,6 +69,8 @@ class TrainedEstimator:
         candidates: Names of the K candidates with known quality; empty without outcomes.
         blend: Predicts their quality.
         resemblance: Compares other candidates with them.
+        lengths: Predicts the tokens of answers; None if training had no lengths.
+        answering: Names of the candidates with known lengths.
     """
 
     encoder: str
@@ -77,6 +80,8 @@ class TrainedEstimator:
     candidates: tuple[str, ...] = ()
     blend: Blend | None = None
     resemblance: CandidateSimilarity | None = None
+    lengths: LengthModel | None = None
+    answering: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,9 +128,14 @@ class TrainedEstimator:
             arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
             for kind, expert in self.blend.experts.items():
                 arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
+        if self.lengths is not None:
+            arrays |= {f"lengths/{name}": array for name, array in _arrays(self.lengths).items()}
         write_arrays(folder / "quality.npz", arrays)
-        names = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
-        write_json(folder / "learned.json", names | {"experts": [] if self.blend is None else list(self.blend.experts)})
+        names: dict[str, Any] = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
+        names |= {"answering": self.answering}
+        if self.blend is not None:
+            names |= {"experts": list(self.blend.experts), "measured_by": self.blend.measured_by}
+        write_json(folder / "learned.json", names)
 
     @classmethod
     def load(cls, folder: Path) -> TrainedEstimator:
@@ -139,14 +149,21 @@ class TrainedEstimator:
             saved = safetensors.load(content)
             heads = HeadWeights(under("heads/", saved))
             projection = Projection(**under("projection/", saved)) if "projection/centre" in saved else None
-            estimating = cls(encoder=names["encoder"], heads=heads, category_names=tuple(names["category_names"]), projection=projection)
+            estimating = cls(
+                encoder=names["encoder"],
+                heads=heads,
+                category_names=tuple(names["category_names"]),
+                projection=projection,
+                lengths=LengthModel(**under("lengths/", arrays)) if names["answering"] else None,
+                answering=tuple(names["answering"]),
+            )
             if not names["candidates"]:
                 return estimating
             resemblance = under("resemblance/", arrays)
             return attrs.evolve(
                 estimating,
                 candidates=tuple(names["candidates"]),
-                blend=_blend(names["experts"], arrays, heads),
+                blend=_blend(names, arrays, heads),
                 resemblance=CandidateSimilarity(**resemblance | {"bandwidth": float(resemblance["bandwidth"])}),
             )
         except (KeyError, TypeError) as error:  # the files are intact but hold other parts
@@ -155,9 +172,9 @@ class TrainedEstimator:
             raise CheckpointError(f"the estimator in {folder} is damaged ({error!r}); train again") from error
 
 
-def _blend(kinds: Sequence[str], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
-    experts = {kind: _expert(kind, arrays, heads) for kind in kinds}
-    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)))
+def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
+    experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)), names["measured_by"])
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

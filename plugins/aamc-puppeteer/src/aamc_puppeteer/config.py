@@ -12,7 +12,8 @@ from aamc_sdk import option
 
 DEFAULT_AGENTS = ("calculator", "file-reader", "python", "retriever")
 TRIALS = "for trials also checker, extractor, parser, reviser, strings and table, which solve the generated suites"
-AGENT_TIMEOUT, MAX_CHARACTERS = 60.0, 20_000
+AGENT_TIMEOUT, MAX_CHARACTERS = 300.0, 20_000
+"""The timeout is longer than all attempts of a role's call of its model."""
 JOINS = ("vote", "judge")
 _RULE = RewardRule()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.agent_pool import pool_of
-from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
@@ -24,18 +26,23 @@ from aamc_puppeteer.serving.session import PuppeteerSession
 from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
 from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
+from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.recording import Recording
-from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
+from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.errors import CheckpointError, ConfigError, nearest, one_of
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, nearest, one_of
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import DefaultSettings, TeamOptions, make_services
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.types import Experience
 
 if TYPE_CHECKING:
     from aamc_puppeteer.training.job import Watch
     from aamc_puppeteer.training.reinforce import ReinforceLearner
+
+
+UNSERVED = "an untrained puppeteer cannot learn from a log, as it served none of it; name the training that did: --from RUN"
 
 
 class Puppeteer(Team):
@@ -60,6 +67,7 @@ class Puppeteer(Team):
         self._embedding: TextEmbedding | None = None
         self._learner: ReinforceLearner | None = None
         self._trained_names: frozenset[str] = frozenset()
+        self._updates = 0
         self._recording: Recording | None = None
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         self._made: list[Agent] = []
@@ -103,6 +111,7 @@ class Puppeteer(Team):
         self.pool = pool_of(agents)
         self.close()
         self._made = []
+        self._agents = tuple(agents)
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
         self._encoder: Encoder | None = None
@@ -151,6 +160,18 @@ class Puppeteer(Team):
             if close is not None:
                 close()
 
+    def check_agents(self) -> None:
+        """Check that every agent can work.
+
+        Raises:
+            ConfigError: One cannot; the message has its name and the reason.
+        """
+        for agent in self._agents:
+            try:
+                agent.check()
+            except AamcError as error:
+                raise ConfigError(f"agent {agent.spec.name!r} cannot work: {error}") from error
+
     def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         """Make agents by their names, and use them."""
         agents: list[Agent] = [self.services.make("agent", name, options.get(name, {})) for name in names]
@@ -163,34 +184,63 @@ class Puppeteer(Team):
 
     # Learning
 
-    def prepare(self, dataset: Dataset) -> None:
-        """Use the agents that the dataset's suite is made for, unless the options name agents.
+    def prepare(self, training: Training) -> None:
+        """Use the agents that the dataset's suite is made for, unless the options name agents, and check that the training can begin.
 
         Raises:
-            ConfigError: An option names an agent that is not in the team.
+            ConfigError: An option names an agent that is not in the team, an agent cannot work, or a budget lacks prices.
+            DataError: The dataset is a log, and the policy is untrained.
         """
+        dataset = training.dataset
+        if dataset.experience is not None and not self._trained_names:
+            raise DataError(UNSERVED)
         if self._any_team:
             self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
             self._make_team(self.config.agents, self.config.agent_options)
             self._any_team = False
             self._check_options()
+        if dataset.experience is None:
+            self._estimate(training.budget_usd)
 
     def train(self, training: Training) -> Mapping[str, Any]:
-        """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`.
+        """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`. A log teaches by :meth:`learn`.
 
         With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
-        self.prepare(training.dataset)
+        self.prepare(training)
+        if training.dataset.experience is not None:
+            return self.learn(training.dataset.experience, progress=training.progress)
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
             self._recording = Recording(training.folder, self.config.episodes)
-        metrics = dict(self.fit(tasks, folder=training.folder, resume=training.resume, progress=training.progress, watch=self._recording))
+        folder, progress, budget_usd = training.folder, training.progress, training.budget_usd
+        metrics = dict(self.fit(tasks, folder=folder, resume=training.resume, progress=progress, watch=self._recording, budget_usd=budget_usd))
         if self._recording is not None:
             metrics |= self._recording.figures()
         if validation is not None:
-            metrics["validation"] = summarise(self.play(tasks_of(validation)))
-            training.progress.say(f"validation, {in_words(metrics['validation'])}")
+            metrics["validation"] = self._validated(tasks_of(validation), budget_usd - metrics["spent_usd"], progress)
         return metrics
+
+    def _validated(self, tasks: Sequence[Task], budget_usd: float, progress: Progress) -> Mapping[str, Any] | None:
+        """Return the figures of validation tasks; None if the budget is spent before all are played."""
+        try:
+            with self._spending(budget_usd):
+                figures = summarise(self.play(tasks))
+        except OutOfBudgetError:
+            progress.say("no validation: the budget is spent")
+            return None
+        progress.say(f"validation, {in_words(figures)}")
+        return figures
+
+    @contextmanager
+    def _spending(self, budget_usd: float) -> Iterator[Executor]:
+        """Limit the cost of the agents' turns; yield their executor, which counts it from 0."""
+        executor = self._executor
+        executor.spent_usd, executor.budget_usd = 0.0, max(budget_usd, 0.0)
+        try:
+            yield executor
+        finally:
+            executor.budget_usd = math.inf
 
     def fit(
         self,
@@ -200,8 +250,9 @@ class Puppeteer(Team):
         resume: bool = False,
         progress: Progress | None = None,
         watch: Watch | None = None,
+        budget_usd: float = math.inf,
     ) -> Mapping[str, Any]:
-        """Train a new policy on tasks; return metrics, with the curve by update.
+        """Train the policy on tasks, from where it is; return metrics, with the curve by update.
 
         Args:
             tasks: Training tasks, each with a verifier.
@@ -209,24 +260,69 @@ class Puppeteer(Team):
             resume: Whether to resume from the folder.
             progress: Receives the progress.
             watch: Called with every update's episodes.
+            budget_usd: The training ends when the agents' turns have cost this amount; those of the last round may exceed it.
 
         Raises:
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
+            ConfigError: There is a budget, and an agent calls a model without prices.
             DataError: There is no task, or one has no verifier.
         """
         from aamc_puppeteer.training.job import TrainingJob, one_thread
 
         check_tasks(tasks)
-        with one_thread():
-            self._initialise([task.text for task in tasks])
+        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(budget_usd)
+        shown.say(estimate.in_words(budget_usd))
+        with one_thread(), self._spending(budget_usd) as executor:
+            if not self._trained_names:
+                self._initialise([task.text for task in tasks])
             learner, encoder = self.parts()
-            self._trained_names = frozenset(self.pool.names)
+            self._trained_names |= frozenset(self.pool.names)
             encoder.learn_tasks([task.text for task in tasks])
-            job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch)
+            job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch, self._updates)
             if resume:
                 job.restore()
-            job.run(progress or NoProgress())
-        return {"updates": self.config.updates, "episodes": self.config.updates * self.config.episodes, "curve": job.curve}
+            job.run(shown)
+        self._updates += job.done
+        spending = {"spent_usd": executor.spent_usd, "estimate": estimate.document()}
+        return {"updates": job.done, "episodes": job.done * config.episodes, **spending, "curve": job.curve}
+
+    def learn(self, experience: Experience, *, progress: Progress | None = None) -> Mapping[str, Any]:
+        """Train the policy on served episodes with feedback, from where it is, without calling an agent; return metrics.
+
+        Args:
+            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged`.
+            progress: Receives the progress.
+
+        Raises:
+            DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
+        """
+        from aamc_puppeteer.training.job import one_thread
+        from aamc_puppeteer.training.logged import logged_episodes
+
+        if not self._trained_names:
+            raise DataError(UNSERVED)
+        shown, updates = progress or NoProgress(), self.config.updates
+        shown.start("puppeteer", updates)
+        curve = []
+        with one_thread():
+            learner, encoder = self.parts()
+            found = logged_episodes(experience, encoder, self.pool.names, self.config.rule)
+            for done in range(updates):
+                rng = np.random.default_rng((self.services.seed, self._updates + done))
+                figures = learner.update(found.drawn(rng, self.config.episodes), remaining=0.0)
+                curve.append({"step": done + 1, **figures})
+                shown.advance(1, **figures)
+        self._updates += updates
+        counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
+        return {"updates": updates, **counts, "curve": curve}
+
+    def _estimate(self, budget_usd: float) -> CostEstimate:
+        """Return the estimated cost of a training whose agents can work, and whose budget can be kept."""
+        self.check_agents()
+        config = self.config
+        estimate = CostEstimate.of(self._agents, config.updates * config.episodes * config.max_steps)
+        estimate.check(budget_usd)
+        return estimate
 
     def _initialise(self, texts: Sequence[str]) -> None:
         """Train the estimator on the texts of tasks and agents, and draw the policy's weights."""
@@ -313,6 +409,7 @@ class Puppeteer(Team):
 
     def session(self, task: Query, budget: Budget) -> PuppeteerSession:
         """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each."""
+        self.check_agents()
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
         return PuppeteerSession(self, task, budget, choose)
 
@@ -350,7 +447,7 @@ class Puppeteer(Team):
         learner, _ = self.parts()
         assert self._embedding is not None
         write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
-        write_json(folder / "policy.json", {"agents": sorted(self._trained_names)})
+        write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "updates": self._updates})
         self._embedding.save(folder)
         if self._recording is not None:
             self._recording.save(folder)
@@ -367,6 +464,7 @@ class Puppeteer(Team):
         self._embedding = TextEmbedding.load(folder, self._estimator())
         try:
             self._trained_names, self._learner = frozenset(map(str, about["agents"])), None
+            self._updates = int(about.get("updates", 0))
             self._fit_to_agents()
             self.parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -14,7 +14,7 @@ from aamc_sdk.cli import JSON
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File for the page (default: report.html in the run's folder, comparison.html here for several runs).",
+    help="File for the page alone (default: report.html and figures/ in the run's folder; for several runs comparison.html here).",
 )
 @click.option("--no-texts", is_flag=True, help="Name disputed questions by their hash, for a page to share.")
 @JSON

@@ -15,11 +15,11 @@ from aamc_sdk.storage import write_bytes, write_text
 
 
 def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) -> Path:
-    """Write ``figures/*.png`` and the page of a run, each file whole or not at all.
+    """Write the page of a run and ``figures/*.png``, each file whole or not at all.
 
     Args:
         folder: The run's folder.
-        page: The page's path; ``report.html`` in the folder when None.
+        page: The page's path, which alone is written then; ``report.html`` and the figures in the folder when None.
         texts: Whether the page shows texts of questions, which are read from the run's data again.
 
     Returns:
@@ -33,7 +33,7 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
     pictures = draw_pictures(results)
     wanted = {dispute.question for dispute in shown_disputes(results)} if texts else set()
     found = find_texts(results.run, wanted) if wanted else {}
-    for picture in pictures:
+    for picture in pictures if page is None else ():
         write_bytes(folder / "figures" / f"{picture.name}.png", picture.png)
     path = folder / "report.html" if page is None else page
     content = Page(

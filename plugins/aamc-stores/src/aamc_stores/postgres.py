@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import (
@@ -166,6 +166,8 @@ class PostgresStore(SharedStore):
             VALUES ({values}) ON CONFLICT (kind, id, revision) DO UPDATE  -- it was pending
             SET position = excluded.position, candidate = excluded.candidate, content = excluded.content, time = excluded.time, {replace}"""
         connection.cursor().executemany(self._query(insert), [_values(position, row) for position, row in entries])
+        delete = "DELETE FROM {entries} WHERE position IS NULL AND kind = %s AND id = %s AND revision = %s"
+        connection.cursor().executemany(self._query(delete), [row.key for row in excerpt.dropped])
 
     def _find(self, decision_id: str) -> Row | None:
         with self._reading() as connection:
@@ -176,15 +178,16 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return self._rows(connection, "SELECT {row} FROM {entries} WHERE episode = %s ORDER BY position", episode_id)
 
-    def _forget(self, user: str) -> int:
-        """Erase a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
+    def _erase(self, user: str, limit: int) -> int:
+        """Erase some of a user's decisions on the server. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
         erase: LiteralString = """UPDATE {entries} SET content = %s, embedding = NULL, fingerprint = NULL, user_id = NULL
             WHERE kind = %s AND id = %s"""
         with self._writing() as connection:
-            rows = self._rows(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s", user)
+            rows = self._rows(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s LIMIT %s", user, limit)
             connection.cursor().executemany(self._query(erase), [(row.content, row.kind, row.id) for row in map(erased, rows)])
-            self._run(connection, "DELETE FROM {snapshots}")
-            self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", user_digest(user))
+            if len(rows) < limit:
+                self._run(connection, "DELETE FROM {snapshots}")
+                self._run(connection, "INSERT INTO {erasures} (who) VALUES (%s)", user_digest(user))
         return len(rows)
 
     def _forgotten_digests(self) -> Collection[str]:
@@ -241,9 +244,13 @@ class PostgresStore(SharedStore):
         """Begin a transaction in which no other writer is at work, and commit it when the block ends well.
 
         Whatever the server's default, each statement must see what was committed before it: the last writer's entries, once its lock is free.
+
+        Raises:
+            StoreAwayError: Another transaction has held a lock for ``timeout_s`` seconds, or the server is lost.
         """
+        settings = SQL("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}")
         with self._transaction() as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            connection.execute(settings.format(Literal(max(1, round(1000 * self.config.timeout_s)))))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._lock_key,))
             yield connection
 
@@ -265,6 +272,8 @@ class PostgresStore(SharedStore):
     def _refusal(self, error: psycopg.Error) -> StoreError:
         refused = isinstance(error, _CONTENT_ERRORS)
         kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "see that the server runs and its URL is right")
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            advice = "another transaction holds its lock (see pg_locks); it is tried again"
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained

@@ -87,12 +87,12 @@ class RedisStore(SharedStore):
 
         self._change(keep, [self._key("snapshots"), self._key("epoch")])
 
-    def _forget(self, user: str) -> int:
-        """Erase a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
+    def _erase(self, user: str, limit: int) -> int:
+        """Erase some of a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
         decided = self._key(f"user:{user}")
 
         def erase(pipeline: Pipeline) -> int:
-            names = names_of(pipeline.smembers(decided))
+            names = names_of(pipeline.smembers(decided))[:limit]
             _watch(pipeline, map(self._decision, names))
             kept = [pipeline.hgetall(self._decision(name)) for name in names]
             pipeline.multi()
@@ -100,9 +100,12 @@ class RedisStore(SharedStore):
                 decision = self._decision(entry.row.id)
                 pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.pending))
                 pipeline.hdel(decision, EMBEDDING)
-            pipeline.delete(decided, self._key("snapshots"), self._key("snapshots:content"))
-            pipeline.sadd(self._key("forgotten"), user_digest(user))
-            pipeline.incr(self._key("epoch"))
+            if names:
+                pipeline.srem(decided, *names)
+            if len(names) < limit:
+                pipeline.delete(self._key("snapshots"), self._key("snapshots:content"))
+                pipeline.sadd(self._key("forgotten"), user_digest(user))
+                pipeline.incr(self._key("epoch"))
             return len(names)
 
         return self._change(erase, [decided])
@@ -210,6 +213,13 @@ class RedisStore(SharedStore):
                 pipeline.sadd(self._key("pending"), row.decision_id)
             else:
                 self._place(pipeline, row, pending=bool(excerpt.pending(row.decision_id)))
+
+        for row in excerpt.dropped:
+            pipeline.hdel(self._decision(row.decision_id), field_of(row))
+            if row.kind == FEEDBACK:
+                pipeline.hdel(self._revisions(row.id), str(row.revision)) if row.revision else pipeline.delete(self._feedback(row.id))
+            if not excerpt.pending(row.decision_id):
+                pipeline.srem(self._key("pending"), row.decision_id)
 
     def _place(self, pipeline: Pipeline, row: Row, pending: bool) -> None:
         """Queue an entry's place in the log; ``pending`` says whether entries on its decision stay pending."""

@@ -34,7 +34,7 @@ class SharedOptions(StoreOptions):
 
     prefix: str = option("aamc", "Prefix of the log's tables or keys, of letters, digits and _; tells several logs on one server apart.")
     spool: str = option("", "File in which writes wait while the server is away (default: one in the user's state folder).")
-    timeout_s: float = option(5.0, "Time after which a server that does not answer counts as away, in seconds.", above=0)
+    timeout_s: float = option(5.0, "Time after which a server that does not answer, or a lock that is not free, counts as away, in seconds.", above=0)
     retry_s: float = option(1.0, "Time between two tries to reach a server that is away, in seconds.", above=0)
 
 
@@ -129,7 +129,7 @@ class SharedStore(LedgerStore):
         """
         self.flush()
         self._spool.forget(user)
-        return self._forget(user)
+        return super().forget(user)
 
     def flush(self) -> None:
         """Deliver the spool's entries to the server.
@@ -260,10 +260,6 @@ class SharedStore(LedgerStore):
     @abc.abstractmethod
     def drop(self) -> None:
         """Delete the log."""
-
-    @abc.abstractmethod
-    def _forget(self, user: str) -> int:
-        """Erase a user's decisions on the server; return how many they are."""
 
     @abc.abstractmethod
     def _disconnect(self) -> None:

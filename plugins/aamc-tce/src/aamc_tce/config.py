@@ -31,13 +31,17 @@ class TCEConfig(LearningConfig):
     lambda_q: float = option(1.0, "Weight of the quality loss.", at_least=0)
     learning_rate: float = option(2e-5, "Maximum learning rate of a fine-tuned encoder.", above=0)
     head_learning_rate: float = option(1e-3, "Maximum learning rate of the heads.", above=0)
-    weight_decay: float = option(0.01, "Weight decay of AdamW.", at_least=0)
+    weight_decay: float = option(0.01, "Weight decay of AdamW; biases and layer norms have none.", at_least=0)
     epochs: int = option(10, "Maximum number of passes over the training texts.", at_least=1)
     patience: int = option(3, "Epochs without a lower validation loss before training stops.", at_least=1)
     batch_size: int = option(32, "Texts per forward pass in training.", at_least=1)
     gradient_accumulation: int = option(1, "Batches per update.", at_least=1)
-    mixed_precision: str = option("auto", "Train in bfloat16; auto does where the GPU supports it.", choices=("auto", "always", "never"))
-    max_length: int = option(256, "Maximum number of tokens read from a text.", at_least=8)
+    mixed_precision: str = option(
+        "auto",
+        "Number format of a fine-tuning's forward passes; auto is bfloat16 on a GPU that computes it, float16 on any other, never on a CPU.",
+        choices=("auto", "bfloat16", "float16", "never"),
+    )
+    max_length: int = option(256, "Maximum number of tokens read from a text: half from the start and half from the end of a longer one.", at_least=8)
     layers: int = option(4, "Pooled layers of a frozen encoder, evenly spaced from its input to its last layer.", at_least=1)
     dimensions: int = option(256, "Principal components kept of a frozen encoder's embedding.", at_least=1)
     hidden: int = option(256, "Units of the hidden layer of the heads.", at_least=1)

@@ -141,7 +141,10 @@ def main() -> None:
     programs = json.loads(sys.stdin.buffer.read())
     del sys.path[0], sys.argv[1:]
     limit(options["seconds"], options["memory_mb"], options["file_mb"])
-    print(*confine(options["folder"], base64.b64decode(options["seccomp"])), file=sys.stderr, flush=True)  # noqa: T201  # the parent reads the first line
+    fences = confine(options["folder"], base64.b64decode(options["seccomp"]))
+    print(*fences, file=sys.stderr, flush=True)  # noqa: T201  # the parent reads the first line
+    if programs and options["refusal"] and not {"landlock", "seccomp"} <= set(fences):
+        sys.exit(options["refusal"])
     names: dict[str, Any] = {"__name__": "__main__"}
     for program in programs:
         run(program, names)

@@ -11,18 +11,22 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import attrs
 
 from aamc_agents.sandbox.scratch_folder import MAX_FILES, is_full, remove
 from aamc_agents.sandbox.system_calls import compiled_filter
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 _CHILD = Path(__file__).with_name("confinement.py")
 _FENCED = re.compile(r"```(?:python|py)?[^\n]*\n(.*?)```", re.DOTALL)
 _CHUNK = 65_536
+REFUSAL = "the kernel here does not confine programs, so none is run (it needs Linux with Landlock, and libseccomp)"
+"""The error where the kernel's fences are missing and required."""
 _CHECK_INTERVAL_S = 0.05
 """Seconds between checks of the disk space that a program uses."""
 
@@ -37,6 +41,7 @@ class Limits:
         file_mb: Maximum size of one file in MB.
         disk_mb: Maximum size of all files in MB; checked 20 times a second, so a little more may be written.
         printed_bytes: Maximum size of the standard output; a program that prints more is stopped.
+        unconfined: Whether programs run where the kernel does not confine them.
     """
 
     seconds: float = 5.0
@@ -44,6 +49,7 @@ class Limits:
     file_mb: int = 16
     disk_mb: int = 64
     printed_bytes: int = 100_000
+    unconfined: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +72,23 @@ class Ran:
         return {"landlock", "seccomp"} <= set(self.fences)
 
 
+@cache
+def machine_fences() -> Ran:
+    """Return the result of no program, with the fences that confine programs on this machine."""
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may run an event loop already
+        return elsewhere.submit(asyncio.run, run_python([], Limits(seconds=60.0))).result()
+
+
+def check_confined(unconfined: bool, name: str) -> None:
+    """Check that the kernel confines programs, or that the option ``name`` allows unconfined ones.
+
+    Raises:
+        ConfigError: It does not, and the option is false.
+    """
+    if not unconfined and not machine_fences().fenced_by_kernel:
+        raise ConfigError(f"{REFUSAL}; set {name}=true for programs that you trust")
+
+
 async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str, str] | None = None) -> Ran:
     """Run programs one after the other in one new process and namespace, in a new folder.
 
@@ -73,6 +96,9 @@ async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str
         programs: Python sources; the value of an expression at a program's end is printed.
         limits: Limits of all programs together.
         files: Contents of the folder, by plain file name.
+
+    Returns:
+        The result; an error if the kernel does not confine programs, unless ``limits.unconfined`` allows it.
 
     Raises:
         DataError: A file's name is a path.
@@ -94,7 +120,8 @@ def _check_plain(name: str) -> None:
 
 async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
     seccomp = base64.b64encode(compiled_filter() or b"").decode()
-    options = {"seconds": limits.seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb, "folder": str(folder), "seccomp": seccomp}
+    given = {name: getattr(limits, name) for name in ("seconds", "memory_mb", "file_mb")}
+    options = {**given, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),

@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
+from aamc_bandit.feedback_outcomes import OutcomeLedger, OutcomeOptions
 from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
@@ -41,7 +41,7 @@ STATE = "linear.npz"
 
 
 @attrs.frozen(kw_only=True)
-class LinearThompsonOptions:
+class LinearThompsonOptions(OutcomeOptions):
     """Options of ``linear-thompson``."""
 
     mode: str = option("thompson", "how decisions explore: by drawing, or by the upper confidence bound", choices=("thompson", "linucb"))
@@ -57,7 +57,6 @@ class LinearThompsonOptions:
     residual: float = option(0.3, "factor on the prior standard deviations where an estimator expects a quality", above=0, at_most=1)
     discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback on it", above=0, at_most=1)
     newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
-    implicit_feedback_weight: float = option(0.5, "factor on the weight of implicit feedback", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
@@ -75,6 +74,7 @@ class LinearThompson(OnlineRouter):
     def __init__(self, config: LinearThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
         self._lock = threading.Lock()
+        self._ledger = OutcomeLedger(config)
         self._context = QueryContext(config.dimensions, services.seed)
         self._statistics: dict[str, SufficientStatistics] = {}
         self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
@@ -109,24 +109,17 @@ class LinearThompson(OnlineRouter):
             return {"outcomes": 0 if outcomes is None else self._learn_table(request, outcomes.known_quality)}
 
     def learn(self, experience: Experience) -> None:
-        """Learn from feedback, in its order; a later revision takes the place of the earlier one (exactly, without a discount)."""
-        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        """Learn from feedback and failed calls, in log order; what a later revision replaces is taken back (exactly, without a discount)."""
         with self._lock:
             self._widen(self._context.with_categories(experience.estimates.category_names))
-            if not experience.feedback:
+            if not experience.feedback and not experience.attempts:
                 return
             contexts = self._context(experience.estimates)
-            for feedback in experience.feedback:
-                row = rows.get(feedback.decision_id)
-                if row is None:
-                    continue
-                expected = experience.expected_quality[row] if experience.expected_quality else {}
-                for judgement, sign in ((experience.replaced_by(feedback), -1.0), (feedback, 1.0)):
-                    if judgement is None:
-                        continue
-                    weight = sign * feedback_weight(judgement, self.config.implicit_feedback_weight)
-                    for name, quality in candidate_qualities(judgement, experience.decisions[row].candidate):
-                        self._learn(name, contexts[row], expected.get(name, np.nan), quality, weight)
+            for outcome in self._ledger.outcomes(experience):
+                expected = experience.expected_quality[outcome.row] if experience.expected_quality else {}
+                weight = outcome.weight if outcome.added else -outcome.weight
+                for name, quality in outcome.qualities:
+                    self._learn(name, contexts[outcome.row], expected.get(name, np.nan), quality, weight)
             self._latest = None
 
     def save(self, folder: Path) -> None:
@@ -134,6 +127,7 @@ class LinearThompson(OnlineRouter):
         with self._lock:
             names, statistics = list(self._statistics), self._stacked(tuple(self._statistics))
             arrays = {"names": np.array(names, dtype=np.str_)} | attrs.asdict(statistics) | self._context.to_arrays()
+            self._ledger.save(folder)
         write_arrays(folder / STATE, arrays)
 
     def load(self, folder: Path) -> None:
@@ -152,6 +146,7 @@ class LinearThompson(OnlineRouter):
         if shape != (len(names), context.width, context.width):
             raise CheckpointError(f"{folder / STATE} was learned with another number of dimensions than {self.config.dimensions}; train again")
         with self._lock:
+            self._ledger.load(folder)
             self._context, self._latest = context, None
             self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
 

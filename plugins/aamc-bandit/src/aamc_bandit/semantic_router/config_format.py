@@ -16,6 +16,7 @@ from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 logger = logging.getLogger(__name__)
 _POOL_OF_DATA = "an experiment takes its candidates from its data or --pool; MetaController.from_file takes them from the file"
 _NO_CALLS = "deciding calls no model; aamc_bandit.arena.Arena takes this option"
+_NO_MODELS = "%s names no models, so the candidates are those of the built-in pool; add modelRefs, or our key pool: NAME|FILE"
 _NO_EXPERIMENT = "it configures an experiment, and this is a controller"
 _OWN_KEYS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
 
@@ -35,16 +36,28 @@ class SemanticRouterFormat(ConfigFormat):
         named = router not in (None, translation.router["name"])
         replaced = [IgnoredKey("algorithm", f"the command line names another router, {router}")] if named else []
         _warn(path, (*translation.ignored, *(IgnoredKey(key, _POOL_OF_DATA) for key in models), *_arena_keys(translation), *replaced))
+        if not named:
+            _report_differences(path, translation)
         return {key: value for key, value in content.items() if key in _OWN_KEYS} | {"router": dict(translation.router)}
 
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
         """Return the settings and candidates of a controller."""
         translation = _translate(path, content, decision)
-        pool, ignored = read_candidates(content, translation.models)
+        pool, ignored, prompt_prices = read_candidates(content, translation.models)
+        if pool is None and content.get("pool") is None:
+            if translation.decision:
+                raise ConfigError(f"{path}: decisions[{translation.decision}] names no models; add modelRefs, or our key pool: NAME|FILE")
+            logger.warning(_NO_MODELS, path)
+        router = dict(translation.router)
+        if router["blend"] == "published":
+            router |= {"prompt_prices": {name: price for name, (_, price) in prompt_prices.items()}} if prompt_prices else {}
+        else:
+            ignored += [key for key, _ in prompt_prices.values()]
         experiment = [IgnoredKey(key, _NO_EXPERIMENT) for key in content if key in EXPERIMENT_KEYS]
         _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *_arena_keys(translation), *experiment))
+        _report_differences(path, translation)
         own = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
-        return ForeignSettings(own | {"router": dict(translation.router)}, None if "pool" in own else pool)
+        return ForeignSettings(own | {"router": router}, None if "pool" in own else pool)
 
 
 def read_arena(path: str | Path, decision: str | None = None) -> dict[str, Any] | None:
@@ -70,6 +83,11 @@ def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> 
         return translate({key: value for key, value in content.items() if key not in _OWN_KEYS}, decision)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _report_differences(path: Path, translation: Translation) -> None:
+    for difference in translation.differences:
+        logger.warning("%s: %s", path, difference)
 
 
 def _arena_keys(translation: Translation) -> list[IgnoredKey]:

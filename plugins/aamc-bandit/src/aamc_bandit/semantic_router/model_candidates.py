@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,12 @@ _PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_inpu
 _FIELDS = {"description": "description", "capabilities": "abilities", "context_window_size": "context_window"}
 
 
-def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str]]:
-    """Return the models as a pool, or None if the file names none, and the paths of the ignored keys.
+PromptPrices = dict[str, tuple[str, float]]
+"""By model, the path and the value of a prompt's price that is given without one of the answer, in USD per million tokens."""
+
+
+def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> tuple[Pool | None, list[str], PromptPrices]:
+    """Return the models as a pool, or None if the file names none, the paths of the ignored keys, and the prices of prompts alone.
 
     Args:
         content: The file's content.
@@ -32,6 +37,7 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
     descriptions = list(_descriptions(content))
     names = [reference["model"] for reference in references] or [name for _, name, _ in descriptions]
     entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
+    prompt_prices: PromptPrices = {}
     ignored = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
     ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key != used]
     for path, name, figures in descriptions:
@@ -39,11 +45,20 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
             ignored += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
             entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
             prices, ignored_prices = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
+            key = f"{path}[{name}].pricing.prompt_per_1m"
+            if not prices and key in ignored_prices and is_price(figures["pricing"]["prompt_per_1m"]):
+                prompt_prices[name] = key, figures["pricing"]["prompt_per_1m"]
+                ignored_prices.remove(key)
             entries[name] |= {"prices": prices} if prices else {}
             ignored += ignored_prices
         else:
             ignored.append(f"{path}[{name}]")
-    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored
+    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored, prompt_prices
+
+
+def is_price(value: object) -> bool:
+    """Whether a value is a finite number of at least 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

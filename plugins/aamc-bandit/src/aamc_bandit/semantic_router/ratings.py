@@ -28,11 +28,12 @@ _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
 
 @attrs.frozen
 class CandidateRating:
-    """A candidate's wins and losses, which may be fractions, and its number of feedbacks."""
+    """A candidate's wins and losses, which may be fractions, its number of feedbacks, and how many of them were wins, not ties."""
 
     wins: float
     losses: float
     feedback: int
+    successes: int = 0
 
 
 @attrs.frozen
@@ -89,17 +90,20 @@ def _candidate_ratings(level: str, ratings: Any) -> Iterator[tuple[str, Candidat
 
 
 def _candidate_rating(figures: Mapping[str, float], of_session: bool) -> CandidateRating:
-    """Return the wins and losses of a rating: exact where one of them is an integer, else the minimum that the rating allows."""
+    """Return the wins and losses of a rating: exact where one of them is an integer, else the minimum that the rating allows.
+
+    A tie is half a win and half a loss. A rating that is a posterior's mean already contains its ties, and such files count none.
+    """
     wins, losses, ties = (figures[key] for key in ("wins", "losses", "ties"))
     feedback = int(max(figures["comparisons"], wins + losses + ties))
-    mean = (figures["rating"] - 1000) / 1000
-    if not of_session and 0 < mean < 1:
+    successes, mean = int(wins), (figures["rating"] - 1000) / 1000
+    if not (of_session or ties) and 0 < mean < 1:
         total = max((wins + 1) / mean, (losses + 1) / (1 - mean))  # alpha + beta
         alpha, beta = mean * total, (1 - mean) * total
         slack = _ROUNDING * total
         if alpha < wins + 2 + slack and beta < losses + 2 + slack:  # the rating belongs to this posterior; else it is an Elo rating
-            return CandidateRating(round(max(alpha - 1, wins), _DIGITS), round(max(beta - 1, losses), _DIGITS), feedback)
-    return CandidateRating(wins + ties / 2, losses + ties / 2, feedback)
+            return CandidateRating(round(max(alpha - 1, wins), _DIGITS), round(max(beta - 1, losses), _DIGITS), feedback, successes)
+    return CandidateRating(wins + ties / 2, losses + ties / 2, feedback, successes)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

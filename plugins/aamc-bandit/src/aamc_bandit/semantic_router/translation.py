@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
 from aamc_sdk.errors import ConfigError, nearest, one_of
 
@@ -28,16 +29,21 @@ ROUTER_R1 = {
     ),
     "format_reward_penalty": "feedback has no format",
     "model_cost_per_token": "the candidates' prices give the costs",
-    **dict.fromkeys(
-        ("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback"),
-        "this router decides from feedback and asks no model",
-    ),
+    **dict.fromkeys(("router_r1_server_url", "llm_routing_fallback"), "this router decides from feedback and asks no model"),
     **dict.fromkeys(("enable_multi_round_aggregation", "max_aggregation_rounds"), "one candidate answers in one round"),
 }
 """Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why they have no effect on a bandit."""
+LLM_ROUTING = (
+    "enable_llm_routing: true asks a model to choose, and this router decides from feedback alone; "
+    "use the router router-r1, which asks a model, or set enable_llm_routing to false"
+)
+AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
+"""Our options whose defaults differ from the algorithm of vLLM Semantic Router: evidence never ages, sessions are known by their ids
+alone, and failed calls teach nothing."""
 _BY_RULES = "no rules sort requests into decisions; an estimator's categories replace them"
 _REASONS = {
-    **dict.fromkeys(("rules", "triggers", "priority", "tier", "signals", "projections", "strategy", "categories"), _BY_RULES),
+    **dict.fromkeys(("rules", "triggers", "priority", "tier", "signals", "projections", "strategy"), _BY_RULES),
+    "categories": "only the model_scores of categories are read",
     **dict.fromkeys(("description", "annotations", "version"), "it is documentation"),
     "plugins": "caches, guards and prompts are not the router's task",
     "recipes": "only the file's own decisions are read",
@@ -63,6 +69,7 @@ class Translation:
         arena: Options of the arena mode, in which several candidates answer at once; None without ``type: concurrent``.
         decision: The name of the decision with this algorithm; ``""`` for a bare algorithm.
         models: The decision's ``modelRefs``, each a mapping with a ``model``.
+        differences: The ways in which the router's decisions differ from those of vLLM Semantic Router, a sentence each.
         ignored: The keys without effect, except those about models.
     """
 
@@ -70,6 +77,7 @@ class Translation:
     arena: Mapping[str, Any] | None
     decision: str
     models: tuple[Mapping[str, Any], ...]
+    differences: tuple[str, ...]
     ignored: tuple[IgnoredKey, ...]
 
 
@@ -99,12 +107,15 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
     name, kind = chosen["name"], _type_of(chosen)
     _check_keys(chosen["algorithm"])
     router, arena = _router(chosen["algorithm"], kind)
+    scores = category_scores(content)
+    router |= {"category_scores": scores} if scores else {}
     others = [other["name"] for other in decisions if other is not chosen]
     return Translation(
         router=router,
         arena=arena,
         decision=name,
         models=_models(chosen),
+        differences=tuple(_differences(router)),
         ignored=(
             *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
             *_ignored_in_decision(chosen),
@@ -152,11 +163,50 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise ConfigError(f"{kind} has no option 'name'; the algorithm's type determines the router")
     if kind == "concurrent":
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
-        return {"name": "thompson", "blend": "linear"}, on_error | section
+        return {"name": "thompson", **AS_UPSTREAM}, on_error | section
     options = _renamed_options(section) if kind == "thompson" else section
     options.pop("model_cost_per_token", None)  # the only ignored key that is not an option of ours
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
-    return {"name": name, "blend": "linear", **options}, None
+    return {"name": name, **AS_UPSTREAM, **options}, None
+
+
+def _differences(router: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ways in which a router's decisions differ from those of vLLM Semantic Router."""
+    weight = router.get("cost_weight", DEFAULT_COST_WEIGHT)
+    aware = router.get("cost_awareness", True) is not False and weight != 0
+    if aware and router["blend"] != "published" and router["name"] == "thompson" and isinstance(weight, int | float):
+        yield (
+            f"cost_weight {weight:g} adds at most {NEAR_TIE * weight:g} to the quality of the cheapest candidate, and only to requests without a "
+            f"preference; vLLM Semantic Router multiplies its samples by {1 + weight:g}, as blend: published in the section does"
+        )
+
+
+def category_scores(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the ``model_scores`` of the file's categories, by category and model.
+
+    Raises:
+        ConfigError: A category or its scores are invalid.
+    """
+    routing = content.get("routing")
+    signals = routing.get("signals") if isinstance(routing, Mapping) else None
+    listed = [content.get("categories"), signals.get("domains") if isinstance(signals, Mapping) else None]
+    found: dict[str, dict[str, float]] = {}
+    for category in (entry for entries in listed if isinstance(entries, list) for entry in entries if isinstance(entry, Mapping)):
+        scores = category.get("model_scores")
+        if scores:
+            found[str(category.get("name"))] = dict(_model_scores(scores, f"model_scores of category {category.get('name')!r}"))
+    return found
+
+
+def _model_scores(scores: Any, where: str) -> Iterator[tuple[str, float]]:
+    given = [{"model": model, "score": score} for model, score in scores.items()] if isinstance(scores, Mapping) else scores
+    if not isinstance(given, list) or not all(isinstance(each, Mapping) and isinstance(each.get("model"), str) for each in given):
+        raise ConfigError(f"{where} must be a list of mappings with a model and a score, not {scores!r:.80}")
+    for each in given:
+        score = each.get("score", 0.0)
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise ConfigError(f"{where}: the score of {each['model']!r} must be a number from 0 to 1, not {score!r}")
+        yield each["model"], float(score)
 
 
 def _check_keys(algorithm: Mapping[str, Any]) -> None:
@@ -185,8 +235,12 @@ def _renamed_options(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    models = decision.get("modelRefs") or []
-    if not isinstance(models, list) or not all(isinstance(model, Mapping) and isinstance(model.get("model"), str) for model in models):
+    models = decision.get("modelRefs", ())
+    if "modelRefs" in decision and not models:
+        raise ConfigError(
+            f"decisions[{decision['name']}].modelRefs names no model; name at least one, or leave modelRefs out to take every described model"
+        )
+    if not isinstance(models, list | tuple) or not all(isinstance(model, Mapping) and isinstance(model.get("model"), str) for model in models):
         raise ConfigError(f"decisions[{decision['name']}].modelRefs must be a list of mappings with a 'model', not {models!r:.80}")
     return tuple(models)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
+from aamc_bandit.entity_names import SEPARATOR, own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE
 from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
@@ -26,28 +27,13 @@ LEVELS = ("global", "category", "user", "session")
 """The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""
 GLOBAL_ENTITY = ""
 """The name of the global level's only entity."""
+RECENT = 0.98
+"""Factor on a candidate's recent quality with each later outcome of it."""
 _RESOLUTION = 2.0**32
 
 
-_SEPARATOR = "\0"
-"""Separates the parts of a key; no name contains it."""
-
-
-def user_key(user: str, tenant: str | None = None) -> str:
-    """Return the name of a tenant's user at the user level; without a tenant, the user's id."""
-    return user if tenant is None else f"{tenant}{_SEPARATOR}{user}"
-
-
-def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
-    """Return the name of a user's session at the session level; each tenant and user, and those without an id, have sessions of their own.
-
-    A session that is named by its id alone, such as one of an imported state, counts for whoever names it.
-    """
-    return _SEPARATOR.join((tenant or "", user or "", session))
-
-
 class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to, see :func:`user_key` and :func:`session_key`; None where there is none."""
+    """The entities that a decision belongs to, see :mod:`aamc_bandit.entity_names`; None where there is none."""
 
     category: str | None = None
     user: str | None = None
@@ -80,6 +66,8 @@ class CandidateEvidence(NamedTuple):
         explicit: Number of explicit outcomes.
         implicit: Number of implicit outcomes.
         updated: Time of the latest feedback, in seconds since the epoch.
+        recent_quality: The sum of the outcomes' qualities, discounted by :data:`RECENT` with each later one, whatever their weights.
+        recent_count: The number of outcomes, likewise.
     """
 
     wins: float = 0.0
@@ -90,6 +78,8 @@ class CandidateEvidence(NamedTuple):
     explicit: int = 0
     implicit: int = 0
     updated: float = 0.0
+    recent_quality: float = 0.0
+    recent_count: float = 0.0
 
 
 NO_EVIDENCE = CandidateEvidence()
@@ -109,9 +99,9 @@ class EntityEvidence:
     feedback_count: int = 0
     recent: deque[tuple[tuple[str, float, float], ...]] = attrs.field(factory=deque)
 
-    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int) -> None:
-        """Count one feedback, which has one outcome per candidate that it names."""
-        self.feedback_count += 1
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> None:
+        """Count one feedback, which has one outcome per candidate that it names; it discounts the earlier ones where ``ageing`` is true."""
+        self.feedback_count += ageing
         self._count(1, outcomes, implicit, time, discount)
         if window:
             self.recent.append(tuple(outcome[:3] for outcome in outcomes))
@@ -138,6 +128,8 @@ class EntityEvidence:
         for candidate, wins, losses, success in outcomes:
             known = self.candidates.get(candidate, NO_EVIDENCE)
             kept = discount ** (self.feedback_count - known.at)
+            weight = wins + losses
+            fading, one = (RECENT, 1.0) if sign > 0 else (1.0, -1.0)
             self.candidates[candidate] = CandidateEvidence(
                 wins=max(kept * known.wins + sign * wins, 0.0),
                 losses=max(kept * known.losses + sign * losses, 0.0),
@@ -147,6 +139,8 @@ class EntityEvidence:
                 explicit=max(known.explicit + sign * (not implicit), 0),
                 implicit=max(known.implicit + sign * implicit, 0),
                 updated=max(known.updated, time),
+                recent_quality=max(fading * known.recent_quality + one * wins / weight, 0.0) if weight else known.recent_quality,
+                recent_count=max(fading * known.recent_count + one, 0.0) if weight else known.recent_count,
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
@@ -207,7 +201,7 @@ class BetaEvidence:
         """Return the evidence of a level by entity, least recently mentioned first."""
         return self._levels[level]
 
-    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float) -> None:
+    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float, ageing: bool = True) -> None:
         """Count one feedback globally and at each entity of its keys.
 
         Args:
@@ -215,12 +209,13 @@ class BetaEvidence:
             outcomes: One outcome per candidate that the feedback names.
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
+            ageing: Whether it discounts earlier evidence; false for rows without an order in time.
         """
         outcomes = self._summable(outcomes)
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
-                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window)
+                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window, ageing)
             self.changes += 1
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
@@ -261,7 +256,7 @@ class BetaEvidence:
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
         """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
-        names = (name, name.rpartition(_SEPARATOR)[2]) if level == "session" and _SEPARATOR in name else (name,)
+        names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
         return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def to_json(self) -> dict[str, Any]:
@@ -283,7 +278,7 @@ class BetaEvidence:
         """
         columns = list(CandidateEvidence._fields)
         try:
-            if state["columns"] != columns:
+            if state["columns"] not in (columns, columns[:-2]):  # those before 0.2.0 have no recent quality
                 raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {columns!r}; it is of another version")
             levels = {
                 level: OrderedDict((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()) for level in LEVELS
@@ -305,11 +300,11 @@ class BetaEvidence:
             forgotten: Returns those of some users that were forgotten.
         """
         users, sessions = self._levels["user"], self._levels["session"]
-        dropped = set(forgotten({*map(_user_of, users), *map(_session_user, sessions)} - {""}))
+        dropped = set(forgotten({*map(own_id, users), *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = OrderedDict((name, entity) for name, entity in users.items() if _user_of(name) not in dropped)
+            kept_users = OrderedDict((name, entity) for name, entity in users.items() if own_id(name) not in dropped)
             kept_sessions = OrderedDict(
-                (name, entity) for name, entity in sessions.items() if _SEPARATOR in name and _session_user(name) not in dropped
+                (name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped
             )
             with self._writing:
                 self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
@@ -328,24 +323,14 @@ class BetaEvidence:
         self.restore(read_json(file))
 
 
-def _user_of(name: str) -> str:
-    """Return the user of an entity's name at the user level."""
-    return name.rpartition(_SEPARATOR)[2]
-
-
-def _session_user(name: str) -> str:
-    """Return the user of an entity's name at the session level; ``""`` where it names none."""
-    return name.rpartition(_SEPARATOR)[0].rpartition(_SEPARATOR)[2]
-
-
 def _rounded(value: float) -> float:
     """Return a number rounded to a multiple of 2^-32; a million of these add up exactly."""
     return round(value * _RESOLUTION) / _RESOLUTION
 
 
 def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
-    checks = (_amount, _amount, _count, _count, _count, _count, _count, _amount)
-    return CandidateEvidence._make(check(number) for check, number in zip(checks, numbers, strict=True))
+    checks = (_amount, _amount, _count, _count, _count, _count, _count, *[_amount] * (len(numbers) - 7))
+    return CandidateEvidence(*(check(number) for check, number in zip(checks, numbers, strict=True)))
 
 
 def _amount(number: Any) -> float:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
-from aamc_bandit.semantic_router.translation import ROUTER_R1
+from aamc_bandit.feedback_outcomes import OutcomeOptions
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT
+from aamc_bandit.semantic_router.model_candidates import is_price
+from aamc_bandit.semantic_router.translation import LLM_ROUTING, ROUTER_R1
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
+HALF_LIFE = 500
+"""Default number of feedbacks at a level and entity after which evidence counts half."""
+HALF_LIFE_DISCOUNT = 0.5 ** (1 / HALF_LIFE)
 MIN_PRIOR = 0.5
 """Jeffreys' prior. Below it a posterior's mass lies at both ends, outside the range that the quadrature supports."""
 
 
 @attrs.frozen(kw_only=True)
-class ThompsonOptions:
+class ThompsonOptions(OutcomeOptions):
     """Options of ``thompson``."""
 
     exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore", at_least=0, at_most=1)
@@ -34,9 +42,10 @@ class ThompsonOptions:
     session_context_weight: float = option(
         0.5, "weight of a session's own evidence, likewise; in blend linear, the weight of the session's success share", at_least=0, at_most=1
     )
-    implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
-    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
-    cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
+    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference, and where epsilon-greedy explores")
+    cost_weight: float = option(
+        DEFAULT_COST_WEIGHT, "weight of cost in requests without a preference; the whole range of cost is worth 0.2 times it in quality", at_least=0
+    )
     min_samples: int = option(
         10, "outcomes below which a candidate is drawn with a probability of at least min_exploration / number of candidates", at_least=0
     )
@@ -46,7 +55,7 @@ class ThompsonOptions:
     use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
     cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
     format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
-    enable_llm_routing: bool = option(False, "no effect: " + ROUTER_R1["enable_llm_routing"])
+    enable_llm_routing: bool = option(False, "must be false: the router router-r1 asks a model to choose")
     router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
     llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
     enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])
@@ -57,10 +66,15 @@ class ThompsonOptions:
     prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
     category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
     category_most: float = option(25.0, "maximum number of outcomes that all others count as in a category", at_least=1)
-    personal_strength: float = option(20.0, "outcomes of a user or session that weigh as much as all others, at a weight of 0.5", at_least=1)
+    personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
+    session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
     personal_most: float = option(100.0, "maximum number of outcomes that all others count as for a user or session", at_least=1)
-    discount: float = option(
-        1.0, "factor on older evidence with each later feedback at the same level and entity; 1 turns discounting off", above=0, at_most=1
+    discount: float | None = option(
+        None,
+        "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "
+        f"none: a half-life of {HALF_LIFE} feedbacks ({HALF_LIFE_DISCOUNT:.4f}), or 1 with a window",
+        above=0,
+        at_most=1,
     )
     window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
     shared_sessions: bool = option(
@@ -68,17 +82,39 @@ class ThompsonOptions:
     )
     max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
     max_sessions: int = option(100_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
+    category_scores: Mapping[str, Mapping[str, float]] = option(
+        {}, "quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category"
+    )
+    prompt_prices: Mapping[str, float] = option(
+        {}, "blend published: prices of prompts in USD per million tokens, for candidates whose other prices are unknown"
+    )
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")
 
     def __attrs_post_init__(self) -> None:
-        if self.window and self.discount < 1:
+        if self.window and self.discount is not None and self.discount < 1:
             raise ConfigError(f"discount {self.discount!r} and window {self.window!r} exclude each other; leave discount at 1 or window at 0")
+        if self.enable_llm_routing:
+            raise ConfigError(LLM_ROUTING)
+        for category, scores in self.category_scores.items():
+            for name, score in scores.items():
+                if not 0 <= score <= 1:
+                    raise ConfigError(f"category_scores: the score of {name!r} in {category!r} must be from 0 to 1, not {score!r}")
+        for name, price in self.prompt_prices.items():
+            if not is_price(price):
+                raise ConfigError(f"prompt_prices: the price of {name!r} must be USD of at least 0, not {price!r}")
         if self.router_model_path is not None and self.router_model_path.endswith((".pt", ".pth")):
             raise ConfigError(
                 f"router_model_path {self.router_model_path!r} is a torch file, which can run code when it is read, and not a bandit's checkpoint; "
                 "give a checkpoint folder, such as RUN/routers/thompson; "
                 "to start from a state of vLLM Semantic Router, give its JSON file as storage_path"
             )
+
+    @property
+    def kept(self) -> float:
+        """The factor on older evidence with each later feedback."""
+        if self.discount is not None:
+            return self.discount
+        return 1.0 if self.window else HALF_LIFE_DISCOUNT
 
     def without_effect(self) -> dict[str, str]:
         """Return the reasons of all options that have no effect and differ from their defaults."""

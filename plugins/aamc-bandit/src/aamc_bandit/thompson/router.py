@@ -2,7 +2,7 @@
 
 Thompson sampling takes each candidate with the probability that it is the best, equation (1) of
 :mod:`aamc_bandit.thompson.beta_quadrature`. Decisions are drawn from these probabilities, so propensities are exact.
-Epsilon-greedy takes the maximum mean, and explores with probability
+Epsilon-greedy takes the maximum mean, and explores, preferably cheap candidates, with probability
 
     epsilon = max(min_exploration, exploration_rate x exploration_decay^(n / 100))                                    (3)
 
@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import candidate_qualities, feedback_weight
+from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.feedback_outcomes import OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome, session_key, user_key
+from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
+from aamc_bandit.thompson.drift import Drift, find_drift
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
     cost_bonus,
@@ -37,15 +40,17 @@ from aamc_bandit.thompson.hierarchy import (
     unscaled_belief,
 )
 from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
-from aamc_bandit.thompson.state_file import StateFile
+from aamc_bandit.thompson.state_file import StateFile, add_ratings
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
-from aamc_sdk.types import ROUNDING, Decision, Estimates, Experience, Feedback, Floats, Pool, Query, RoutingRequest, Scores, read_only
+from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "evidence.json"
 CACHED_SCORES = 4096
 """Maximum number of scores cached until the evidence changes."""
+SCORE_OUTCOMES = 10
+"""Number of outcomes in its category that a score known beforehand counts as."""
 _NO_EVIDENCE: Any = ()
 """The cache key of every user or session without evidence."""
 
@@ -55,8 +60,32 @@ def epsilon(config: ThompsonOptions, decisions: int) -> float:
     return max(config.min_exploration, config.exploration_rate * float(config.exploration_decay ** (decisions / 100)))
 
 
+def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Return the probabilities ``[M]`` with which epsilon-greedy explores, which prefer cheap candidates, as in vLLM Semantic Router.
+
+    Half of the exploration goes to the cheapest third of the allowed candidates, the other half to all of them. With fewer than three, or
+    without a known cost, all are explored alike.
+
+    Args:
+        cost: Costs or prices, ``[M]``; NaN if unknown, which never counts as cheap.
+        mask: The allowed candidates, ``[M]``.
+    """
+    uniform = mask / max(np.count_nonzero(mask), 1)
+    third = np.count_nonzero(mask) // 3
+    known = np.sort(cost[mask & np.isfinite(cost)])
+    if not third or not len(known):
+        return np.asarray(uniform)
+    cheap = mask & (cost <= known[min(third, len(known)) - 1])
+    return np.asarray((uniform + cheap / np.count_nonzero(cheap)) / 2)
+
+
 class Thompson(OnlineRouter):
-    """Draws each candidate with the probability that it is the best."""
+    """Draws each candidate with the probability that it is the best.
+
+    Attributes:
+        evidence: What was learned.
+        drifting: The candidates whose recent quality is outside its interval, by category (``""`` without one) and name.
+    """
 
     Config = ThompsonOptions
     snapshots = True
@@ -64,12 +93,18 @@ class Thompson(OnlineRouter):
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
-        self.evidence = BetaEvidence(discount=config.discount, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
+        self.evidence = BetaEvidence(discount=config.kept, window=config.window, max_users=config.max_users, max_sessions=config.max_sessions)
+        self._ledger = OutcomeLedger(config)
         self._prior = np.array((config.prior_alpha, config.prior_beta))
-        personal = (level_strength(weight, config.personal_strength) for weight in (config.personalization_blend, config.session_context_weight))
-        self._strengths = ((config.category_strength, config.category_most), *((strength, config.personal_most) for strength in personal))
+        user, session = (config.personalization_blend, config.personal_strength), (config.session_context_weight, config.session_strength)
+        personal = ((level_strength(*each), config.personal_most) for each in (user, session))
+        self._strengths = ((config.category_strength, config.category_most), *personal)
+        self.drifting: dict[tuple[str, str], Drift] = {}
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._state: StateFile | None = None
+        if config.category_scores:
+            scored = add_ratings(self.evidence.to_json(), _category_ratings(config.category_scores), 0.0)
+            self.evidence.restore(scored)
         for name, why in config.without_effect().items():
             logger.warning("option %s has no effect: %s", name, why)
         if config.router_model_path is not None:
@@ -86,7 +121,8 @@ class Thompson(OnlineRouter):
             for row, key in enumerate(keys):
                 if key not in scores:
                     belief, samples = self.belief(entities[row], request.pool)
-                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row])
+                    explored = self._exploration(request, row) if not self.config.use_thompson_sampling else None
+                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row], explored)
                     if len(cache) >= CACHED_SCORES:
                         cache.clear()
                     cache[key] = scores[key]
@@ -99,12 +135,14 @@ class Thompson(OnlineRouter):
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
         if config.blend == SHRINKAGE:
-            nested = config.discount == 1 and not config.window
+            nested = config.kept == 1 and not config.window
             posterior = shrinkage_posterior([_wins_losses(table) for table in tables], prior, self._strengths, nested)
             return unscaled_belief(posterior), everywhere[:, 2]
         belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
-            belief = belief._replace(scale=belief.scale * cost_bonus(pool.arrays.usd_per_token[0], self._cost_weight))
+            if not config.use_thompson_sampling:  # the original exploits the plain mean
+                return belief, everywhere[:, 2]
+            belief = belief._replace(scale=belief.scale * cost_bonus(self._prompt_prices(pool), self._cost_weight))
         if session is not None:
             belief = mix_session(belief, session[:, 3], session[:, 2], config.session_context_weight)
         return belief, everywhere[:, 2]
@@ -119,12 +157,14 @@ class Thompson(OnlineRouter):
         if dataset.outcomes is None or dataset.pool is None:
             if dataset.experience is not None:
                 self.learn(dataset.experience)
+                self._ledger.clear()  # the log that is served is another one
             return {"outcomes": 0 if dataset.experience is None else len(dataset.experience.feedback)}
         estimates = Estimates.unknown(len(dataset)) if training.request is None else training.request.estimates
         names, counted = dataset.pool.names, 0
         for keys, qualities in zip(self._evidence_keys(dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
             known = [(name, quality) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
-            self.evidence.add(keys, [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known], implicit=False, time=0.0)
+            outcomes = [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known]
+            self.evidence.add(keys, outcomes, implicit=False, time=0.0, ageing=False)
             counted += len(known)
         return {"outcomes": counted}
 
@@ -140,18 +180,29 @@ class Thompson(OnlineRouter):
             self._state.record_start()
 
     def learn(self, experience: Experience) -> None:
-        """Count the feedback, in its order; a later revision takes the place of the earlier one."""
-        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        """Count feedback and failed calls, in log order."""
         keys = self._evidence_keys(experience.queries, experience.estimates)
         self.evidence.selections += experience.made
-        for feedback in experience.feedback:
-            row = rows.get(feedback.decision_id)
-            if row is None:
-                continue
-            if (replaced := experience.replaced_by(feedback)) is not None:
-                self.evidence.remove(keys[row], self._outcomes(replaced, experience.decisions[row]), implicit=replaced.implicit)
-            outcomes = self._outcomes(feedback, experience.decisions[row])
-            self.evidence.add(keys[row], outcomes, implicit=feedback.implicit, time=feedback.time)
+        for outcome in self._ledger.outcomes(experience):
+            weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
+            if outcome.added:
+                self.evidence.add(keys[outcome.row], weighted, implicit=outcome.implicit, time=outcome.time)
+                self._watch(keys[outcome.row].category, [name for name, _ in outcome.qualities])
+            else:
+                self.evidence.remove(keys[outcome.row], weighted, implicit=outcome.implicit)
+
+    def _watch(self, category: str | None, names: Sequence[str]) -> None:
+        """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
+        level, entity = ("global", GLOBAL_ENTITY) if category is None else ("category", category)
+        known = self.evidence.entities(level)[entity].candidates
+        for name in names:
+            drift, before = find_drift(name, entity, known[name]), self.drifting.pop((entity, name), None)
+            if drift is not None:
+                self.drifting[entity, name] = drift
+                if before is None:
+                    logger.warning("%s", drift)
+            elif before is not None:
+                logger.info("the recent quality of %r is back in its interval", name)
 
     def close(self) -> None:
         """Save the state once more."""
@@ -161,10 +212,13 @@ class Thompson(OnlineRouter):
     def save(self, folder: Path) -> None:
         """Write the evidence."""
         self.evidence.save(folder / STATE_FILE)
+        self._ledger.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read the evidence."""
+        self._ledger.load(folder)
         self.evidence.load(folder / STATE_FILE)
+        self.drifting = {}
 
     @property
     def _evidence_version(self) -> int | tuple[int, int]:
@@ -200,6 +254,11 @@ class Thompson(OnlineRouter):
             session = _NO_EVIDENCE
         return category, user, session
 
+    def _prompt_prices(self, pool: Pool) -> Floats:
+        """Return each candidate's price of a prompt in USD per token ``[M]``; NaN if unknown."""
+        given = np.array([self.config.prompt_prices.get(name, np.nan) / 1e6 for name in pool.names])
+        return np.where(np.isnan(given), pool.arrays.usd_per_token[0], given)
+
     def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
         """Return a row's other inputs to its scores as part of a cache key; costs only where they count."""
         expected, here = request.expected, slice(row, row + 1)
@@ -208,12 +267,8 @@ class Thompson(OnlineRouter):
             return (*key, request.pool.arrays.usd_per_token.tobytes())
         if request.preference_given:
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
-        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight else key
-
-    def _outcomes(self, feedback: Feedback, decision: Decision) -> list[WeightedOutcome]:
-        """Return one outcome for each candidate that the feedback names."""
-        weight = feedback_weight(feedback, self.config.implicit_feedback_weight)
-        return [WeightedOutcome.of_quality(name, quality, weight) for name, quality in candidate_qualities(feedback, decision.candidate)]
+        explores = self.config.cost_awareness and not self.config.use_thompson_sampling
+        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight or explores else key
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
@@ -221,8 +276,17 @@ class Thompson(OnlineRouter):
             return np.ones(request.mask.shape), np.zeros(request.mask.shape)
         return linear_utility(request, self.services.reward, self._cost_weight)
 
-    def _score_row(self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_]) -> Scores:
-        """Return the scores of one row ``[1, M]``."""
+    def _exploration(self, request: RoutingRequest, row: int) -> Floats:
+        """Return the probabilities ``[M]`` of the candidates in decisions that explore."""
+        if not self.config.cost_awareness:
+            return cheap_exploration(np.full(len(request.pool), np.nan), request.mask[row])
+        prices = self._prompt_prices(request.pool) if self.config.blend == PUBLISHED else request.expected.cost_usd[row]
+        return cheap_exploration(prices, request.mask[row])
+
+    def _score_row(
+        self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats | None
+    ) -> Scores:
+        """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
         if np.count_nonzero(np.isnan(utility[allowed])):
             probabilities[allowed] = np.nan  # the draw reports the missing figure
@@ -230,10 +294,10 @@ class Thompson(OnlineRouter):
             scale, shift = weight * belief.scale, weight * belief.shift + shift
             best = beta_best_probabilities(*(array[allowed] for array in (belief.alpha, belief.beta, scale, shift)))
             probabilities[allowed] = best if self.config.blend == PUBLISHED else self._with_exploration(best, samples[allowed])
-        elif len(allowed):
+        elif len(allowed) and explored is not None:
             share = epsilon(self.config, self.evidence.selections)
             best = utility[allowed] >= utility[allowed].max() - ROUNDING
-            probabilities[allowed] = (1 - share) * best / best.sum() + share / len(allowed)
+            probabilities[allowed] = (1 - share) * best / best.sum() + share * explored[allowed]
         return _one_row(utility, probabilities, belief.alpha / (belief.alpha + belief.beta))
 
     def _with_exploration(self, probabilities: Floats, samples: Floats) -> Floats:
@@ -247,6 +311,15 @@ class EpsilonGreedy(Thompson):
     """Takes the maximum expected utility, and with probability epsilon any candidate."""
 
     Config = EpsilonGreedyOptions
+
+
+def _category_ratings(scores: Mapping[str, Mapping[str, float]]) -> list[EntityRatings]:
+    """Return the scores of categories as the ratings of ten outcomes each."""
+
+    def rating(score: float) -> CandidateRating:
+        return CandidateRating(SCORE_OUTCOMES * score, SCORE_OUTCOMES * (1 - score), 0)
+
+    return [EntityRatings("category", category, {name: rating(score) for name, score in known.items()}) for category, known in scores.items()]
 
 
 def _most_probable_categories(estimates: Estimates) -> list[str | None]:

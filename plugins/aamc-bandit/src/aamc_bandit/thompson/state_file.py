@@ -186,7 +186,7 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
                     wins=known.wins + rating.wins,
                     losses=known.losses + rating.losses,
                     total=known.total + rating.feedback,
-                    successes=known.successes + round(rating.wins),
+                    successes=known.successes + rating.successes,
                     explicit=known.explicit + rating.feedback,
                     updated=max(known.updated, updated),
                 )

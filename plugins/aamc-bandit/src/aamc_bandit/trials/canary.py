@@ -6,22 +6,34 @@ mixture,
     mu(a | x) = (1 - share) p_s(a | x) + share p_c(a | x),
 
 which is the decision's exact propensity. Each decision's notes contain the share and both routers' choice probabilities, from
-which :func:`served_by` derives the router that served it.
+which :func:`served_by` derives the router that served it. With ``by_user``, each user is assigned to one of the routers at random, and
+a decision is drawn from that router's probabilities; requests without a user are drawn from the mixture.
+
+If the candidate fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
+stable router serves all requests, when the candidate has failed ``max_failures`` times, fails to learn, or exceeds a limit of
+:mod:`aamc_bandit.trials.call_limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 
+from aamc_bandit.trials.call_limits import CallComparison
 from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
 from aamc_sdk.config import option
+from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
-from aamc_sdk.types import Decision, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Experience, RoutingRequest, Scores
 
 NOTE = "canary"
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -29,48 +41,151 @@ class CanaryOptions(RouterPairOptions):
     """Options of ``canary``."""
 
     share: float = option(0.1, "share of requests that the candidate serves", at_least=0.0, at_most=1.0)
+    share_file: str = option("", "file with the share, read again whenever it changes; overrides share")
+    by_user: bool = option(False, "whether each user always gets the same router, the candidate for a share of the users")
+    max_failures: int = option(5, "failures of the candidate to score in this process that end the trial", at_least=1)
+    max_error_excess: float = option(0.05, "rate of failed calls in excess of the stable router's above which the trial ends", at_least=0.0)
+    max_cost_ratio: float = option(10.0, "mean cost of a call above which the trial ends, as a multiple of the stable router's", above=0)
+    max_latency_ratio: float = option(10.0, "mean latency of a call above which the trial ends, as a multiple of the stable router's", above=0)
 
 
 class Canary(RouterPair):
-    """Two routers that share the traffic. Utilities and explanations are those of the stable router."""
+    """Two routers that share the traffic. Utilities and explanations are those of the stable router.
+
+    Attributes:
+        ended: Why the trial has ended; None while it goes on.
+    """
 
     Config = CanaryOptions
+
+    def __init__(self, config: Any, services: Services) -> None:
+        super().__init__(config, services)
+        self.ended: str | None = None
+        self._share = config.share
+        self._share_file_time = 0
+        self._calls = CallComparison()
+        self._failures = 0
+        self._counting = threading.Lock()
 
     @property
     def samples(self) -> bool:
         """Whether decisions are drawn: always, even if neither router draws."""
         return True
 
-    def score(self, request: RoutingRequest) -> Scores:
-        """Return the mixture of both routers' choice probabilities."""
-        return self._mixed(request, self.stable.score(request), self.candidate.score(request))
+    @property
+    def share(self) -> float:
+        """The share of requests that the candidate serves; it may be set while the router serves.
 
-    def _mixed(self, request: RoutingRequest, stable: Scores, candidate: Scores) -> Scores:
+        Raises:
+            ConfigError: The share that is set is not from 0 to 1.
+        """
+        if self.config.share_file:
+            self._read_share()
+        return float(self._share)
+
+    @share.setter
+    def share(self, value: float) -> None:
+        self._share = attrs.evolve(self.config, share=float(value)).share
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the mixture of both routers' choice probabilities, or those of the router that each request's user is assigned to."""
+        if self.ended is not None:
+            stable = self.stable.score(request)
+            note = {NOTE: {"ended": self.ended, **self.described()}}
+            return self._drawn_from(stable, stable, choice_probabilities(stable, request, self.stable.samples), [note] * len(request))
+        stable, candidate = self.score_both(request)
         stable_choices = choice_probabilities(stable, request, self.stable.samples)
-        candidate_choices = choice_probabilities(candidate, request, self.candidate.samples)
-        share = self.config.share
+        if isinstance(candidate, str):
+            self._count_failure(candidate)
+            scores, choices, failure = stable, stable_choices, {"error": candidate}
+        else:
+            (scores, choices), failure = candidate, {}
+        share, pair = self.share, self.described()
+        roles = [self._role(query.user, share) for query in request.queries]
+        weights = np.array([share if role is None else float(role == "candidate") for role in roles])[:, None]
         notes = [
             {
-                **(stable.notes[row] if stable.notes else {}),
                 NOTE: {
                     "share": share,
-                    "stable": {"router": self.label("stable"), "probabilities": possible_candidates(stable_choices, request, row)},
-                    "candidate": {"router": self.label("candidate"), "probabilities": possible_candidates(candidate_choices, request, row)},
-                },
+                    **({"role": role} if role else {}),
+                    "stable": {**pair["stable"], "probabilities": possible_candidates(stable_choices, request, row)},
+                    "candidate": {**pair["candidate"], **failure, "probabilities": possible_candidates(choices, request, row)},
+                }
             }
-            for row in range(len(request))
+            for row, role in enumerate(roles)
         ]
+        return self._drawn_from(stable, scores, (1 - weights) * stable_choices + weights * choices, notes)
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Prepare both routers to serve, and read the share's file."""
+        super().attach(log, user_id)
+        logger.info("the canary of %s serves a share of %g", self.label("candidate"), self.share)
+
+    def learn(self, experience: Experience) -> None:
+        """Let both routers learn, and compare the calls that were made for their decisions."""
+        pair = self.described()
+        served = {decision.id: served_by(decision) for decision in experience.decisions if _is_of(decision, pair)}
+        for call in experience.attempts:
+            if (role := served.get(call.decision_id)) is not None:
+                self._calls.add(role, [call])
+        if self.ended is None and (exceeded := self._calls.exceeded(self.config)) is not None:
+            self._end(exceeded)
+        super().learn(experience)
+
+    def candidate_failed(self, why: str) -> None:
+        """End the trial."""
+        self._end(f"it {why}")
+
+    def trial_state(self) -> dict[str, Any]:
+        """Return the calls so far, and why the trial has ended."""
+        return {"ended": self.ended, "calls": self._calls.plain()}
+
+    def set_trial_state(self, saved: Mapping[str, Any]) -> None:
+        """Continue from a saved state; a trial that has ended in this process stays so."""
+        self.ended = self.ended or saved.get("ended")
+        self._calls = CallComparison(saved.get("calls"))
+
+    def _drawn_from(self, stable: Scores, candidate: Scores, probabilities: Any, notes: list[dict[str, Any]]) -> Scores:
+        both = [(self.stable, stable)] if candidate is stable else [(self.stable, stable), (self.candidate, candidate)]
         return Scores(
             utility=stable.utility,
-            probabilities=(1 - share) * stable_choices + share * candidate_choices,
-            propensity_known=all(
-                scores.propensity_known or not router.samples for router, scores in ((self.stable, stable), (self.candidate, candidate))
-            ),
-            spent_usd=stable.spent_usd + candidate.spent_usd,
-            spent_ms=stable.spent_ms + candidate.spent_ms,
+            probabilities=probabilities,
+            propensity_known=all(scores.propensity_known or not router.samples for router, scores in both),
+            spent_usd=sum(scores.spent_usd for _, scores in both),
+            spent_ms=sum(scores.spent_ms for _, scores in both),
             expected_quality=stable.expected_quality,
-            notes=notes,
+            notes=[{**(stable.notes[row] if stable.notes else {}), **note} for row, note in enumerate(notes)],
         )
+
+    def _role(self, user: str | None, share: float) -> str | None:
+        """Return the router that a user is assigned to; None for none. A larger share keeps the users that the candidate has."""
+        if not self.config.by_user or user is None:
+            return None
+        return "candidate" if uniform(self.services.seed, f"{NOTE}/{self._routers()['candidate'].version}/{user}") < share else "stable"
+
+    def _count_failure(self, why: str) -> None:
+        logger.warning("the candidate %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
+        with self._counting:
+            self._failures += 1
+            if self._failures == self.config.max_failures:
+                self._end(f"it failed {self._failures} times, at last with {why}")
+
+    def _end(self, why: str) -> None:
+        if self.ended is None:
+            self.ended = why
+            logger.error("the canary of %s has ended, and %s serves all requests: %s", self.label("candidate"), self.label("stable"), why)
+
+    def _read_share(self) -> None:
+        """Read the share again if its file has changed; without a share that can be used, the last one stays."""
+        path = Path(self.config.share_file)
+        changed = path.stat().st_mtime_ns if path.exists() else -1
+        if changed == self._share_file_time:
+            return
+        self._share_file_time = changed
+        try:
+            self.share = float(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            logger.warning("the share stays %g, since %s cannot be used: %s; write a number from 0 to 1 into it", self._share, path, error)
 
 
 def served_by(decision: Decision) -> str | None:
@@ -82,8 +197,16 @@ def served_by(decision: Decision) -> str | None:
     note: Mapping[str, Any] | None = decision.notes.get(NOTE)
     if note is None:
         return None
+    if "ended" in note or "role" in note:
+        return str(note.get("role", "stable"))
     weights = {
         "stable": (1 - note["share"]) * note["stable"]["probabilities"].get(decision.candidate, 0.0),
         "candidate": note["share"] * note["candidate"]["probabilities"].get(decision.candidate, 0.0),
     }
     return "candidate" if uniform(0, f"{decision.id}/{NOTE}") * sum(weights.values()) < weights["candidate"] else "stable"
+
+
+def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:
+    """Return whether a decision was made in the running trial of a pair of routers."""
+    note: Mapping[str, Any] = decision.notes.get(NOTE, {})
+    return "share" in note and "error" not in note["candidate"] and all(note[role].items() >= described.items() for role, described in pair.items())

@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, plugins_of
+from aamc_sdk.cli import JSON, RUN, STORE, plugins_of
 
 
 @click.command()
-@click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Run whose log to read (default: runs/latest).")
-@click.option("--store", metavar="URL", help="Log to read instead of a run's, such as sqlite:state.db.")
+@RUN
+@STORE
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
         difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
-        verdict = row["verdict"] or row["why"]
+        verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
             row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
         )

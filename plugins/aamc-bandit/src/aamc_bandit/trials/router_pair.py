@@ -1,23 +1,38 @@
-"""The base of ``canary`` and ``shadow``: a stable router and a candidate that may replace it."""
+"""The base of ``canary`` and ``shadow``: a stable router and a candidate that may replace it.
+
+Both routers score every request. The stable router's errors are the pair's; an error of the candidate never reaches a request, and never
+keeps the stable router from learning.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from aamc_sdk.config import option, unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
-from aamc_sdk.serving import find_checkpoint, part_name
-from aamc_sdk.storage import COMPONENT, read_json, write_json
-from aamc_sdk.types import Experience, Floats, RoutingRequest
+from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.serving import find_checkpoint, part_name, state_of
+from aamc_sdk.storage import COMPONENT, read_json, to_json, write_json
+from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 ROLES = ("stable", "candidate")
 ROUTERS = "routers.json"
+ROWS_A_LIMIT = 100
+"""Requests of a batch that the candidate scores within one time limit."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +41,7 @@ class RouterPairOptions:
 
     stable: Any = option("epsilon-greedy", "the proven router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
     candidate: Any = option("thompson", "the router that may replace it, given likewise")  # noqa: RUF009  # likewise
+    timeout_ms: float = option(1000.0, "time in which the candidate must score up to 100 requests of a service, in milliseconds", above=0)
 
     def __attrs_post_init__(self) -> None:
         for role in ROLES:
@@ -37,11 +53,19 @@ class RouterPairOptions:
 
 @attrs.frozen(eq=False)
 class PairedRouter:
-    """A router of a pair: its component's name, the router, and whether it was loaded from a checkpoint."""
+    """A router of a pair.
+
+    Attributes:
+        name: Its component's name.
+        router: The router.
+        trained: Whether it was loaded from a checkpoint.
+        version: A digest of its options and its state before it served, which tells a retrained router from an earlier one.
+    """
 
     name: str
     router: Router
     trained: bool
+    version: str
 
 
 class EitherRequires:
@@ -71,6 +95,7 @@ class RouterPair(OnlineRouter):
         super().__init__(config, services)
         self._made: dict[str, PairedRouter] = {}
         self._making = threading.Lock()
+        self._serves = False
 
     @property
     def stable(self) -> Router:
@@ -86,8 +111,29 @@ class RouterPair(OnlineRouter):
         """Train each router that is not loaded from a checkpoint; return the metrics of each."""
         return {role: dict(paired.router.train(training)) for role, paired in self._routers().items() if not paired.trained}
 
+    def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
+        """Return the stable router's scores, and the candidate's with its choice probabilities ``[B, M]``, or why it has none."""
+        stable, candidate = (paired.router for paired in self.paired)
+
+        def score_candidate() -> tuple[Scores, Floats]:
+            scores = candidate.score(request)
+            return scores, choice_probabilities(scores, request, candidate.samples)
+
+        work = _on_own_thread(score_candidate)
+        scores = stable.score(request)
+        limit_ms = self.config.timeout_ms * math.ceil(len(request) / ROWS_A_LIMIT) if self._serves else None
+        try:
+            return scores, work.result(None if limit_ms is None else limit_ms / 1000)
+        except (Exception, SystemExit) as error:  # the candidate may raise anything, and requests must not fail
+            return scores, repr(error) if work.done() else f"no scores within {limit_ms:g} ms"
+
+    def candidate_failed(self, why: str) -> None:
+        """Handle an error of the candidate outside of a request; by default log it."""
+        logger.error("the candidate %s of a %s %s", self.label("candidate"), type(self).__name__.lower(), why)
+
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
+        self._serves = True
         for router in self._online():
             router.attach(log, user_id)
 
@@ -98,23 +144,31 @@ class RouterPair(OnlineRouter):
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn from all decisions, whichever router made them."""
-        for router in self._online():
-            router.learn(experience)
+        if isinstance(self.stable, OnlineRouter):
+            self.stable.learn(experience)
+        if isinstance(self.candidate, OnlineRouter):
+            with self._contained(f"failed to learn up to position {experience.position} of the log"):
+                self.candidate.learn(experience)
 
     def close(self) -> None:
         """Close both routers."""
         self.stable.close()
-        self.candidate.close()
+        with self._contained("failed to close"):
+            self.candidate.close()
 
     def save(self, folder: Path) -> None:
         """Write names, options and states of both routers."""
         described = {}
         for role, paired in self._routers().items():
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
-            paired.router.save(folder / role)
+            if role == "stable":
+                paired.router.save(folder / role)
+            else:
+                with self._contained("failed to save its state"):
+                    paired.router.save(folder / role)
             schema = getattr(paired.router, "state_schema", None)  # part of the pair's state: another one makes it another state
-            described[role] = {"name": paired.name, "options": unstructure(paired.router.config), "schema": schema}
-        write_json(folder / ROUTERS, described)
+            described[role] = {"name": paired.name, "options": unstructure(paired.router.config), "schema": schema, "version": paired.version}
+        write_json(folder / ROUTERS, described | self.trial_state())
 
     def load(self, folder: Path) -> None:
         """Read a folder that :meth:`save` wrote; the checkpoints that the options name are not read.
@@ -125,17 +179,29 @@ class RouterPair(OnlineRouter):
         described = read_json(folder / ROUTERS)
         with self._making:
             try:
-                made = self._made or {role: self._make(described[role]["name"], described[role]["options"], trained=True) for role in ROLES}
+                made = self._made or {role: self._remake(described[role]) for role in ROLES}
             except (KeyError, TypeError, ConfigError) as error:
                 raise CheckpointError(f"{folder / ROUTERS} cannot be used ({error!r}); train again") from error
             for role, paired in made.items():
                 paired.router.load(folder / role)
             self._made = made
+        self.set_trial_state(described)
+
+    def trial_state(self) -> dict[str, Any]:
+        """Return the state of the trial beside its routers', in JSON's types."""
+        return {}
+
+    def set_trial_state(self, saved: Mapping[str, Any]) -> None:
+        """Continue from a state of :meth:`trial_state`; version 0.1 saved none."""
 
     def label(self, role: str) -> str:
         """Return a router's label in decisions: its checkpoint folder or its name."""
         given = getattr(self.config, role)
         return str(given if isinstance(given, str) else given["name"])
+
+    def described(self) -> dict[str, dict[str, str]]:
+        """Return the label and version of each router by role, as decisions note them."""
+        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self._routers().items()}
 
     @property
     def paired(self) -> tuple[PairedRouter, ...]:
@@ -155,19 +221,52 @@ class RouterPair(OnlineRouter):
 
     def _from_option(self, given: str | Mapping[str, Any]) -> PairedRouter:
         if not isinstance(given, str):
-            return self._make(given["name"], {key: value for key, value in given.items() if key != "name"}, trained=False)
+            name = given["name"]
+            return _versioned(name, self._make(name, {key: value for key, value in given.items() if key != "name"}), trained=False)
         folder = find_checkpoint(given, "router")
         if folder is None:
-            return self._make(given, {}, trained=False)
-        paired = self._make(part_name(given, "router"), read_json(folder / COMPONENT).get("config") or {}, trained=True)
-        paired.router.load(folder)
-        return paired
+            return _versioned(given, self._make(given, {}), trained=False)
+        name = part_name(given, "router")
+        router = self._make(name, read_json(folder / COMPONENT).get("config") or {})
+        router.load(folder)
+        return _versioned(name, router, trained=True)
 
-    def _make(self, name: str, options: Mapping[str, Any], *, trained: bool) -> PairedRouter:
+    def _remake(self, described: Mapping[str, Any]) -> PairedRouter:
+        """Return a router that :meth:`save` described, without its state."""
+        return PairedRouter(described["name"], self._make(described["name"], described["options"]), True, described.get("version", ""))
+
+    def _make(self, name: str, options: Mapping[str, Any]) -> Router:
         router: Router = self.services.make("router", name, options)
         if router.privileged:
             raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
-        return PairedRouter(name, router, trained)
+        return router
+
+    @contextmanager
+    def _contained(self, what: str) -> Iterator[None]:
+        """Run work of the candidate, whose errors must not reach the stable router."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            self.candidate_failed(f"{what}: {error!r}")
+
+
+def _versioned(name: str, router: Router, *, trained: bool) -> PairedRouter:
+    described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state_of(router))
+    return PairedRouter(name, router, trained, described.hexdigest()[:12])
+
+
+def _on_own_thread(work: Callable[[], T]) -> Future[T]:
+    """Start work on a thread that the end of the program does not wait for, and return its future."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="aamc-candidate", daemon=True).start()
+    return future
 
 
 def possible_candidates(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:

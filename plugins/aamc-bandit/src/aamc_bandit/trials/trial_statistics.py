@@ -14,6 +14,9 @@ Bets need a bound of |g| that is known before the request. A canary's share give
 1 / (1 - share). A shadow uses the maximum so far: a decision whose |g| could have exceeded it raises the bound for later
 decisions and is left out, whatever its outcome. A shadow's interval therefore describes the compared requests only.
 
+If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first judged decision
+counts, with the mixture over the assignment as mu.
+
 The first judgement of a decision counts, since a later one would change results that were already looked at. If the
 probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
 verdict.
@@ -25,7 +28,7 @@ Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasym
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,7 +38,7 @@ from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, rea
 
 from aamc_bandit.trials import canary, shadow
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats
+from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats, Query
 
 BIAS_LOG_WEALTH = math.log(2 / 0.001)
 """The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
@@ -70,10 +73,13 @@ class Trial:
         kind: ``"canary"`` or ``"shadow"``.
         stable: The stable router's label.
         candidate: The candidate router's label.
+        stable_version: A digest of the stable router's options and state before it served; ``""`` in logs of version 0.1.
+        candidate_version: Likewise of the candidate router: a retrained candidate at the same path is another trial.
         judgements: The compared decisions, in the order of their feedback.
         served: The number of decisions that each router served; in a shadow, the stable router serves all.
         left_out: The number of decisions that could not be compared, by reason.
         bound: The bound of |g| for the next decision.
+        ended: Why the trial has ended by itself; None for one that has not.
     """
 
     kind: str
@@ -83,6 +89,9 @@ class Trial:
     served: Counter[str] = attrs.field(factory=Counter)
     left_out: Counter[str] = attrs.field(factory=Counter)
     bound: float = MIN_BOUND
+    ended: str | None = None
+    stable_version: str = attrs.field(default="", kw_only=True)
+    candidate_version: str = attrs.field(default="", kw_only=True)
 
     def add(self, judgement: Judgement, known_bound: float = MIN_BOUND) -> None:
         """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
@@ -138,14 +147,21 @@ def _weighted(judgements: list[Judgement], role: str) -> float | None:
 
 def read_trials(store: Store) -> list[Trial]:
     """Return every trial of a log, in the order of their first decisions."""
-    found: dict[tuple[str, str, str], Trial] = {}
-    for decision, judgement in _first_judgements(store):
+    found: dict[tuple[str, ...], Trial] = {}
+    users: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for decision, query, judgement in _first_judgements(store):
         for kind, note in _notes(decision):
-            key = (kind, note["stable"]["router"], note["candidate"]["router"])
-            trial = found.setdefault(key, Trial(*key))
-            if judgement is None:
+            labels, versions = ([note[role].get(name, "") for role in ("stable", "candidate")] for name in ("router", "version"))
+            key = (kind, *labels, *versions)
+            trial = found.setdefault(key, Trial(kind, *labels, stable_version=versions[0], candidate_version=versions[1]))
+            if "ended" in note:
+                trial.ended = note["ended"]
+            elif judgement is not None and "role" in note and (query.user is None or query.user in users[key]):
+                trial.left_out["user_forgotten" if query.user is None else "user_counted"] += 1
+            elif judgement is None:
                 trial.served[canary.served_by(decision) or "stable"] += 1
             else:
+                users[key] |= {query.user} if query.user is not None and "role" in note else set()
                 compared = _compared(kind, note, decision, judgement)
                 if isinstance(compared, str):
                     trial.left_out[compared] += 1
@@ -154,20 +170,20 @@ def read_trials(store: Store) -> list[Trial]:
     return list(found.values())
 
 
-def _first_judgements(store: Store) -> Iterator[tuple[Decision, Feedback | None]]:
-    """Yield each decision with None, and later, where its first judgement with a positive weight stands in the log, with that."""
+def _first_judgements(store: Store) -> Iterator[tuple[Decision, Query, Feedback | None]]:
+    """Yield each decision and its query with None, and later, where its first judgement with a positive weight stands in the log, with that."""
     made, judged = set[str](), set[str]()
     for experience in read_batches(store):
-        decisions = {decision.id: decision for decision in experience.decisions}
-        for decision in experience.decisions:
+        decisions = {decision.id: (decision, query) for decision, query in zip(experience.decisions, experience.queries, strict=True)}
+        for decision, query in decisions.values():
             if decision.id not in made:
                 made.add(decision.id)
-                yield decision, None
+                yield decision, query, None
         for feedback in experience.feedback:
-            decision = decisions[feedback.decision_id]
+            decision, query = decisions[feedback.decision_id]
             if decision.id not in judged and feedback.quality is not None and feedback.weight * feedback.confidence > 0:
                 judged.add(decision.id)
-                yield decision, feedback
+                yield decision, query, feedback
 
 
 def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -191,7 +207,7 @@ def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: 
     candidate = note["candidate"].get("probabilities")
     if not candidate:
         return "candidate_failed"
-    drawn = decision.probabilities or {decision.candidate: 1.0}
+    drawn = _mixture(note) if "role" in note else decision.probabilities or {decision.candidate: 1.0}
     possible = {name: probability for name, probability in drawn.items() if probability > 0}
     stable = note["stable"]["probabilities"] if kind == canary.NOTE else possible
     if not {*stable, *candidate} <= possible.keys():
@@ -204,3 +220,9 @@ def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: 
         candidate=candidate.get(decision.candidate, 0.0) / chosen,
         bound=max(map(abs, gains)),
     )
+
+
+def _mixture(note: Mapping[str, Any]) -> dict[str, float]:
+    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
+    stable, candidate, share = note["stable"]["probabilities"], note["candidate"]["probabilities"], note["share"]
+    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}

@@ -17,6 +17,7 @@ class BestSingle(MeansRouter):
     """
 
     requires = Requirements(training=True, cheap_rescoring=True)
+    uses_estimates = False
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return each candidate's mean reward under the preferences.

@@ -69,6 +69,7 @@ class LlmOnly(MeansRouter):
 
     Config = LargeOptions
     uses_preference = False
+    uses_estimates = False
 
     def score(self, request: RoutingRequest) -> Scores:
         """Prefer the largest."""
@@ -88,6 +89,7 @@ class SlmOnly(MeansRouter):
 
     Config = SmallOptions
     uses_preference = False
+    uses_estimates = False
 
     def score(self, request: RoutingRequest) -> Scores:
         """Prefer the cheapest candidate of sufficient quality.

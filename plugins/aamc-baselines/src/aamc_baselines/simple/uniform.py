@@ -22,6 +22,7 @@ class Random(Router):
 
     Config = Options
     uses_preference = False
+    uses_estimates = False
 
     def score(self, request: RoutingRequest) -> Scores:
         """Give all candidates the same score."""

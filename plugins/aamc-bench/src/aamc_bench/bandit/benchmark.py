@@ -65,7 +65,7 @@ class BanditBenchmark(DatasetsBenchmark):
             ConfigError: There is no such router, scenario or kind of estimates.
         """
         names = _installed() if routers is None else _known("router", split_names(routers), LEARNERS)
-        measured = list(datasets) or ["synthetic"]
+        measured = self.measured(datasets)
         size = SIZES["quick" if given.get("preset") in (None, "quick") else "full"]
         components = list(dict.fromkeys(LEARNERS[name][0] for name in names))
         given["estimator"] = given.get("estimator") or ESTIMATOR

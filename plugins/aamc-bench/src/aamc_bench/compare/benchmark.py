@@ -55,7 +55,7 @@ class CompareBenchmark(DatasetsBenchmark):
         if len(set(datasets)) < len(datasets):
             raise ConfigError(f"--dataset has a dataset twice: {', '.join(datasets)}; give each once")
         names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
-        measured = list(datasets) or ["synthetic"]
+        measured = self.measured(datasets)
         settings = settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
         return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}
 

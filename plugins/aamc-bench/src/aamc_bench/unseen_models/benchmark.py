@@ -71,7 +71,7 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
     ) -> dict[str, Any]:
         """Return the datasets, the seeds, the numbers of newcomers and of their outcomes, and the settings of all runs."""
         names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
-        measured = list(datasets) or ["synthetic"]
+        measured = self.measured(datasets)
         return {
             "datasets": measured,
             "seeds": list(seeds or SEEDS),

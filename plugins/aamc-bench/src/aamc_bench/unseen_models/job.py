@@ -139,9 +139,11 @@ class NewcomerExperiment:
     def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
         """Return the rows as a router sees them; training rows have out-of-fold expected quality."""
         assert rows["train"].outcomes is not None
-        typical, known = rows["train"].outcomes.means, {"train": None if estimator is None else estimator.out_of_fold()}
+        typical, known = rows["train"].outcomes.means, {}
+        if estimator is not None:
+            known = {"train": {"quality": estimator.out_of_fold(), "lengths": estimator.out_of_fold_lengths(pool)}}
         return {
-            name: estimated_request(estimator, split.queries, pool, self.settings.preference, typical, quality=known.get(name))
+            name: estimated_request(estimator, split.queries, pool, self.settings.preference, typical, **known.get(name, {}))
             for name, split in rows.items()
         }
 

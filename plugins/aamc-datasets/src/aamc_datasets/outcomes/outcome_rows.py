@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, json_lines, parse_json, text
+from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, estimated_tokens, json_lines, parse_json, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
 
-Figures = tuple[float, float, float]
-"""Quality, cost in USD, latency in ms; NaN where unknown."""
+Figures = tuple[float, float, float, float]
+"""Quality, cost in USD, latency in ms, output tokens; NaN where unknown."""
 
 
 @attrs.frozen
@@ -123,7 +123,18 @@ def _figures(name: str, cell: Any) -> Figures:
         bounded_number(cell["quality"], f"quality{where}", 1.0),
         bounded_number(cell.get("cost_usd"), f"cost_usd{where}", MAX_USD),
         bounded_number(cell.get("latency_ms"), f"latency_ms{where}"),
+        _output_tokens(cell, where),
     )
+
+
+def _output_tokens(cell: Mapping[str, Any], where: str) -> float:
+    """Return the tokens of an answer: given, or estimated from its text."""
+    response = cell.get("response")
+    if cell.get("output_tokens") is not None or response is None:
+        return bounded_number(cell.get("output_tokens"), f"output_tokens{where}", MAX_TOKENS)
+    if not isinstance(response, str):
+        raise DataError(f"response{where} must be a text, not {response!r:.80}")
+    return estimated_tokens(response)
 
 
 def _tool_use(value: Any) -> float:

@@ -3,10 +3,11 @@
 A folder holds ``outcomes.jsonl`` (or ``outcomes.parquet``) and, unless all costs are measured, ``pool.yaml`` with the
 candidates and their prices. A line is
 
-    {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340}}}
+    {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340, "output_tokens": 95}}}
 
-A candidate that is missing in a line, or whose quality is null, is unknown there. An optional ``cost_note`` in ``pool.yaml``
-describes costs that were not measured.
+Instead of ``output_tokens`` a candidate may have its ``response``, whose tokens are estimated at 4 characters each. A candidate
+that is missing in a line, or whose quality is null, is unknown there. An optional ``cost_note`` in ``pool.yaml`` describes costs
+that were not measured.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
-from aamc_sdk.routing import expected_cost, pool_to, read_pool
+from aamc_sdk.routing import cost_of_answers, pool_to, read_pool
 from aamc_sdk.storage import to_json, write_text
 from aamc_sdk.types import Floats
 
@@ -92,15 +93,16 @@ def _note(file: Path) -> str:
 def _table(rows: Sequence[OutcomeRow], pool: Pool) -> tuple[Outcomes, str]:
     """Return the outcomes ``[Q, M]``, and a note about costs that were computed from prices."""
     columns = {name: column for column, name in enumerate(pool.names)}
-    table = np.full((3, len(rows), len(pool)), np.nan)
+    table = np.full((4, len(rows), len(pool)), np.nan)
     for number, row in enumerate(rows):
         for name, figures in row.outcomes.items():
             table[:, number, columns[name]] = figures
-    quality, cost, latency = table
+    quality, cost, latency, output = table
+    lengths = output if np.isfinite(output).any() else None
     unpriced = np.isfinite(quality) & np.isnan(cost)
     if not unpriced.any():
-        return Outcomes(quality, cost, latency), ""
-    prices = expected_cost([row.query for row in rows], pool)
+        return Outcomes(quality, cost, latency, output_tokens=lengths), ""
+    prices = cost_of_answers([row.query for row in rows], pool, lengths)
     unknown = np.argwhere(unpriced & np.isnan(prices))
     if len(unknown):
         number, name = unknown[0][0], pool.names[unknown[0][1]]
@@ -109,7 +111,7 @@ def _table(rows: Sequence[OutcomeRow], pool: Pool) -> tuple[Outcomes, str]:
         f"{unpriced.sum()} of {np.isfinite(quality).sum()} costs were not measured and are prices times tokens; "
         "tokens that a row does not give are estimated, the prompt's at 4 characters each, the answer's at 256"
     )
-    return Outcomes(quality, np.where(unpriced, prices, cost), latency), note
+    return Outcomes(quality, np.where(unpriced, prices, cost), latency, output_tokens=lengths), note
 
 
 def _labels(rows: Sequence[OutcomeRow]) -> Labels:
@@ -141,7 +143,8 @@ def write_outcomes(dataset: Dataset, folder: Path) -> None:
 
 def _lines(dataset: Dataset, outcomes: Outcomes, pool: Pool) -> Iterable[dict[str, object]]:
     labels = dataset.labels
-    table = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms), axis=-1)
+    tokens = np.full_like(outcomes.cost_usd, np.nan) if outcomes.output_tokens is None else outcomes.output_tokens
+    table = np.stack((outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms, tokens), axis=-1)
     for row, query in enumerate(dataset.queries):
         cells = {name: _figures(table[row, column]) for column, name in enumerate(pool.names)}
         line = {
@@ -162,7 +165,7 @@ def _lines(dataset: Dataset, outcomes: Outcomes, pool: Pool) -> Iterable[dict[st
 
 def _figures(figures: Floats) -> dict[str, float | None]:
     """Return a candidate's known figures by name; empty if none is known."""
-    named = {name: _number(figure) for name, figure in zip(("quality", "cost_usd", "latency_ms"), figures, strict=True)}
+    named = {name: _number(figure) for name, figure in zip(("quality", "cost_usd", "latency_ms", "output_tokens"), figures, strict=True)}
     if all(figure is None for figure in named.values()):
         return {}
     return {name: figure for name, figure in named.items() if name == "quality" or figure is not None}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aamc_sdk import Candidate, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.routing import expected_cost
+from aamc_sdk.routing import cost_of_answers
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ class CostOptions:
         given = {name: configure(Prices, price, where=f"the price of {name}") for name, price in self.prices.items()}
         return Pool(_repriced(candidate, given.get(candidate.name)) for candidate in pool)
 
-    def outcomes(self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None) -> tuple[Outcomes, str]:
+    def outcomes(
+        self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None, output_tokens: Floats | None = None
+    ) -> tuple[Outcomes, str]:
         """Return outcomes, and a note about the assumptions of their costs.
 
         Args:
@@ -75,6 +77,7 @@ class CostOptions:
             pool: M candidates, returned by :meth:`priced`.
             quality: ``[Q, M]``, NaN where unknown.
             measured: The costs in the files in USD, ``[Q, M]``, NaN where unknown; None if the files have none.
+            output_tokens: The lengths of the answers in the files, ``[Q, M]``, NaN where unknown; None if the files have none.
 
         Raises:
             DataError: A cost must be computed and its candidate has no price.
@@ -86,20 +89,21 @@ class CostOptions:
             raise DataError(
                 f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); give USD per million tokens: {example}"
             )
-        cost = expected_cost(queries, pool)
+        cost = cost_of_answers(queries, pool, output_tokens)
         if measured is not None:
             cost = np.where(by_price, cost, measured)
         known = np.isfinite(quality) & np.isfinite(cost)
         unknown = np.full_like(quality, np.nan)
-        return Outcomes(np.where(known, quality, np.nan), np.where(known, cost, np.nan), unknown), self._note(pool, by_price)
+        outcomes = Outcomes(np.where(known, quality, np.nan), np.where(known, cost, np.nan), unknown, output_tokens=output_tokens)
+        return outcomes, self._note(pool, by_price, given=output_tokens is not None)
 
-    def _note(self, pool: Pool, by_price: NDArray[np.bool_]) -> str:
+    def _note(self, pool: Pool, by_price: NDArray[np.bool_], *, given: bool) -> str:
         if not by_price.any():
             return ""
         some = "" if by_price.all() else f" for {one_of(np.array(pool.names)[by_price])}"
         return (
             f"price times tokens{some}; prompt tokens are estimated at {self.characters_per_token:g} characters each, "
-            f"and every answer is taken to have {self.output_tokens} output tokens"
+            f"and every answer {'without a known length ' if given else ''}is taken to have {self.output_tokens} output tokens"
         )
 
 

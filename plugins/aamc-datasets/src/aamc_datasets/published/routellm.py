@@ -69,14 +69,17 @@ def _answers(file: Path, options: CostOptions) -> ScoreTable:
     models = [name for name in found if name != PROMPT and not name.endswith(RESPONSE)]
     if not models:
         raise DataError(f"{file} has no column of a model beside {PROMPT!r}{advice}")
-    columns = read_columns(file, (PROMPT, *models))
+    answers = [name + RESPONSE for name in models if name + RESPONSE in found]
+    columns = read_columns(file, (PROMPT, *models, *answers))
     texts = columns[PROMPT].texts()
     try:
         quality = np.stack([columns[name].scores(options.strict) for name in models], axis=1)
     except DataError as error:
         raise DataError(f"{error}; a model's column holds True and False{advice}") from error
     subject = file.stem.removeprefix("mmlu_").removesuffix("_responses")
-    return ScoreTable(texts, [subject] * len(texts), models, options.clipped(quality, file))
+    tokens = [columns[name + RESPONSE].text_tokens() if name + RESPONSE in answers else np.full(len(texts), np.nan) for name in models]
+    output_tokens = np.stack(tokens, axis=1) if answers else None
+    return ScoreTable(texts, [subject] * len(texts), models, options.clipped(quality, file), output_tokens=output_tokens)
 
 
 def _dialogues(file: Path, options: CostOptions) -> ScoreTable:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, parse_lines, require, score, text
+from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, score, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError
 
-ScoredAnswer = tuple[str, str, str, str, float, float]
-"""Key, question, category, model, score, cost in USD."""
+ScoredAnswer = tuple[str, str, str, str, float, float, float]
+"""Key, question, category, model, score, cost in USD, output tokens."""
 
 
 class RouterArena(DatasetFormat):
@@ -39,9 +39,9 @@ class RouterArena(DatasetFormat):
         if not files or files[0].suffix != ".jsonl":
             raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
         rows = [row for file in files for row in _rows(file, self.config.strict)]
-        keys, texts, categories, models, scores, costs = zip(*rows, strict=True)
+        keys, texts, categories, models, scores, *figures = zip(*rows, strict=True)
         quality = self.config.clipped(np.array(scores), location)
-        return from_rows(keys, texts, categories, models, quality, np.array(costs)).dataset(self.config, str(location))
+        return from_rows(keys, texts, categories, models, quality, *map(np.array, figures)).dataset(self.config, str(location))
 
 
 def _rows(file: Path, strict: bool) -> list[ScoredAnswer]:
@@ -64,4 +64,5 @@ def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:
         text(line, "llm_selected"),
         score(result["score"], "score", strict),
         bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
+        bounded_number((line.get("token_usage") or {}).get("output_tokens"), "output_tokens", MAX_TOKENS),
     )

@@ -1,6 +1,7 @@
 """Dataset format ``routerbench``: the outcomes of RouterBench (https://huggingface.co/datasets/withmartian/routerbench).
 
-Columns: ``sample_id``, ``prompt``, ``eval_name``, and for each model its score and ``<model>|total_cost`` in USD. The published
+Columns: ``sample_id``, ``prompt``, ``eval_name``, and for each model its score and ``<model>|total_cost`` in USD, and optionally
+``<model>|model_response``, whose tokens are estimated at 4 characters each. The published
 file is a pickle, which can run code when it is read, so it must be converted first. Its page names no licence.
 """
 
@@ -19,7 +20,7 @@ from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError, one_of
 
 logger = logging.getLogger(__name__)
-PROMPT, CATEGORY, COST = "prompt", "eval_name", "|total_cost"
+PROMPT, CATEGORY, COST, RESPONSE = "prompt", "eval_name", "|total_cost", "|model_response"
 KNOWN = ("sample_id", PROMPT, CATEGORY, "oracle_model_to_route_to")
 """Columns that are not scores."""
 PICKLES = (".pkl", ".pickle")
@@ -48,13 +49,17 @@ class RouterBench(DatasetFormat):
         require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score beside it")
         if unpriced := [name for name in found if "|" not in name and name not in (*KNOWN, *models)]:
             logger.warning("%s: columns %s are left out, because they have no '<model>%s'", file, one_of(unpriced), COST)
-        columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models)))
+        answers = [model + RESPONSE for model in models if model + RESPONSE in found]
+        columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models), *answers))
+        unknown = np.full(len(columns[PROMPT].texts()), np.nan)
+        tokens = [columns[model + RESPONSE].text_tokens() if model + RESPONSE in answers else unknown for model in models]
         table = ScoreTable(
             texts=columns[PROMPT].texts(),
             categories=columns[CATEGORY].labels(),
             candidates=models,
             quality=self.config.clipped(np.stack([columns[model].scores(self.config.strict) for model in models], axis=1), file),
             cost_usd=np.stack([columns[model + COST].amounts() for model in models], axis=1),
+            output_tokens=np.stack(tokens, axis=1) if answers else None,
         )
         return table.dataset(self.config, str(file))
 

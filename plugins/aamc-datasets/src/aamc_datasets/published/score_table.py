@@ -24,6 +24,7 @@ class ScoreTable:
         candidates: The names of the candidates.
         quality: Quality from 0 to 1, ``[Q, M]``, NaN where unknown.
         cost_usd: Measured costs, ``[Q, M]``, or None.
+        output_tokens: Lengths of the answers, ``[Q, M]``, NaN where unknown, or None.
     """
 
     texts: Sequence[str]
@@ -31,6 +32,7 @@ class ScoreTable:
     candidates: Sequence[str]
     quality: Floats
     cost_usd: Floats | None = None
+    output_tokens: Floats | None = None
 
     def dataset(self, options: CostOptions, source: str, prices: Mapping[str, Prices] | None = None) -> Dataset:
         """Return the table as a dataset.
@@ -46,7 +48,7 @@ class ScoreTable:
         known = prices or {}
         pool = options.priced(Pool(ModelSpec(name, prices=known.get(name)) for name in self.candidates), source)
         queries = [options.query(text) for text in self.texts]
-        outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd)
+        outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd, self.output_tokens)
         labels = Labels(category=np.array(self.categories) if any(self.categories) else None)
         return Dataset(queries, pool=pool, outcomes=outcomes, labels=labels, source=source, cost_note=cost_note)
 
@@ -54,14 +56,16 @@ class ScoreTable:
 def stack(tables: Sequence[ScoreTable]) -> ScoreTable:
     """Return several tables without costs as one; the cells of a candidate missing in a table are unknown."""
     names = list(dict.fromkeys(name for table in tables for name in table.candidates))
-    parts = []
+    quality, tokens = (np.full((sum(len(table.texts) for table in tables), len(names)), np.nan) for _ in range(2))
+    start = 0
     for table in tables:
-        part = np.full((len(table.texts), len(names)), np.nan)
-        part[:, [names.index(name) for name in table.candidates]] = table.quality
-        parts.append(part)
+        cells = np.ix_(np.arange(start, start := start + len(table.texts)), [names.index(name) for name in table.candidates])
+        quality[cells] = table.quality
+        if table.output_tokens is not None:
+            tokens[cells] = table.output_tokens
     texts = [text for table in tables for text in table.texts]
     categories = [category for table in tables for category in table.categories]
-    return ScoreTable(texts, categories, names, np.concatenate(parts))
+    return ScoreTable(texts, categories, names, quality, output_tokens=tokens if np.isfinite(tokens).any() else None)
 
 
 def from_rows(
@@ -71,6 +75,7 @@ def from_rows(
     candidates: Sequence[str],
     quality: Floats,
     cost_usd: Floats | None = None,
+    output_tokens: Floats | None = None,
 ) -> ScoreTable:
     """Return a table from R rows, each with the score of one candidate on one question.
 
@@ -83,6 +88,7 @@ def from_rows(
         candidates: The candidate of each row.
         quality: Quality from 0 to 1, ``[R]``, NaN where unknown.
         cost_usd: Measured costs, ``[R]``, or None.
+        output_tokens: Lengths of the answers, ``[R]``, NaN where unknown, or None.
 
     Raises:
         DataError: A key has two texts.
@@ -101,6 +107,7 @@ def from_rows(
         candidates=[str(name) for name in names],
         quality=_means(rows, columns, quality, shape),
         cost_usd=None if cost_usd is None else _means(rows, columns, cost_usd, shape),
+        output_tokens=None if output_tokens is None or np.isnan(output_tokens).all() else _means(rows, columns, output_tokens, shape),
     )
 
 

@@ -1,26 +1,54 @@
-"""``aamc evaluate``: compare a run's routers on other data, or estimate their results from a decision log."""
+"""``aamc evaluate``: compare routers on other data or with baselines, estimate their results from a log, or score an estimator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
+from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint, run_of
 from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
+from aamc_sdk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aamc_experiments.measurement import EvaluationRequest
+    from aamc_experiments.settings import Settings
+    from aamc_sdk.types import Preference
+
+
+LOGS_NEED_NO = ("dataset", "split", "strict", "out", "gate", "router", "configs", "assignments", "n_episodes")
+"""Options of comparisons, which are without effect on a log."""
+TRAINS = ("configs", "assignments", "n_episodes")
+"""Options that only a comparison with baselines has, because it makes an experiment."""
 
 
 @click.command()
 @click.argument("run", default="runs/latest", type=click.Path(path_type=Path))
+@click.option("--router", metavar="FOLDER", help="Trained router to compare with the baselines, instead of RUN: a checkpoint or a run.")
+@click.option(
+    "--estimator",
+    metavar="[FOLDER]",
+    is_flag=False,
+    flag_value="",
+    help="Trained estimator (default: the run's own): with --router for it, with --logs to estimate texts again, else to score it alone.",
+)
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
 @click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
 @click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
-@click.option("--routers", metavar="A,B,...", help="Routers of the run (default: all); with --logs also any that need no training.")
+@click.option(
+    "--routers", metavar="A,B,...", help="Routers (default: those of the run, or all baselines); with --logs also any that need no training."
+)
+@click.option("--failure-quality", metavar="Q|none", default="0", help="With --logs: quality of a failed call; none leaves it out (default: 0).")
+@CONFIG
+@SET
+@click.option("--n-episodes", type=click.IntRange(min=1, max=10_000), help="With --router, streams of the simulator per preference (default: 64).")
 @PREFERENCE
 @click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: nothing is written).")
 @click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router beats the best constant choice at its cost.")
@@ -31,45 +59,79 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Rows of other data that the run was trained on are left out, and so are near-duplicates of them.
 
+    A router of aamc train, as RUN or with --router, is compared with baselines, which are trained on the rows of its training; --config
+    and --set change the settings, such as those of the simulator.
+
+    With --estimator alone, score an estimator: errors of complexity, category and tool use, and the calibration of expected quality.
+
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals. If RUN is not
     given and runs/latest is missing or has other candidates than the log, no run is used.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
     if options["logs"] is not None:
-        _refuse_beside_logs(ctx, "dataset", "split", "strict", "out", "gate")
+        _refuse(ctx, LOGS_NEED_NO, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
+        return
+    _refuse(ctx, ("failure_quality",), "only a log knows failed calls")
+    if options["dataset"] is not None and options["split"] is not None:
+        raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
+    if options["router"] is not None:
+        if _given(ctx, "run"):
+            raise click.UsageError(f"--router names the trained router; leave out {options['run']}")
+        _refuse(ctx, ("split", "gate"), "--router compares with baselines on test rows")
+        _compare_with_baselines(ctx, options, as_json)
+    elif options["estimator"] is not None:
+        _refuse(ctx, (*TRAINS, "routers", "preference", "gate"), "--estimator without --router scores an estimator alone")
+        _evaluate_estimator(ctx, options, as_json)
+    elif (goal := RunFolder.open(options["run"]).goal) is Goal.ESTIMATOR:
+        _refuse(ctx, (*TRAINS, "routers", "preference", "gate"), f"{options['run']} holds an estimator alone")
+        _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
+    elif goal is Goal.ROUTER and options["split"] is None and not options["gate"]:
+        _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:
+        _refuse(ctx, TRAINS, f"the routers of {options['run']} are compared as they are")
         _evaluate_run(ctx, options, as_json)
 
 
-def _refuse_beside_logs(ctx: click.Context, *names: str) -> None:
+def _given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that would be without effect."""
     for name in names:
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--logs takes its decisions from a log; leave out --{name}")
+        if _given(ctx, name):
+            option = next(each.opts[0] for each in ctx.command.params if each.name == name)
+            raise click.UsageError(f"{why}; leave out {option}")
+
+
+def _request(options: Mapping[str, Any], names: Sequence[str], preference: Preference) -> EvaluationRequest:
+    from aamc_experiments.measurement import EvaluationRequest
+    from aamc_experiments.settings import Source
+
+    return EvaluationRequest(
+        names=names,
+        preference=preference,
+        source=None if options["dataset"] is None else Source.of(options["dataset"], "--dataset"),
+        split=options["split"] or "test",
+        strict=options["strict"],
+        out=options["out"],
+        gate=options["gate"],
+    )
 
 
 def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_metrics
-    from aamc_experiments.measurement import EvaluationRequest, evaluate_run
-    from aamc_experiments.settings import Source
+    from aamc_experiments.measurement import evaluate_run
     from aamc_sdk.cli import progress
     from aamc_sdk.storage import locked
 
-    dataset, routers, out = options["dataset"], options["routers"], options["out"]
-    if dataset is not None and options["split"] is not None:
-        raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
+    routers, out = options["routers"], options["out"]
     run = RunFolder.open(options["run"])
     with progress() as shown, nullcontext() if out is None else locked(out):
-        request = EvaluationRequest(
-            names=run.router_names if routers is None else split_names(routers),
-            preference=run.preference(options["preference"]),
-            source=None if dataset is None else Source.of(dataset, "--dataset"),
-            split=options["split"] or "test",
-            strict=options["strict"],
-            out=out,
-            gate=options["gate"],
-        )
+        names = run.router_names if routers is None else split_names(routers)
+        request = _request(options, names, run.preference(options["preference"]))
         metrics = evaluate_run(run, request, plugins_of(ctx), shown)
         if out is not None:
             plugins_of(ctx).notify("aamc_run_finished", folder=out)
@@ -79,13 +141,67 @@ def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool)
         ctx.exit(0 if metrics["gate"]["passed"] else 1)
 
 
+def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
+    """Compare a trained router with baselines that are trained on the rows of its training."""
+    from aamc_experiments.commands.tables import show_metrics
+    from aamc_experiments.evaluation import Comparison
+    from aamc_experiments.experiment import Experiment
+    from aamc_sdk.cli import progress
+
+    out, settings = options["out"], _baseline_settings(ctx, options)
+    with progress() as shown, TemporaryDirectory() as folder:
+        experiment = Experiment(settings, plugins_of(ctx), out or Path(folder) / "evaluation", shown)
+        metrics = experiment.complete()
+        if out is not None:
+            plugins_of(ctx).notify("aamc_run_finished", folder=out)
+        if options["n_episodes"] is not None and Comparison.load(experiment.run.folder / "decisions.npz").is_table:
+            click.echo("--n-episodes is without effect: the outcomes are those of a table, not of a simulator", err=True)
+    show_metrics(metrics, experiment.router_name, as_json)
+
+
+def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settings:
+    """Return the settings of the router's run, changed by the options, with its checkpoints as router and estimator."""
+    from aamc_sdk.serving import find_checkpoint
+
+    checkpoint = find_checkpoint(options["router"], "router")
+    if checkpoint is None:
+        raise ConfigError(f"--router {options['router']} is no folder of a trained router; train one with: aamc train --router {options['router']}")
+    run, base = run_of(checkpoint), dict[str, Any]()
+    described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
+    if run is not None:
+        base = {**run.settings.plain(), "routers": None}
+        if options["preference"] is not None:
+            described["preference"] = str(run.preference(options["preference"]))
+    if options["estimator"] or (run is not None and run.settings.estimator is not None):
+        described["estimator"] = str(estimator_checkpoint(options["estimator"] or "", run))
+    if options["dataset"] is not None:
+        described["dataset" if run is None else "test_dataset"] = options["dataset"]
+    episodes = [] if options["n_episodes"] is None else [f"evaluation.streams={options['n_episodes']}"]
+    strict = ["evaluation.strict=true"] if options["strict"] else []
+    return settings_from_options({**described, "assignments": (*options["assignments"], *episodes, *strict)}, plugins_of(ctx), base)
+
+
+def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
+    from aamc_experiments.commands.tables import show_estimator
+    from aamc_experiments.estimator_evaluation import evaluate_estimator
+    from aamc_sdk.storage import locked
+    from aamc_sdk.types import Preference
+
+    name, out = options["estimator"], options["out"]
+    holder = run_of(estimator_checkpoint(name, None)) if name and not _given(ctx, "run") and "/" in name else None
+    run = holder or RunFolder.open(options["run"])
+    with nullcontext() if out is None else locked(out):
+        document = evaluate_estimator(run, name, _request(options, (), Preference()), plugins_of(ctx))
+    show_estimator(document, as_json)
+
+
 def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_log_estimates
     from aamc_experiments.off_policy import evaluate_log
     from aamc_sdk.types import Preference
 
     folder, routers, preference = options["run"], options["routers"], options["preference"]
-    named = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
+    named = _given(ctx, "run")
     run = RunFolder.open(folder) if named or (folder / "run.yaml").is_file() else None
     document = evaluate_log(
         url,
@@ -94,6 +210,20 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         run=run,
         run_optional=not named,
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
+        estimator=options["estimator"],
+        failure_quality=_failure_quality(options["failure_quality"]),
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)
+
+
+def _failure_quality(given: str) -> float | None:
+    if given == "none":
+        return None
+    try:
+        quality = float(given)
+    except ValueError:
+        quality = -1.0
+    if not 0 <= quality <= 1:
+        raise click.UsageError(f"--failure-quality must be a number from 0 to 1, or none, not {given!r}")
+    return quality

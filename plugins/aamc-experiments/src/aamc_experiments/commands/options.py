@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.cli import PREFERENCE, plugins_of, split_names
+from aamc_sdk.cli import PREFERENCE, InputFile, plugins_of, split_names
 
 if TYPE_CHECKING:
     from aamc_experiments.settings import Settings
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+CONFIG = click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    type=InputFile(),
+    help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
+)
+"""The option ``--config``."""
+SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4.")
+"""The option ``--set``."""
 _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
@@ -29,14 +39,8 @@ _OPTIONS = (
     click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
     click.option("--test-dataset", metavar="FORMAT:PATH", help="Test queries (default: a fifth of the dataset)."),
     PREFERENCE,
-    click.option(
-        "--config",
-        "configs",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
-    ),
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4."),
+    CONFIG,
+    SET,
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Values that options start from (default: quick)."),
     click.option("--seed", type=int, help="Seed of all randomness (default: 0)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
@@ -50,7 +54,7 @@ def experiment_options(function: F) -> F:
     return function
 
 
-def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None) -> Settings:
+def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None, base: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of configuration files, overridden by the other options, overridden by ``--set``.
 
     If an option names another component than the file does, the file's options of that component are dropped.
@@ -59,6 +63,7 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
         options: Values by key of a configuration file, None if not given; ``configs``: the files, of which later ones win;
             ``assignments``: those of ``--set``, such as ``router.learning_rate=1e-4``; ``routers``: names separated by commas.
         plugins: The plugins that read files of other systems; those of the running command when None.
+        base: The content that the files override.
 
     Raises:
         ConfigError: A file, an option or an assignment is not valid.
@@ -66,7 +71,8 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
     from aamc_experiments.settings import read_settings
     from aamc_sdk.config import set_option
 
-    content, assignments = _read_files(options, plugins or _present_plugins())
+    files, assignments = _read_files(options, plugins or _present_plugins())
+    content = {**(base or {}), **files}
     for key, value in options.items():
         if value is not None and key not in ("configs", "assignments", "routers"):
             content[key] = _renamed(content.get(key), value)

@@ -27,7 +27,15 @@ LOG_COLUMNS = (
     ("utility", "utility", 1, ".3f"),
 )
 """The figure, heading, factor and format of each column."""
-LOGGED = "(as logged)"
+ESTIMATOR_COLUMNS = (
+    ("complexity_mae", "complexity MAE", 1, ".3f"),
+    ("category_accuracy", "category, %", 100, ".1f"),
+    ("tool_use_auc", "tool-use AUC", 1, ".3f"),
+    ("brier", "quality Brier", 1, ".3f"),
+    ("ece", "quality ECE", 1, ".3f"),
+)
+"""Likewise."""
+LOGGED, ALL = "(as logged)", "(all)"
 
 
 def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None:
@@ -46,14 +54,14 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     print_table(table)
 
 
-def _router_table(title: str, headings: Iterable[str], notes: Iterable[str]) -> Table:
-    """Return a table without rows: routers on the left, a title above, notes below."""
+def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], first: str = "router", *, intervals: bool = True) -> Table:
+    """Return a table without rows: routers on the left, or what ``first`` names, a title above, notes below."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    caption = "\n".join((INTERVALS, *notes))
+    caption = "\n".join(((INTERVALS,) if intervals else ()) + tuple(notes)) or None
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    table.add_column("router")
+    table.add_column(first)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
@@ -108,6 +116,25 @@ def _estimate_cell(found: Mapping[str, Any] | None, factor: float, form: str, ke
         return "-"
     interval = "ci95" if key == "value" else f"{key}_ci95"
     return _cell({"figure": found[key], "ci95": {"figure": found[interval]}}, "figure", factor, form)
+
+
+def show_estimator(document: Mapping[str, Any], as_json: bool) -> None:
+    """Print the figures of an estimator: as JSON, or as a table by category and one of the confusion of categories."""
+    if as_json:
+        write_json_line(document)
+        return
+    data, found = document["data"], document["estimator"]
+    title = f"{found['name']} on {data['source']}: {quantity(data['queries'], 'query', 'queries')}"
+    table = _router_table(title, ("n", *(heading for _, heading, _, _ in ESTIMATOR_COLUMNS)), _notes(data), "category")
+    for name, row in ((ALL, found), *found["per_category"].items()):
+        table.add_row(name, str(row["n"]), *(_cell(row, key, factor, form) for key, _, factor, form in ESTIMATOR_COLUMNS))
+    print_table(table)
+    if found["confusion"]:
+        predicted = list(next(iter(found["confusion"].values())))
+        confusion = _router_table("Rows by true (left) and predicted category", predicted, (), "category", intervals=False)
+        for name, row in found["confusion"].items():
+            confusion.add_row(name, *(str(row[other]) for other in predicted))
+        print_table(confusion)
 
 
 def show_profile(document: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import click
 from aamc_experiments.commands.job import complete, open_experiment, split_options
 from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
 from aamc_experiments.run_folder import Goal, RunFolder
-from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
+from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
     from aamc_experiments.experiment import Experiment
@@ -24,6 +24,8 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 
 @click.command()
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
+@click.option("--from", "continue_from", metavar="RUN", help="Train the orchestrator of RUN further, on tasks or on a log with feedback.")
+@click.option("--budget-usd", type=Number(min=0), metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
 @experiment_options
 @OUT
 @RESUME
@@ -39,7 +41,7 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
     from aamc_sdk.config import NO_ESTIMATOR
 
     estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
-    if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or options.get("orchestrator")):
+    if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):
         raise click.UsageError("say what to train: --router NAME, --estimator NAME or --orchestrator NAME")
     goal = Goal.ESTIMATOR if estimator and not options.get("router") else Goal.ROUTER
     began = time.monotonic()
@@ -48,6 +50,8 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
         if names_orchestrator(options):
             job = open_orchestrator_training(ctx, options, form, shown)
             metrics = complete(job, "train")
+        elif options.get("budget_usd") is not None:
+            raise click.UsageError("--budget-usd limits the training of an orchestrator; leave it out, or name one with --orchestrator")
         else:
             job = open_experiment(ctx, goal, options, shown)
             if form is not None:
@@ -65,7 +69,7 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
 
 def names_orchestrator(options: Mapping[str, Any]) -> bool:
     """Return whether the options, their configuration files or the folder to resume name an orchestrator."""
-    if options.get("orchestrator") is not None:
+    if options.get("orchestrator") is not None or options.get("continue_from") is not None:
         return True
     if (resume := options.get("resume")) is not None:
         return RunFolder.open(resume).goal is Goal.ORCHESTRATOR
@@ -82,17 +86,18 @@ def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], f
         click.UsageError: An option has no meaning for orchestrators, or ``--resume`` comes with other options.
         ConfigError: An option of the orchestrator is not valid.
     """
-    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset
+    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset, with_start
 
     described, out, resume = split_options(options, "training")
     if resume is not None:
         if form is not None:
             raise click.UsageError("--resume goes on with a training as it was begun; leave the other options out")
         return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
-    useless = [f"--{name.replace('_', '-')}" for name in ROUTER_OPTIONS if described.get(name) is not None]
+    ignored = ROUTER_OPTIONS if described.get("continue_from") is None else (*ROUTER_OPTIONS, "preset")
+    useless = [f"--{name.replace('_', '-')}" for name in ignored if described.get(name) is not None]
     if form is not None or useless:
         raise click.UsageError(f"an orchestrator is trained without {', '.join(useless or ['--export'])}; leave that out")
-    settings = settings_from_options(described)
+    settings = with_start(settings_from_options(described))
     check_options(settings, plugins_of(ctx))
     if described.get("dataset") is None and str(settings.dataset) == str(settings_from_options({}).dataset):  # no file or option names one
         settings = with_default_dataset(settings, plugins_of(ctx))

@@ -16,11 +16,13 @@ from aamc_experiments.evaluation.decisions import (
     sweep,
 )
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
+from aamc_experiments.evaluation.length_errors import length_errors
 from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.reliability import BINS, bin_of, forecasts
+from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
+from aamc_experiments.evaluation.roc import area_under_roc
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "References",
     "Resampling",
     "aiq",
+    "area_under_roc",
     "arena_score",
     "bin_of",
     "compare_streams",
@@ -44,6 +47,7 @@ __all__ = [
     "constant_routers",
     "cost_at_quality",
     "evaluation_points",
+    "forecast_errors",
     "forecasts",
     "holm",
     "hull",
@@ -51,6 +55,7 @@ __all__ = [
     "interval",
     "known_interval",
     "lattice",
+    "length_errors",
     "metrics",
     "open_interval",
     "promotion",

@@ -20,15 +20,25 @@ BINS = 15
 
 
 def calibration_errors(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
-    """Return a router's Brier score and expected calibration error (ECE) on each of B resamples, ``[B]``.
+    """Return a router's ``brier`` and ``ece`` on each of B resamples, ``[B]``; NaN for a router without forecasts."""
+    return forecast_errors(*forecasts(comparison, router), resampling)
+
+
+def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) -> dict[str, Floats]:
+    """Return the Brier score and the expected calibration error (ECE) of forecasts on each of B resamples, ``[B]``.
 
     The Brier score is the mean squared error of the forecasts. ECE is the mean over forecasts of the absolute difference
     between mean forecast and mean quality in their bin, so a bin contributes the absolute sum of its errors.
 
+    Args:
+        expected: The forecasts, ``[Q, K]``; NaN for none.
+        realised: What they forecast, ``[Q, K]``.
+        resampling: The resamples of the Q rows.
+
     Returns:
-        ``brier`` and ``ece``; NaN for a router without forecasts.
+        ``brier`` and ``ece``; NaN without forecasts.
     """
-    means = resampling.means(_sums(*forecasts(comparison, router)))
+    means = resampling.means(_sums(expected, realised))
     errors, squares, count = means[:, :BINS], means[:, BINS], means[:, BINS + 1]
     totals = {"brier": squares, "ece": np.abs(errors).sum(axis=1)}
     return {name: np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for name, total in totals.items()}

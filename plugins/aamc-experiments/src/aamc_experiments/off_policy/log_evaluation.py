@@ -1,15 +1,17 @@
 """Evaluation of routers on the decisions of a log: ``aamc evaluate --logs``.
 
 Requests are rebuilt from the records, and each router scores them in its present state, without learning on the way. The logged
-policy is the baseline; its means need no weights.
+policy is the baseline; its means need no weights. A router of a run must see the estimates of the run's own estimator: those of
+another one, or none, would make it another policy than the one in service.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,21 +19,22 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_experiments.settings import Settings, read_settings
-from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of
-from aamc_sdk.interfaces import Reward, Router, Services
+from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
+from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, default_pool, recorded_request
 from aamc_sdk.serving import make_services
-from aamc_sdk.storage import plain
-from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
-
-if TYPE_CHECKING:
-    from aamc_experiments.run_folder import RunFolder
+from aamc_sdk.storage import load_part, plain
+from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Query, RoutingRequest
 
 BATCH = 1000
 """The maximum number of recorded requests that a router scores at a time."""
+SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "greatest_weight", "unsupported")
+"""The keys of the figures that tell how much a log says about a router."""
+STORE_TEXT = "the store's option store_text, as in sqlite:log.db?store_text=true"
 MAX_DEVIATION = 4.0
 """The maximum deviation of the mean weight from 1, in standard errors, that chance explains."""
 
@@ -44,6 +47,8 @@ def evaluate_log(
     run: RunFolder | None = None,
     run_optional: bool = False,
     preference: Preference | None = None,
+    estimator: str | None = None,
+    failure_quality: float | None = 0.0,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -54,15 +59,18 @@ def evaluate_log(
         run: The run, whose routers, reward and candidates are used; without one the log's expected outcomes scale the reward.
         run_optional: Whether to ignore a run with other candidates than the log, instead of raising an error.
         preference: The preference of all requests; each request's own when None.
+        estimator: The trained estimator that estimates the log's texts again, as for
+            :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
+        failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
-        DataError: The log has no usable decision.
+        DataError: The log has no usable decision, or no texts to estimate again.
         ConfigError: No router is named, or a privileged one.
     """
     store = open_store(url, plugins, existing=True)
     try:
-        log = read_log(store)
+        log = read_log(store, failure_quality)
     finally:
         store.close()
     if not len(log):
@@ -73,6 +81,10 @@ def evaluate_log(
         run = None
     part_services = _services(log, plugins, run)
     routers = _routers(part_services, plugins, names, run)
+    if estimator is not None and not log.has_texts:
+        raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
+    again = None if estimator is None else load_part(estimator_checkpoint(estimator, run), "estimator", plugins, part_services)
+    policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
     preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, part_services.reward, preferences)
@@ -83,7 +95,9 @@ def evaluate_log(
         "preference": None if preference is None else preference.array,
         "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
         "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
-        "routers": {name: _estimated(router, log, part_services.pool, outcomes, preference) for name, router in routers.items()},
+        "routers": {
+            name: _estimated(router, policies, outcomes, of_run=run is not None and name in run.router_names) for name, router in routers.items()
+        },
         "notes": list(_notes(log)),
     }
     result: dict[str, Any] = plain(document)
@@ -125,22 +139,23 @@ def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
     return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
 
 
-def _estimated(
-    router: Router, log: LoggedDecisions, pool: Pool, outcomes: Mapping[str, BoundedOutcome], preference: Preference | None
-) -> dict[str, Any]:
+def _fingerprint(run: RunFolder | None, plugins: Plugins, part_services: Services, routers: Mapping[str, Router]) -> str | None:
+    """Return the fingerprint of a run's own estimates; None where no router of the run depends on it."""
+    if run is None or not any(router.uses_estimates for name, router in routers.items() if name in run.router_names):
+        return None
+    own = run.estimator(plugins, part_services)
+    return "" if own is None else own.estimate([Query("fingerprint")]).fingerprint
+
+
+def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
     """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
-    nothing: dict[str, Any] = dict.fromkeys(outcomes)
+    log, nothing = policies.log, dict[str, Any].fromkeys(outcomes)
     try:
-        choices = Choices(log.chosen, log.probabilities, target_probabilities(router, log, pool, preference))
+        choices = Choices(log.chosen, log.probabilities, policies.probabilities(router, of_run=of_run))
     except AamcError as error:  # the other routers are evaluated all the same
-        return {"refused": str(error), **nothing}
-    support = {
-        "n_eff": choices.effective,
-        "expected_n_eff": choices.expected_effective,
-        "mean_weight": choices.weights.mean(),
-        "greatest_weight": choices.max_weight,
-        "unsupported": choices.unsupported,
-    }
+        return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
+    figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
+    support = dict(zip(SUPPORT, figures, strict=True))
     refused = refusal(choices)
     found = nothing if refused else {name: _estimates(outcome, choices) for name, outcome in outcomes.items()}
     return {"refused": refused, "warning": None if refused else _warning(choices), **support, **found}
@@ -164,30 +179,70 @@ def _warning(choices: Choices) -> str | None:
     return f"weights average {mean:.2f} instead of 1: feedback seems to depend on the choice, which biases every estimate"
 
 
-def target_probabilities(router: Router, log: LoggedDecisions, pool: Pool, preference: Preference | None = None) -> Floats:
-    """Return the probability of each candidate under a router in each recorded request, ``[n, K]``.
+@attrs.frozen(eq=False)
+class LoggedPolicies:
+    """The policies of routers on the requests of a log.
 
-    Args:
-        router: The router.
+    Attributes:
         log: The recorded requests.
         pool: The specifications of the candidates.
         preference: The preference of all requests; each request's own when None.
-
-    Raises:
-        ConfigError: The router reads texts that the log lacks, or does not know its probabilities.
-        AamcError: The router cannot decide such requests.
+        estimator: Estimates the log's texts again; the logged estimates count when None.
+        fingerprint: The fingerprint of the estimates that the run's routers see in service; None if it does not matter.
     """
-    if router.requires.text and not all(record.query.text for record in log.records):
-        raise ConfigError(
-            "it reads the texts of requests, which this log lacks; log with the store's option store_text, as in sqlite:log.db?store_text=true"
-        )
-    probabilities = np.zeros((len(log), len(log.candidates)))
-    for rows in _batches(log):
-        request = recorded_request([log.records[row] for row in rows], pool)
-        if preference is not None:
-            request = request.with_preference(preference.array)
-        probabilities[np.ix_(rows, log.columns(request.pool.names))] = _choices(router, request)
-    return probabilities
+
+    log: LoggedDecisions
+    pool: Pool
+    preference: Preference | None = None
+    estimator: Estimator | None = None
+    fingerprint: str | None = None
+
+    def probabilities(self, router: Router, *, of_run: bool) -> Floats:
+        """Return the probability of each candidate under a router in each recorded request, ``[n, K]``.
+
+        Args:
+            router: The router.
+            of_run: Whether the router is the run's, and not one made for this evaluation.
+
+        Raises:
+            ConfigError: The router lacks training, reads texts that the log lacks, or does not know its probabilities.
+            EstimatesError: The log's estimates are not those that the router sees in service, or lack what it needs.
+            AamcError: The router cannot decide such requests.
+        """
+        log = self.log
+        if router.requires.training and not of_run:
+            raise ConfigError("it requires training; name a run that has it: aamc evaluate RUN --logs URL")
+        if router.requires.text and not log.has_texts:
+            raise ConfigError(f"it reads the texts of requests, which this log lacks; log with {STORE_TEXT}")
+        probabilities = np.zeros((len(log), len(log.candidates)))
+        for rows in _batches(log):
+            request = self._request(rows)
+            if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
+                found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
+                raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
+            try:
+                probabilities[np.ix_(rows, log.columns(request.pool.names))] = _choices(router, request)
+            except EstimatesError as error:
+                if not router.uses_estimates:
+                    raise
+                raise EstimatesError(f"{str(error).partition(';')[0]}; {self._advice}") from error
+        return probabilities
+
+    @property
+    def _advice(self) -> str:
+        if self.log.has_texts:
+            return "let the run's own estimate the log's texts again: --estimator RUN"
+        return f"log with the run's own estimator, or keep texts to estimate them again: {STORE_TEXT}"
+
+    def _request(self, rows: NDArray[np.intp]) -> RoutingRequest:
+        request = recorded_request([self.log.records[row] for row in rows], self.pool)
+        if self.preference is not None:
+            request = request.with_preference(self.preference.array)
+        if self.estimator is None:
+            return request
+        estimates = self.estimator.estimate(request.queries)
+        expected = attrs.evolve(request.expected, quality=self.estimator.quality(estimates, request.pool))
+        return attrs.evolve(request, estimates=estimates, expected=expected)
 
 
 def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
@@ -218,5 +273,7 @@ def _notes(log: LoggedDecisions) -> Iterator[str]:
         yield f"left out of {log.total} decisions: {_reasons(log)}"
     if log.left_out["fallback"]:
         yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
+    if log.left_out["not_judged"] and log.failed:
+        yield f"{log.failed} failed calls count, but of the answers only those with feedback; --failure-quality none leaves failures out"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"

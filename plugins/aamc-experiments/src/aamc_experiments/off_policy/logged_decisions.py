@@ -1,8 +1,8 @@
 """The decisions of a log as arrays: those that estimates can be made from, and the reasons why others cannot be used.
 
 An outcome belongs to the candidate that served, a propensity to the candidate that was chosen. So a decision counts only if both
-are the same: after a fallback the chosen candidate has no outcome, and the serving one has no known probability. Decisions with a
-fallback are failures of the chosen candidate, so estimates cover only requests that the chosen candidate answered.
+are the same, or if the log has the chosen candidate's failed call, whose quality is an option: after any other fallback the chosen
+candidate has no outcome, and the serving one has no known probability.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats, Outcomes, Record
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats, Outcomes, Record, call_failed, chosen_figure, chosen_quality
 
 BATCH = 1000
 """The maximum number of log entries that are read at a time."""
@@ -30,11 +30,15 @@ LEFT_OUT = {
 
 @attrs.frozen(eq=False)
 class DecisionHistory:
-    """A decision with its record, and with its attempts and the latest revision of each piece of feedback, in log order."""
+    """A decision with its record, and with its attempts and the latest revision of each piece of feedback, in log order.
+
+    ``failure_quality`` is the quality of a failed call of the chosen candidate without feedback; None for unknown.
+    """
 
     record: Record
     attempts: list[Attempt] = attrs.field(factory=list)
     feedback: list[Feedback] = attrs.field(factory=list)
+    failure_quality: float | None = 0.0
 
     @property
     def decision(self) -> Decision:
@@ -56,35 +60,22 @@ class DecisionHistory:
         return bool(served) and served[-1] != self.decision.candidate
 
     @property
-    def quality_feedback(self) -> list[Feedback]:
-        """The feedback with a positive weight on the chosen candidate's quality."""
-        own = (feedback for feedback in self.feedback if feedback.candidate == self.decision.candidate)
-        return [feedback for feedback in own if feedback.quality is not None and feedback.weight * feedback.confidence > 0]
-
-    @property
     def quality(self) -> float:
-        """The quality of the chosen candidate's answer; NaN without feedback.
-
-        The mean of explicit feedback, or of implicit feedback if there is no other, by weight times confidence.
-        """
-        found = self.quality_feedback
-        counted = [feedback for feedback in found if not feedback.implicit] or found
-        weights = [feedback.weight * feedback.confidence for feedback in counted]
-        return float(np.average([feedback.quality or 0.0 for feedback in counted], weights=weights)) if counted else math.nan
+        """The quality of the chosen candidate's answer; NaN if unknown."""
+        return chosen_quality(self.decision, self.attempts, self.feedback, self.failure_quality)
 
     def measured(self, figure: str) -> float:
         """Return the last known ``cost_usd`` or ``latency_ms`` of the chosen candidate's successful calls, else NaN."""
-        calls = (getattr(attempt, figure) for attempt in self.attempts if attempt.candidate == self.decision.candidate and attempt.status == "ok")
-        return next((value for value in reversed(list(calls)) if not math.isnan(value)), math.nan)
+        return chosen_figure(self.decision, self.attempts, figure)
 
     @property
     def left_out(self) -> str | None:
         """The reason why the decision does not count, a key of ``LEFT_OUT``; None if it counts."""
         if self.probabilities is None:
             return "propensity_unknown"
-        if self.fell_back:
+        if self.fell_back and (self.failure_quality is None or not call_failed(self.decision, self.attempts)):
             return "fallback"
-        if self.quality_feedback:
+        if not math.isnan(self.quality):
             return None
         return "only_compared" if any(feedback.over is not None for feedback in self.feedback) else "not_judged"
 
@@ -104,6 +95,7 @@ class LoggedDecisions:
         latency_ms: The latencies, likewise.
         measured: The number of measured costs and latencies.
         total: The number of decisions in the log.
+        failed: The number of decisions that count although their call failed.
         left_out: The number of decisions that do not count, by reason.
     """
 
@@ -117,10 +109,16 @@ class LoggedDecisions:
     latency_ms: Floats
     measured: Mapping[str, int]
     total: int
+    failed: int
     left_out: Mapping[str, int]
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the log keeps the text of every request."""
+        return all(record.query.text for record in self.records)
 
     def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the positions of candidates among all, ``[len(names)]``."""
@@ -136,12 +134,12 @@ def read_batches(store: Store) -> Iterator[Experience]:
         yield experience
 
 
-def read_histories(store: Store) -> list[DecisionHistory]:
+def read_histories(store: Store, failure_quality: float | None = 0.0) -> list[DecisionHistory]:
     """Return all decisions of a log with the attempts and feedback that followed, in the order of the decisions."""
     found: dict[str, DecisionHistory] = {}
     for experience in read_batches(store):
         for record in experience.records or [store.record(decision.id) for decision in experience.decisions]:
-            found.setdefault(record.decision.id, DecisionHistory(record))
+            found.setdefault(record.decision.id, DecisionHistory(record, failure_quality=failure_quality))
         for attempt in experience.attempts:
             found[attempt.decision_id].attempts.append(attempt)
         for feedback in experience.feedback:
@@ -150,9 +148,9 @@ def read_histories(store: Store) -> list[DecisionHistory]:
     return list(found.values())
 
 
-def read_log(store: Store) -> LoggedDecisions:
-    """Return the decisions of a log that count."""
-    histories = read_histories(store)
+def read_log(store: Store, failure_quality: float | None = 0.0) -> LoggedDecisions:
+    """Return the decisions of a log that count; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
+    histories = read_histories(store, failure_quality)
     reasons = [history.left_out for history in histories]
     counted = [history for history, reason in zip(histories, reasons, strict=True) if reason is None]
     records = [history.record for history in counted]
@@ -177,6 +175,7 @@ def read_log(store: Store) -> LoggedDecisions:
         latency_ms=_known(measured["latency_ms"], expected.latency_ms[rows, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
         total=len(histories),
+        failed=sum(call_failed(history.decision, history.attempts) for history in counted),
         left_out={reason: reasons.count(reason) for reason in LEFT_OUT},
     )
 

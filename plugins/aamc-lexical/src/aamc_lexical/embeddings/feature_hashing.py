@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.embeddings.lexicon import TermExtractor, character_terms, word_terms
+from aamc_lexical.embeddings.lexicon import TermExtractor, character_terms, read_text, word_terms
 
 
 def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
     """Return the embeddings ``[B, dimensions]`` of B texts: the sum of the unit-length embeddings of words and of pieces."""
     views = TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
-    read = [text[: config.max_characters].lower() for text in texts]
+    read = [read_text(text, config.max_characters) for text in texts]
     return np.array([sum(_of_view(view, text, config.dimensions) for view in views) for text in read], np.float32).reshape(-1, config.dimensions)
 
 

@@ -31,6 +31,14 @@ FEW_TEXTS = 20
 """With fewer training texts a term must occur in one of them, with more in two."""
 
 
+def read_text(text: str, max_characters: int) -> str:
+    """Return a text in lower case; of one with more characters than ``max_characters`` the first and the last ones, half each."""
+    if len(text) > max_characters:
+        tail = max_characters // 2
+        text = f"{text[: max_characters - tail]} {text[len(text) - tail :]}"
+    return text.lower()
+
+
 def word_terms(text: str, longest: int) -> Iterable[str]:
     """Return words and signs, and sequences of up to ``longest`` of them."""
     words = _WORD.findall(text)
@@ -78,7 +86,7 @@ class Lexicon:
         rarity: The inverse document frequency of each term, ``[V]``.
         components: ``[V, D]``, scaled by one factor so that the training texts' embeddings have unit variance on average.
         centre: The mean of the training texts, ``[D]``.
-        max_characters: Maximum number of characters read from a text.
+        max_characters: Maximum number of characters read from a text, half of them from its end.
     """
 
     views: tuple[TermExtractor, ...]
@@ -111,7 +119,7 @@ class Lexicon:
         views: list[TermExtractor] = []
         rarity: list[float] = []
         for view in (TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)):
-            found = Counter(chain.from_iterable(set(view.terms(cls._read(text, config.max_characters))) for text in texts))
+            found = Counter(chain.from_iterable(set(view.terms(read_text(text, config.max_characters))) for text in texts))
             by_name = Counter(dict(sorted(found.items())))  # the order of sets differs between processes
             often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
             views.append(attrs.evolve(view, places={term: len(rarity) + place for place, (term, _) in enumerate(often)}))
@@ -137,7 +145,7 @@ class Lexicon:
 
     def _weights(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor."""
-        read = self._read(text, self.max_characters)
+        read = read_text(text, self.max_characters)
         counted = [view.counts(read) for view in self.views]
         weights = [_unit((1 + np.log(counts)).astype(np.float32) * self.rarity[places]) for places, counts in counted]
         return np.concatenate([places for places, _ in counted]), np.concatenate(weights)
@@ -150,10 +158,6 @@ class Lexicon:
         starts = np.cumsum([0, *(len(places) for places, _ in rows)])
         places, weights = (np.concatenate(column) for column in zip(*rows, strict=True))
         return csr_array((weights, places, starts), shape=(len(texts), len(self.rarity)))
-
-    @staticmethod
-    def _read(text: str, max_characters: int) -> str:
-        return text[:max_characters].lower()
 
     def _settings(self) -> dict[str, Any]:
         views = [{"size": view.size, "terms": list(view.places)} for view in self.views]

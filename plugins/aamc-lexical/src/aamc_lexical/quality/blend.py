@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.quality.experts import ClusterExpert, Expert
+from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert
 from aamc_lexical.quality.stacking import stacking_weights
 from aamc_lexical.quality.trust import Trust, level_and_contrast
 from aamc_sdk.types import Floats
@@ -32,19 +32,21 @@ class Blend:
         weights: Weights of the levels and of the contrasts, of each expert and of the candidates' means, ``[2, E + 1]``.
         means: The candidates' means, ``[M]``.
         trust: Shrinks predictions towards the means.
+        measured_by: The kind of the expert that measures how far a query is from the training rows.
     """
 
     experts: Mapping[str, Expert]
     weights: Floats
     means: Floats
     trust: Trust
+    measured_by: str = ClusterExpert.kind
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``, within 0 and 1."""
         means = np.tile(self.means, (len(embedding), 1))
         highest = self.weights.max(axis=0)[:-1]  # an expert without weight is not computed
         predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), highest, strict=True)]
-        return self.trust(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts, embedding))
+        return self.trust(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts.get(self.measured_by), embedding))
 
     def figures(self) -> dict[str, Any]:
         """Return the weights of each part by expert, and the trust in it near, far and twice as far."""
@@ -74,10 +76,9 @@ def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.int
     return result
 
 
-def distance(experts: Mapping[str, Expert], embedding: Floats) -> Floats:
-    """Return the distance of queries from the nearest cluster, ``[B]``; 0 without a cluster expert."""
-    clusters = experts.get(ClusterExpert.kind)
-    return clusters.distance(embedding) if isinstance(clusters, ClusterExpert) else np.zeros(len(embedding))
+def distance(expert: Expert | None, embedding: Floats) -> Floats:
+    """Return the distance of queries from the training rows by the expert that measures it, ``[B]``; 0 without one."""
+    return expert.distance(embedding) if isinstance(expert, ClusterExpert | NeighbourExpert) else np.zeros(len(embedding))
 
 
 def blend_weights(predictions: Floats, quality: Floats) -> Floats:

@@ -6,6 +6,7 @@ Outcomes are noisy and similar rows are few, so each expert smooths strongly;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import ClassVar, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.heads.head_weights import HeadWeights
-from aamc_lexical.quality.smoothing import known_outcomes, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
+from aamc_lexical.quality.smoothing import known_outcomes, mean_cosine, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
 from aamc_sdk.types import Floats
 
 PSEUDO_COUNT = 10.0
@@ -22,6 +23,8 @@ PSEUDO_COUNT = 10.0
 RIDGE_PENALTY = 1000.0
 """The penalty on squared coefficients, for embeddings of unit variance."""
 
+NEAREST = 10
+"""Number of training rows that say how familiar a query is."""
 QUERIES_PER_BATCH = 256
 """Number of queries compared with all training rows at once, to bound the memory."""
 
@@ -68,12 +71,20 @@ class NeighbourExpert:
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
-        starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
-        return np.concatenate([self._of_few(embedding[start : start + QUERIES_PER_BATCH]) for start in starts])
+        return self._in_batches(embedding, self._of_similar)
 
-    def _of_few(self, embedding: Floats) -> Floats:
-        near = nearest_rows(unit_rows(embedding).astype(np.float32) @ self.rows.T, int(self.k), ties=True)
-        return shrunken_means(near, self._outcomes, self._means, PSEUDO_COUNT)
+    def distance(self, embedding: Floats) -> Floats:
+        """Return one minus the mean cosine of each query to its nearest training rows, ``[B]``."""
+        return self._in_batches(embedding, lambda similarity: 1.0 - mean_cosine(similarity, NEAREST))
+
+    def _in_batches(self, embedding: Floats, function: Callable[[Floats], Floats]) -> Floats:
+        """Return the concatenated results of a function of cosines to the training rows, ``[b, N]``."""
+        starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
+        batches = (unit_rows(embedding[start : start + QUERIES_PER_BATCH]).astype(np.float32) for start in starts)
+        return np.concatenate([function(rows @ self.rows.T) for rows in batches])
+
+    def _of_similar(self, similarity: Floats) -> Floats:
+        return shrunken_means(nearest_rows(similarity, int(self.k), ties=True), self._outcomes, self._means, PSEUDO_COUNT)
 
     @cached_property
     def _outcomes(self) -> NDArray[np.float32]:

@@ -30,6 +30,12 @@ def near_count(wanted: int, rows: int) -> int:
     return max(1, min(wanted, rows // LARGEST_SHARE))
 
 
+def mean_cosine(similarity: Floats, count: int) -> Floats:
+    """Return each query's mean cosine to its ``count`` nearest training rows, or to all of fewer, ``[B]``, of cosines ``[B, N]``."""
+    first = max(similarity.shape[1] - count, 0)
+    return np.asarray(np.partition(similarity, first, axis=1)[:, first:].mean(axis=1))
+
+
 def known_outcomes(quality: NDArray[Number]) -> NDArray[Number]:
     """Return the outcomes ``[N, M]``, zero where unknown, beside 1 where known and 0 elsewhere: ``[N, 2 M]``."""
     return np.hstack((np.nan_to_num(quality), np.isfinite(quality).astype(quality.dtype)))

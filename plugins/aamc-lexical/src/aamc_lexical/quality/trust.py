@@ -10,6 +10,10 @@ if it is noise. The lower ends of their 95% intervals are used, with standard er
 near, with random folds, and far, with held-out groups of similar questions. In between they are interpolated by the distance from
 the nearest cluster centre; at twice the far distance they reach their minimum.
 
+An embedding of words shows an unfamiliar text otherwise: few of its terms are known, so it lies near the centre of all texts and near the
+clusters. There the distance is one minus the mean cosine to the nearest training rows, and the slopes fall to their minimum between two
+quantiles of the folds' distances, since groups of similar questions do not stand for another subject.
+
 Papers: Cox 1958, "Two Further Applications of a Model for Binary Regression" (the slope of outcomes on predictions);
 Copas 1983, "Regression, Prediction and Shrinkage"; Liang & Zeger 1986 (the errors).
 """
@@ -27,6 +31,8 @@ MIN_TRUST = 0.05
 """The minimum slope, above zero so that an unreliable prediction still ranks the candidates."""
 NEAR, FAR = 0.90, 0.99
 """Quantiles of the folds' distances: a question is near up to the first and far beyond the second."""
+FAMILIAR, STRANGE = 0.50, 0.90
+"""Quantiles of the folds' distances: questions up to the first are trusted as measured, and beyond the second hardly."""
 
 
 def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
@@ -68,8 +74,8 @@ class Trust:
     """The slopes of level and contrast by distance.
 
     Attributes:
-        distances: The end of near, the distance of held-out groups, and as far again, ``[3]``.
-        slopes: The slopes of level and contrast at these distances, ``[3, 2]``.
+        distances: Increasing distances, ``[K]``: the end of near, then that of held-out groups if they are measured, then the end of trust.
+        slopes: The slopes of level and contrast at these distances, ``[K, 2]``; linear between them.
     """
 
     distances: Floats
@@ -89,6 +95,15 @@ class Trust:
         begin, end = np.quantile(near.distance, (NEAR, FAR))
         end = max(end, float(np.median(far.distance)))
         return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
+
+    @classmethod
+    def of_familiar(cls, near: HeldOutPredictions) -> Trust:
+        """Measure the slopes near, and let them fall to their minimum where fewer than one in ten held-out questions is.
+
+        Args:
+            near: Predictions of random folds.
+        """
+        return cls(np.quantile(near.distance, (FAMILIAR, STRANGE)), np.stack((near.certain_slopes(), np.full(2, MIN_TRUST))))
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
         """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distance ``[B]``."""

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_lexical.answer_lengths import LengthModel, known_lengths, out_of_fold_lengths
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -50,11 +51,13 @@ class TrainingResult:
         learned: The trained estimator.
         curve: The losses of the heads' training by epoch.
         out_of_fold: Expected quality of each training row from parts fitted without it, ``[N, M]``; None without outcomes.
+        out_of_fold_tokens: Expected tokens of each training row's answers from models fitted without it, ``[N, K]``; None without lengths.
     """
 
     learned: TrainedEstimator
     curve: list[dict[str, float]]
     out_of_fold: Floats | None = None
+    out_of_fold_tokens: Floats | None = None
 
 
 def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
@@ -73,6 +76,7 @@ def with_quality(
     folds: int,
     fit: FitRows,
     embed_descriptions: Callable[[Pool], Floats],
+    measured_by: str = ClusterExpert.kind,
 ) -> TrainingResult:
     """Add the expected quality to a trained estimator.
 
@@ -83,19 +87,21 @@ def with_quality(
         folds: Number of folds.
         fit: Fits new parts to a set of rows.
         embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
+        measured_by: The kind of the expert that measures how far a query is from the training rows.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
     questions = [data.questions[row] for row in rows]
     fold = fold_of(questions, folds, data.seed)
-    crossed = _cross_fit(data, fold, kinds, fit, "fold")
+    crossed = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
     weights = blend_weights(crossed.predictions, quality)
     near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
-    if ClusterExpert.kind in kinds:
+    if measured_by == ClusterExpert.kind and measured_by in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
-        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group")
+        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
         far = grouped.held_out(blended(grouped.predictions, weights), quality)
-    blend = Blend(fitted.experts, weights, candidate_means(quality), Trust.fit(near, far))
+    trust = Trust.of_familiar(near) if measured_by == NeighbourExpert.kind else Trust.fit(near, far)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), trust, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
     held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
@@ -107,13 +113,34 @@ def with_quality(
     return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, embed_descriptions).T)
 
 
+def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: Callable[[Rows], Floats]) -> TrainingResult:
+    """Add the expected lengths of answers to the result of a training, if the data has lengths.
+
+    Args:
+        result: The result.
+        data: The training rows.
+        folds: Number of folds.
+        embed: Returns the embedding of any training rows.
+    """
+    candidates, tokens = known_lengths(data.training.dataset, data.rows)
+    if not candidates:
+        return result
+    rows = data.rows[np.isfinite(tokens[data.rows]).any(axis=1)]
+    everything = embed(np.arange(len(tokens)))
+    model = LengthModel.fit(everything[rows], tokens[rows])
+    held_out = model(everything)  # rows that were not fitted are out of sample
+    unseen = out_of_fold_lengths(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
+    held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
+    return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)
+
+
 @attrs.frozen(eq=False)
 class _Crossed:
     """Out-of-fold predictions of N rows.
 
     Attributes:
         predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
-        distance: Distance from the nearest cluster, ``[N]``.
+        distance: Distance from the rows of the other folds, ``[N]``.
     """
 
     predictions: Floats
@@ -124,7 +151,7 @@ class _Crossed:
         return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
 
 
-def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str) -> _Crossed:
+def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: str) -> _Crossed:
     """Predict the rows of each fold with parts fitted to the other folds."""
     rows = data.rows
     quality = data.targets.quality[rows]
@@ -137,7 +164,7 @@ def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit
         for prediction, kind in zip(crossed.predictions, kinds, strict=False):
             prediction[held] = fitted.experts[kind](embedding)
         crossed.predictions[-1, held] = candidate_means(quality[others])
-        crossed.distance[held] = distance(fitted.experts, embedding)
+        crossed.distance[held] = distance(fitted.experts.get(measured_by), embedding)
     return crossed
 
 

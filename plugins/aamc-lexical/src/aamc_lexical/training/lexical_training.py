@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embeddings.lexicon import Lexicon
 from aamc_lexical.heads.linear_heads import fit_heads
-from aamc_lexical.quality.experts import CategoryExpert, Expert
+from aamc_lexical.quality.experts import CategoryExpert, Expert, NeighbourExpert
 from aamc_lexical.trained_estimator import TrainedEstimator
-from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_quality
+from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
 from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 
 def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingResult, Lexicon]:
     """Train all parts of the estimator; return them with the lexicon."""
     targets, progress = data.targets, data.training.progress
-    progress.start("words and quality", 2 + (2 * config.folds if targets.candidates else 0))
+    progress.start("words and quality", 2 + (config.folds if targets.candidates else 0))
     lexicon = Lexicon.fit([data.texts[row] for row in data.rows], config)
     embedding = lexicon(data.texts)
     progress.advance()
@@ -32,6 +34,8 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
 
     fitted = fit(data.rows, "all rows")
     learned = TrainedEstimator(encoder=lexicon.fingerprint, heads=fitted.heads, category_names=targets.category_names)
-    if not targets.candidates:
-        return TrainingResult(learned, fitted.curve), lexicon
-    return with_quality(learned, fitted, data, config.folds, fit, lambda pool: embed_descriptions(pool, lexicon)), lexicon
+    result = TrainingResult(learned, fitted.curve)
+    if targets.candidates:
+        described = partial(embed_descriptions, embed=lexicon)
+        result = with_quality(learned, fitted, data, config.folds, fit, described, NeighbourExpert.kind)
+    return with_lengths(result, data, config.folds, fitted.embed), lexicon

@@ -16,6 +16,7 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, error_text, failed, visible_state
 from aamc_puppeteer.episodes.spans import traced
 from aamc_puppeteer.episodes.worker_thread import WorkerThread
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Agent
 
 T = TypeVar("T")
@@ -29,6 +30,10 @@ def deterministic(agent: Agent) -> bool:
     return getattr(agent, "deterministic", False) is True
 
 
+class OutOfBudgetError(AamcError):
+    """Raised when agents have spent their budget in money."""
+
+
 class Executor:
     """Runs the turns of agents, all turns of one call side by side.
 
@@ -39,6 +44,10 @@ class Executor:
         timeout: Timeout of a turn, and of a verification, in seconds.
         max_characters: Maximum characters of an output; the rest is cut off, and ``metadata["cut"]`` has the full length.
         max_cost: Maximum cost of a turn; a higher one is a fault.
+
+    Attributes:
+        spent_usd: Cost of the turns so far; a cached output costs nothing again.
+        budget_usd: No turn starts once this amount is spent.
     """
 
     def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
@@ -48,6 +57,8 @@ class Executor:
         self._max_cost = max_cost
         self._threads: dict[str, WorkerThread] = {}
         self._cache: dict[Any, Activation] = {}
+        self.spent_usd = 0.0
+        self.budget_usd = math.inf
 
     def activate(self, turns: Sequence[tuple[str, TaskState]], timeout: float | None = None) -> list[Activation]:
         """Run turns side by side and return their activations; outputs of deterministic agents are cached.
@@ -55,14 +66,20 @@ class Executor:
         Args:
             turns: The agent's name and its state.
             timeout: Timeout in seconds if it is below the executor's; at 0 no agent is called.
+
+        Raises:
+            OutOfBudgetError: The budget is spent.
         """
         limit = min(self._timeout, math.inf if timeout is None else timeout)
         keys = [self._key(name, state) for name, state in turns]
         done = [self._cache.get(key) if key is not None else None for key in keys]
         missing = [place for place, activation in enumerate(done) if activation is None]
+        if missing and self.spent_usd >= self.budget_usd:
+            raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD)")
         jobs = [(f"agent {turns[place][0]}", traced(*turns[place], self._turn)) for place in missing if limit > 0]
         for place, activation in zip(missing, self._run(jobs, limit) if jobs else [None] * len(missing), strict=True):
             activation = activation or failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
+            self.spent_usd += activation.cost
             done[place] = activation
             key = keys[place]
             if key is not None and activation.fault is not Fault.TIMEOUT:

@@ -35,7 +35,7 @@ class Visibility:
         """Return the visibility of everything."""
         return cls(np.ones((states, agents + 1, 2), np.float32), np.ones((states, agents), bool))
 
-    def take(self, rows: Sequence[int]) -> Visibility:
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Visibility:
         """Return some rows."""
         return Visibility(self.described[rows], self.present[rows])
 
@@ -158,7 +158,7 @@ class Player:
 
     def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: RewardRule) -> None:
         self._encoder = encoder
-        self._executor = executor
+        self.executor = executor
         self._names = tuple(names)
         self._rule = rule
 
@@ -198,4 +198,4 @@ class Player:
                 episode.probabilities.append(float(probabilities[place, action]))
             return [self._names[action] if action < len(self._names) else None for action in actions]
 
-        return Played(play_out(episodes, choose, self._executor, self._rule), choices)
+        return Played(play_out(episodes, choose, self.executor, self._rule), choices)

@@ -50,6 +50,10 @@ class RewardRule:
         """Return r."""
         return self.success if correct else self.failure
 
+    def graded(self, quality: float) -> float:
+        """Return r of an answer with a quality from 0 to 1."""
+        return self.failure + quality * (self.success - self.failure)
+
     def rewards(self, costs: Sequence[float], outcome: float) -> tuple[float, ...]:
         """Return R_1 ... R_T.
 

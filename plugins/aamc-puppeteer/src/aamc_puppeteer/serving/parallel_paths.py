@@ -100,24 +100,28 @@ def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
 def _forked(puppeteer: Team, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
     """Decide for each running path, and add new paths. Return at most ``limit`` turns by path, the most probable first."""
     config, names = puppeteer.config, puppeteer.pool.names
-    turns: list[tuple[Branch, str]] = []
-    others: list[tuple[float, Branch, str]] = []
+    turns: list[tuple[Branch, str, float]] = []
+    others: list[tuple[float, Branch, str, float]] = []
     for path, row in zip(running, puppeteer.probabilities([path.episode.state for path in running]), strict=True):
         if row.argmax() == len(names):
-            path.episode.stop = Stop.STOPPED
+            path.episode.probabilities.append(float(row[-1]))
+            path.episode.end_by_choice()
             continue
         best, *further = np.argsort(-row[:-1], kind="stable").tolist()
         if len(path.episode.state.history) < config.fork_depth:
-            others += [(path.probability * float(row[place]), path, names[place]) for place in further[: config.branches - 1]]
+            others += [(path.probability * float(row[place]), path, names[place], float(row[place])) for place in further[: config.branches - 1]]
         path.probability *= float(row[best])
-        turns.append((path, names[best]))
+        turns.append((path, names[best], float(row[best])))
     turns = sorted(turns, key=lambda turn: -turn[0].probability)[:limit]
     free = min(config.paths - len(paths), limit - len(turns))
-    for probability, trunk, name in sorted(others, key=lambda other: -other[0])[:free]:
-        branch = Branch(Running(len(paths), trunk.episode.state, costs=list(trunk.episode.costs)), probability)
+    for probability, trunk, name, chance in sorted(others, key=lambda other: -other[0])[:free]:
+        before = trunk.episode
+        branch = Branch(Running(len(paths), before.state, costs=list(before.costs), probabilities=list(before.probabilities)), probability)
         paths.append(branch)
-        turns.append((branch, name))
-    return turns
+        turns.append((branch, name, chance))
+    for path, _, chance in turns:
+        path.episode.probabilities.append(chance)
+    return [(path, name) for path, name, _ in turns]
 
 
 def _check_end(episode: Running, spent: Spent, allowed: int, budget: Budget, seconds: float) -> None:
@@ -144,9 +148,32 @@ def vote(answers: Sequence[tuple[str, float]]) -> str:
 async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
     """Return the answer that the judge picks by number, or None if it names none, and the cost."""
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
-    question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with the number of the best one."
+    question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with one line, 'ANSWER: ' and the number of the best one."
     state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
     activation = (await asyncio.to_thread(puppeteer.activate, [(puppeteer.config.judge, state)], seconds))[0]
-    named = re.search(r"\d+", "" if activation.output is None else activation.output.content)
-    picked = [given for number, given in enumerate(answers, start=1) if named and named[0] == str(number)]
-    return (picked[0] if picked else None), activation.cost
+    number = None if activation.output is None else picked_number(activation.output.content, len(answers))
+    return (None if number is None else answers[number - 1]), activation.cost
+
+
+_PICKS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\banswer *: *\W{0,3}(\d+)\b",
+        r"\bbest(?: one| answer| of them)? *(?:is|:) *(?:the |answer |number ){0,2}\W{0,3}(\d+)\b",
+        r"\b(\d+)\W{0,3} (?:is|seems|looks)(?: clearly)?(?: the)? (?:best|better|correct|right)\b",
+    )
+)
+_COUNT = re.compile(r"\b(?:of|all)(?: the)? \d+|\b\d+ (?:given |different )?(?:answers|options|candidates|solutions|responses)\b", re.IGNORECASE)
+
+
+def picked_number(reply: str, answers: int) -> int | None:
+    """Return the number of the answer that a judge's reply picks: the one that it declares, else the only one that it names; None without either.
+
+    >>> picked_number("Of the 3 answers, 2 explains it.", 3)
+    2
+    """
+    valid = {str(number) for number in range(1, answers + 1)}
+    for declared in (found for pattern in _PICKS if (found := pattern.findall(reply))):
+        return int(declared[-1]) if declared[-1] in valid else None
+    named = valid & set(re.findall(r"\d+", _COUNT.sub("", reply)))
+    return int(named.pop()) if len(named) == 1 else None

@@ -16,12 +16,14 @@ from aamc_puppeteer.episodes.player import begin
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.episodes.trajectory_file import append_trajectories, to_document
+from aamc_puppeteer.serving.decision_log import logged
 from aamc_puppeteer.serving.parallel_paths import Branch, fork
 from aamc_puppeteer.serving.single_path import Choose, work_on
 from aamc_puppeteer.tasks.sources import as_task
-from aamc_sdk import Query
+from aamc_sdk import Decision, Query
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.serving import Session
+from aamc_sdk.types import Attempt, Record
 
 if TYPE_CHECKING:
     from aamc_puppeteer.serving.team import Team
@@ -44,6 +46,7 @@ class PuppeteerSession(Session):
         self._paths: list[Branch] = []
         self._described: set[int] = set()
         self._trajectories: Sequence[Trajectory] = ()
+        self._decisions: list[Decision] = []
 
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task, yielding each step as it is done."""
@@ -56,6 +59,8 @@ class PuppeteerSession(Session):
                 found = work_on(self._puppeteer.activate, self._choose, self._paths[0].episode, self.budget)
             async for step in found:
                 content = step.content
+                if step.decision is not None:
+                    self._decisions.append(step.decision)
                 yield step
             self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
             end(self._trajectories[0])
@@ -96,6 +101,10 @@ class PuppeteerSession(Session):
         """Return ``stop`` and ``steps`` of the most probable path, and all paths if there are several."""
         paths = [{"stop": path.stop.value, "steps": to_document(path)["activations"]} for path in self._trajectories]
         return {**paths[0], **({"paths": paths} if len(paths) > 1 else {})}
+
+    def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
+        """Return the decisions and turns of a single path that the policy chose; several paths are no sample of the policy."""
+        return logged(self._decisions, self._trajectories[0].state, self._puppeteer.pool.names)
 
     def keep(self, path: Path) -> None:
         """Append the episode of each path to a file."""

@@ -74,16 +74,17 @@ def in_fixed_order(agents: Sequence[str]) -> Choose:
 
 
 def by_policy(puppeteer: Team) -> Choose:
-    """Activate the agents that the policy draws, or finds most probable."""
+    """Activate the agents that the policy draws, or finds most probable; the decisions are one episode."""
+    episode = new_ids(1)[0]
 
     def choose(state: TaskState) -> tuple[str, Decision]:
-        decision = decide(puppeteer, puppeteer.probabilities([state])[0])
+        decision = decide(puppeteer, puppeteer.probabilities([state])[0], episode)
         return decision.candidate, decision
 
     return choose
 
 
-def decide(puppeteer: Team, probabilities: Array32) -> Decision:
+def decide(puppeteer: Team, probabilities: Array32, episode: str) -> Decision:
     """Return a decision drawn from ``[M + 1]`` probabilities, or the most probable one, depending on the option ``sample``."""
     names = (*puppeteer.pool.names, STOP)
     sample = puppeteer.config.sample
@@ -98,4 +99,5 @@ def decide(puppeteer: Team, probabilities: Array32) -> Decision:
         probabilities=dict(zip(names, map(float, probabilities), strict=True)),
         router="puppeteer",
         time=time.time(),
+        episode=episode,
     )

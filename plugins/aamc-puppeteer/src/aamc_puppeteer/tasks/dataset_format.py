@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.sandbox import Limits, check_confined
 from aamc_agents.tasks import Task, Verifier
 from numpy.typing import NDArray
 
 from aamc_puppeteer.tasks.published import PUBLISHED, read_published
-from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, named
+from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, UnitTests, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
@@ -56,6 +57,7 @@ class VerifierOptions:
 
     verifier: str = option("", "Verifier instead of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
     judge: Mapping[str, Any] = option({}, "Options of the judge model, such as base_url, model and prices.")
+    unconfined: bool = option(False, "Run unit tests also where the kernel does not confine programs: only programs that you trust.")
 
 
 class PublishedSuites(DatasetFormat):
@@ -92,6 +94,9 @@ class PublishedSuites(DatasetFormat):
         return as_dataset(read_published(name, file), f"tasks:{name}:{file}")
 
     def _verifier(self, name: str) -> Verifier:
+        if name == "unit-tests":
+            check_confined(self.config.unconfined, "dataset.unconfined")
+            return UnitTests(limits=Limits(unconfined=self.config.unconfined))
         if name != JUDGE:
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)

@@ -223,6 +223,10 @@ class _Member(Agent):
         self._agent = agent
         self._kinds = kinds
 
+    @property
+    def max_cost_usd(self) -> float:
+        return self._agent.cost
+
     async def execute(self, state: TaskState) -> AgentOutput:
         kind = self._kinds[state.task.id.rpartition("-")[0]]
         next_states = kind.next_states(standing(state, kind), self._agent.name)

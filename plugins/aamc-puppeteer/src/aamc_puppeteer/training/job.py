@@ -21,6 +21,7 @@ from aamc_agents.tasks import Task
 from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.episodes.executor import OutOfBudgetError
 from aamc_puppeteer.episodes.player import Played, Player, Visibility
 from aamc_puppeteer.episodes.rewards import discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
@@ -33,6 +34,8 @@ from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
 """Called with each update's number, from 0, and its episodes, before the update."""
+
+SPENT = "spent_usd"
 
 
 @contextmanager
@@ -81,7 +84,9 @@ class TrainingJob:
         agents: The agents as candidates.
         folder: Folder of the checkpoints; None for no checkpoints.
         watch: Called with every update's episodes.
+        begun: Number of updates before this training; it draws other tasks than they did.
         curve: Figures of each update so far, over the episodes with all agents.
+        done: Number of updates so far: all, unless the budget of the player's executor ended the training.
     """
 
     config: PuppeteerConfig
@@ -92,34 +97,40 @@ class TrainingJob:
     agents: Sequence[Candidate]
     folder: Path | None = None
     watch: Watch | None = None
+    begun: int = 0
     curve: list[dict[str, Any]] = attrs.field(factory=list)
-    _done: int = 0
+    done: int = 0
 
     def run(self, progress: Progress) -> None:
         """Train to the end and write checkpoints."""
         progress.start("puppeteer", self.config.updates)
-        progress.advance(self._done)
-        while self._done < self.config.updates:
+        progress.advance(self.done)
+        while self.done < self.config.updates:
             began = time.perf_counter()
-            figures = self._update()
-            self._done += 1
-            self.curve.append({"step": self._done, **figures})
+            try:
+                figures = self._update()
+            except OutOfBudgetError as spent:
+                progress.say(f"{spent} after {self.done} of {self.config.updates} updates; the training ends")
+                self._keep()
+                return
+            self.done += 1
+            self.curve.append({"step": self.done, **figures})
             shown = {"reward": figures["reward"], "success": figures["success"], "activations": figures["activations"]}
             progress.advance(1, **shown, episodes_per_s=self.config.episodes / (time.perf_counter() - began))
-            if self._done % self.config.checkpoint_every == 0 or self._done == self.config.updates:
+            if self.done % self.config.checkpoint_every == 0 or self.done == self.config.updates:
                 self._keep()
 
     def _update(self) -> dict[str, float]:
         config = self.config
-        rng = np.random.default_rng((self.seed, self._done))
+        rng = np.random.default_rng((self.seed, self.begun + self.done))
         drawn = rng.integers(len(self.tasks), size=config.episodes)
         described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
         visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
         tasks = [self.tasks[place] for place in drawn]
         played = self.player.play(partial(decide, self.learner), tasks, config.max_steps, rng, visibility=visibility)
         if self.watch is not None:
-            self.watch(self._done, played.trajectories)
-        losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self._done / config.updates)
+            self.watch(self.done, played.trajectories)
+        losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self.done / config.updates)
         whole = [trajectory for trajectory, row in zip(played.trajectories, visibility.present, strict=True) if row.all()]
         return {**averages(whole or played.trajectories), **losses}
 
@@ -128,12 +139,14 @@ class TrainingJob:
         return {
             "options": json.loads(to_json(attrs.asdict(self.config))),
             "seed": self.seed,
+            "begun": self.begun,
             "agents": {agent.name: described(agent) for agent in self.agents},
             "tasks": sha256(to_json([(task.id, task.text, task.reference) for task in self.tasks]).encode(errors="replace")).hexdigest(),
         }
 
     def _keep(self) -> None:
-        save_training_checkpoint(self.folder, self.learner.state(), self._done, self.curve, self._made_for())
+        state = {**self.learner.state(), SPENT: np.array(self.player.executor.spent_usd)}
+        save_training_checkpoint(self.folder, state, self.done, self.curve, self._made_for())
 
     def restore(self) -> None:
         """Resume from the checkpoint, or start from the beginning if there is none yet.
@@ -144,7 +157,8 @@ class TrainingJob:
         found = load_training_checkpoint(self.folder, self._made_for())
         if found is not None:
             self.learner.restore(found.arrays, found.path)
-            self._done, self.curve = found.done, found.curve
+            self.player.executor.spent_usd = float(found.arrays.get(SPENT, 0.0))
+            self.done, self.curve = found.done, found.curve
 
 
 def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:

@@ -67,6 +67,7 @@ class Batch:
         returns: G, ``[K]``.
         step: t - 1, ``[K]``.
         episodes: N.
+        propensity: Probability of each action when it was drawn, ``[K]``, for (13); None if the present policy drew them.
     """
 
     features: StateFeatures
@@ -75,6 +76,19 @@ class Batch:
     returns: Floats
     step: NDArray[np.intp]
     episodes: int
+    propensity: Floats | None = None
+
+    def take(self, rows: NDArray[np.intp], episodes: int) -> Batch:
+        """Return some actions, those of ``episodes`` episodes."""
+        return Batch(
+            features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
+            visibility=self.visibility.take(rows),
+            action=self.action[rows],
+            returns=self.returns[rows],
+            step=self.step[rows],
+            episodes=episodes,
+            propensity=None if self.propensity is None else self.propensity[rows],
+        )
 
 
 class ReinforceLearner:
@@ -108,7 +122,8 @@ class ReinforceLearner:
         Args:
             batch: Actions of the present policy.
             remaining: Falls from 1 to 0 over the training. The entropy's weight is its cube, so that the policy explores
-                long and is nearly deterministic at the end; the step size falls to a tenth in the last third.
+                long and is nearly deterministic at the end; the step size falls to a tenth in the last third. It is 0 for logged
+                episodes, in which the policy cannot explore.
 
         Raises:
             ConfigError: The gradient is not finite; the policy is unchanged then.
@@ -138,6 +153,8 @@ class ReinforceLearner:
         log_p = self.log_probabilities(batch.features, batch.visibility)
         chosen = log_p.gather(1, torch.as_tensor(batch.action)[:, None])[:, 0]
         weight = torch.as_tensor(self._config.discount**batch.step, dtype=torch.float32)
+        if batch.propensity is not None:
+            weight = weight * (chosen.detach().exp() / torch.as_tensor(batch.propensity, dtype=torch.float32)).clamp(max=1.0)
         actor = policy_loss(chosen, (target - value).detach(), weight, batch.episodes)
         mean_entropy = entropy(log_p).sum() / batch.episodes
         critic = ((value - target) ** 2).mean()

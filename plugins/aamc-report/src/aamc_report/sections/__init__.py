@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aamc_report.page import Drawing, Picture, Section
 from aamc_report.results import Results
 from aamc_report.sections import (
+    answer_lengths,
     categories,
     comparison,
     cost_quality,
@@ -64,6 +65,7 @@ def sections(results: Results, pictures: Mapping[str, Picture], texts: Mapping[s
         Section(name="by-category", title=categories.DRAWING.title, pictures=drawn(categories.DRAWING), numbers=categories.success_tables(results)),
         Section(name="by-model", title=models.DRAWING.title, pictures=drawn(models.DRAWING), numbers=[models.model_table(results)]),
         Section(name="reliability", title="Reliability", pictures=drawn(reliability.DRAWING), numbers=reliability.reliability_tables(results)),
+        Section(name="answer-lengths", title="Lengths of answers", tables=answer_lengths.length_tables(results)),
         Section(name="regret", title="Regret", pictures=drawn(regret.DRAWING), tables=regret.regret_tables(results)),
         disputes.section(results, texts),
         Section(name="latency", title="Latency", pictures=drawn(latency.DRAWING)),

@@ -52,12 +52,12 @@ class Embedder(abc.ABC):
         self._cache: VectorCache | None = VectorCache(cache_folder(), fingerprint, width)
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the first ``max_length`` tokens of each text, the prompt's among them."""
+        """Return at most ``max_length`` tokens of each text, the prompt's among them: of a longer text the first and the last ones."""
         return self._tokenize([self.prompt + text for text in texts] if self.prompt else texts)
 
     @abc.abstractmethod
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return the first ``max_length`` tokens of each text as it is."""
+        """Return at most ``max_length`` tokens of each text as it is."""
 
     @abc.abstractmethod
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.storage import read_json, write_json
 from aamc_tce.encoders.embedder import Embedder, TokenIds, available_cores
-from aamc_tce.encoders.text_prefix import prefix_tokens
+from aamc_tce.encoders.text_window import window, window_of_long
 
 GRAPH, TOKENIZER, MANIFEST = "encoder.onnx", "tokenizer.json", "encoder.json"
 INPUT = "token_ids"
@@ -93,7 +93,7 @@ class OnnxEncoder(Embedder):
     def __init__(self, folder: Path) -> None:
         self._manifest = GraphManifest.read(folder)
         self._folder = folder
-        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._manifest.sha256[TOKENIZER]), self._manifest.max_length)
+        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._manifest.sha256[TOKENIZER]))
         graph = self._graph()
         self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
@@ -101,10 +101,10 @@ class OnnxEncoder(Embedder):
         super().__init__(self._manifest.fingerprint, self._manifest.width, self._manifest.prompt)
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        first = [prefix_tokens(self._tokenizer.encode, text, self._manifest.max_length) for text in texts]
-        others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
-        found = iter(self._tokenizer.encode_batch_fast(others) if others else ())
-        return [next(found).ids if ids is None else ids for ids in first]
+        length = self._manifest.max_length
+        long = [window_of_long(self._tokenizer.encode, text, length) for text in texts]
+        whole = iter(self._tokenizer.encode_batch_fast([text for text, ids in zip(texts, long, strict=True) if ids is None]))
+        return [window((found := next(whole)).ids, found.special_tokens_mask, length) if ids is None else ids for ids in long]
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         vectors, session = np.zeros((len(batch), self.width), dtype=np.float16), self._session()
@@ -157,11 +157,11 @@ def _session(graph: bytes, folder: Path, cores: int) -> Any:
         raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
 
 
-def _tokenizer(content: bytes, max_length: int) -> Tokenizer:
-    """Return a tokenizer that truncates and does not pad."""
+def _tokenizer(content: bytes) -> Tokenizer:
+    """Return a tokenizer that neither truncates nor pads."""
     tokenizer = Tokenizer.from_buffer(content)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer.no_truncation()
     return tokenizer
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.encoders.embedder import Embedder, TokenIds
 from aamc_tce.encoders.sentence_format import SentenceFormat
-from aamc_tce.encoders.text_prefix import prefix_tokens
+from aamc_tce.encoders.text_window import window, window_of_long
 
 try:
     import huggingface_hub
@@ -122,11 +122,12 @@ class TorchEncoder(Embedder):
         return self.format.normalize and len(self.layers) == 1
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        cuts = self.tokenizer.is_fast and self.tokenizer.truncation_side == "right"
-        first = [prefix_tokens(lambda text: self._encode([text]).encodings[0], text, self.max_length) if cuts else None for text in texts]
-        others = [text for text, ids in zip(texts, first, strict=True) if ids is None]
-        found = iter(self._encode(others)["input_ids"] if others else ())
-        return [next(found) if ids is None else ids for ids in first]
+        fast = self.tokenizer.is_fast
+        long = [window_of_long(lambda text: self._encode([text]).encodings[0], text, self.max_length) if fast else None for text in texts]
+        others = [text for text, ids in zip(texts, long, strict=True) if ids is None]
+        found = self._encode(others) if others else {"input_ids": (), "special_tokens_mask": ()}
+        whole = zip(found["input_ids"], found["special_tokens_mask"], strict=True)
+        return [window(*next(whole), self.max_length) if ids is None else ids for ids in long]
 
     def pool(self, batch: Sequence[TokenIds]) -> torch.Tensor:
         """Return the embeddings of tokenized texts, ``[B, width]``, differentiable in the model's weights."""
@@ -157,7 +158,7 @@ class TorchEncoder(Embedder):
             return np.asarray(self.pool(batch).float().cpu().numpy().astype(np.float16))
 
     def _encode(self, texts: list[str]) -> Any:
-        return self.tokenizer(texts, truncation=True, max_length=self.max_length)
+        return self.tokenizer(texts, return_special_tokens_mask=True)
 
     def _count_prompt_tokens(self) -> int:
         """Return the number of tokens that the prompt adds to the start of a text."""
@@ -171,10 +172,9 @@ class TorchEncoder(Embedder):
         return one_core_each()
 
     def _hash(self) -> str:
-        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}".encode())
+        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)} head and tail".encode())
         own = (self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)
-        if own != (("mean",), False, "", 0):  # the fingerprint of a plain mean stays the same, so its checkpoints and caches remain valid
-            digest.update(repr(own).encode())
+        digest.update(repr(own).encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from aamc_lexical.trained_estimator import TrainedEstimator
-from aamc_lexical.training import TrainingResult, TrainingRows, embed_descriptions, with_quality
+from aamc_lexical.training import TrainingResult, TrainingRows, embed_descriptions, with_lengths, with_quality
 
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
@@ -36,6 +36,7 @@ def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callabl
     result = TrainingResult(learned, fitted.curve)
     if data.targets.candidates:
         result = with_quality(learned, fitted, data, config.folds, strategy.fit, lambda pool: embed_descriptions(pool, encoder.embed))
+    result = with_lengths(result, data, config.folds, fitted.embed)
     if (folder := checkpoint_folder(data)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller saves the result
     return result, encoder

@@ -98,20 +98,40 @@ def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: boo
     return learner.heads.weights(), learner.stopping.curve
 
 
+def training_precision(choice: str, device: torch.device) -> torch.dtype | None:
+    """Return the number format of forward passes; None for full precision.
+
+    ``auto`` does not use bfloat16 on a GPU that only emulates it (V100, T4), since that is slower than full precision. Losses are scaled
+    in float16, whose range is too small for gradients.
+    """
+    if choice != "auto":
+        return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(choice)
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
 class _FineTuner:
     def __init__(self, job: HeadTraining[TextExamples], heads: Heads, checkpoint: Path | None) -> None:
         self.job, self.heads, self.checkpoint, self.stopping = job, heads, checkpoint, EarlyStopping()
         self.encoder = job.examples.encoder
         self.device = self.encoder.device
         self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=job.config.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
+        self.precision = training_precision(job.config.mixed_precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best = self._weights()
         self.step_rows = job.config.batch_size * job.config.gradient_accumulation
 
     def _groups(self) -> list[dict[str, Any]]:
-        rates = ((self.heads, self.job.config.head_learning_rate), (self.encoder.model, self.job.config.learning_rate))
-        return [{"params": list(part.parameters()), "lr": rate} for part, rate in rates]
+        """Return the parameters of heads and encoder with their learning rates; vectors (biases, layer norms) have no weight decay."""
+        config, groups = self.job.config, []
+        for part, rate in ((self.heads, config.head_learning_rate), (self.encoder.model, config.learning_rate)):
+            for vectors, decay in ((False, config.weight_decay), (True, 0.0)):
+                parameters = [parameter for parameter in part.parameters() if (parameter.dim() < 2) == vectors]
+                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+        return groups
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -148,23 +168,21 @@ class _FineTuner:
         for start in range(0, len(rows), self.job.config.batch_size):
             part = rows[start : start + self.job.config.batch_size]
             loss = self._loss(self.job.examples, self.job.targets, part) * len(part)
-            (loss / len(rows)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self.scaler.scale(loss / len(rows)).backward()
             total += float(loss.detach())
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return total
 
     def _loss(self, examples: TextExamples, targets: Targets, rows: NDArray[np.intp]) -> torch.Tensor:
         config = self.job.config
         tensors = {task: torch.as_tensor(array, device=self.device) for task, array in as_arrays(targets.take(rows)).items()}
         weights = {"complexity": config.lambda_c, "category": config.lambda_cat, "tool_use": config.lambda_t, "quality": config.lambda_q}
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed_precision()):
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
             logits = self.heads(examples.batch(rows))
         return multi_task_loss({task: logit.float() for task, logit in logits.items()}, tensors, weights)
-
-    def _mixed_precision(self) -> bool:
-        choice = self.job.config.mixed_precision
-        return choice == "always" or (choice == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
 
     def _set_rates(self, row: int) -> None:
         """Set the learning rates for the update that starts at a row."""
@@ -190,7 +208,8 @@ class _FineTuner:
             tensors |= {f"adam/{parameter}/{name}": value for name, value in moments.items()}
         tensors = {name: value.contiguous() for name, value in tensors.items()}
         with replacing(self.checkpoint) as file:
-            file.write(safetensors.torch.save(tensors, {"state": json.dumps(attrs.asdict(self.stopping))}))
+            state = {"state": json.dumps(attrs.asdict(self.stopping)), "scaler": json.dumps(self.scaler.state_dict())}
+            file.write(safetensors.torch.save(tensors, state))
 
     def restore(self) -> None:
         """Restore the saved state, if there is one."""
@@ -200,7 +219,9 @@ class _FineTuner:
         try:
             with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is not a mapping
-                stopping = EarlyStopping(**json.loads(file.metadata()["state"]))
+                state = {name: json.loads(content) for name, content in file.metadata().items()}
+            stopping = EarlyStopping(**state["state"])
+            self.scaler.load_state_dict(state["scaler"])
             self.model.load_state_dict(under("now/", tensors))
             self.best = under("best/", tensors)
             self._restore_moments(under("adam/", tensors))

@@ -109,6 +109,13 @@ class HeadNetwork:
         w, b, u, a = np.split(vector, np.cumsum((hidden * width, hidden, outputs * hidden)))
         return w.reshape(hidden, width), b, u.reshape(outputs, hidden), a
 
+    def weight_decay(self, value: float) -> Array:
+        """Return the weight decay of each number of the vector: ``value`` for weights, 0 for biases."""
+        decay = np.zeros_like(self.vector)
+        for part in self.parts(decay)[::2]:
+            part[:] = value
+        return decay
+
     def __call__(self, x: Array) -> Array:
         """Return the logits ``[B, O]`` of embeddings, without dropout."""
         w, b, u, a = self._parameters
@@ -131,12 +138,16 @@ class HeadNetwork:
 
 
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), on one vector."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), on one vector.
 
-    def __init__(self, size: int, weight_decay: float) -> None:
+    Args:
+        weight_decay: The weight decay of each number, ``[P]``.
+    """
+
+    def __init__(self, weight_decay: Array) -> None:
         self._weight_decay = weight_decay
         self._steps = 0
-        self._mean, self._square = np.zeros((2, size), dtype=np.float32)
+        self._mean, self._square = np.zeros((2, len(weight_decay)), dtype=np.float32)
 
     def step(self, vector: Array, gradient: Array, rate: float) -> None:
         """Update a vector in place."""
@@ -158,7 +169,7 @@ def fit(job: HeadTraining[Array]) -> tuple[HeadWeights, list[dict[str, float]]]:
     loss, labels, stopping = Loss(sizes, job.config), TargetArrays.of(job.targets, sizes), EarlyStopping()
     validation = None if job.validation is None else (job.validation[0], TargetArrays.of(job.validation[1], sizes))
     network = HeadNetwork(job.examples.shape[1], job.config.hidden, sum(sizes.values()), np.random.default_rng(job.seed))
-    adam, best = AdamW(len(network.vector), job.config.weight_decay), network.vector.copy()
+    adam, best = AdamW(network.weight_decay(job.config.weight_decay)), network.vector.copy()
     job.progress.start(job.name, job.config.epochs)
     with threadpool_limits(1), np.errstate(invalid="ignore"):  # OpenBLAS may raise it for unused lanes of a narrow matrix
         while stopping.continues(job.config):

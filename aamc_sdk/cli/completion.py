@@ -1,0 +1,59 @@
+"""Shell completion of component names, for every option and argument that is named after a kind of component."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.plugins import KINDS
+
+_OTHER_WORDS = {"pool": "model_pool", "log": "store"}
+_BEFORE_A_PATH = ("dataset", "store")
+"""The kinds whose names stand before a colon and a path."""
+
+
+class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
+    """The name of a component, several after commas, or a file.
+
+    Args:
+        kind: The kind of the component.
+    """
+
+    name = "text"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin as the last word does, else files."""
+        before, comma, word = incomplete.rpartition(",")
+        colon = ":" if self._kind in _BEFORE_A_PATH else ""
+        names = [name for name in plugins_of(ctx).names(self._kind) if name.startswith(word)]
+        return [CompletionItem(f"{before}{comma}{name}{colon}") for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+def complete_components(command: click.Command) -> None:
+    """Let the options and arguments of a command that are named after a kind, such as ``--routers`` and ``--test-dataset``, complete names."""
+    for parameter in command.params:
+        word = parameter.opts[0].lstrip("-").rpartition("-")[2].removesuffix("s")
+        kind = _OTHER_WORDS.get(word, word)
+        if kind in KINDS and parameter.type is click.STRING:
+            parameter.type = ComponentName(kind)
+    for subcommand in command.commands.values() if isinstance(command, click.Group) else ():
+        complete_components(subcommand)
+
+
+def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the kinds that begin so."""
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of the kind that is given before."""
+    return [name for name in plugins_of(ctx).names(ctx.params.get("kind") or "") if name.startswith(incomplete)]
+
+
+def complete_distribution(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the distributions with plugins that begin so."""
+    return sorted({offer.plugin.distribution for offer in plugins_of(ctx) if offer.plugin.distribution.startswith(incomplete)})

@@ -1,0 +1,20 @@
+"""The plugins of an invocation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aamc_sdk.plugins import Plugins
+
+
+def plugins_of(ctx: click.Context) -> Plugins:
+    """Return the plugins of this invocation, discovered once."""
+    root = ctx.find_root()
+    if root.obj is None:
+        from aamc_sdk.plugins import get_plugin_manager
+
+        root.obj = get_plugin_manager()
+    return root.obj  # type: ignore[no-any-return]  # set above

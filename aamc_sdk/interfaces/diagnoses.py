@@ -1,0 +1,25 @@
+"""The results of checks of the installation."""
+
+from __future__ import annotations
+
+import attrs
+
+OK, WARNING, BROKEN = "ok", "warning", "broken"
+STATUSES = (OK, WARNING, BROKEN)
+
+
+@attrs.frozen
+class Diagnosis:
+    """The state of one thing that the SDK works with.
+
+    Attributes:
+        subject: The thing, such as ``"torch"``.
+        state: Its state in a line.
+        status: ``"ok"``; ``"warning"`` if work is possible with less; ``"broken"`` if something needed does not work.
+        advice: What to do; ``""`` if nothing.
+    """
+
+    subject: str
+    state: str
+    status: str = OK
+    advice: str = ""

@@ -1,0 +1,88 @@
+"""An alarm when a candidate's recent quality leaves the interval that its earlier outcomes give.
+
+With n outcomes in effect, a mean quality r whose expectation is m has a probability of at most exp(-n d(r, m)), where
+
+    d(r, m) = r log(r / m) + (1 - r) log((1 - r) / (1 - m))                                                           (1)
+
+(Hoeffding 1963, "Probability Inequalities for Sums of Bounded Random Variables", theorem 1). The recent quality is an average in
+which each later outcome of the candidate multiplies the earlier ones by :data:`RECENT`; m comes from the outcomes before, and n
+combines the effective numbers of both. The alarm is raised where n d(r, m) exceeds :data:`LOG_ODDS`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from aamc_bandit.thompson.beta_evidence import RECENT, CandidateEvidence
+
+LOG_ODDS = math.log(1e3)
+"""The threshold of the alarm."""
+MIN_RECENT, MIN_EARLIER = 20.0, 30.0
+"""Minimum numbers of recent and of earlier outcomes for an alarm."""
+
+
+@attrs.frozen(kw_only=True)
+class Drift:
+    """A candidate whose recent quality left its interval.
+
+    Attributes:
+        candidate: Its name.
+        category: The category of the outcomes; ``""`` for all.
+        recent: The mean quality of the recent outcomes.
+        low: The lower end of the interval.
+        high: The upper end of the interval.
+    """
+
+    candidate: str
+    category: str
+    recent: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        where = f" in category {self.category!r}" if self.category else ""
+        return (
+            f"the recent quality of {self.candidate!r}{where} is {self.recent:.2f}, outside its interval of {self.low:.2f} to {self.high:.2f}; "
+            "its provider may have changed it"
+        )
+
+
+def find_drift(candidate: str, category: str, known: CandidateEvidence) -> Drift | None:
+    """Return the drift of a candidate with some evidence; None if its recent quality is inside its interval."""
+    recent, earlier = known.recent_count, known.wins + known.losses - known.recent_count
+    if recent < MIN_RECENT or earlier < MIN_EARLIER:
+        return None
+    quality = known.recent_quality / recent
+    expected = min(max(known.wins - known.recent_quality, 0.0), earlier)
+    mean = (expected + 1) / (earlier + 2)
+    number = 1 / (1 / effective_number(recent) + 1 / earlier)
+    if number * divergence(quality, mean) <= LOG_ODDS:
+        return None
+    low, high = (_end(mean, number, limit) for limit in (0.0, 1.0))
+    return Drift(candidate=candidate, category=category, recent=quality, low=low, high=high)
+
+
+def divergence(quality: float, mean: float) -> float:
+    """Return equation (1); the mean is inside (0, 1)."""
+    parts = ((quality, mean), (1 - quality, 1 - mean))
+    return math.fsum(part * math.log(part / other) for part, other in parts if part > 0)
+
+
+def effective_number(count: float) -> float:
+    """Return the number of equally weighted outcomes whose mean varies as much as one of ``count`` discounted outcomes."""
+    left = max(1 - (1 - RECENT) * count, 0.0)  # the weight of the first outcome
+    return count**2 * (1 - RECENT**2) / (1 - left**2)
+
+
+def _end(mean: float, number: float, limit: float) -> float:
+    """Return the end of the interval between the mean and ``limit``, by bisection."""
+    inside, outside = mean, limit
+    for _ in range(40):
+        middle = (inside + outside) / 2
+        if number * divergence(middle, mean) <= LOG_ODDS:
+            inside = middle
+        else:
+            outside = middle
+    return inside

@@ -1,0 +1,103 @@
+"""Limits of a canary: its calls are compared with those of the stable router, and a candidate beyond a limit ends the trial.
+
+A limit is exceeded when the mean over the candidate's calls is above it by more than three standard errors,
+
+    m_c - ratio * m_s - excess > 3 sqrt(v_c / n_c + ratio^2 v_s / n_s),
+
+so that a few unlucky calls end nothing. For the rate of failed calls the ratio is 1, for cost and latency the excess is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import attrs
+
+from aamc_sdk.types import Attempt
+
+STANDARD_ERRORS = 3.0
+MIN_CALLS = 20
+"""Calls of each router below which nothing is compared."""
+
+
+class Limits(Protocol):
+    """The options that limit a candidate's calls."""
+
+    @property
+    def max_error_excess(self) -> float:
+        """Maximum rate of failed calls above the stable router's."""
+
+    @property
+    def max_cost_ratio(self) -> float:
+        """Maximum mean cost as a multiple of the stable router's."""
+
+    @property
+    def max_latency_ratio(self) -> float:
+        """Maximum mean latency as a multiple of the stable router's."""
+
+
+@attrs.define
+class RunningMean:
+    """Mean and variance of values that come one by one (Welford's method).
+
+    Attributes:
+        n: The number of values.
+        mean: Their mean.
+        squares: The sum of squared deviations from the mean.
+    """
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self.n += 1
+        deviation = value - self.mean
+        self.mean += deviation / self.n
+        self.squares += deviation * (value - self.mean)
+
+    @property
+    def error_variance(self) -> float:
+        """The variance of the mean."""
+        return self.squares / (self.n - 1) / self.n
+
+
+class CallComparison:
+    """Failed calls, cost and latency of two routers' calls."""
+
+    def __init__(self, kept: Mapping[str, tuple[int, float, float]] | None = None) -> None:
+        self._means = {name: RunningMean(*values) for name, values in (kept or {}).items()}
+
+    def add(self, role: str, calls: Iterable[Attempt]) -> None:
+        """Add calls that were made for decisions of a router; cancelled ones say nothing about it."""
+        for call in calls:
+            if call.status != "cancelled":
+                self._add(f"{role}/errors", float(call.status == "error"))
+                self._add(f"{role}/cost_usd", call.cost_usd)
+                self._add(f"{role}/latency_ms", call.latency_ms)
+
+    def exceeded(self, limits: Limits) -> str | None:
+        """Return the limit that the candidate exceeds, in words; None for none."""
+        for figure, ratio, excess, text in (
+            ("errors", 1.0, limits.max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
+            ("cost_usd", limits.max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
+            ("latency_ms", limits.max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
+        ):
+            stable, candidate = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate"))
+            if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
+                continue
+            uncertainty = math.sqrt(candidate.error_variance + ratio**2 * stable.error_variance)
+            if candidate.mean - ratio * stable.mean - excess > STANDARD_ERRORS * uncertainty:
+                return text.format(candidate.mean, stable.mean)
+        return None
+
+    def plain(self) -> dict[str, tuple[int, float, float]]:
+        """Return the content that the constructor takes, in JSON's types."""
+        return {name: attrs.astuple(mean) for name, mean in self._means.items()}
+
+    def _add(self, name: str, value: float) -> None:
+        if not math.isnan(value):
+            self._means.setdefault(name, RunningMean()).add(value)

@@ -1,0 +1,140 @@
+"""Half-life and alarm: what a bandit does when a provider changes a model."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+from aamc_bandit.thompson import Thompson
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.drift import LOG_ODDS, divergence, effective_number, find_drift
+from aamc_bandit.thompson.options import HALF_LIFE, ThompsonOptions
+
+from aamc_sdk import MetaController
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.types import Feedback, Pool
+
+KEYS = EvidenceKeys("code")
+
+
+def add(evidence: BetaEvidence, quality: float, times: int = 1) -> None:
+    for _ in range(times):
+        evidence.add(KEYS, [WeightedOutcome.of_quality("a", quality, 1.0)], implicit=False, time=0.0)
+
+
+def known(evidence: BetaEvidence) -> CandidateEvidence:
+    return evidence.entities("category")["code"].candidates["a"]
+
+
+def test_evidence_has_a_half_life_by_default_but_not_with_a_window() -> None:
+    assert ThompsonOptions().kept ** HALF_LIFE == pytest.approx(0.5)
+    assert ThompsonOptions(window=50).kept == ThompsonOptions(discount=1.0).kept == 1
+    assert ThompsonOptions(discount=0.9).kept == 0.9
+    with pytest.raises(ConfigError, match="exclude each other"):
+        ThompsonOptions(discount=0.9, window=50)
+
+
+def test_a_regression_of_a_provider_needs_fewer_losses_than_there_were_wins(pool: Pool) -> None:
+    def losses_until_another_leads(**options: float) -> int:
+        with MetaController.build(router={"name": "thompson", **options}, pool=pool, store="memory:") as controller:
+            router = controller.router
+            assert isinstance(router, Thompson)
+            for name, quality, times in (("small", 1.0, 1000), ("large", 0.6, 100)):
+                for _ in range(times):
+                    router.evidence.add(EvidenceKeys(), [WeightedOutcome.of_quality(name, quality, 1.0)], implicit=False, time=0.0)
+            for losses in range(1, 1000):
+                router.evidence.add(EvidenceKeys(), [WeightedOutcome.of_quality("small", 0.0, 1.0)], implicit=False, time=0.0)
+                (small, large) = (router.belief(EvidenceKeys(), pool)[0].mean[pool.index(name)] for name in ("small", "large"))
+                if small < large:
+                    return losses
+        return 1000
+
+    ageing, keeping = losses_until_another_leads(), losses_until_another_leads(discount=1.0)
+    assert keeping > 600
+    assert ageing < keeping / 1.5
+
+
+def test_training_rows_have_no_age() -> None:
+    evidence = BetaEvidence(discount=0.5)
+    for quality in (1.0, 1.0, 0.0):
+        evidence.add(KEYS, [WeightedOutcome.of_quality("a", quality, 1.0)], implicit=False, time=0.0, ageing=False)
+    assert evidence.table("global", GLOBAL_ENTITY, ["a"]).tolist() == [[2, 1, 3, 2]]
+    add(evidence, 1.0)
+    assert evidence.table("global", GLOBAL_ENTITY, ["a"])[0, :2].tolist() == [2, 0.5]
+
+
+def test_a_fall_and_a_rise_leave_the_interval_and_chance_does_not() -> None:
+    for before, after in ((0.9, 0.3), (0.3, 0.9)):
+        rng, evidence = np.random.default_rng(7), BetaEvidence()
+        for outcome in rng.random(2000) < before:
+            add(evidence, float(outcome))
+            assert find_drift("a", "code", known(evidence)) is None
+        for outcome in rng.random(60) < after:
+            add(evidence, float(outcome))
+        drift = find_drift("a", "code", known(evidence))
+        assert drift is not None
+        assert drift.low < before < drift.high
+        assert not drift.low <= drift.recent <= drift.high
+
+
+def test_a_few_outcomes_raise_no_alarm() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 1.0, 25)
+    add(evidence, 0.0, 25)
+    assert find_drift("a", "code", known(evidence)) is None
+
+
+def test_the_bound_by_hand() -> None:
+    assert divergence(0.5, 0.25) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
+    assert divergence(0.0, 0.25) == pytest.approx(-math.log(0.75))
+    assert divergence(0.3, 0.3) == 0
+    assert effective_number(1.0) == pytest.approx(1.0)
+    assert effective_number(1 + 0.98) == pytest.approx((1 + 0.98) ** 2 / (1 + 0.98**2))
+    assert effective_number(50.0) == pytest.approx(99.0)
+
+
+def test_the_ends_of_the_interval_are_where_the_alarm_begins() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 0.9, 400)
+    add(evidence, 0.1, 60)
+    drift = find_drift("a", "code", known(evidence))
+    assert drift is not None
+    entry = known(evidence)
+    earlier = entry.wins + entry.losses - entry.recent_count
+    mean = (entry.wins - entry.recent_quality + 1) / (earlier + 2)
+    number = 1 / (1 / effective_number(entry.recent_count) + 1 / earlier)
+    assert [number * divergence(end, mean) for end in (drift.low, drift.high)] == pytest.approx([LOG_ODDS] * 2, rel=1e-6)
+
+
+def test_a_router_says_once_that_a_candidate_drifts_and_when_it_is_over(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), MetaController.build(router="thompson", pool=pool, store="memory:") as controller:
+
+        def judge(quality: float, times: int) -> None:
+            made = controller.route_batch(["What?"] * times)
+            controller.feedback_batch([Feedback(decision_id=decision.id, candidate="small", quality=quality) for decision in made])
+            controller.learner.flush()
+
+        judge(1.0, 300)
+        assert controller.router.drifting == {}
+        judge(0.0, 60)
+        ((key, drift),) = controller.router.drifting.items()
+        assert (key, drift.candidate) == (("", "small"), "small")
+        assert caplog.text.count("outside its interval") == 1
+        judge(1.0, 60)
+    assert "back in its interval" in caplog.text
+
+
+def test_evidence_without_recent_qualities_is_read() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 1.0, 3)
+    state = evidence.to_json()
+    state["columns"] = state["columns"][:-2]
+    state["levels"] = {
+        level: {name: {**entity, "cells": {who: cell[:-2] for who, cell in entity["cells"].items()}} for name, entity in entities.items()}
+        for level, entities in state["levels"].items()
+    }
+    earlier = BetaEvidence()
+    earlier.restore(state)
+    assert known(earlier) == known(evidence)._replace(recent_quality=0.0, recent_count=0.0)

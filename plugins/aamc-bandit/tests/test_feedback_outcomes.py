@@ -1,0 +1,169 @@
+"""How feedback and failed calls count: limits by source, decision and user, and the loss of a failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bandit.entity_names import user_key
+from aamc_bandit.feedback_outcomes import DAY_SECONDS, OutcomeLedger, OutcomeOptions
+
+from aamc_sdk import MetaController
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query
+
+ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
+
+
+def experience(*entries: Attempt | Feedback, user: str | None = None, replaced: Iterable[Feedback] = ()) -> Experience:
+    """Return entries on decisions of the candidate small, in their order."""
+    names = list(dict.fromkeys(entry.decision_id for entry in entries))
+    return Experience(
+        len(entries),
+        [Query("?", user=user)] * len(names),
+        Estimates.unknown(len(names)),
+        [Decision(name, "small", 0.5, Preference()) for name in names],
+        [entry for entry in entries if isinstance(entry, Attempt)],
+        [entry for entry in entries if isinstance(entry, Feedback)],
+        feedback_before=Experience.count_feedback_before(entries),
+        replaced=tuple(replaced),
+    )
+
+
+def judged(decision: str = "d", quality: float = 1.0, **fields: Any) -> Feedback:
+    return Feedback(decision_id=decision, candidate="small", quality=quality, **fields)
+
+
+def failed(decision: str = "d", candidate: str = "small") -> Attempt:
+    return Attempt(decision, candidate=candidate, error="refused")
+
+
+def counted(*batches: Experience, **options: Any) -> dict[str, tuple[float, float]]:
+    """Return the weighted wins and losses of each candidate."""
+    ledger, found = OutcomeLedger(OutcomeOptions(**options)), {}
+    for batch in batches:
+        for outcome in ledger.outcomes(batch):
+            for name, quality in outcome.qualities:
+                wins, losses = found.get(name, (0.0, 0.0))
+                weight = outcome.weight if outcome.added else -outcome.weight
+                found[name] = wins + weight * quality, losses + weight * (1 - quality)
+    return found
+
+
+def test_one_piece_of_feedback_counts_up_to_its_sources_limit(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert counted(experience(judged(weight=1_000_000.0), judged("e", weight=1_000_000.0))) == {"small": (6.0, 0.0)}
+    assert caplog.text.count("weighs more than max_source_weight allows (3)") == 1
+
+
+def test_a_source_counts_up_to_its_limit_under_any_ids() -> None:
+    assert counted(experience(*(judged(id=f"{n}") for n in range(10)))) == {"small": (3.0, 0.0)}
+    assert counted(experience(*(judged(id=f"{n}") for n in range(10))), max_source_weight=7.0) == {"small": (5.0, 0.0)}
+
+
+def test_new_sources_on_a_decision_count_up_to_the_decisions_limit() -> None:
+    assert counted(experience(*(judged(source=f"bot {n}") for n in range(100)))) == {"small": (5.0, 0.0)}
+    assert counted(*(experience(judged(source=f"bot {n}")) for n in range(100)), max_decision_weight=8.5) == {"small": (8.5, 0.0)}
+
+
+def test_many_pieces_without_weight_are_not_kept() -> None:
+    tiny = [judged(source=f"bot {n}", weight=1e-6) for n in range(300)]
+    assert counted(experience(*tiny))["small"][0] == pytest.approx(1e-4)
+
+
+def test_the_pairs_of_a_match_count_in_full() -> None:
+    pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    match = [Feedback(decision_id="d", candidate=won, over=lost, weight=1 / 3, id=won + lost, source="judge") for won, lost in pairs]
+    found = counted(experience(*match))
+    assert [found[name][0] for name in "abcd"] == pytest.approx([1, 2 / 3, 1 / 3, 0])
+    assert [sum(found[name]) for name in "abcd"] == pytest.approx([1] * 4)
+
+
+def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    def day(number: int, user: str | None) -> Experience:
+        return experience(*(judged(f"{user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(30)), user=user)
+
+    with caplog.at_level(logging.WARNING):
+        assert counted(day(0, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
+    assert "max_user_weight" in caplog.text
+    assert counted(day(0, "ann"), day(0, "bob"), day(1, "ann"), max_user_weight=10) == {"small": (30.0, 0.0)}
+    assert counted(day(0, None), max_user_weight=10) == {"small": (30.0, 0.0)}
+
+
+def test_a_revision_takes_back_what_was_counted_and_no_more() -> None:
+    first, second = judged(weight=50.0), judged(quality=0.0, weight=2.0, revision=1)
+    assert counted(experience(first), experience(second, replaced=[first])) == {"small": (0.0, 2.0)}
+    others = [judged(source=f"bot {n}") for n in range(5)]
+    assert counted(experience(*others, first), experience(second, replaced=[first])) == {"small": (5.0, 0.0)}
+
+
+def test_a_failed_call_counts_once_for_each_candidate_of_a_decision() -> None:
+    assert counted(experience(failed(), failed(), failed(candidate="large"))) == {"small": (0.0, 1.0), "large": (0.0, 1.0)}
+    assert counted(experience(*(failed(f"d{n}") for n in range(200)))) == {"small": (0.0, 200.0)}
+    assert counted(experience(failed()), failure_quality=0.25) == {"small": (0.25, 0.75)}
+    assert counted(experience(failed()), failure_quality=None) == {}
+    assert counted(experience(failed()), failure_weight=0.5) == {"small": (0.0, 0.5)}
+    assert counted(experience(attrs.evolve(failed(), status="cancelled"))) == {}
+
+
+def test_a_later_answer_or_judgement_takes_the_place_of_a_failure() -> None:
+    answered = Attempt("d", candidate="small")
+    assert counted(experience(failed(), answered)) == {"small": (0.0, 0.0)}
+    assert counted(experience(failed()), experience(answered)) == {"small": (0.0, 0.0)}
+    assert counted(experience(failed()), experience(judged(quality=0.75))) == {"small": (0.75, 0.25)}
+    assert counted(experience(judged(quality=0.75), failed())) == {"small": (0.75, 0.25)}
+
+
+def test_what_was_counted_survives_a_save(tmp_path: Path) -> None:
+    ledger = OutcomeLedger(OutcomeOptions(max_user_weight=5))
+    batch = experience(judged(source="a"), judged(source="b", weight=2.0), failed("e"), user="ann")
+    assert len(list(ledger.outcomes(batch))) == 3
+    ledger.save(tmp_path)
+    restored = OutcomeLedger(OutcomeOptions(max_user_weight=5))
+    restored.load(tmp_path)
+    later = experience(*(judged(source=f"later {n}") for n in range(9)), failed("e"), user="ann")
+    assert list(restored.outcomes(later)) == list(ledger.outcomes(later))
+    (tmp_path / "counted.json").write_text('{"decisions": 1}')
+    with pytest.raises(CheckpointError, match="counted feedback"):
+        restored.load(tmp_path)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_200_failed_attempts_make_a_candidate_rare(router: str, pool: Pool) -> None:
+    with MetaController.build(router=router, pool=pool, store="memory:", seed=1) as controller:
+        before = controller.route("What?").probabilities
+        for decision in controller.route_batch(["What?"] * 200):
+            controller.attempt(decision.id, candidate="small", error="500 Internal Server Error")
+        controller.learner.flush()
+        after = controller.route("What?").probabilities
+    assert after["small"] < before["small"] / 2
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_batches_of_any_size_count_alike(router: str, pool: Pool) -> None:
+    rng = np.random.default_rng(3)
+    entries: list[Attempt | Feedback] = []
+    for n in range(120):
+        decision = f"d{rng.integers(20)}"
+        entries.append(
+            failed(decision) if rng.random() < 0.3 else judged(decision, float(rng.random()), id=f"f{n}", source=f"s{n % 3}", weight=float(1 + n % 4))
+        )
+    scores = []
+    for size in (1, 7, 120):
+        with MetaController.build(router=router, pool=pool, store="memory:", seed=1) as controller:
+            for start in range(0, 120, size):
+                controller.router.learn(experience(*entries[start : start + size], user="ann"))
+            scores.append(controller.route("What?").probabilities)
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_users_of_two_tenants_have_limits_of_their_own() -> None:
+    assert user_key("ann", "acme") != user_key("ann", "globex")
+    ledger = OutcomeLedger(OutcomeOptions(max_user_weight=1))
+    batches = [attrs.evolve(experience(judged(tenant)), queries=[Query("?", user="ann", tenant=tenant)]) for tenant in ("acme", "globex")]
+    assert [outcome.weight for batch in batches for outcome in ledger.outcomes(batch)] == [1.0, 1.0]

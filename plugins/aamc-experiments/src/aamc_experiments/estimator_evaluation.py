@@ -1,0 +1,154 @@
+"""Evaluation of an estimator on labelled rows and measured outcomes. This is the work of ``aamc evaluate --estimator``.
+
+Each figure has a 95% interval by the bootstrap of its rows. A figure without labels or predictions is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_experiments.evaluation import BINS, Resampling, area_under_roc, bin_of, forecast_errors, known_interval
+from aamc_experiments.leak_guard import checkpoint_fingerprints
+from aamc_experiments.measurement import EvaluationRequest, evaluation_settings, make_evaluation_setup, predicted_categories
+from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
+from aamc_sdk.interfaces import Estimator
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.storage import component_of, load_part, plain, write_json
+from aamc_sdk.types import Dataset, Estimates, Floats, Pool
+
+FILE = "estimator.json"
+"""The file of an evaluation's folder with the figures."""
+
+
+@attrs.frozen(eq=False)
+class EstimatedRows:
+    """Rows with labels and outcomes, and an estimator's predictions of them; NaN or ``""`` where unknown.
+
+    Attributes:
+        complexity: True and predicted complexity, ``[Q, 2]``.
+        tool_use: Whether tools are needed, and the predicted probability, ``[Q, 2]``.
+        category: The true category, ``[Q]``.
+        predicted: The most probable category, ``[Q]``.
+        quality: The outcome of each candidate, ``[Q, M]``.
+        expected: The expected quality of each candidate, ``[Q, M]``.
+    """
+
+    complexity: Floats
+    tool_use: Floats
+    category: NDArray[np.str_]
+    predicted: NDArray[np.str_]
+    quality: Floats
+    expected: Floats
+
+    @classmethod
+    def of(cls, rows: Dataset, estimates: Estimates, expected: Floats | None, pool: Pool) -> EstimatedRows:
+        """Put rows and predictions side by side."""
+        labels, unknown = rows.labels, np.full(len(rows), np.nan)
+        quality = np.full((len(rows), len(pool)), np.nan) if rows.outcomes is None else rows.outcomes.known_quality
+        return cls(
+            complexity=np.column_stack((unknown if labels.complexity is None else labels.complexity, estimates.complexity)),
+            tool_use=np.column_stack((unknown if labels.tool_use is None else labels.tool_use, estimates.tool_use)),
+            category=np.full(len(rows), "") if labels.category is None else labels.category,
+            predicted=predicted_categories(estimates),
+            quality=quality,
+            expected=np.full(quality.shape, np.nan) if expected is None else expected,
+        )
+
+    def take(self, rows: NDArray[np.intp]) -> EstimatedRows:
+        """Return some rows."""
+        return EstimatedRows(*(values[rows] for values in attrs.astuple(self, recurse=False)))
+
+    def figures(self, resamples: int, seed: int) -> dict[str, Any]:
+        """Return ``n``, the figures and their intervals under ``ci95``."""
+        complexity, tools = _known(self.complexity), _known(self.tool_use)
+        named = (self.category != "") & (self.predicted != "")
+        hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
+        cells = np.isfinite(self.quality) & np.isfinite(self.expected)
+        both = cells.any(axis=1)
+        expected, quality = (np.where(cells, values, np.nan)[both] for values in (self.expected, self.quality))
+
+        def on(size: int, figures: Callable[[Resampling], Mapping[str, Floats]], names: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
+            if not size:
+                return dict.fromkeys(names, (None, None))
+            unit = np.arange(size)
+            value, spread = figures(Resampling.once(unit)), figures(Resampling.bootstrap(unit, resamples, seed))
+            return {name: (value[name][0], known_interval(spread[name])) for name in names}
+
+        found = {
+            **on(
+                len(complexity), lambda each: {"complexity_mae": each.means(np.abs(complexity[:, :1] - complexity[:, 1:]))[:, 0]}, ("complexity_mae",)
+            ),
+            **on(len(hit), lambda each: {"category_accuracy": each.means(hit)[:, 0]}, ("category_accuracy",)),
+            **on(len(tools), lambda each: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], each)}, ("tool_use_auc",)),
+            **on(len(expected), lambda each: forecast_errors(expected, quality, each), ("brier", "ece")),
+        }
+        values = {name: value for name, (value, _) in found.items()}
+        return {"n": len(self.category), **values, "ci95": {name: bounds for name, (_, bounds) in found.items()}}
+
+    def confusion(self) -> dict[str, dict[str, int]]:
+        """Return the number of rows by true and by predicted category."""
+        names = np.unique([*self.category, *self.predicted])
+        pairs = {true: self.predicted[self.category == true] for true in names.tolist() if true and (self.category == true).any()}
+        return {true: {name: int((found == name).sum()) for name in names.tolist() if name} for true, found in pairs.items()}
+
+    def calibration(self) -> list[dict[str, float]]:
+        """Return mean expected and mean realised quality of each occupied bin of forecasts, with their number."""
+        known = np.isfinite(self.quality) & np.isfinite(self.expected)
+        expected, quality = self.expected[known], self.quality[known]
+        bins = bin_of(expected)
+        occupied = [bins == number for number in range(BINS) if (bins == number).any()]
+        return [{"expected": expected[rows].mean(), "quality": quality[rows].mean(), "n": int(rows.sum())} for rows in occupied]
+
+
+def _known(pairs: Floats) -> Floats:
+    return np.asarray(pairs[np.isfinite(pairs).all(axis=1)])
+
+
+def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, plugins: Plugins) -> dict[str, Any]:
+    """Score an estimator on the rows of a run or on other data; return the document of ``aamc evaluate --estimator --json``.
+
+    Args:
+        run: The run, whose settings, candidates and training rows count.
+        name: The estimator, as for :func:`aamc_experiments.run_folder.estimator_checkpoint`; rows that it was trained on are left out.
+        request: The rows; its names and gate do not count.
+        plugins: The plugins that offer components.
+
+    Raises:
+        ConfigError: There is no such estimator.
+        CheckpointError: The run or the checkpoint is damaged.
+        DataError: The data cannot be used, or consists of training rows.
+        OutputError: ``out`` holds something already.
+    """
+    if request.out is not None:
+        RunFolder(request.out).refuse_to_overwrite()
+    settings, folder = evaluation_settings(run, request, plugins), estimator_checkpoint(name, run)
+    if folder.resolve() != run.folder / "estimator":
+        request = attrs.evolve(request, fingerprints=checkpoint_fingerprints([folder], settings.evaluation.strict))
+    setup = make_evaluation_setup(run, settings, plugins, request)
+    estimator: Estimator = load_part(folder, "estimator", plugins, setup.services)
+    rows, pool = setup.splits["test"], setup.services.pool
+    estimates = estimator.estimate(rows.queries)
+    estimated = EstimatedRows.of(rows, estimates, estimator.quality(estimates, pool), pool)
+    resamples, seed = settings.evaluation.resamples, settings.seed
+    categories = [each for each in np.unique(estimated.category).tolist() if each]
+    document: dict[str, Any] = plain(
+        {
+            "schema": 1,
+            "data": {"source": rows.source, "queries": len(rows), "models": pool.names, "split": setup.tested, "dropped": setup.dropped},
+            "estimator": {
+                "name": component_of(folder, "estimator")["name"],
+                **estimated.figures(resamples, seed),
+                "per_category": {each: estimated.take(np.flatnonzero(estimated.category == each)).figures(resamples, seed) for each in categories},
+                "confusion": estimated.confusion(),
+                "calibration": estimated.calibration(),
+            },
+        }
+    )
+    if request.out is not None:
+        write_json(request.out / FILE, document)
+    return document

@@ -1,0 +1,100 @@
+r"""Expected output tokens of each candidate, from a text's embedding.
+
+A ridge regression predicts the logarithm of one plus the tokens t of an answer:
+
+.. math:: \hat t_m = s_m \exp(w_m^\top x + \overline{\log(1 + t_m)}) - 1
+
+The factor s of each candidate makes the sum of the predictions that of the training answers (a ratio form of the smearing estimate of Duan
+1983, "Smearing Estimate: A Nonparametric Retransformation Method"), since costs are linear in tokens. Logarithms are clipped to those seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_lexical.quality.smoothing import ridge_coefficients
+from aamc_sdk.types import AnswerLengths, Dataset, Floats, Pool
+
+PENALTY = 300.0
+"""The penalty on squared coefficients, for embeddings of unit variance."""
+MIN_SHARE = 0.5
+"""Minimum share of a candidate's outcomes with a length."""
+
+
+def known_lengths(dataset: Dataset, rows: NDArray[np.intp]) -> tuple[tuple[str, ...], Floats]:
+    """Return the K candidates with known lengths of answers, and the lengths of all rows in tokens ``[N, K]``, NaN where unknown.
+
+    A candidate counts if at least half of its outcomes in some rows have a length: those with one may be of one kind of question.
+
+    Args:
+        dataset: N rows.
+        rows: The rows that decide which candidates count.
+    """
+    if dataset.outcomes is None or dataset.outcomes.output_tokens is None or dataset.pool is None:
+        return (), np.empty((len(dataset), 0))
+    tokens = dataset.outcomes.output_tokens
+    lengths, qualities = (np.isfinite(values[rows]).sum(axis=0) for values in (tokens, dataset.outcomes.known_quality))
+    known = np.flatnonzero((lengths > 0) & (lengths >= MIN_SHARE * qualities))
+    return tuple(dataset.pool.names[m] for m in known), tokens[:, known]
+
+
+@attrs.frozen(eq=False)
+class LengthModel:
+    """Predicts the output tokens of K candidates from an embedding.
+
+    Attributes:
+        coefficients: ``[D, K]``.
+        center: The mean training embedding, ``[D]``.
+        log_means: The candidates' mean logarithms, ``[K]``.
+        factors: The factors s, ``[K]``.
+        means: The candidates' mean tokens, ``[K]``.
+        limits: The minimum and maximum logarithm seen, ``[2, K]``.
+    """
+
+    coefficients: Floats
+    center: Floats
+    log_means: Floats
+    factors: Floats
+    means: Floats
+    limits: Floats
+
+    @classmethod
+    def fit(cls, embedding: Floats, tokens: Floats) -> LengthModel:
+        """Fit the model to N rows, ``[N, D]`` and ``[N, K]``, NaN where unknown; each candidate needs an answer."""
+        logs, center = np.log1p(tokens), embedding.mean(axis=0, dtype=np.float64)
+        log_means = np.nanmean(logs, axis=0)
+        coefficients = ridge_coefficients(embedding - center, logs, log_means, PENALTY)
+        limits = np.array((np.nanmin(logs, axis=0), np.nanmax(logs, axis=0)))
+        bare = cls(coefficients, center, log_means, np.ones(len(log_means)), np.nanmean(tokens, axis=0), limits)
+        fitted = np.where(np.isfinite(tokens), bare(embedding) + 1, np.nan)
+        return attrs.evolve(bare, factors=np.nansum(tokens + 1, axis=0) / np.nansum(fitted, axis=0))
+
+    def __call__(self, embedding: Floats) -> Floats:
+        """Return the expected tokens ``[B, K]``."""
+        logs = np.clip((embedding - self.center) @ self.coefficients + self.log_means, *self.limits)
+        return np.asarray(np.maximum(self.factors * np.exp(logs) - 1, 0.0))
+
+
+def out_of_fold_lengths(embedding: Floats, tokens: Floats, fold: NDArray[np.intp]) -> Floats:
+    """Return the expected tokens ``[N, K]`` of each row, from models fitted without its fold; NaN where no other fold knows a candidate."""
+    result = np.full(tokens.shape, np.nan)
+    for number in np.unique(fold):
+        held = fold == number
+        known = np.flatnonzero(np.isfinite(tokens[~held]).any(axis=0))
+        if len(known):
+            result[np.ix_(held, known)] = LengthModel.fit(embedding[~held], tokens[~held][:, known])(embedding[held])
+    return result
+
+
+def for_pool(tokens: Floats, means: Floats, candidates: Sequence[str], pool: Pool) -> AnswerLengths:
+    """Return expected tokens ``[B, K]`` of known candidates as those of a pool; an unseen candidate has the mean of the known ones."""
+    places = {name: place for place, name in enumerate(candidates)}
+    weights = np.full((len(candidates), len(pool)), 1 / len(candidates))
+    for m, name in enumerate(pool.names):
+        if name in places:
+            weights[:, m] = np.arange(len(candidates)) == places[name]
+    return AnswerLengths(tokens @ weights, means @ weights)

@@ -1,0 +1,63 @@
+"""The cost of a training, estimated before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import Agent
+
+
+@attrs.frozen
+class CostEstimate:
+    """The agents' turns in a training, and their cost.
+
+    Attributes:
+        turns: Maximum number of turns.
+        mean_usd: Cost if the agents take equally many turns, each at its maximum cost; infinite if unknown.
+        maximum_usd: Cost if the most expensive agent takes every turn; infinite if unknown.
+        unpriced: Names of the agents that call a model without known prices.
+    """
+
+    turns: int
+    mean_usd: float
+    maximum_usd: float
+    unpriced: tuple[str, ...]
+
+    @classmethod
+    def of(cls, agents: Sequence[Agent], turns: int) -> CostEstimate:
+        """Estimate the cost of ``turns`` turns."""
+        costs = [agent.max_cost_usd for agent in agents]
+        unpriced = tuple(agent.spec.name for agent in agents if math.isnan(agent.max_cost_usd))
+        mean, maximum = (math.inf, math.inf) if unpriced else (sum(costs) / len(costs), max(costs))
+        return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
+
+    def check(self, budget_usd: float) -> None:
+        """Check that a budget can be kept.
+
+        Raises:
+            ConfigError: An agent calls a model without prices.
+        """
+        if self.unpriced and math.isfinite(budget_usd):
+            raise ConfigError(
+                f"a budget of {budget_usd:g} USD cannot be kept: the model of agent {self.unpriced[0]!r} has no prices; "
+                f"set agent_options.{self.unpriced[0]}.input_usd_per_million and output_usd_per_million"
+            )
+
+    def in_words(self, budget_usd: float) -> str:
+        """Return the estimate in one line."""
+        limit = f"; the training ends at {budget_usd:g} USD" if math.isfinite(budget_usd) else ""
+        if self.unpriced:
+            return f"at most {self.turns:,} turns of agents; their cost is unknown: no prices for {', '.join(self.unpriced)}"
+        if math.isinf(self.maximum_usd):
+            return f"at most {self.turns:,} turns of agents; their cost is not known beforehand{limit}"
+        return f"at most {self.turns:,} turns of agents: {self.mean_usd:,.2f} USD in equal shares, {self.maximum_usd:,.2f} USD at most{limit}"
+
+    def document(self) -> dict[str, Any]:
+        """Return the estimate as plain JSON values; an unknown cost is None."""
+        known = {name: None if math.isinf(value) else value for name, value in (("mean_usd", self.mean_usd), ("maximum_usd", self.maximum_usd))}
+        return {"turns": self.turns, **known, "unpriced": list(self.unpriced)}

@@ -1,0 +1,115 @@
+r"""Learning from served episodes with feedback, off the policy that served them.
+
+The outcome of an episode is :math:`r = r_- + q (r_+ - r_-)` with the quality q of its feedback; its rewards and returns are those of
+:mod:`aamc_puppeteer.episodes.rewards`. Each action of (10) is weighted by its importance ratio, truncated so that a rare action cannot
+dominate (Degris, White and Sutton 2012, arXiv:1205.4839; Ionides 2008):
+
+.. math::
+    \rho_{nt} = \min\left(1, \frac{\pi(a_{nt} \mid s_{nt})}{\beta(a_{nt} \mid s_{nt})}\right) \qquad (13)
+
+:math:`\beta` is the logged propensity. It is 1 where the most probable action was taken: such episodes confirm or weaken actions, but only
+drawn ones (option ``sample``) compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.trajectory import STOP
+from aamc_puppeteer.policy.encoder import Encoder
+from aamc_puppeteer.serving.decision_log import state_of
+from aamc_puppeteer.training.reinforce import Batch
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import Experience, LoggedOutcomes, Record
+
+
+@attrs.frozen(eq=False)
+class LoggedEpisodes:
+    """The usable episodes of a log as one batch of K actions.
+
+    Attributes:
+        batch: All actions.
+        episode: The number of each action's episode, ``[K]``.
+        quality: The quality of each episode's feedback, ``[N]``.
+        left_out: Number of episodes without feedback, with an unknown propensity, or with an agent that is not present.
+    """
+
+    batch: Batch
+    episode: NDArray[np.intp]
+    quality: Sequence[float]
+    left_out: int
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Batch:
+        """Return ``count`` episodes, drawn with replacement."""
+        rows = np.concatenate([np.flatnonzero(self.episode == number) for number in rng.integers(len(self.quality), size=count)])
+        return self.batch.take(rows, count)
+
+
+def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: RewardRule) -> LoggedEpisodes:
+    """Return the episodes of a log that have feedback.
+
+    Args:
+        experience: Decisions, attempts and feedback.
+        encoder: The encoder of the present agents.
+        names: Their names.
+        rule: The reward of an episode.
+
+    Raises:
+        DataError: No episode can be used; the message says why.
+    """
+    records: dict[str, list[Record]] = {}
+    for record in experience.records:
+        if record.decision.episode is not None and "steps_left" in record.decision.notes:
+            records.setdefault(record.decision.episode, []).append(record)
+    if not records:
+        raise DataError("the log has no episode of a puppeteer; serve tasks with: aamc orchestrate TASK")
+    if not any(record.query.text for episode in records.values() for record in episode):
+        raise DataError("the log keeps no texts, and the policy needs them; serve with the store's option store_text=true, as aamc orchestrate does")
+    outcomes = LoggedOutcomes.of([experience])
+    quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))
+    costs: dict[str, float] = {}
+    for attempt in experience.attempts:
+        costs[attempt.decision_id] = costs.get(attempt.decision_id, 0.0) + np.nan_to_num(attempt.cost_usd)
+    kept = [(episode, judged[-1]) for episode in records.values() if (judged := _judged(episode, quality)) and _usable(episode, names)]
+    if not kept:
+        raise DataError(
+            f"none of the log's {len(records)} episodes has feedback with a quality, known propensities and agents that are present; "
+            "record feedback with: aamc feedback add ID --quality Q"
+        )
+    returns = []
+    for episode, judgement in kept:
+        rewards = rule.rewards([costs.get(record.decision.id, 0.0) for record in episode], rule.graded(judgement))
+        returns += discounted_returns(rewards, rule.discount)
+    rows = [record for episode, _ in kept for record in episode]
+    actions = [*names, STOP]
+    present = np.array([[name in record.candidates for name in names] for record in rows])
+    return LoggedEpisodes(
+        batch=Batch(
+            features=encoder.encode([state_of(record) for record in rows]),
+            visibility=attrs.evolve(Visibility.full(len(rows), len(names)), present=present),
+            action=np.array([actions.index(record.decision.candidate) for record in rows], np.intp),
+            returns=np.array(returns),
+            step=np.array([step for episode, _ in kept for step in range(len(episode))], np.intp),
+            episodes=len(kept),
+            propensity=np.array([record.decision.propensity for record in rows]),
+        ),
+        episode=np.array([number for number, (episode, _) in enumerate(kept) for _ in episode], np.intp),
+        quality=[judgement for _, judgement in kept],
+        left_out=len(records) - len(kept),
+    )
+
+
+def _judged(episode: Sequence[Record], quality: dict[str, float]) -> list[float]:
+    """Return the known qualities of an episode's decisions, in order."""
+    return [known for record in episode if not np.isnan(known := quality.get(record.decision.id, np.nan))]
+
+
+def _usable(episode: Sequence[Record], names: Sequence[str]) -> bool:
+    """Return whether the policy can compute the probability of every action, and the log knows it."""
+    return all(record.decision.candidate in (*names, STOP) and not np.isnan(record.decision.propensity) and record.query.text for record in episode)

@@ -1,0 +1,36 @@
+"""The errors of the expected lengths of answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aamc_report.formats import Format, per_thousand, whole
+from aamc_report.results import Results
+from aamc_report.tables import Cell, Column, Table, TableRow
+
+COLUMNS = (
+    Column("Answers", "", "Number of test rows with a known length."),
+    Column("Length", "tokens", "Mean length of the answers."),
+    Column("Expected", "tokens", "Mean expected length."),
+    Column("Error", "tokens", "Mean absolute error of the expected length."),
+    Column("Error of the mean", "tokens", "Mean absolute error of the candidate's mean length."),
+    Column("Cost error", "USD / 1,000", "Mean absolute error of the expected cost, for 1,000 answers."),
+)
+
+
+def length_tables(results: Results) -> list[Table]:
+    """Return a row for each candidate with known lengths; nothing if the run has none."""
+    found: Mapping[str, Mapping[str, Any]] = results.data.get("answer_lengths") or {}
+    caption = "Expected and real length of the answers, by model. In small type: 95% intervals."
+    return [Table(caption, ["Model"], COLUMNS, [_row(name, figures) for name, figures in found.items()])] if found else []
+
+
+def _row(name: str, figures: Mapping[str, Any]) -> TableRow:
+    def cell(key: str, write: Format) -> Cell:
+        value, bounds = figures.get(key), figures.get(f"{key}_ci95") or (math.nan, math.nan)
+        return Cell(math.nan if value is None else value, write, tuple(bounds))
+
+    lengths = [cell(key, whole) for key in ("n", "mean_tokens", "expected_tokens", "mae_tokens", "mae_tokens_of_mean")]
+    return TableRow([name], [*lengths, cell("mae_cost_usd", per_thousand)])

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aamc_tce.checks import FROM_THE_HUB, check_cache, check_encoders
+
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.testing import assert_conforms
+
+
+@pytest.mark.parametrize("name", ["encoders", "embedding-cache"])
+def test_the_checks_conform(name: str) -> None:
+    assert_conforms("check", name, get_plugin_manager())
+
+
+def test_every_named_encoder_is_at_hand_or_says_how_to_get_it() -> None:
+    found = {diagnosis.subject: diagnosis for diagnosis in check_encoders()}
+    assert list(found) == ["encoder bundled", *(f"encoder {name}" for name in FROM_THE_HUB)]
+    assert found["encoder bundled"].status == "ok"
+    assert all(diagnosis.state.startswith("at hand in ") or diagnosis.advice for diagnosis in found.values())
+
+
+def test_the_cache_tells_its_folder_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "mine"))
+    assert [diagnosis.state for diagnosis in check_cache()] == [f"{tmp_path / 'mine'}, 0 MB"]
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert [(diagnosis.status, diagnosis.advice) for diagnosis in check_cache()] == [("warning", "set AAMC_CACHE to a folder that can")]

@@ -1,0 +1,124 @@
+"""``aamc doctor``: what is in order, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from tiny import Tiny
+
+from aamc_sdk import Component, builtin, hookimpl
+from aamc_sdk.interfaces import Diagnosis
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import run_command
+
+
+def well() -> list[Diagnosis]:
+    return [Diagnosis("network", "fast"), Diagnosis("disk", "nearly full", "warning", "delete old runs")]
+
+
+def raising() -> list[Diagnosis]:
+    raise ZeroDivisionError("no\nnumber")
+
+
+class Checking:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @hookimpl
+    def aamc_checks(self) -> list[Component]:
+        return [Component(self.name, f"plugin_of_checks:{self.name}", "A check.")]
+
+
+class Broken:
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        raise ValueError("cannot say")
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch):
+    """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising))
+
+    def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
+        monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
+        status, out, _ = run_command("doctor", *arguments, "--json")
+        document = json.loads(out)
+        assert (document["schema"], document["ok"]) == (1, status == 0)
+        again, table, _ = run_command("doctor", *arguments)
+        assert again == status
+        assert all(check["advice"] or check["status"] == "ok" for check in document["checks"])
+        return status, {check["subject"]: check for check in document["checks"]}, " ".join(table.split())
+
+    return call
+
+
+def test_a_sound_installation_has_nothing_to_do(doctor) -> None:
+    status, checks, table = doctor(tiny=Tiny())
+    assert status == 0
+    assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
+    assert checks["components"]["state"].startswith("all ")
+    assert checks.keys() >= {"Python", "components", "torch", "working folder", "run runs/latest"}
+    assert checks["run runs/latest"] == {"subject": "run runs/latest", "state": "none yet", "status": "ok", "advice": "make one with: aamc run"}
+    assert "to do: make one with: aamc run" in table
+
+
+def test_plugins_contribute_checks(doctor) -> None:
+    status, checks, table = doctor(checking=Checking("well"))
+    assert status == 0
+    assert checks["disk"] == {"subject": "disk", "state": "nearly full", "status": "warning", "advice": "delete old runs"}
+    assert "warning disk nearly full to do: delete old runs" in table
+
+
+def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor) -> None:
+    status, checks, _ = doctor(a=Checking("raising"), b=Checking("well"))
+    assert status == 1
+    assert checks["check raising"]["state"] == "failed: ZeroDivisionError: no number"
+    assert checks["network"]["status"] == "ok"
+
+
+def test_a_broken_plugin_and_a_component_that_cannot_be_imported_are_reported(doctor) -> None:
+    status, checks, table = doctor(broken=Broken(), gone=Checking("gone"))
+    assert status == 1
+    assert "cannot say" in checks["plugin broken"]["state"]
+    assert "AAMC_DISABLE_PLUGINS=broken" in checks["plugin broken"]["advice"]
+    assert "cannot be loaded" in checks["check gone"]["state"]
+    assert "cannot say" in table
+    assert "components" not in checks
+
+
+def test_a_requirement_that_is_not_installed_is_named(doctor, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["numpy>=1", "no-such-library>=2", 'other; extra == "x"'])
+    status, checks, _ = doctor()
+    assert status == 1
+    assert (checks["core"]["status"], checks["core"]["advice"]) == ("broken", "pip install no-such-library")
+
+
+def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:
+    status, checks, table = doctor("--store", "memory:", "--store", "sqlite:missing.db", "--store", "nothing://ann:secret@host/x")
+    assert status == 1
+    assert checks["store memory:"]["status"] == "ok"
+    assert checks["store sqlite:missing.db"] == {
+        "subject": "store sqlite:missing.db",
+        "state": "there is no store at missing.db",
+        "status": "broken",
+        "advice": "name one that decisions were logged in",
+    }
+    assert checks["store nothing://host/x"]["status"] == "broken"
+    assert "secret" not in table
+
+
+def test_a_run_that_is_named_must_be_there(doctor) -> None:
+    status, checks, _ = doctor("--run", "missing")
+    assert status == 1
+    assert checks["run missing"]["advice"].startswith("make one with: aamc run")
+
+
+def test_a_disabled_plugin_is_named(doctor, monkeypatch) -> None:
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "ppo")
+    status, checks, _ = doctor()
+    assert (status, checks["AAMC_DISABLE_PLUGINS"]["status"]) == (0, "warning")

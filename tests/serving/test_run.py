@@ -1,0 +1,32 @@
+"""Names and folders of checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aamc_sdk.errors import UnknownComponentError
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.storage import write_json
+
+
+def test_a_folder_does_not_take_over_the_name_of_a_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("random", "lexical"):
+        Path(name).mkdir()
+        write_json(Path(name) / "component.json", {"schema": 1, "kind": "router", "name": "ppo"})
+    Path("evaluated").mkdir()
+    (Path("evaluated") / "run.yaml").write_text("{}")
+    assert [find_checkpoint(name, "router") for name in ("random", "lexical", "evaluated")] == [None] * 3
+    assert part_name("random", "router") == "random"
+    assert find_checkpoint("./random", "router") == Path("random")
+    assert part_name(str(tmp_path / "random"), "router") == "ppo"
+
+
+def test_a_folder_without_a_slash_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    with pytest.raises(UnknownComponentError, match=r"no router is named 'mine'.*; a folder is given with a slash: \./mine"):
+        Plugins().load("router", "mine")
