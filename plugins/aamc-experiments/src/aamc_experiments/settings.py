@@ -14,7 +14,7 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.serving import find_checkpoint
 from aamc_sdk.types import Preference
 
-C = TypeVar("C", bound=Choice)
+T = TypeVar("T", bound=Choice)
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """The routers of the default comparison."""
 
@@ -111,7 +111,7 @@ class Settings(ServingSettings):
             router=_absolute_part(self.router, "router"),
             estimator=None if self.estimator is None else _absolute_part(self.estimator, "estimator"),
             environment=_absolute_options(self.environment),
-            pool=self.pool if self.pool is None or self.pool in pools else _absolute(self.pool),
+            pool=_absolute(self.pool) if isinstance(self.pool, str) and self.pool not in pools else self.pool,
             reward=_absolute_options(self.reward),
             dataset=self.dataset if named else self.dataset.absolute(),
             test_dataset=None if test is None else test.absolute(),
@@ -129,12 +129,12 @@ class Settings(ServingSettings):
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 
-def _absolute_part(choice: C, kind: str) -> C:
+def _absolute_part(choice: T, kind: str) -> T:
     folder = find_checkpoint(choice.name, kind)
     return _absolute_options(choice) if folder is None else attrs.evolve(choice, name=str(folder.resolve()))
 
 
-def _absolute_options(choice: C) -> C:
+def _absolute_options(choice: T) -> T:
     """Return a choice in whose options the paths of files are absolute."""
     paths = {key: value for key, value in choice.options.items() if isinstance(value, str) and _looks_like_path(value)}
     return attrs.evolve(choice, options={**choice.options, **{key: _absolute(value) for key, value in paths.items()}})
