@@ -71,7 +71,7 @@ class Evaluation:
     streams: int = option(64, "parallel streams of queries, in environments whose outcomes depend on earlier choices", at_least=1)
     steps: int = option(48, "queries in each stream", at_least=1)
     resamples: int = option(1000, "bootstrap resamples for each interval", at_least=10)
-    strict: bool = option(False, "refuse test rows that a checkpoint was trained on, instead of leaving them out")
+    strict: bool = option(False, "refuse test rows that a checkpoint was trained on and published scores outside 0 to 1, instead of mending them")
 
 
 @attrs.frozen(kw_only=True)
