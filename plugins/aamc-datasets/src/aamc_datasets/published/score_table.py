@@ -59,7 +59,8 @@ def stack(tables: Sequence[ScoreTable]) -> ScoreTable:
     quality, tokens = (np.full((sum(len(table.texts) for table in tables), len(names)), np.nan) for _ in range(2))
     start = 0
     for table in tables:
-        cells = np.ix_(np.arange(start, start := start + len(table.texts)), [names.index(name) for name in table.candidates])
+        columns = np.array([names.index(name) for name in table.candidates])
+        cells = np.ix_(np.arange(start, start := start + len(table.texts)), columns)
         quality[cells] = table.quality
         if table.output_tokens is not None:
             tokens[cells] = table.output_tokens
