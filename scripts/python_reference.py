@@ -209,7 +209,7 @@ def _default(parameter: inspect.Parameter, cls: type | None) -> str:
         if isinstance(found, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
             return {dict: "{}", list: "[]"}.get(found.factory, "...")  # type: ignore[call-overload]  # likewise
     text = repr(parameter.default)
-    return "..." if "<" in text or " object at " in text else text
+    return "..." if "<" in text or " object at " in text or len(text) > WIDTH else text  # a long one may hold a set, whose order varies
 
 
 def _code(text: str) -> str:

@@ -1,5 +1,6 @@
 """Worlds and pools in configuration files: what queries and candidates a run has."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.routing import default_pool, find_pool
 
 SIM = Path(__file__).parents[2] / "configs" / "sim.yaml"
@@ -54,9 +55,26 @@ def test_the_shipped_file_describes_the_defaults():
     assert find_pool(settings.pool, get_plugin_manager()) == default_pool()
     assert read_world(settings.environment.options["world"]) == read_world("default")
     assert read_settings(settings.plain()) == settings
+    assert settings.with_absolute_paths(["default"]) == settings
 
 
 def test_options_of_the_shipped_file_can_be_set():
     settings = settings_from_options({"configs": (SIM,), "assignments": ("environment.world.categories.code.share=5",), "pool": "default"})
     assert settings.environment.options["world"]["categories"]["code"]["share"] == 5
     assert settings.pool == "default"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_strict_evaluation_reads_published_scores_strictly(strict, tmp_path):
+    answers = [
+        {"question": f"Question {n} is about {n * 7}", "llm_selected": model, "evaluation_result": {"score": score - 0.033, "inference_cost": cost}}
+        for n in range(40)
+        for model, score, cost in (("small", n % 2, 0.001), ("large", 1, 0.01))
+    ]
+    (tmp_path / "answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    settings = read_settings({"dataset": f"routerarena:{tmp_path}", "evaluation": {"strict": strict}})
+    if strict:
+        with pytest.raises(DataError, match=r"line 1: score must be a number from 0 to 1, not -0\.033"):
+            make_setup(settings, get_plugin_manager())
+    else:
+        assert make_setup(settings, get_plugin_manager()).splits["train"].outcomes.known_quality.min() == 0

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import numpy as np
 import pytest
+from aamc_tce.encoders import torch_encoder
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, DataError, EstimatesError
@@ -256,3 +257,20 @@ def test_lengths_of_answers_are_learned(make_estimator, make_dataset, pool):
     lengths = estimator.answer_lengths(estimator.estimate(dataset.queries), pool)
     assert (lengths.tokens[code].min(axis=0) > lengths.tokens[~code].max(axis=0)).all()
     assert estimator.out_of_fold_lengths(pool).tokens.shape == (120, 3)
+
+
+def test_an_encoder_that_cannot_be_downloaded_is_named_with_the_files_to_bring(make_estimator, make_dataset, monkeypatch):
+    def unreachable(place):
+        raise OSError("We couldn't connect to 'https://huggingface.co'")
+
+    monkeypatch.setattr(torch_encoder.transformers.AutoTokenizer, "from_pretrained", unreachable)
+    with pytest.raises(AamcError, match="couldn't connect") as caught:
+        make_estimator(encoder="bert-tiny").train(Training(dataset=make_dataset(5)))
+    assert "hf download prajjwal1/bert-tiny --local-dir bert-tiny; copy the folder here and add --set estimator.encoder=./bert-tiny" in str(
+        caught.value
+    )
+
+
+def test_a_folder_that_is_no_encoder_says_what_it_lacks(make_estimator, make_dataset, tmp_path):
+    with pytest.raises(AamcError, match=r"the folder needs config\.json, model\.safetensors and the tokenizer's files"):
+        make_estimator(encoder=str(tmp_path)).train(Training(dataset=make_dataset(5)))

@@ -14,7 +14,7 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.serving import find_checkpoint
 from aamc_sdk.types import Preference
 
-_C = TypeVar("_C", bound=Choice)
+T = TypeVar("T", bound=Choice)
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
 """The routers of the default comparison."""
 
@@ -71,7 +71,7 @@ class Evaluation:
     streams: int = option(64, "parallel streams of queries, in environments whose outcomes depend on earlier choices", at_least=1)
     steps: int = option(48, "queries in each stream", at_least=1)
     resamples: int = option(1000, "bootstrap resamples for each interval", at_least=10)
-    strict: bool = option(False, "refuse test rows that a checkpoint was trained on, instead of leaving them out")
+    strict: bool = option(False, "refuse test rows that a checkpoint was trained on and published scores outside 0 to 1, instead of mending them")
 
 
 @attrs.frozen(kw_only=True)
@@ -129,12 +129,12 @@ class Settings(ServingSettings):
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 
-def _absolute_part(choice: _C, kind: str) -> _C:
+def _absolute_part(choice: T, kind: str) -> T:
     folder = find_checkpoint(choice.name, kind)
     return _absolute_options(choice) if folder is None else attrs.evolve(choice, name=str(folder.resolve()))
 
 
-def _absolute_options(choice: _C) -> _C:
+def _absolute_options(choice: T) -> T:
     """Return a choice in whose options the paths of files are absolute."""
     paths = {key: value for key, value in choice.options.items() if isinstance(value, str) and _looks_like_path(value)}
     return attrs.evolve(choice, options={**choice.options, **{key: _absolute(value) for key, value in paths.items()}})

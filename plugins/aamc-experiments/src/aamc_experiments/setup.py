@@ -97,13 +97,15 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
 def dataset_readers(settings: Settings, plugins: Plugins, part_services: Services) -> Readers:
     """Return a function that makes the reader of a source with that source's own options.
 
-    A source that generates its queries has the environment's categories, unless its options name others.
+    A source that generates its queries has the environment's categories, unless its options name others; a strict evaluation reads strictly.
     """
 
     def reader(source: Source) -> DatasetFormat:
-        options = source.options
-        if not source.path and not options.get("shares") and "shares" in attrs.fields_dict(plugins.load("dataset", source.name).Config):
-            options = {**options, "shares": generated_shares(settings, plugins)}
+        options, known = dict(source.options), attrs.fields_dict(plugins.load("dataset", source.name).Config)
+        if not source.path and not options.get("shares") and "shares" in known:
+            options["shares"] = generated_shares(settings, plugins)
+        if settings.evaluation.strict and "strict" in known:
+            options["strict"] = True
         made: DatasetFormat = plugins.make("dataset", source.name, part_services, options, settings.preset)
         return made
 

@@ -191,4 +191,14 @@ def _pretrained(name: str) -> tuple[Any, Any]:
         return transformers.AutoTokenizer.from_pretrained(place), transformers.AutoModel.from_pretrained(place)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); give a local folder, connect to the hub, or use encoder: bundled") from error
+        raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); {_advice(place)}") from error
+
+
+def _advice(place: str) -> str:
+    """Return what to do about an encoder that cannot be loaded from a folder or the hub."""
+    bundled = "or use the encoder of the installation: --set estimator.encoder=bundled"
+    if Path(place).is_dir():
+        return f"the folder needs config.json, model.safetensors and the tokenizer's files; {bundled}"
+    folder = Path(place).name
+    fetch = f"hf download {place} --local-dir {folder}"
+    return f"without a network, run on a machine that has one: {fetch}; copy the folder here and add --set estimator.encoder=./{folder}; {bundled}"
