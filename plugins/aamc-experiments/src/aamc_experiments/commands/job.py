@@ -46,7 +46,7 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         CheckpointError: Another command began the job.
     """
     from aamc_experiments.experiment import Experiment
-    from aamc_sdk.errors import CheckpointError
+    from aamc_sdk.errors import CheckpointError, ConfigError
 
     described, out, resume = split_options(options, "run")
     if resume is None:
