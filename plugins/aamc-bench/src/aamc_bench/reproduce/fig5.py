@@ -221,7 +221,8 @@ def _saved(ours: Floats, theirs: Floats) -> Floats:
 
 def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:
     """Return success, cost and latency of each query, ``[Q, 3]``."""
-    quality, cost, latency = (values[AT_PREFERENCE] for values in attrs.astuple(comparison.realised(router), recurse=False))
+    realised = comparison.realised(router)
+    quality, cost, latency = (values[AT_PREFERENCE] for values in (realised.known_quality, realised.cost_usd, realised.latency_ms))
     return np.column_stack((quality >= success_threshold, cost, latency))
 
 
