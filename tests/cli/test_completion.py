@@ -15,7 +15,6 @@ WORDS = [
     ("aamc run --preset qu", "quick"),
     ("aamc run --pool def", "default"),
     ("aamc run --test-dataset routera", "routerarena:"),
-    ("aamc train --orchestrator pup", "puppeteer"),
     ("aamc bench compare --estimator lex", "lexical"),
     ("aamc data inspect routera", "routerarena:"),
     ("aamc evaluate --logs sql", "sqlite:"),
@@ -23,7 +22,7 @@ WORDS = [
     ("aamc orchestrate hi --agents python,calc", "python,calculator"),
     ("aamc plugins show rou", "router"),
     ("aamc plugins show store mem", "memory"),
-    ("aamc plugins check aamc-pp", "aamc-ppo"),
+    ("aamc plugins check aamc-lex", "aamc-lexical"),
 ]
 
 

@@ -321,3 +321,9 @@ def test_a_budget_in_money_ends_a_training_which_continues_later(aamc: Aamc) -> 
     assert f"after {metrics['updates']} of 1000 updates" in err
     status, _, err = aamc("train", "--from", "made", "--dataset", "tasks:arithmetic", "--set", "orchestrator.updates=1", "--out", "more")
     assert status == 0, err
+
+
+def test_the_name_of_an_orchestrator_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_AAMC_COMPLETE", "bash_complete"), ("COMP_WORDS", "aamc train --orchestrator pup"), ("COMP_CWORD", "3")):
+        monkeypatch.setenv(name, value)
+    assert run_command()[1].split() == ["plain,puppeteer"]
