@@ -133,7 +133,7 @@ class Canary(RouterPair):
         served = {decision.id: served_by(decision) for decision in experience.decisions if _is_of(decision, pair)}
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
-                self._calls.add(role, [call])
+                self._calls.add(role, call)
         if self.ended is None and (exceeded := self._calls.exceeded(self.config)) is not None:
             self._end(exceeded)
         super().learn(experience)
