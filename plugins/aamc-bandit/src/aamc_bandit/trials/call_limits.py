@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import attrs
 
 from aamc_sdk.types import Attempt
-
-if TYPE_CHECKING:
-    from aamc_bandit.trials.canary import CanaryOptions
 
 STANDARD_ERRORS = 3.0
 MIN_CALLS = 20
@@ -65,12 +61,12 @@ class CallComparison:
             self._add(f"{role}/cost_usd", call.cost_usd)
             self._add(f"{role}/latency_ms", call.latency_ms)
 
-    def exceeded(self, limits: CanaryOptions) -> str | None:
-        """Return the limit that the candidate exceeds, in words; None for none."""
+    def exceeded(self, max_error_excess: float, max_cost_ratio: float, max_latency_ratio: float) -> str | None:
+        """Return the limit of a canary's options that the candidate exceeds, in words; None for none."""
         for figure, ratio, excess, text in (
-            ("errors", 1.0, limits.max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
-            ("cost_usd", limits.max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
-            ("latency_ms", limits.max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
+            ("errors", 1.0, max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
+            ("cost_usd", max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
+            ("latency_ms", max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
         ):
             stable, candidate = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate"))
             if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
