@@ -260,13 +260,13 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._route([arguments.query(query)], preference, arguments)[0]
+        return self._route([arguments.query(query)], preference, arguments, arguments.ids)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        described = [given.query(query)]
-        return self._explain((self._logged(described, preference, given) or self._decide(described, preference, given))[0])
+        asked = [given.query(query)], preference, given, given.ids
+        return self._explain((self._logged(*asked) or self._decide(*asked))[0])
 
     def route_batch(
         self,
@@ -300,13 +300,13 @@ class MetaController:
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
-        described = [given.query(query)]
+        asked = [given.query(query)], preference, given
         if not isinstance(self.router, AsyncRouter):
-            return (await self._in_thread(self._route, described, preference, given))[0]
-        known = await self._in_thread(self._logged, described, preference, given)
+            return (await self._in_thread(self._route, *asked, given.ids))[0]
+        known = await self._in_thread(self._logged, *asked, given.ids)
         if known is not None:
             return known[0].decision
-        request = await self._in_thread(self._request_of, described, preference, given)
+        request = await self._in_thread(self._request_of, *asked)
         try:
             scores = await self._decider.ascore(request, self.router)
         except asyncio.CancelledError:
@@ -472,26 +472,20 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _route(
-        self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None
-    ) -> list[Decision]:
+    def _route(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
         known = self._logged(queries, preference, arguments, ids)
         return list(self._decide(queries, preference, arguments, ids).decisions) if known is None else [record.decision for record in known]
 
-    def _logged(
-        self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None
-    ) -> list[Record] | None:
+    def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
         """Return the records of decisions that were all asked for before, whatever the pool's state is now; None for others."""
         self._guard.check()
-        names = arguments.ids if ids is None else ids
-        return None if names is None else self._decider.logged(queries, preference, arguments.budget_usd, names)
+        return None if ids is None else self._decider.logged(queries, preference, arguments.budget_usd, ids)
 
-    def _decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None = None) -> Records:
+    def _decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
         request = self._request_of(queries, preference, arguments)
-        return self._log(request, self._decider.score(request), arguments.ids if ids is None else ids, arguments.episode)
+        return self._log(request, self._decider.score(request), ids, arguments.episode)
 
     def _request_of(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
-        self._guard.check()
         state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
         return self._decider.request(queries, preference, state, arguments.budget_usd)
 
@@ -520,7 +514,7 @@ class MetaController:
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
         with self._calls:
-            (decision,) = await self._in_thread(self._route, [described], preference, arguments)
+            (decision,) = await self._in_thread(self._route, [described], preference, arguments, arguments.ids)
             return await self._models.answer(decision, self.pool, conversation(described), options or {})
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:

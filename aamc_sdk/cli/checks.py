@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module, metadata
@@ -21,7 +20,6 @@ from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Offer, Plugins
 
-OLDEST_PYTHON = (3, 10)
 _SECRET = re.compile(r"//[^/@]*@")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -31,10 +29,7 @@ def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     from aamc_sdk.plugins import known_distributions
 
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
-    if sys.version_info < OLDEST_PYTHON:
-        yield Diagnosis("Python", state, BROKEN, "install Python 3.10 or later")
-    else:
-        yield Diagnosis("Python", state)
+    yield Diagnosis("Python", state)
     ours = {name for known in known_distributions().values() for name in known.values()}
     offers = [offer for offer in plugins if offer.kind != "plugin"]
     for distribution in sorted({offer.plugin.distribution for offer in plugins}):

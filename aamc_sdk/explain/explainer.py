@@ -48,10 +48,11 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
-    flip = None
-    may_flip = router is not None and reward is not None and router.uses_preference and router.requires.cheap_rescoring
-    if router is not None and reward is not None and may_flip and runner_up is not None and not utility[runner_up] > utility[chosen]:
-        flip = _flip(router, reward, request, runner_up)
+    flip, is_searched = None, False
+    if router is not None and reward is not None:
+        is_searched = router.uses_preference and router.requires.cheap_rescoring
+        if is_searched and runner_up is not None and not utility[runner_up] > utility[chosen]:
+            flip = _flip(router, reward, request, runner_up)
     views = [
         CandidateView(
             name=name,
@@ -71,7 +72,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         runner_up=None if runner_up is None else record.candidates[runner_up],
         lost_on=None if runner_up is None else _lost_on(np.nan_to_num(contributions[chosen]) - np.nan_to_num(contributions[runner_up])),
         flip_preference=flip,
-        flip_searched=may_flip,
+        flip_searched=is_searched,
     )
     return attrs.evolve(explanation, why=in_words(explanation))
 

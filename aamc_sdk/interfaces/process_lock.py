@@ -30,7 +30,7 @@ class ProcessLock:
 
     def check(self) -> None:
         """Raise the ForkedError of a forked process; do nothing in any other."""
-        if self.forked:
+        if os.getpid() != self._process:  # not self.forked: each decision takes several locks
             raise ForkedError(f"this process is a fork, and lacks the threads of {self._what}; build it after the fork")
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
@@ -43,7 +43,8 @@ class ProcessLock:
         self._lock.release()
 
     def __enter__(self) -> None:
-        self.acquire()
+        self.check()
+        self._lock.acquire()
 
     def __exit__(self, *exception: object) -> None:
-        self.release()
+        self._lock.release()

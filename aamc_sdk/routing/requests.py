@@ -59,18 +59,7 @@ def build_request(
     """
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
-    cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, rows)
-    output = _output_tokens(queries, tokens, lengths, len(pool))
-    relative: Floats | float = 1.0
-    if output is not None:
-        cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
-        learned = np.full(len(pool), np.nan) if lengths is None else lengths.typical
-        longer = output / np.where(np.isnan(learned), DEFAULT_OUTPUT_TOKENS, np.maximum(learned, 1.0))
-        latency_ms = latency_ms + (longer - 1) * arrays.service_ms
-        relative = np.where(np.isnan(learned), 1.0, longer)
-    if typical is not None and not arrays.complete:
-        means = ((cost_usd, typical[:, 1] * relative), (latency_ms, typical[:, 2] * relative))
-        cost_usd, latency_ms = (np.where(np.isnan(values), mean, values) for values, mean in means)
+    cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
     all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
     forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
@@ -156,13 +145,34 @@ def token_counts(queries: Sequence[Query]) -> Floats:
     return np.array(counts, dtype=np.float64).T  # two long lists convert faster than many short ones
 
 
+def _expected_figures(
+    queries: Sequence[Query], tokens: Floats, pool: Pool, lengths: AnswerLengths | None, typical: Floats | None
+) -> tuple[Floats, Floats, Floats | None]:
+    """Return cost, unloaded latency and output tokens, ``[B, M]`` each; cost and latency are NaN, and output tokens None, where unknown."""
+    arrays = pool.arrays
+    cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, len(queries))
+    output = _output_tokens(queries, tokens, lengths, len(pool))
+    relative: Floats | float = 1.0
+    if output is not None:
+        usual: Floats | int = DEFAULT_OUTPUT_TOKENS
+        if lengths is not None:
+            cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
+            learned = ~np.isnan(lengths.typical)
+            usual = np.where(learned, np.maximum(lengths.typical, 1.0), DEFAULT_OUTPUT_TOKENS)
+            relative = np.where(learned, output / usual, 1.0)
+        latency_ms = latency_ms + (output / usual - 1) * arrays.service_ms
+    if typical is not None and not arrays.complete:
+        cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
+        latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * relative, latency_ms)
+    return cost_usd, latency_ms, output
+
+
 def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None, candidates: int) -> Floats | None:
     """Return the expected output tokens, ``[B, M]``; None if they are neither stated nor learned."""
-    if lengths is None and all(query.output_tokens is None for query in queries):
-        return None
-    stated = np.array([query.output_tokens is not None for query in queries], dtype=bool)[:, None]
-    learned = np.full((len(queries), candidates), np.nan) if lengths is None else lengths.tokens
-    return np.where(stated | np.isnan(learned), tokens[:, 1:], learned)
+    given = [query.output_tokens is not None for query in queries]
+    if lengths is None:
+        return tokens[:, 1:].repeat(candidates, axis=1) if True in given else None
+    return np.where(np.array(given, dtype=bool)[:, None] | np.isnan(lengths.tokens), tokens[:, 1:], lengths.tokens)
 
 
 def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
@@ -209,17 +219,17 @@ def _forbidden_cells(
     queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the forbidden cells ``[B, M]`` by reason, of tokens ``[B, M]`` or ``[B, 1]``; only reasons that forbid a cell."""
-    shape, longest = (len(queries), len(pool)), tokens.max(initial=0.0)
+    shape = len(queries), len(pool)
     exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
     reasons = {
-        "context window": tokens > pool.arrays.window if longest > pool.arrays.min_window else None,
+        "context window": tokens > pool.arrays.window,
         **{f"lacks {need}": _lacks_ability(need, queries, pool) for need in sorted({need for query in queries for need in query.needs})},
         "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
         "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,
         "over budget": None if budget_usd is None else cost_usd > budget_usd,
         "unknown cost, which fits no budget": None if budget_usd is None else np.isnan(cost_usd),
     }
-    return {why: where for why, where in reasons.items() if where is not None and where.any()}
+    return {why: where for why, where in reasons.items() if where is not None and np.count_nonzero(where)}
 
 
 def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Serving decisions: load a run, make components, learn online, keep snapshots."""
 
 from aamc_sdk.serving.learner import Learner
-from aamc_sdk.serving.loading import ServedComponents, load_checkpoints, load_components, make_components
+from aamc_sdk.serving.loading import ServedComponents, estimates_fingerprint, load_checkpoints, load_components, make_components
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.orchestration import Session, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
@@ -24,6 +24,7 @@ __all__ = [
     "TeamOptions",
     "TeamOrchestrator",
     "WorkOptions",
+    "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",
     "load_checkpoints",

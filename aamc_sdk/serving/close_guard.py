@@ -42,12 +42,15 @@ class CloseGuard:
             ForkedError: This process is a fork of the one that made the guard.
         """
         self._lock.check()
+        self._check_open()
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
         with self._lock:
-            self.check()
+            self._check_open()
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:

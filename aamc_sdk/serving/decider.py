@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
@@ -30,6 +29,20 @@ from aamc_sdk.types import (
 )
 
 
+class _RouterErrors:
+    """Turns what a router raises into an error of the SDK that names it. A context manager for any thread."""
+
+    def __init__(self, served: ServedComponents) -> None:
+        self._name = served.router_name or type(served.router).__name__
+
+    def __enter__(self) -> None:
+        """Do nothing: this is quicker than a generator, for each decision."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
+            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}") from error
+
+
 class Decider:
     """Decides requests with one set of components; safe to use from any thread.
 
@@ -41,6 +54,7 @@ class Decider:
     def __init__(self, components: ServedComponents, user_id: Callable[[str], str]) -> None:
         self._components = components
         self._user_id = user_id
+        self._naming_the_router = _RouterErrors(components)
 
     def request(self, queries: Sequence[Query], preference: Preferences, state: PoolState | None, budget_usd: float | None) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
@@ -109,24 +123,13 @@ class Decider:
         Raises:
             PluginError: The router failed, or returned something else.
         """
-        with self._naming_the_router():
+        with self._naming_the_router:
             return self._components.router.score(request)
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
         """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
-        with self._naming_the_router():
+        with self._naming_the_router:
             return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
-
-    @contextmanager
-    def _naming_the_router(self) -> Iterator[None]:
-        """Turn what a router raises into an error of the SDK that names it."""
-        try:
-            yield
-        except AamcError:
-            raise
-        except (Exception, SystemExit) as error:
-            name = self._components.router_name or type(self._components.router).__name__
-            raise PluginError(f"router {name!r} failed: {type(error).__name__}: {error}") from error
 
     def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> tuple[Records, list[Decision]]:
         """Draw a decision for each row; return the records when they are durable in the log, and those decisions that are new to it.
@@ -143,7 +146,7 @@ class Decider:
         """
         served = self._components
         names = new_ids(len(request)) if ids is None else ids
-        with self._naming_the_router():
+        with self._naming_the_router:
             decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         logged = served.store.add_decisions(Records(decisions, request))
         new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]

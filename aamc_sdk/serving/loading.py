@@ -149,12 +149,13 @@ def load_checkpoints(
     components = load_components(run.folder, plugins, router=router if trained is None else trained.name, store=store)
     if other is None:
         return components
-    if components.router.uses_estimates and _fingerprint(other) != _fingerprint(components.estimator):
+    if components.router.uses_estimates and estimates_fingerprint(other) != estimates_fingerprint(components.estimator):
         logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, checkpoint)
     return attrs.evolve(components, estimator=other)
 
 
-def _fingerprint(estimator: Estimator | None) -> str:
+def estimates_fingerprint(estimator: Estimator | None) -> str:
+    """Return the fingerprint of an estimator's estimates; ``""`` without an estimator."""
     return "" if estimator is None else estimator.estimate([Query("fingerprint")]).fingerprint
 
 

@@ -23,7 +23,6 @@ class PoolArrays:
         service_ms: The part of it that grows with the answer's length, ``[M]``.
         window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
         complete: Whether every price and latency is known.
-        min_window: The smallest window.
         no_wait_ms: Zeros, the waits of an idle pool, ``[M]``.
         all_allowed: True, the mask without a forbidden candidate, ``[M]``.
     """
@@ -34,7 +33,6 @@ class PoolArrays:
     service_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
     complete: bool
-    min_window: float
     no_wait_ms: Floats = attrs.field(converter=read_only)
     all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
 
@@ -56,7 +54,6 @@ class PoolArrays:
             service_ms,
             window,
             complete,
-            float(window.min()),
             no_wait_ms=np.zeros(size),
             all_allowed=np.ones(size, bool),
         )

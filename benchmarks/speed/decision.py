@@ -74,7 +74,7 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     settings = ServingSettings.of({"router": router})
     components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
-        request = controller._request_of(QUERY, None, RouteArguments())  # only a part of route is measured
+        request = controller._request_of([QUERY], None, RouteArguments())  # only a part of route is measured
         works = {
             "plain": (plain_network(size), CALLS, 1),
             "decide": (lambda: controller._log(request, controller.router.score(request), None, None), CALLS, 1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -130,29 +130,32 @@ class OutcomeLedger:
             weight = self._weight(replaced) if known is None else counted.pop(feedback.id).weight
             yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, added=False, implicit=replaced.implicit)
         qualities = candidate_qualities(feedback, decision.candidate)
-        for name, _ in qualities:
+        names = [name for name, _ in qualities]
+        for name in names:
             yield from self._without_failure(row, counted, name)
-        weight = self._allowed(feedback, wanted, [name for name, _ in qualities], counted)
+        weight = self._allowed(feedback, wanted, names, counted)
         weight = self._within_day(experience.queries[row], feedback.time, weight)
         if weight > 0 or wanted == 0:
-            counted[feedback.id] = Counted(feedback.source, weight, [name for name, _ in qualities])
+            counted[feedback.id] = Counted(feedback.source, weight, names)
             yield Outcome(row, qualities, weight, implicit=feedback.implicit, time=feedback.time)
 
     def _weight(self, feedback: Feedback) -> float:
-        """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
+        """Return the weight of feedback before the limits: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
         return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if feedback.implicit else 1.0)
 
     def _allowed(self, feedback: Feedback, wanted: float, names: Sequence[str], counted: Mapping[str, Counted]) -> float:
         """Return the part of a weight within the limits of its source and its decision."""
         if len(counted) >= MAX_PIECES:
             return 0.0
-        own = [each for each in counted.values() if each.source == feedback.source]
-        limits = {"max_source_weight": own, "max_decision_weight": list(counted.values())}
-        rooms: dict[str, float] = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
-        option = min(rooms, key=lambda name: rooms[name])
-        if wanted > rooms[option]:
-            self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
-        return max(0.0, min(wanted, rooms[option]))
+        same_source = [each for each in counted.values() if each.source == feedback.source]
+        left, limit = min(
+            (self._options.max_source_weight - _counted_weight(same_source, names), "max_source_weight"),
+            (self._options.max_decision_weight - _counted_weight(counted.values(), names), "max_decision_weight"),
+            key=lambda found: found[0],
+        )
+        if wanted > left:
+            self._report(limit, f"feedback on decision {feedback.decision_id!r} weighs more than {limit} allows")
+        return max(0.0, min(wanted, left))
 
     def _within_day(self, query: Query, time: float, weight: float) -> float:
         """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
@@ -169,11 +172,11 @@ class OutcomeLedger:
             self._users.popitem(last=False)
         return weight
 
-    def _report(self, option: str, what: str) -> None:
-        """Log that a limit was reached, once for each option."""
-        if option not in self._reported:
-            self._reported.add(option)
-            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
+    def _report(self, limit: str, what: str) -> None:
+        """Log that a limit was reached, once for each limit."""
+        if limit not in self._reported:
+            self._reported.add(limit)
+            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, limit))
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
         """Return what was counted on a decision, and mark it as the most recently mentioned one."""
@@ -211,10 +214,9 @@ def _failure_id(candidate: str) -> str:
     return f"{_FAILURE}/{candidate}"
 
 
-def _counted_weight(counted: Iterable[Counted], names: Sequence[str]) -> float:
-    """Return the weight counted on the candidate, of some, that has the most."""
-    each = list(counted)
-    return max(math.fsum(one.weight for one in each if name in one.candidates) for name in names)
+def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float:
+    """Return the maximum, over some candidates, of the weight that was counted on one."""
+    return max(math.fsum(each.weight for each in counted if name in each.candidates) for name in names)
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:

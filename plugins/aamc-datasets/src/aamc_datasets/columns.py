@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,13 @@ def read_columns(file: Path, names: Iterable[str]) -> dict[str, TableColumn]:
     except pa.ArrowException as error:
         kinds = ", ".join(f"{name}: {table.column(name).type}" for name in wanted)
         raise DataError(f"{file} has a column that holds neither text nor numbers ({kinds})") from error
+
+
+def answer_tokens(columns: Mapping[str, TableColumn], names: Sequence[str], rows: int) -> Floats | None:
+    """Return the tokens of the answers in M columns, ``[rows, M]``, NaN for a column that is missing; None if all are missing."""
+    if not any(name in columns for name in names):
+        return None
+    return np.stack([columns[name].text_tokens() if name in columns else np.full(rows, np.nan) for name in names], axis=1)
 
 
 def _read_parquet(file: Path, names: list[str]) -> Any:

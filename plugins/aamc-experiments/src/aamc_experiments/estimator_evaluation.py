@@ -5,14 +5,14 @@ Each figure has a 95% interval by the bootstrap of its rows. A figure without la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation import BINS, Resampling, area_under_roc, bin_of, forecast_errors, known_interval
+from aamc_experiments.evaluation import BINS, Figures, Resampling, area_under_roc, bin_of, forecast_errors, intervals, point_estimates
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluation_settings, make_evaluation_setup, predicted_categories
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
@@ -23,6 +23,8 @@ from aamc_sdk.types import Dataset, Estimates, Floats, Pool
 
 FILE = "estimator.json"
 """The file of an evaluation's folder with the figures."""
+FIGURES = ("complexity_mae", "category_accuracy", "tool_use_auc", "brier", "ece")
+"""The keys of the figures."""
 
 
 @attrs.frozen(eq=False)
@@ -66,29 +68,24 @@ class EstimatedRows:
     def figures(self, resamples: int, seed: int) -> dict[str, Any]:
         """Return ``n``, the figures and their intervals under ``ci95``."""
         complexity, tools = _known(self.complexity), _known(self.tool_use)
+        errors = np.abs(complexity[:, :1] - complexity[:, 1:])
         named = (self.category != "") & (self.predicted != "")
         hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
         cells = np.isfinite(self.quality) & np.isfinite(self.expected)
         both = cells.any(axis=1)
         expected, quality = (np.where(cells, values, np.nan)[both] for values in (self.expected, self.quality))
-
-        def on(size: int, figures: Callable[[Resampling], Mapping[str, Floats]], names: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
-            if not size:
-                return dict.fromkeys(names, (None, None))
-            unit = np.arange(size)
-            value, spread = figures(Resampling.once(unit)), figures(Resampling.bootstrap(unit, resamples, seed))
-            return {name: (value[name][0], known_interval(spread[name])) for name in names}
-
-        found = {
-            **on(
-                len(complexity), lambda each: {"complexity_mae": each.means(np.abs(complexity[:, :1] - complexity[:, 1:]))[:, 0]}, ("complexity_mae",)
-            ),
-            **on(len(hit), lambda each: {"category_accuracy": each.means(hit)[:, 0]}, ("category_accuracy",)),
-            **on(len(tools), lambda each: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], each)}, ("tool_use_auc",)),
-            **on(len(expected), lambda each: forecast_errors(expected, quality, each), ("brier", "ece")),
-        }
-        values = {name: value for name, (value, _) in found.items()}
-        return {"n": len(self.category), **values, "ci95": {name: bounds for name, (_, bounds) in found.items()}}
+        parts: tuple[tuple[int, Callable[[Resampling], Figures]], ...] = (
+            (len(errors), lambda rows: {"complexity_mae": rows.means(errors)[:, 0]}),
+            (len(hit), lambda rows: {"category_accuracy": rows.means(hit)[:, 0]}),
+            (len(tools), lambda rows: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], rows)}),
+            (len(expected), lambda rows: forecast_errors(expected, quality, rows)),
+        )
+        values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
+        for size, part in parts:
+            if size:
+                values |= point_estimates(part(Resampling.once(np.arange(size))))
+                ci95 |= intervals(part(Resampling.bootstrap(np.arange(size), resamples, seed)))
+        return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """Return the number of rows by true and by predicted category."""

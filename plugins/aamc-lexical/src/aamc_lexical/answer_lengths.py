@@ -10,7 +10,7 @@ The factor s of each candidate makes the sum of the predictions that of the trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import attrs
 import numpy as np
@@ -98,11 +98,16 @@ def _out_of_fold(embedding: Floats, tokens: Floats, fold: NDArray[np.intp], pena
     return result
 
 
-def for_pool(tokens: Floats, means: Floats, candidates: Sequence[str], pool: Pool) -> AnswerLengths:
+def for_pool(tokens: Floats, means: Floats, candidates: tuple[str, ...], pool: Pool) -> AnswerLengths:
     """Return expected tokens ``[B, K]`` of known candidates as those of a pool; an unseen candidate has the mean of the known ones."""
-    places = {name: place for place, name in enumerate(candidates)}
-    weights = np.full((len(candidates), len(pool)), 1 / len(candidates))
-    for m, name in enumerate(pool.names):
-        if name in places:
-            weights[:, m] = np.arange(len(candidates)) == places[name]
-    return AnswerLengths(tokens @ weights, means @ weights)
+    places = _places(candidates, pool.names)
+    if places.max(initial=0) == len(candidates):
+        tokens, means = (np.append(values, values.mean(axis=-1, keepdims=True), axis=-1) for values in (tokens, means))
+    return AnswerLengths(tokens[:, places], means[places])
+
+
+@lru_cache(maxsize=8)  # each decision asks for the same pool
+def _places(candidates: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.intp]:
+    """Return the position of each of M candidates among K known ones, ``[M]``; K for an unseen one."""
+    known = {name: place for place, name in enumerate(candidates)}
+    return np.array([known.get(name, len(known)) for name in names], dtype=np.intp)

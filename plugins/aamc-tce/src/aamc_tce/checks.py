@@ -9,22 +9,19 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Diagnosis
 from aamc_tce.encoders.vector_cache import cache_folder
 
-FROM_THE_HUB = ("distilbert-base-uncased", "bert-tiny", "mobilebert")
-"""The encoders that the option ``encoder`` names and that are not bundled."""
-
 
 def check_encoders() -> list[Diagnosis]:
     """Check which encoders can be loaded without the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    from aamc_tce.encoders.torch_encoder import BUNDLED, resolve
+    from aamc_tce.encoders.torch_encoder import BUNDLED, SHORT_NAMES, resolve
 
     try:
         found = [Diagnosis(f"encoder {BUNDLED}", f"at hand in {resolve(BUNDLED)}")]
     except ConfigError as error:
         state, _, advice = str(error).partition(": ")
         found = [Diagnosis(f"encoder {BUNDLED}", state, "broken", advice)]
-    for name in FROM_THE_HUB:
+    for name in ("distilbert-base-uncased", *SHORT_NAMES):
         weights = (try_to_load_from_cache(resolve(name), file) for file in ("model.safetensors", "pytorch_model.bin"))
         kept = next((path for path in weights if isinstance(path, str)), None)
         if kept is None:

@@ -129,7 +129,7 @@ class EntityEvidence:
             known = self.candidates.get(candidate, NO_EVIDENCE)
             kept = discount ** (self.feedback_count - known.at)
             weight = wins + losses
-            fading, one = (RECENT, 1.0) if sign > 0 else (1.0, -1.0)
+            fading = RECENT if sign > 0 else 1.0
             self.candidates[candidate] = CandidateEvidence(
                 wins=max(kept * known.wins + sign * wins, 0.0),
                 losses=max(kept * known.losses + sign * losses, 0.0),
@@ -139,8 +139,8 @@ class EntityEvidence:
                 explicit=max(known.explicit + sign * (not implicit), 0),
                 implicit=max(known.implicit + sign * implicit, 0),
                 updated=max(known.updated, time),
-                recent_quality=max(fading * known.recent_quality + one * wins / weight, 0.0) if weight else known.recent_quality,
-                recent_count=max(fading * known.recent_count + one, 0.0) if weight else known.recent_count,
+                recent_quality=max(fading * known.recent_quality + sign * wins / weight, 0.0) if weight else known.recent_quality,
+                recent_count=max(fading * known.recent_count + sign, 0.0) if weight else known.recent_count,
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:

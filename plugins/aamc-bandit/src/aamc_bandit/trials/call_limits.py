@@ -10,8 +10,7 @@ so that a few unlucky calls end nothing. For the rate of failed calls the ratio 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 import attrs
 
@@ -20,22 +19,6 @@ from aamc_sdk.types import Attempt
 STANDARD_ERRORS = 3.0
 MIN_CALLS = 20
 """Calls of each router below which nothing is compared."""
-
-
-class Limits(Protocol):
-    """The options that limit a candidate's calls."""
-
-    @property
-    def max_error_excess(self) -> float:
-        """Maximum rate of failed calls above the stable router's."""
-
-    @property
-    def max_cost_ratio(self) -> float:
-        """Maximum mean cost as a multiple of the stable router's."""
-
-    @property
-    def max_latency_ratio(self) -> float:
-        """Maximum mean latency as a multiple of the stable router's."""
 
 
 @attrs.define
@@ -71,20 +54,19 @@ class CallComparison:
     def __init__(self, kept: Mapping[str, tuple[int, float, float]] | None = None) -> None:
         self._means = {name: RunningMean(*values) for name, values in (kept or {}).items()}
 
-    def add(self, role: str, calls: Iterable[Attempt]) -> None:
-        """Add calls that were made for decisions of a router; cancelled ones say nothing about it."""
-        for call in calls:
-            if call.status != "cancelled":
-                self._add(f"{role}/errors", float(call.status == "error"))
-                self._add(f"{role}/cost_usd", call.cost_usd)
-                self._add(f"{role}/latency_ms", call.latency_ms)
+    def add(self, role: str, call: Attempt) -> None:
+        """Add a call that was made for a router's decision; a cancelled one says nothing about the router."""
+        if call.status != "cancelled":
+            self._add(f"{role}/errors", float(call.status == "error"))
+            self._add(f"{role}/cost_usd", call.cost_usd)
+            self._add(f"{role}/latency_ms", call.latency_ms)
 
-    def exceeded(self, limits: Limits) -> str | None:
-        """Return the limit that the candidate exceeds, in words; None for none."""
+    def exceeded(self, max_error_excess: float, max_cost_ratio: float, max_latency_ratio: float) -> str | None:
+        """Return the limit of a canary's options that the candidate exceeds, in words; None for none."""
         for figure, ratio, excess, text in (
-            ("errors", 1.0, limits.max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
-            ("cost_usd", limits.max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
-            ("latency_ms", limits.max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
+            ("errors", 1.0, max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
+            ("cost_usd", max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
+            ("latency_ms", max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
         ):
             stable, candidate = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate"))
             if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call

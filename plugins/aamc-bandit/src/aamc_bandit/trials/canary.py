@@ -129,12 +129,13 @@ class Canary(RouterPair):
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn, and compare the calls that were made for their decisions."""
-        pair = self.described()
+        pair, config = self.described(), self.config
         served = {decision.id: served_by(decision) for decision in experience.decisions if _is_of(decision, pair)}
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
-                self._calls.add(role, [call])
-        if self.ended is None and (exceeded := self._calls.exceeded(self.config)) is not None:
+                self._calls.add(role, call)
+        exceeded = self._calls.exceeded(config.max_error_excess, config.max_cost_ratio, config.max_latency_ratio)
+        if exceeded is not None:
             self._end(exceeded)
         super().learn(experience)
 

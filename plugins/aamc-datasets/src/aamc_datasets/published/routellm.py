@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_datasets.columns import column_names, read_columns, require_columns
+from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
 from aamc_datasets.json_rows import parse_lines, require, score, text
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import ScoreTable, from_rows, stack
@@ -77,9 +77,8 @@ def _answers(file: Path, options: CostOptions) -> ScoreTable:
     except DataError as error:
         raise DataError(f"{error}; a model's column holds True and False{advice}") from error
     subject = file.stem.removeprefix("mmlu_").removesuffix("_responses")
-    tokens = [columns[name + RESPONSE].text_tokens() if name + RESPONSE in answers else np.full(len(texts), np.nan) for name in models]
-    output_tokens = np.stack(tokens, axis=1) if answers else None
-    return ScoreTable(texts, [subject] * len(texts), models, options.clipped(quality, file), output_tokens=output_tokens)
+    tokens = answer_tokens(columns, [name + RESPONSE for name in models], len(texts))
+    return ScoreTable(texts, [subject] * len(texts), models, options.clipped(quality, file), output_tokens=tokens)
 
 
 def _dialogues(file: Path, options: CostOptions) -> ScoreTable:

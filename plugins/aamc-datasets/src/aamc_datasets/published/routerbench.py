@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aamc_datasets.columns import column_names, read_columns, require_columns
+from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.score_table import ScoreTable
 from aamc_datasets.recognition import hint, single_file
@@ -51,15 +51,14 @@ class RouterBench(DatasetFormat):
             logger.warning("%s: columns %s are left out, because they have no '<model>%s'", file, one_of(unpriced), COST)
         answers = [model + RESPONSE for model in models if model + RESPONSE in found]
         columns = read_columns(file, (PROMPT, CATEGORY, *models, *(model + COST for model in models), *answers))
-        unknown = np.full(len(columns[PROMPT].texts()), np.nan)
-        tokens = [columns[model + RESPONSE].text_tokens() if model + RESPONSE in answers else unknown for model in models]
+        texts = columns[PROMPT].texts()
         table = ScoreTable(
-            texts=columns[PROMPT].texts(),
+            texts=texts,
             categories=columns[CATEGORY].labels(),
             candidates=models,
             quality=self.config.clipped(np.stack([columns[model].scores(self.config.strict) for model in models], axis=1), file),
             cost_usd=np.stack([columns[model + COST].amounts() for model in models], axis=1),
-            output_tokens=np.stack(tokens, axis=1) if answers else None,
+            output_tokens=answer_tokens(columns, [model + RESPONSE for model in models], len(texts)),
         )
         return table.dataset(self.config, str(file))
 

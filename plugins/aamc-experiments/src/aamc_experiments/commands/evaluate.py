@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from aamc_sdk.types import Preference
 
 
-LOGS_NEED_NO = ("dataset", "split", "strict", "out", "gate", "router", "configs", "assignments", "n_episodes")
-"""Options of comparisons, which are without effect on a log."""
-TRAINS = ("configs", "assignments", "n_episodes")
-"""Options that only a comparison with baselines has, because it makes an experiment."""
+BASELINE_OPTIONS = ("configs", "assignments", "n_episodes")
+"""Options of a comparison with baselines, which is an experiment of its own."""
+COMPARISON_OPTIONS = ("dataset", "split", "strict", "out", "gate", "router", *BASELINE_OPTIONS)
+"""Options without effect on a log."""
+ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
+"""Options without effect on an estimator alone."""
 
 
 @click.command()
@@ -70,7 +72,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
     if options["logs"] is not None:
-        _refuse(ctx, LOGS_NEED_NO, "--logs takes its decisions from a log")
+        _refuse(ctx, COMPARISON_OPTIONS, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
         return
     _refuse(ctx, ("failure_quality",), "only a log knows failed calls")
@@ -82,15 +84,15 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse(ctx, ("split", "gate"), "--router compares with baselines on test rows")
         _compare_with_baselines(ctx, options, as_json)
     elif options["estimator"] is not None:
-        _refuse(ctx, (*TRAINS, "routers", "preference", "gate"), "--estimator without --router scores an estimator alone")
+        _refuse(ctx, ROUTING_OPTIONS, "--estimator without --router scores an estimator alone")
         _evaluate_estimator(ctx, options, as_json)
     elif (goal := RunFolder.open(options["run"]).goal) is Goal.ESTIMATOR:
-        _refuse(ctx, (*TRAINS, "routers", "preference", "gate"), f"{options['run']} holds an estimator alone")
+        _refuse(ctx, ROUTING_OPTIONS, f"{options['run']} holds an estimator alone")
         _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
     elif goal is Goal.ROUTER and not options["gate"] and options["dataset"] is options["split"] is None:
         _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:
-        _refuse(ctx, TRAINS, f"the routers of {options['run']} are compared as they are")
+        _refuse(ctx, BASELINE_OPTIONS, f"the routers of {options['run']} are compared as they are")
         _evaluate_run(ctx, options, as_json)
 
 

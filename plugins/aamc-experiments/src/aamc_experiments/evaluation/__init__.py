@@ -1,7 +1,16 @@
 """Evaluation of routers: their decisions on test rows, metrics with intervals, and the promotion gate."""
 
 from aamc_experiments.evaluation.arena import arena_score
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, few_queries_note, interval, known_interval, open_interval
+from aamc_experiments.evaluation.bootstrap import (
+    Figures,
+    Resampling,
+    few_queries_note,
+    interval,
+    intervals,
+    known_interval,
+    open_interval,
+    point_estimates,
+)
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import (
     HEADLINE,
@@ -54,11 +63,13 @@ __all__ = [
     "hull",
     "hypervolume",
     "interval",
+    "intervals",
     "known_interval",
     "lattice",
     "length_errors",
     "metrics",
     "open_interval",
+    "point_estimates",
     "promotion",
     "quality_at_cost",
     "randomisation_test",

@@ -25,9 +25,9 @@ from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, default_pool, recorded_request
-from aamc_sdk.serving import make_services
+from aamc_sdk.serving import estimates_fingerprint, make_services
 from aamc_sdk.storage import load_part, plain
-from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -152,8 +152,7 @@ def _fingerprint(run: RunFolder | None, plugins: Plugins, part_services: Service
     """Return the fingerprint of a run's own estimates; None where no router of the run depends on it."""
     if run is None or not any(router.uses_estimates for name, router in routers.items() if name in run.router_names):
         return None
-    own = run.estimator(plugins, part_services)
-    return "" if own is None else own.estimate([Query("fingerprint")]).fingerprint
+    return estimates_fingerprint(run.estimator(plugins, part_services))
 
 
 def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
