@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -49,8 +50,7 @@ class OutcomeOptions:
     max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(NamedTuple):
     """The outcomes that one entry of the log adds or takes back.
 
     Attributes:
@@ -70,8 +70,7 @@ class Outcome:
     time: float = 0.0
 
 
-@attrs.frozen
-class Counted:
+class Counted(NamedTuple):
     """A counted piece of feedback or failed call: its source, its weight, and the candidates that it names."""
 
     source: str
@@ -123,36 +122,38 @@ class OutcomeLedger:
             yield Outcome(row, [(name, quality)], self._options.failure_weight, added=False)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
-        decision, wanted = experience.decisions[row], self._weight(feedback)
+        decision, implicit = experience.decisions[row], feedback.implicit
         known = self._decisions.get(decision.id)
         counted = self._counted(decision.id)
         if replaced is not None and (known is None or feedback.id in known):  # else it was not counted
-            weight = self._weight(replaced) if known is None else counted.pop(feedback.id).weight
+            weight = self._weight(replaced, replaced.implicit) if known is None else counted.pop(feedback.id).weight
             yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, added=False, implicit=replaced.implicit)
         qualities = candidate_qualities(feedback, decision.candidate)
-        for name, _ in qualities:
-            yield from self._without_failure(row, counted, name)
-        weight = self._allowed(feedback, wanted, [name for name, _ in qualities], counted)
-        weight = self._within_day(experience.queries[row], feedback.time, weight)
+        names = [name for name, _ in qualities]
+        if counted:
+            for name in names:
+                yield from self._without_failure(row, counted, name)
+        wanted = self._weight(feedback, implicit)
+        weight = self._within_day(experience.queries[row], feedback.time, self._allowed(feedback, wanted, names, counted))
         if weight > 0 or wanted == 0:
-            counted[feedback.id] = Counted(feedback.source, weight, [name for name, _ in qualities])
-            yield Outcome(row, qualities, weight, implicit=feedback.implicit, time=feedback.time)
+            counted[feedback.id] = Counted(feedback.source, weight, names)
+            yield Outcome(row, qualities, weight, True, implicit, feedback.time)
 
-    def _weight(self, feedback: Feedback) -> float:
+    def _weight(self, feedback: Feedback, implicit: bool) -> float:
         """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
-        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if feedback.implicit else 1.0)
+        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if implicit else 1.0)
 
     def _allowed(self, feedback: Feedback, wanted: float, names: Sequence[str], counted: Mapping[str, Counted]) -> float:
         """Return the part of a weight within the limits of its source and its decision."""
         if len(counted) >= MAX_PIECES:
             return 0.0
         own = [each for each in counted.values() if each.source == feedback.source]
-        limits = {"max_source_weight": own, "max_decision_weight": list(counted.values())}
-        rooms: dict[str, float] = {option: getattr(self._options, option) - _counted_weight(each, names) for option, each in limits.items()}
-        option = min(rooms, key=lambda name: rooms[name])
-        if wanted > rooms[option]:
+        of_source = self._options.max_source_weight - _counted_weight(own, names)
+        of_decision = self._options.max_decision_weight - _counted_weight(counted.values(), names)
+        room, option = (of_source, "max_source_weight") if of_source <= of_decision else (of_decision, "max_decision_weight")
+        if wanted > room:
             self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
-        return max(0.0, min(wanted, rooms[option]))
+        return max(0.0, min(wanted, room))
 
     def _within_day(self, query: Query, time: float, weight: float) -> float:
         """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
@@ -185,7 +186,7 @@ class OutcomeLedger:
 
     def save(self, folder: Path) -> None:
         """Write what was counted, if anything was."""
-        decisions = {name: {entry: attrs.astuple(each) for entry, each in counted.items()} for name, counted in self._decisions.items() if counted}
+        decisions = {name: counted for name, counted in self._decisions.items() if counted}
         if decisions or self._users:
             write_json(folder / STATE, {"decisions": decisions, "users": self._users})
 
@@ -211,10 +212,9 @@ def _failure_id(candidate: str) -> str:
     return f"{_FAILURE}/{candidate}"
 
 
-def _counted_weight(counted: Iterable[Counted], names: Sequence[str]) -> float:
+def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float:
     """Return the weight counted on the candidate, of some, that has the most."""
-    each = list(counted)
-    return max(math.fsum(one.weight for one in each if name in one.candidates) for name in names)
+    return max(math.fsum([each.weight for each in counted if name in each.candidates]) for name in names) if counted else 0.0
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:
