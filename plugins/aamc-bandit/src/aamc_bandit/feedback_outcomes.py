@@ -1,7 +1,7 @@
 """Converts the entries of the log to outcomes: each candidate's quality and a weight.
 
 Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
-``failure_quality``, once for each decision and candidate, until a later call succeeds or feedback judges that candidate.
+``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback judges that candidate.
 """
 
 from __future__ import annotations
@@ -110,16 +110,21 @@ class OutcomeLedger:
                 yield from self._of_feedback(row, entry, replaced, experience)
 
     def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
-        known, quality, name = self._decisions.get(attempt.decision_id, {}), self._options.failure_quality, attempt.candidate
+        quality, weight, name = self._options.failure_quality, self._options.failure_weight, attempt.candidate
+        if quality is None or attempt.status == "cancelled":
+            return
+        counted = self._counted(attempt.decision_id)
         if attempt.status == "ok":
-            yield from self._without_failure(row, known, name)
-        elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in known.values()):
-            self._counted(attempt.decision_id)[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
-            yield Outcome(row, [(name, quality)], self._options.failure_weight)
+            yield from self._without_failure(row, counted, name)
+            counted[_failure_id(name)] = Counted(_FAILURE, 0.0, (name,))  # a failure that is reported later counts for nothing
+        elif not any(name in each.candidates for each in counted.values()):
+            counted[_failure_id(name)] = Counted(_FAILURE, weight, (name,))
+            yield Outcome(row, [(name, quality)], weight)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
-        if counted.pop(_failure_id(name), None) is not None and (quality := self._options.failure_quality) is not None:
-            yield Outcome(row, [(name, quality)], self._options.failure_weight, added=False)
+        failure, quality = counted.pop(_failure_id(name), None), self._options.failure_quality
+        if failure is not None and failure.weight > 0 and quality is not None:
+            yield Outcome(row, [(name, quality)], failure.weight, added=False)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
         decision, implicit = experience.decisions[row], feedback.implicit
