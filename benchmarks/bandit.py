@@ -24,6 +24,8 @@ USERS = (10, 100_000)
 REPEATS, CALLS = 15, 300
 BATCH = 1000
 """Number of feedbacks in one batch of the log."""
+BATCHES = 3
+"""Batches that are learned in one repeat."""
 
 POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(service_ms=100.0 + n)) for n in range(CANDIDATES))
 ESTIMATES = Estimates(np.array([0.5]), np.array([[0.2, 0.8]]), ("chat", "code"), np.array([0.1]))
@@ -58,13 +60,13 @@ def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
     return router, build_request(queries, POOL, Preference().array, estimates=ESTIMATES)
 
 
-def feedback_from(users: list[str]) -> Experience:
-    """Return one feedback from each user."""
+def feedback_from(users: list[str], batch: int = 0) -> Experience:
+    """Return one feedback from each user, on decisions of which each batch has others."""
     rng = np.random.default_rng(len(users))
     queries = [Query("a question", user=user, session=KEYS.session) for user in users]
     chosen, won = rng.integers(CANDIDATES, size=len(users)), rng.random(len(users))
-    decisions = [Decision(str(n), POOL.names[m], 0.1, Preference()) for n, m in enumerate(chosen)]
-    feedback = [Feedback(decision_id=str(n), quality=float(won[n] < 0.5 + 0.04 * m)) for n, m in enumerate(chosen)]
+    decisions = [Decision(f"{batch}/{n}", POOL.names[m], 0.1, Preference()) for n, m in enumerate(chosen)]
+    feedback = [Feedback(decision_id=f"{batch}/{n}", quality=float(won[n] < 0.5 + 0.04 * m)) for n, m in enumerate(chosen)]
     rows = np.zeros(len(users), dtype=np.intp)
     return Experience(0, queries, ESTIMATES.take(rows), decisions, (), feedback, made=len(users))
 
@@ -74,7 +76,7 @@ def measure(users: int) -> dict[str, float]:
     router, request = make_router(users)
     belief, _ = router.belief(KEYS, POOL)
     rng = np.random.default_rng(0)
-    one, batch = feedback_from(["user0"]), feedback_from([f"user{n}" for n in range(BATCH)])
+    one, batches = feedback_from(["user0"]), [feedback_from([f"user{n}" for n in range(BATCH)], batch) for batch in range(REPEATS * BATCHES)]
 
     def sample() -> object:
         return rng.beta(belief.alpha, belief.beta).argmax()
@@ -95,7 +97,8 @@ def measure(users: int) -> dict[str, float]:
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
         us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
     us |= minimum_call_us({"after": learn_and_score}, CALLS, REPEATS)
-    us |= minimum_call_us({"batch": lambda: router.learn(batch)}, 3, REPEATS)
+    unlearned = iter(batches)
+    us |= minimum_call_us({"batch": lambda: router.learn(next(unlearned))}, BATCHES, REPEATS)
     return {
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),

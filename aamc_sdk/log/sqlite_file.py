@@ -1,14 +1,46 @@
-"""Opening SQLite files that several processes write: the log in a file, and the spool of stores on servers."""
+"""Opening SQLite files that several processes write: the log in a file, and the spool of stores on servers.
+
+SQLite keeps a process's locks in its memory too. A fork inherits that memory without the locks, so the child cannot use a file that was open at
+the fork: it would wait for transactions that never end there, or lose the write-ahead log when the parent closes the file.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from aamc_sdk.errors import ForkedError
 
 _BUSY_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
+_open: dict[int, tuple[int, tuple[int, int]]] = {}
+"""The process, and the file's device and inode, of each open connection by its identity; a fork inherits it with SQLite's memory."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that is noted until it is closed."""
+
+    def note(self) -> None:
+        """Note the file.
+
+        Raises:
+            ForkedError: The file was open in the parent when this process was forked.
+        """
+        (_, _, path) = self.execute("PRAGMA database_list").fetchone()
+        found = Path(path).stat()
+        file = found.st_dev, found.st_ino
+        if any(process != os.getpid() and inherited == file for process, inherited in list(_open.values())):
+            raise ForkedError(f"{path} was open when this process was forked; close it before the fork, or start the process with 'spawn'")
+        _open[id(self)] = os.getpid(), file
+
+    def close(self) -> None:
+        """Close the file."""
+        _open.pop(id(self), None)
+        super().close()
 
 
 def connect(address: str) -> sqlite3.Connection:
@@ -18,9 +50,11 @@ def connect(address: str) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: The file cannot be opened. A file that is no database is noticed by the first query.
+        ForkedError: The file was open when this process was forked.
     """
-    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True, factory=_Connection)
     try:
+        connection.note()
         connection.execute("PRAGMA secure_delete = ON")
     except BaseException:
         connection.close()

@@ -80,6 +80,8 @@ class Experience:
     @property
     def entries(self) -> Sequence[Attempt | Feedback]:
         """The attempts and the feedback together, in log order."""
+        if not self.attempts:
+            return self.feedback
         before = self.feedback_before or [0] * len(self.attempts)
         placed: list[tuple[int, int, Attempt | Feedback]] = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
         placed += [(count, 1, feedback) for count, feedback in enumerate(self.feedback)]
@@ -93,6 +95,8 @@ class Experience:
 
     def replaced_by(self, feedback: Feedback) -> Feedback | None:
         """Return the revision that a piece of feedback replaced, None for a first one."""
+        if not self.replaced:
+            return None
         earlier = [past for past in self.replaced if past.id == feedback.id and past.revision < feedback.revision]
         return max(earlier, key=lambda past: past.revision, default=None)
 

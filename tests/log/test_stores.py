@@ -692,6 +692,30 @@ def test_a_forked_child_cannot_write_to_its_parents_log(store: Store) -> None:
     assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]) == [True]
 
 
+def _open_in_child(url: str, results: Any) -> None:
+    try:
+        open_store(url, PLUGINS).close()
+    except ForkedError as error:
+        results.put(str(error))
+    else:
+        results.put("opened")
+
+
+def test_a_forked_child_opens_a_file_only_if_its_parent_has_closed_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    url, results = f"sqlite:{tmp_path / 'log.db'}", context.Queue()
+    answers = []
+    parent = open_store(url, PLUGINS)
+    for _ in range(2):
+        child = context.Process(target=_open_in_child, args=(url, results))
+        child.start()
+        answers.append(results.get(timeout=30))
+        child.join(30)
+        parent.close()
+    refusal = f"{tmp_path / 'log.db'} was open when this process was forked; close it before the fork, or start the process with 'spawn'"
+    assert answers == [refusal, "opened"]
+
+
 def test_pending_entries_expire_and_the_log_says_so(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     now, long_ago = time.time(), time.time() - 31 * 24 * 3600
     store.add_feedback([(Feedback(decision_id="first", quality=1.0, time=now), None)])

@@ -314,8 +314,15 @@ def test_a_candidate_that_fails_fails_no_request_and_ends_the_trial(plugins, cap
     assert first["candidate"]["probabilities"] == first["stable"]["probabilities"]
     assert ["error" in decision.notes["canary"].get("candidate", {}) for decision in decisions] == [True] * 3 + [False] * 17
     assert last["ended"] == "it failed to score 3 times, at last with ValueError('out of order')"
-    assert served_by(decisions[-1]) == "stable"
+    assert [served_by(decision) for decision in decisions] == ["stable"] * 20
     assert "the canary of failing has ended, and counting serves all requests: it failed to score 3 times" in caplog.text
+
+
+@pytest.mark.parametrize("by_user", [False, True])
+def test_decisions_that_the_candidate_failed_to_score_are_served_by_the_stable_router(by_user, plugins) -> None:
+    with serve(plugins, candidate="failing", share=1.0, by_user=by_user) as controller:
+        decisions = [controller.route("Hi", user="anna") for _ in range(3)]
+    assert [served_by(decision) for decision in decisions] == ["stable"] * 3
 
 
 def test_rare_failures_never_add_up_to_the_end_of_a_trial(plugins, monkeypatch) -> None:

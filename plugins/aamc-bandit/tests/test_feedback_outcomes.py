@@ -112,10 +112,12 @@ def test_a_failed_call_counts_once_for_each_candidate_of_a_decision() -> None:
     assert counted(experience(attrs.evolve(failed(), status="cancelled"))) == {}
 
 
-def test_a_later_answer_or_judgement_takes_the_place_of_a_failure() -> None:
+def test_another_answer_or_judgement_takes_the_place_of_a_failure() -> None:
     answered = Attempt("d", candidate="small")
     assert counted(experience(failed(), answered)) == {"small": (0.0, 0.0)}
     assert counted(experience(failed()), experience(answered)) == {"small": (0.0, 0.0)}
+    assert counted(experience(answered, failed())) == counted(experience(answered), experience(failed())) == {}  # calls come in any order
+    assert counted(experience(answered, failed(), judged(quality=0.75))) == {"small": (0.75, 0.25)}
     assert counted(experience(failed()), experience(judged(quality=0.75))) == {"small": (0.75, 0.25)}
     assert counted(experience(judged(quality=0.75), failed())) == {"small": (0.75, 0.25)}
 

@@ -372,7 +372,7 @@ def test_the_other_meaning_of_cost_weight_is_reported(file, caplog) -> None:
 
 def test_asking_a_model_never_becomes_thompson_sampling(file) -> None:
     path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": {"enable_llm_routing": True}}}]})
-    with pytest.raises(ConfigError, match=r"config\.yaml: .*enable_llm_routing: true asks a model to choose.* router-r1"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: .*enable_llm_routing: true asks a model to choose.* set it to false"):
         MetaController.from_file(path)
     with pytest.raises(ConfigError, match="enable_llm_routing"):
         MetaController.build(router={"name": "epsilon-greedy", "enable_llm_routing": True})

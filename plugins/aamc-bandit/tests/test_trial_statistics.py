@@ -121,6 +121,20 @@ def test_what_cannot_be_compared_is_counted(store) -> None:
     assert "nothing to compare" in found.verdict()["why"]
 
 
+def test_a_failed_call_of_the_chosen_candidate_is_a_loss_where_the_fallback_was_judged(store) -> None:
+    for name in ("judged", "unjudged", "retried"):
+        decide(store, name, NEW)
+        store.add_attempts([Attempt(name, 0, NEW, error="timeout"), Attempt(name, 1, NEW if name == "retried" else OTHER)])
+    judge(store, "judged", 0.9)
+    judge(store, "retried", 0.8)
+    (trial,) = read_trials(store)
+    assert [judgement.quality for judgement in trial.judgements] == [0.0, 0.8]
+    assert [judgement.candidate for judgement in trial.judgements] == [5.0, 5.0]
+    (trial,) = read_trials(store, failure_quality=None)
+    assert [judgement.quality for judgement in trial.judgements] == [0.8]
+    assert trial.left_out == {"fallback": 1}
+
+
 def test_trials_of_other_routers_are_apart_and_other_decisions_are_none(store) -> None:
     decide(store, "a")
     decide(store, "b", note={**CANARY, "candidate": {"router": "newer", "probabilities": {NEW: 1.0}}})

@@ -1,7 +1,7 @@
 """Converts the entries of the log to outcomes: each candidate's quality and a weight.
 
 Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
-``failure_quality``, once for each decision and candidate, until a later call succeeds or feedback judges that candidate.
+``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback judges that candidate.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -49,8 +50,7 @@ class OutcomeOptions:
     max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(NamedTuple):
     """The outcomes that one entry of the log adds or takes back.
 
     Attributes:
@@ -70,8 +70,7 @@ class Outcome:
     time: float = 0.0
 
 
-@attrs.frozen
-class Counted:
+class Counted(NamedTuple):
     """A counted piece of feedback or failed call: its source, its weight, and the candidates that it names."""
 
     source: str
@@ -111,51 +110,55 @@ class OutcomeLedger:
                 yield from self._of_feedback(row, entry, replaced, experience)
 
     def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
-        known, quality, name = self._decisions.get(attempt.decision_id, {}), self._options.failure_quality, attempt.candidate
+        quality, weight, name = self._options.failure_quality, self._options.failure_weight, attempt.candidate
+        if quality is None or attempt.status == "cancelled":
+            return
+        counted = self._counted(attempt.decision_id)
         if attempt.status == "ok":
-            yield from self._without_failure(row, known, name)
-        elif attempt.status == "error" and quality is not None and not any(name in each.candidates for each in known.values()):
-            self._counted(attempt.decision_id)[_failure_id(name)] = Counted(_FAILURE, self._options.failure_weight, (name,))
-            yield Outcome(row, [(name, quality)], self._options.failure_weight)
+            yield from self._without_failure(row, counted, name)
+            counted[_failure_id(name)] = Counted(_FAILURE, 0.0, (name,))  # a failure that is reported later counts for nothing
+        elif not any(name in each.candidates for each in counted.values()):
+            counted[_failure_id(name)] = Counted(_FAILURE, weight, (name,))
+            yield Outcome(row, [(name, quality)], weight)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
-        if counted.pop(_failure_id(name), None) is not None and (quality := self._options.failure_quality) is not None:
-            yield Outcome(row, [(name, quality)], self._options.failure_weight, added=False)
+        failure, quality = counted.pop(_failure_id(name), None), self._options.failure_quality
+        if failure is not None and failure.weight > 0 and quality is not None:
+            yield Outcome(row, [(name, quality)], failure.weight, added=False)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
-        decision, wanted = experience.decisions[row], self._weight(feedback)
+        decision, implicit = experience.decisions[row], feedback.implicit
         known = self._decisions.get(decision.id)
         counted = self._counted(decision.id)
         if replaced is not None and (known is None or feedback.id in known):  # else it was not counted
-            weight = self._weight(replaced) if known is None else counted.pop(feedback.id).weight
+            weight = self._weight(replaced, replaced.implicit) if known is None else counted.pop(feedback.id).weight
             yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, added=False, implicit=replaced.implicit)
         qualities = candidate_qualities(feedback, decision.candidate)
         names = [name for name, _ in qualities]
-        for name in names:
-            yield from self._without_failure(row, counted, name)
-        weight = self._allowed(feedback, wanted, names, counted)
-        weight = self._within_day(experience.queries[row], feedback.time, weight)
+        if counted:
+            for name in names:
+                yield from self._without_failure(row, counted, name)
+        wanted = self._weight(feedback, implicit)
+        weight = self._within_day(experience.queries[row], feedback.time, self._allowed(feedback, wanted, names, counted))
         if weight > 0 or wanted == 0:
             counted[feedback.id] = Counted(feedback.source, weight, names)
-            yield Outcome(row, qualities, weight, implicit=feedback.implicit, time=feedback.time)
+            yield Outcome(row, qualities, weight, True, implicit, feedback.time)
 
-    def _weight(self, feedback: Feedback) -> float:
-        """Return the weight of feedback before the limits: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
-        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if feedback.implicit else 1.0)
+    def _weight(self, feedback: Feedback, implicit: bool) -> float:
+        """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
+        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if implicit else 1.0)
 
     def _allowed(self, feedback: Feedback, wanted: float, names: Sequence[str], counted: Mapping[str, Counted]) -> float:
         """Return the part of a weight within the limits of its source and its decision."""
         if len(counted) >= MAX_PIECES:
             return 0.0
-        same_source = [each for each in counted.values() if each.source == feedback.source]
-        left, limit = min(
-            (self._options.max_source_weight - _counted_weight(same_source, names), "max_source_weight"),
-            (self._options.max_decision_weight - _counted_weight(counted.values(), names), "max_decision_weight"),
-            key=lambda found: found[0],
-        )
-        if wanted > left:
-            self._report(limit, f"feedback on decision {feedback.decision_id!r} weighs more than {limit} allows")
-        return max(0.0, min(wanted, left))
+        own = [each for each in counted.values() if each.source == feedback.source]
+        of_source = self._options.max_source_weight - _counted_weight(own, names)
+        of_decision = self._options.max_decision_weight - _counted_weight(counted.values(), names)
+        room, option = (of_source, "max_source_weight") if of_source <= of_decision else (of_decision, "max_decision_weight")
+        if wanted > room:
+            self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
+        return max(0.0, min(wanted, room))
 
     def _within_day(self, query: Query, time: float, weight: float) -> float:
         """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
@@ -172,11 +175,11 @@ class OutcomeLedger:
             self._users.popitem(last=False)
         return weight
 
-    def _report(self, limit: str, what: str) -> None:
-        """Log that a limit was reached, once for each limit."""
-        if limit not in self._reported:
-            self._reported.add(limit)
-            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, limit))
+    def _report(self, option: str, what: str) -> None:
+        """Log that a limit was reached, once for each option."""
+        if option not in self._reported:
+            self._reported.add(option)
+            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
         """Return what was counted on a decision, and mark it as the most recently mentioned one."""
@@ -188,7 +191,7 @@ class OutcomeLedger:
 
     def save(self, folder: Path) -> None:
         """Write what was counted, if anything was."""
-        decisions = {name: {entry: attrs.astuple(each) for entry, each in counted.items()} for name, counted in self._decisions.items() if counted}
+        decisions = {name: counted for name, counted in self._decisions.items() if counted}
         if decisions or self._users:
             write_json(folder / STATE, {"decisions": decisions, "users": self._users})
 
@@ -215,8 +218,8 @@ def _failure_id(candidate: str) -> str:
 
 
 def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float:
-    """Return the maximum, over some candidates, of the weight that was counted on one."""
-    return max(math.fsum(each.weight for each in counted if name in each.candidates) for name in names)
+    """Return the weight counted on the candidate, of some, that has the most."""
+    return max(math.fsum([each.weight for each in counted if name in each.candidates]) for name in names) if counted else 0.0
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:

@@ -35,7 +35,7 @@ ROUTER_R1 = {
 """Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why they have no effect on a bandit."""
 LLM_ROUTING = (
     "enable_llm_routing: true asks a model to choose, and this router decides from feedback alone; "
-    "use the router router-r1, which asks a model, or set enable_llm_routing to false"
+    "set it to false, or name a router that asks a model by --router, from a plugin"
 )
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
 """Our options whose defaults differ from the algorithm of vLLM Semantic Router: evidence never ages, sessions are known by their ids

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,8 +101,22 @@ class EntityEvidence:
 
     def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> None:
         """Count one feedback, which has one outcome per candidate that it names; it discounts the earlier ones where ``ageing`` is true."""
-        self.feedback_count += ageing
-        self._count(1, outcomes, implicit, time, discount)
+        self.feedback_count = now = self.feedback_count + ageing
+        for candidate, wins, losses, success in outcomes:
+            known = self.candidates.get(candidate, NO_EVIDENCE)
+            kept, weight = discount ** (now - known.at), wins + losses
+            self.candidates[candidate] = CandidateEvidence(  # by position: four of these for each feedback take most of its time
+                kept * known.wins + wins,
+                kept * known.losses + losses,
+                known.total + 1,
+                known.successes + success,
+                now,
+                known.explicit + (not implicit),
+                known.implicit + implicit,
+                max(known.updated, time),
+                RECENT * known.recent_quality + wins / weight if weight else known.recent_quality,
+                RECENT * known.recent_count + 1 if weight else known.recent_count,
+            )
         if window:
             self.recent.append(tuple(outcome[:3] for outcome in outcomes))
             while len(self.recent) > window:
@@ -121,26 +135,20 @@ class EntityEvidence:
                 self.recent.remove(counted)
             else:
                 outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
-        self._count(-1, outcomes, implicit, 0.0, discount)
-
-    def _count(self, sign: int, outcomes: Iterable[WeightedOutcome], implicit: bool, time: float, discount: float) -> None:
-        """Add outcomes, or with sign -1 take them back."""
         for candidate, wins, losses, success in outcomes:
-            known = self.candidates.get(candidate, NO_EVIDENCE)
-            kept = discount ** (self.feedback_count - known.at)
-            weight = wins + losses
-            fading = RECENT if sign > 0 else 1.0
+            known = self.candidates[candidate]
+            kept, weight = discount ** (self.feedback_count - known.at), wins + losses
             self.candidates[candidate] = CandidateEvidence(
-                wins=max(kept * known.wins + sign * wins, 0.0),
-                losses=max(kept * known.losses + sign * losses, 0.0),
-                total=max(known.total + sign, 0),
-                successes=max(known.successes + sign * success, 0),
+                wins=max(kept * known.wins - wins, 0.0),
+                losses=max(kept * known.losses - losses, 0.0),
+                total=max(known.total - 1, 0),
+                successes=max(known.successes - success, 0),
                 at=self.feedback_count,
-                explicit=max(known.explicit + sign * (not implicit), 0),
-                implicit=max(known.implicit + sign * implicit, 0),
-                updated=max(known.updated, time),
-                recent_quality=max(fading * known.recent_quality + sign * wins / weight, 0.0) if weight else known.recent_quality,
-                recent_count=max(fading * known.recent_count + sign, 0.0) if weight else known.recent_count,
+                explicit=max(known.explicit - (not implicit), 0),
+                implicit=max(known.implicit - implicit, 0),
+                updated=known.updated,
+                recent_quality=max(known.recent_quality - wins / weight, 0.0) if weight else known.recent_quality,
+                recent_count=max(known.recent_count - 1, 0.0) if weight else known.recent_count,
             )
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:

@@ -55,7 +55,7 @@ class ThompsonOptions(OutcomeOptions):
     use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
     cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
     format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
-    enable_llm_routing: bool = option(False, "must be false: the router router-r1 asks a model to choose")
+    enable_llm_routing: bool = option(False, "must be false: this router asks no model")
     router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
     llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
     enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])

@@ -198,14 +198,16 @@ class Canary(RouterPair):
 def served_by(decision: Decision) -> str | None:
     """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``; None for a decision of another router.
 
-    If only one router could have chosen the candidate, it served the decision. If both could, a number derived from the
-    decision's id selects one with the right odds, so that the answer never changes.
+    If the candidate failed to score, the stable router served the decision. If only one router could have chosen the model, that one served
+    it. If both could, a number derived from the decision's id selects one with the right odds, so that the answer never changes.
     """
     note: Mapping[str, Any] | None = decision.notes.get(NOTE)
     if note is None:
         return None
-    if "ended" in note or "role" in note:
-        return str(note.get("role", "stable"))
+    if "ended" in note or "error" in note["candidate"]:
+        return "stable"
+    if "role" in note:
+        return str(note["role"])
     weights = {
         "stable": (1 - note["share"]) * note["stable"]["probabilities"].get(decision.candidate, 0.0),
         "candidate": note["share"] * note["candidate"]["probabilities"].get(decision.candidate, 0.0),

@@ -17,7 +17,9 @@ decisions and is left out, whatever its outcome. A shadow's interval therefore d
 If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first judged decision
 counts, with the mixture over the assignment as mu.
 
-The first judgement of a decision counts, since a later one would change results that were already looked at. If the
+The first judgement of a decision counts, since a later one would change results that were already looked at. If the chosen candidate's call
+failed and another one served, the judged decision has the outcome ``failure_quality``. A failure without a judgement does not count, since all
+failures are known, but often only some answers are judged. If the
 probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
 verdict.
 
@@ -38,7 +40,7 @@ from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, rea
 
 from aamc_bandit.trials import canary, shadow
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import ROUNDING, Decision, Feedback, Floats, Query
+from aamc_sdk.types import ROUNDING, Attempt, Decision, Feedback, Floats, Query, call_failed
 
 BIAS_LOG_WEALTH = math.log(2 / 0.001)
 """The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
@@ -145,11 +147,16 @@ def _weighted(judgements: list[Judgement], role: str) -> float | None:
     return float(weights @ quality / weights.sum()) if weights.sum() > 0 else None
 
 
-def read_trials(store: Store) -> list[Trial]:
-    """Return every trial of a log, in the order of their first decisions."""
+def read_trials(store: Store, failure_quality: float | None = 0.0) -> list[Trial]:
+    """Return every trial of a log, in the order of their first decisions.
+
+    Args:
+        store: The log.
+        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
+    """
     found: dict[tuple[str, ...], Trial] = {}
     users: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for decision, query, judgement in _first_judgements(store):
+    for decision, query, judgement in _first_judgements(store, failure_quality):
         for kind, note in _notes(decision):
             labels, versions = ([note[role].get(name, "") for role in ("stable", "candidate")] for name in ("router", "version"))
             key = (kind, *labels, *versions)
@@ -170,20 +177,24 @@ def read_trials(store: Store) -> list[Trial]:
     return list(found.values())
 
 
-def _first_judgements(store: Store) -> Iterator[tuple[Decision, Query, Feedback | None]]:
+def _first_judgements(store: Store, failure_quality: float | None) -> Iterator[tuple[Decision, Query, Feedback | None]]:
     """Yield each decision and its query with None, and later, where its first judgement with a positive weight stands in the log, with that."""
     made, judged = set[str](), set[str]()
+    calls: defaultdict[str, list[Attempt]] = defaultdict(list)
     for experience in read_batches(store):
         decisions = {decision.id: (decision, query) for decision, query in zip(experience.decisions, experience.queries, strict=True)}
         for decision, query in decisions.values():
             if decision.id not in made:
                 made.add(decision.id)
                 yield decision, query, None
-        for feedback in experience.feedback:
-            decision, query = decisions[feedback.decision_id]
-            if decision.id not in judged and feedback.quality is not None and feedback.weight * feedback.confidence > 0:
+        for entry in experience.entries:
+            decision, query = decisions[entry.decision_id]
+            if isinstance(entry, Attempt):
+                calls[decision.id].append(entry)
+            elif decision.id not in judged and entry.quality is not None and entry.weight * entry.confidence > 0:
                 judged.add(decision.id)
-                yield decision, query, feedback
+                failed = failure_quality is not None and entry.candidate != decision.candidate and call_failed(decision, calls[decision.id])
+                yield decision, query, attrs.evolve(entry, candidate=decision.candidate, quality=failure_quality) if failed else entry
 
 
 def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
