@@ -86,7 +86,7 @@ def test_near_duplicates_of_what_is_tested_are_left_out_of_training_and_said(cap
     kept = texts_of(splits)["train"] | texts_of(splits)["validation"]
     assert kept == {*NAMES[:100], ASKED[-1]}
     assert "1 of " in caplog.text
-    assert "near-duplicates of such" in caplog.text
+    assert "left out: held-out questions or near-duplicates of them" in caplog.text
 
 
 def test_a_divided_dataset_loses_training_rows_that_are_near_duplicates_of_held_out_ones() -> None:
