@@ -7,6 +7,7 @@ report an ``AamcError`` in one place.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,6 +97,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def slash_hint(name: str) -> str:
+    """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
+    return f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
 
 
 def quantity(number: int, noun: str, plural: str = "") -> str:

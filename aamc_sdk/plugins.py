@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of, slash_hint
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        folder = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{folder}{broken}"
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{slash_hint(name)}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:

@@ -80,6 +80,7 @@ def test_existing_files_are_not_replaced(tmp_path: Path, name: str) -> None:
         ("--seed", "-1"),
         ("--shares", "code"),
         ("--shares", "code=much"),
+        ("--shares", "code=1,code=2"),
         ("--shares", "code=-1"),
         ("--shares", "code=nan"),
         ("--shares", "code=0"),

@@ -86,13 +86,15 @@ def test_settings_of_an_evaluation_with_baselines_can_be_changed(aamc) -> None:
     ("arguments", "status", "words"),
     [
         (["--router", "favourite"], 2, "--router favourite is no folder of a trained router"),
+        (["--router", "kept"], 2, "a folder is given with a slash: ./kept"),
+        (["--estimator", "kept"], 1, "a folder is given with a slash: ./kept"),
         (["--router", "nowhere/at/all"], 1, "nowhere/at/all holds no router checkpoint"),
         (["kept/run", "--router", "kept/run"], 2, "leave out kept/run"),
         (["--router", "kept/run", "--gate"], 2, "leave out --gate"),
         (["--router", "kept/run", "--n-episodes", "0"], 2, "0 is not in the range"),
         (["--estimator", "--n-episodes", "5"], 2, "leave out --n-episodes"),
         (["--estimator", "lexical"], 1, "holds the estimator 'means', not 'lexical'"),
-        (["--split", "test", "--config", "x.yaml"], 2, "leave out --config"),
+        (["--split", "test", "--config", "x.yaml"], 2, "(with --router FOLDER, settings may change); leave out --config"),
         (["--split", "test", "--dataset", "tiny"], 2, "leave it out, or --dataset"),
     ],
 )

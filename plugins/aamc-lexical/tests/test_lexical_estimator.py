@@ -196,6 +196,17 @@ def test_a_checkpoint_that_keeps_other_parts_was_made_by_another_version(make_es
     make_estimator().load(tmp_path)
 
 
+def test_a_checkpoint_of_version_0_1_loads_and_warns_of_long_texts(make_estimator, trained, data, pool, tmp_path, caplog):
+    trained.save(tmp_path)
+    names = read_json(tmp_path / "learned.json")
+    write_json(tmp_path / "learned.json", {name: value for name, value in names.items() if name not in ("answering", "measured_by")})
+    loaded = make_estimator()
+    loaded.load(tmp_path)
+    assert np.array_equal(trained.estimate(data[2].queries).embedding, loaded.estimate(data[2].queries).embedding)
+    assert loaded.answer_lengths(loaded.estimate(data[2].queries), pool) is None
+    assert "estimates of long texts now differ" in caplog.text
+
+
 def test_the_lexicon_of_another_training_is_refused(make_estimator, make_dataset, trained, tmp_path):
     other = make_estimator()
     other.train(Training(dataset=make_dataset(30, seed=9)))

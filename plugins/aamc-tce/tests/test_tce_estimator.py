@@ -1,3 +1,4 @@
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -7,6 +8,7 @@ from aamc_tce.encoders import torch_encoder
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, DataError, EstimatesError
+from aamc_sdk.storage import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +182,23 @@ def test_another_encoder_than_the_trained_one_is_refused(make_estimator, trained
     other.load(tmp_path)
     with pytest.raises(CheckpointError, match="not the one"):
         other.estimate(data[2].queries)
+
+
+def test_a_checkpoint_of_version_0_1_estimates_short_texts_as_it_did(make_estimator, trained, data, pool, tmp_path, caplog):
+    trained.save(tmp_path)
+    encoder = trained._named_encoder()
+    digest = hashlib.sha256(f"{encoder.layers} {encoder.max_length} {len(encoder.tokenizer)}".encode())  # as version 0.1 had it
+    for name, weight in sorted(encoder.model.state_dict().items()):
+        digest.update(name.encode() + weight.numpy().tobytes())
+    names = read_json(tmp_path / "learned.json")
+    old = {name: value for name, value in names.items() if name not in ("answering", "measured_by")}
+    write_json(tmp_path / "learned.json", old | {"encoder": digest.hexdigest()[:16]})
+    loaded = make_estimator()
+    loaded.load(tmp_path)
+    before, after = trained.estimate(data[2].queries), loaded.estimate(data[2].queries)
+    assert np.array_equal(before.embedding, after.embedding)
+    assert np.array_equal(trained.quality(before, pool), loaded.quality(after, pool))
+    assert "estimates of long texts now differ" in caplog.text
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -33,6 +33,8 @@ def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | N
     shares: dict[str, float] = {}
     for part in filter(None, (value or "").split(",")):
         name, _, number = (word.strip() for word in part.partition("="))
+        if name in shares:
+            raise click.BadParameter(f"{name!r} is given twice")
         try:
             shares[name] = float(number)
         except ValueError as error:

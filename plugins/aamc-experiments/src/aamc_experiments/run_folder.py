@@ -16,7 +16,7 @@ import yaml
 
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, slash_hint
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
@@ -153,7 +153,7 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
         raise CheckpointError(f"{run.folder} has no estimator; {advice}")
     own = run.folder / "estimator"
     if name not in ("", trained := component_of(own, "estimator")["name"]):
-        raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}; {advice}")
+        raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}{slash_hint(name) or f'; {advice}'}")
     return own
 
 

@@ -86,7 +86,7 @@ def test_near_duplicates_of_what_is_tested_are_left_out_of_training_and_said(cap
     kept = texts_of(splits)["train"] | texts_of(splits)["validation"]
     assert kept == {*NAMES[:100], ASKED[-1]}
     assert "1 of " in caplog.text
-    assert "near-duplicates of such" in caplog.text
+    assert "left out: held-out questions or near-duplicates of them" in caplog.text
 
 
 def test_a_divided_dataset_loses_training_rows_that_are_near_duplicates_of_held_out_ones() -> None:
@@ -142,7 +142,7 @@ def test_questions_that_are_tested_are_left_out_of_training_and_said(caplog) -> 
     splits = read_splits(settings, given(a=Dataset(QUERIES), b=Dataset([Query("QUESTION  7"), Query("question 8")])))
     kept = {query.text for name in ("train", "validation") for query in splits[name].queries}
     assert kept == {query.text for query in QUERIES} - {"question 7", "question 8"}
-    assert "their questions are held out" in caplog.text
+    assert "left out: held-out questions" in caplog.text
 
 
 def test_testing_on_all_training_questions_is_an_error() -> None:

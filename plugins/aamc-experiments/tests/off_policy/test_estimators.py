@@ -106,7 +106,7 @@ def test_a_log_of_one_choice_supports_the_policy_that_agrees():
 def test_too_few_decisions_that_agree_are_refused_whether_or_not_luck_had_it():
     rare = [0.005] * 9 + [0.955]
     for chosen in ([9] * 200, [0] * 200):
-        assert "too little overlap: 200 decisions are worth 1.0" in refusal(logs_of(200, rare, np.eye(10)[0], chosen))
+        assert "too little overlap: 200 logged decisions, but an effective sample size of 1.0" in refusal(logs_of(200, rare, np.eye(10)[0], chosen))
 
 
 def test_enough_to_expect_and_none_that_came_is_refused_too():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
 from aamc_sdk.types import Floats, Pool
+
+logger = logging.getLogger(__name__)
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
 MIN_DEVIATION = 1e-6
@@ -151,12 +154,15 @@ class TrainedEstimator:
     def load(cls, folder: Path) -> TrainedEstimator:
         """Read a saved estimator.
 
+        Checkpoints of version 0.1 have no lengths of answers and no expert that measures distances, which were clusters.
+
         Raises:
             CheckpointError: A file is missing, unreadable, damaged or from another version.
         """
         names, arrays, content = read_json(folder / "learned.json"), read_arrays(folder / "quality.npz"), read_bytes(folder / "heads.safetensors")
         try:
             saved = safetensors.load(content)
+            answering = tuple(names.get("answering", ()))
             heads = HeadWeights(under("heads/", saved))
             projection = Projection(**under("projection/", saved)) if "projection/centre" in saved else None
             estimating = cls(
@@ -165,9 +171,15 @@ class TrainedEstimator:
                 category_names=tuple(names["category_names"]),
                 projection=projection,
                 text_length=LengthFeature(**under("text_length/", saved)) if "text_length/scale" in saved else None,
-                lengths=LengthModel(**under("lengths/", arrays)) if names["answering"] else None,
-                answering=tuple(names["answering"]),
+                lengths=LengthModel(**under("lengths/", arrays)) if answering else None,
+                answering=answering,
             )
+            if "answering" not in names:
+                logger.warning(
+                    "the estimator in %s is of version 0.1, which read the first part of a long text only; estimates of long texts now differ; "
+                    "train again if you have such texts",
+                    folder,
+                )
             if not names["candidates"]:
                 return estimating
             resemblance = under("resemblance/", arrays)
@@ -185,7 +197,7 @@ class TrainedEstimator:
 
 def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
     experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
-    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)), names["measured_by"])
+    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)), names.get("measured_by", ClusterExpert.kind))
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

@@ -126,7 +126,7 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
         trained = self._trained().encoder
         if self.config.runtime != "torch" and self._folder is not None and (self._folder / EXPORT_FOLDER).is_dir():
             exported = OnnxEncoder(self._folder / EXPORT_FOLDER)
-            _check(exported.fingerprint, trained, str(self._folder / EXPORT_FOLDER))
+            _check([exported.fingerprint], trained, str(self._folder / EXPORT_FOLDER))
             return exported
         device = "cpu" if self.services.device == "auto" else self.services.device
         return cached_graph(trained) if uses_graph(self.config, device) else None
@@ -140,7 +140,7 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
             return self._encoder
         place = str(self._folder / ENCODER_FOLDER) if self.config.fine_tune and self._folder else self.config.encoder
         encoder = self._load_encoder(place)
-        _check(graph_fingerprint(encoder.fingerprint, self.config.runtime), self._trained().encoder, place)
+        _check([graph_fingerprint(known, self.config.runtime) for known in encoder.known_fingerprints()], self._trained().encoder, place)
         return encoder
 
     def _named_encoder(self) -> TorchEncoder:
@@ -153,8 +153,8 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
         return TorchEncoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
 
 
-def _check(found: str, trained: str, place: str) -> None:
-    if found != trained:
+def _check(known: Sequence[str], trained: str, place: str) -> None:
+    if trained not in known:
         raise CheckpointError(f"encoder {place!r} is not the one that this estimator was trained with; train again")
 
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
 from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, slash_hint
 
 if TYPE_CHECKING:
     from aamc_experiments.measurement import EvaluationRequest
@@ -92,7 +92,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     elif goal is Goal.ROUTER and not options["gate"] and options["dataset"] is options["split"] is None:
         _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:
-        _refuse(ctx, BASELINE_OPTIONS, f"the routers of {options['run']} are compared as they are")
+        _refuse(ctx, BASELINE_OPTIONS, f"the routers of {options['run']} are compared as they are (with --router FOLDER, settings may change)")
         _evaluate_run(ctx, options, as_json)
 
 
@@ -167,7 +167,8 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
 
     checkpoint = find_checkpoint(options["router"], "router")
     if checkpoint is None:
-        raise ConfigError(f"--router {options['router']} is no folder of a trained router; train one with: aamc train --router {options['router']}")
+        advice = slash_hint(options["router"]) or f"; train one with: aamc train --router {options['router']}"
+        raise ConfigError(f"--router {options['router']} is no folder of a trained router{advice}")
     run, base = RunFolder.holding(checkpoint), dict[str, Any]()
     described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
     if run is not None:

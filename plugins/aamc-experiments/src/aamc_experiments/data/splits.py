@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError, one_of, quantity
 from aamc_sdk.interfaces import DatasetFormat
 from aamc_sdk.types import Dataset, Pool, question, text_hash, votes
 
@@ -82,7 +82,7 @@ class Groups:
         if len(rows) == len(split):
             return split
         left_out = len(split) - len(rows)
-        logger.warning("%d of %d %s rows are left out: their questions are held out, or near-duplicates of such", left_out, len(split), name)
+        logger.warning("%d of %s left out: held-out questions or near-duplicates of them", left_out, quantity(len(split), f"{name} row"))
         return split.take(rows)
 
 

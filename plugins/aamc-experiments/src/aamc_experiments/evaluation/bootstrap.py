@@ -132,4 +132,4 @@ def few_queries_note(queries: int) -> str:
     """Return a warning for a result from few queries; empty for enough of them."""
     if queries >= ENOUGH_QUERIES:
         return ""
-    return f"Only {quantity(queries, 'query', 'queries')}: a difference between routers may be chance. Evaluate on at least {ENOUGH_QUERIES}."
+    return f"Only {quantity(queries, 'query', 'queries')}: differences may be chance. Evaluate on at least {ENOUGH_QUERIES}."

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.off_policy.betting import mean_interval
+from aamc_sdk.errors import quantity
 from aamc_sdk.types import Floats
 
 MAX_UNSUPPORTED = 0.001
@@ -103,7 +104,8 @@ def refusal(choices: Choices) -> str | None:
         )
     expected = choices.expected_effective
     if expected < MIN_EFFECTIVE or choices.effective == 0:
-        return f"too little overlap: {len(choices.chosen)} decisions are worth {expected:.1f} of its own, and it takes {MIN_EFFECTIVE:g}; log more"
+        logged = quantity(len(choices.chosen), "logged decision")
+        return f"too little overlap: {logged}, but an effective sample size of {expected:.1f} instead of at least {MIN_EFFECTIVE:g}; log more"
     return None
 
 

@@ -171,10 +171,19 @@ class TorchEncoder(Embedder):
     def _one_core_each(self) -> AbstractContextManager[None]:
         return one_core_each()
 
+    def known_fingerprints(self) -> list[str]:
+        """Return the fingerprints under which texts of up to ``max_length`` tokens have these embeddings: its own first.
+
+        Version 0.1 read the start of a long text only, and took the mean of each layer.
+        """
+        plain = self.mean_pooled and not self.normalized and not self.format.prompt
+        return [self.fingerprint, *([self._hash_with("")] if plain else [])]
+
     def _hash(self) -> str:
-        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)} head and tail".encode())
-        own = (self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)
-        digest.update(repr(own).encode())
+        return self._hash_with(f" head and tail{(self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)!r}")
+
+    def _hash_with(self, reading: str) -> str:
+        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}{reading}".encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
