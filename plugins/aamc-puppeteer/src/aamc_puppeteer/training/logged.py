@@ -74,7 +74,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
         raise DataError("the log has no episode of a puppeteer; serve tasks with: aamc orchestrate TASK")
     if not any(record.query.text for episode in records.values() for record in episode):
         raise DataError("the log keeps no texts, and the policy needs them; serve with the store's option store_text=true, as aamc orchestrate does")
-    outcomes = LoggedOutcomes.of([experience])
+    outcomes = LoggedOutcomes.of([experience], failure_quality=None)  # a failed turn does not say that the answer was wrong
     quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))
     costs: dict[str, float] = {}
     for attempt in experience.attempts:
