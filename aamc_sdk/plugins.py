@@ -163,8 +163,10 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        folder = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{folder}{broken}"
+        place = f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+        if kind == "dataset" and os.path.exists(name):  # noqa: PTH110
+            place = f"; a file is given with its format, such as outcomes:{name}"
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{place}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
