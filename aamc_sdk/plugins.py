@@ -163,7 +163,10 @@ class Plugins:
                 return offer
         names = self.names(kind)
         broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
-        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{slash_hint(name)}{broken}"
+        place = slash_hint(name)
+        if kind == "dataset" and os.path.exists(name):  # noqa: PTH110  # pathlib is not imported for listing
+            place = f"; a file is given with its format, such as outcomes:{name}"
+        hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{place}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:

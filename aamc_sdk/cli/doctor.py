@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Diagnosis
     from aamc_sdk.plugins import Plugins
 
+SUBJECT_WIDTH = 32
+"""Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
+
 
 @click.command()
 @RUN
@@ -80,7 +83,7 @@ def _show(found: list[Diagnosis]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(max_width=SUBJECT_WIDTH)
     table.add_column()
     for diagnosis in found:
         table.add_row(diagnosis.status, diagnosis.subject, diagnosis.state + (f"\nto do: {diagnosis.advice}" if diagnosis.advice else ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 from types import SimpleNamespace
 
@@ -110,6 +111,11 @@ def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:
     }
     assert checks["store nothing://host/x"]["status"] == "broken"
     assert "secret" not in table
+
+
+def test_a_long_subject_leaves_room_for_its_state() -> None:
+    _, table, _ = run_command("doctor", "--store", f"sqlite:{'folder/' * 60}log.db")
+    assert table.splitlines()[0].index(platform.python_version()) < 45
 
 
 def test_a_run_that_is_named_must_be_there(doctor) -> None:

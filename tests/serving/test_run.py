@@ -30,3 +30,12 @@ def test_a_folder_without_a_slash_is_named_in_the_error(tmp_path: Path, monkeypa
     Path("mine").mkdir()
     with pytest.raises(UnknownComponentError, match=r"no router is named 'mine'.*; a folder is given with a slash: \./mine"):
         Plugins().load("router", "mine")
+
+
+def test_a_dataset_file_without_its_format_is_told_how_to_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.jsonl").touch()
+    with pytest.raises(UnknownComponentError, match=r"'mine.jsonl'.*; a file is given with its format, such as outcomes:mine.jsonl$"):
+        Plugins().load("dataset", "mine.jsonl")
+    with pytest.raises(UnknownComponentError, match=r"\(there are: .*\)$"):
+        Plugins().load("dataset", "absent")

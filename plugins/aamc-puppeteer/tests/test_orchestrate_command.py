@@ -307,6 +307,18 @@ class TestFurtherTraining:
         assert "store_text=true" in err
 
 
+def test_a_budget_for_less_than_an_update_is_an_error_and_leaves_nothing_to_serve(aamc: Aamc) -> None:
+    given = ["--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", "--set", "orchestrator.agents=[parser, strings]"]
+    status, _, err = aamc("train", *given, "--budget-usd", "0.01", "--out", "made")
+    assert status == 1
+    assert "the budget of 0.01 USD" in err.splitlines()[-1]
+    assert "before its first update" in err.splitlines()[-1]
+    assert "--budget-usd" in err.splitlines()[-1]
+    status, _, err = aamc("orchestrate", "2 + 2", "--run", "made")
+    assert status == 1
+    assert "Traceback" not in err
+
+
 def test_a_budget_in_money_ends_a_training_which_continues_later(aamc: Aamc) -> None:
     short = ("agents=[parser, strings]", "episodes=4", "max_steps=2")
     given = ["--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", *(part for name in short for part in ("--set", f"orchestrator.{name}"))]

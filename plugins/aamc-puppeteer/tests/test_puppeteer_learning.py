@@ -25,7 +25,7 @@ from aamc_sdk.interfaces import Budget, NoProgress
 from aamc_sdk.log import open_store
 from aamc_sdk.serving import Session
 from aamc_sdk.storage import read_arrays
-from aamc_sdk.types import Feedback
+from aamc_sdk.types import Attempt, Feedback
 
 
 @pytest.fixture
@@ -214,6 +214,22 @@ def test_training_continues_from_a_trained_policy(puppeteer_of: Callable[..., Pu
 async def worked(session: Session) -> None:
     async for _ in session.steps():
         pass
+
+
+def test_a_failed_turn_is_no_judgement_of_its_episode(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    world = AgentWorld.of_table({"algebra": {"mathematician": 0.5, "lawyer": 0.5}}, {"mathematician": 0.1, "lawyer": 0.1}, steps=3)
+    puppeteer = puppeteer_of(world, preset="quick", updates=1)
+    puppeteer.fit(world.tasks(10))
+    with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
+        for task in world.tasks(4, seed=9):
+            session = puppeteer.session(task.without_truth(), Budget(steps=3))
+            asyncio.run(worked(session))
+            records, _ = session.log()
+            store.add_decisions(records)
+            store.add_attempts([Attempt(record.decision.id, n=0, candidate=record.decision.candidate, error="lost") for record in records])
+        store.add_feedback([(Feedback(decision_id=records[0].decision.id, quality=1.0), None)])
+        metrics = puppeteer.learn(store.experience(limit=100))
+    assert (metrics["logged_episodes"], metrics["left_out"], metrics["mean_quality"]) == (1, 3, 1.0)
 
 
 def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer], monkeypatch: pytest.MonkeyPatch) -> None:

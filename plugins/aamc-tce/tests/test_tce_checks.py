@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,22 @@ def test_every_named_encoder_is_at_hand_or_says_how_to_get_it() -> None:
     assert list(found) == [f"encoder {name}" for name in ("bundled", "distilbert-base-uncased", "bert-tiny", "mobilebert")]
     assert found["encoder bundled"].status == "ok"
     assert all(diagnosis.state.startswith("at hand in ") or diagnosis.advice for diagnosis in found.values())
+
+
+@pytest.mark.parametrize("error", [ImportError("no libtorch"), OSError("no\nlibcuda")])
+def test_without_torch_only_exported_checkpoints_can_be_served(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Failing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "torch":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.delitem(sys.modules, "aamc_tce.encoders.torch_encoder", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Failing(), *sys.meta_path])
+    (diagnosis,) = check_encoders()
+    assert (diagnosis.subject, diagnosis.status) == ("encoders", "warning")
+    assert " ".join(str(error).split()) in diagnosis.state
+    assert "--export onnx" in diagnosis.advice
 
 
 def test_the_cache_tells_its_folder_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

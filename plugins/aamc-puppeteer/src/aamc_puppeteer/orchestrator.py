@@ -266,6 +266,7 @@ class Puppeteer(Team):
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
             ConfigError: There is a budget, and an agent calls a model without prices.
             DataError: There is no task, or one has no verifier.
+            OutOfBudgetError: The budget is spent before the first update of an untrained policy.
         """
         from aamc_puppeteer.training.job import TrainingJob, one_thread
 

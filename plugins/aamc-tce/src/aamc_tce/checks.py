@@ -12,9 +12,13 @@ from aamc_tce.encoders.vector_cache import cache_folder
 
 def check_encoders() -> list[Diagnosis]:
     """Check which encoders can be loaded without the network."""
-    from huggingface_hub import try_to_load_from_cache
+    try:
+        from huggingface_hub import try_to_load_from_cache
 
-    from aamc_tce.encoders.torch_encoder import BUNDLED, SHORT_NAMES, resolve
+        from aamc_tce.encoders.torch_encoder import BUNDLED, SHORT_NAMES, resolve
+    except (ConfigError, ImportError, OSError) as error:  # a library of the system may be missing
+        state = f"none can be loaded, only exported checkpoints ({' '.join(str(error.__cause__ or error).split())})"
+        return [Diagnosis("encoders", state, "warning", "pip install torch transformers, or serve checkpoints of aamc train --export onnx")]
 
     try:
         found = [Diagnosis(f"encoder {BUNDLED}", f"at hand in {resolve(BUNDLED)}")]

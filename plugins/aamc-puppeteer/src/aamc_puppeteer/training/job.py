@@ -102,7 +102,11 @@ class TrainingJob:
     done: int = 0
 
     def run(self, progress: Progress) -> None:
-        """Train to the end and write checkpoints."""
+        """Train to the end and write checkpoints.
+
+        Raises:
+            OutOfBudgetError: The budget is spent before the first update of an untrained policy.
+        """
         progress.start("puppeteer", self.config.updates)
         progress.advance(self.done)
         while self.done < self.config.updates:
@@ -110,6 +114,9 @@ class TrainingJob:
             try:
                 figures = self._update()
             except OutOfBudgetError as spent:
+                if self.begun + self.done == 0:
+                    advice = "give more with --budget-usd, or fewer orchestrator.episodes per update"
+                    raise OutOfBudgetError(f"{spent} before its first update, so nothing was learned: {advice}") from spent
                 progress.say(f"{spent} after {self.done} of {self.config.updates} updates; the training ends")
                 self._keep()
                 return
