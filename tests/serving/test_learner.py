@@ -263,7 +263,6 @@ def test_closing_learns_first_what_the_log_holds(store: Store, monkeypatch: pyte
 
 def test_the_served_router_keeps_what_it_knows_until_the_log_is_learned_again(store: Store) -> None:
     seen: list[dict[str, float]] = []
-    router = Tally()
 
     class Watching(Tally):
         def learn(self, experience: Any) -> None:
