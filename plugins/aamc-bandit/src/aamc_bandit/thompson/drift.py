@@ -44,7 +44,7 @@ class Drift:
     def __str__(self) -> str:
         where = f" in category {self.category!r}" if self.category else ""
         return (
-            f"the recent quality of {self.candidate!r}{where} is {self.recent:.2f}, outside its interval of {self.low:.2f} to {self.high:.2f}; "
+            f"the recent quality of {self.candidate!r}{where} is {self.recent:.3f}, outside its interval of {self.low:.3f} to {self.high:.3f}; "
             "its provider may have changed it"
         )
 
