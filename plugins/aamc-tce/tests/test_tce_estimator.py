@@ -252,17 +252,18 @@ def test_an_unknown_encoder_is_one_line_with_the_way_out(make_estimator, make_da
     assert "\n" not in str(caught.value)
 
 
-def test_the_length_of_a_long_text_is_a_feature(make_estimator, tmp_path):
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_the_length_of_a_long_text_is_a_feature(make_estimator, tmp_path, fine_tune):
     words = np.where(np.arange(200) % 2, 400, 40)
     texts = [f"sort list {'river ' * count} python function" for count in words]
     dataset = Dataset([Query(text) for text in texts], labels=Labels(complexity=np.where(words > 100, 0.9, 0.1)))
-    estimator = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01)
+    estimator = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01, fine_tune=fine_tune)
     estimator.train(Training(dataset=dataset))
     easy, hard = estimator.estimate(dataset.queries[:2]).complexity
     assert easy < 0.3
     assert hard > 0.7
     estimator.save(tmp_path)
-    loaded = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01)
+    loaded = make_estimator(max_length=8, epochs=30, head_learning_rate=0.01, fine_tune=fine_tune)
     loaded.load(tmp_path)
     assert loaded.estimate(dataset.queries[:2]).complexity.tolist() == [easy, hard]
 

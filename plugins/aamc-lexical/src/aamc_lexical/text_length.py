@@ -39,16 +39,17 @@ class LengthFeature:
             characters: The number of characters that are read.
         """
         bare = cls(np.array(float(characters)), np.array(1.0))
-        values = bare._values(texts)
+        values = bare.values(texts)
         long = values > 0
         if long.sum() < max(MIN_LONG_SHARE * len(texts), 1):
             return None
         return attrs.evolve(bare, scale=np.sqrt(np.mean(values[long] ** 2)))
 
-    def _values(self, texts: Sequence[str]) -> Floats:
+    def values(self, texts: Sequence[str]) -> Floats:
+        """Return the feature of each text, ``[B]``."""
         lengths = np.array([len(text) for text in texts], dtype=np.float64)
         return np.asarray(np.log(np.maximum(lengths / self.characters, 1.0)) / self.scale)
 
     def beside(self, embedding: Floats, texts: Sequence[str]) -> Floats:
         """Return embeddings ``[B, D]`` of texts with the feature as one more number, ``[B, D + 1]``."""
-        return np.column_stack((embedding, self._values(texts).astype(embedding.dtype)))
+        return np.column_stack((embedding, self.values(texts).astype(embedding.dtype)))

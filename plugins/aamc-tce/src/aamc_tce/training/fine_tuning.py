@@ -13,6 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 from aamc_lexical.heads import HeadWeights, Targets
+from aamc_lexical.text_length import LengthFeature
 from numpy.typing import NDArray
 from torch import nn
 
@@ -33,18 +34,25 @@ class TextExamples:
     Args:
         texts: The texts.
         encoder: The encoder.
+        text_length: The length of a text as one more number of its embedding; None if it is not used.
+
+    Attributes:
+        width: The number of features of a text, D.
     """
 
-    def __init__(self, texts: Sequence[str], encoder: TorchEncoder) -> None:
+    def __init__(self, texts: Sequence[str], encoder: TorchEncoder, text_length: LengthFeature | None = None) -> None:
         self.encoder = encoder
         self._tokens: list[TokenIds] = encoder.tokenize(texts)
+        self._lengths = None if text_length is None else torch.tensor(text_length.values(texts), dtype=torch.float32, device=encoder.device)
+        self.width = encoder.width + (text_length is not None)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def batch(self, rows: NDArray[np.intp]) -> torch.Tensor:
-        """Return the embeddings of rows, ``[b, D]``, differentiable in the encoder."""
-        return self.encoder.pool([self._tokens[row] for row in rows])
+        """Return the features of rows, ``[b, D]``, differentiable in the encoder."""
+        embeddings = self.encoder.pool([self._tokens[row] for row in rows])
+        return embeddings if self._lengths is None else torch.column_stack((embeddings, self._lengths[rows]))
 
 
 class Heads(nn.Module):
@@ -91,7 +99,7 @@ def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: boo
     device = encoder.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(job.seed)
-        learner = _FineTuner(job, Heads(encoder.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
+        learner = _FineTuner(job, Heads(job.examples.width, job.config.hidden, sizes, job.config.dropout).to(device), checkpoint)
         if resume:
             learner.restore()
         learner.run()

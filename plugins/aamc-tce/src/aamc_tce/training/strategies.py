@@ -55,7 +55,7 @@ class FrozenEncoderTraining:
         embeddings = encoder.embed([*data.texts, *data.validation_texts], data.training.progress)
         self.projection: Projection | None = Projection.fit(embeddings[data.rows], config.dimensions)
         features: Floats = self.projection(embeddings)
-        self.text_length = LengthFeature.fit([data.texts[row] for row in data.rows], config.max_length * CHARACTERS_PER_TOKEN)
+        self.text_length = _length_feature(config, data)
         if self.text_length is not None:
             features = self.text_length.beside(features, [*data.texts, *data.validation_texts])
         self._features, held_out = features[: len(data.texts)], features[len(data.texts) :]
@@ -86,10 +86,10 @@ class FineTuning:
     """
 
     projection: Projection | None = None
-    text_length: LengthFeature | None = None
 
     def __init__(self, config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> None:
         self.config, self.training_rows, self._make_encoder = config, data, make_encoder
+        self.text_length = _length_feature(config, data)
         encoder = make_encoder()
         trainings = 1 + (config.folds if data.targets.candidates else 0)
         seconds = TIMES_FORWARD * trainings * config.epochs * encoder.seconds_for(encoder.tokenize(data.texts))
@@ -101,10 +101,10 @@ class FineTuning:
         targets, folder = data.targets.take(rows), checkpoint_folder(data)
         held_out = None
         if data.validation_targets is not None:
-            held_out = (TextExamples(data.validation_texts, encoder), data.validation_targets)
+            held_out = (TextExamples(data.validation_texts, encoder, self.text_length), data.validation_targets)
         job = HeadTraining(
             config=self.config,
-            examples=TextExamples([data.texts[row] for row in rows], encoder),
+            examples=TextExamples([data.texts[row] for row in rows], encoder, self.text_length),
             targets=targets,
             validation=held_out,
             seed=data.seed,
@@ -117,9 +117,15 @@ class FineTuning:
         experts = _head_experts(targets, heads)
 
         def embed(wanted: Rows) -> Floats:
-            return encoder.embed([data.texts[row] for row in wanted])
+            texts = [data.texts[row] for row in wanted]
+            embeddings = encoder.embed(texts)
+            return embeddings if self.text_length is None else self.text_length.beside(embeddings, texts)
 
         return EncodedParts(heads=heads, experts=experts, embed=embed, curve=curve, encoder=encoder)
+
+
+def _length_feature(config: TCEConfig, data: TrainingRows) -> LengthFeature | None:
+    return LengthFeature.fit([data.texts[row] for row in data.rows], config.max_length * CHARACTERS_PER_TOKEN)
 
 
 def checkpoint_folder(data: TrainingRows) -> Path | None:
