@@ -35,7 +35,7 @@ def test_a_folder_without_a_slash_is_named_in_the_error(tmp_path: Path, monkeypa
 def test_a_dataset_file_without_its_format_is_told_how_to_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.jsonl").touch()
-    with pytest.raises(UnknownComponentError, match=r"no dataset is named 'mine.jsonl'.*; a file is given with its format, such as outcomes:mine.jsonl$"):
+    with pytest.raises(UnknownComponentError, match=r"is named 'mine.jsonl'.*; a file is given with its format, such as outcomes:mine.jsonl$"):
         Plugins().load("dataset", "mine.jsonl")
     with pytest.raises(UnknownComponentError, match=r"\(there are: .*\)$"):
         Plugins().load("dataset", "absent")
